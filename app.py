@@ -1,0 +1,134 @@
+"""AutoForge: `create_app` wires, `start_background` starts, `python app.py` runs it, `app` is for gunicorn."""
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+from flask_cors import CORS
+from flask_openapi.models.info import Info
+from flask_openapi.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.serving import BaseWSGIServer, make_server
+
+import mqtt_broker
+from config import VERSION, Settings, SettingsError, load_settings
+from database import Database
+from ingest.ingester import Ingester
+from ingest.pipeline import Pipeline
+from mqtt_client import Publisher
+from routes import control, errors, readings, system
+from routes.answers import Error
+from services.commands import Commands
+from services.submissions import Submissions
+from streams import declaration
+from streams.declaration import StreamError
+from utils import logger as logs
+from utils.json_provider import MsgspecProvider
+
+logger = logging.getLogger("autoforge")
+MAX_BODY = 16_000_000
+
+
+def create_app(settings: Settings) -> OpenAPI:
+    """Wire the backend. Nothing connects and nothing runs yet. Raises StreamError, SettingsError."""
+    streams = declaration.load(settings.streams_dir, {"sensors": settings.sensor_topic})
+    database = Database(settings.url, streams)
+    app = OpenAPI(
+        __name__,
+        info=Info(title="AutoForge IoT Backend", version=VERSION),
+        doc_prefix="/api/docs",
+        validation_error_status=400,
+        validation_error_model=Error,
+        validation_error_callback=errors.invalid_arguments,
+        static_folder=None,
+    )
+    app.openapi_version = "3.1.0"
+    app.json = MsgspecProvider(app)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.strict_slashes = False
+    CORS(app, origins=settings.cors_origins.split(","))
+    submissions = Submissions(database, Pipeline(database, streams, "http"))
+    for stream in streams:
+        app.register_api(readings.blueprint(stream, database, submissions))
+    app.register_api(system.blueprint(settings, streams, database))
+    publisher = Publisher(settings)
+    app.register_api(control.blueprint(Commands(publisher, settings.control_topic)))
+    errors.register(app, streams)
+    if settings.proxy_count:
+        n = settings.proxy_count
+        wrapped = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n, x_prefix=n)
+        app.wsgi_app = wrapped  # type: ignore[method-assign]  # the way Flask documents
+    ingester = Ingester(settings, database, streams)
+    app.extensions["autoforge"] = {"ingester": ingester, "publisher": publisher, "database": database}
+    return app
+
+
+def start_background(app: OpenAPI) -> None:
+    """Start what runs beside the requests: the ingester, which ingests once it has the lease."""
+    app.extensions["autoforge"]["ingester"].start()
+
+
+def stop_background(app: OpenAPI) -> None:
+    """End it cleanly: what was received is committed and acknowledged."""
+    parts = app.extensions["autoforge"]
+    parts["ingester"].stop()
+    parts["publisher"].close()
+    parts["database"].close()
+
+
+def main() -> None:
+    """Run the backend until Ctrl-C or SIGTERM; a fault in the settings is one line and exit code 2."""
+    try:
+        settings = load_settings()
+        logs.configure(settings.log_level, settings.log_file)
+        listener = _listen(settings)
+        app = create_app(settings)
+        broker = mqtt_broker.start_if_needed(settings)
+    except (SettingsError, StreamError) as error:
+        sys.exit(f"{error}")
+    logger.info("Configuration: MQTT=%s, database=%s", settings.broker, settings.url)
+    start_background(app)
+    server = make_server(settings.flask_host, settings.flask_port, app, threaded=True, fd=listener.fileno())
+    _stop_on_signal(server)
+    logger.info("AutoForge %s at http://%s:%d/api/docs", VERSION, _shown_host(settings), settings.flask_port)
+    server.serve_forever()
+    stop_background(app)
+    if broker is not None:
+        broker.stop()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in settings.flask_host else socket.AF_INET
+        return socket.create_server((settings.flask_host, settings.flask_port), family=family, backlog=128)
+    except OSError as error:
+        address = f"{settings.flask_host}:{settings.flask_port}"
+        raise SettingsError(
+            f"FLASK_PORT={settings.flask_port}: cannot listen on {address}: {error.strerror}"
+        ) from error
+
+
+def _shown_host(settings: Settings) -> str:
+    return "localhost" if settings.flask_host in ("0.0.0.0", "::") else settings.flask_host  # noqa: S104 - compared only
+
+
+def _stop_on_signal(server: BaseWSGIServer) -> None:
+    def stop(*_: object) -> None:
+        threading.Thread(target=server.shutdown, name="shutdown").start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made when gunicorn or flask asks for it, so that importing this module does nothing."""
+    if name != "app":
+        raise AttributeError(name)
+    return create_app(load_settings())
+
+
+if __name__ == "__main__":
+    main()

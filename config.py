@@ -1,0 +1,201 @@
+"""Settings: every environment variable, read once, with a message that names a bad one."""
+
+import hashlib
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+VERSION = "1.0.0"
+PROJECT = Path(__file__).parent
+_SCHEMES = {
+    "mqtt": ("tcp", False, 1883),
+    "mqtts": ("tcp", True, 8883),
+    "ws": ("websockets", False, 80),
+    "wss": ("websockets", True, 443),
+}
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg2",
+    "postgres": "postgresql+psycopg2",
+    "postgresql+psycopg2": "postgresql+psycopg2",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+}
+
+
+class SettingsError(Exception):
+    """A variable has a value that cannot be used; the text has one line for each."""
+
+
+@dataclass(frozen=True)
+class BrokerAddress:
+    """Where the MQTT broker is and how to reach it."""
+
+    host: str
+    port: int
+    transport: Literal["tcp", "websockets"] = "tcp"
+    tls: bool = False
+    path: str = "/mqtt"
+    username: str | None = None
+    password: str | None = None
+
+    def __str__(self) -> str:
+        scheme = {("tcp", False): "mqtt", ("tcp", True): "mqtts", ("websockets", False): "ws"}
+        return f"{scheme.get((self.transport, self.tls), 'wss')}://{self.host}:{self.port}"
+
+
+def _database_url(text: str) -> str:
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ValueError("must be a URL such as sqlite:///sensors.db") from error
+    if url.drivername not in _DRIVERS:
+        raise ValueError("must begin with sqlite:///, postgresql:// or mysql+pymysql://")
+    return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
+
+
+def _broker(text: str) -> str:
+    if "://" not in text:
+        if not text or (not text.startswith("[") and any(character in text for character in " /:@#?")):
+            raise ValueError("must be a host name, or a URL such as mqtts://host:8883 (the port goes into MQTT_PORT)")
+        return text
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("must be a host name or mqtt://, mqtts://, ws:// or wss://host:port/path")
+    return text
+
+
+def _topic_with_device(text: str) -> str:
+    levels = text.split("/")
+    if levels.count("+") + levels.count("{device_id}") != 1 or "#" in text or "" in levels:
+        raise ValueError('must be a topic with exactly one level "+", which is the device id')
+    return text.replace("+", "{device_id}")
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError("must be the path of a file that exists")
+    return path
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError("must be the path of a folder that exists")
+    return path
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+ExistingFile = Annotated[Path, AfterValidator(_file)]
+DeviceTopic = Annotated[str, AfterValidator(_topic_with_device)]
+
+
+class Settings(BaseSettings):
+    """What the environment and `.env` say; the variables are these names in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    mqtt_broker: Annotated[str, AfterValidator(_broker)] | None = None
+    mqtt_port: int | None = Field(None, ge=1, le=65535)
+    mqtt_username: str | None = None
+    mqtt_password: SecretStr | None = None
+    mqtt_ca_cert: ExistingFile | None = None
+    mqtt_client_cert: ExistingFile | None = None
+    mqtt_client_key: ExistingFile | None = None
+    mqtt_client_id: str | None = Field(None, max_length=65)
+    mqtt_protocol: Literal["3.1.1", "5"] = "3.1.1"
+    mqtt_keepalive: int = Field(60, ge=5, le=3600)
+    sensor_topic: DeviceTopic = "sensors/{device_id}/data"
+    control_topic: DeviceTopic = "control/{device_id}/command"
+    database_url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///sensors.db"
+    streams_dir: Annotated[Path, AfterValidator(_folder)] = PROJECT / "streams"
+    flask_host: str = "0.0.0.0"  # noqa: S104 - documented default: devices and dashboards are on other machines
+    flask_port: int = Field(5000, ge=1, le=65535)
+    flask_env: Literal["development", "production"] = "production"
+    cors_origins: str = "*"
+    proxy_count: int = Field(0, ge=0, le=10)
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
+    log_file: Path = Path("autoforge.log")
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if self.mqtt_client_key and not self.mqtt_client_cert:
+            raise ValueError("MQTT_CLIENT_KEY: needs MQTT_CLIENT_CERT, the certificate that belongs to it")
+        return self
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether no broker is configured, so that AutoForge brings its own."""
+        return self.mqtt_broker is None
+
+    @property
+    def broker(self) -> BrokerAddress:
+        """The broker's address, from MQTT_BROKER, MQTT_PORT, MQTT_USERNAME and MQTT_PASSWORD."""
+        password = self.mqtt_password.get_secret_value() if self.mqtt_password else None
+        login = (self.mqtt_username, password)
+        text = self.mqtt_broker or "127.0.0.1"
+        if "://" not in text:
+            return BrokerAddress(text.strip("[]"), self.mqtt_port or 1883, username=login[0], password=login[1])
+        url = urlsplit(text)
+        transport, tls, port = _SCHEMES[url.scheme]
+        if url.username:
+            login = (unquote(url.username), unquote(url.password) if url.password else None)
+        return BrokerAddress(
+            host=str(url.hostname),
+            port=url.port or self.mqtt_port or port,
+            transport="websockets" if transport == "websockets" else "tcp",
+            tls=tls,
+            path=url.path or "/mqtt",
+            username=login[0],
+            password=login[1],
+        )
+
+    @property
+    def url(self) -> URL:
+        """The database's URL; its `str()` hides the password."""
+        return make_url(self.database_url)
+
+    @property
+    def ingest_client_id(self) -> str:
+        """The MQTT client id of the ingester: the same for every process on the same database, and stable."""
+        if self.mqtt_client_id:
+            return self.mqtt_client_id
+        place = str(self.url)
+        if self.url.get_backend_name() == "sqlite":
+            place = f"{socket.gethostname()}:{Path(self.url.database or '').resolve()}"
+        return f"autoforge-{hashlib.blake2b(place.encode(), digest_size=6).hexdigest()}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment and `.env`. Raises SettingsError naming each bad variable and what it allows."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(dict(fault)) for fault in error.errors())) from None
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    allowed = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    if not fault["loc"]:
+        return allowed
+    name = str(fault["loc"][0]).upper()
+    secret = name in ("DATABASE_URL", "MQTT_BROKER", "MQTT_PASSWORD")
+    shown = "" if secret else f"={fault['input']}"
+    return f"{name}{shown}: {allowed}"

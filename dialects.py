@@ -1,0 +1,262 @@
+"""What differs between SQLite, PostgreSQL and MySQL: connecting, bulk insert, locks, and what an error means."""
+
+import io
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psycopg2
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, text
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+Row = tuple[Any, ...]
+"""The values of a reading table's columns, in their order, without the id."""
+BUSY_SECONDS = 10
+CONNECT_SECONDS = 5
+_POOL = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 40, "pool_recycle": 3600}
+_ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]")
+
+
+class Lock:
+    """A lock that one process at a time holds."""
+
+    ends_with_connection = True
+
+    def acquire(self, wait_seconds: float) -> bool:
+        """Try to take it, waiting this long."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Give it back."""
+        raise NotImplementedError
+
+
+class FileLockOf(Lock):
+    """A lock on a file beside the SQLite database."""
+
+    ends_with_connection = False
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path, thread_local=False)
+
+    def acquire(self, wait_seconds: float) -> bool:
+        try:
+            self._lock.acquire(timeout=wait_seconds)
+        except Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class Dialect:
+    """One kind of database."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+
+    def create_engine(self) -> Engine:
+        """An engine with this dialect's options; it does not connect yet."""
+        raise NotImplementedError
+
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        """Insert the rows whose key is new and say how many those were. Raises DBAPIError."""
+        raise NotImplementedError
+
+    def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
+        """An upsert that adds amounts to the columns of the row with this key."""
+        raise NotImplementedError
+
+    def lock(self, connection: Connection, name: str) -> Lock:
+        """A lock with this name, which ends with the connection at the latest."""
+        raise NotImplementedError
+
+    def refuses(self, error: DBAPIError) -> bool:
+        """Whether the database refused the data, rather than being away, full, locked or broken."""
+        raise NotImplementedError
+
+
+class SQLite(Dialect):
+    """SQLite: a file, write-ahead log, every commit on the disk."""
+
+    def create_engine(self) -> Engine:
+        engine = create_engine(self.url, connect_args={"timeout": BUSY_SECONDS}, **_POOL)
+        event.listen(engine, "connect", self._on_connect)
+        event.listen(engine, "begin", self._on_begin)
+        return engine
+
+    @staticmethod
+    def _on_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        # The driver's own BEGIN would come too late for savepoints and for the write lock.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @staticmethod
+    def _on_begin(connection: Connection) -> None:
+        # A writer that begins as a reader cannot wait for its turn: SQLite refuses at once.
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        names = _columns(table)
+        marks = ", ".join("?" * len(names))
+        sql = (
+            f"INSERT INTO {table.name} ({_quoted(names)}) VALUES ({marks}) "  # noqa: S608 - names are checked identifiers
+            "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
+        )
+        encoded = [tuple(map(_sqlite_value, row)) for row in rows]
+        return connection.exec_driver_sql(sql, encoded).rowcount
+
+    def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
+        statement = sqlite.insert(table).values({**key, **amounts})
+        return statement.on_conflict_do_update(
+            index_elements=list(key), set_={name: table.c[name] + amount for name, amount in amounts.items()}
+        )
+
+    def lock(self, connection: Connection, name: str) -> Lock:  # noqa: ARG002 - SQLite has no locks of its own
+        path = Path(self.url.database or "")
+        return FileLockOf(path.with_name(f"{path.name}.{name}.lock"))
+
+    def refuses(self, error: DBAPIError) -> bool:
+        return isinstance(
+            error.orig, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, OverflowError)
+        )
+
+
+class _SessionLock(Lock):
+    """A lock that the server keeps for a connection."""
+
+    def __init__(self, connection: Connection, take: str, give: str, arguments: Mapping[str, Any]) -> None:
+        self._connection = connection
+        self._take = take
+        self._give = give
+        self._arguments = arguments
+
+    def acquire(self, wait_seconds: float) -> bool:
+        taken = self._connection.execute(text(self._take), {**self._arguments, "wait": wait_seconds}).scalar()
+        self._connection.commit()
+        return bool(taken)
+
+    def release(self) -> None:
+        self._connection.execute(text(self._give), self._arguments)
+        self._connection.commit()
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL through psycopg2: rows go in by COPY."""
+
+    _LOCKS: ClassVar = {"ingest": 0x4175746F_00000001, "schema": 0x4175746F_00000002}
+
+    def create_engine(self) -> Engine:
+        # A server that vanished without a word must not hold the ingest thread for minutes.
+        network = {
+            "connect_timeout": CONNECT_SECONDS,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+        }
+        options = {"options": "-c synchronous_commit=on -c timezone=UTC", "tcp_user_timeout": 10_000, **network}
+        return create_engine(self.url, connect_args=options, **_POOL)
+
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        names = _quoted(_columns(table))
+        incoming = f"incoming_{table.name}"
+        connection.exec_driver_sql(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} ON COMMIT DELETE ROWS "  # noqa: S608 - checked identifiers
+            f"AS SELECT {names} FROM {table.name} WITH NO DATA"
+        )
+        copy = f"COPY {incoming} ({names}) FROM STDIN"
+        lines = io.StringIO("".join(["\t".join(map(_copy_value, row)) + "\n" for row in rows]))
+        cursor: Any = connection.connection.cursor()
+        try:
+            cursor.copy_expert(copy, lines)
+        except psycopg2.Error as error:
+            raise DBAPIError.instance(copy, None, error, psycopg2.Error) from error
+        finally:
+            cursor.close()
+        return connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {incoming} "  # noqa: S608 - checked identifiers
+            "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
+        ).rowcount
+
+    def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
+        statement = postgresql.insert(table).values({**key, **amounts})
+        return statement.on_conflict_do_update(
+            index_elements=list(key), set_={name: table.c[name] + amount for name, amount in amounts.items()}
+        )
+
+    def lock(self, connection: Connection, name: str) -> Lock:
+        arguments = {"key": self._LOCKS[name]}
+        take = "SELECT pg_try_advisory_lock(:key)" if name == "ingest" else "SELECT true FROM pg_advisory_lock(:key)"
+        return _SessionLock(connection, take, "SELECT pg_advisory_unlock(:key)", arguments)
+
+    def refuses(self, error: DBAPIError) -> bool:
+        # SQLSTATE classes: data exception, constraint violation, raised by a trigger.
+        return str(getattr(error.orig, "pgcode", None) or "")[:2] in ("22", "23", "P0")
+
+
+class MySQL(Dialect):
+    """MySQL and MariaDB through PyMySQL."""
+
+    _REFUSALS: ClassVar = {1264, 1265, 1292, 1364, 1366, 1367, 1406, 1048, 1062, 1452, 1644, 3819, 4025}
+
+    def create_engine(self) -> Engine:
+        # client_flag 0: without FOUND_ROWS a duplicate counts as no row, which is what tells it from a new one.
+        network = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 30, "write_timeout": 30, "client_flag": 0}
+        return create_engine(self.url, connect_args=network, **_POOL)
+
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        names = _columns(table)
+        quoted = ", ".join(f"`{name}`" for name in names)
+        marks = ", ".join(["%s"] * len(names))
+        sql = f"INSERT INTO {table.name} ({quoted}) VALUES ({marks}) ON DUPLICATE KEY UPDATE id=id"  # noqa: S608 - as above
+        return connection.exec_driver_sql(sql, list(rows)).rowcount
+
+    def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
+        statement = mysql.insert(table).values({**key, **amounts})
+        return statement.on_duplicate_key_update({name: table.c[name] + amount for name, amount in amounts.items()})
+
+    def lock(self, connection: Connection, name: str) -> Lock:
+        # GET_LOCK's names belong to the whole server.
+        arguments = {"name": f"autoforge.{name}.{self.url.database}"[:64]}
+        return _SessionLock(connection, "SELECT GET_LOCK(:name, :wait)", "SELECT RELEASE_LOCK(:name)", arguments)
+
+    def refuses(self, error: DBAPIError) -> bool:
+        code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+        return code in self._REFUSALS
+
+
+def dialect_of(url: URL) -> Dialect:
+    """The dialect of a database URL."""
+    kinds: dict[str, type[Dialect]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MySQL}
+    return kinds[url.get_backend_name()](url)
+
+
+def _columns(table: Table) -> list[str]:
+    return [column.name for column in table.columns if column.name != "id"]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _sqlite_value(value: Any) -> Any:
+    return value.isoformat(" ", "microseconds") if isinstance(value, datetime) else value
+
+
+def _copy_value(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if isinstance(value, str) and _NEEDS_ESCAPE.search(value):
+        return _NEEDS_ESCAPE.sub(lambda found: _ESCAPED[found[0]], value)
+    return str(value)

@@ -1,0 +1,59 @@
+"""gunicorn: the embedded broker belongs to the master, and each worker starts its part after the fork."""
+
+from typing import Any
+
+import app
+import mqtt_broker
+from config import SettingsError, load_settings
+from utils import logger
+
+settings = load_settings()
+bind = f"{settings.flask_host}:{settings.flask_port}"
+workers = 2
+threads = 8
+graceful_timeout = 20
+_broker: Any = None
+_slots: dict[int, int] = {}
+"""Process id to the number in the worker's log file name."""
+
+
+def on_starting(_: Any) -> None:
+    """Start the embedded broker, if one is needed, where no killed worker takes it down."""
+    global _broker  # noqa: PLW0603 - gunicorn's hooks share nothing but this module
+    logger.configure(settings.log_level, settings.log_file)
+    try:
+        _broker = mqtt_broker.start_if_needed(settings)
+    except SettingsError as error:
+        raise SystemExit(str(error)) from error
+
+
+def on_exit(_: Any) -> None:
+    """Stop the embedded broker after the last worker."""
+    if _broker is not None:
+        _broker.stop()
+
+
+def pre_fork(_: Any, worker: Any) -> None:
+    """Give the worker the lowest free number, so that a replacement goes on in the same log file."""
+    worker.log_slot = next(number for number in range(1, 1000) if number not in _slots.values())
+
+
+def post_fork(_: Any, worker: Any) -> None:
+    """Log to a file of the worker's own: processes that rotate one file lose lines."""
+    logger.configure(settings.log_level, settings.log_file, f"worker-{worker.log_slot}")
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start what runs beside the requests."""
+    app.start_background(worker.wsgi)
+
+
+def worker_exit(_: Any, worker: Any) -> None:
+    """Commit and acknowledge what was received."""
+    if getattr(worker, "wsgi", None) is not None:
+        app.stop_background(worker.wsgi)
+
+
+def child_exit(_: Any, worker: Any) -> None:
+    """Free the number."""
+    _slots.pop(worker.pid, None)

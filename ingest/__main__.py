@@ -1,0 +1,33 @@
+"""`python -m ingest`: ingestion alone, for installations that run it apart from the REST processes."""
+
+import signal
+import sys
+
+import mqtt_broker
+from config import SettingsError, load_settings
+from database import Database
+from ingest.ingester import Ingester
+from streams import declaration
+from streams.declaration import StreamError
+from utils import logger
+
+
+def main() -> None:
+    """Ingest until Ctrl-C or SIGTERM; a fault in the settings is one line and exit code 1."""
+    try:
+        settings = load_settings()
+        logger.configure(settings.log_level, settings.log_file, "ingest")
+        streams = declaration.load(settings.streams_dir, {"sensors": settings.sensor_topic})
+        broker = mqtt_broker.start_if_needed(settings)
+    except (SettingsError, StreamError) as error:
+        sys.exit(str(error))
+    ingester = Ingester(settings, Database(settings.url, streams), streams)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ingester.request_stop())
+    ingester.run()
+    if broker is not None:
+        broker.stop()
+
+
+if __name__ == "__main__":
+    main()

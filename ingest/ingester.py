@@ -1,0 +1,147 @@
+"""The ingester: the thread that holds the lease, receives, stores, acknowledges, and says how it is."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import update
+
+from config import Settings
+from database import Database, Unavailable
+from ingest.lease import Lease
+from ingest.pipeline import Pipeline
+from models import IngestStatus
+from mqtt_client import Message, Subscriber
+from schema import SchemaError
+from streams.declaration import Streams
+from utils import clock
+from utils.logger import Throttle
+
+logger = logging.getLogger(__name__)
+STANDBY_SECONDS = 1.0
+HEARTBEAT_SECONDS = 2.0
+
+
+class Ingester:
+    """Waits for the lease, ingests while it has it, and hands it on when it stops."""
+
+    def __init__(self, settings: Settings, database: Database, streams: Streams) -> None:
+        self._settings = settings
+        self._database = database
+        self._streams = streams
+        self._lease = Lease(database)
+        self._pipeline = Pipeline(database, streams, "mqtt")
+        self._subscriber: Subscriber | None = None
+        self._stop = threading.Event()
+        self._lost = False
+        self._prepared = False
+        self._next_heartbeat = 0.0
+        self._throttle = Throttle(seconds=10)
+        self._thread = threading.Thread(target=self.run, name="ingest", daemon=True)
+
+    def start(self) -> None:
+        """Run in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after what it has received is committed and acknowledged."""
+        self.request_stop()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def request_stop(self) -> None:
+        """Ask for the end without waiting for it; fit for a signal handler."""
+        self._stop.set()
+        if self._subscriber is not None:
+            self._subscriber.stop()
+
+    def run(self) -> None:
+        """Take turns at standing by and ingesting, until stopped."""
+        while not self._stop.is_set():
+            try:
+                self._take_turn()
+            except Unavailable as error:
+                self._throttle.warn(logger, "standby", f"Waiting for the database: {error}")
+            except SchemaError as error:
+                self._throttle.warn(logger, "schema", f"Cannot ingest: {error}")
+            except Exception:
+                # Whatever it was: nothing was acknowledged, so the broker delivers it again to the next turn.
+                logger.exception("Ingesting failed; it begins again")
+            self._stop.wait(STANDBY_SECONDS)
+
+    def _take_turn(self) -> None:
+        if not self._prepared:
+            self._database.prepare()
+            self._prepared = True
+        if not self._lease.acquire():
+            return
+        logger.info("This process ingests into %s", self._database)
+        try:
+            self._pipeline.resume(self._lease.connection)
+            self._ingest()
+        finally:
+            self._lease.release()
+
+    def _ingest(self) -> None:
+        self._lost = False
+        topics = self._streams.subscriptions()
+        self._subscriber = Subscriber(self._settings, self._settings.ingest_client_id, topics, self)
+        if not self._stop.is_set():
+            self._subscriber.run()
+        subscriber, self._subscriber = self._subscriber, None
+        if not self._lost:
+            self._beat(subscriber, running=False)
+
+    def receive(self, messages: Sequence[Message]) -> bool:
+        """Store a batch; see `mqtt_client.Receiver`."""
+        try:
+            self._pipeline.handle(self._lease.connection, messages)
+        except Unavailable as error:
+            self._throttle.warn(logger, "store", f"{len(messages)} messages wait for the database: {error}")
+            self._confirmed()
+            return False
+        return True
+
+    def may_connect(self) -> bool:
+        """Whether the lease is held at this moment; two clients with one id would evict each other."""
+        return self._confirmed()
+
+    def tick(self) -> bool:
+        """Renew the lease and write the heartbeat; False once another process has the lease."""
+        now = time.monotonic()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            if self._confirmed() and self._subscriber is not None:
+                self._beat(self._subscriber, running=True)
+        return not (self._lost or self._stop.is_set())
+
+    def _confirmed(self) -> bool:
+        if self._lost:
+            return False
+        try:
+            self._lost = not self._lease.confirm()
+        except Unavailable as error:
+            self._throttle.warn(logger, "lease", f"The database is away: {error}")
+            return False
+        if self._lost:
+            logger.warning("Another process has taken over ingesting")
+        return not self._lost
+
+    def _beat(self, subscriber: Subscriber, running: bool) -> None:
+        problem = subscriber.problem if running else "no process ingests"
+        status = {
+            "holder": f"{socket.gethostname()}:{os.getpid()}" if running else None,
+            "heartbeat_at": clock.now(),
+            "connected": running and subscriber.connected,
+            "subscribed": running and subscriber.subscribed,
+            "problem": problem[:300] if problem else None,
+            "changed_at": subscriber.changed_at if running else clock.now(),
+        }
+        try:
+            with self._database.transaction(self._lease.connection):
+                self._lease.connection.execute(update(IngestStatus).where(IngestStatus.source == "mqtt").values(status))
+        except Unavailable as error:
+            self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")

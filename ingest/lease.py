@@ -1,0 +1,72 @@
+"""The lease: a lock in the database that says which process ingests."""
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+import queries
+from database import Database, Unavailable
+from dialects import Lock
+
+
+class Lease:
+    """Held by the very connection that writes, so that whoever cannot write does not hold it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        self._lock: Lock | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that holds the lease. Raises Unavailable when it is not held."""
+        if self._connection is None:
+            raise Unavailable("the lease is not held")
+        return self._connection
+
+    def acquire(self) -> bool:
+        """Take the lease, or keep it; False: another process has it. Raises Unavailable."""
+        if self._connection is not None:
+            return True
+        connection = self._database.open()
+        try:
+            lock = self._database.lock(connection, "ingest")
+            taken = lock.acquire(0)
+        except SQLAlchemyError as error:
+            connection.invalidate()
+            raise Unavailable(str(error).splitlines()[0]) from error
+        if not taken:
+            connection.close()
+            return False
+        self._connection, self._lock = connection, lock
+        return True
+
+    def confirm(self) -> bool:
+        """Ask the database whether the connection is alive; if not, try to take the lease anew. Raises Unavailable."""
+        if self._connection is not None:
+            try:
+                queries.ping(self._connection)
+                self._connection.commit()
+            except SQLAlchemyError:
+                self._drop()
+        return self.acquire()
+
+    def release(self) -> None:
+        """Give the lease back."""
+        if self._lock is not None:
+            try:
+                self._lock.release()
+            except SQLAlchemyError:
+                self._drop()
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._lock = None, None
+
+    def _drop(self) -> None:
+        # A broken connection would reconnect by itself, without the lock.
+        connection, lock = self._connection, self._lock
+        self._connection, self._lock = None, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+        if lock is not None and not lock.ends_with_connection:
+            lock.release()

@@ -1,0 +1,38 @@
+"""What becomes of a message: a reading or a rejection."""
+
+import hashlib
+from datetime import datetime
+
+import msgspec
+
+from mqtt_client import Message
+from streams.declaration import Stream
+
+
+class Reading(msgspec.Struct):
+    """A message that was understood; `values` has one entry per metric of the stream, in its order."""
+
+    stream: Stream
+    device_id: str
+    timestamp: datetime
+    device_timestamp: str | None
+    """What the device said its time was, where that could not be believed."""
+    values: tuple[float | str | None, ...]
+    message: Message
+    own_time: bool
+    """Whether `timestamp` is the device's, so that a redelivery has the same key."""
+
+
+class Rejection(msgspec.Struct):
+    """A message that was not understood: a reason code, and a sentence for people."""
+
+    stream: str | None
+    reason: str
+    sentence: str
+    message: Message
+
+
+def fingerprint(message: Message) -> int:
+    """A signed 64-bit hash of topic and payload: equal for a redelivery, different for another reading."""
+    digest = hashlib.blake2b(b"%b\0%b" % (message.topic.encode(), message.payload), digest_size=8)
+    return int.from_bytes(digest.digest(), "big", signed=True)

@@ -1,0 +1,157 @@
+"""The pipeline: a batch of messages to committed rows, in one transaction."""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy.orm import Session
+
+import queries
+from database import Database
+from ingest.message import Reading, Rejection, fingerprint
+from ingest.payload import MAX_PAYLOAD, Parser
+from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
+from models import MAX_TOPIC, IngestStatus, RejectedMessage, RejectionCount
+from mqtt_client import Message
+from streams.declaration import Stream, Streams
+from utils import clock
+from utils.logger import Throttle
+
+logger = logging.getLogger(__name__)
+MAX_REJECTED_ROWS = 100_000
+"""Older rejected messages make room for newer ones; their counts stay."""
+
+
+@dataclass
+class Outcome:
+    """What became of a batch; every message received is counted in exactly one of the other three."""
+
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+class Pipeline:
+    """Parses messages and stores them; `source` (`mqtt`, `http`) is the way they came, for the counts."""
+
+    def __init__(self, database: Database, streams: Streams, source: str) -> None:
+        self._database = database
+        self._parser = Parser(streams)
+        self._source = source
+        self._recent = RecentDeliveries()
+        self._throttle = Throttle()
+
+    def resume(self, connection: Connection) -> None:
+        """Take over from an earlier ingester: learn which of its last deliveries are committed. Raises Unavailable."""
+        with self._database.transaction(connection), Session(connection) as session:
+            self._recent.load(queries.recent_deliveries(session, WINDOW))
+
+    def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
+        """Parse and store messages by their topics, in one transaction. Raises Unavailable: nothing is stored then."""
+        messages = [message for message in messages if not message.topic.startswith("$")]
+        fresh = self._recent.without_repeated(messages)
+        return self._store(connection, [self._parse(message) for message in fresh], len(messages) - len(fresh))
+
+    def handle_for(
+        self,
+        connection: Connection,
+        stream: Stream,
+        messages: Sequence[Message],
+        device_id: str | None,
+        level: str | None,
+    ) -> Outcome:
+        """The same for messages that are known to be of one stream; for HTTP."""
+        parsed = [self._parser.parse_for(stream, message, device_id, level) for message in messages]
+        return self._store(connection, parsed, 0)
+
+    def _parse(self, message: Message) -> Reading | Rejection:
+        try:
+            return self._parser.parse(message)
+        except Exception:
+            logger.exception("A message on %s could not be parsed; it is kept in rejected_messages", message.topic)
+            return Rejection(None, "internal_error", "AutoForge failed to read it; its log says how", message)
+
+    def _store(self, connection: Connection, parsed: Sequence[Reading | Rejection], repeated: int) -> Outcome:
+        readings = [item for item in parsed if isinstance(item, Reading)]
+        outcome = Outcome(len(parsed) + repeated, 0, repeated, [item for item in parsed if isinstance(item, Rejection)])
+        deliveries = _unkeyed(parsed)
+        moment = clock.now()
+        with self._database.transaction(connection):
+            self._write_readings(connection, readings, moment, outcome)
+            if outcome.rejections:
+                self._write_rejections(connection, outcome.rejections, moment)
+            self._count(connection, outcome, moment)
+            self._recent.record(connection, moment, deliveries)
+        self._recent.committed(moment, deliveries)
+        for rejection in outcome.rejections:
+            line = f"Rejected a message on {rejection.message.topic!r}: {rejection.reason}: {rejection.sentence}"
+            self._throttle.warn(logger, rejection.reason, line)
+        return outcome
+
+    def _write_readings(
+        self, connection: Connection, readings: Sequence[Reading], moment: datetime, outcome: Outcome
+    ) -> None:
+        by_stream: dict[str, list[Reading]] = defaultdict(list)
+        for reading in readings:
+            by_stream[reading.stream.name].append(reading)
+        for name, group in by_stream.items():
+            rows = [
+                (item.device_id, item.timestamp, item.device_timestamp, *item.values, fingerprint(item.message), moment)
+                for item in group
+            ]
+            result = self._database.write_batch(connection, self._database.tables[name], rows)
+            for refused in result.refused:
+                sentence = f"the database refused the row: {refused.reason}"
+                outcome.rejections.append(
+                    Rejection(name, "refused_by_database", sentence, group[refused.place].message)
+                )
+            outcome.stored += result.stored
+            outcome.duplicate += len(group) - result.stored - len(result.refused)
+
+    def _write_rejections(self, connection: Connection, rejections: Sequence[Rejection], moment: datetime) -> None:
+        rows = [
+            {
+                "stream": rejection.stream,
+                "topic": rejection.message.topic[:MAX_TOPIC].replace("\0", "\\0"),
+                "payload": rejection.message.payload[:MAX_PAYLOAD],
+                "payload_size": len(rejection.message.payload),
+                "reason": rejection.reason,
+                "message": rejection.sentence[:500],
+                "created_at": moment,
+            }
+            for rejection in rejections
+        ]
+        connection.execute(insert(RejectedMessage), rows)
+        reasons = Counter(rejection.reason for rejection in rejections)
+        # In one order everywhere, so that two writers cannot wait for each other.
+        for reason, count in sorted(reasons.items()):
+            self._database.add(connection, RejectionCount, {"reason": reason}, {"count": count})
+        with Session(connection) as session:
+            newest = queries.newest_rejected_id(session)
+        connection.execute(delete(RejectedMessage).where(RejectedMessage.id <= newest - MAX_REJECTED_ROWS))
+
+    def _count(self, connection: Connection, outcome: Outcome, moment: datetime) -> None:
+        connection.execute(
+            update(IngestStatus)
+            .where(IngestStatus.source == self._source)
+            .values(
+                received=IngestStatus.received + outcome.received,
+                stored=IngestStatus.stored + outcome.stored,
+                duplicate=IngestStatus.duplicate + outcome.duplicate,
+                rejected=IngestStatus.rejected + len(outcome.rejections),
+                last_batch_at=moment,
+            )
+        )
+
+
+def _unkeyed(parsed: Sequence[Reading | Rejection]) -> frozenset[Delivery]:
+    """The deliveries whose repetition no key in a table would absorb."""
+    return frozenset(
+        (item.message.packet_id, fingerprint(item.message))
+        for item in parsed
+        if item.message.packet_id and not (isinstance(item, Reading) and item.own_time)
+    )

@@ -1,0 +1,118 @@
+"""SQLAlchemy models: the fixed tables, and one reading table per stream."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import DateTime, TypeEngine
+
+from streams.declaration import Metric, Stream
+
+MAX_DEVICE_ID = 128
+MAX_TEXT = 255
+MAX_TOPIC = 1024
+MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+
+Timestamp = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+"""Naive UTC with microseconds."""
+Identifier = BigInteger().with_variant(Integer, "sqlite")
+Bytes = LargeBinary().with_variant(mysql.MEDIUMBLOB, "mysql", "mariadb")
+
+
+class Base(DeclarativeBase):
+    """The fixed tables; `migrations/` creates and changes them."""
+
+
+class RejectedMessage(Base):
+    """A message that could not be stored as a reading, as it came, with the reason."""
+
+    __tablename__ = "rejected_messages"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    id: Mapped[int] = mapped_column(Identifier, primary_key=True)
+    stream: Mapped[str | None] = mapped_column(String(40))
+    topic: Mapped[str] = mapped_column(String(MAX_TOPIC))
+    payload: Mapped[bytes] = mapped_column(Bytes)
+    """The raw bytes; of a very long message, the beginning."""
+    payload_size: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(40), index=True)
+    message: Mapped[str] = mapped_column(String(500))
+    created_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+
+
+class RejectionCount(Base):
+    """How many messages were ever rejected for a reason; exact, also after old rows have made room."""
+
+    __tablename__ = "rejection_counts"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    reason: Mapped[str] = mapped_column(String(40), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+
+
+class IngestStatus(Base):
+    """What came in by one way (`mqtt`, `http`), counted in the transaction that stores it; and how the ingester is."""
+
+    __tablename__ = "ingest_status"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    source: Mapped[str] = mapped_column(String(10), primary_key=True)
+    received: Mapped[int] = mapped_column(BigInteger, default=0)
+    stored: Mapped[int] = mapped_column(BigInteger, default=0)
+    duplicate: Mapped[int] = mapped_column(BigInteger, default=0)
+    rejected: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_batch_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    holder: Mapped[str | None] = mapped_column(String(200))
+    """Host and process id of the ingester."""
+    heartbeat_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    connected: Mapped[bool] = mapped_column(Boolean, default=False)
+    subscribed: Mapped[bool] = mapped_column(Boolean, default=False)
+    problem: Mapped[str | None] = mapped_column(String(300))
+    changed_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """Since when `connected`, `subscribed` and `problem` have been as they are."""
+
+
+class DeliveredBatch(Base):
+    """The newest deliveries that carry no usable device time: what tells their redelivery from a new message."""
+
+    __tablename__ = "delivered_batches"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    id: Mapped[int] = mapped_column(Identifier, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+    deliveries: Mapped[str] = mapped_column(Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb"))
+    """JSON: a list of [packet id, fingerprint]."""
+
+
+def reading_table(stream: Stream, metadata: MetaData) -> Table:
+    """The table of one stream: the common columns and one nullable column per metric."""
+    return Table(
+        stream.table,
+        metadata,
+        Column("id", Identifier, primary_key=True),
+        Column("device_id", String(MAX_DEVICE_ID), nullable=False),
+        Column("timestamp", Timestamp, nullable=False),
+        # What the device said its time was, where that could not be believed and the server's was taken.
+        Column("device_timestamp", String(64)),
+        *[Column(metric.name, metric_type(metric)) for metric in stream.metrics],
+        Column("fingerprint", BigInteger, nullable=False),
+        Column("created_at", Timestamp, nullable=False),
+        Index(f"uq_{stream.table}", "device_id", "timestamp", "fingerprint", unique=True),
+        Index(f"ix_{stream.table}_timestamp", "timestamp"),
+        Index(f"ix_{stream.table}_created_at", "created_at"),
+        **MYSQL_OPTIONS,
+    )
+
+
+def metric_type(metric: Metric) -> TypeEngine[Any]:
+    """The column type of a metric."""
+    return Double() if metric.type == "number" else String(MAX_TEXT)
+
+
+def reading_tables(streams: Iterable[Stream]) -> dict[str, Table]:
+    """The table of every stream, by the stream's name."""
+    metadata = MetaData()
+    return {stream.name: reading_table(stream, metadata) for stream in streams}

@@ -1,0 +1,320 @@
+"""MQTT: the Subscriber (receive, hand over, acknowledge) and the Publisher; knows no database and no stream."""
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+
+from config import Settings
+from mqtt_connection import Backoff, connect, new_client
+from utils.clock import StrictClock, now
+
+logger = logging.getLogger(__name__)
+MAX_BATCH = 2_000
+MAX_BATCH_BYTES = 8_000_000
+MAX_HELD, MAX_HELD_BYTES = 65_535, 64_000_000
+"""What is held while the receiver is not ready; QoS 1 cannot have more messages in flight."""
+FIRST_BACKOFF, LAST_BACKOFF = 1.0, 10.0
+HANDSHAKE_SECONDS = 10.0
+TICK_SECONDS = 1.0
+
+
+class Message(msgspec.Struct):
+    """One message as it came in, by MQTT or HTTP."""
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+    packet_id: int = 0
+    """The MQTT packet id; 0 where nothing can be redelivered (QoS 0, HTTP)."""
+    redelivered: bool = False
+    valid_topic: bool = True
+    """False where the topic was not UTF-8; `topic` then has the bad bytes escaped."""
+
+
+class Receiver(Protocol):
+    """Who gets the messages."""
+
+    def receive(self, messages: Sequence[Message]) -> bool:
+        """Store the messages; True: they may be acknowledged, False: not now, hand them over again later."""
+        ...
+
+    def may_connect(self) -> bool:
+        """Whether this process is now the one that may use the client id."""
+        ...
+
+    def tick(self) -> bool:
+        """Called every second; False ends the subscriber."""
+        ...
+
+
+class Subscriber:
+    """Receives messages, hands them over in batches and acknowledges what the receiver has stored.
+
+    One thread calls `run`, which drives paho's external event loop; only `stop` may be called from another.
+    """
+
+    def __init__(self, settings: Settings, client_id: str, topics: Sequence[str], receiver: Receiver) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._receiver = receiver
+        self._clock = StrictClock()
+        self._held: list[Message] = []
+        self._held_bytes = 0
+        self._acks: list[int] = []
+        """Packet ids to acknowledge, in the order received; only those of the present connection."""
+        self._stopping = threading.Event()
+        self._reconnect = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
+        self._retry = Backoff(FIRST_BACKOFF / 2, LAST_BACKOFF)
+        self._next_tick = 0.0
+        self._connecting_since = 0.0
+        self._connections = 0
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        self.connected = False
+        self.subscribed = False
+        self.problem: str | None = "not connected yet"
+        self.changed_at = now()
+        self._client = self._new_client(client_id)
+
+    def run(self) -> None:
+        """Receive until `stop`, or until the receiver's `tick` says so. Raises SettingsError at most."""
+        try:
+            while not self._stopping.is_set():
+                self._connect_if_due()
+                self._wait()
+                self._read()
+                self._deliver()
+                self._maintain()
+        finally:
+            self._disconnect()
+
+    def stop(self) -> None:
+        """End `run` soon, after what was received has been handed over."""
+        self._stopping.set()
+        with contextlib.suppress(OSError):  # it has ended already
+            self._wake_writer.send(b"!")
+
+    def _new_client(self, client_id: str) -> paho.Client:
+        client = new_client(self._settings, client_id, persistent=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
+        return client
+
+    def _on_socket_open(self, _: paho.Client, __: Any, opened: Any) -> None:
+        self._selector.register(opened, selectors.EVENT_READ)
+
+    def _on_socket_close(self, _: paho.Client, __: Any, closed: Any) -> None:
+        self._selector.unregister(closed)
+
+    def _connect_if_due(self) -> None:
+        if self._client.socket() is not None:
+            waited = time.monotonic() - self._connecting_since
+            if self.connected or waited < HANDSHAKE_SECONDS:
+                return
+            self._set_state(problem=f"{self._settings.broker} accepts connections but does not answer")
+        if not self._reconnect.due() or not self._receiver.may_connect():
+            return
+        self._connecting_since = time.monotonic()
+        self._reconnect.failed()
+        try:
+            connect(self._client, self._settings, persistent=True)
+        except (OSError, ValueError) as error:
+            self._set_state(problem=f"{self._settings.broker} cannot be reached: {error}")
+
+    def _wait(self) -> None:
+        if self._full():
+            # Not reading is what tells the broker to wait.
+            self._stopping.wait(TICK_SECONDS / 10)
+            return
+        opened = self._client.socket()
+        # TLS may hold decrypted bytes that no selector sees.
+        pending = getattr(opened, "pending", None)
+        timeout = 0.0 if pending is not None and pending() else self._seconds_to_next_duty()
+        if opened is not None:
+            writing = selectors.EVENT_WRITE if self._client.want_write() else 0
+            self._selector.modify(opened, selectors.EVENT_READ | writing)
+        for key, _ in self._selector.select(timeout):
+            if key.fileobj is self._wake_reader:
+                self._wake_reader.recv(100)
+
+    def _seconds_to_next_duty(self) -> float:
+        if self._held and self._retry.due():
+            return 0.0
+        return min(TICK_SECONDS / 4, max(0.0, self._next_tick - time.monotonic()))
+
+    def _full(self) -> bool:
+        return len(self._held) >= MAX_HELD or self._held_bytes >= MAX_HELD_BYTES
+
+    def _read(self) -> None:
+        before, limit = -1, len(self._held) + MAX_BATCH
+        byte_limit = self._held_bytes + MAX_BATCH_BYTES
+        while before < len(self._held) < limit and self._held_bytes < byte_limit and not self._full():
+            before = len(self._held)
+            self._client.loop_read()
+
+    def _deliver(self) -> None:
+        if not self._held or not self._retry.due():
+            return
+        if not self._receiver.receive(self._held):
+            self._retry.failed()
+            return
+        self._retry.reset()
+        self._held.clear()
+        self._held_bytes = 0
+        acks, self._acks = self._acks, []
+        for packet_id in acks:
+            if not self.connected:
+                break
+            self._client.ack(packet_id, 1)
+
+    def _maintain(self) -> None:
+        if self._client.want_write():
+            self._client.loop_write()
+        if time.monotonic() >= self._next_tick:
+            self._next_tick = time.monotonic() + TICK_SECONDS
+            self._client.loop_misc()
+            if not self._receiver.tick():
+                self._stopping.set()
+
+    def _disconnect(self) -> None:
+        self._client.disconnect()
+        if self._client.want_write():
+            self._client.loop_write()
+        self._selector.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: ReasonCode, __: Any) -> None:
+        if reason.is_failure:
+            self._set_state(problem=f"{self._settings.broker} refused the connection: {reason}")
+            return
+        self._reconnect.reset()
+        self._connections += 1
+        if not flags.session_present:
+            level = logging.WARNING if self._connections > 1 else logging.INFO
+            logger.log(level, "%s has no session of ours: what it did not deliver is gone", self._settings.broker)
+        self._set_state(connected=True, problem="waiting for the subscription")
+        client.subscribe([(topic, 1) for topic in self._topics])
+
+    def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
+        refused = [topic for topic, code in zip(self._topics, codes, strict=False) if code.is_failure or code.value < 1]
+        if refused:
+            self._set_state(connected=True, problem=f"the broker refused QoS 1 for {', '.join(refused)}")
+        else:
+            self._set_state(connected=True, subscribed=True)
+
+    def _on_disconnect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
+        # What was received is still handed over; the broker sends it again, and the key absorbs it.
+        self._acks.clear()
+        if self.connected:
+            self._set_state(problem=f"the connection to {self._settings.broker} was lost: {reason}")
+
+    def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+        valid = True
+        try:
+            topic = message.topic
+        except UnicodeDecodeError as error:
+            valid, topic = False, bytes(error.object).decode(errors="backslashreplace")
+        packet_id = message.mid if message.qos else 0
+        self._held.append(Message(topic, bytes(message.payload), self._clock.now(), packet_id, message.dup, valid))
+        self._held_bytes += len(message.payload)
+        if packet_id:
+            self._acks.append(packet_id)
+
+    def _set_state(self, connected: bool = False, subscribed: bool = False, problem: str | None = None) -> None:
+        if (connected, subscribed, problem) == (self.connected, self.subscribed, self.problem):
+            return
+        self.connected, self.subscribed, self.problem, self.changed_at = connected, subscribed, problem, now()
+        if problem is None:
+            logger.info("Subscribed to %s at %s", ", ".join(self._topics), self._settings.broker)
+        elif not connected:
+            logger.warning("MQTT: %s", problem)
+
+
+class PublishError(Exception):
+    """A message could not be published; the text says why. Nothing is kept to be sent later."""
+
+
+class Publisher:
+    """Publishes single messages, and waits for the broker's acknowledgement; connects when first used."""
+
+    def __init__(self, settings: Settings, timeout: float = 5.0) -> None:
+        self._settings = settings
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._client: paho.Client | None = None
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """Publish at QoS 1 and wait until the broker has it. Raises PublishError."""
+        with self._lock:
+            client = self._connected_client()
+        info = client.publish(topic, payload, qos=1, retain=retain)
+        try:
+            if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                info.wait_for_publish(self._timeout)
+            published = info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and info.is_published()
+        except (RuntimeError, ValueError):
+            published = False
+        if not published:
+            # paho would send the message when it reconnects, long after the caller was told that it failed.
+            self._discard(client)
+            raise PublishError(f"{self._settings.broker} did not acknowledge the message")
+
+    def close(self) -> None:
+        """Disconnect."""
+        with self._lock:
+            client = self._client
+        if client is not None:
+            self._discard(client)
+
+    def _connected_client(self) -> paho.Client:
+        if self._client is not None and self._client.is_connected():
+            return self._client
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_stop()
+        client = new_client(self._settings, "", persistent=False)
+        answered = threading.Event()
+        refusals: list[str] = []
+
+        def on_connect(_: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
+            if reason.is_failure:
+                refusals.append(str(reason))
+            answered.set()
+
+        client.on_connect = on_connect
+        try:
+            connect(client, self._settings, persistent=False)
+        except (OSError, ValueError) as error:
+            raise PublishError(f"{self._settings.broker} cannot be reached: {error}") from error
+        client.loop_start()
+        if not answered.wait(self._timeout) or refusals:
+            client.disconnect()
+            client.loop_stop()
+            reason = f"refused the connection: {refusals[0]}" if refusals else "does not answer"
+            raise PublishError(f"{self._settings.broker} {reason}")
+        self._client = client
+        return client
+
+    def _discard(self, client: paho.Client) -> None:
+        with self._lock:
+            if self._client is client:
+                self._client = None
+        client.disconnect()
+        client.loop_stop()

@@ -1,0 +1,81 @@
+"""Connecting to the broker: a paho client from the settings, and how long to wait between attempts."""
+
+import ssl
+import time
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from config import Settings, SettingsError
+
+NEVER_EXPIRES = 0xFFFF_FFFF
+
+
+class Backoff:
+    """Waiting times between attempts: they double up to a limit."""
+
+    def __init__(self, first: float, last: float) -> None:
+        self._first, self._last = first, last
+        self._seconds = first
+        self._due = 0.0
+
+    def due(self) -> bool:
+        """Whether the next attempt may be made."""
+        return time.monotonic() >= self._due
+
+    def failed(self) -> None:
+        """Put off the next attempt."""
+        self._due = time.monotonic() + self._seconds
+        self._seconds = min(self._seconds * 2, self._last)
+
+    def reset(self) -> None:
+        """Start over after a success."""
+        self._seconds, self._due = self._first, 0.0
+
+
+def new_client(settings: Settings, client_id: str, persistent: bool) -> paho.Client:
+    """A paho client for the configured broker, not connected. Raises SettingsError for a bad certificate."""
+    address = settings.broker
+    version5 = settings.mqtt_protocol == "5"
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        clean_session=None if version5 else not persistent,
+        protocol=MQTTProtocolVersion.MQTTv5 if version5 else MQTTProtocolVersion.MQTTv311,
+        transport=address.transport,
+        manual_ack=persistent,
+    )
+    client.connect_timeout = 5.0
+    if address.username is not None:
+        client.username_pw_set(address.username, address.password)
+    if address.transport == "websockets":
+        client.ws_set_options(path=address.path)
+    if address.tls:
+        try:
+            client.tls_set(
+                ca_certs=_text(settings.mqtt_ca_cert),
+                certfile=_text(settings.mqtt_client_cert),
+                keyfile=_text(settings.mqtt_client_key),
+            )
+        except (ssl.SSLError, OSError, ValueError) as error:
+            raise SettingsError(
+                f"MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used: {error}"
+            ) from error
+    return client
+
+
+def connect(client: paho.Client, settings: Settings, persistent: bool) -> None:
+    """Open the connection and send CONNECT; the answer comes to `on_connect`. Raises OSError."""
+    arguments: dict[str, Any] = {"keepalive": settings.mqtt_keepalive}
+    if settings.mqtt_protocol == "5":
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type there
+        properties.SessionExpiryInterval = NEVER_EXPIRES if persistent else 0
+        arguments |= {"clean_start": not persistent, "properties": properties}
+    client.connect(settings.broker.host, settings.broker.port, **arguments)
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)

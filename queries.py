@@ -1,0 +1,128 @@
+"""Every SELECT: functions of (session, table, …) that return plain rows."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, RowMapping, Select, Table, func, select, text
+from sqlalchemy.orm import Session
+
+from models import DeliveredBatch, IngestStatus, RejectedMessage, RejectionCount
+from streams.declaration import Stream
+
+
+class Window(NamedTuple):
+    """Which readings: of one device or all, with start ≤ timestamp < end."""
+
+    device_id: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+def _within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
+    if window.device_id is not None:
+        query = query.where(table.c.device_id == window.device_id)
+    if window.start is not None:
+        query = query.where(table.c.timestamp >= window.start)
+    if window.end is not None:
+        query = query.where(table.c.timestamp < window.end)
+    return query
+
+
+def _public(table: Table) -> Select[Any]:
+    return select(*(column for column in table.columns if column.name != "fingerprint"))
+
+
+def latest(session: Session, table: Table, device_id: str | None = None) -> RowMapping | None:
+    """The newest reading, of one device or of all, or None."""
+    window = Window(device_id)
+    newest = _within(select(func.max(table.c.timestamp)), table, window).scalar_subquery()
+    query = _within(_public(table), table, window).where(table.c.timestamp == newest)
+    return session.execute(query.order_by(table.c.id.desc()).limit(1)).mappings().first()
+
+
+def history(session: Session, table: Table, window: Window, limit: int, offset: int = 0) -> Sequence[RowMapping]:
+    """A page of readings, newest first."""
+    query = _within(_public(table), table, window)
+    query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit).offset(offset)
+    return session.execute(query).mappings().all()
+
+
+def stats(session: Session, stream: Stream, table: Table, window: Window) -> RowMapping:
+    """`count`, and `avg_`, `min_` and `max_` of every numeric metric; null where there is none."""
+    columns: list[Any] = [func.count().label("count")]
+    for metric in stream.metrics:
+        if metric.type == "number":
+            column = table.c[metric.name]
+            columns += [
+                function(column).label(f"{name}_{metric.name}")
+                for name, function in (("avg", func.avg), ("min", func.min), ("max", func.max))
+            ]
+    query = _within(select(*columns).select_from(table), table, window)
+    return session.execute(query).mappings().one()
+
+
+def ml_data(
+    session: Session, stream: Stream, table: Table, window: Window, limit: int
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """The newest `limit` samples, oldest first: timestamp, device id, then the metrics in the stream's order."""
+    columns = [table.c.timestamp, table.c.device_id, *(table.c[metric.name] for metric in stream.metrics)]
+    query = _within(select(*columns), table, window)
+    rows = session.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
+    return rows[::-1]
+
+
+def devices(session: Session, table: Table) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Every device with the first and last timestamp of its readings, by device id.
+
+    The recursion hops from one device id to the next on the index, so that the cost grows with the
+    number of devices, not of readings.
+    """
+    ids = select(func.min(table.c.device_id).label("device_id")).cte("ids", recursive=True)
+    following = (
+        select(func.min(table.c.device_id)).where(table.c.device_id > ids.c.device_id).scalar_subquery().correlate(ids)
+    )
+    ids = ids.union_all(select(following).where(ids.c.device_id.is_not(None)))
+    own = table.c.device_id == ids.c.device_id
+    first = select(func.min(table.c.timestamp)).where(own).scalar_subquery().correlate(ids)
+    last = select(func.max(table.c.timestamp)).where(own).scalar_subquery().correlate(ids)
+    query = select(ids.c.device_id, first.label("first_seen"), last.label("last_seen"))
+    return session.execute(query.where(ids.c.device_id.is_not(None)).order_by(ids.c.device_id)).all()
+
+
+def rejected(session: Session, reason: str | None, limit: int, offset: int) -> Sequence[RejectedMessage]:
+    """Rejected messages, newest first."""
+    query = select(RejectedMessage).order_by(RejectedMessage.id.desc()).limit(limit).offset(offset)
+    if reason is not None:
+        query = query.where(RejectedMessage.reason == reason)
+    return session.scalars(query).all()
+
+
+def rejection_counts(session: Session) -> dict[str, int]:
+    """How many messages were ever rejected, by reason."""
+    rows = session.execute(select(RejectionCount.reason, RejectionCount.count).order_by(RejectionCount.reason))
+    return dict(rows.tuples().all())
+
+
+def newest_rejected_id(session: Session) -> int:
+    """The highest id among the rejected messages; 0 where there is none."""
+    return session.scalar(select(func.max(RejectedMessage.id))) or 0
+
+
+def ingest_status(session: Session) -> dict[str, IngestStatus]:
+    """The state of every way in, by its name (`mqtt`, `http`)."""
+    return {status.source: status for status in session.scalars(select(IngestStatus))}
+
+
+def recent_deliveries(session: Session, window: timedelta) -> Sequence[DeliveredBatch]:
+    """The delivered batches within a window before the newest one, oldest first."""
+    newest = session.scalar(select(func.max(DeliveredBatch.created_at)))
+    if newest is None:
+        return []
+    query = select(DeliveredBatch).where(DeliveredBatch.created_at >= newest - window)
+    return session.scalars(query.order_by(DeliveredBatch.id)).all()
+
+
+def ping(session: Session | Connection) -> None:
+    """Ask the database for a sign of life."""
+    session.execute(text("SELECT 1"))

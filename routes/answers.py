@@ -1,0 +1,207 @@
+"""What answers look like: for the OpenAPI document."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, create_model
+
+from streams.declaration import Metric, Stream
+
+Rfc3339 = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class Error(BaseModel):
+    """What was wrong and what to do."""
+
+    message: str
+
+
+class NotFound(Error):
+    """Nothing matches."""
+
+    device_id: str | None = None
+
+
+class ControlAnswer(BaseModel):
+    """The command as published."""
+
+    status: str
+    command_id: str
+    device_id: str
+    command: str
+    message: str
+
+
+class RejectedItem(BaseModel):
+    """A rejected reading of a submission."""
+
+    index: int
+    reason: str
+    message: str
+
+
+class SubmissionAnswer(BaseModel):
+    """What became of the readings."""
+
+    stored: int
+    duplicate: int
+    rejected: int
+    errors: list[RejectedItem]
+
+
+class Device(BaseModel):
+    """A device and when it was heard."""
+
+    device_id: str
+    first_seen: Rfc3339
+    last_seen: Rfc3339
+
+
+class DevicesAnswer(BaseModel):
+    """All devices of a stream."""
+
+    count: int
+    devices: list[Device]
+
+
+class RejectedMessage(BaseModel):
+    """A rejected message as it came."""
+
+    id: int
+    stream: str | None
+    topic: str
+    payload: str
+    payload_size: int
+    reason: str
+    message: str
+    created_at: Rfc3339
+
+
+class RejectedAnswer(BaseModel):
+    """Rejected messages, newest first, and how many there ever were by reason."""
+
+    count: int
+    limit: int
+    offset: int
+    counts: dict[str, int]
+    data: list[RejectedMessage]
+
+
+class MetricDeclaration(BaseModel):
+    """A declared metric."""
+
+    name: str
+    title: str
+    unit: str
+    type: str
+    required: bool
+    plural: str
+
+
+class StreamDeclaration(BaseModel):
+    """A declared stream."""
+
+    name: str
+    title: str
+    topic: str
+    device: str
+    timestamp_required: bool
+    metrics: list[MetricDeclaration]
+    url: str
+
+
+class StreamsAnswer(BaseModel):
+    """All declared streams."""
+
+    count: int
+    streams: list[StreamDeclaration]
+
+
+class Counts(BaseModel):
+    """Messages that came in by one way; received = stored + duplicate + rejected."""
+
+    received: int
+    stored: int
+    duplicate: int
+    rejected: int
+    last_batch_at: Rfc3339 | None
+
+
+class MqttHealth(Counts):
+    """The ingester."""
+
+    broker: str
+    holder: str | None
+    heartbeat_at: Rfc3339 | None
+    running: bool
+    connected: bool
+    subscribed: bool
+    problem: str | None
+    since: Rfc3339 | None
+
+
+class DatabaseHealth(BaseModel):
+    """The database."""
+
+    reachable: bool
+    url: str
+
+
+class Health(BaseModel):
+    """The state of the backend."""
+
+    status: str
+    service: str
+    version: str
+    message: str | None = None
+    database: DatabaseHealth
+    mqtt: MqttHealth | None = None
+    http: Counts | None = None
+
+
+def reading_model(stream: Stream) -> type[BaseModel]:
+    """The model of one stored reading of a stream."""
+    metrics: dict[str, Any] = {
+        metric.name: (_value_type(metric), Field(description=_description(metric))) for metric in stream.metrics
+    }
+    return create_model(
+        _name(stream, "Reading"),
+        id=(int, ...),
+        device_id=(str, ...),
+        timestamp=(Rfc3339, ...),
+        device_timestamp=(str | None, Field(description="What the device said, where that could not be believed.")),
+        created_at=(Rfc3339, ...),
+        **metrics,
+    )
+
+
+def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
+    """The answers of a stream's endpoints, by endpoint."""
+    reading: Any = reading_model(stream)
+    numeric = [metric.name for metric in stream.metrics if metric.type == "number"]
+    figures: dict[str, Any] = {
+        f"{kind}_{name}": (float | None, ...) for name in numeric for kind in ("avg", "min", "max")
+    }
+    columns: dict[str, Any] = {metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics}  # type: ignore[misc]  # made at run time
+    columns |= {"timestamps": (list[Rfc3339], ...), "device_ids": (list[str], ...)}
+    stats = create_model(_name(stream, "Figures"), count=(int, ...), **figures)
+    data = create_model(_name(stream, "Columns"), **columns)
+    device: Any = (str | None, None)
+    page: dict[str, Any] = {"count": (int, ...), "limit": (int, ...), "offset": (int, ...), "device_id": device}
+    return {
+        "latest": create_model(_name(stream, "Latest"), data=(reading, ...)),
+        "history": create_model(_name(stream, "History"), data=(list[reading], ...), **page),
+        "stats": create_model(_name(stream, "Stats"), stats=(stats, ...), device_id=device),
+        "ml-data": create_model(_name(stream, "MlData"), sample_count=(int, ...), device_id=device, data=(data, ...)),
+    }
+
+
+def _name(stream: Stream, what: str) -> str:
+    return f"{stream.name.replace('-', '_').title().replace('_', '')}{what}"
+
+
+def _value_type(metric: Metric) -> Any:
+    return float | None if metric.type == "number" else str | None
+
+
+def _description(metric: Metric) -> str:
+    return f"{metric.title} [{metric.unit}]" if metric.unit else metric.title

@@ -1,0 +1,103 @@
+"""What requests may carry: for validation and for the OpenAPI document."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from ingest.identity import device_id_fault
+from queries import Window
+from utils import clock
+
+
+def _device_id(text: str) -> str:
+    fault = "the device id must not be . or .." if text in (".", "..") else device_id_fault(text)
+    if fault:
+        raise ValueError(fault)
+    return text
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return clock.parse_query(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; expected ISO 8601, epoch seconds or milliseconds, or relative such as -24h"
+        ) from error
+
+
+DeviceId = Annotated[str, AfterValidator(_device_id)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+_TIME: dict[str, JsonValue] = {"type": "string", "examples": ["2026-01-29T14:30:45Z", "1769697045", "-24h"]}
+
+
+class Query(BaseModel):
+    """Base of all query strings."""
+
+    _schemas: ClassVar[dict[type[BaseModel], dict[str, Any]]] = {}
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The JSON schema; kept, because the router asks for it on every request."""
+        if args or kwargs:
+            return super().model_json_schema(*args, **kwargs)
+        if cls not in Query._schemas:
+            Query._schemas[cls] = super().model_json_schema()
+        return Query._schemas[cls]
+
+
+class DeviceQuery(Query):
+    """Which device."""
+
+    device_id: DeviceId | None = Field(None, description="Only this device.")
+
+
+class WindowQuery(DeviceQuery):
+    """Which device and which time."""
+
+    start: Moment | None = Field(
+        None, alias="from", description="From this time on (inclusive).", json_schema_extra=_TIME
+    )
+    end: Moment | None = Field(None, alias="to", description="Before this time (exclusive).", json_schema_extra=_TIME)
+
+    def window(self) -> Window:
+        """The same for `queries`."""
+        return Window(self.device_id, self.start, self.end)
+
+
+class HistoryQuery(WindowQuery):
+    """A page of readings."""
+
+    limit: int = Field(100, ge=1, le=10_000, description="At most this many readings.")
+    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.")
+
+
+class MlQuery(WindowQuery):
+    """A sample of readings."""
+
+    limit: int = Field(1000, ge=1, le=100_000, description="The newest this many samples.")
+
+
+class SubmissionQuery(DeviceQuery):
+    """What an MQTT topic would have said."""
+
+    device_id: DeviceId | None = Field(None, description="The device, where the payload does not say it.")
+    metric: str | None = Field(None, description="The metric, where each has a topic of its own.")
+
+
+class RejectedQuery(Query):
+    """A page of rejected messages."""
+
+    reason: str | None = Field(None, description="Only this reason code.")
+    limit: int = Field(100, ge=1, le=1000)
+    offset: int = Field(0, ge=0, le=2**53)
+
+
+class ControlBody(BaseModel):
+    """A command for a device."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device_id: DeviceId
+    command: str = Field(min_length=1, max_length=64)
+    parameters: dict[str, JsonValue] = {}

@@ -1,0 +1,82 @@
+"""Errors as JSON: a `message` that says what was wrong and what to do."""
+
+import json
+import logging
+
+from flask import Flask, Response, jsonify, make_response, request
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge, UnsupportedMediaType
+
+from database import Unavailable
+from mqtt_client import PublishError
+from services.submissions import BadSubmission
+from streams.declaration import Streams
+
+logger = logging.getLogger(__name__)
+RETRY_AFTER = {"Retry-After": "5"}
+
+
+def register(app: Flask, streams: Streams) -> None:
+    """Make every error of the app a JSON answer."""
+
+    @app.before_request
+    def require_json() -> None:
+        if request.method in ("POST", "PUT") and not request.is_json:
+            raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
+
+    @app.errorhandler(NotFound)
+    def not_found(_: NotFound) -> tuple[Response, int]:
+        names = ", ".join(stream.name for stream in streams)
+        message = f"There is nothing at {request.path}. Declared streams: {names}. All paths: /api/docs"
+        return jsonify(message=message), 404
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:
+        limit = app.config["MAX_CONTENT_LENGTH"]
+        return jsonify(message=f"The body is too large: at most {limit} bytes. Send it in several requests"), 413
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response | tuple[Response, int]:
+        if error.response is not None:
+            return make_response(error.response)
+        return jsonify(message=error.description), error.code or 500
+
+    _register_own(app)
+
+
+def _register_own(app: Flask) -> None:
+    @app.errorhandler(BadSubmission)
+    def bad_submission(error: BadSubmission) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 400
+
+    @app.errorhandler(Unavailable)
+    def database_away(error: Unavailable) -> tuple[Response, int, dict[str, str]]:
+        logger.warning("%s %s: the database cannot be used: %s", request.method, request.path, error)
+        return jsonify(message=f"The database cannot be used now: {error}. Try again"), 503, RETRY_AFTER
+
+    @app.errorhandler(PublishError)
+    def broker_away(error: PublishError) -> tuple[Response, int, dict[str, str]]:
+        logger.warning("%s %s: %s", request.method, request.path, error)
+        return jsonify(message=f"Nothing was sent: {error}. Try again"), 503, RETRY_AFTER
+
+    @app.errorhandler(Exception)
+    def internal_error(error: Exception) -> tuple[Response, int]:
+        logger.error("%s %s failed", request.method, request.path, exc_info=error)
+        return jsonify(message="An internal error; the log of the backend says more"), 500
+
+
+def invalid_arguments(error: ValidationError) -> Response:
+    """The answer to a request whose arguments do not validate: 400, naming each of them."""
+    if request.method in ("POST", "PUT"):
+        try:
+            json.loads(request.get_data())
+        except (ValueError, RecursionError) as fault:
+            return make_response(jsonify(message=f"The body is not JSON: {fault}"), 400)
+    faults = [_sentence(tuple(fault["loc"]), fault["msg"]) for fault in error.errors()]
+    return make_response(jsonify(message="; ".join(faults)), 400)
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ").replace("Input should", "should")
+    name = ".".join(str(part) for part in location)
+    return f"{name}: {text}" if name else f"The body {text}"

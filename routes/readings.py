@@ -1,0 +1,113 @@
+"""`/api/<stream>/…`: the readings of one declared stream."""
+
+from typing import Any
+
+from flask import request
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from sqlalchemy import RowMapping
+
+import queries
+from database import Database
+from routes.answers import DevicesAnswer, Error, NotFound, SubmissionAnswer, stream_answers
+from routes.arguments import DeviceQuery, HistoryQuery, MlQuery, SubmissionQuery, WindowQuery
+from services.submissions import Submissions
+from streams.declaration import Stream
+from utils import clock
+
+Answer = dict[str, Any]
+
+
+def blueprint(stream: Stream, database: Database, submissions: Submissions) -> APIBlueprint:
+    """The endpoints of one stream."""
+    api = APIBlueprint(
+        stream.name,
+        __name__,
+        url_prefix=f"/api/{stream.name}",
+        abp_tags=[Tag(name=stream.name, description=stream.title)],
+        abp_responses={400: Error, 503: Error},
+    )
+    _add_reading_endpoints(api, stream, database)
+    _add_summary_endpoints(api, stream, database)
+
+    @api.post("/readings", responses={201: SubmissionAnswer, 413: Error, 415: Error}, request_body=_body(stream))
+    def readings(query: SubmissionQuery) -> tuple[Answer, int]:
+        """Store one payload as a device would publish it, or an array of up to 10,000."""
+        receipt = submissions.submit(stream, request.get_data(), query.device_id, query.metric)
+        errors = [{"index": i, "reason": item.reason, "message": item.sentence} for i, item in receipt.rejections]
+        counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
+        return {**counts, "errors": errors}, 201
+
+    return api
+
+
+def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database) -> None:
+    table = database.tables[stream.name]
+    answers = stream_answers(stream)
+
+    @api.get("/latest", responses={200: answers["latest"], 404: NotFound})
+    def latest(query: DeviceQuery) -> tuple[Answer, int]:
+        """The newest reading."""
+        with database.session() as session:
+            row = queries.latest(session, table, query.device_id)
+        if row is None:
+            return {"message": f"No {table.name.replace('_', ' ')} found", "device_id": query.device_id}, 404
+        return {"data": _reading(row)}, 200
+
+    @api.get("/history", responses={200: answers["history"]})
+    def history(query: HistoryQuery) -> Answer:
+        """Readings, newest first."""
+        with database.session() as session:
+            rows = queries.history(session, table, query.window(), query.limit, query.offset)
+            data = [_reading(row) for row in rows]
+        page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
+        return {"count": len(data), **page, "data": data}
+
+    @api.get("/ml-data", responses={200: answers["ml-data"]})
+    def ml_data(query: MlQuery) -> Answer:
+        """The newest samples as columns, oldest first: ready for numpy."""
+        with database.session() as session:
+            rows = queries.ml_data(session, stream, table, query.window(), query.limit)
+        columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
+        data: Answer = {"timestamps": [clock.rfc3339(moment) for moment in columns[0]], "device_ids": list(columns[1])}
+        data |= {metric.plural: list(column) for metric, column in zip(stream.metrics, columns[2:], strict=True)}
+        return {"sample_count": len(rows), "device_id": query.device_id, "data": data}
+
+
+def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database) -> None:
+    table = database.tables[stream.name]
+
+    @api.get("/stats", responses={200: stream_answers(stream)["stats"]})
+    def stats(query: WindowQuery) -> Answer:
+        """Count, average, minimum and maximum of every numeric metric."""
+        with database.session() as session:
+            row = queries.stats(session, stream, table, query.window())
+        return {"stats": dict(row), "device_id": query.device_id}
+
+    @api.get("/devices", responses={200: DevicesAnswer})
+    def devices() -> Answer:
+        """Every device with the times of its first and last reading."""
+        with database.session() as session:
+            rows = queries.devices(session, table)
+        listed = [
+            {"device_id": device, "first_seen": clock.rfc3339(first), "last_seen": clock.rfc3339(last)}
+            for device, first, last in map(tuple, rows)
+        ]
+        return {"count": len(listed), "devices": listed}
+
+
+def _reading(row: RowMapping) -> Answer:
+    times = {"timestamp": clock.rfc3339(row["timestamp"]), "created_at": clock.rfc3339(row["created_at"])}
+    return {**row, **times}
+
+
+def _body(stream: Stream) -> Answer:
+    properties = {metric.name: {"type": "number" if metric.type == "number" else "string"} for metric in stream.metrics}
+    holder: Answer = {"type": "object", "properties": properties}
+    payload = holder
+    if stream.values:
+        payload = {"type": "object", "properties": {stream.values: holder}}
+    payload["properties"][stream.device] = {"type": "string"}
+    payload["properties"][stream.timestamp.field] = {"anyOf": [{"type": "string"}, {"type": "number"}]}
+    schema = {"anyOf": [payload, {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}]}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}

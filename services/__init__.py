@@ -1,0 +1,1 @@
+"""Services: what the backend does beyond storing."""

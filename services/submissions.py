@@ -1,0 +1,77 @@
+"""Submissions: readings that devices without MQTT post over HTTP, through the same pipeline."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from database import Database
+from ingest.message import Rejection
+from ingest.pipeline import Pipeline
+from mqtt_client import Message
+from streams.declaration import Stream
+from utils.clock import StrictClock
+
+MAX_READINGS = 10_000
+
+
+class BadSubmission(Exception):
+    """The body as a whole cannot be used; the text says why."""
+
+
+class Receipt(NamedTuple):
+    """What became of the readings of a submission; `rejections` have the reading's place in it."""
+
+    stored: int
+    duplicate: int
+    rejections: list[tuple[int, Rejection]]
+
+
+class Submissions:
+    """Takes readings for any stream."""
+
+    def __init__(self, database: Database, pipeline: Pipeline) -> None:
+        self._database = database
+        self._pipeline = pipeline
+        self._clock = StrictClock()
+
+    def submit(self, stream: Stream, body: bytes, device_id: str | None, metric: str | None) -> Receipt:
+        """Store one payload, or an array of them. Raises BadSubmission, Unavailable.
+
+        `device_id` and `metric` stand for the levels of the topic that the payload was not sent on.
+        """
+        level = self._level(stream, metric)
+        topic = stream.topic.fill(device_id or "", level or "")
+        messages = [Message(topic, payload, self._clock.now()) for payload in _payloads(body)]
+        with self._database.connection() as connection:
+            outcome = self._pipeline.handle_for(connection, stream, messages, device_id, level)
+        places = {id(message): place for place, message in enumerate(messages)}
+        rejections = [(places[id(rejection.message)], rejection) for rejection in outcome.rejections]
+        return Receipt(outcome.stored, outcome.duplicate, sorted(rejections, key=lambda item: item[0]))
+
+    @staticmethod
+    def _level(stream: Stream, metric: str | None) -> str | None:
+        if metric is None:
+            return None
+        levels = {name: level for level, name in stream.topic.metric_levels.items()}
+        if not stream.topic.has_metric or metric not in levels:
+            expected = (
+                f"one of {', '.join(levels)}" if stream.topic.has_metric else "nothing: this stream has no such topic"
+            )
+            raise BadSubmission(f"metric: expected {expected}, not {metric!r}")
+        return levels[metric]
+
+
+def _payloads(body: bytes) -> Sequence[bytes]:
+    try:
+        if not body.lstrip().startswith(b"["):
+            msgspec.json.decode(body, type=msgspec.Raw)
+            return [body]
+        payloads = [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadSubmission(f"the body is not JSON: {error}") from error
+    if len(payloads) > MAX_READINGS:
+        raise BadSubmission(f"{len(payloads)} readings; at most {MAX_READINGS} are allowed in one request")
+    if not payloads:
+        raise BadSubmission("the array is empty; expected at least one reading")
+    return payloads

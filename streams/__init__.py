@@ -1,0 +1,1 @@
+"""Streams: each kind of reading is declared in one TOML file of this folder."""

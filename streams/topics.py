@@ -1,0 +1,57 @@
+"""Topic patterns: `sensors/{device_id}/data` to a subscription, and a topic back to its parts."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEVICE = "{device_id}"
+METRIC = "{metric}"
+
+
+@dataclass(frozen=True)
+class TopicPattern:
+    """A topic in which a level may be `{device_id}` or `{metric}`."""
+
+    levels: tuple[str, ...]
+    metric_levels: Mapping[str, str]
+    """For `{metric}`: what stands in that level, to the metric's name."""
+
+    @property
+    def has_device(self) -> bool:
+        """Whether the topic names the device."""
+        return DEVICE in self.levels
+
+    @property
+    def has_metric(self) -> bool:
+        """Whether every metric has a topic of its own."""
+        return METRIC in self.levels
+
+    def subscriptions(self) -> list[str]:
+        """The filters to subscribe to: one, or one per metric."""
+        names = list(self.metric_levels) if self.has_metric else [""]
+        return [self.fill("+", name) for name in names]
+
+    def fill(self, device_id: str, metric_level: str = "") -> str:
+        """The topic of one device (and one metric's level)."""
+        values = {DEVICE: device_id, METRIC: metric_level}
+        return "/".join(values.get(level, level) for level in self.levels)
+
+    def regex(self) -> str:
+        """A regular expression with the groups `device` and `metric`, where the topic has them."""
+        choices = "|".join(map(re.escape, self.metric_levels))
+        groups = {DEVICE: r"(?P<device>[^/]*)", METRIC: f"(?P<metric>{choices})"}
+        return "/".join(groups.get(level, re.escape(level)) for level in self.levels)
+
+    def overlaps(self, other: "TopicPattern") -> bool:
+        """Whether some topic could match both patterns."""
+        return len(self.levels) == len(other.levels) and all(
+            mine is None or theirs is None or mine & theirs
+            for mine, theirs in zip(self.choices(), other.choices(), strict=True)
+        )
+
+    def choices(self) -> list[set[str] | None]:
+        """For each level what may stand there; None for anything."""
+        return [
+            None if level == DEVICE else set(self.metric_levels) if level == METRIC else {level}
+            for level in self.levels
+        ]

@@ -1,0 +1,1 @@
+"""Stateless helpers that import nothing of the project."""
