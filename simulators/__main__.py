@@ -1,0 +1,101 @@
+"""`python -m simulators`: publish to a declared stream as its devices would."""
+
+import argparse
+import math
+import secrets
+import signal
+import sys
+import threading
+
+from config import Settings, SettingsError, load_settings
+from simulators.fleet import Fleet
+from simulators.pace import Pace
+from simulators.progress import Progress
+from simulators.publisher import BrokerError, Publisher
+from simulators.run import Run
+from streams.declaration import Stream, StreamError, load
+
+_FAILED = 1
+_UNUSABLE = 2
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the simulator; the exit code is 0 if everything published was acknowledged, 2 if it cannot start."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        stream = _declared(settings, options.stream)
+        publisher = Publisher(settings)
+        publisher.connect()
+    except (SettingsError, StreamError, BrokerError) as error:
+        print(error, file=sys.stderr)
+        return _UNUSABLE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return _publish(options, stream, publisher)
+
+
+def _publish(options: argparse.Namespace, stream: Stream, publisher: Publisher) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    fleet = Fleet(stream, options.devices, seed, options.invalid)
+    rate = options.devices if options.rate is None else options.rate
+    run = Run(fleet, publisher, Pace(rate), Progress(stream.name), options.count)
+    run.until(stop.is_set)
+    publisher.close()
+    print(run.summary())
+    return 0 if publisher.acknowledged == publisher.published else _FAILED
+
+
+def _declared(settings: Settings, name: str) -> Stream:
+    streams = load(settings.streams_dir, {"sensors": settings.sensor_topic})
+    stream = streams.get(name)
+    if stream is None:
+        names = ", ".join(sorted(each.name for each in streams))
+        raise StreamError(f"--stream {name}: no such stream is declared in {settings.streams_dir}; there is: {names}")
+    return stream
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
+    parser.add_argument("--stream", default="sensors", metavar="NAME", help="a declared stream (default: sensors)")
+    parser.add_argument("--devices", type=_whole, default=3, metavar="N", help="how many devices (default: 3)")
+    parser.add_argument("--rate", type=_rate, metavar="R", help="messages a second in all; 0: no limit (1 per device)")
+    parser.add_argument("--count", type=_whole, metavar="N", help="messages in all (default: until Ctrl-C)")
+    parser.add_argument("--invalid", type=_share, default=0.0, metavar="1%", help="share of broken messages")
+    parser.add_argument("--seed", type=int, metavar="N", help="the same seed makes the same values at the same times")
+    return parser
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 1")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    rate = _number(text)
+    if not 0 <= rate < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of messages a second, or 0 for no limit")
+    return rate
+
+
+def _share(text: str) -> float:
+    share = _number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a share such as 1% or 0.01")
+    return share
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+if __name__ == "__main__":
+    sys.exit(main())

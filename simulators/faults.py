@@ -1,0 +1,87 @@
+"""Payloads that are broken on purpose; every one of them is to be refused by whoever reads it."""
+
+import json
+from collections.abc import Callable
+from random import Random
+
+from streams.declaration import Metric, Stream
+
+Body = dict[str, object]
+Fault = Callable[[Stream, Body, Random], bytes]
+NOT_UTF8 = b"\xc3\x28"
+_BROKEN_NUMBERS = (b"", NOT_UTF8, b"NaN", b"-Infinity", b"abc", b"true", b"null", b'{"value":', b"12,5", b"1e999")
+# A text may stand in its topic without quotes, so hardly anything can be wrong with it.
+_BROKEN_TEXTS = (b"", NOT_UTF8)
+
+
+def spoil_object(stream: Stream, body: Body, random: Random) -> bytes:
+    """A reading's JSON object, broken in one of the ways that its stream allows."""
+    faults: list[Fault] = [_empty, _truncated, _not_utf8, _not_an_object]
+    if any(metric.type == "number" for metric in stream.metrics):
+        faults += [_not_a_number, _nan]
+    if _required(stream):
+        faults.append(_missing)
+    return random.choice(faults)(stream, body, random)
+
+
+def spoil_value(metric: Metric, random: Random) -> bytes:
+    """A broken payload for a topic that carries one metric."""
+    return random.choice(_BROKEN_TEXTS if metric.type == "text" else _BROKEN_NUMBERS)
+
+
+def _empty(_stream: Stream, _body: Body, _random: Random) -> bytes:
+    return b""
+
+
+def _truncated(_stream: Stream, body: Body, random: Random) -> bytes:
+    payload = _encode(body)
+    return payload[: random.randrange(1, len(payload))]
+
+
+def _not_utf8(_stream: Stream, body: Body, _random: Random) -> bytes:
+    return NOT_UTF8 + _encode(body)
+
+
+def _not_an_object(_stream: Stream, body: Body, _random: Random) -> bytes:
+    return _encode(list(body.values()))
+
+
+def _not_a_number(stream: Stream, body: Body, random: Random) -> bytes:
+    wrong = random.choice(("abc", True, None, [1], "1_000"))
+    # An absent value is no fault where the metric is optional.
+    numbers = [m for m in stream.metrics if m.type == "number" and (wrong is not None or m.required)]
+    return _nan(stream, body, random) if not numbers else _encode(_with(stream, body, random.choice(numbers), wrong))
+
+
+def _nan(stream: Stream, body: Body, random: Random) -> bytes:
+    numbers = [metric for metric in stream.metrics if metric.type == "number"]
+    return _encode(_with(stream, body, random.choice(numbers), float(random.choice(("nan", "inf", "-inf")))))
+
+
+def _missing(stream: Stream, body: Body, random: Random) -> bytes:
+    name = random.choice(_required(stream))
+    return _encode({key: _without(value, name) for key, value in body.items() if key != name})
+
+
+def _without(value: object, name: str) -> object:
+    return {key: item for key, item in value.items() if key != name} if isinstance(value, dict) else value
+
+
+def _required(stream: Stream) -> list[str]:
+    names = [metric.name for metric in stream.metrics if metric.required]
+    if stream.timestamp.required:
+        names.append(stream.timestamp.field)
+    if not stream.topic.has_device and not stream.device_default:
+        names.append(stream.device)
+    return names
+
+
+def _with(stream: Stream, body: Body, metric: Metric, value: object) -> Body:
+    nested = body.get(stream.values)
+    if stream.values and isinstance(nested, dict):
+        return {**body, stream.values: {**nested, metric.name: value}}
+    return {**body, metric.name: value}
+
+
+def _encode(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,47 @@
+"""The progress display: one line that renews itself on a terminal, and nothing elsewhere."""
+
+import shutil
+import sys
+import time
+from datetime import timedelta
+from typing import TextIO
+
+_CLEAR_LINE = "\r\x1b[K"
+
+
+class Progress:
+    """Shows how far a run is, renewed every `renew` seconds."""
+
+    def __init__(self, title: str, out: TextIO = sys.stdout, renew: float = 0.5) -> None:
+        self._title = title
+        self._out = out
+        self._renew = renew
+        self._live = out.isatty()
+        self._begun = self._shown = time.monotonic()
+        self._acknowledged = 0
+
+    def show(self, published: int, acknowledged: int, invalid: int, broker: str) -> None:
+        """Renew the line, if it is old enough."""
+        now = time.monotonic()
+        if not self._live or now - self._shown < self._renew:
+            return
+        rate = (acknowledged - self._acknowledged) / (now - self._shown)
+        elapsed = timedelta(seconds=int(now - self._begun))
+        self._shown, self._acknowledged = now, acknowledged
+        counts = f"{published:,} published, {acknowledged:,} acknowledged, {invalid:,} invalid"
+        line = f"{self._title} {elapsed} {broker} {rate:,.1f}/s: {counts}"
+        # A line that wraps could not be renewed.
+        self._out.write(_CLEAR_LINE + line[: shutil.get_terminal_size().columns - 1])
+        self._out.flush()
+
+    def note(self, text: str) -> None:
+        """Say something on stderr, in a line of its own."""
+        self.clear()
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._live:
+            self._out.write(_CLEAR_LINE)
+            self._out.flush()

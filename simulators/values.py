@@ -1,0 +1,76 @@
+"""Values that look measured: a daily course with a random walk around it, or states that last a while."""
+
+import math
+from random import Random
+
+from streams.declaration import Metric, Simulation
+
+DAY = 86_400.0
+_LOWEST_AT = 3 * 3600.0
+"""Seconds after midnight UTC at which the daily course is at its lowest; the highest is half a day later."""
+CORRELATION = 60.0
+"""Seconds after which the random walk has forgotten all but 1/e of where it was."""
+_PHASE_SPREAD = 1200.0
+
+
+class Walk:
+    """One number of one device: mean + daily swing + an Ornstein-Uhlenbeck walk."""
+
+    def __init__(self, simulation: Simulation, random: Random) -> None:
+        self._random = random
+        self._noise = simulation.noise
+        self._swing = simulation.swing
+        self._low = -math.inf if simulation.minimum is None else simulation.minimum
+        self._high = math.inf if simulation.maximum is None else simulation.maximum
+        self._digits = _digits(simulation)
+        offset = random.uniform(-1, 1) * (0.1 * simulation.swing + 0.5 * simulation.noise)
+        self._centre = simulation.mean + offset
+        self._phase = _LOWEST_AT + random.uniform(-_PHASE_SPREAD, _PHASE_SPREAD)
+        self._deviation = random.gauss(0, simulation.noise)
+        self._last: float | None = None
+
+    def next(self, seconds: float) -> float:
+        """The value at a time in epoch seconds, which is not before the last one asked for."""
+        elapsed = 0.0 if self._last is None else seconds - self._last
+        self._last = seconds
+        kept = math.exp(-elapsed / CORRELATION)
+        # The variance added is what the decay took, so the walk keeps its spread at every interval.
+        self._deviation = kept * self._deviation + self._random.gauss(0, self._noise * math.sqrt(1 - kept * kept))
+        course = -self._swing * math.cos(math.tau * (seconds - self._phase) / DAY)
+        value = round(self._centre + course + self._deviation, self._digits)
+        return min(max(value, self._low), self._high)
+
+
+class States:
+    """One text of one device: a state is kept for a random while, then another follows."""
+
+    def __init__(self, simulation: Simulation, random: Random) -> None:
+        self._random = random
+        self._states = simulation.states
+        self._hold = simulation.hold
+        self._state = random.choice(simulation.states)
+        self._until: float | None = None
+
+    def next(self, seconds: float) -> str:
+        """The state at a time in epoch seconds, which is not before the last one asked for."""
+        if self._until is None:
+            self._until = seconds + self._while()
+        elif seconds >= self._until:
+            others = [state for state in self._states if state != self._state]
+            self._state = self._random.choice(others or self._states)
+            self._until = seconds + self._while()
+        return self._state
+
+    def _while(self) -> float:
+        return self._hold * self._random.expovariate(1)
+
+
+def source(metric: Metric, random: Random) -> Walk | States:
+    """What makes the values of a metric."""
+    return States(metric.simulate, random) if metric.type == "text" else Walk(metric.simulate, random)
+
+
+def _digits(simulation: Simulation) -> int:
+    """Decimals that show the noise and no more: 2 for a noise of 0.3, 1 for 8, 0 for 50."""
+    scale = abs(simulation.noise or simulation.swing or 1.0)
+    return min(max(1 - math.floor(math.log10(scale)), 0), 6)

