@@ -36,12 +36,12 @@ clean:
 
 $(VENV)/runtime: requirements.txt | $(VENV)/python
 	@echo "Installing what AutoForge needs into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt requirements.txt | $(VENV)/python
 	@echo "Installing what AutoForge and its tests need into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/runtime
 
 $(VENV)/python:

@@ -13,8 +13,6 @@ workers = 2
 threads = 8
 graceful_timeout = 20
 _broker: Any = None
-_slots: dict[int, int] = {}
-"""Process id to the number in the worker's log file name."""
 
 
 def on_starting(_: Any) -> None:
@@ -33,9 +31,10 @@ def on_exit(_: Any) -> None:
         _broker.stop()
 
 
-def pre_fork(_: Any, worker: Any) -> None:
+def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker the lowest free number, so that a replacement goes on in the same log file."""
-    worker.log_slot = next(number for number in range(1, 1000) if number not in _slots.values())
+    taken = {other.log_slot for other in server.WORKERS.values()}
+    worker.log_slot = min(set(range(1, len(taken) + 2)) - taken)
 
 
 def post_fork(_: Any, worker: Any) -> None:
@@ -52,8 +51,3 @@ def worker_exit(_: Any, worker: Any) -> None:
     """Commit and acknowledge what was received."""
     if getattr(worker, "wsgi", None) is not None:
         app.stop_background(worker.wsgi)
-
-
-def child_exit(_: Any, worker: Any) -> None:
-    """Free the number."""
-    _slots.pop(worker.pid, None)

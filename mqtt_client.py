@@ -207,8 +207,10 @@ class Subscriber:
         self._reconnect.reset()
         self._connections += 1
         if not flags.session_present:
-            level = logging.WARNING if self._connections > 1 else logging.INFO
-            logger.log(level, "%s has no session of ours: what it did not deliver is gone", self._settings.broker)
+            if self._connections > 1:
+                logger.warning("%s forgot our session: what it had not delivered yet is gone", self._settings.broker)
+            else:
+                logger.info("New session at %s: it holds what is published from now on", self._settings.broker)
         self._set_state(connected=True, problem="waiting for the subscription")
         client.subscribe([(topic, 1) for topic in self._topics])
 
@@ -222,7 +224,7 @@ class Subscriber:
     def _on_disconnect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
         # What was received is still handed over; the broker sends it again, and the key absorbs it.
         self._acks.clear()
-        if self.connected:
+        if self.connected and not self._stopping.is_set():
             self._set_state(problem=f"the connection to {self._settings.broker} was lost: {reason}")
 
     def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:

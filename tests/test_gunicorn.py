@@ -1,0 +1,107 @@
+"""Under gunicorn: every message is ingested once, whichever workers live and die."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import PROJECT, Backend, Mosquitto, free_port, payload, publishing, wait_for
+
+COMMANDS = {
+    "four workers": "-w 4 -b 127.0.0.1:{port} app:app",
+    "its configuration": "-c gunicorn.conf.py app:app",
+}
+
+
+def gunicorn(folder: Path, broker: Mosquitto | None, arguments: str, **environment: str) -> Backend:
+    """The backend under gunicorn, in the project's folder as the README says."""
+    place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)} if broker else {}
+    database = f"sqlite:///{folder}/test.db"
+    backend = Backend(folder, [], **{"DATABASE_URL": database, **place, **environment})
+    backend.command = [sys.executable, "-m", "gunicorn", *arguments.format(port=backend.port).split()]
+    backend.cwd = PROJECT
+    return backend
+
+
+def holder(backend: Backend) -> int | None:
+    """The process id of the ingesting worker."""
+    health = backend.answers()
+    if health is None or not health["mqtt"]["subscribed"]:
+        return None
+    return int(health["mqtt"]["holder"].rpartition(":")[2])
+
+
+def count(backend: Backend) -> int:
+    number: int = backend.get("/api/sensors/stats")[1]["stats"]["count"]
+    return number
+
+
+@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+def test_every_message_is_ingested_once(tmp_path: Path, mosquitto: Mosquitto, arguments: str) -> None:
+    backend = gunicorn(tmp_path, mosquitto, arguments).start()
+    wait_for(backend.ready, what="a healthy backend")
+    with publishing(mosquitto.port) as publish:
+        for number in range(200):
+            publish("sensors/ESP32_001/data", payload(temperature=number))
+    wait_for(lambda: count(backend) == 200)
+    health = backend.answers()
+    assert health is not None
+    assert (health["mqtt"]["received"], health["mqtt"]["duplicate"]) == (200, 0)
+    assert backend.stop() == 0
+
+
+def test_another_worker_takes_over_within_five_seconds(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    backend = gunicorn(tmp_path, mosquitto, COMMANDS["four workers"]).start()
+    wait_for(backend.ready, what="a healthy backend")
+    first = holder(backend)
+    assert first is not None
+    with publishing(mosquitto.port) as publish:
+        publish("sensors/ESP32_001/data", payload(temperature=1))
+        wait_for(lambda: count(backend) == 1)
+        os.kill(first, signal.SIGKILL)
+        killed = time.monotonic()
+        publish("sensors/ESP32_001/data", payload(temperature=2))
+        wait_for(lambda: count(backend) == 2, seconds=5, what="the reading after the kill")
+    assert time.monotonic() - killed < 5
+    wait_for(lambda: holder(backend) not in (None, first))
+    assert backend.stop() == 0
+
+
+def test_shutting_down_loses_no_committed_batch(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    backend = gunicorn(tmp_path, mosquitto, COMMANDS["four workers"]).start()
+    wait_for(backend.ready, what="a healthy backend")
+    with publishing(mosquitto.port) as publish:
+        for number in range(300):
+            publish("sensors/ESP32_001/data", payload(temperature=number), qos=1)
+            if number == 150:
+                assert backend.stop() == 0
+    again = gunicorn(tmp_path, mosquitto, COMMANDS["four workers"]).start()
+    wait_for(lambda: count(again) == 300)
+    health = again.answers()
+    assert health is not None
+    assert health["mqtt"]["duplicate"] == 0
+    assert again.stop() == 0
+
+
+def test_the_master_keeps_the_embedded_broker_alive_when_a_worker_dies(tmp_path: Path) -> None:
+    backend = gunicorn(tmp_path, None, COMMANDS["four workers"], MQTT_PORT=str(free_port()))
+    backend.start()
+    wait_for(backend.ready, what="a healthy backend")
+    first = holder(backend)
+    assert first is not None
+    with publishing(int(backend.environment["MQTT_PORT"])) as publish:
+        os.kill(first, signal.SIGKILL)
+        publish("sensors/ESP32_001/data", payload())
+        wait_for(lambda: count(backend) == 1, seconds=10)
+    assert backend.stop() == 0
+
+
+def test_each_worker_logs_into_a_file_of_its_own(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    backend = gunicorn(tmp_path, mosquitto, "-w 2 -b 127.0.0.1:{port} app:app").start()
+    wait_for(backend.ready, what="a healthy backend")
+    assert backend.stop() == 0
+    logs = "".join(file.read_text() for file in tmp_path.glob("autoforge.worker-[12].log"))
+    assert logs.count("Subscribed to sensors/+/data") == 1

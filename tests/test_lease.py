@@ -1,0 +1,40 @@
+"""The lease: one process ingests, and another takes over when it is gone."""
+
+import pytest
+from sqlalchemy import text
+
+from database import Database
+from ingest.lease import Lease
+
+END_THE_HOLDER = {
+    "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    "mysql": "KILL {holder}",
+}
+
+
+def test_one_holds_it_and_the_other_gets_it_afterwards(database: Database) -> None:
+    first, second = Lease(database), Lease(database)
+    assert first.acquire()
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql", "postgresql-server", "mariadb"], indirect=True)
+def test_who_loses_the_connection_loses_the_lease(database: Database) -> None:
+    dialect = database.engine.dialect.name
+    first, second = Lease(database), Lease(database)
+    assert first.acquire()
+    holder = first.connection.execute(text("SELECT CONNECTION_ID()")).scalar() if dialect == "mysql" else None
+    first.connection.commit()
+    with database.connection() as connection:
+        connection.execute(text(END_THE_HOLDER[dialect].format(holder=holder)))
+        connection.commit()
+    assert second.acquire()
+    assert not first.confirm()
+    second.release()
+    assert first.confirm()
+    first.release()

@@ -1,0 +1,185 @@
+"""The pipeline: a batch of messages to committed rows, counts and rejected messages."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+
+import queries
+from database import Database, Unavailable
+from ingest import pipeline as pipeline_module
+from ingest.pipeline import Outcome, Pipeline
+from mqtt_client import Message
+from streams import declaration
+from streams.declaration import Streams
+from tests.support import payload
+from tests.test_database import FORBID_666, execute
+from utils import clock
+
+GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]'
+Connected = tuple[Database, Connection, Pipeline]
+
+
+def message(
+    text_: str | bytes, topic: str = "sensors/ESP32_001/data", packet_id: int = 1, dup: bool = False
+) -> Message:
+    raw = text_ if isinstance(text_, bytes) else text_.encode()
+    return Message(topic, raw, clock.now(), packet_id, dup)
+
+
+@pytest.fixture
+def connected(database: Database, streams: Streams) -> Iterator[Connected]:
+    with database.connection() as connection:
+        yield database, connection, Pipeline(database, streams, "mqtt")
+
+
+@pytest.fixture
+def gauge(tmp_path: Path) -> Iterator[tuple[Database, Streams]]:
+    """A stream whose messages carry no time."""
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    (folder / "gauge.toml").write_text(GAUGE)
+    streams = declaration.load(folder, {})
+    database = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
+    database.prepare()
+    yield database, streams
+    database.close()
+
+
+def summary(outcome: Outcome) -> tuple[int, int, int, int]:
+    return outcome.received, outcome.stored, outcome.duplicate, len(outcome.rejections)
+
+
+def test_every_message_is_stored_or_a_duplicate_or_rejected(connected: Connected) -> None:
+    database, connection, pipeline = connected
+    batch = [message(payload()), message(payload()), message(payload(gas=None)), message(payload(gas=1))]
+    assert summary(pipeline.handle(connection, batch)) == (4, 2, 1, 1)
+    with database.session() as session:
+        status = queries.ingest_status(session)["mqtt"]
+        counted = (status.received, status.stored, status.duplicate, status.rejected)
+    assert counted == (4, 2, 1, 1)
+
+
+def test_a_rejected_message_is_kept_as_it_came_with_the_reason(connected: Connected) -> None:
+    database, connection, pipeline = connected
+    pipeline.handle(connection, [message(b"\xff\x00\xfe")])
+    with database.session() as session:
+        (kept,) = queries.rejected(session, None, 10, 0)
+        counts = queries.rejection_counts(session)
+    assert (kept.payload, kept.reason, kept.topic) == (b"\xff\x00\xfe", "invalid_utf8", "sensors/ESP32_001/data")
+    assert kept.message == "byte 0 is not valid UTF-8"
+    assert counts == {"invalid_utf8": 1}
+
+
+def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(connected: Connected) -> None:
+    database, connection, pipeline = connected
+    execute(database, FORBID_666[database.engine.dialect.name])
+    batch = [message(payload(temperature=666 if number == 5 else number)) for number in range(10)]
+    outcome = pipeline.handle(connection, batch)
+    assert summary(outcome) == (10, 9, 0, 1)
+    assert outcome.rejections[0].reason == "refused_by_database"
+    assert json.loads(outcome.rejections[0].message.payload)["temperature"] == 666
+    with database.session() as session:
+        assert queries.rejection_counts(session) == {"refused_by_database": 1}
+
+
+def test_a_ten_megabyte_payload_is_kept_truncated(connected: Connected) -> None:
+    database, connection, pipeline = connected
+    assert summary(pipeline.handle(connection, [message(b"x" * 10_000_000), message(payload())])) == (2, 1, 0, 1)
+    with database.session() as session:
+        (kept,) = queries.rejected(session, None, 10, 0)
+    assert (kept.reason, kept.payload_size, len(kept.payload)) == ("too_large", 10_000_000, 65_536)
+
+
+def test_the_table_of_rejected_messages_is_bounded_and_the_counts_are_exact(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, connection, pipeline = connected
+    monkeypatch.setattr(pipeline_module, "MAX_REJECTED_ROWS", 10)
+    for _ in range(5):
+        outcome = pipeline.handle(
+            connection, [message("{"), message("", packet_id=2), message(payload()), message("{")]
+        )
+        assert len(outcome.rejections) == 3
+    with database.session() as session:
+        kept = queries.rejected(session, None, 1000, 0)
+        counts = queries.rejection_counts(session)
+    assert 10 <= len(kept) <= 12
+    assert counts == {"invalid_json": 10, "empty_payload": 5}
+
+
+def test_the_brokers_own_topics_are_ignored(connected: Connected) -> None:
+    _, connection, pipeline = connected
+    assert summary(pipeline.handle(connection, [message("1", topic="$SYS/broker/uptime")])) == (0, 0, 0, 0)
+
+
+def test_a_message_on_an_undeclared_topic_is_rejected(connected: Connected) -> None:
+    _, connection, pipeline = connected
+    (rejection,) = pipeline.handle(connection, [message(payload(), topic="old/ESP32_001")]).rejections
+    assert rejection.reason == "unknown_topic"
+
+
+def test_nothing_is_stored_of_a_batch_that_fails(connected: Connected) -> None:
+    database, connection, pipeline = connected
+    execute(database, "DROP TABLE rejection_counts")
+    with pytest.raises(Unavailable, match="rejection_counts"):
+        pipeline.handle(connection, [message(payload()), message("{")])
+    with database.session() as session:
+        assert queries.devices(session, database.tables["sensors"]) == []
+        assert queries.ingest_status(session)["mqtt"].received == 0
+
+
+def test_equal_messages_without_a_time_are_each_stored(gauge: tuple[Database, Streams]) -> None:
+    database, streams = gauge
+    with database.connection() as connection:
+        outcome = Pipeline(database, streams, "mqtt").handle(
+            connection, [message('{"level": 5}', "gauge/a", packet_id=number) for number in (1, 2, 3)]
+        )
+    assert summary(outcome) == (3, 3, 0, 0)
+
+
+@pytest.mark.parametrize("text_", ['{"level": 5}', '{"level": "abc"}'], ids=["reading", "rejected"])
+def test_a_redelivery_without_a_time_is_a_duplicate_also_for_the_next_ingester(
+    gauge: tuple[Database, Streams], text_: str
+) -> None:
+    database, streams = gauge
+    with database.connection() as connection:
+        Pipeline(database, streams, "mqtt").handle(connection, [message(text_, "gauge/a", packet_id=7)])
+        successor = Pipeline(database, streams, "mqtt")
+        successor.resume(connection)
+        again = message(text_, "gauge/a", packet_id=7, dup=True)
+        other = message(text_, "gauge/a", packet_id=8, dup=True)
+        outcome = successor.handle(connection, [again, other])
+    assert (outcome.received, outcome.duplicate) == (2, 1)
+    with database.connection() as connection:
+        rows = connection.execute(text("SELECT count(*) FROM gauge_readings")).scalar_one()
+        rejected = connection.execute(text("SELECT count(*) FROM rejected_messages")).scalar_one()
+    assert rows + rejected == 2
+
+
+def test_a_redelivery_within_one_batch_is_a_duplicate(gauge: tuple[Database, Streams]) -> None:
+    database, streams = gauge
+    batch = [message('{"level": 5}', "gauge/a", 7), message('{"level": 5}', "gauge/a", 7, dup=True)]
+    with database.connection() as connection:
+        assert summary(Pipeline(database, streams, "mqtt").handle(connection, batch)) == (2, 1, 1, 0)
+
+
+def test_a_reading_from_a_wrong_clock_is_kept_under_the_servers_time(connected: Connected) -> None:
+    database, connection, pipeline = connected
+    pipeline.handle(connection, [message(payload(timestamp="1970-01-01T00:00:12"))])
+    with database.session() as session:
+        stored = queries.latest(session, database.tables["sensors"])
+    assert stored is not None
+    assert stored["device_timestamp"] == "1970-01-01T00:00:12Z"
+    assert abs((stored["timestamp"] - clock.now()).total_seconds()) < 60
+
+
+def test_a_flood_of_malformed_messages_is_logged_once_a_second(
+    connected: Connected, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, connection, pipeline = connected
+    pipeline.handle(connection, [message("{", packet_id=number + 1) for number in range(500)])
+    assert len([record for record in caplog.records if "invalid_json" in record.getMessage()]) == 1

@@ -1,0 +1,248 @@
+"""The subscriber: receives, hands over, and acknowledges only what the receiver has stored; on real brokers."""
+
+import contextlib
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from mqtt_client import Message, Subscriber
+from tests.support import Mosquitto, publishing, wait_for
+
+Make = Callable[..., Settings]
+
+
+class Store:
+    """A receiver that keeps what it gets, and can be told not to take anything for now."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.refusals = 0
+        self.open = threading.Event()
+        self.open.set()
+        self.connectable = True
+
+    def receive(self, messages: Sequence[Message]) -> bool:
+        if not self.open.is_set():
+            self.refusals += 1
+            return False
+        self.messages += messages
+        return True
+
+    def may_connect(self) -> bool:
+        return self.connectable
+
+    def tick(self) -> bool:
+        return True
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [message.payload for message in self.messages]
+
+
+@contextlib.contextmanager
+def subscribed(settings: Settings, store: Store, topic: str = "t/#") -> Iterator[Subscriber]:
+    """A subscriber in a thread, subscribed."""
+    subscriber = Subscriber(settings, "test-ingest", [topic], store)
+    thread = threading.Thread(target=subscriber.run)
+    thread.start()
+    try:
+        wait_for(lambda: subscriber.subscribed, what="the subscription")
+        yield subscriber
+    finally:
+        subscriber.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_it_hands_over_what_is_published(settings: Make, mosquitto: Mosquitto) -> None:
+    store = Store()
+    with subscribed(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store):
+        with publishing(mosquitto.port) as publish:
+            publish("t/1", "one")
+            publish("t/2", b"\x00\xff")
+        wait_for(lambda: len(store.messages) == 2)
+    assert [(message.topic, message.payload) for message in store.messages] == [("t/1", b"one"), ("t/2", b"\x00\xff")]
+    assert store.messages[0].received_at < store.messages[1].received_at
+
+
+def test_it_works_with_the_embedded_broker(settings: Make, embedded_broker: int) -> None:
+    store = Store()
+    with subscribed(settings(mqtt_port=embedded_broker), store), publishing(embedded_broker) as publish:
+        for number in range(300):
+            publish("t/1", str(number))
+        wait_for(lambda: len(store.messages) == 300)
+    assert store.payloads == [str(number).encode() for number in range(300)]
+
+
+def test_it_receives_with_mqtt_5(settings: Make, mosquitto: Mosquitto) -> None:
+    store = Store()
+    make = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol="5")
+    with subscribed(make, store):
+        pass
+    with publishing(mosquitto.port) as publish:
+        publish("t/1", "while away")
+    with subscribed(make, store):
+        wait_for(lambda: store.payloads == [b"while away"])
+
+
+def test_what_is_not_stored_is_not_acknowledged_and_comes_again_to_the_next_one(
+    settings: Make, mosquitto: Mosquitto
+) -> None:
+    full, successor = Store(), Store()
+    full.open.clear()
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
+    with subscribed(place, full):
+        with publishing(mosquitto.port) as publish:
+            publish("t/1", "kept by the broker")
+        wait_for(lambda: full.refusals)
+    with subscribed(place, successor):
+        wait_for(lambda: successor.payloads == [b"kept by the broker"])
+    assert successor.messages[0].redelivered
+    assert successor.messages[0].packet_id > 0
+
+
+def test_what_is_stored_does_not_come_again(settings: Make, mosquitto: Mosquitto) -> None:
+    first, second = Store(), Store()
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
+    with publishing(mosquitto.port) as publish:
+        with subscribed(place, first):
+            publish("t/1", "one")
+            wait_for(lambda: first.payloads == [b"one"])
+        with subscribed(place, second):
+            publish("t/1", "two")
+            wait_for(lambda: second.messages)
+    assert second.payloads == [b"two"]
+
+
+def test_it_holds_the_batch_and_the_connection_while_the_receiver_is_not_ready(
+    settings: Make, mosquitto: Mosquitto
+) -> None:
+    store = Store()
+    store.open.clear()
+    with subscribed(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_keepalive=5), store) as subscriber:
+        with publishing(mosquitto.port) as publish:
+            for number in range(50):
+                publish("t/1", str(number))
+        wait_for(lambda: store.refusals >= 4, seconds=30)
+        assert subscriber.connected
+        store.open.set()
+        wait_for(lambda: len(store.messages) == 50)
+    assert store.payloads == [str(number).encode() for number in range(50)]
+    assert not any(message.redelivered for message in store.messages)
+
+
+def test_it_comes_back_after_the_broker_was_killed(settings: Make, mosquitto: Mosquitto) -> None:
+    store = Store()
+    with subscribed(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store) as subscriber:
+        mosquitto.stop(signal.SIGKILL)
+        wait_for(lambda: not subscriber.connected)
+        assert subscriber.problem is not None
+        mosquitto.start()
+        wait_for(lambda: subscriber.subscribed, seconds=30)
+        with publishing(mosquitto.port) as publish:
+            publish("t/1", "after")
+        wait_for(lambda: store.payloads == [b"after"])
+
+
+def test_it_does_not_connect_before_it_may(settings: Make, mosquitto: Mosquitto) -> None:
+    store = Store()
+    store.connectable = False
+    subscriber = Subscriber(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), "test-ingest", ["t/#"], store)
+    asked = threading.Event()
+
+    def may_connect() -> bool:
+        if subscriber.connected:
+            pytest.fail("it is connected")
+        asked.set()
+        return store.connectable
+
+    store.may_connect = may_connect  # type: ignore[method-assign]  # to see that it asks
+    thread = threading.Thread(target=subscriber.run)
+    thread.start()
+    assert asked.wait(10)
+    store.connectable = True
+    wait_for(lambda: subscriber.subscribed)
+    subscriber.stop()
+    thread.join(10)
+
+
+def test_a_refused_login_is_named(settings: Make, tmp_path: Path) -> None:
+    (tmp_path / "passwords").write_text("")
+    server = Mosquitto(tmp_path / "broker", "allow_anonymous false")
+    config = tmp_path / "broker" / "mosquitto.conf"
+    config.write_text(config.read_text().replace("allow_anonymous true\n", ""))
+    server.start()
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=server.port, mqtt_username="u", mqtt_password="secret")
+    subscriber = Subscriber(place, "test-ingest", ["t/#"], Store())
+    thread = threading.Thread(target=subscriber.run)
+    thread.start()
+    wait_for(lambda: "refused" in (subscriber.problem or ""))
+    assert "Not authorized" in str(subscriber.problem)
+    assert "secret" not in str(subscriber.problem)
+    subscriber.stop()
+    thread.join(10)
+    server.stop()
+
+
+def test_a_subscription_that_the_broker_refuses_is_named(settings: Make, tmp_path: Path) -> None:
+    (tmp_path / "acl").write_text("topic deny t/#\n")
+    server = Mosquitto(tmp_path / "broker", f"acl_file {tmp_path}/acl")
+    server.start()
+    subscriber = Subscriber(settings(mqtt_broker="127.0.0.1", mqtt_port=server.port), "test-ingest", ["t/#"], Store())
+    thread = threading.Thread(target=subscriber.run)
+    thread.start()
+    wait_for(lambda: subscriber.connected and "t/#" in (subscriber.problem or ""))
+    assert subscriber.problem == "the broker refused QoS 1 for t/#"
+    assert not subscriber.subscribed
+    subscriber.stop()
+    thread.join(10)
+    server.stop()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A certificate authority with a server certificate for localhost."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out ca.pem -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run([*words.split(), *names], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(("scheme", "protocol"), [("mqtts", "mqtt"), ("wss", "websockets")])
+def test_it_receives_over_tls_without_stalling(
+    settings: Make, tmp_path: Path, certificates: Path, scheme: str, protocol: str
+) -> None:
+    extra = f"protocol {protocol}\ncertfile {certificates}/ca.pem\nkeyfile {certificates}/key.pem"
+    server = Mosquitto(tmp_path / "broker")
+    plain = Mosquitto(tmp_path / "unused").port
+    text = (tmp_path / "broker" / "mosquitto.conf").read_text()
+    (tmp_path / "broker" / "mosquitto.conf").write_text(f"{text}\nlistener {plain} 127.0.0.1\n{extra}\n")
+    server.start()
+    store = Store()
+    place = settings(mqtt_broker=f"{scheme}://localhost:{plain}/mqtt", mqtt_ca_cert=certificates / "ca.pem")
+    with subscribed(place, store), publishing(server.port) as publish:
+        for number in range(100):
+            publish("t/1", "x" * 2000 + str(number))
+        wait_for(lambda: len(store.messages) == 100)
+    server.stop()
+
+
+def test_it_receives_over_websocket(settings: Make, tmp_path: Path) -> None:
+    server = Mosquitto(tmp_path / "broker")
+    other = Mosquitto(tmp_path / "unused").port
+    config = tmp_path / "broker" / "mosquitto.conf"
+    config.write_text(f"{config.read_text()}\nlistener {other} 127.0.0.1\nprotocol websockets\n")
+    server.start()
+    store = Store()
+    with subscribed(settings(mqtt_broker=f"ws://127.0.0.1:{other}/mqtt"), store), publishing(server.port) as publish:
+        for number in range(100):
+            publish("t/1", str(number))
+        wait_for(lambda: len(store.messages) == 100)
+    server.stop()
