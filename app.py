@@ -89,7 +89,7 @@ def main() -> None:
         broker = mqtt_broker.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(f"{error}")
-    logger.info("Configuration: MQTT=%s, database=%s", settings.broker, settings.url)
+    logger.info("Configuration: MQTT=%s, database=%s", settings.broker, app.extensions["autoforge"]["database"])
     start_background(app)
     server = make_server(settings.flask_host, settings.flask_port, app, threaded=True, fd=listener.fileno())
     _stop_on_signal(server)

@@ -103,9 +103,9 @@ class SQLite(Dialect):
 
     @staticmethod
     def _on_begin(connection: Connection) -> None:
-        # A writer that begins as a reader cannot wait for its turn: SQLite refuses at once.
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        # A writer that begins as a reader cannot wait for its turn: SQLite refuses at once. A single SELECT needs none.
+        if connection.get_execution_options().get("writes"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         names = _columns(table)
@@ -177,13 +177,12 @@ class PostgreSQL(Dialect):
         )
         copy = f"COPY {incoming} ({names}) FROM STDIN"
         lines = io.StringIO("".join(["\t".join(map(_copy_value, row)) + "\n" for row in rows]))
-        cursor: Any = connection.connection.cursor()
         try:
+            cursor: Any = connection.connection.cursor()
             cursor.copy_expert(copy, lines)
+            cursor.close()
         except psycopg2.Error as error:
             raise DBAPIError.instance(copy, None, error, psycopg2.Error) from error
-        finally:
-            cursor.close()
         return connection.exec_driver_sql(
             f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {incoming} "  # noqa: S608 - checked identifiers
             "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"

@@ -64,6 +64,8 @@ class IngestStatus(Base):
     stored: Mapped[int] = mapped_column(BigInteger, default=0)
     duplicate: Mapped[int] = mapped_column(BigInteger, default=0)
     rejected: Mapped[int] = mapped_column(BigInteger, default=0)
+    best_effort: Mapped[int] = mapped_column(BigInteger, default=0)
+    """How many of the received came at QoS 0, which promises nothing."""
     last_batch_at: Mapped[datetime | None] = mapped_column(Timestamp)
     holder: Mapped[str | None] = mapped_column(String(200))
     """Host and process id of the ingester."""

@@ -1,20 +1,23 @@
-"""Every SELECT: functions of (session, table, …) that return plain rows."""
+"""Every SELECT: functions of (reader, table, …) that return plain rows."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, RowMapping, Select, Table, func, select, text
+from sqlalchemy import BindParameter, Connection, Row, RowMapping, Select, Table, bindparam, func, select, text
 from sqlalchemy.orm import Session
 
 from models import DeliveredBatch, IngestStatus, RejectedMessage, RejectionCount
 from streams.declaration import Stream
 
+Reader = Connection | Session
+
 
 class Window(NamedTuple):
     """Which readings: of one device or all, with start ≤ timestamp < end."""
 
-    device_id: str | None = None
+    device_id: str | BindParameter[str] | None = None
     start: datetime | None = None
     end: datetime | None = None
 
@@ -33,22 +36,30 @@ def _public(table: Table) -> Select[Any]:
     return select(*(column for column in table.columns if column.name != "fingerprint"))
 
 
-def latest(session: Session, table: Table, device_id: str | None = None) -> RowMapping | None:
-    """The newest reading, of one device or of all, or None."""
-    window = Window(device_id)
+@lru_cache(maxsize=256)
+def _latest(table: Table, one_device: bool) -> Select[Any]:
+    # Kept, because building the statement takes longer than running it.
+    window = Window(bindparam("device_id")) if one_device else Window()
     newest = _within(select(func.max(table.c.timestamp)), table, window).scalar_subquery()
     query = _within(_public(table), table, window).where(table.c.timestamp == newest)
-    return session.execute(query.order_by(table.c.id.desc()).limit(1)).mappings().first()
+    return query.order_by(table.c.id.desc()).limit(1)
 
 
-def history(session: Session, table: Table, window: Window, limit: int, offset: int = 0) -> Sequence[RowMapping]:
+def latest(reader: Reader, table: Table, device_id: str | None = None) -> RowMapping | None:
+    """The newest reading, of one device or of all, or None."""
+    if device_id is None:
+        return reader.execute(_latest(table, one_device=False)).mappings().first()
+    return reader.execute(_latest(table, one_device=True), {"device_id": device_id}).mappings().first()
+
+
+def history(reader: Reader, table: Table, window: Window, limit: int, offset: int = 0) -> Sequence[RowMapping]:
     """A page of readings, newest first."""
     query = _within(_public(table), table, window)
     query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit).offset(offset)
-    return session.execute(query).mappings().all()
+    return reader.execute(query).mappings().all()
 
 
-def stats(session: Session, stream: Stream, table: Table, window: Window) -> RowMapping:
+def stats(reader: Reader, stream: Stream, table: Table, window: Window) -> RowMapping:
     """`count`, and `avg_`, `min_` and `max_` of every numeric metric; null where there is none."""
     columns: list[Any] = [func.count().label("count")]
     for metric in stream.metrics:
@@ -59,20 +70,20 @@ def stats(session: Session, stream: Stream, table: Table, window: Window) -> Row
                 for name, function in (("avg", func.avg), ("min", func.min), ("max", func.max))
             ]
     query = _within(select(*columns).select_from(table), table, window)
-    return session.execute(query).mappings().one()
+    return reader.execute(query).mappings().one()
 
 
 def ml_data(
-    session: Session, stream: Stream, table: Table, window: Window, limit: int
+    reader: Reader, stream: Stream, table: Table, window: Window, limit: int
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """The newest `limit` samples, oldest first: timestamp, device id, then the metrics in the stream's order."""
     columns = [table.c.timestamp, table.c.device_id, *(table.c[metric.name] for metric in stream.metrics)]
     query = _within(select(*columns), table, window)
-    rows = session.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
+    rows = reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
     return rows[::-1]
 
 
-def devices(session: Session, table: Table) -> Sequence[Row[*tuple[Any, ...]]]:
+def devices(reader: Reader, table: Table) -> Sequence[Row[*tuple[Any, ...]]]:
     """Every device with the first and last timestamp of its readings, by device id.
 
     The recursion hops from one device id to the next on the index, so that the cost grows with the
@@ -87,7 +98,7 @@ def devices(session: Session, table: Table) -> Sequence[Row[*tuple[Any, ...]]]:
     first = select(func.min(table.c.timestamp)).where(own).scalar_subquery().correlate(ids)
     last = select(func.max(table.c.timestamp)).where(own).scalar_subquery().correlate(ids)
     query = select(ids.c.device_id, first.label("first_seen"), last.label("last_seen"))
-    return session.execute(query.where(ids.c.device_id.is_not(None)).order_by(ids.c.device_id)).all()
+    return reader.execute(query.where(ids.c.device_id.is_not(None)).order_by(ids.c.device_id)).all()
 
 
 def rejected(session: Session, reason: str | None, limit: int, offset: int) -> Sequence[RejectedMessage]:
@@ -123,6 +134,6 @@ def recent_deliveries(session: Session, window: timedelta) -> Sequence[Delivered
     return session.scalars(query.order_by(DeliveredBatch.id)).all()
 
 
-def ping(session: Session | Connection) -> None:
+def ping(reader: Reader) -> None:
     """Ask the database for a sign of life."""
-    session.execute(text("SELECT 1"))
+    reader.execute(text("SELECT 1"))

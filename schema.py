@@ -61,10 +61,6 @@ def _ensure_status_rows(connection: Connection) -> None:
     for source in SOURCES:
         try:
             with connection.begin_nested():
-                connection.execute(
-                    insert(IngestStatus).values(
-                        source=source, received=0, stored=0, duplicate=0, rejected=0, connected=False, subscribed=False
-                    )
-                )
+                connection.execute(insert(IngestStatus).values(source=source))
         except IntegrityError:
             continue

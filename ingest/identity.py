@@ -17,6 +17,8 @@ def device_id_fault(device_id: str) -> str | None:
         return f"the device id has {len(device_id)} characters; at most {MAX_DEVICE_ID} are allowed"
     if any(character in device_id for character in "+#/"):
         return "the device id must not contain + # or /"
+    if device_id in (".", ".."):
+        return "the device id must not be . or .."
     if device_id != device_id.strip():
         return "the device id must not begin or end with white space"
     return _invisible_fault("the device id", device_id)

@@ -34,6 +34,8 @@ class Outcome:
     stored: int = 0
     duplicate: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    best_effort: int = 0
+    """How many of the received came at QoS 0."""
 
 
 class Pipeline:
@@ -79,6 +81,7 @@ class Pipeline:
     def _store(self, connection: Connection, parsed: Sequence[Reading | Rejection], repeated: int) -> Outcome:
         readings = [item for item in parsed if isinstance(item, Reading)]
         outcome = Outcome(len(parsed) + repeated, 0, repeated, [item for item in parsed if isinstance(item, Rejection)])
+        outcome.best_effort = sum(not item.message.packet_id for item in parsed) if self._source == "mqtt" else 0
         deliveries = _unkeyed(parsed)
         moment = clock.now()
         with self._database.transaction(connection):
@@ -144,6 +147,7 @@ class Pipeline:
                 stored=IngestStatus.stored + outcome.stored,
                 duplicate=IngestStatus.duplicate + outcome.duplicate,
                 rejected=IngestStatus.rejected + len(outcome.rejections),
+                best_effort=IngestStatus.best_effort + outcome.best_effort,
                 last_batch_at=moment,
             )
         )

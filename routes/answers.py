@@ -129,6 +129,8 @@ class Counts(BaseModel):
 class MqttHealth(Counts):
     """The ingester."""
 
+    best_effort: int = Field(description="How many of the received came at QoS 0, which promises nothing.")
+
     broker: str
     holder: str | None
     heartbeat_at: Rfc3339 | None

@@ -11,8 +11,7 @@ from utils import clock
 
 
 def _device_id(text: str) -> str:
-    fault = "the device id must not be . or .." if text in (".", "..") else device_id_fault(text)
-    if fault:
+    if fault := device_id_fault(text):
         raise ValueError(fault)
     return text
 

@@ -48,8 +48,8 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     @api.get("/latest", responses={200: answers["latest"], 404: NotFound})
     def latest(query: DeviceQuery) -> tuple[Answer, int]:
         """The newest reading."""
-        with database.session() as session:
-            row = queries.latest(session, table, query.device_id)
+        with database.reader() as reader:
+            row = queries.latest(reader, table, query.device_id)
         if row is None:
             return {"message": f"No {table.name.replace('_', ' ')} found", "device_id": query.device_id}, 404
         return {"data": _reading(row)}, 200
@@ -57,8 +57,8 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     @api.get("/history", responses={200: answers["history"]})
     def history(query: HistoryQuery) -> Answer:
         """Readings, newest first."""
-        with database.session() as session:
-            rows = queries.history(session, table, query.window(), query.limit, query.offset)
+        with database.reader() as reader:
+            rows = queries.history(reader, table, query.window(), query.limit, query.offset)
             data = [_reading(row) for row in rows]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
         return {"count": len(data), **page, "data": data}
@@ -66,8 +66,8 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     @api.get("/ml-data", responses={200: answers["ml-data"]})
     def ml_data(query: MlQuery) -> Answer:
         """The newest samples as columns, oldest first: ready for numpy."""
-        with database.session() as session:
-            rows = queries.ml_data(session, stream, table, query.window(), query.limit)
+        with database.reader() as reader:
+            rows = queries.ml_data(reader, stream, table, query.window(), query.limit)
         columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
         data: Answer = {"timestamps": [clock.rfc3339(moment) for moment in columns[0]], "device_ids": list(columns[1])}
         data |= {metric.plural: list(column) for metric, column in zip(stream.metrics, columns[2:], strict=True)}
@@ -80,15 +80,15 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
     @api.get("/stats", responses={200: stream_answers(stream)["stats"]})
     def stats(query: WindowQuery) -> Answer:
         """Count, average, minimum and maximum of every numeric metric."""
-        with database.session() as session:
-            row = queries.stats(session, stream, table, query.window())
+        with database.reader() as reader:
+            row = queries.stats(reader, stream, table, query.window())
         return {"stats": dict(row), "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})
     def devices() -> Answer:
         """Every device with the times of its first and last reading."""
-        with database.session() as session:
-            rows = queries.devices(session, table)
+        with database.reader() as reader:
+            rows = queries.devices(reader, table)
         listed = [
             {"device_id": device, "first_seen": clock.rfc3339(first), "last_seen": clock.rfc3339(last)}
             for device, first, last in map(tuple, rows)

@@ -71,6 +71,7 @@ def _mqtt(status: IngestStatus, settings: Settings) -> Answer:
         "subscribed": running and status.subscribed,
         "problem": problem,
         "since": _time(status.changed_at if running else beat),
+        "best_effort": status.best_effort,
         **_counts(status),
     }
 

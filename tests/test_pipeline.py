@@ -183,3 +183,11 @@ def test_a_flood_of_malformed_messages_is_logged_once_a_second(
     _, connection, pipeline = connected
     pipeline.handle(connection, [message("{", packet_id=number + 1) for number in range(500)])
     assert len([record for record in caplog.records if "invalid_json" in record.getMessage()]) == 1
+
+
+def test_messages_at_qos_0_are_counted_as_best_effort(connected: Connected) -> None:
+    database, connection, pipeline = connected
+    pipeline.handle(connection, [message(payload(), packet_id=0), message(payload(gas=1))])
+    with database.session() as session:
+        status = queries.ingest_status(session)["mqtt"]
+    assert (status.received, status.best_effort) == (2, 1)

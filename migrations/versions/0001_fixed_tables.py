@@ -42,6 +42,7 @@ def upgrade() -> None:
         "ingest_status",
         sa.Column("source", sa.String(10), primary_key=True),
         *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("received", "stored", "duplicate", "rejected")),
+        sa.Column("best_effort", sa.BigInteger, nullable=False),
         sa.Column("last_batch_at", Timestamp),
         sa.Column("holder", sa.String(200)),
         sa.Column("heartbeat_at", Timestamp),
