@@ -69,7 +69,7 @@ class Plant:
 
         def finish() -> None:
             for info in infos:
-                info.wait_for_publish(60)
+                info.wait_for_publish(300)
             client.disconnect()
             client.loop_stop()
 
@@ -89,7 +89,7 @@ class Plant:
     def wait_until_stored(self, count: int) -> None:
         """Wait for so many readings."""
         wait_for(
-            lambda: self.stored() >= count, seconds=90, what=f"{count} stored readings; see {self.ingester.console}"
+            lambda: self.stored() >= count, seconds=300, what=f"{count} stored readings; see {self.ingester.console}"
         )
 
     def assert_everything_is_stored_once(self) -> None:

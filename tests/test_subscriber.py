@@ -2,12 +2,12 @@
 
 import contextlib
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import trustme
 
 from config import Settings
 from mqtt_client import Message, Subscriber
@@ -206,20 +206,20 @@ def test_a_subscription_that_the_broker_refuses_is_named(settings: Make, tmp_pat
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
-    """A certificate authority with a server certificate for localhost."""
-    folder = tmp_path / "certificates"
-    folder.mkdir()
-    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out ca.pem -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run([*words.split(), *names], cwd=folder, check=True, capture_output=True)
-    return folder
+    """A folder with the certificate of an authority, and of a server on localhost."""
+    authority = trustme.CA()
+    server = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    server.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    server.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    return tmp_path
 
 
 @pytest.mark.parametrize(("scheme", "protocol"), [("mqtts", "mqtt"), ("wss", "websockets")])
 def test_it_receives_over_tls_without_stalling(
     settings: Make, tmp_path: Path, certificates: Path, scheme: str, protocol: str
 ) -> None:
-    extra = f"protocol {protocol}\ncertfile {certificates}/ca.pem\nkeyfile {certificates}/key.pem"
+    extra = f"protocol {protocol}\ncertfile {certificates}/cert.pem\nkeyfile {certificates}/key.pem"
     server = Mosquitto(tmp_path / "broker")
     plain = Mosquitto(tmp_path / "unused").port
     text = (tmp_path / "broker" / "mosquitto.conf").read_text()
