@@ -1,8 +1,10 @@
 """Settings: every environment variable, read once, with a message that names a bad one."""
 
 import hashlib
+import os
+import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -46,7 +48,7 @@ class BrokerAddress:
     tls: bool = False
     path: str = "/mqtt"
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         scheme = {("tcp", False): "mqtt", ("tcp", True): "mqtts", ("websockets", False): "ws"}
@@ -56,21 +58,24 @@ class BrokerAddress:
 def _database_url(text: str) -> str:
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ValueError("must be a URL such as sqlite:///sensors.db") from error
     if url.drivername not in _DRIVERS:
         raise ValueError("must begin with sqlite:///, postgresql:// or mysql+pymysql://")
+    if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("must name a file, such as sqlite:///sensors.db")
     return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
 
 
 def _broker(text: str) -> str:
     if "://" not in text:
-        if not text or (not text.startswith("[") and any(character in text for character in " /:@#?")):
+        if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[^\s/:@#?\[\]]+", text):
             raise ValueError("must be a host name, or a URL such as mqtts://host:8883 (the port goes into MQTT_PORT)")
         return text
     try:
         parts = urlsplit(text)
-        valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+        plain = parts.scheme in ("ws", "wss") or parts.path in ("", "/")
+        valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0 and plain
     except ValueError:
         valid = False
     if not valid:
@@ -80,7 +85,8 @@ def _broker(text: str) -> str:
 
 def _topic_with_device(text: str) -> str:
     levels = text.split("/")
-    if levels.count("+") + levels.count("{device_id}") != 1 or "#" in text or "" in levels:
+    plain = [level for level in levels if level not in ("+", "{device_id}")]
+    if len(plain) != len(levels) - 1 or "" in levels or set("".join(plain)) & set("+#{}"):
         raise ValueError('must be a topic with exactly one level "+", which is the device id')
     return text.replace("+", "{device_id}")
 
@@ -94,6 +100,13 @@ def _file(path: Path) -> Path:
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         raise ValueError("must be the path of a folder that exists")
+    return path
+
+
+def _writable(path: Path) -> Path:
+    nearest = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if path.is_dir() or not os.access(nearest, os.W_OK):
+        raise ValueError("must be a file that can be written")
     return path
 
 
@@ -112,7 +125,7 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    mqtt_broker: Annotated[str, AfterValidator(_broker)] | None = None
+    mqtt_broker: Annotated[str, AfterValidator(_broker)] | None = Field(None, repr=False)
     mqtt_port: int | None = Field(None, ge=1, le=65535)
     mqtt_username: str | None = None
     mqtt_password: SecretStr | None = None
@@ -124,7 +137,7 @@ class Settings(BaseSettings):
     mqtt_keepalive: int = Field(60, ge=5, le=3600)
     sensor_topic: DeviceTopic = "sensors/{device_id}/data"
     control_topic: DeviceTopic = "control/{device_id}/command"
-    database_url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///sensors.db"
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field("sqlite:///sensors.db", repr=False)
     streams_dir: Annotated[Path, AfterValidator(_folder)] = PROJECT / "streams"
     flask_host: str = "0.0.0.0"  # noqa: S104 - documented default: devices and dashboards are on other machines
     flask_port: int = Field(5000, ge=1, le=65535)
@@ -132,7 +145,7 @@ class Settings(BaseSettings):
     cors_origins: str = "*"
     proxy_count: int = Field(0, ge=0, le=10)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
-    log_file: Path = Path("autoforge.log")
+    log_file: Annotated[Path, AfterValidator(_writable)] = Path("autoforge.log")
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
@@ -156,7 +169,7 @@ class Settings(BaseSettings):
         url = urlsplit(text)
         transport, tls, port = _SCHEMES[url.scheme]
         if url.username:
-            login = (unquote(url.username), unquote(url.password) if url.password else None)
+            login = (unquote(url.username), unquote(url.password) if url.password else password)
         return BrokerAddress(
             host=str(url.hostname),
             port=url.port or self.mqtt_port or port,
@@ -187,6 +200,8 @@ def load_settings(**overrides: Any) -> Settings:
     """Read the environment and `.env`. Raises SettingsError naming each bad variable and what it allows."""
     try:
         return Settings(**overrides)
+    except UnicodeDecodeError as error:
+        raise SettingsError(f".env: must be UTF-8 text: byte {error.start} is not") from None
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(dict(fault)) for fault in error.errors())) from None
 

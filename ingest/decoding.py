@@ -19,8 +19,11 @@ MAX_PAYLOAD = 65_536
 """Bytes; a reading is far smaller."""
 UNSET = msgspec.UNSET
 _BOM = b"\xef\xbb\xbf"
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
+_BARE = ("invalid_json", "number_out_of_range")
+"""What a text without quotes is as JSON."""
 Values = tuple[float | str | None, ...]
 
 
@@ -43,6 +46,8 @@ class Fields(NamedTuple):
 def shown(value: object) -> str:
     """A value as JSON for a sentence, shortened to 60 characters."""
     text = msgspec.json.encode(value).decode()
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
@@ -99,10 +104,11 @@ def single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
     def read(payload: bytes) -> Fields:
         try:
             decoded = _decode_untyped(payload)
-        except Fault:
-            if metric.type != "text" or payload[:1] in b'{["':
+        except Fault as fault:
+            bare = payload.removeprefix(_BOM).strip()
+            if metric.type != "text" or fault.reason not in _BARE or bare[:1] in b'{["':
                 raise
-            decoded = payload.decode().strip()
+            decoded = bare.decode()
         fields = decoded if isinstance(decoded, dict) else {"value": decoded}
         if "value" not in fields:
             raise Fault("missing_field", "value: missing")
@@ -156,7 +162,10 @@ def _value(metric: Metric, field: str, value: Any) -> float | str:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number and not (isinstance(value, str) and len(value) <= 400 and _NUMBER.fullmatch(value)):
         raise Fault("not_a_number", f"{field}: not a number: {shown(value)}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = float("inf")
     if number in (float("inf"), float("-inf")):
         raise Fault("number_out_of_range", f"{field}: too large to be stored: {shown(value)}")
     return number
@@ -185,6 +194,6 @@ def _text(payload: bytes) -> bytes:
             payload.decode()
         except UnicodeDecodeError as error:
             raise Fault("invalid_utf8", f"byte {error.start} is not valid UTF-8") from error
-    if b"\\u0000" in payload:
+    if _NUL.search(payload):
         raise Fault("invalid_text", "a NUL character (\\u0000) cannot be stored")
     return payload

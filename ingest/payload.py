@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from ingest.decoding import UNSET, Fault, shown, single_reader, wide_reader
 from ingest.identity import device_id_fault
 from ingest.message import Reading, Rejection
@@ -97,7 +99,10 @@ def _moment(stated: Any) -> datetime:
     if isinstance(stated, datetime):
         return clock.naive_utc(stated)
     if isinstance(stated, str):
-        return clock.parse(stated)
+        try:
+            return clock.naive_utc(msgspec.convert(stated, datetime))
+        except msgspec.ValidationError:
+            return clock.parse(stated)
     if isinstance(stated, (int, float)) and not isinstance(stated, bool):
         return clock.from_epoch(stated)
     raise ValueError(f"not a time: {shown(stated)}")

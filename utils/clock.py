@@ -33,10 +33,10 @@ def naive_utc(moment: datetime) -> datetime:
 def from_epoch(number: float) -> datetime:
     """Read an epoch number; its size tells seconds, ms, µs and ns apart. Raises ValueError off the calendar."""
     size = abs(number)
-    microseconds = next(number * scale for limit, scale in _EPOCH_SCALES if size < limit)
     try:
+        microseconds = next(number * scale for limit, scale in _EPOCH_SCALES if size < limit)
         return EPOCH + timedelta(microseconds=microseconds)
-    except (OverflowError, ValueError) as error:
+    except (OverflowError, ValueError, StopIteration) as error:
         raise ValueError("outside the years 1 to 9999") from error
 
 
@@ -45,9 +45,10 @@ def parse(text: str) -> datetime:
     if _EPOCH_NUMBER.fullmatch(text):
         return from_epoch(float(text))
     try:
-        return naive_utc(datetime.fromisoformat(text))
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f'not a time: "{text[:40]}"') from error
+    return naive_utc(moment)
 
 
 def parse_query(text: str) -> datetime:

@@ -1,0 +1,183 @@
+"""Time: what comes in becomes naive UTC, what goes out is RFC 3339 with `Z`."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils import clock
+
+MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
+SECOND = datetime(2026, 1, 29, 14, 30, 45)
+MOMENTS = st.datetimes()
+# Where seconds, ms, µs and ns cannot be confused: before 1973 a number of ms is as small as one of seconds.
+EPOCH_MOMENTS = st.datetimes(min_value=datetime(1974, 1, 1), max_value=datetime(2100, 1, 1))
+OFFSETS = st.integers(min_value=-14 * 60, max_value=14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        pytest.param("2026-01-29T14:30:45.123456", MOMENT, id="naive means UTC"),
+        pytest.param("2026-01-29T14:30:45.123456Z", MOMENT, id="Z"),
+        pytest.param("2026-01-29T14:30:45", SECOND, id="whole seconds"),
+        pytest.param("2026-01-29 14:30:45", SECOND, id="a space for the T"),
+        pytest.param("2026-01-29T16:30:45+02:00", SECOND, id="east of Greenwich"),
+        pytest.param("2026-01-29T09:00:45-0530", SECOND, id="west of Greenwich, without the colon"),
+        pytest.param("2026-01-29T14:30", datetime(2026, 1, 29, 14, 30), id="without seconds"),
+        pytest.param("2026-01-29", datetime(2026, 1, 29), id="a date is its midnight"),
+        pytest.param("1769697045", SECOND, id="epoch seconds as text"),
+        pytest.param("1769697045.123456", MOMENT, id="epoch seconds with a fraction as text"),
+        pytest.param("1769697045123", SECOND + timedelta(milliseconds=123), id="epoch milliseconds as text"),
+    ],
+)
+def test_it_reads(text: str, moment: datetime) -> None:
+    assert clock.parse(text) == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "abc", "now", "2026-02-30T00:00:00", "2026-13-01", "14:30", "1_769_697_045", "١٧٦٩٦٩٧٠٤٥", "NaN", "1e9"],
+)
+def test_it_says_that_a_text_is_not_a_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^not a time: ") as caught:
+        clock.parse(text)
+    assert str(caught.value) == f'not a time: "{text}"'
+
+
+def test_it_shows_at_most_40_characters_of_what_is_not_a_time() -> None:
+    with pytest.raises(ValueError, match=r"not a time") as caught:
+        clock.parse("x" * 5000)
+    assert str(caught.value) == f'not a time: "{"x" * 40}"'
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_it_says_that_an_offset_leads_off_the_calendar(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^outside the years 1 to 9999$"):
+        clock.parse(text)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_no_text_raises_anything_but_a_value_error(text: str) -> None:
+    for read in (clock.parse, clock.parse_query):
+        try:
+            moment = read(text)
+        except ValueError:
+            continue
+        assert moment.tzinfo is None
+
+
+@settings(deadline=None)
+@given(MOMENTS)
+def test_what_it_writes_it_reads_back(moment: datetime) -> None:
+    assert clock.parse(clock.rfc3339(moment)) == moment
+
+
+@settings(deadline=None)
+@given(EPOCH_MOMENTS, OFFSETS)
+def test_an_offset_changes_nothing_about_the_moment(moment: datetime, offset: timezone) -> None:
+    local = moment.replace(tzinfo=UTC).astimezone(offset)
+    assert clock.naive_utc(local) == moment
+    assert clock.parse(local.isoformat()) == moment
+
+
+@settings(deadline=None)
+@given(EPOCH_MOMENTS)
+def test_the_size_of_an_epoch_number_tells_its_unit(moment: datetime) -> None:
+    microseconds = (moment - clock.EPOCH) // timedelta(microseconds=1)
+    milliseconds = timedelta(microseconds=microseconds % 1_000)
+    assert clock.from_epoch(microseconds / 1e6) == moment
+    assert clock.from_epoch(microseconds // 1_000) == moment - milliseconds
+    assert clock.from_epoch(microseconds) == moment
+    assert abs(clock.from_epoch(microseconds * 1_000) - moment) <= timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        pytest.param(0, datetime(1970, 1, 1), id="zero"),
+        pytest.param(-1, datetime(1969, 12, 31, 23, 59, 59), id="before 1970"),
+        pytest.param(1769697045, SECOND, id="seconds"),
+        pytest.param(1769697045.123456, MOMENT, id="seconds with a fraction"),
+        pytest.param(1769697045_123, SECOND + timedelta(milliseconds=123), id="milliseconds"),
+        pytest.param(1769697045_123456, MOMENT, id="microseconds"),
+        pytest.param(1769697045_123456000, MOMENT, id="nanoseconds"),
+        pytest.param(99_999_999_999, datetime(5138, 11, 16, 9, 46, 39), id="the last number of seconds"),
+        pytest.param(100_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of milliseconds"),
+        pytest.param(100_000_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of microseconds"),
+        pytest.param(100_000_000_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of nanoseconds"),
+    ],
+)
+def test_it_reads_an_epoch_number(number: float, moment: datetime) -> None:
+    assert clock.from_epoch(number) == moment
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(1e300, id="1e300"),
+        pytest.param(-1e300, id="-1e300"),
+        pytest.param(10**400, id="an integer of 401 digits"),
+        pytest.param(-(10**400), id="a negative integer of 401 digits"),
+        pytest.param(math.inf, id="infinity"),
+        pytest.param(math.nan, id="NaN"),
+    ],
+)
+def test_it_says_that_a_number_is_off_the_calendar(number: float) -> None:
+    with pytest.raises(ValueError, match=r"^outside the years 1 to 9999$"):
+        clock.from_epoch(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("-90s", timedelta(seconds=90)),
+        ("-5m", timedelta(minutes=5)),
+        ("-24h", timedelta(hours=24)),
+        ("-7d", timedelta(days=7)),
+        ("-2w", timedelta(weeks=2)),
+        ("now", timedelta(0)),
+    ],
+)
+def test_a_query_may_be_relative_to_now(text: str, ago: timedelta) -> None:
+    before = clock.now()
+    moment = clock.parse_query(text)
+    assert before <= moment + ago <= clock.now()
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        pytest.param("2026-01-29T15:30:45 01:00", SECOND, id="a plus that arrived as a space"),
+        pytest.param("2026-01-29T15:30:45+01:00", SECOND, id="a plus that was escaped"),
+        pytest.param("2026-01-29 14:30:45", SECOND, id="a space for the T"),
+        pytest.param("2026-01-29 14:30", datetime(2026, 1, 29, 14, 30), id="a space for the T, without seconds"),
+        pytest.param("1769697045", SECOND, id="epoch seconds"),
+    ],
+)
+def test_a_query_is_read_as_it_arrives_in_a_url(text: str, moment: datetime) -> None:
+    assert clock.parse_query(text) == moment
+
+
+@pytest.mark.parametrize("text", ["-5y", "-h", "--5m", "yesterday", "-999999999w"])
+def test_a_query_that_is_no_time_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a time|outside the years"):
+        clock.parse_query(text)
+
+
+def test_the_strict_clock_gives_every_caller_another_time() -> None:
+    strict = clock.StrictClock()
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: [strict.now() for _ in range(2_000)], range(4)))
+    assert len({moment for run in runs for moment in run}) == 8_000
+    assert all(earlier < later for run in runs for earlier, later in pairwise(run))
+
+
+def test_the_strict_clock_stays_at_the_present() -> None:
+    before = clock.now()
+    assert before <= clock.StrictClock().now() <= clock.now()

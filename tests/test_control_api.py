@@ -1,0 +1,218 @@
+"""`POST /api/control`: a command reaches its device once, or the answer says that it does not."""
+
+import json
+import queue
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from iotcore import Broker
+from paho.mqtt import client as paho
+
+from config import Settings
+from tests.api import Api, running
+from tests.support import connected_client, free_port, wait_for
+
+COMMAND = {"device_id": "ESP32_001", "command": "restart", "parameters": {"delay_seconds": 5}}
+CONNECT, PUBLISH = 1, 3
+CONNACK = b"\x20\x02\x00\x00"
+
+
+class Device:
+    """A subscriber to a control topic at QoS 1; `next` waits for the next command."""
+
+    def __init__(self, port: int, topic: str = "control/+/command") -> None:
+        self._messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
+        subscribed = threading.Event()
+        self._client = connected_client(port)
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_message = lambda *arguments: self._messages.put(arguments[2])
+        self._client.subscribe(topic, 1)
+        assert subscribed.wait(10)
+
+    def next(self) -> paho.MQTTMessage:
+        return self._messages.get(timeout=10)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def api(settings: Callable[..., Settings], embedded_broker: int) -> Iterator[Api]:
+    """The API with a broker."""
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)) as api:
+        yield api
+
+
+@pytest.fixture
+def device(embedded_broker: int) -> Iterator[Device]:
+    """A device that listens for commands."""
+    made = Device(embedded_broker)
+    yield made
+    made.close()
+
+
+def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
+    answer = api.post("/api/control", COMMAND, expect=202)
+    assert answer.keys() >= {"status", "device_id", "command", "message"}
+    assert (answer["status"], answer["device_id"], answer["command"]) == ("acknowledged", "ESP32_001", "restart")
+    assert answer["message"]
+
+
+def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_declared_keys(
+    api: Api, device: Device, embedded_broker: int
+) -> None:
+    answer = api.post("/api/control", COMMAND, expect=202)
+    message = device.next()
+    assert (message.topic, message.qos, message.retain) == ("control/ESP32_001/command", 1, False)
+    published = json.loads(message.payload)
+    assert published.keys() == {"command_id", "command", "parameters", "issued_at"}
+    assert (published["command"], published["parameters"]) == ("restart", {"delay_seconds": 5})
+    assert published["command_id"] == answer["command_id"] == str(uuid.UUID(published["command_id"]))
+    assert published["issued_at"].endswith("Z")
+    assert datetime.now(UTC) - datetime.fromisoformat(published["issued_at"]) < timedelta(seconds=10)
+    latecomer = Device(embedded_broker)
+    api.post("/api/control", COMMAND | {"command": "second"}, expect=202)
+    assert json.loads(latecomer.next().payload)["command"] == "second"
+    latecomer.close()
+
+
+def test_parameters_may_be_left_out_and_may_be_anything_json_has(api: Api, device: Device) -> None:
+    api.post("/api/control", {"device_id": "ESP32_001", "command": "restart"}, expect=202)
+    assert json.loads(device.next().payload)["parameters"] == {}
+    parameters = {"a": [1, -0.5, None, True, {"ü": "🌡️"}], "": "", "big": 2**63, "__proto__": {"x": 1}}
+    api.post("/api/control", COMMAND | {"parameters": parameters}, expect=202)
+    assert json.loads(device.next().payload)["parameters"] == parameters
+
+
+def test_every_command_has_an_id_of_its_own(api: Api, device: Device) -> None:
+    answers = [api.post("/api/control", COMMAND, expect=202)["command_id"] for _ in range(5)]
+    assert [json.loads(device.next().payload)["command_id"] for _ in range(5)] == answers
+    assert len(set(answers)) == 5
+
+
+def test_the_control_topic_is_the_configured_one(settings: Callable[..., Settings], embedded_broker: int) -> None:
+    values = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker, control_topic="plant/+/do")
+    with running(values) as api:
+        device = Device(embedded_broker, "plant/+/do")
+        api.post("/api/control", COMMAND | {"device_id": "機器 1"}, expect=202)
+        assert device.next().topic == "plant/機器 1/do"
+        device.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"device_id": None}, "device_id"),
+        ({"command": None}, "command"),
+        ({"device_id": 7}, "device_id"),
+        ({"command": 7}, "command"),
+        ({"command": ""}, "command"),
+        ({"command": "x" * 65}, "command"),
+        ({"parameters": [1]}, "parameters"),
+        ({"parameters": "fast"}, "parameters"),
+        ({"parametres": {}}, "parametres"),
+        *[({"device_id": device_id}, "device_id") for device_id in ("a+b", "#", "a/b", "..", ".", "", "a\0b", "+")],
+    ],
+)
+def test_a_bad_command_is_400_and_names_the_field(api: Api, changes: dict[str, Any], named: str) -> None:
+    body = {key: value for key, value in (COMMAND | changes).items() if value is not None}
+    assert api.post("/api/control", body, expect=400)["message"].startswith(f"{named}: ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "restart", "[]", "null", '"restart"', "7", "{", b"\xff", "[" * 100_000, '{"a":' * 100_000,
+        '{"device_id": "a", "command": "x", "parameters": {"a": NaN}}',
+        '{"device_id": "a", "command": "x", "parameters": {"a": Infinity}}',
+        '{"device_id": "a", "command": "x", "parameters": {"a": "\\ud800"}}',
+        '{"device_id": "a", "command": "x", "parameters": {"\\ud800": 1}}',
+        '{"device_id": "a", "command": "\\ud800"}',
+        json.dumps(json.dumps(COMMAND)),
+        '"\\ud800"',
+    ],
+)  # fmt: skip
+def test_a_body_that_is_no_command_is_400(api: Api, body: str | bytes) -> None:
+    assert api.post("/api/control", body, expect=400)["message"]
+
+
+def test_without_a_broker_a_command_is_503_and_is_not_sent_later(settings: Callable[..., Settings]) -> None:
+    port = free_port()
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=port)) as api:
+        refused = api.post("/api/control", COMMAND | {"command": "before any broker"}, expect=503)
+        assert f"127.0.0.1:{port}" in refused["message"]
+        with Broker(port=port, listen="127.0.0.1"):
+            device = Device(port)
+            api.post("/api/control", COMMAND | {"command": "first"}, expect=202)
+            assert json.loads(device.next().payload)["command"] == "first"
+            device.close()
+        wait_for(lambda: not connected(api), what="the loss of the connection")
+        assert (
+            f"127.0.0.1:{port}" in api.post("/api/control", COMMAND | {"command": "while away"}, expect=503)["message"]
+        )
+        with Broker(port=port, listen="127.0.0.1"):
+            device = Device(port)
+            api.post("/api/control", COMMAND | {"command": "second"}, expect=202)
+            assert json.loads(device.next().payload)["command"] == "second"
+            device.close()
+
+
+def connected(api: Api) -> bool:
+    """Whether the app's publisher has a connection."""
+    client = api.app.extensions["autoforge"]["publisher"]._client
+    return client is not None and client.is_connected()
+
+
+def test_a_command_that_the_broker_does_not_acknowledge_is_503_and_is_not_sent_again(
+    settings: Callable[..., Settings],
+) -> None:
+    """No real broker forgets an acknowledgement, so this one is a socket that answers what the test wants."""
+    received: list[bytes] = []
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        ThreadPoolExecutor(1) as pool,
+        running(settings(mqtt_broker="127.0.0.1", mqtt_port=server.getsockname()[1])) as api,
+    ):
+        forgetful = pool.submit(answer_one_connection, server, received, acknowledge=False)
+        assert "did not acknowledge" in api.post("/api/control", COMMAND, expect=503)["message"]
+        forgetful.result(10)
+        pool.submit(answer_one_connection, server, received, acknowledge=True)
+        api.post("/api/control", COMMAND | {"command": "another"}, expect=202)
+    assert [json.loads(payload)["command"] for payload in received] == ["restart", "another"]
+
+
+def answer_one_connection(server: socket.socket, received: list[bytes], acknowledge: bool) -> None:
+    """Accept one MQTT connection until its end, and keep the payload of whatever it publishes."""
+    connection, _ = server.accept()
+    with connection, connection.makefile("rb") as stream:
+        while head := stream.read(1):
+            length = shift = 0
+            while (digit := stream.read(1)[0]) & 0x80:
+                length, shift = length | (digit & 0x7F) << shift, shift + 7
+            body = stream.read(length | digit << shift)
+            if head[0] >> 4 == CONNECT:
+                connection.sendall(CONNACK)
+            elif head[0] >> 4 == PUBLISH:
+                packet_id = 2 + int.from_bytes(body[:2], "big")
+                received.append(body[packet_id + 2 :])
+                if acknowledge:
+                    connection.sendall(b"\x40\x02" + body[packet_id : packet_id + 2])
+
+
+def test_commands_at_once_reach_their_devices(api: Api, device: Device) -> None:
+    def send(number: int) -> None:
+        Api(api.app).post("/api/control", COMMAND | {"device_id": f"d{number}"}, expect=202)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert {device.next().topic for _ in range(10)} == {f"control/d{number}/command" for number in range(10)}

@@ -1,0 +1,252 @@
+"""The house rules that a program can check: who imports whom, where SELECTs stand, and what an import may do."""
+
+import ast
+import graphlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config import PROJECT
+
+# Data enters on the left; a module imports only from places to the left of its own, or from its own package.
+ORDER = [
+    "utils",
+    "config",
+    "streams",
+    "models",
+    "schema",
+    "dialects",
+    "database",
+    "queries",
+    "mqtt_connection",
+    "mqtt_client",
+    "mqtt_broker",
+    "ingest",
+    "services",
+    "routes",
+    "app",
+    "gunicorn.conf",
+    "simulators",
+    "benchmarks",
+]
+STORAGE = {"models", "schema", "dialects", "database", "queries"}
+SELECTS_ELSEWHERE = {
+    # Taking a lock, copying an empty table and COPY's INSERT … SELECT are how a dialect writes; they read no rows.
+    "dialects.py": re.compile(r"advisory|GET_LOCK|RELEASE_LOCK|AS SELECT|\) SELECT"),
+}
+BROAD_HANDLERS = {
+    "ingest/pipeline.py": 1,  # around a message
+    "ingest/ingester.py": 1,  # around a turn of the loop
+}
+
+
+def product_files() -> list[Path]:
+    outside = {"tests", "docs", "deploy", "build", "dist", "venv", "node_modules", "__pycache__"}
+    found = [file.relative_to(PROJECT) for file in PROJECT.rglob("*.py")]
+    return sorted(
+        file for file in found if not outside & set(file.parts) and not any(part[0] == "." for part in file.parts)
+    )
+
+
+FILES = product_files()
+MODULES = [file for file in FILES if file.parts[0] != "migrations"]
+
+
+def module(file: Path) -> str:
+    return ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+
+
+def place(name: str) -> str:
+    """The entry of ORDER that a module stands for."""
+    return name if name in ORDER else name.split(".", maxsplit=1)[0]
+
+
+def tree(file: Path) -> ast.Module:
+    return ast.parse((PROJECT / file).read_text(encoding="utf-8"))
+
+
+NAMES = {module(file) for file in FILES}
+PLACES = {place(name) for name in NAMES}
+
+
+def imported(file: Path) -> set[str]:
+    """The project's modules that a file imports, also inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: a relative import"
+            base = str(node.module)
+            names.update(f"{base}.{a.name}" if f"{base}.{a.name}" in NAMES else base for a in node.names)
+    return {name for name in names if place(name) in PLACES}
+
+
+def everything_imported(name: str) -> set[str]:
+    """The places that a module needs, directly or by way of others."""
+    seen: set[str] = set()
+    todo = [name]
+    while todo:
+        current = todo.pop()
+        for file in FILES:
+            if module(file) == current:
+                new = imported(file) - seen
+                seen |= new
+                todo += new
+    return {place(found) for found in seen}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=str)
+def test_a_module_imports_only_leftwards(file: Path) -> None:
+    own = place(module(file))
+    assert own in ORDER, f"{file} has no place in the order of DESIGN.md"
+    for name in imported(file):
+        other = place(name)
+        rightwards = ORDER.index(other) > ORDER.index(own)
+        assert not rightwards, f"{file} imports {name}, which stands to its right"
+        same = other == own
+        assert not same or (PROJECT / own).is_dir(), f"{file} imports itself"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module(file): {name for name in imported(file) if name != module(file)} for file in MODULES}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) >= len(MODULES)
+
+
+def test_the_order_names_no_module_that_does_not_exist() -> None:
+    assert set(ORDER) - PLACES == set()
+
+
+def test_migrations_import_the_models_only() -> None:
+    for file in FILES:
+        if file.parts[0] == "migrations":
+            assert imported(file) <= {"models"}, file
+
+
+@pytest.mark.parametrize("name", ["mqtt_connection", "mqtt_client", "mqtt_broker"])
+def test_mqtt_knows_no_database_and_no_stream(name: str) -> None:
+    assert everything_imported(name) <= {"utils", "config", "mqtt_connection"}
+    assert not re.search(r"^(from|import) sqlalchemy", (PROJECT / f"{name}.py").read_text(), re.MULTILINE)
+
+
+def test_simulators_share_no_parser_with_the_ingest() -> None:
+    needed = set().union(*(everything_imported(module(f)) for f in FILES if f.parts[0] == "simulators"))
+    assert needed <= {"utils", "config", "streams", "simulators"}
+
+
+@pytest.mark.parametrize("name", ["routes", "services"])
+def test_what_answers_requests_writes_no_statement_of_its_own(name: str) -> None:
+    for file in FILES:
+        if file.parts[0] == name:
+            assert "text" not in _names_from_sqlalchemy(file), file
+
+
+def _names_from_sqlalchemy(file: Path) -> set[str]:
+    """What a file calls the names that it imports from SQLAlchemy."""
+    return {
+        alias.name
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "sqlalchemy"
+        for alias in node.names
+    }
+
+
+def _texts(file: Path) -> Iterator[tuple[int, str]]:
+    """The string constants of a file that are not docstrings."""
+    parsed = tree(file)
+    docstrings = {id(node.value) for node in ast.walk(parsed) if isinstance(node, ast.Expr)}
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] != "benchmarks"], ids=str)
+def test_every_select_stands_in_queries(file: Path) -> None:
+    if file.name == "queries.py":
+        return
+    assert not {"select", "Select", "Query"} & _names_from_sqlalchemy(file)
+    attributes = [node for node in ast.walk(tree(file)) if isinstance(node, ast.Attribute)]
+    assert not [node.lineno for node in attributes if node.attr == "query"]
+    assert not [n.lineno for n in attributes if n.attr == "select" and _is_named(n.value, "sqlalchemy", "table")]
+    allowed = SELECTS_ELSEWHERE.get(file.as_posix(), re.compile(r"(?!)"))
+    for line, text in _texts(file):
+        assert not re.search(r"\bSELECT\b", text) or allowed.search(text), f"{file}:{line}: {text}"
+
+
+def _is_named(node: ast.expr, *names: str) -> bool:
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def test_queries_has_the_selects() -> None:
+    assert "select" in _names_from_sqlalchemy(Path("queries.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_only_the_ingest_catches_every_exception(file: Path) -> None:
+    broad = [node for node in ast.walk(tree(file)) if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)]
+    allowed = BROAD_HANDLERS.get(file.as_posix(), 0)
+    assert len(broad) <= allowed, f"{file}: lines {[node.lineno for node in broad]}; {allowed} allowed"
+
+
+def _is_broad(caught: ast.expr | None) -> bool:
+    if isinstance(caught, ast.Tuple):
+        return any(_is_broad(part) for part in caught.elts)
+    return caught is None or _is_named(caught, "Exception", "BaseException")
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_nothing_suppresses_every_exception(file: Path) -> None:
+    calls = [node for node in ast.walk(tree(file)) if isinstance(node, ast.Call)]
+    suppressing = [n for n in calls if isinstance(n.func, ast.Attribute) and n.func.attr == "suppress"]
+    assert not [n.lineno for n in suppressing if any(_is_named(a, "Exception", "BaseException") for a in n.args)]
+
+
+WATCHED = """
+import importlib, os, sys, threading
+events = []
+
+def watch(event, arguments):
+    writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    if writes or event in ("socket.connect", "socket.bind", "subprocess.Popen", "os.fork", "sqlite3.connect"):
+        events.append((event, *map(str, arguments)))
+
+importlib.import_module("json")
+before = set(os.listdir("/dev/fd"))
+sys.addaudithook(watch)
+importlib.import_module(sys.argv[1])
+opened = set(os.listdir("/dev/fd")) - before
+print(threading.active_count(), sorted(opened), events, os.listdir())
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["app", "mqtt_client", "mqtt_broker", "ingest.ingester", "ingest.pipeline", "database", "simulators.run"]
+)
+def test_an_import_starts_no_thread_and_opens_nothing(name: str, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", WATCHED, name],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.stdout, run.stderr, run.returncode) == ("1 [] [] []\n", "", 0)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=str)
+def test_an_import_calls_nothing_that_starts(file: Path) -> None:
+    """At a module's top level no method is called that starts or connects; `gunicorn.conf.py` only reads settings."""
+    for statement in tree(file).body:
+        if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.If)):
+            continue
+        calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+        called = {node.func.attr for node in calls if isinstance(node.func, ast.Attribute)}
+        assert not called & {"start", "connect", "loop_start", "run", "open", "Thread", "create_engine"}, file

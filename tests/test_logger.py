@@ -1,0 +1,147 @@
+"""Logging: a coloured console, a rotating file, and no flood of lines that say the same."""
+
+import logging
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import pytest
+
+from utils import logger as logs
+from utils.logger import Throttle
+
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - autoforge - WARNING - a warning\n")
+
+
+@pytest.fixture(autouse=True)
+def _own_root_logger() -> Iterator[None]:
+    """Give pytest its handlers and levels back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    others = {name: logging.getLogger(name).level for name in ("alembic", "werkzeug")}
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in others.items():
+        logging.getLogger(name).setLevel(before)
+
+
+def rotating_file() -> RotatingFileHandler:
+    return next(handler for handler in logging.getLogger().handlers if isinstance(handler, RotatingFileHandler))
+
+
+def test_the_file_gets_plain_lines_with_time_name_and_level() -> None:
+    logs.configure("INFO", Path("autoforge.log"))
+    logging.getLogger("autoforge").warning("a warning")
+    assert LINE.fullmatch(Path("autoforge.log").read_text())
+
+
+def test_the_console_gets_the_same_lines_in_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO", Path("autoforge.log"))
+    logging.getLogger("autoforge").warning("a warning")
+    console = capsys.readouterr().err
+    assert console.startswith("\x1b[33m")
+    assert LINE.fullmatch(re.sub(r"\x1b\[\d+m", "", console))
+
+
+def test_the_file_rotates_at_10_mb_and_5_old_files_are_kept() -> None:
+    logs.configure("INFO", Path("autoforge.log"))
+    handler = rotating_file()
+    assert handler.maxBytes == 10 * 1024 * 1024
+    assert handler.backupCount == 5
+
+
+def test_a_full_file_makes_room_for_a_new_one() -> None:
+    Path("autoforge.log").write_bytes(b"x" * logs.MAX_FILE_BYTES)
+    logs.configure("INFO", Path("autoforge.log"))
+    logging.getLogger("autoforge").warning("a warning")
+    assert Path("autoforge.log.1").stat().st_size == logs.MAX_FILE_BYTES
+    assert LINE.fullmatch(Path("autoforge.log").read_text())
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+def test_it_writes_the_level_and_what_is_graver(level: str) -> None:
+    logs.configure(level, Path("autoforge.log"))
+    names = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    for name in names:
+        logging.getLogger("autoforge").log(logging.getLevelName(name), "x")
+    written = [line.split(" - ")[2] for line in Path("autoforge.log").read_text().splitlines()]
+    assert written == names[names.index(level) :]
+
+
+@pytest.mark.parametrize(
+    ("file", "process", "expected"),
+    [
+        ("autoforge.log", "", "autoforge.log"),
+        ("autoforge.log", "worker-2", "autoforge.worker-2.log"),
+        ("logs/deep/a.b.log", "ingest", "logs/deep/a.b.ingest.log"),
+        ("autoforge", "worker-1", "autoforge.worker-1"),
+    ],
+)
+def test_each_process_has_a_file_of_its_own(file: str, process: str, expected: str) -> None:
+    logs.configure("INFO", Path(file), process)
+    logging.getLogger("autoforge").warning("a warning")
+    assert [str(path) for path in Path().rglob("*") if path.is_file()] == [expected]
+
+
+def test_configuring_again_doubles_no_line() -> None:
+    logs.configure("INFO", Path("autoforge.log"))
+    logs.configure("INFO", Path("autoforge.log"), "worker-1")
+    logging.getLogger("autoforge").warning("a warning")
+    assert LINE.fullmatch(Path("autoforge.worker-1.log").read_text())
+    assert not Path("autoforge.log").exists()
+
+
+def test_umlauts_are_written_as_utf_8() -> None:
+    logs.configure("INFO", Path("autoforge.log"))
+    logging.getLogger("autoforge").warning("Gerät 7 °C")
+    assert "Gerät 7 °C" in Path("autoforge.log").read_text(encoding="utf-8")
+
+
+def test_the_throttle_holds_back_what_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    throttle = Throttle(seconds=3600)
+    for number in range(100):
+        throttle.warn(logging.getLogger("autoforge"), "not_a_number", f"message {number}")
+    assert caplog.messages == ["message 0"]
+    assert caplog.records[0].levelname == "WARNING"
+
+
+def test_the_throttle_lets_each_key_through(caplog: pytest.LogCaptureFixture) -> None:
+    throttle = Throttle(seconds=3600)
+    for key in ("missing_field", "not_a_number", "missing_field", "empty_payload"):
+        throttle.warn(logging.getLogger("autoforge"), key, key)
+    assert caplog.messages == ["missing_field", "not_a_number", "empty_payload"]
+
+
+def test_the_throttle_says_how_many_it_held_back(caplog: pytest.LogCaptureFixture) -> None:
+    throttle = Throttle(seconds=0.1)
+    calls = 0
+    while len(caplog.messages) < 2:
+        throttle.warn(logging.getLogger("autoforge"), "key", "a line")
+        calls += 1
+    assert caplog.messages == ["a line", f"a line (and {calls - 2} more like it)"]
+    assert calls > 2
+
+
+def test_the_throttle_lets_a_line_through_after_its_second_without_a_count(caplog: pytest.LogCaptureFixture) -> None:
+    throttle = Throttle(seconds=0)
+    for _ in range(3):
+        throttle.warn(logging.getLogger("autoforge"), "key", "a line")
+    assert caplog.messages == ["a line"] * 3
+
+
+def test_a_percent_sign_in_a_throttled_line_is_only_a_percent_sign(caplog: pytest.LogCaptureFixture) -> None:
+    Throttle().warn(logging.getLogger("autoforge"), "key", "100 %s of %d")
+    assert caplog.messages == ["100 %s of %d"]
+
+
+def test_the_throttle_is_shared_by_threads(caplog: pytest.LogCaptureFixture) -> None:
+    throttle = Throttle(seconds=3600)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: throttle.warn(logging.getLogger("autoforge"), "key", "a line"), range(1_000)))
+    assert caplog.messages == ["a line"]

@@ -1,0 +1,253 @@
+"""The OpenAPI document: valid, complete, true, and readable without any other host."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from iotcore import Broker
+from schemathesis import GenerationMode, checks
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from config import PROJECT, Settings
+from tests.api import Api, reading, running
+from tests.support import free_port
+
+DOCUMENT = "/api/docs/openapi.json"
+PANEL = """
+topic = "panel/{device_id}/{metric}"
+[metrics.voltage]
+[metrics.state]
+type = "text"
+simulate = { states = ["on", "off"] }
+"""
+MACHINE = """
+topic = "machines"
+device = "machine_id"
+values = "sensor_readings"
+[timestamp]
+field = "at"
+[metrics.speed]
+required = true
+"""
+WINDOW = {"device_id", "from", "to"}
+PARAMETERS = {
+    "latest": {"device_id"},
+    "history": WINDOW | {"limit", "offset"},
+    "stats": WINDOW,
+    "ml-data": WINDOW | {"limit"},
+    "devices": set(),
+    "readings": {"device_id"},
+}
+STATUSES = {
+    ("get", "/api/health"): {200, 503},
+    ("get", "/api/streams"): {200},
+    ("post", "/api/control"): {202, 400, 413, 415, 503},
+    ("get", "/api/sensors/latest"): {200, 400, 404, 503},
+    ("get", "/api/sensors/history"): {200, 400, 503},
+    ("get", "/api/sensors/stats"): {200, 400, 503},
+    ("get", "/api/sensors/ml-data"): {200, 400, 503},
+    ("get", "/api/sensors/devices"): {200, 503},
+    ("get", "/api/rejected"): {200, 400, 503},
+    ("post", "/api/sensors/readings"): {201, 400, 413, 415, 503},
+}
+# Whether valid data is accepted and bad data refused is what the other tests say in detail.
+CONFORMS = [
+    checks.not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    allow_header_conformance,
+]
+REFERENCE = re.compile(r"""(?:src|href)\s*=\s*["']\s*([^"']+?)\s*["']|url\(\s*["']?([^"')]+)["']?\s*\)""")
+REDIRECTION = re.compile(r"""location\.href\s*=\s*["']([^"']+)["']""")
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API with a broker, a database with a few readings, and a stream of every shape."""
+    folder = tmp_path_factory.mktemp("openapi")
+    declared = {"panel": PANEL, "machines": MACHINE, "sensors": (PROJECT / "streams" / "sensors.toml").read_text()}
+    for name, text in declared.items():
+        (folder / f"{name}.toml").write_text(text)
+    port = free_port()
+    values: dict[str, Any] = {"database_url": f"sqlite:///{folder}/test.db", "streams_dir": folder, "mqtt_port": port}
+    with (
+        Broker(port=port, listen="127.0.0.1"),
+        running(Settings(_env_file=None, mqtt_broker="127.0.0.1", **values)) as api,
+    ):
+        api.submit(reading("a", 1), reading("b", 2))
+        yield api
+
+
+@pytest.fixture(scope="module")
+def document(api: Api) -> Any:
+    """The document."""
+    return api.get(DOCUMENT)
+
+
+@pytest.fixture(scope="module")
+def schema(api: Api) -> OpenApiSchema:
+    """The document as schemathesis reads it."""
+    return schemathesis.openapi.from_wsgi(DOCUMENT, api.app)
+
+
+def operations(document: Any) -> dict[tuple[str, str], Any]:
+    """Every operation of the document, by method and path."""
+    return {(method, path): operation for path, item in document["paths"].items() for method, operation in item.items()}
+
+
+def test_it_is_valid_openapi_3_1(schema: OpenApiSchema, document: Any) -> None:
+    schema.validate()
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["title"] == "AutoForge IoT Backend"
+    assert document["info"]["version"] == "1.0.0"
+
+
+def test_every_route_is_in_it_and_nothing_else(api: Api, document: Any) -> None:
+    routes = {
+        (method.lower(), rule.rule)
+        for rule in api.app.url_map.iter_rules()
+        for method in rule.methods or ()
+        if method not in ("HEAD", "OPTIONS") and not rule.rule.startswith("/api/docs")
+    }
+    assert operations(document).keys() == routes
+    assert STATUSES.keys() <= routes
+
+
+@pytest.mark.parametrize("stream", ["sensors", "panel", "machines"])
+def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(document: Any, stream: str) -> None:
+    for endpoint, names in PARAMETERS.items():
+        (operation,) = document["paths"][f"/api/{stream}/{endpoint}"].values()
+        parameters = {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
+        assert parameters.keys() >= names
+        assert not any(parameter["required"] for parameter in parameters.values())
+        assert all(parameter.get("description") for parameter in parameters.values())
+        if "limit" in parameters:
+            limit = parameters["limit"]["schema"]
+            assert limit["minimum"] == 1
+            assert limit["maximum"] >= 10_000
+            assert limit["default"] == (100 if endpoint == "history" else 1000)
+
+
+@pytest.mark.parametrize(("operation", "statuses"), STATUSES.items(), ids=lambda value: "-".join(map(str, value)))
+def test_every_status_that_an_operation_can_give_is_in_it(
+    document: Any, operation: tuple[str, str], statuses: set[int]
+) -> None:
+    responses = operations(document)[operation]["responses"]
+    assert {int(status) for status in responses} >= statuses
+    for status, response in responses.items():
+        assert response["description"]
+        schema = response["content"]["application/json"]["schema"]
+        answer = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+        assert status < "400" or "message" in answer["properties"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/sensors/readings", reading()),
+        ("/api/sensors/readings", [reading(), reading(timestamp=1769697045.5)]),
+        ("/api/machines/readings", {"machine_id": "m", "at": 1769697045, "sensor_readings": {"speed": 900}}),
+        ("/api/panel/readings", {"device_id": "p", "voltage": 230.5, "state": "on"}),
+        ("/api/panel/readings", 230.5),
+        ("/api/panel/readings", "on"),
+        ("/api/panel/readings", {"value": 230.5, "timestamp": "2026-01-29T12:00:00Z"}),
+        ("/api/panel/readings", [230.5, {"value": 231}]),
+        ("/api/control", {"device_id": "a", "command": "restart", "parameters": {"delay_seconds": 5}}),
+    ],
+)
+def test_every_body_that_is_understood_is_in_it(document: Any, path: str, body: Any) -> None:
+    assert fits(
+        document, operations(document)["post", path]["requestBody"]["content"]["application/json"]["schema"], body
+    )
+
+
+@pytest.mark.parametrize("name", ["from", "to"])
+@pytest.mark.parametrize("moment", ["2026-01-29T12:00:00Z", "2026-01-29", "1769697045", "1769697045000", "-24h", "now"])
+def test_every_form_of_a_time_is_in_it(document: Any, name: str, moment: str) -> None:
+    parameters = operations(document)["get", "/api/sensors/history"]["parameters"]
+    (declared,) = [parameter["schema"] for parameter in parameters if parameter["name"] == name]
+    assert fits(document, declared, moment)
+
+
+def fits(document: Any, declared: Any, value: Any) -> bool:
+    """Whether a value is valid under a JSON schema of the document, formats included."""
+    whole = {**declared, "components": document["components"]}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True).is_valid(value)
+
+
+@pytest.mark.parametrize("path", ["/api/sensors/history", "/api/control"])
+def test_what_a_device_id_may_be_is_in_it(document: Any, path: str) -> None:
+    if path == "/api/control":
+        declared = document["components"]["schemas"]["ControlBody"]["properties"]["device_id"]
+    else:
+        declared = next(item["schema"] for item in document["paths"][path]["get"]["parameters"])
+    for good in ("ESP32_001", "機器 42", "a.b", "x" * 128):
+        assert fits(document, declared, good)
+    for bad in ("", "a/b", "a+b", "#", "x" * 129):
+        assert not fits(document, declared, bad), bad
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
+    schema: OpenApiSchema, document: Any, mode: GenerationMode
+) -> None:
+    for (method, path), described in operations(document).items():
+        if mode == GenerationMode.NEGATIVE and not described.keys() & {"parameters", "requestBody"}:
+            continue
+        operation = schema[path][method]
+
+        @hypothesis_settings(
+            max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        )
+        @given(case=operation.as_strategy(mode))
+        def ask(case: schemathesis.Case[Any]) -> None:
+            case.call_and_validate(checks=CONFORMS)
+
+        ask()
+
+
+# The pages
+
+
+def test_the_pages_need_nothing_that_the_app_does_not_serve_itself(api: Api) -> None:
+    waiting, seen = ["/api/docs"], set()
+    while waiting:
+        path = waiting.pop()
+        answer = api.client.get(path, follow_redirects=True, buffered=True)
+        assert answer.status_code == 200, path
+        seen.add(path)
+        base = answer.request.path
+        if answer.mimetype not in ("text/html", "text/css"):
+            continue
+        found = [a or b for a, b in REFERENCE.findall(answer.text)] + REDIRECTION.findall(answer.text)
+        for reference in found:
+            parts = urlsplit(reference)
+            assert not parts.netloc, f"{path} refers to {reference}"
+            if parts.scheme != "data" and (target := urljoin(base, parts.path)) not in seen and parts.path:
+                waiting.append(target)
+    assert "/api/docs/swagger" in seen
+    assert {path.rsplit(".", 1)[-1] for path in seen} >= {"css", "js"}
+
+
+def test_the_page_sends_no_document_to_an_outside_validator(api: Api) -> None:
+    """Swagger UI asks validator.swagger.io about every document that is not on localhost, unless told not to."""
+    page = api.client.get("/api/docs/swagger").text
+    configuration = re.search(r"swagger_config = JSON\.parse\(`(.*?)`\)", page)
+    assert configuration is not None
+    assert (json.loads(configuration[1]) or {}).get("validatorUrl", "the default") in (None, "none", "")

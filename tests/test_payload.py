@@ -1,0 +1,577 @@
+"""Parsing: every message is a reading, or a rejection with a reason code and a sentence; nothing is ever raised."""
+
+import json
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config import PROJECT
+from ingest.message import Reading, Rejection
+from ingest.payload import Parser
+from mqtt_client import Message
+from streams.declaration import load
+from tests.support import GOOD, payload
+
+RECEIVED = datetime(2026, 1, 29, 14, 30, 46)
+MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
+SECOND = datetime(2026, 1, 29, 14, 30, 45)
+VALUES = (24.5, 12.3, 450.0, 250.5)
+TOPIC = "sensors/ESP32_001/data"
+STATE = 'type = "text"\nsimulate = { states = ["running", "stopped"] }\n'
+SHAPES = {
+    "machine": f'topic = "plant/status"\ndevice = "machine_id"\n[metrics.speed]\n[metrics.state]\n{STATE}',
+    "soil": 'topic = "soil/data"\nvalues = "sensor_readings"\ndevice = "node"\ndevice_default = "node-1"\n'
+    "[metrics.N]\nrequired = true\n[metrics.pH]\n",
+    "panel": f'topic = "panel/{{device_id}}/{{metric}}"\n[metrics.ampere]\nrequired = true\n[metrics.state]\n{STATE}'
+    'level = "mode"\n',
+    "tank": 'topic = "tank/{device_id}"\n[timestamp]\nfield = "ts"\n[metrics.level]\n[metrics.flow]\n',
+}
+
+
+@pytest.fixture(scope="module")
+def parser(tmp_path_factory: pytest.TempPathFactory) -> Parser:
+    """A parser of the shipped `sensors` and of every other shape that a stream can have."""
+    folder = tmp_path_factory.mktemp("streams")
+    (folder / "sensors.toml").write_text((PROJECT / "streams" / "sensors.toml").read_text())
+    for name, text in SHAPES.items():
+        (folder / f"{name}.toml").write_text(text)
+    return Parser(load(folder, {}))
+
+
+def parse(parser: Parser, text: str | bytes, topic: str = TOPIC) -> Reading | Rejection:
+    return parser.parse(Message(topic, text.encode() if isinstance(text, str) else text, RECEIVED))
+
+
+def reading(parser: Parser, text: str | bytes, topic: str = TOPIC) -> Reading:
+    parsed = parse(parser, text, topic)
+    assert isinstance(parsed, Reading), parsed
+    return parsed
+
+
+def rejection(parser: Parser, text: str | bytes, topic: str = TOPIC) -> tuple[str, str]:
+    """The reason and the sentence."""
+    parsed = parse(parser, text, topic)
+    assert isinstance(parsed, Rejection), parsed
+    return parsed.reason, parsed.sentence
+
+
+def sensors(temperature: str = "24.5", more: str = "", timestamp: str = '"2026-01-29T14:30:45.123456"') -> str:
+    """A payload of `sensors` with a temperature and a timestamp as they are written in JSON, or as no JSON allows."""
+    good = '"vibration":12.3,"gas":450.0,"power":250.5'
+    return f'{{"temperature":{temperature},{good},"timestamp":{timestamp}{more}}}'
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "moment"),
+    [
+        ("2026-01-29T14:30:45.123456", MOMENT),
+        (1706539845.123456, datetime(2024, 1, 29, 14, 50, 45, 123456)),
+    ],
+    ids=["ISO 8601", "epoch seconds"],
+)
+def test_it_reads_the_documented_payload(timestamp: object, moment: datetime, parser: Parser) -> None:
+    message = Message(TOPIC, payload(timestamp=timestamp).encode(), RECEIVED)
+    read = parser.parse(message)
+    assert isinstance(read, Reading)
+    assert (read.stream.name, read.device_id, read.timestamp, read.values) == ("sensors", "ESP32_001", moment, VALUES)
+    assert (read.device_timestamp, read.own_time, read.message) == (None, True, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "temperature"),
+    [
+        ("24", "24.0"),
+        ('"24.5"', "24.5"),
+        ('"-1.5e2"', "-150.0"),
+        ('"+5"', "5.0"),
+        ('".5"', "0.5"),
+        ("-0.0", "-0.0"),
+        ('"-0.0"', "-0.0"),
+        ("5e-324", "5e-324"),
+        ("1e-400", "0.0"),
+        ("1.7976931348623157e308", "1.7976931348623157e+308"),
+        ("18446744073709551616", "1.8446744073709552e+19"),
+        (f"1{'0' * 308}", "1e+308"),
+    ],
+)
+def test_it_reads_a_number(text: str, temperature: str, parser: Parser) -> None:
+    assert repr(reading(parser, sensors(text)).values[0]) == temperature
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "sentence"),
+    [
+        pytest.param('"abc"', "not_a_number", 'temperature: not a number: "abc"', id="a word"),
+        pytest.param('"1_000"', "not_a_number", 'temperature: not a number: "1_000"', id="an underscore"),
+        pytest.param('"٢٤"', "not_a_number", 'temperature: not a number: "٢٤"', id="other digits"),
+        pytest.param('"0x10"', "not_a_number", 'temperature: not a number: "0x10"', id="hexadecimal"),
+        pytest.param('" 24.5"', "not_a_number", 'temperature: not a number: " 24.5"', id="a space"),
+        pytest.param('""', "not_a_number", 'temperature: not a number: ""', id="an empty text"),
+        pytest.param('"NaN"', "not_a_number", 'temperature: not a number: "NaN"', id="NaN as text"),
+        pytest.param('"Infinity"', "not_a_number", 'temperature: not a number: "Infinity"', id="infinity as text"),
+        pytest.param("true", "not_a_number", "temperature: not a number: true", id="a boolean"),
+        pytest.param("null", "not_a_number", "temperature: not a number: null", id="null"),
+        pytest.param("{}", "not_a_number", "temperature: not a number: {}", id="an object"),
+        pytest.param("[24.5]", "not_a_number", "temperature: not a number: [24.5]", id="a list"),
+        pytest.param(f'"{"1" * 500}"', "not_a_number", f'temperature: not a number: "{"1" * 59}…', id="a long text"),
+        pytest.param('"\x9b31m"', "not_a_number", 'temperature: not a number: "\\u009b31m"', id="a terminal's command"),
+        pytest.param("NaN", "invalid_json", "not valid JSON: invalid character (byte 15)", id="NaN"),
+        pytest.param("Infinity", "invalid_json", "not valid JSON: invalid character (byte 15)", id="infinity"),
+        pytest.param("-Infinity", "invalid_json", "not valid JSON: invalid character (byte 16)", id="-infinity"),
+        pytest.param("1_000", "invalid_json", "not valid JSON: expected ',' or '}' (byte 16)", id="a bare underscore"),
+        pytest.param("1e999", "number_out_of_range", "a number is too large to be stored", id="1e999"),
+        pytest.param("-1e999", "number_out_of_range", "a number is too large to be stored", id="-1e999"),
+        pytest.param("1" * 5_000, "number_out_of_range", "a number is too large to be stored", id="5,000 digits"),
+        pytest.param(
+            '"1e999"', "number_out_of_range", 'temperature: too large to be stored: "1e999"', id="1e999 as text"
+        ),
+        pytest.param(
+            "1" * 400, "number_out_of_range", f"temperature: too large to be stored: {'1' * 60}…", id="400 digits"
+        ),
+        pytest.param(
+            f"-{'1' * 4_300}",
+            "number_out_of_range",
+            "a number is too large to be stored",
+            id="-4,300 digits",
+        ),
+    ],
+)
+def test_it_rejects_as_a_temperature(text: str, reason: str, sentence: str, parser: Parser) -> None:
+    assert rejection(parser, sensors(text)) == (reason, sentence)
+
+
+@pytest.mark.parametrize("field", list(GOOD))
+def test_it_rejects_a_missing_value(field: str, parser: Parser) -> None:
+    assert rejection(parser, payload(**{field: None})) == ("missing_field", f"{field}: missing")
+
+
+LONE_SURROGATE = sensors('"\\ud800"')
+DEEP = "[" * 30_000 + "]" * 30_000
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "sentence"),
+    [
+        pytest.param(b"", "empty_payload", "the payload is empty", id="nothing"),
+        pytest.param(b" \r\n", "empty_payload", "the payload is empty", id="white space"),
+        pytest.param(b"\xef\xbb\xbf", "empty_payload", "the payload is empty", id="only a byte-order mark"),
+        pytest.param(b'{"x":"\xff"}', "invalid_utf8", "byte 6 is not valid UTF-8", id="invalid UTF-8"),
+        pytest.param(b'{"x":"\xed\xa0\x80"}', "invalid_utf8", "byte 6 is not valid UTF-8", id="a surrogate's bytes"),
+        pytest.param(payload().encode("utf-16"), "invalid_utf8", "byte 0 is not valid UTF-8", id="UTF-16 with a mark"),
+        pytest.param(
+            payload().encode("utf-16-le"),
+            "invalid_json",
+            "not valid JSON: object keys must be strings (byte 1)",
+            id="UTF-16 without a mark",
+        ),
+        pytest.param(payload()[:-9], "invalid_json", "Input data was truncated", id="truncated"),
+        pytest.param(
+            sensors() + "x",
+            "invalid_json",
+            None,
+            id="garbage",
+        ),
+        pytest.param(sensors() + "{}", "invalid_json", None, id="two"),
+        pytest.param(LONE_SURROGATE, "invalid_json", None, id="a lone surrogate"),
+        pytest.param(sensors(more=',"x":"\\udc00"'), "invalid_json", None, id="a lone surrogate in another field"),
+        pytest.param(
+            sensors('"\\u0000"'), "invalid_text", "a NUL character (\\u0000) cannot be stored", id="an escaped NUL"
+        ),
+        pytest.param(sensors(more=',"x":"\0"'), "invalid_json", None, id="a bare NUL"),
+        pytest.param(f'{{"x":{DEEP}}}', "too_deep", "the JSON is nested too deeply", id="30,000 levels"),
+        pytest.param("[" * 60_000, "too_deep", "the JSON is nested too deeply", id="60,000 levels without an end"),
+        pytest.param(
+            "[" * 100_000 + "]" * 100_000, "too_large", "200000 bytes; at most 65536 are allowed", id="100,000 levels"
+        ),
+        pytest.param(
+            b'"' + b"a" * 10_000_000, "too_large", "10000001 bytes; at most 65536 are allowed", id="10 million bytes"
+        ),
+        pytest.param(
+            sensors() + " " * 65_536,
+            "too_large",
+            f"{len(sensors()) + 65_536} bytes; at most 65536 are allowed",
+            id="padded with spaces",
+        ),
+        pytest.param("null", "not_an_object", "expected a JSON object, not null", id="null"),
+        pytest.param("24.5", "not_an_object", "expected a JSON object, not 24.5", id="a number"),
+        pytest.param('"on"', "not_an_object", 'expected a JSON object, not "on"', id="a text"),
+        pytest.param("[{}]", "not_an_object", "expected a JSON object, not [{}]", id="a list"),
+        pytest.param("{}", "missing_field", "temperature: missing", id="an empty object"),
+    ],
+)
+def test_it_rejects_a_payload(text: str | bytes, reason: str, sentence: str | None, parser: Parser) -> None:
+    found, said = rejection(parser, text)
+    assert found == reason
+    assert said == sentence or (sentence is None and said)
+
+
+def test_a_rejection_keeps_the_message_and_names_the_stream(parser: Parser) -> None:
+    message = Message(TOPIC, b"\xff", RECEIVED)
+    parsed = parser.parse(message)
+    assert isinstance(parsed, Rejection)
+    assert (parsed.stream, parsed.message) == ("sensors", message)
+
+
+@pytest.mark.parametrize(
+    ("text", "temperature"),
+    [
+        pytest.param(b"\xef\xbb\xbf" + payload().encode(), 24.5, id="a byte-order mark"),
+        pytest.param(sensors("1", ',"temperature":2'), 2.0, id="a key twice: the last wins"),
+        pytest.param(sensors("1", ',"temperature":2,"x":"\\u0041"'), 2.0, id="a key twice, with an escape elsewhere"),
+        pytest.param(sensors('"abc"', ',"temperature":2'), 2.0, id="a key twice, the first one bad"),
+        pytest.param(sensors("1", ',"\\u0074emperature":2'), 2.0, id="an escaped key"),
+        pytest.param(sensors(more=',"x":{"y":[null,true,"\\ud83d\\ude00"]}'), 24.5, id="other fields"),
+        pytest.param(sensors(more=',"x":"C:\\\\u0000"'), 24.5, id="a backslash before u0000"),
+        pytest.param(f"\n\t {sensors()} \r\n", 24.5, id="white space around"),
+    ],
+)
+def test_it_accepts(text: str | bytes, temperature: float, parser: Parser) -> None:
+    assert reading(parser, text).values[0] == temperature
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param("'; DROP TABLE sensor_readings; --", id="SQL"),
+        pytest.param("__proto__", id="__proto__"),
+        pytest.param("pump 7", id="a space within"),
+        pytest.param(unicodedata.normalize("NFC", "Gerät"), id="NFC"),
+        pytest.param(unicodedata.normalize("NFD", "Gerät"), id="NFD"),
+        pytest.param("esp32_001", id="lower case"),
+        pytest.param("x" * 128, id="128 characters"),
+    ],
+)
+def test_a_device_id_is_taken_as_it_is(device: str, parser: Parser) -> None:
+    assert reading(parser, payload(), f"sensors/{device}/data").device_id == device
+    assert reading(parser, payload(device_id=device), f"sensors/{device}/data").device_id == device
+
+
+@pytest.mark.parametrize(
+    ("device", "fault"),
+    [
+        pytest.param("", "the device id is empty", id="an empty level"),
+        pytest.param("a\0b", "the device id must not contain the invisible character U+0000", id="NUL"),
+        pytest.param("a\nb", "the device id must not contain the invisible character U+000A", id="a line feed"),
+        pytest.param("a\x7fb", "the device id must not contain the invisible character U+007F", id="DEL"),
+        pytest.param("a\u200bb", "the device id must not contain the invisible character U+200B", id="zero width"),
+        pytest.param("\ufeffa", "the device id must not contain the invisible character U+FEFF", id="a mark"),
+        pytest.param("a\u202eb", "the device id must not contain the invisible character U+202E", id="right to left"),
+        pytest.param(
+            "a\u2028b", "the device id must not contain the invisible character U+2028", id="a line separator"
+        ),
+        pytest.param(" a", "the device id must not begin or end with white space", id="a space before"),
+        pytest.param("a\u00a0", "the device id must not begin or end with white space", id="a hard space after"),
+        pytest.param("a+b", "the device id must not contain + # or /", id="a wildcard"),
+        pytest.param("x" * 129, "the device id has 129 characters; at most 128 are allowed", id="129 characters"),
+    ],
+)
+def test_it_rejects_a_device_id(device: str, fault: str, parser: Parser) -> None:
+    assert rejection(parser, payload(), f"sensors/{device}/data") == ("invalid_device_id", f"device_id: {fault}")
+    reason, sentence = rejection(parser, json.dumps({"machine_id": device, "speed": 1}), "plant/status")
+    # An escaped NUL may already be refused as text.
+    assert (reason, sentence) == ("invalid_device_id", f"machine_id: {fault}") or device == "a\0b"
+
+
+@pytest.mark.parametrize(
+    "topic", ["other/ESP32_001/data", "sensors/a/b/data", "sensors/ESP32_001/data/", "/", "", "$SYS/a"]
+)
+def test_it_rejects_an_unknown_topic(topic: str, parser: Parser) -> None:
+    assert rejection(parser, payload(), topic) == ("unknown_topic", "no declared stream has this topic")
+
+
+def test_it_rejects_a_topic_that_is_not_utf_8(parser: Parser) -> None:
+    parsed = parser.parse(Message("sensors/\\xff/data", payload().encode(), RECEIVED, valid_topic=False))
+    assert isinstance(parsed, Rejection)
+    assert (parsed.stream, parsed.reason, parsed.sentence) == (
+        None,
+        "invalid_topic",
+        "the topic is not valid UTF-8",
+    )
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "device"),
+    [
+        pytest.param(TOPIC, payload(device_id="ESP32_001"), "ESP32_001", id="topic and payload agree"),
+        pytest.param("plant/status", '{"machine_id":"M7","speed":1}', "M7", id="from the payload"),
+        pytest.param("soil/data", '{"sensor_readings":{"N":1},"node":"n2"}', "n2", id="from the payload, not default"),
+        pytest.param("soil/data", '{"sensor_readings":{"N":1}}', "node-1", id="the default"),
+        pytest.param("panel/P1/ampere", '{"value":1,"device_id":"P1"}', "P1", id="each metric a topic, and they agree"),
+    ],
+)
+def test_the_device_is(topic: str, text: str, device: str, parser: Parser) -> None:
+    assert reading(parser, text, topic).device_id == device
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "reason", "sentence"),
+    [
+        (TOPIC, payload(device_id="B"), "device_mismatch", 'device_id: "B", but the topic says "ESP32_001"'),
+        (TOPIC, payload(device_id="esp32_001"), "device_mismatch", None),
+        (TOPIC, payload(device_id=""), "device_mismatch", 'device_id: "", but the topic says "ESP32_001"'),
+        (TOPIC, payload(device_id=7), "invalid_device_id", "device_id: not a text: 7"),
+        (TOPIC, sensors(more=',"device_id":null'), "invalid_device_id", "device_id: not a text: null"),
+        ("panel/P1/ampere", '{"value":1,"device_id":"P2"}', "device_mismatch", None),
+        (
+            "plant/status",
+            '{"speed":1}',
+            "missing_device",
+            "machine_id: missing, and nothing else names the device",
+        ),
+        ("soil/data", '{"sensor_readings":{"N":1},"node":""}', "invalid_device_id", "node: the device id is empty"),
+    ],
+)
+def test_it_rejects_because_of_the_device(
+    topic: str, text: str, reason: str, sentence: str | None, parser: Parser
+) -> None:
+    found, said = rejection(parser, text, topic)
+    assert found == reason
+    assert said == sentence or (sentence is None and said)
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "values"),
+    [
+        pytest.param("plant/status", '{"machine_id":"M7","speed":1,"state":"running"}', (1.0, "running"), id="both"),
+        pytest.param("plant/status", '{"machine_id":"M7","state":"läuft"}', (None, "läuft"), id="a text alone"),
+        pytest.param("plant/status", '{"machine_id":"M7","speed":"1"}', (1.0, None), id="a number alone"),
+        pytest.param("soil/data", '{"sensor_readings":{"N":22,"pH":"7.2"}}', (22.0, 7.2), id="nested"),
+        pytest.param("soil/data", '{"sensor_readings":{"N":22},"pH":7}', (22.0, None), id="only what is nested"),
+        pytest.param("panel/P1/ampere", "12.5", (12.5, None), id="a bare number"),
+        pytest.param("panel/P1/ampere", " 12\n", (12.0, None), id="a bare number in white space"),
+        pytest.param("panel/P1/ampere", '"12.5"', (12.5, None), id="a numeric text"),
+        pytest.param("panel/P1/ampere", '{"value":12.5}', (12.5, None), id="an object with a value"),
+        pytest.param("panel/P1/ampere", '{"value":"12.5","unit":"A"}', (12.5, None), id="an object with more"),
+        pytest.param("panel/P1/ampere", b"\xef\xbb\xbf12.5", (12.5, None), id="a number after a byte-order mark"),
+        pytest.param("panel/P1/mode", "running", (None, "running"), id="a bare text"),
+        pytest.param("panel/P1/mode", "running\n", (None, "running"), id="a bare text with a line feed"),
+        pytest.param("panel/P1/mode", "läuft", (None, "läuft"), id="a bare text that is not ASCII"),
+        pytest.param("panel/P1/mode", '"running"', (None, "running"), id="a quoted text"),
+        pytest.param("panel/P1/mode", '{"value":"running"}', (None, "running"), id="an object with a text"),
+        pytest.param("panel/P1/mode", b"\xef\xbb\xbfrunning", (None, "running"), id="a text after a byte-order mark"),
+    ],
+)
+def test_it_reads_the_values(topic: str, text: str | bytes, values: tuple[object, ...], parser: Parser) -> None:
+    assert reading(parser, text, topic).values == values
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "reason", "sentence"),
+    [
+        ("plant/status", '{"machine_id":"M7"}', "missing_field", "none of the metrics is there: speed, state"),
+        ("plant/status", '{"machine_id":"M7","speed":null}', "not_a_number", "speed: not a number: null"),
+        ("plant/status", '{"machine_id":"M7","state":5}', "not_text", "state: not a text: 5"),
+        ("plant/status", '{"machine_id":"M7","state":null}', "not_text", "state: not a text: null"),
+        (
+            "plant/status",
+            '{"machine_id":"M7","state":"a\\nb"}',
+            "invalid_text",
+            "state: the text must not contain the invisible character U+000A",
+        ),
+        (
+            "plant/status",
+            f'{{"machine_id":"M7","state":"{"x" * 256}"}}',
+            "invalid_text",
+            "state: the text has 256 characters; at most 255 are allowed",
+        ),
+        ("soil/data", "{}", "missing_field", "sensor_readings: missing"),
+        ("soil/data", '{"sensor_readings":5}', "not_an_object", "sensor_readings: expected a JSON object, not 5"),
+        ("soil/data", '{"sensor_readings":{"pH":7}}', "missing_field", "N: missing"),
+        ("soil/data", '{"N":22,"pH":7}', "missing_field", "sensor_readings: missing"),
+        ("panel/P1/ampere", "", "empty_payload", "the payload is empty"),
+        ("panel/P1/ampere", "12 A", "invalid_json", "not valid JSON: trailing characters (byte 4)"),
+        ("panel/P1/ampere", '"abc"', "not_a_number", 'value: not a number: "abc"'),
+        ("panel/P1/ampere", "true", "not_a_number", "value: not a number: true"),
+        ("panel/P1/ampere", "null", "not_a_number", "value: not a number: null"),
+        ("panel/P1/ampere", "[1]", "not_a_number", "value: not a number: [1]"),
+        ("panel/P1/ampere", '{"amps":1}', "missing_field", "value: missing"),
+        ("panel/P1/ampere", "1" * 400, "number_out_of_range", f"value: too large to be stored: {'1' * 60}…"),
+        ("panel/P1/mode", "", "empty_payload", "the payload is empty"),
+        ("panel/P1/mode", " \n", "empty_payload", "the payload is empty"),
+        ("panel/P1/mode", b"l\xe4uft", "invalid_utf8", "byte 1 is not valid UTF-8"),
+        ("panel/P1/mode", "x" * 65_537, "too_large", "65537 bytes; at most 65536 are allowed"),
+        ("panel/P1/mode", "x" * 256, "invalid_text", "value: the text has 256 characters; at most 255 are allowed"),
+        ("panel/P1/mode", "a\0b", "invalid_text", "value: the text must not contain the invisible character U+0000"),
+        ("panel/P1/mode", '{"value":5}', "not_text", "value: not a text: 5"),
+        ("panel/P1/mode", '{"value":"running"', "invalid_json", "Input data was truncated"),
+        ("panel/P1/mode", ' {"value":"running"', "invalid_json", "Input data was truncated"),
+    ],
+)
+def test_it_rejects_the_values(topic: str, text: str | bytes, reason: str, sentence: str, parser: Parser) -> None:
+    assert rejection(parser, text, topic) == (reason, sentence)
+
+
+def test_required_means_nothing_where_each_metric_has_a_topic(parser: Parser) -> None:
+    assert reading(parser, "running", "panel/P1/mode").values == (None, "running")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        pytest.param('"2026-01-29T14:30:45"', SECOND, id="naive is UTC"),
+        pytest.param('"2026-01-29T14:30:45.123456Z"', MOMENT, id="Z"),
+        pytest.param('"2026-01-29T15:30:45+01:00"', SECOND, id="an offset is converted"),
+        pytest.param('"2026-01-29 14:30:45"', SECOND, id="a space for the T"),
+        pytest.param("1769697045", SECOND, id="seconds"),
+        pytest.param("1769697045.123456", MOMENT, id="seconds with a fraction"),
+        pytest.param("1769697045123", SECOND + timedelta(milliseconds=123), id="ms"),
+        pytest.param("1769697045123456", MOMENT, id="µs"),
+        pytest.param("1769697045123456000", MOMENT, id="ns"),
+        pytest.param('"1769697045"', SECOND, id="seconds as text"),
+        pytest.param('"1769697045123"', SECOND + timedelta(milliseconds=123), id="ms as text"),
+        pytest.param("946684800", datetime(2000, 1, 1), id="the first moment that is believed"),
+        pytest.param('"2026-01-29T14:35:46"', RECEIVED + timedelta(minutes=5), id="the last moment that is believed"),
+    ],
+)
+def test_the_devices_time_is_believed(text: str, moment: datetime, parser: Parser) -> None:
+    for more in ("", ',"x":"\\u0041"'):
+        read = reading(parser, sensors(timestamp=text, more=more))
+        assert (read.timestamp, read.device_timestamp, read.own_time) == (moment, None, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [
+        pytest.param("0", "1970-01-01T00:00:00Z", id="1970"),
+        pytest.param("42.5", "1970-01-01T00:00:42.500000Z", id="seconds since the start"),
+        pytest.param("-1", "1969-12-31T23:59:59Z", id="before 1970"),
+        pytest.param('"1999-12-31T23:59:59.999999"', "1999-12-31T23:59:59.999999Z", id="before 2000"),
+        pytest.param('"2026-01-29T14:35:46.000001"', "2026-01-29T14:35:46.000001Z", id="over 5 minutes ahead"),
+        pytest.param('"2036-02-07T06:28:16+01:00"', "2036-02-07T05:28:16Z", id="years ahead"),
+    ],
+)
+def test_an_unbelievable_time_is_kept_beside_the_servers(text: str, claimed: str, parser: Parser) -> None:
+    for more in ("", ',"x":"\\u0041"'):
+        read = reading(parser, sensors(timestamp=text, more=more))
+        assert (read.timestamp, read.device_timestamp, read.own_time) == (RECEIVED, claimed, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param('"2026-02-30T00:00:00"', 'not a time: "2026-02-30T00:00:00"', id="30 February"),
+        pytest.param('"2026-01-29T14:30:60"', 'not a time: "2026-01-29T14:30:60"', id="a 60th second"),
+        pytest.param('"yesterday"', 'not a time: "yesterday"', id="a word"),
+        pytest.param('""', 'not a time: ""', id="an empty text"),
+        pytest.param("null", "not a time: null", id="null"),
+        pytest.param("true", "not a time: true", id="a boolean"),
+        pytest.param("[1769697045]", "not a time: [1769697045]", id="a list"),
+        pytest.param("1e300", "outside the years 1 to 9999", id="1e300"),
+        pytest.param("1" * 400, "outside the years 1 to 9999", id="400 digits"),
+        pytest.param('"0001-01-01T00:00:00+05:00"', "outside the years 1 to 9999", id="before the year 1"),
+    ],
+)
+def test_a_time_that_is_none_is_rejected_where_it_is_required_and_kept_where_not(
+    text: str, sentence: str, parser: Parser
+) -> None:
+    for more in ("", ',"x":"\\u0041"'):
+        parsed = rejection(parser, sensors(timestamp=text, more=more))
+        assert parsed == ("invalid_timestamp", f"timestamp: {sentence}")
+        read = reading(parser, f'{{"level":1,"ts":{text}{more}}}', "tank/T1")
+        assert (read.timestamp, read.own_time, read.values) == (RECEIVED, False, (1.0, None))
+        assert read.device_timestamp
+        assert len(read.device_timestamp) <= 64
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "expected"),
+    [
+        pytest.param("tank/T1", '{"level":1}', (RECEIVED, None, False), id="absent: the server's"),
+        pytest.param("tank/T1", '{"level":1,"ts":1769697045}', (SECOND, None, True), id="another field"),
+        pytest.param("tank/T1", '{"level":1,"timestamp":1}', (RECEIVED, None, False), id="only that field"),
+        pytest.param("panel/P1/ampere", "12.5", (RECEIVED, None, False), id="a bare value has none"),
+        pytest.param(
+            "panel/P1/ampere", '{"value":1,"timestamp":1769697045}', (SECOND, None, True), id="beside a value"
+        ),
+        pytest.param(
+            "soil/data", '{"sensor_readings":{"N":1},"timestamp":1769697045}', (SECOND, None, True), id="not nested"
+        ),
+    ],
+)
+def test_an_optional_time(topic: str, text: str, expected: tuple[object, ...], parser: Parser) -> None:
+    read = reading(parser, text, topic)
+    assert (read.timestamp, read.device_timestamp, read.own_time) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(sensors(timestamp='"2026-01-29T14:30:45.1234567Z"'), id="a time with tenths of a µs"),
+        pytest.param(sensors(timestamp='"2026-01-29t14:30:45z"'), id="a time with a small t and z"),
+        pytest.param(sensors(timestamp='"9999-12-31T23:59:59-05:00"'), id="a time after the year 9999"),
+    ],
+)
+def test_the_second_look_finds_what_the_first_one_found(text: str, parser: Parser) -> None:
+    assert outcome(parse(parser, text)) == outcome(parse(parser, f'{text[:-1]},"ignored":"\\u0041"}}'))
+
+
+TOPICS = [TOPIC, "plant/status", "soil/data", "panel/P1/ampere", "panel/P1/mode", "tank/T1", "unknown"]
+FIELDS = [*GOOD, "device_id", "machine_id", "speed", "state", "node", "sensor_readings", "N", "value", "level", "ts"]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.integers(10**300, 10**600),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner),
+    max_leaves=12,
+)
+CLEAN = {
+    TOPIC: st.fixed_dictionaries(
+        {
+            name: st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**18), 10**18)
+            for name in list(GOOD)[:4]
+        }
+        | {
+            "timestamp": st.datetimes().map(datetime.isoformat)
+            | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
+            | st.integers(-(10**18), 10**18)
+            | st.floats(0, 1e12)
+        },
+        optional={"device_id": st.sampled_from(["ESP32_001", "B"]), "x": st.none() | st.text()},
+    ),
+    "plant/status": st.fixed_dictionaries(
+        {"machine_id": st.text()}, optional={"speed": st.floats(-1e9, 1e9), "state": st.text()}
+    ),
+    "soil/data": st.fixed_dictionaries(
+        {"sensor_readings": st.dictionaries(st.sampled_from(["N", "pH", "K"]), st.floats(0, 1e6))}
+    ),
+    "tank/T1": st.dictionaries(st.sampled_from(["level", "flow", "ts"]), st.floats(0, 4e9)),
+}
+
+
+def outcome(parsed: Reading | Rejection) -> tuple[Any, ...]:
+    """What was understood, so that it can be compared: -0.0 is not 0.0."""
+    if isinstance(parsed, Rejection):
+        return parsed.reason, parsed.sentence
+    return parsed.device_id, parsed.timestamp, parsed.device_timestamp, repr(parsed.values), parsed.own_time
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@settings(deadline=None, max_examples=200)
+@given(text=st.binary() | ANYTHING.map(json.dumps).map(str.encode) | st.text().map(str.encode))
+def test_whatever_the_bytes_it_is_a_reading_or_a_rejection(topic: str, text: bytes, parser: Parser) -> None:
+    parsed = parse(parser, text, topic)
+    assert isinstance(parsed, (Reading, Rejection))
+    if isinstance(parsed, Rejection):
+        assert parsed.reason.isidentifier()
+        assert parsed.sentence.isprintable()
+
+
+@settings(deadline=None)
+@given(topic=st.text(), text=st.just(payload().encode()) | st.binary())
+def test_whatever_the_topic_it_is_a_reading_or_a_rejection(topic: str, text: bytes, parser: Parser) -> None:
+    assert isinstance(parse(parser, text, topic), (Reading, Rejection))
+    assert isinstance(parse(parser, text, f"sensors/{topic}/data"), (Reading, Rejection))
+
+
+@pytest.mark.parametrize("topic", list(CLEAN))
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_an_escape_in_a_field_that_nobody_reads_changes_nothing(
+    topic: str, data: st.DataObject, parser: Parser
+) -> None:
+    text = json.dumps(data.draw(CLEAN[topic]), ensure_ascii=False)
+    comma = "," if len(text) > 2 else ""
+    escaped = f'{text[:-1]}{comma}"ignored":"\\u0041"}}'
+    assert outcome(parse(parser, text, topic)) == outcome(parse(parser, escaped, topic))

@@ -1,0 +1,353 @@
+"""Stream declarations: what a file may say, the fault it is told, and which stream a topic belongs to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from config import PROJECT
+from ingest.payload import Parser
+from streams.declaration import Simulation, Stream, StreamError, Streams, load
+
+TOPIC = 'topic = "a/{device_id}"\n'
+METRIC_TOPIC = 'topic = "a/{device_id}/{metric}"\n'
+METRIC = "[metrics.t]\n"
+COLUMNS = "created_at, device_id, device_timestamp, fingerprint, id, timestamp, value"
+Declare = Callable[..., Streams]
+
+
+@pytest.fixture
+def declare(tmp_path: Path) -> Declare:
+    """Loads streams from texts, named by their files."""
+
+    def from_texts(topics: dict[str, str] | None = None, **texts: str) -> Streams:
+        for name, text in texts.items():
+            (tmp_path / f"{name}.toml").write_text(text)
+        return load(tmp_path, topics or {})
+
+    return from_texts
+
+
+def fault(folder: Path, name: str = "x") -> str:
+    """What is said about a stream file, without the folder; the parser must not be the first to notice it."""
+    with pytest.raises(StreamError) as caught:
+        Parser(load(folder, {}))
+    message = str(caught.value).removeprefix(f"{folder}/")
+    assert message.startswith(f"{name}.toml: ")
+    return message.removeprefix(f"{name}.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param(METRIC, "Object missing required field `topic`", id="no topic"),
+        pytest.param(TOPIC, "Object missing required field `metrics`", id="no metrics"),
+        pytest.param(
+            f"{TOPIC}[metrics]", "metrics: expected at least one metric, such as [metrics.temperature]", id="no metric"
+        ),
+        pytest.param(f"{TOPIC}rate = 1\n{METRIC}", "Object contains unknown field `rate`", id="an unknown key"),
+        pytest.param(f"topic = 5\n{METRIC}", "topic: Expected `str`, got `int`", id="a topic that is no text"),
+        pytest.param(
+            f"{TOPIC}[timestamp]\nname = 1\n{METRIC}",
+            "timestamp: Object contains unknown field `name`",
+            id="an unknown key of timestamp",
+        ),
+        pytest.param(
+            f'{TOPIC}[timestamp]\nrequired = "no"\n{METRIC}',
+            "timestamp.required: Expected `bool`, got `str`",
+            id="a required that is no bool",
+        ),
+        pytest.param("topic = 'a", 'Expected "\'" (at end of document)', id="a text without its end"),
+        pytest.param(f"{TOPIC}{TOPIC}", "Cannot overwrite a value (at line 2, column 24)", id="the same key twice"),
+        pytest.param(
+            f"{TOPIC}{METRIC}{METRIC}",
+            "Cannot declare ('metrics', 't') twice (at line 3, column 11)",
+            id="tables twice",
+        ),
+        pytest.param(
+            f'topic = "a/+"\n{METRIC}',
+            "topic: expected {device_id} or {metric} as a whole level, not '+'",
+            id="a wildcard",
+        ),
+        pytest.param(
+            f'topic = "a/#"\n{METRIC}',
+            "topic: expected {device_id} or {metric} as a whole level, not '#'",
+            id="the wildcard for several levels",
+        ),
+        pytest.param(
+            f'topic = "a/x{{device_id}}"\n{METRIC}',
+            "topic: expected {device_id} or {metric} as a whole level, not 'x{device_id}'",
+            id="half a level",
+        ),
+        pytest.param(
+            f'topic = "a/{{machine}}"\n{METRIC}',
+            "topic: expected {device_id} or {metric} as a whole level, not '{machine}'",
+            id="an unknown name in braces",
+        ),
+        pytest.param(f'topic = "a//b"\n{METRIC}', "topic: expected no empty level", id="an empty level"),
+        pytest.param(f'topic = ""\n{METRIC}', "topic: expected no empty level", id="an empty topic"),
+        pytest.param(
+            f'topic = "$SYS/{{device_id}}"\n{METRIC}', "topic: expected a first level without $", id="a broker's topic"
+        ),
+        pytest.param(
+            f'topic = "{{device_id}}/{{device_id}}"\n{METRIC}', "topic: expected {device_id} at most once", id="twice"
+        ),
+        pytest.param(
+            f'topic = "a"\n{METRIC}',
+            "device: expected the payload's field with the device id, or {device_id} in topic",
+            id="no device anywhere",
+        ),
+        pytest.param(
+            f'{TOPIC}device = "t"\n{METRIC}', "device: expected a field that is not a metric", id="a metric as device"
+        ),
+        pytest.param(
+            f'{TOPIC}[timestamp]\nfield = "t"\n{METRIC}',
+            "timestamp.field: expected a field that is not a metric",
+            id="a metric as timestamp",
+        ),
+        pytest.param(
+            f'{METRIC_TOPIC}values = "v"\n{METRIC}',
+            "values: expected nothing, where each metric has its own topic",
+            id="nested values where each metric has a topic",
+        ),
+        pytest.param(
+            f'{TOPIC}table = "Readings"\n{METRIC}', "table: expected lower-case letters, digits and _", id="capitals"
+        ),
+        pytest.param(
+            f'{TOPIC}table = "ingest_status"\n{METRIC}',
+            "table: expected another name than ingest_status, which AutoForge uses itself",
+            id="a table of AutoForge",
+        ),
+    ],
+)
+def test_a_fault_is_told_with_file_key_and_what_was_expected(text: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    assert fault(tmp_path) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param("rate = 1", "metrics.t: Object contains unknown field `rate`", id="an unknown key"),
+        pytest.param("unit = 5", "metrics.t.unit: Expected `str`, got `int`", id="a unit that is no text"),
+        pytest.param('required = "yes"', "metrics.t.required: Expected `bool`, got `str`", id="no bool"),
+        pytest.param(
+            'simulate = { mean = "x" }',
+            "metrics.t.simulate.mean: Expected `float`, got `str`",
+            id="a mean that is none",
+        ),
+        pytest.param(
+            "simulate = { rate = 1 }",
+            "metrics.t.simulate: Object contains unknown field `rate`",
+            id="an unknown key of simulate",
+        ),
+        pytest.param('name = "x"', "metrics.t.name: expected nothing: the table's heading is the name", id="a name"),
+        pytest.param(
+            'type = "text"\nsimulate = { states = [] }',
+            "metrics.t.simulate.states: expected at least one state",
+            id="a text without states",
+        ),
+        pytest.param('plural = "timestamps"', "metrics: expected a different plural for each", id="plural timestamps"),
+        pytest.param('plural = "device_ids"', "metrics: expected a different plural for each", id="plural device_ids"),
+        pytest.param("[metrics.T]", "metrics: expected names that differ in more than case", id="names alike"),
+        pytest.param(
+            'plural = "u"\n[metrics.u]', "metrics: expected a different plural for each", id="the same plural twice"
+        ),
+        pytest.param(
+            '[metrics."a b"]', "metrics.a b: expected a letter, then letters, digits and _", id="a name with a space"
+        ),
+        *[
+            pytest.param(f"[metrics.{name}]", f"metrics.{name}: expected another name than {COLUMNS}", id=name)
+            for name in ("id", "device_id", "timestamp", "Timestamp", "fingerprint", "created_at", "value")
+        ],
+    ],
+)
+def test_a_fault_of_a_metric_is_told_with_the_metrics_name(text: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(f"{TOPIC}{METRIC}{text}\n")
+    assert fault(tmp_path) == sentence
+
+
+def test_an_unknown_type_is_told_the_types_there_are(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(f'{TOPIC}{METRIC}type = "integer"\n')
+    message = fault(tmp_path)
+    assert message.startswith("metrics.t.type: ")
+    assert "number" in message
+    assert "text" in message
+
+
+@pytest.mark.parametrize("level", ["+", "#", "x/y", ""])
+def test_a_level_that_cannot_stand_in_a_topic_is_a_fault(level: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(f'{METRIC_TOPIC}{METRIC}level = "{level}"\n')
+    if level:
+        assert "level" in fault(tmp_path)
+    else:
+        # An empty text is as good as none: the metric's name.
+        assert load(tmp_path, {}).subscriptions() == ["a/+/t"]
+
+
+def test_two_metrics_cannot_have_one_level(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(f'{METRIC_TOPIC}{METRIC}level = "u"\n[metrics.u]\n')
+    assert fault(tmp_path) == "metrics: expected a different level for each metric"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param('device = "timestamp"', id="device and timestamp"),
+        pytest.param('values = "timestamp"', id="values and timestamp"),
+        pytest.param('values = "device_id"', id="values and device"),
+    ],
+)
+def test_one_field_of_the_payload_cannot_be_two_things(keys: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(f"{TOPIC}{keys}\n{METRIC}")
+    assert fault(tmp_path).split()[0].rstrip(":") in ("device", "values", "timestamp.field")
+
+
+def test_text_that_is_not_utf_8_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b'title = "\xff"\n')
+    assert "'utf-8' codec can't decode byte 0xff" in fault(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Sensors", "a b", "1st", "a" * 41])
+def test_a_file_whose_name_is_no_stream_name_is_a_fault(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.toml").write_text(TOPIC + METRIC)
+    assert fault(tmp_path, name).startswith("the file's name: expected a-z, 0-9, - and _ in it")
+
+
+@pytest.mark.parametrize("name", ["health", "streams", "control", "docs", "rejected"])
+def test_a_name_that_the_api_needs_is_a_fault(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.toml").write_text(TOPIC + METRIC)
+    assert fault(tmp_path, name) == "the file's name: expected another than control, docs, health, rejected, streams"
+
+
+def test_two_streams_cannot_have_one_table(declare: Declare) -> None:
+    with pytest.raises(StreamError) as caught:
+        declare(**{"a-b": TOPIC + METRIC, "a_b": TOPIC.replace("a/", "b/") + METRIC})
+    assert str(caught.value) == "a_b.toml: table: expected another than a_b_readings, which a-b.toml has"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "metric"),
+    [
+        pytest.param("a/{device_id}", "a/{device_id}", "t", id="the same"),
+        pytest.param("a/{device_id}", "{device_id}/b", "t", id="a device each"),
+        pytest.param("a/{device_id}", "a/b", "t", id="a device and a plain level"),
+        pytest.param("a/{device_id}/{metric}", "a/{device_id}/t", "t", id="a metric and a plain level"),
+    ],
+)
+def test_two_streams_cannot_receive_one_topic(one: str, other: str, metric: str, declare: Declare) -> None:
+    with pytest.raises(StreamError) as caught:
+        declare(
+            one=f'topic = "{one}"\n[metrics.{metric}]\n', other=f'topic = "{other}"\ndevice = "d"\n[metrics.{metric}]\n'
+        )
+    assert str(caught.value) == "other.toml: topic: expected none that one.toml also receives"
+
+
+def test_two_streams_may_share_a_level_where_their_metrics_differ(declare: Declare) -> None:
+    streams = declare(one=f"{METRIC_TOPIC}[metrics.t]\n", other=f"{METRIC_TOPIC}[metrics.u]\n")
+    assert streams.match("a/7/t") == (streams["one"], "7", "t")
+    assert streams.match("a/7/u") == (streams["other"], "7", "u")
+
+
+def test_a_folder_without_declarations_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(StreamError, match=r"no stream is declared here: expected at least one file such as sensors"):
+        load(tmp_path, {})
+
+
+def test_what_is_not_declared_has_a_default(declare: Declare) -> None:
+    stream = declare(**{"soil-state": TOPIC + METRIC})["soil-state"]
+    assert (stream.title, stream.table, stream.device, stream.device_default) == (
+        "soil-state",
+        "soil_state_readings",
+        "device_id",
+        "",
+    )
+    assert (stream.timestamp.field, stream.timestamp.required, stream.values) == ("timestamp", False, "")
+    metric = stream.metric("t")
+    assert (metric.title, metric.unit, metric.type, metric.required) == ("t", "", "number", False)
+    assert (metric.plural, metric.level, metric.simulate) == ("t", "t", Simulation())
+    with pytest.raises(KeyError):
+        stream.metric("u")
+
+
+def test_the_shipped_streams_are_as_documented(streams: Streams) -> None:
+    sensors = streams["sensors"]
+    assert streams.get("sensors") is sensors
+    assert streams.get("nothing") is None
+    assert (sensors.table, sensors.timestamp.required) == ("sensor_readings", True)
+    described: list[tuple[str, str, bool]] = [(m.name, m.plural, m.required) for m in sensors.metrics]
+    assert described == [
+        ("temperature", "temperatures", True),
+        ("vibration", "vibrations", True),
+        ("gas", "gases", True),
+        ("power", "powers", True),
+    ]
+    assert "sensors/+/data" in streams.subscriptions()
+
+
+def test_sensor_topic_replaces_the_declared_topic() -> None:
+    streams = load(PROJECT / "streams", {"sensors": "factory/{device_id}/state", "unknown": "x/{device_id}"})
+    assert "factory/+/state" in streams.subscriptions()
+    assert streams.match("factory/ESP32_001/state") == (streams["sensors"], "ESP32_001", None)
+    assert streams.match("sensors/ESP32_001/data") is None
+
+
+SHAPES = {
+    "sensors": 'topic = "sensors/{device_id}/data"\n[metrics.t]\n',
+    "machine": 'topic = "flexotwin/machine/status"\ndevice = "machine_id"\n[metrics.t]\n',
+    "panel": 'topic = "panel/{device_id}/{metric}"\n[metrics.volt]\nlevel = "voltage"\n[metrics.ampere]\n',
+    "plant": 'topic = "plant/{metric}"\ndevice = "d"\ndevice_default = "plant"\n[metrics.ampere]\n[metrics.a_b]\n'
+    'level = "a.b"\n',
+    "first": 'topic = "{device_id}/x/y/z"\n[metrics.t]\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("topic", "found"),
+    [
+        ("sensors/ESP32_001/data", ("sensors", "ESP32_001", None)),
+        ("sensors//data", ("sensors", "", None)),
+        ("sensors/a\nb/data", ("sensors", "a\nb", None)),
+        ("sensors/(?P<device>/data", ("sensors", "(?P<device>", None)),
+        ("flexotwin/machine/status", ("machine", None, None)),
+        ("panel/trafo1/voltage", ("panel", "trafo1", "voltage")),
+        ("panel/trafo1/ampere", ("panel", "trafo1", "ampere")),
+        ("plant/ampere", ("plant", None, "ampere")),
+        ("plant/a.b", ("plant", None, "a.b")),
+        ("7/x/y/z", ("first", "7", None)),
+        ("sensors/ESP32_001/data/", None),
+        ("/sensors/ESP32_001/data", None),
+        ("sensors/a/b/data", None),
+        ("Sensors/a/data", None),
+        ("sensors/a/data\n", None),
+        ("panel/trafo1/volt", None),
+        ("panel/trafo1/voltag", None),
+        ("plant/a-b", None),
+        ("", None),
+    ],
+)
+def test_a_topic_belongs_to(topic: str, found: tuple[str, str | None, str | None] | None, declare: Declare) -> None:
+    streams = declare(**SHAPES)
+    assert streams.match(topic) == (None if found is None else (streams[found[0]], *found[1:]))
+
+
+def test_it_subscribes_to_each_stream_and_to_each_metric_with_a_topic(declare: Declare) -> None:
+    assert declare(**SHAPES).subscriptions() == [
+        "+/x/y/z",
+        "flexotwin/machine/status",
+        "panel/+/voltage",
+        "panel/+/ampere",
+        "plant/ampere",
+        "plant/a.b",
+        "sensors/+/data",
+    ]
+
+
+def test_it_fills_a_topic_with_a_device_and_a_metric(declare: Declare) -> None:
+    def topic(stream: Stream, level: str = "") -> str:
+        return stream.topic.fill("7", level)
+
+    streams = declare(**SHAPES)
+    assert topic(streams["sensors"]) == "sensors/7/data"
+    assert topic(streams["panel"], "voltage") == "panel/7/voltage"
+    assert topic(streams["plant"], "a.b") == "plant/a.b"

@@ -1,0 +1,218 @@
+"""`/api/health`, `/api/streams` and `/api/rejected`: the backend about itself."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from iotcore import Broker
+
+from config import Settings
+from tests.api import Api, reading, running
+from tests.support import free_port, payload, publishing, wait_for
+
+COUNTS = {"received", "stored", "duplicate", "rejected", "last_batch_at"}
+
+
+@pytest.fixture
+def api(settings: Callable[..., Settings], database_url: str) -> Iterator[Api]:
+    """The API over an empty database of each kind in turn; nothing ingests."""
+    with running(settings(database_url=database_url)) as api:
+        yield api
+
+
+@pytest.fixture
+def sqlite_api(settings: Callable[..., Settings]) -> Iterator[Api]:
+    """The API over an empty SQLite database."""
+    with running(settings()) as api:
+        yield api
+
+
+def in_state(api: Api, status: str) -> Callable[[], Any]:
+    """Whether the health has the status; it is 200 in any case."""
+
+    def health() -> Any:
+        answer = api.get("/api/health")
+        return answer if answer["status"] == status else None
+
+    return health
+
+
+def moment(text: str) -> datetime:
+    """An RFC 3339 time of an answer."""
+    assert text.endswith("Z")
+    return datetime.fromisoformat(text)
+
+
+# health
+
+
+def test_health_follows_the_broker_as_it_goes_and_comes_back(settings: Callable[..., Settings]) -> None:
+    port = free_port()
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=port), start=True) as api:
+        with Broker(port=port, listen="127.0.0.1"):
+            wait_for(in_state(api, "healthy"), what="healthy")
+            stopped_after = datetime.now(UTC)
+        degraded = wait_for(in_state(api, "degraded"), what="degraded")
+        assert f"mqtt://127.0.0.1:{port}" in degraded["message"]
+        assert degraded["mqtt"]["problem"]
+        assert (degraded["mqtt"]["connected"], degraded["mqtt"]["subscribed"]) == (False, False)
+        since = moment(degraded["mqtt"]["since"])
+        assert stopped_after - timedelta(seconds=1) < since <= datetime.now(UTC)
+        with Broker(port=port, listen="127.0.0.1"):
+            healthy = wait_for(in_state(api, "healthy"), what="healthy again")
+            assert moment(healthy["mqtt"]["since"]) > since
+            assert healthy["mqtt"]["problem"] is None
+
+
+def test_health_has_the_documented_keys_and_what_decides_it(
+    settings: Callable[..., Settings], database_url: str, embedded_broker: int
+) -> None:
+    values = {"mqtt_broker": "127.0.0.1", "mqtt_port": embedded_broker, "database_url": database_url}
+    with running(settings(**values), start=True) as api:
+        healthy = wait_for(in_state(api, "healthy"), what="healthy")
+        documented = {"status": "healthy", "service": "AutoForge IoT Backend", "version": "1.0.0"}
+        assert {key: healthy[key] for key in documented} == documented
+        assert healthy["message"] is None
+        assert healthy["database"]["reachable"] is True
+        mqtt = healthy["mqtt"]
+        assert (mqtt["running"], mqtt["connected"], mqtt["subscribed"]) == (True, True, True)
+        assert mqtt["holder"]
+        assert datetime.now(UTC) - moment(mqtt["heartbeat_at"]) < timedelta(seconds=10)
+        assert {key: mqtt[key] for key in COUNTS} == dict.fromkeys(COUNTS - {"last_batch_at"}, 0) | {
+            "last_batch_at": None
+        }
+        with publishing(embedded_broker) as publish:
+            publish("sensors/ESP32_001/data", payload())
+            publish("sensors/ESP32_001/data", payload())
+            publish("sensors/ESP32_001/data", payload(gas=None))
+        mqtt = wait_for(lambda: (found := api.get("/api/health")["mqtt"])["received"] == 3 and found, what="3 messages")
+        assert (mqtt["stored"], mqtt["duplicate"], mqtt["rejected"]) == (1, 1, 1)
+        assert datetime.now(UTC) - moment(mqtt["last_batch_at"]) < timedelta(seconds=10)
+
+
+def test_health_counts_what_came_over_http_by_itself(api: Api) -> None:
+    api.post("/api/sensors/readings", [reading(), reading(), {}])
+    health = api.get("/api/health")
+    assert {key: health["http"][key] for key in COUNTS - {"last_batch_at"}} == {
+        "received": 3, "stored": 1, "duplicate": 1, "rejected": 1,
+    }  # fmt: skip
+    assert datetime.now(UTC) - moment(health["http"]["last_batch_at"]) < timedelta(seconds=10)
+    assert health["mqtt"]["received"] == 0
+
+
+def test_health_is_degraded_while_no_process_ingests(sqlite_api: Api) -> None:
+    health = sqlite_api.get("/api/health")
+    assert health["status"] == "degraded"
+    assert "no process ingests" in health["message"]
+
+
+def test_health_says_since_when_nobody_ingests(settings: Callable[..., Settings], embedded_broker: int) -> None:
+    values = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
+    with running(values) as reader:
+        with running(values, start=True):
+            wait_for(in_state(reader, "healthy"), what="healthy")
+            stopped_after = datetime.now(UTC)
+        health = reader.get("/api/health")
+        assert (health["status"], health["mqtt"]["running"]) == ("degraded", False)
+        assert stopped_after <= moment(health["mqtt"]["since"]) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql+pymysql"])
+def test_health_is_503_without_the_database_and_tells_no_password(
+    settings: Callable[..., Settings], scheme: str
+) -> None:
+    port = free_port()
+    with running(
+        settings(database_url=f"{scheme}://user:s3cret@127.0.0.1:{port}/autoforge"), prepare=False
+    ) as without_database:
+        health = without_database.get("/api/health", expect=503)
+    assert (health["status"], health["service"], health["version"]) == ("unhealthy", "AutoForge IoT Backend", "1.0.0")
+    assert health["database"]["reachable"] is False
+    assert "127.0.0.1" in health["message"]
+    assert str(port) in health["database"]["url"]
+    assert "s3cret" not in str(health)
+
+
+def test_health_tells_no_password_of_the_broker(settings: Callable[..., Settings]) -> None:
+    with running(settings(mqtt_broker="mqtt://user:s3cret@127.0.0.1:1")) as api:
+        health = api.get("/api/health")
+        assert health["mqtt"]["broker"] == "mqtt://127.0.0.1:1"
+        assert "s3cret" not in str(health)
+
+
+# streams
+
+
+def test_streams_lists_the_declarations(sqlite_api: Api) -> None:
+    answer = sqlite_api.get("/api/streams")
+    assert answer["count"] == len(answer["streams"])
+    sensors = next(stream for stream in answer["streams"] if stream["name"] == "sensors")
+    metrics = sensors.pop("metrics")
+    assert sensors == {
+        "name": "sensors",
+        "title": "ESP32 machine sensors",
+        "topic": "sensors/{device_id}/data",
+        "device": "device_id",
+        "timestamp_required": True,
+        "url": "/api/sensors",
+    }
+    assert [(metric["name"], metric["plural"]) for metric in metrics] == [
+        ("temperature", "temperatures"), ("vibration", "vibrations"), ("gas", "gases"), ("power", "powers"),
+    ]  # fmt: skip
+    assert metrics[0] == {
+        "name": "temperature", "title": "temperature", "unit": "°C", "type": "number", "required": True,
+        "plural": "temperatures",
+    }  # fmt: skip
+
+
+def test_streams_shows_the_topic_that_is_in_force(settings: Callable[..., Settings]) -> None:
+    with running(settings(sensor_topic="plant/+/esp32")) as api:
+        assert api.get("/api/streams")["streams"][0]["topic"] == "plant/{device_id}/esp32"
+
+
+# rejected
+
+
+def test_rejected_messages_are_listed_newest_first_with_exact_counts(api: Api) -> None:
+    api.post("/api/sensors/readings", [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)])
+    answer = api.get("/api/rejected", limit=2)
+    assert (answer["count"], answer["limit"], answer["offset"]) == (2, 2, 0)
+    assert answer["counts"] == {"missing_field": 2, "not_a_number": 1}
+    assert [item["reason"] for item in answer["data"]] == ["missing_field", "not_a_number"]
+    newest = answer["data"][0]
+    assert newest["stream"] == "sensors"
+    assert '"device_id": "c"' in newest["payload"]
+    assert newest["payload_size"] == len(newest["payload"])
+    assert "gas" in newest["message"]
+    assert [item["id"] for item in api.get("/api/rejected", offset=1)["data"]] == [newest["id"] - 1, newest["id"] - 2]
+
+
+def test_rejected_messages_can_be_picked_by_reason(api: Api) -> None:
+    api.post("/api/sensors/readings", [reading(gas=None), reading(temperature="hot")])
+    assert [item["reason"] for item in api.get("/api/rejected", reason="not_a_number")["data"]] == ["not_a_number"]
+    for reason in ("unheard-of", "'; --", "ü🌡️"):
+        assert api.get("/api/rejected", reason=reason)["data"] == []
+
+
+def test_a_reason_that_no_database_can_hold_is_no_server_error(api: Api) -> None:
+    assert api.client.get("/api/rejected", query_string={"reason": "\0"}).status_code in (200, 400)
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", 0), ("limit", 1001), ("limit", "x"), ("offset", -1)])
+def test_a_bad_page_of_rejected_messages_is_400_and_named(sqlite_api: Api, name: str, value: Any) -> None:
+    assert sqlite_api.get("/api/rejected", expect=400, **{name: value})["message"].startswith(f"{name}: ")
+
+
+def test_a_rejected_payload_that_is_no_text_is_shown_escaped(
+    settings: Callable[..., Settings], database_url: str, embedded_broker: int, tmp_path: Path
+) -> None:
+    values = {"mqtt_broker": "127.0.0.1", "mqtt_port": embedded_broker, "database_url": database_url}
+    with running(settings(**values), start=True) as api:
+        wait_for(in_state(api, "healthy"), what="healthy")
+        with publishing(embedded_broker) as publish:
+            publish("sensors/ESP32_001/data", b"\xff\x00{")
+        shown = wait_for(lambda: api.get("/api/rejected")["data"], what="the rejected message")[0]
+        assert (shown["topic"], shown["payload"], shown["payload_size"]) == ("sensors/ESP32_001/data", "\\xff\0{", 3)
+        assert shown["reason"] == "invalid_utf8"
