@@ -26,7 +26,7 @@ from services.submissions import Submissions
 from streams import declaration
 from streams.declaration import StreamError
 from utils import logger as logs
-from utils.json_provider import MsgspecProvider
+from utils.json_provider import CompactJson, IndentedJson
 
 logger = logging.getLogger("autoforge")
 MAX_BODY = 16_000_000
@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> OpenAPI:
         static_folder=None,
     )
     app.openapi_version = "3.1.0"
-    app.json = MsgspecProvider(app)
+    app.json = IndentedJson(app) if settings.flask_env == "development" else CompactJson(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.strict_slashes = False
     CORS(app, origins=settings.cors_origins.split(","))
@@ -80,7 +80,7 @@ def stop_background(app: OpenAPI) -> None:
 
 
 def main() -> None:
-    """Run the backend until Ctrl-C or SIGTERM; a fault in the settings is one line and exit code 2."""
+    """Run the backend until Ctrl-C or SIGTERM; a fault in the settings is one line and exit code 1."""
     try:
         settings = load_settings()
         logs.configure(settings.log_level, settings.log_file)

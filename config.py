@@ -1,9 +1,7 @@
 """Settings: every environment variable, read once, with a message that names a bad one."""
 
-import hashlib
 import os
 import re
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -184,16 +182,6 @@ class Settings(BaseSettings):
     def url(self) -> URL:
         """The database's URL; its `str()` hides the password."""
         return make_url(self.database_url)
-
-    @property
-    def ingest_client_id(self) -> str:
-        """The MQTT client id of the ingester: the same for every process on the same database, and stable."""
-        if self.mqtt_client_id:
-            return self.mqtt_client_id
-        place = str(self.url)
-        if self.url.get_backend_name() == "sqlite":
-            place = f"{socket.gethostname()}:{Path(self.url.database or '').resolve()}"
-        return f"autoforge-{hashlib.blake2b(place.encode(), digest_size=6).hexdigest()}"
 
 
 def load_settings(**overrides: Any) -> Settings:

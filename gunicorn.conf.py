@@ -1,5 +1,6 @@
 """gunicorn: the embedded broker belongs to the master, and each worker starts its part after the fork."""
 
+import atexit
 from typing import Any
 
 import app
@@ -7,11 +8,15 @@ import mqtt_broker
 from config import SettingsError, load_settings
 from utils import logger
 
-settings = load_settings()
+try:
+    settings = load_settings()
+except SettingsError as error:
+    raise SystemExit(str(error)) from None
 bind = f"{settings.flask_host}:{settings.flask_port}"
 workers = 2
 threads = 8
 graceful_timeout = 20
+control_socket_disable = True
 _broker: Any = None
 
 
@@ -40,6 +45,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_fork(_: Any, worker: Any) -> None:
     """Log to a file of the worker's own: processes that rotate one file lose lines."""
     logger.configure(settings.log_level, settings.log_file, f"worker-{worker.log_slot}")
+    if _broker is not None:
+        atexit.unregister(_broker.stop)
 
 
 def post_worker_init(worker: Any) -> None:

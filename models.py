@@ -26,6 +26,17 @@ class Base(DeclarativeBase):
     """The fixed tables; `migrations/` creates and changes them."""
 
 
+class Installation(Base):
+    """What belongs to this database for ever; one row."""
+
+    __tablename__ = "installation"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    id: Mapped[int] = mapped_column(Identifier, primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(65))
+    """The MQTT client id of the ingester: the broker keeps messages for it, whichever process or host that is."""
+
+
 class RejectedMessage(Base):
     """A message that could not be stored as a reading, as it came, with the reason."""
 
@@ -84,7 +95,8 @@ class DeliveredBatch(Base):
     __table_args__ = (MYSQL_OPTIONS,)
 
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+    received: Mapped[int] = mapped_column(BigInteger, index=True)
+    """How many messages had been received by MQTT, ever, with this batch."""
     deliveries: Mapped[str] = mapped_column(Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb"))
     """JSON: a list of [packet id, fingerprint]."""
 

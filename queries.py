@@ -1,14 +1,14 @@
 """Every SELECT: functions of (reader, table, …) that return plain rows."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, Connection, Row, RowMapping, Select, Table, bindparam, func, select, text
 from sqlalchemy.orm import Session
 
-from models import DeliveredBatch, IngestStatus, RejectedMessage, RejectionCount
+from models import DeliveredBatch, IngestStatus, Installation, RejectedMessage, RejectionCount
 from streams.declaration import Stream
 
 Reader = Connection | Session
@@ -125,12 +125,14 @@ def ingest_status(session: Session) -> dict[str, IngestStatus]:
     return {status.source: status for status in session.scalars(select(IngestStatus))}
 
 
-def recent_deliveries(session: Session, window: timedelta) -> Sequence[DeliveredBatch]:
-    """The delivered batches within a window before the newest one, oldest first."""
-    newest = session.scalar(select(func.max(DeliveredBatch.created_at)))
-    if newest is None:
-        return []
-    query = select(DeliveredBatch).where(DeliveredBatch.created_at >= newest - window)
+def client_id(session: Session) -> str:
+    """The MQTT client id of the ingester of this database."""
+    return session.scalars(select(Installation.client_id)).one()
+
+
+def recent_deliveries(session: Session, received: int, window: int) -> Sequence[DeliveredBatch]:
+    """The delivered batches among the last `window` of `received` messages, oldest first."""
+    query = select(DeliveredBatch).where(DeliveredBatch.received >= received - window)
     return session.scalars(query.order_by(DeliveredBatch.id)).all()
 
 

@@ -1,5 +1,7 @@
 """Schema: brings the database's tables up to the models and the declared streams; adds, never drops."""
 
+import contextlib
+import secrets
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateColumn
 
 from config import PROJECT
-from models import IngestStatus
+from models import IngestStatus, Installation
 
 SOURCES = ("mqtt", "http")
 
@@ -27,7 +29,7 @@ def bring_up_to_date(connection: Connection, tables: Iterable[Table]) -> None:
     command.upgrade(configuration, "head")
     for table in tables:
         _create_or_extend(connection, table)
-    _ensure_status_rows(connection)
+    _ensure_rows(connection)
 
 
 def _create_or_extend(connection: Connection, table: Table) -> None:
@@ -57,10 +59,9 @@ def _check_type(table: Table, column: Column[Any], present: object) -> None:
         raise SchemaError(f"table {table.name}: column {column.name} holds {kind}; declare it so, or rename the metric")
 
 
-def _ensure_status_rows(connection: Connection) -> None:
-    for source in SOURCES:
-        try:
-            with connection.begin_nested():
-                connection.execute(insert(IngestStatus).values(source=source))
-        except IntegrityError:
-            continue
+def _ensure_rows(connection: Connection) -> None:
+    rows = [insert(IngestStatus).values(source=source) for source in SOURCES]
+    rows.append(insert(Installation).values(id=1, client_id=f"autoforge-{secrets.token_hex(6)}"))
+    for row in rows:
+        with contextlib.suppress(IntegrityError), connection.begin_nested():
+            connection.execute(row)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import update
 
+import queries
 from config import Settings
 from database import Database, Unavailable
 from ingest.lease import Lease
@@ -88,7 +89,9 @@ class Ingester:
     def _ingest(self) -> None:
         self._lost = False
         topics = self._streams.subscriptions()
-        self._subscriber = Subscriber(self._settings, self._settings.ingest_client_id, topics, self)
+        with self._database.session() as session:
+            client_id = self._settings.mqtt_client_id or queries.client_id(session)
+        self._subscriber = Subscriber(self._settings, client_id, topics, self)
         if not self._stop.is_set():
             self._subscriber.run()
         subscriber, self._subscriber = self._subscriber, None

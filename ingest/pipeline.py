@@ -51,7 +51,8 @@ class Pipeline:
     def resume(self, connection: Connection) -> None:
         """Take over from an earlier ingester: learn which of its last deliveries are committed. Raises Unavailable."""
         with self._database.transaction(connection), Session(connection) as session:
-            self._recent.load(queries.recent_deliveries(session, WINDOW))
+            received = queries.ingest_status(session)[self._source].received
+            self._recent.load(received, queries.recent_deliveries(session, received, WINDOW))
 
     def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
         """Parse and store messages by their topics, in one transaction. Raises Unavailable: nothing is stored then."""
@@ -89,8 +90,8 @@ class Pipeline:
             if outcome.rejections:
                 self._write_rejections(connection, outcome.rejections, moment)
             self._count(connection, outcome, moment)
-            self._recent.record(connection, moment, deliveries)
-        self._recent.committed(moment, deliveries)
+            self._recent.record(connection, outcome.received, deliveries)
+        self._recent.committed(outcome.received, deliveries)
         for rejection in outcome.rejections:
             line = f"Rejected a message on {rejection.message.topic!r}: {rejection.reason}: {rejection.sentence}"
             self._throttle.warn(logger, rejection.reason, line)
@@ -153,10 +154,10 @@ class Pipeline:
         )
 
 
-def _unkeyed(parsed: Sequence[Reading | Rejection]) -> frozenset[Delivery]:
+def _unkeyed(parsed: Sequence[Reading | Rejection]) -> list[Delivery]:
     """The deliveries whose repetition no key in a table would absorb."""
-    return frozenset(
+    return [
         (item.message.packet_id, fingerprint(item.message))
         for item in parsed
         if item.message.packet_id and not (isinstance(item, Reading) and item.own_time)
-    )
+    ]

@@ -1,16 +1,15 @@
 """Redeliveries of messages without a usable device time, which the table's key cannot recognise.
 
 Their timestamp is the server's, so a second delivery would get another key. What is left is MQTT's own mark:
-the same packet id with the DUP flag, within the broker's window of unacknowledged messages. The packet ids and
-fingerprints of the newest committed batches are kept in memory and, in the transaction of each batch, in the
-table `delivered_batches`, so that the next ingester knows them too. Ids are used again after 65,535 messages;
-a window of ten seconds before the last commit is long enough for what was not acknowledged, and short enough
-that an old message with the same id and the same payload is not mistaken for a redelivery.
+the same packet id, with the DUP flag. The packet ids and fingerprints of the newest committed messages are kept
+in memory and, in the transaction of each batch, in the table `delivered_batches`, so that the next ingester
+knows them too. Newest means: among the last 50,000 messages received. A broker can have no more than that
+under way without being acknowledged, and it gives the same packet id again only after 65,535 messages, so that
+an old message with the same id and the same payload is not mistaken for a redelivery.
 """
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import Connection, delete, insert
@@ -19,7 +18,7 @@ from ingest.message import fingerprint
 from models import DeliveredBatch
 from mqtt_client import Message
 
-WINDOW = timedelta(seconds=10)
+WINDOW = 50_000
 Delivery = tuple[int, int]
 """Packet id and fingerprint."""
 
@@ -28,12 +27,14 @@ class RecentDeliveries:
     """The newest committed deliveries without a usable device time."""
 
     def __init__(self) -> None:
-        self._batches: deque[tuple[datetime, frozenset[Delivery]]] = deque()
+        self._received = 0
+        self._batches: deque[tuple[int, list[Delivery]]] = deque()
 
-    def load(self, batches: Iterable[DeliveredBatch]) -> None:
-        """Take over what an earlier ingester has recorded."""
+    def load(self, received: int, batches: Iterable[DeliveredBatch]) -> None:
+        """Take over what an earlier ingester has recorded; `received` is how many messages there have been."""
         decoder = msgspec.json.Decoder(list[Delivery])
-        self._batches = deque((batch.created_at, frozenset(decoder.decode(batch.deliveries))) for batch in batches)
+        self._received = received
+        self._batches = deque((batch.received, decoder.decode(batch.deliveries)) for batch in batches)
 
     def without_repeated(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The messages without those that repeat a committed one, or an earlier one of this batch."""
@@ -48,16 +49,18 @@ class RecentDeliveries:
             known.add(delivery)
         return fresh
 
-    def record(self, connection: Connection, created_at: datetime, deliveries: frozenset[Delivery]) -> None:
-        """Write a batch's deliveries within the batch's transaction, and delete those that are too old."""
+    def record(self, connection: Connection, count: int, deliveries: list[Delivery]) -> None:
+        """Write the deliveries of a batch of `count` messages within its transaction; delete those that are too old."""
         if deliveries:
-            text = msgspec.json.encode(list(deliveries)).decode()
-            connection.execute(insert(DeliveredBatch).values(created_at=created_at, deliveries=text))
-            connection.execute(delete(DeliveredBatch).where(DeliveredBatch.created_at < created_at - WINDOW))
+            received = self._received + count
+            text = msgspec.json.encode(deliveries).decode()
+            connection.execute(insert(DeliveredBatch).values(received=received, deliveries=text))
+            connection.execute(delete(DeliveredBatch).where(DeliveredBatch.received < received - WINDOW))
 
-    def committed(self, created_at: datetime, deliveries: frozenset[Delivery]) -> None:
-        """Remember a batch's deliveries once its transaction has been committed."""
+    def committed(self, count: int, deliveries: list[Delivery]) -> None:
+        """Remember a batch once its transaction has been committed."""
+        self._received += count
         if deliveries:
-            self._batches.append((created_at, deliveries))
-            while self._batches[0][0] < created_at - WINDOW:
-                self._batches.popleft()
+            self._batches.append((self._received, deliveries))
+        while self._batches and self._batches[0][0] < self._received - WINDOW:
+            self._batches.popleft()

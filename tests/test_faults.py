@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,9 +150,9 @@ def test_a_broker_that_restarts_meanwhile_loses_and_doubles_nothing(
 def test_a_database_that_is_stopped_meanwhile_loses_and_doubles_nothing(
     tmp_path: Path, mosquitto: Mosquitto, request: pytest.FixtureRequest, messages: int, stops: int
 ) -> None:
-    server = PostgresServer(tmp_path / "postgres", cleanup_mode=None)
+    server = PostgresServer(uuid.uuid4().hex)
     server.start()
-    request.addfinalizer(server.stop)
+    request.addfinalizer(server.delete)
     made = plant(tmp_path, mosquitto, server.url, request)
     made.start()
     wait_for(lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription")

@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from database import Database
 from ingest.lease import Lease
+from tests.support import wait_for
 
 END_THE_HOLDER = {
     "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
@@ -33,7 +34,7 @@ def test_who_loses_the_connection_loses_the_lease(database: Database) -> None:
     with database.connection() as connection:
         connection.execute(text(END_THE_HOLDER[dialect].format(holder=holder)))
         connection.commit()
-    assert second.acquire()
+    wait_for(second.acquire, what="the server to end the connection")
     assert not first.confirm()
     second.release()
     assert first.confirm()

@@ -213,7 +213,7 @@ def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
         operation = schema[path][method]
 
         @hypothesis_settings(
-            max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+            max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
         )
         @given(case=operation.as_strategy(mode))
         def ask(case: schemathesis.Case[Any]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 import queries
 from database import Database, Unavailable
 from ingest import pipeline as pipeline_module
+from ingest import redelivery
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
 from streams import declaration
@@ -158,6 +159,24 @@ def test_a_redelivery_without_a_time_is_a_duplicate_also_for_the_next_ingester(
         rows = connection.execute(text("SELECT count(*) FROM gauge_readings")).scalar_one()
         rejected = connection.execute(text("SELECT count(*) FROM rejected_messages")).scalar_one()
     assert rows + rejected == 2
+
+
+def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
+    gauge: tuple[Database, Streams], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, streams = gauge
+    monkeypatch.setattr(redelivery, "WINDOW", 10)
+    with database.connection() as connection:
+        pipeline = Pipeline(database, streams, "mqtt")
+        pipeline.resume(connection)
+        pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7)])
+        pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=8 + number) for number in range(12)])
+        again = pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7, dup=True)])
+        assert summary(again) == (1, 1, 0, 0)
+        successor = Pipeline(database, streams, "mqtt")
+        successor.resume(connection)
+        late = successor.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=9, dup=True)])
+    assert summary(late) == (1, 0, 1, 0)
 
 
 def test_a_redelivery_within_one_batch_is_a_duplicate(gauge: tuple[Database, Streams]) -> None:

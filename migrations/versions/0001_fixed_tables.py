@@ -1,4 +1,4 @@
-"""The fixed tables: rejected messages, their counts, the state of the ingester, the newest deliveries."""
+"""The fixed tables: installation, rejected messages and counts, state of the ingester, newest deliveries."""
 
 from typing import Any
 
@@ -20,6 +20,12 @@ LongText = sa.Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
 
 def upgrade() -> None:
     """Create the tables."""
+    op.create_table(
+        "installation",
+        sa.Column("id", Identifier, primary_key=True),
+        sa.Column("client_id", sa.String(65), nullable=False),
+        **MYSQL_OPTIONS,
+    )
     op.create_table(
         "rejected_messages",
         sa.Column("id", Identifier, primary_key=True),
@@ -55,7 +61,7 @@ def upgrade() -> None:
     op.create_table(
         "delivered_batches",
         sa.Column("id", Identifier, primary_key=True),
-        sa.Column("created_at", Timestamp, nullable=False, index=True),
+        sa.Column("received", sa.BigInteger, nullable=False, index=True),
         sa.Column("deliveries", LongText, nullable=False),
         **MYSQL_OPTIONS,
     )
@@ -63,5 +69,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables."""
-    for table in ("delivered_batches", "ingest_status", "rejection_counts", "rejected_messages"):
+    for table in ("delivered_batches", "ingest_status", "rejection_counts", "rejected_messages", "installation"):
         op.drop_table(table)
