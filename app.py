@@ -48,8 +48,10 @@ def create_app(settings: Settings) -> OpenAPI:
     app.openapi_version = "3.1.0"
     app.json = IndentedJson(app) if settings.flask_env == "development" else CompactJson(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    # By default Swagger UI shows the document to a validator on another host.
+    app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
     app.url_map.strict_slashes = False
-    CORS(app, origins=settings.cors_origins.split(","))
+    CORS(app, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
     submissions = Submissions(database, Pipeline(database, streams, "http"))
     for stream in streams:
         app.register_api(readings.blueprint(stream, database, submissions))

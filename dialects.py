@@ -111,7 +111,7 @@ class SQLite(Dialect):
         names = _columns(table)
         marks = ", ".join("?" * len(names))
         sql = (
-            f"INSERT INTO {table.name} ({_quoted(names)}) VALUES ({marks}) "  # noqa: S608 - names are checked identifiers
+            f'INSERT INTO "{table.name}" ({_quoted(names)}) VALUES ({marks}) '  # noqa: S608 - names are checked identifiers
             "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         )
         encoded = [tuple(map(_sqlite_value, row)) for row in rows]
@@ -173,7 +173,7 @@ class PostgreSQL(Dialect):
         incoming = f"incoming_{table.name}"
         connection.exec_driver_sql(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} ON COMMIT DELETE ROWS "  # noqa: S608 - checked identifiers
-            f"AS SELECT {names} FROM {table.name} WITH NO DATA"
+            f'AS SELECT {names} FROM "{table.name}" WITH NO DATA'
         )
         copy = f"COPY {incoming} ({names}) FROM STDIN"
         lines = io.StringIO("".join(["\t".join(map(_copy_value, row)) + "\n" for row in rows]))
@@ -184,7 +184,7 @@ class PostgreSQL(Dialect):
         except psycopg2.Error as error:
             raise DBAPIError.instance(copy, None, error, psycopg2.Error) from error
         return connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {incoming} "  # noqa: S608 - checked identifiers
+            f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM {incoming} '  # noqa: S608 - checked identifiers
             "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         ).rowcount
 
@@ -212,13 +212,15 @@ class MySQL(Dialect):
     def create_engine(self) -> Engine:
         # client_flag 0: without FOUND_ROWS a duplicate counts as no row, which is what tells it from a new one.
         network = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 30, "write_timeout": 30, "client_flag": 0}
-        return create_engine(self.url, connect_args=network, **_POOL)
+        # By default a recursive query ends at 1,000 rounds, in MariaDB without a word.
+        recursion = "SET SESSION /*M! max_recursive_iterations */ /*!80000 cte_max_recursion_depth */ = 4294967295"
+        return create_engine(self.url, connect_args={**network, "init_command": recursion}, **_POOL)
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         names = _columns(table)
         quoted = ", ".join(f"`{name}`" for name in names)
         marks = ", ".join(["%s"] * len(names))
-        sql = f"INSERT INTO {table.name} ({quoted}) VALUES ({marks}) ON DUPLICATE KEY UPDATE id=id"  # noqa: S608 - as above
+        sql = f"INSERT INTO `{table.name}` ({quoted}) VALUES ({marks}) ON DUPLICATE KEY UPDATE id=id"  # noqa: S608 - as above
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
     def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:

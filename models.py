@@ -77,6 +77,8 @@ class IngestStatus(Base):
     rejected: Mapped[int] = mapped_column(BigInteger, default=0)
     best_effort: Mapped[int] = mapped_column(BigInteger, default=0)
     """How many of the received came at QoS 0, which promises nothing."""
+    first_deliveries: Mapped[int] = mapped_column(BigInteger, default=0)
+    """How many of the received came without the DUP flag."""
     last_batch_at: Mapped[datetime | None] = mapped_column(Timestamp)
     holder: Mapped[str | None] = mapped_column(String(200))
     """Host and process id of the ingester."""
@@ -95,8 +97,8 @@ class DeliveredBatch(Base):
     __table_args__ = (MYSQL_OPTIONS,)
 
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
-    received: Mapped[int] = mapped_column(BigInteger, index=True)
-    """How many messages had been received by MQTT, ever, with this batch."""
+    first_deliveries: Mapped[int] = mapped_column(BigInteger, index=True)
+    """How many there had been, ever, with this batch."""
     deliveries: Mapped[str] = mapped_column(Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb"))
     """JSON: a list of [packet id, fingerprint]."""
 

@@ -65,10 +65,10 @@ def stats(reader: Reader, stream: Stream, table: Table, window: Window) -> RowMa
     for metric in stream.metrics:
         if metric.type == "number":
             column = table.c[metric.name]
-            columns += [
-                function(column).label(f"{name}_{metric.name}")
-                for name, function in (("avg", func.avg), ("min", func.min), ("max", func.max))
-            ]
+            # PostgreSQL's avg() squares the values and fails for 1e200.
+            average = func.sum(column) / func.nullif(func.count(column), 0)
+            figures = {"avg": average, "min": func.min(column), "max": func.max(column)}
+            columns += [figure.label(f"{name}_{metric.name}") for name, figure in figures.items()]
     query = _within(select(*columns).select_from(table), table, window)
     return reader.execute(query).mappings().one()
 
@@ -130,9 +130,9 @@ def client_id(session: Session) -> str:
     return session.scalars(select(Installation.client_id)).one()
 
 
-def recent_deliveries(session: Session, received: int, window: int) -> Sequence[DeliveredBatch]:
-    """The delivered batches among the last `window` of `received` messages, oldest first."""
-    query = select(DeliveredBatch).where(DeliveredBatch.received >= received - window)
+def recent_deliveries(session: Session, first: int, window: int) -> Sequence[DeliveredBatch]:
+    """The delivered batches among the last `window` of `first` first deliveries, oldest first."""
+    query = select(DeliveredBatch).where(DeliveredBatch.first_deliveries >= first - window)
     return session.scalars(query.order_by(DeliveredBatch.id)).all()
 
 

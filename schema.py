@@ -49,7 +49,8 @@ def _add_column(connection: Connection, table: Table, column: Column[Any]) -> No
     if not column.nullable:
         raise SchemaError(f"table {table.name}: has no column {column.name}; it is not a reading table of AutoForge")
     definition = CreateColumn(column).compile(dialect=connection.dialect)
-    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+    name = connection.dialect.identifier_preparer.format_table(table)
+    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {definition}")
 
 
 def _check_type(table: Table, column: Column[Any], present: object) -> None:

@@ -36,6 +36,8 @@ class Outcome:
     rejections: list[Rejection] = field(default_factory=list)
     best_effort: int = 0
     """How many of the received came at QoS 0."""
+    first_deliveries: int = 0
+    """How many of the received came without the DUP flag."""
 
 
 class Pipeline:
@@ -51,8 +53,8 @@ class Pipeline:
     def resume(self, connection: Connection) -> None:
         """Take over from an earlier ingester: learn which of its last deliveries are committed. Raises Unavailable."""
         with self._database.transaction(connection), Session(connection) as session:
-            received = queries.ingest_status(session)[self._source].received
-            self._recent.load(received, queries.recent_deliveries(session, received, WINDOW))
+            first = queries.ingest_status(session)[self._source].first_deliveries
+            self._recent.load(first, queries.recent_deliveries(session, first, WINDOW))
 
     def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
         """Parse and store messages by their topics, in one transaction. Raises Unavailable: nothing is stored then."""
@@ -83,6 +85,7 @@ class Pipeline:
         readings = [item for item in parsed if isinstance(item, Reading)]
         outcome = Outcome(len(parsed) + repeated, 0, repeated, [item for item in parsed if isinstance(item, Rejection)])
         outcome.best_effort = sum(not item.message.packet_id for item in parsed) if self._source == "mqtt" else 0
+        outcome.first_deliveries = sum(not item.message.redelivered for item in parsed)
         deliveries = _unkeyed(parsed)
         moment = clock.now()
         with self._database.transaction(connection):
@@ -90,8 +93,8 @@ class Pipeline:
             if outcome.rejections:
                 self._write_rejections(connection, outcome.rejections, moment)
             self._count(connection, outcome, moment)
-            self._recent.record(connection, outcome.received, deliveries)
-        self._recent.committed(outcome.received, deliveries)
+            self._recent.record(connection, outcome.first_deliveries, deliveries)
+        self._recent.committed(outcome.first_deliveries, deliveries)
         for rejection in outcome.rejections:
             line = f"Rejected a message on {rejection.message.topic!r}: {rejection.reason}: {rejection.sentence}"
             self._throttle.warn(logger, rejection.reason, line)
@@ -149,6 +152,7 @@ class Pipeline:
                 duplicate=IngestStatus.duplicate + outcome.duplicate,
                 rejected=IngestStatus.rejected + len(outcome.rejections),
                 best_effort=IngestStatus.best_effort + outcome.best_effort,
+                first_deliveries=IngestStatus.first_deliveries + outcome.first_deliveries,
                 last_batch_at=moment,
             )
         )

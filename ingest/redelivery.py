@@ -3,9 +3,9 @@
 Their timestamp is the server's, so a second delivery would get another key. What is left is MQTT's own mark:
 the same packet id, with the DUP flag. The packet ids and fingerprints of the newest committed messages are kept
 in memory and, in the transaction of each batch, in the table `delivered_batches`, so that the next ingester
-knows them too. Newest means: among the last 50,000 messages received. A broker can have no more than that
-under way without being acknowledged, and it gives the same packet id again only after 65,535 messages, so that
-an old message with the same id and the same payload is not mistaken for a redelivery.
+knows them too. Newest means: among the last 50,000 that were delivered for the first time. A broker can have no
+more than that under way without being acknowledged, and it gives the same packet id again only after 65,535, so
+that an old message with the same id and the same payload is not mistaken for a redelivery.
 """
 
 from collections import deque
@@ -27,14 +27,15 @@ class RecentDeliveries:
     """The newest committed deliveries without a usable device time."""
 
     def __init__(self) -> None:
-        self._received = 0
+        self._first = 0
+        """How many messages were ever delivered for the first time."""
         self._batches: deque[tuple[int, list[Delivery]]] = deque()
 
-    def load(self, received: int, batches: Iterable[DeliveredBatch]) -> None:
-        """Take over what an earlier ingester has recorded; `received` is how many messages there have been."""
+    def load(self, first_deliveries: int, batches: Iterable[DeliveredBatch]) -> None:
+        """Take over what an earlier ingester has recorded."""
         decoder = msgspec.json.Decoder(list[Delivery])
-        self._received = received
-        self._batches = deque((batch.received, decoder.decode(batch.deliveries)) for batch in batches)
+        self._first = first_deliveries
+        self._batches = deque((batch.first_deliveries, decoder.decode(batch.deliveries)) for batch in batches)
 
     def without_repeated(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The messages without those that repeat a committed one, or an earlier one of this batch."""
@@ -49,18 +50,21 @@ class RecentDeliveries:
             known.add(delivery)
         return fresh
 
-    def record(self, connection: Connection, count: int, deliveries: list[Delivery]) -> None:
-        """Write the deliveries of a batch of `count` messages within its transaction; delete those that are too old."""
-        if deliveries:
-            received = self._received + count
-            text = msgspec.json.encode(deliveries).decode()
-            connection.execute(insert(DeliveredBatch).values(received=received, deliveries=text))
-            connection.execute(delete(DeliveredBatch).where(DeliveredBatch.received < received - WINDOW))
+    def record(self, connection: Connection, first_deliveries: int, deliveries: list[Delivery]) -> None:
+        """Write a batch's deliveries within its transaction; delete those that are too old.
 
-    def committed(self, count: int, deliveries: list[Delivery]) -> None:
-        """Remember a batch once its transaction has been committed."""
-        self._received += count
+        `first_deliveries` says how many of the batch came without the DUP flag.
+        """
         if deliveries:
-            self._batches.append((self._received, deliveries))
-        while self._batches and self._batches[0][0] < self._received - WINDOW:
+            first = self._first + first_deliveries
+            text = msgspec.json.encode(deliveries).decode()
+            connection.execute(insert(DeliveredBatch).values(first_deliveries=first, deliveries=text))
+            connection.execute(delete(DeliveredBatch).where(DeliveredBatch.first_deliveries < first - WINDOW))
+
+    def committed(self, first_deliveries: int, deliveries: list[Delivery]) -> None:
+        """Remember a batch once its transaction has been committed."""
+        self._first += first_deliveries
+        if deliveries:
+            self._batches.append((self._first, deliveries))
+        while self._batches and self._batches[0][0] < self._first - WINDOW:
             self._batches.popleft()

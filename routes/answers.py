@@ -165,15 +165,17 @@ def reading_model(stream: Stream) -> type[BaseModel]:
     metrics: dict[str, Any] = {
         metric.name: (_value_type(metric), Field(description=_description(metric))) for metric in stream.metrics
     }
-    return create_model(
-        _name(stream, "Reading"),
-        id=(int, ...),
-        device_id=(str, ...),
-        timestamp=(Rfc3339, ...),
-        device_timestamp=(str | None, Field(description="What the device said, where that could not be believed.")),
-        created_at=(Rfc3339, ...),
-        **metrics,
-    )
+    own: dict[str, Any] = {
+        "id": (int, ...),
+        "device_id": (str, ...),
+        "timestamp": (Rfc3339, ...),
+        "device_timestamp": (
+            str | None,
+            Field(description="What the device said, where that could not be believed."),
+        ),
+        "created_at": (Rfc3339, ...),
+    }
+    return _model(stream, "Reading", own | metrics)
 
 
 def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
@@ -185,8 +187,8 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
     }
     columns: dict[str, Any] = {metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics}  # type: ignore[misc]  # made at run time
     columns |= {"timestamps": (list[Rfc3339], ...), "device_ids": (list[str], ...)}
-    stats = create_model(_name(stream, "Figures"), count=(int, ...), **figures)
-    data = create_model(_name(stream, "Columns"), **columns)
+    stats = _model(stream, "Figures", {"count": (int, ...)} | figures)
+    data = _model(stream, "Columns", columns)
     device: Any = (str | None, None)
     page: dict[str, Any] = {"count": (int, ...), "limit": (int, ...), "offset": (int, ...), "device_id": device}
     return {
@@ -197,8 +199,17 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
     }
 
 
+def _model(stream: Stream, what: str, fields: dict[str, Any]) -> type[BaseModel]:
+    """A model whose fields may be named like anything, also like pydantic's own attributes."""
+    numbered: dict[str, Any] = {
+        f"f{place}": (Annotated[kind, Field(alias=name)], default)
+        for place, (name, (kind, default)) in enumerate(fields.items())
+    }
+    return create_model(_name(stream, what), **numbered)
+
+
 def _name(stream: Stream, what: str) -> str:
-    return f"{stream.name.replace('-', '_').title().replace('_', '')}{what}"
+    return f"{stream.name.capitalize()}{what}"
 
 
 def _value_type(metric: Metric) -> Any:

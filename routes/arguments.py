@@ -1,17 +1,24 @@
 """What requests may carry: for validation and for the OpenAPI document."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 
-from ingest.identity import device_id_fault
+from ingest.identity import device_id_fault, text_fault
+from models import MAX_DEVICE_ID
 from queries import Window
 from utils import clock
 
 
 def _device_id(text: str) -> str:
     if fault := device_id_fault(text):
+        raise ValueError(fault)
+    return text
+
+
+def _text(text: str) -> str:
+    if fault := text_fault(text):
         raise ValueError(fault)
     return text
 
@@ -25,9 +32,11 @@ def _moment(text: str) -> datetime:
         ) from error
 
 
-DeviceId = Annotated[str, AfterValidator(_device_id)]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
-_TIME: dict[str, JsonValue] = {"type": "string", "examples": ["2026-01-29T14:30:45Z", "1769697045", "-24h"]}
+_DEVICE_ID = {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE_ID, "pattern": "^[^+#/]*$"}
+_TIME = {"type": "string", "examples": ["2026-01-29T14:30:45Z", "1769697045", "-24h"]}
+DeviceId = Annotated[str, AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
+Reason = Annotated[str, AfterValidator(_text)]
 
 
 class Query(BaseModel):
@@ -54,10 +63,8 @@ class DeviceQuery(Query):
 class WindowQuery(DeviceQuery):
     """Which device and which time."""
 
-    start: Moment | None = Field(
-        None, alias="from", description="From this time on (inclusive).", json_schema_extra=_TIME
-    )
-    end: Moment | None = Field(None, alias="to", description="Before this time (exclusive).", json_schema_extra=_TIME)
+    start: Moment | None = Field(None, alias="from", description="From this time on (inclusive).")
+    end: Moment | None = Field(None, alias="to", description="Before this time (exclusive).")
 
     def window(self) -> Window:
         """The same for `queries`."""
@@ -87,7 +94,7 @@ class SubmissionQuery(DeviceQuery):
 class RejectedQuery(Query):
     """A page of rejected messages."""
 
-    reason: str | None = Field(None, description="Only this reason code.")
+    reason: Reason | None = Field(None, description="Only this reason code.")
     limit: int = Field(100, ge=1, le=1000)
     offset: int = Field(0, ge=0, le=2**53)
 
@@ -100,3 +107,8 @@ class ControlBody(BaseModel):
     device_id: DeviceId
     command: str = Field(min_length=1, max_length=64)
     parameters: dict[str, JsonValue] = {}
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Self:
+        """Refuse a body that is a JSON string: the router would read what stands in it as JSON once more."""
+        return cls.model_validate(json_data)

@@ -1,11 +1,10 @@
 """Errors as JSON: a `message` that says what was wrong and what to do."""
 
-import json
 import logging
 
-from flask import Flask, Response, jsonify, make_response, request
+from flask import Flask, Response, json, jsonify, make_response, request
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 
 from database import Unavailable
 from mqtt_client import PublishError
@@ -21,8 +20,13 @@ def register(app: Flask, streams: Streams) -> None:
 
     @app.before_request
     def require_json() -> None:
-        if request.method in ("POST", "PUT") and not request.is_json:
+        if request.routing_exception is not None or request.method not in ("POST", "PUT"):
+            return
+        if not request.is_json:
             raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
+        # Of a chunked body werkzeug reads as much as is allowed and says nothing.
+        if request.content_length is None and len(request.get_data()) >= app.config["MAX_CONTENT_LENGTH"]:
+            raise RequestEntityTooLarge
 
     @app.errorhandler(NotFound)
     def not_found(_: NotFound) -> tuple[Response, int]:
@@ -34,6 +38,12 @@ def register(app: Flask, streams: Streams) -> None:
     def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:
         limit = app.config["MAX_CONTENT_LENGTH"]
         return jsonify(message=f"The body is too large: at most {limit} bytes. Send it in several requests"), 413
+
+    @app.errorhandler(MethodNotAllowed)
+    def not_allowed(error: MethodNotAllowed) -> tuple[Response, int, dict[str, str]]:
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        message = f"{request.path} does not take {request.method}. It takes: {allowed}"
+        return jsonify(message=message), 405, {"Allow": allowed}
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response | tuple[Response, int]:

@@ -21,7 +21,7 @@ Answer = dict[str, Any]
 def blueprint(stream: Stream, database: Database, submissions: Submissions) -> APIBlueprint:
     """The endpoints of one stream."""
     api = APIBlueprint(
-        stream.name,
+        f"stream-{stream.name}",  # no name that another blueprint has
         __name__,
         url_prefix=f"/api/{stream.name}",
         abp_tags=[Tag(name=stream.name, description=stream.title)],
@@ -109,5 +109,9 @@ def _body(stream: Stream) -> Answer:
         payload = {"type": "object", "properties": {stream.values: holder}}
     payload["properties"][stream.device] = {"type": "string"}
     payload["properties"][stream.timestamp.field] = {"anyOf": [{"type": "string"}, {"type": "number"}]}
+    if stream.topic.has_metric:
+        bare: Answer = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+        single = {"type": "object", "properties": {**payload["properties"], "value": bare}, "required": ["value"]}
+        payload = {"anyOf": [bare, single, payload]}
     schema = {"anyOf": [payload, {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}]}
     return {"required": True, "content": {"application/json": {"schema": schema}}}

@@ -22,7 +22,7 @@ SERVICE = "AutoForge IoT Backend"
 
 def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBlueprint:
     """The endpoints."""
-    api = APIBlueprint("system", __name__, url_prefix="/api", abp_tags=[Tag(name="system")])
+    api = APIBlueprint("system", __name__, url_prefix="/api", abp_tags=[Tag(name="system")], abp_responses={400: Error})
 
     @api.get("/health", responses={200: Health, 503: Health})
     def health() -> tuple[Answer, int]:

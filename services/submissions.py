@@ -63,8 +63,9 @@ class Submissions:
 
 
 def _payloads(body: bytes) -> Sequence[bytes]:
+    body = body.removeprefix(b"\xef\xbb\xbf").strip()
     try:
-        if not body.lstrip().startswith(b"["):
+        if not body.startswith(b"["):
             msgspec.json.decode(body, type=msgspec.Raw)
             return [body]
         payloads = [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]

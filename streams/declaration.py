@@ -22,7 +22,9 @@ RESERVED_TABLES = {
     "rejection_counts",
 }
 _STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
+_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_MAX_TABLE_NAME = 49
+"""PostgreSQL has 63 characters for the name of an index, which is 14 longer."""
 _METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,50}")
 
 
@@ -185,6 +187,7 @@ def _stream(name: str, declared: _Declaration) -> Stream:
     metrics = tuple(_metric(key, metric) for key, metric in declared.metrics.items())
     table = declared.table or f"{name.replace('-', '_')}_readings"
     _expect(_TABLE_NAME.fullmatch(table), "table", "lower-case letters, digits and _")
+    _expect(len(table) <= _MAX_TABLE_NAME, "table", f"at most {_MAX_TABLE_NAME} characters")
     _expect(table not in RESERVED_TABLES, "table", f"another name than {table}, which AutoForge uses itself")
     topic = _topic(declared.topic, metrics)
     _expect(

@@ -9,6 +9,13 @@ from flask.json.provider import DefaultJSONProvider
 class CompactJson(DefaultJSONProvider):
     """Writes compact JSON in the order the answer was put together."""
 
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        """Read JSON text. Raises ValueError for whatever is none, also NaN, lone surrogates and endless nesting."""
+        try:
+            return msgspec.json.decode(s)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError(str(error)) from error
+
     def dumps(self, obj: Any, **_: Any) -> str:
         """Write as JSON text."""
         return msgspec.json.encode(obj, enc_hook=self.default).decode()

@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("source", sa.String(10), primary_key=True),
         *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("received", "stored", "duplicate", "rejected")),
         sa.Column("best_effort", sa.BigInteger, nullable=False),
+        sa.Column("first_deliveries", sa.BigInteger, nullable=False),
         sa.Column("last_batch_at", Timestamp),
         sa.Column("holder", sa.String(200)),
         sa.Column("heartbeat_at", Timestamp),
@@ -61,7 +62,7 @@ def upgrade() -> None:
     op.create_table(
         "delivered_batches",
         sa.Column("id", Identifier, primary_key=True),
-        sa.Column("received", sa.BigInteger, nullable=False, index=True),
+        sa.Column("first_deliveries", sa.BigInteger, nullable=False, index=True),
         sa.Column("deliveries", LongText, nullable=False),
         **MYSQL_OPTIONS,
     )
