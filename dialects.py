@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 Row = tuple[Any, ...]
-"""The values of a reading table's columns, in their order, without the id."""
+"""The values of a reading table's columns, in their order, without the id: device, time, …, time of writing."""
 BUSY_SECONDS = 10
 CONNECT_SECONDS = 5
 _POOL = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 40, "pool_recycle": 3600}
@@ -114,7 +114,7 @@ class SQLite(Dialect):
             f'INSERT INTO "{table.name}" ({_quoted(names)}) VALUES ({marks}) '  # noqa: S608 - names are checked identifiers
             "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         )
-        encoded = [tuple(map(_sqlite_value, row)) for row in rows]
+        encoded = [(row[0], _sqlite_time(row[1]), *row[2:-1], _sqlite_time(row[-1])) for row in rows]
         return connection.exec_driver_sql(sql, encoded).rowcount
 
     def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
@@ -176,7 +176,7 @@ class PostgreSQL(Dialect):
             f'AS SELECT {names} FROM "{table.name}" WITH NO DATA'
         )
         copy = f"COPY {incoming} ({names}) FROM STDIN"
-        lines = io.StringIO("".join(["\t".join(map(_copy_value, row)) + "\n" for row in rows]))
+        lines = io.StringIO("\n".join(map(_copy_line, rows)))
         try:
             cursor: Any = connection.connection.cursor()
             cursor.copy_expert(copy, lines)
@@ -251,13 +251,18 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _sqlite_value(value: Any) -> Any:
-    return value.isoformat(" ", "microseconds") if isinstance(value, datetime) else value
+def _sqlite_time(moment: datetime) -> str:
+    return moment.isoformat(" ", "microseconds")
 
 
-def _copy_value(value: Any) -> str:
-    if value is None:
-        return "\\N"
-    if isinstance(value, str) and _NEEDS_ESCAPE.search(value):
-        return _NEEDS_ESCAPE.sub(lambda found: _ESCAPED[found[0]], value)
-    return str(value)
+def _copy_line(row: Row) -> str:
+    values = ["\\N" if value is None else str(value) for value in row]
+    if _NEEDS_ESCAPE.search("".join(value for value in row if isinstance(value, str))):
+        values = [
+            value if raw is None else _NEEDS_ESCAPE.sub(_escape, value) for raw, value in zip(row, values, strict=True)
+        ]
+    return "\t".join(values)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return _ESCAPED[found[0]]

@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,6 +113,8 @@ class Streams:
         parts = [self._named(index, stream) for index, stream in enumerate(streams)]
         self._regex = re.compile("|".join(parts) or r"(?!)", re.DOTALL)
         self._ordered = streams
+        self.match = lru_cache(maxsize=100_000)(self._match)
+        """The stream, the device id and the metric's level that a topic names, or None."""
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._ordered)
@@ -127,8 +130,7 @@ class Streams:
         """Every topic filter to subscribe to."""
         return [topic for stream in self for topic in stream.topic.subscriptions()]
 
-    def match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
-        """The stream, the device id and the metric's level that a topic names, or None."""
+    def _match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
         found = self._regex.fullmatch(topic)
         if found is None:
             return None

@@ -12,7 +12,6 @@ _OFFSET_AFTER_SPACE = re.compile(r" (\d\d:?\d\d)$")
 _EPOCH_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d*)?", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_EPOCH_SCALES = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (float("inf"), 1e-3))
 
 
 def now() -> datetime:
@@ -33,10 +32,10 @@ def naive_utc(moment: datetime) -> datetime:
 def from_epoch(number: float) -> datetime:
     """Read an epoch number; its size tells seconds, ms, µs and ns apart. Raises ValueError off the calendar."""
     size = abs(number)
+    scale = 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1.0 if size < 1e17 else 1e-3
     try:
-        microseconds = next(number * scale for limit, scale in _EPOCH_SCALES if size < limit)
-        return EPOCH + timedelta(microseconds=microseconds)
-    except (OverflowError, ValueError, StopIteration) as error:
+        return EPOCH + timedelta(microseconds=number * scale)
+    except (OverflowError, ValueError) as error:
         raise ValueError("outside the years 1 to 9999") from error
 
 
