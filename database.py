@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Table
@@ -83,22 +84,26 @@ class Database:
         with self._failures_as_unavailable(), connection.begin():
             yield
 
-    def write_batch(self, connection: Connection, table: Table, rows: Sequence[Row]) -> WriteResult:
+    def write_batch(
+        self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime
+    ) -> WriteResult:
         """Insert rows whose key is new; a row the database refuses is set aside, the others stay. Raises DBAPIError."""
-        return self._write(connection, table, rows, 0)
+        return self._write(connection, table, rows, written_at, 0)
 
-    def _write(self, connection: Connection, table: Table, rows: Sequence[Row], offset: int) -> WriteResult:
+    def _write(
+        self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime, offset: int
+    ) -> WriteResult:
         try:
             with connection.begin_nested():
-                return WriteResult(self.dialect.insert_rows(connection, table, rows), [])
+                return WriteResult(self.dialect.insert_rows(connection, table, rows, written_at), [])
         except DBAPIError as error:
             if not self.dialect.refuses(error):
                 raise
             if len(rows) == 1:
                 return WriteResult(0, [Refused(offset, str(error.orig).splitlines()[0])])
         middle = len(rows) // 2
-        first = self._write(connection, table, rows[:middle], offset)
-        second = self._write(connection, table, rows[middle:], offset + middle)
+        first = self._write(connection, table, rows[:middle], written_at, offset)
+        second = self._write(connection, table, rows[middle:], written_at, offset + middle)
         return WriteResult(first.stored + second.stored, first.refused + second.refused)
 
     def add(

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 Row = tuple[Any, ...]
-"""The values of a reading table's columns, in their order, without the id: device, time, …, time of writing."""
+"""The values of a reading table's columns, in their order, without id and created_at: device, time, …"""
 BUSY_SECONDS = 10
 CONNECT_SECONDS = 5
 _POOL = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 40, "pool_recycle": 3600}
@@ -68,7 +68,7 @@ class Dialect:
         """An engine with this dialect's options; it does not connect yet."""
         raise NotImplementedError
 
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
         """Insert the rows whose key is new and say how many those were. Raises DBAPIError."""
         raise NotImplementedError
 
@@ -98,7 +98,7 @@ class SQLite(Dialect):
     def _on_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         # The driver's own BEGIN would come too late for savepoints and for the write lock.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-16000"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @staticmethod
@@ -107,14 +107,14 @@ class SQLite(Dialect):
         if connection.get_execution_options().get("writes"):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
         names = _columns(table)
         marks = ", ".join("?" * len(names))
         sql = (
-            f'INSERT INTO "{table.name}" ({_quoted(names)}) VALUES ({marks}) '  # noqa: S608 - names are checked identifiers
-            "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
+            f'INSERT INTO "{table.name}" ({_quoted(names)}, created_at) '  # noqa: S608 - names are checked identifiers
+            f"VALUES ({marks}, {_literal(written_at)}) ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         )
-        encoded = [(row[0], _sqlite_time(row[1]), *row[2:-1], _sqlite_time(row[-1])) for row in rows]
+        encoded = [(row[0], row[1].isoformat(" ", "microseconds"), *row[2:]) for row in rows]
         return connection.exec_driver_sql(sql, encoded).rowcount
 
     def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
@@ -168,7 +168,7 @@ class PostgreSQL(Dialect):
         options = {"options": "-c synchronous_commit=on -c timezone=UTC", "tcp_user_timeout": 10_000, **network}
         return create_engine(self.url, connect_args=options, **_POOL)
 
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
         names = _quoted(_columns(table))
         incoming = f"incoming_{table.name}"
         connection.exec_driver_sql(
@@ -184,7 +184,8 @@ class PostgreSQL(Dialect):
         except psycopg2.Error as error:
             raise DBAPIError.instance(copy, None, error, psycopg2.Error) from error
         return connection.exec_driver_sql(
-            f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM {incoming} '  # noqa: S608 - checked identifiers
+            f'INSERT INTO "{table.name}" ({names}, created_at) '  # noqa: S608 - checked identifiers
+            f"SELECT {names}, {_literal(written_at)} FROM {incoming} "
             "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         ).rowcount
 
@@ -216,11 +217,14 @@ class MySQL(Dialect):
         recursion = "SET SESSION /*M! max_recursive_iterations */ /*!80000 cte_max_recursion_depth */ = 4294967295"
         return create_engine(self.url, connect_args={**network, "init_command": recursion}, **_POOL)
 
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
         names = _columns(table)
         quoted = ", ".join(f"`{name}`" for name in names)
         marks = ", ".join(["%s"] * len(names))
-        sql = f"INSERT INTO `{table.name}` ({quoted}) VALUES ({marks}) ON DUPLICATE KEY UPDATE id=id"  # noqa: S608 - as above
+        sql = (
+            f"INSERT INTO `{table.name}` ({quoted}, created_at) "  # noqa: S608 - checked identifiers
+            f"VALUES ({marks}, {_literal(written_at)}) ON DUPLICATE KEY UPDATE id=id"
+        )
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
     def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
@@ -244,15 +248,16 @@ def dialect_of(url: URL) -> Dialect:
 
 
 def _columns(table: Table) -> list[str]:
-    return [column.name for column in table.columns if column.name != "id"]
+    return [column.name for column in table.columns if column.name not in ("id", "created_at")]
 
 
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _sqlite_time(moment: datetime) -> str:
-    return moment.isoformat(" ", "microseconds")
+def _literal(moment: datetime) -> str:
+    # Every row of a batch has it: as text of the statement it costs nothing per row.
+    return f"'{moment.isoformat(' ', 'microseconds')}'"
 
 
 def _copy_line(row: Row) -> str:

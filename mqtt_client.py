@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -17,19 +17,20 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
 from mqtt_connection import Backoff, connect, new_client
-from utils.clock import StrictClock, now
+from utils.clock import now
 
 logger = logging.getLogger(__name__)
-MAX_BATCH = 2_000
+MAX_BATCH = 10_000
 MAX_BATCH_BYTES = 8_000_000
 MAX_HELD, MAX_HELD_BYTES = 65_535, 64_000_000
 """What is held while the receiver is not ready; QoS 1 cannot have more messages in flight."""
 FIRST_BACKOFF, LAST_BACKOFF = 1.0, 10.0
 HANDSHAKE_SECONDS = 10.0
 TICK_SECONDS = 1.0
+MICROSECOND = timedelta(microseconds=1)
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """One message as it came in, by MQTT or HTTP."""
 
     topic: str
@@ -68,7 +69,8 @@ class Subscriber:
         self._settings = settings
         self._topics = topics
         self._receiver = receiver
-        self._clock = StrictClock()
+        self._moment = now()
+        """When the last message was received; each has a later time than the one before."""
         self._held: list[Message] = []
         self._held_bytes = 0
         self._acks: list[int] = []
@@ -164,6 +166,7 @@ class Subscriber:
     def _read(self) -> None:
         before, limit = -1, len(self._held) + MAX_BATCH
         byte_limit = self._held_bytes + MAX_BATCH_BYTES
+        self._moment = max(self._moment, now())
         while before < len(self._held) < limit and self._held_bytes < byte_limit and not self._full():
             before = len(self._held)
             self._client.loop_read()
@@ -234,7 +237,8 @@ class Subscriber:
         except UnicodeDecodeError as error:
             valid, topic = False, bytes(error.object).decode(errors="backslashreplace")
         packet_id = message.mid if message.qos else 0
-        self._held.append(Message(topic, bytes(message.payload), self._clock.now(), packet_id, message.dup, valid))
+        self._moment += MICROSECOND
+        self._held.append(Message(topic, bytes(message.payload), self._moment, packet_id, message.dup, valid))
         self._held_bytes += len(message.payload)
         if packet_id:
             self._acks.append(packet_id)

@@ -9,7 +9,7 @@ from mqtt_client import Message
 from streams.declaration import Stream
 
 
-class Reading(msgspec.Struct):
+class Reading(msgspec.Struct, gc=False):
     """A message that was understood; `values` has one entry per metric of the stream, in its order."""
 
     stream: Stream
@@ -23,7 +23,7 @@ class Reading(msgspec.Struct):
     """Whether `timestamp` is the device's, so that a redelivery has the same key."""
 
 
-class Rejection(msgspec.Struct):
+class Rejection(msgspec.Struct, gc=False):
     """A message that was not understood: a reason code, and a sentence for people."""
 
     stream: str | None

@@ -108,10 +108,10 @@ class Pipeline:
             by_stream[reading.stream.name].append(reading)
         for name, group in by_stream.items():
             rows = [
-                (item.device_id, item.timestamp, item.device_timestamp, *item.values, fingerprint(item.message), moment)
+                (item.device_id, item.timestamp, item.device_timestamp, *item.values, fingerprint(item.message))
                 for item in group
             ]
-            result = self._database.write_batch(connection, self._database.tables[name], rows)
+            result = self._database.write_batch(connection, self._database.tables[name], rows, moment)
             for refused in result.refused:
                 sentence = f"the database refused the row: {refused.reason}"
                 outcome.rejections.append(

@@ -25,12 +25,12 @@ FORBID_666 = {
 
 
 def row(device: str = "ESP32_001", fingerprint: int = 1, temperature: float | None = 24.5) -> Row:
-    return (device, MOMENT, None, temperature, 12.3, 450.0, 250.5, fingerprint, MOMENT)
+    return (device, MOMENT, None, temperature, 12.3, 450.0, 250.5, fingerprint)
 
 
 def write(database: Database, *rows: Row) -> int:
     with database.connection() as connection, database.transaction(connection):
-        return database.write_batch(connection, database.tables["sensors"], rows).stored
+        return database.write_batch(connection, database.tables["sensors"], rows, MOMENT).stored
 
 
 def execute(database: Database, statement: str) -> None:
@@ -60,7 +60,7 @@ def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(
     execute(database, FORBID_666[database.engine.dialect.name])
     rows = [row(fingerprint=number, temperature=666.0 if number in (3, 8) else 20.0) for number in range(10)]
     with database.connection() as connection, database.transaction(connection):
-        result = database.write_batch(connection, database.tables["sensors"], rows)
+        result = database.write_batch(connection, database.tables["sensors"], rows, MOMENT)
     assert result.stored == 8
     assert [refused.place for refused in result.refused] == [3, 8]
     assert all("666" in refused.reason for refused in result.refused)
@@ -148,7 +148,7 @@ def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, decl
     before = Database(make_url(database_url), declare(declared, "[metrics.CO2]"))
     before.prepare()
     with before.connection() as connection, before.transaction(connection):
-        before.write_batch(connection, before.tables["air"], [("a", MOMENT, None, 400.0, 1, MOMENT)])
+        before.write_batch(connection, before.tables["air"], [("a", MOMENT, None, 400.0, 1)], MOMENT)
     before.close()
     state = '[metrics.state]\ntype = "text"\nsimulate = { states = ["on"] }'
     after = Database(make_url(database_url), declare(declared, "[metrics.CO2]", "[metrics.pH]", state))
@@ -167,7 +167,7 @@ def test_a_metric_that_is_no_longer_declared_keeps_its_column(sqlite_url: str, d
     one = Database(make_url(sqlite_url), declare(declared, "[metrics.pH]"))
     one.prepare()
     with one.connection() as connection, one.transaction(connection):
-        one.write_batch(connection, one.tables["air"], [("a", MOMENT, None, 7.0, 1, MOMENT)])
+        one.write_batch(connection, one.tables["air"], [("a", MOMENT, None, 7.0, 1)], MOMENT)
     with one.connection() as connection:
         assert connection.execute(text('SELECT "CO2", "pH" FROM air_readings')).one() == (None, 7.0)
     one.close()

@@ -213,7 +213,7 @@ def test_it_receives_over_tls_without_stalling(
     (tmp_path / "broker" / "mosquitto.conf").write_text(f"{text}\nlistener {plain} 127.0.0.1\n{extra}\n")
     server.start()
     store = Store()
-    place = settings(mqtt_broker=f"{scheme}://localhost:{plain}/mqtt", mqtt_ca_cert=certificates / "ca.pem")
+    place = settings(mqtt_broker=f"{scheme}://localhost:{plain}", mqtt_ca_cert=certificates / "ca.pem")
     with subscribed(place, store), publishing(server.port) as publish:
         for number in range(100):
             publish("t/1", "x" * 2000 + str(number))
