@@ -18,7 +18,7 @@ from config import VERSION, Settings, SettingsError, load_settings
 from database import Database
 from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
-from mqtt_client import Publisher
+from mqtt_publisher import Publisher
 from routes import control, errors, readings, system
 from routes.answers import Error
 from services.commands import Commands

@@ -1,4 +1,4 @@
-"""MQTT: the Subscriber (receive, hand over, acknowledge) and the Publisher; knows no database and no stream."""
+"""The Subscriber: receives, hands over, acknowledges; knows no database and no stream."""
 
 import contextlib
 import logging
@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import msgspec
 from paho.mqtt import client as paho
-from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
@@ -251,76 +250,3 @@ class Subscriber:
             logger.info("Subscribed to %s at %s", ", ".join(self._topics), self._settings.broker)
         elif not connected:
             logger.warning("MQTT: %s", problem)
-
-
-class PublishError(Exception):
-    """A message could not be published; the text says why. Nothing is kept to be sent later."""
-
-
-class Publisher:
-    """Publishes single messages, and waits for the broker's acknowledgement; connects when first used."""
-
-    def __init__(self, settings: Settings, timeout: float = 5.0) -> None:
-        self._settings = settings
-        self._timeout = timeout
-        self._lock = threading.Lock()
-        self._client: paho.Client | None = None
-
-    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        """Publish at QoS 1 and wait until the broker has it. Raises PublishError."""
-        with self._lock:
-            client = self._connected_client()
-        info = client.publish(topic, payload, qos=1, retain=retain)
-        try:
-            if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                info.wait_for_publish(self._timeout)
-            published = info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and info.is_published()
-        except (RuntimeError, ValueError):
-            published = False
-        if not published:
-            # paho would send the message when it reconnects, long after the caller was told that it failed.
-            self._discard(client)
-            raise PublishError(f"{self._settings.broker} did not acknowledge the message")
-
-    def close(self) -> None:
-        """Disconnect."""
-        with self._lock:
-            client = self._client
-        if client is not None:
-            self._discard(client)
-
-    def _connected_client(self) -> paho.Client:
-        if self._client is not None and self._client.is_connected():
-            return self._client
-        if self._client is not None:
-            self._client.disconnect()
-            self._client.loop_stop()
-        client = new_client(self._settings, "", persistent=False)
-        answered = threading.Event()
-        refusals: list[str] = []
-
-        def on_connect(_: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
-            if reason.is_failure:
-                refusals.append(str(reason))
-            answered.set()
-
-        client.on_connect = on_connect
-        try:
-            connect(client, self._settings, persistent=False)
-        except (OSError, ValueError) as error:
-            raise PublishError(f"{self._settings.broker} cannot be reached: {error}") from error
-        client.loop_start()
-        if not answered.wait(self._timeout) or refusals:
-            client.disconnect()
-            client.loop_stop()
-            reason = f"refused the connection: {refusals[0]}" if refusals else "does not answer"
-            raise PublishError(f"{self._settings.broker} {reason}")
-        self._client = client
-        return client
-
-    def _discard(self, client: paho.Client) -> None:
-        with self._lock:
-            if self._client is client:
-                self._client = None
-        client.disconnect()
-        client.loop_stop()

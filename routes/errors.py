@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 
 from database import Unavailable
-from mqtt_client import PublishError
+from mqtt_publisher import PublishError
 from services.submissions import BadSubmission
 from streams.declaration import Streams
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mqtt_client import Publisher
+from mqtt_publisher import Publisher
 from utils import clock
 
 
@@ -27,7 +27,7 @@ class Commands:
         self._topic = topic
 
     def send(self, device_id: str, command: str, parameters: dict[str, Any]) -> Command:
-        """Publish a command and wait until the broker has it. Raises mqtt_client.PublishError."""
+        """Publish a command and wait until the broker has it. Raises mqtt_publisher.PublishError."""
         issued = Command(str(uuid.uuid4()), device_id, command, parameters, clock.rfc3339(clock.now()))
         payload = issued._asdict()
         del payload["device_id"]

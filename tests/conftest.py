@@ -14,7 +14,10 @@ from sqlalchemy.exc import OperationalError
 
 from config import Settings
 from database import Database
+from ingest.payload import Parser
 from streams import declaration
+from tests.api import Api, running
+from tests.parsing import make_parser
 from tests.support import Mosquitto, PostgresServer, free_port, missing
 
 POSTGRES_SERVER = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
@@ -111,3 +114,23 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def api(settings: Callable[..., Settings], database_url: str) -> Iterator[Api]:
+    """The API over an empty database of each kind in turn."""
+    with running(settings(database_url=database_url)) as made:
+        yield made
+
+
+@pytest.fixture
+def sqlite_api(settings: Callable[..., Settings]) -> Iterator[Api]:
+    """The API over an empty SQLite database, for what no database has a part in."""
+    with running(settings()) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def parser(tmp_path_factory: pytest.TempPathFactory) -> Parser:
+    """A parser of the shipped `sensors` and of every other shape that a stream can have."""
+    return make_parser(tmp_path_factory.mktemp("streams"))

@@ -25,6 +25,7 @@ ORDER = [
     "queries",
     "mqtt_connection",
     "mqtt_client",
+    "mqtt_publisher",
     "mqtt_broker",
     "ingest",
     "services",
@@ -128,7 +129,7 @@ def test_migrations_import_the_models_only() -> None:
             assert imported(file) <= {"models"}, file
 
 
-@pytest.mark.parametrize("name", ["mqtt_connection", "mqtt_client", "mqtt_broker"])
+@pytest.mark.parametrize("name", ["mqtt_connection", "mqtt_client", "mqtt_publisher", "mqtt_broker"])
 def test_mqtt_knows_no_database_and_no_stream(name: str) -> None:
     assert everything_imported(name) <= {"utils", "config", "mqtt_connection"}
     assert not re.search(r"^(from|import) sqlalchemy", (PROJECT / f"{name}.py").read_text(), re.MULTILINE)

@@ -1,14 +1,12 @@
 """`/api/<stream>/latest | history | stats | ml-data | devices`: readings back, the same on every database."""
 
 import re
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from config import Settings
-from tests.api import Api, noon, reading, running
+from tests.api import Api, noon, reading
 
 READING_KEYS = {"id", "device_id", "temperature", "vibration", "gas", "power", "timestamp", "created_at"}
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -27,20 +25,6 @@ NO_TIMES = [
     "2026-01-29T25:00",
     "\0",
 ]
-
-
-@pytest.fixture
-def api(settings: Callable[..., Settings], database_url: str) -> Iterator[Api]:
-    """The API over an empty database of each kind in turn."""
-    with running(settings(database_url=database_url)) as api:
-        yield api
-
-
-@pytest.fixture
-def sqlite_api(settings: Callable[..., Settings]) -> Iterator[Api]:
-    """The API over an empty SQLite database, for what no database has a part in."""
-    with running(settings()) as api:
-        yield api
 
 
 def counted(api: Api, endpoint: str, **query: Any) -> int:

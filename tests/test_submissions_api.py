@@ -33,20 +33,6 @@ def streams_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def api(settings: Callable[..., Settings], database_url: str) -> Iterator[Api]:
-    """The API over an empty database of each kind in turn."""
-    with running(settings(database_url=database_url)) as api:
-        yield api
-
-
-@pytest.fixture
-def sqlite_api(settings: Callable[..., Settings]) -> Iterator[Api]:
-    """The API over an empty SQLite database, for what no database has a part in."""
-    with running(settings()) as api:
-        yield api
-
-
-@pytest.fixture
 def others(settings: Callable[..., Settings], database_url: str, streams_dir: Path) -> Iterator[Api]:
     """The API of the other streams over an empty database of each kind in turn."""
     with running(settings(database_url=database_url, streams_dir=streams_dir)) as api:

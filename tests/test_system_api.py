@@ -1,6 +1,6 @@
 """`/api/health`, `/api/streams` and `/api/rejected`: the backend about itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,6 @@ from tests.api import Api, reading, running
 from tests.support import free_port, payload, publishing, wait_for
 
 COUNTS = {"received", "stored", "duplicate", "rejected", "last_batch_at"}
-
-
-@pytest.fixture
-def api(settings: Callable[..., Settings], database_url: str) -> Iterator[Api]:
-    """The API over an empty database of each kind in turn; nothing ingests."""
-    with running(settings(database_url=database_url)) as api:
-        yield api
-
-
-@pytest.fixture
-def sqlite_api(settings: Callable[..., Settings]) -> Iterator[Api]:
-    """The API over an empty SQLite database."""
-    with running(settings()) as api:
-        yield api
 
 
 def in_state(api: Api, status: str) -> Callable[[], Any]:

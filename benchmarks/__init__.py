@@ -1,0 +1,1 @@
+"""Benchmarks: what the backend must reach, measured side by side in one run (`make bench`)."""

@@ -1,0 +1,139 @@
+"""The broker of a measurement: Mosquitto with the shipped configuration, or the embedded one where there is none."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from iotcore import Broker
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from benchmarks import load
+from benchmarks.processes import free_port, listens, wait_for
+from config import PROJECT
+
+CLIENT_ID = "autoforge-bench"
+TOPIC = "sensors/+/data"
+_SHIPPED = PROJECT / "deploy" / "mosquitto.conf"
+SAVED_EVERY_SECOND = {"autosave_on_changes": "false", "autosave_interval": "1"}
+PROBE_MESSAGES = 300
+PROBE_RATE = 5_000
+"""Messages a second; a broker that queues fewer takes hours for a million."""
+
+
+def mosquitto_binary() -> str | None:
+    """Where Mosquitto is on this machine, or None."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+
+
+def mosquitto_version() -> str | None:
+    """What Mosquitto says it is, or None."""
+    binary = mosquitto_binary()
+    if binary is None:
+        return None
+    shown = subprocess.run([binary, "-h"], capture_output=True, text=True, check=False)
+    return shown.stdout.partition("\n")[0].removeprefix("mosquitto version ").strip()
+
+
+class Mosquitto:
+    """A Mosquitto with the shipped configuration, on a port and in a folder of its own."""
+
+    def __init__(self, folder: Path, changes: Mapping[str, str] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self._folder = folder
+        self._changes = {
+            "persistence_location": f"{folder}/",
+            "listener": f"{self.port} 127.0.0.1",
+            **(changes or {}),
+        }
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[int]:
+        """Run it; the value is its port."""
+        config = self._folder / "mosquitto.conf"
+        config.write_text(_changed(_SHIPPED.read_text(), self._changes))
+        command = [str(mosquitto_binary()), "-c", str(config)]
+        with (self._folder / "mosquitto.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: listens(self.port), "Mosquitto")
+            yield self.port
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _changed(text: str, changes: Mapping[str, str]) -> str:
+    lines = []
+    for line in text.splitlines():
+        name = line.partition(" ")[0]
+        lines.append(f"{name} {changes[name]}" if name in changes else line)
+    if os.geteuid() == 0:
+        lines.append("user root")
+    return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def fitting(folder: Path, changes: Mapping[str, str]) -> Iterator[int]:
+    """The port of a Mosquitto as shipped but for these changes; without Mosquitto, of the embedded broker."""
+    if mosquitto_binary() is None:
+        with embedded() as port:
+            yield port
+    else:
+        with Mosquitto(folder, changes).running() as port:
+            yield port
+
+
+def queueing_rate(folder: Path) -> float:
+    """Messages a second that Mosquitto as shipped takes while their subscriber is away."""
+    with Mosquitto(folder).running() as port:
+        register_session(port)
+        with load.connect(port) as opened:
+            return PROBE_MESSAGES / load.publish(opened, PROBE_MESSAGES, 100)
+
+
+@contextlib.contextmanager
+def embedded() -> Iterator[int]:
+    """The port of a running embedded broker."""
+    with Broker(port=free_port(), listen="127.0.0.1", max_payload_size=16_000_000, max_inflight_count=1000) as broker:
+        yield broker.port
+
+
+def register_session(port: int) -> None:
+    """Leave a persistent session with the subscription at the broker."""
+    subscribed = threading.Event()
+
+    def on_connect(*_: object) -> None:
+        client.subscribe(TOPIC, 1)
+
+    client = _client()
+    client.on_connect = on_connect
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    if not subscribed.wait(30):
+        raise TimeoutError("the broker did not answer SUBSCRIBE")
+    client.disconnect()
+    client.loop_stop()
+
+
+def messages_left(port: int, seconds: float = 0.5) -> int:
+    """How many messages the session still receives, unacknowledged, within so many seconds; 0 after a clean run."""
+    mids: list[int] = []
+    client = _client(manual_ack=True)
+    client.on_message = lambda _, __, message: mids.append(message.mid)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    threading.Event().wait(seconds)
+    client.disconnect()
+    client.loop_stop()
+    return len(mids)
+
+
+def _client(manual_ack: bool = False) -> paho.Client:
+    return paho.Client(CallbackAPIVersion.VERSION2, client_id=CLIENT_ID, clean_session=False, manual_ack=manual_ack)

@@ -1,0 +1,96 @@
+"""Parsing: which time a reading gets, the device's or the server's."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from ingest.payload import Parser
+from tests.parsing import MOMENT, RECEIVED, SECOND, reading, rejection, sensors
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        pytest.param('"2026-01-29T14:30:45"', SECOND, id="naive is UTC"),
+        pytest.param('"2026-01-29T14:30:45.123456Z"', MOMENT, id="Z"),
+        pytest.param('"2026-01-29T15:30:45+01:00"', SECOND, id="an offset is converted"),
+        pytest.param('"2026-01-29 14:30:45"', SECOND, id="a space for the T"),
+        pytest.param("1769697045", SECOND, id="seconds"),
+        pytest.param("1769697045.123456", MOMENT, id="seconds with a fraction"),
+        pytest.param("1769697045123", SECOND + timedelta(milliseconds=123), id="ms"),
+        pytest.param("1769697045123456", MOMENT, id="µs"),
+        pytest.param("1769697045123456000", MOMENT, id="ns"),
+        pytest.param('"1769697045"', SECOND, id="seconds as text"),
+        pytest.param('"1769697045123"', SECOND + timedelta(milliseconds=123), id="ms as text"),
+        pytest.param("946684800", datetime(2000, 1, 1), id="the first moment that is believed"),
+        pytest.param('"2026-01-29T14:35:46"', RECEIVED + timedelta(minutes=5), id="the last moment that is believed"),
+    ],
+)
+def test_the_devices_time_is_believed(text: str, moment: datetime, parser: Parser) -> None:
+    for more in ("", ',"x":"\\u0041"'):
+        read = reading(parser, sensors(timestamp=text, more=more))
+        assert (read.timestamp, read.device_timestamp, read.own_time) == (moment, None, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [
+        pytest.param("0", "1970-01-01T00:00:00Z", id="1970"),
+        pytest.param("42.5", "1970-01-01T00:00:42.500000Z", id="seconds since the start"),
+        pytest.param("-1", "1969-12-31T23:59:59Z", id="before 1970"),
+        pytest.param('"1999-12-31T23:59:59.999999"', "1999-12-31T23:59:59.999999Z", id="before 2000"),
+        pytest.param('"2026-01-29T14:35:46.000001"', "2026-01-29T14:35:46.000001Z", id="over 5 minutes ahead"),
+        pytest.param('"2036-02-07T06:28:16+01:00"', "2036-02-07T05:28:16Z", id="years ahead"),
+    ],
+)
+def test_an_unbelievable_time_is_kept_beside_the_servers(text: str, claimed: str, parser: Parser) -> None:
+    for more in ("", ',"x":"\\u0041"'):
+        read = reading(parser, sensors(timestamp=text, more=more))
+        assert (read.timestamp, read.device_timestamp, read.own_time) == (RECEIVED, claimed, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param('"2026-02-30T00:00:00"', 'not a time: "2026-02-30T00:00:00"', id="30 February"),
+        pytest.param('"2026-01-29T14:30:60"', 'not a time: "2026-01-29T14:30:60"', id="a 60th second"),
+        pytest.param('"yesterday"', 'not a time: "yesterday"', id="a word"),
+        pytest.param('""', 'not a time: ""', id="an empty text"),
+        pytest.param("null", "not a time: null", id="null"),
+        pytest.param("true", "not a time: true", id="a boolean"),
+        pytest.param("[1769697045]", "not a time: [1769697045]", id="a list"),
+        pytest.param("1e300", "outside the years 1 to 9999", id="1e300"),
+        pytest.param("1" * 400, "outside the years 1 to 9999", id="400 digits"),
+        pytest.param('"0001-01-01T00:00:00+05:00"', "outside the years 1 to 9999", id="before the year 1"),
+    ],
+)
+def test_a_time_that_is_none_is_rejected_where_it_is_required_and_kept_where_not(
+    text: str, sentence: str, parser: Parser
+) -> None:
+    for more in ("", ',"x":"\\u0041"'):
+        parsed = rejection(parser, sensors(timestamp=text, more=more))
+        assert parsed == ("invalid_timestamp", f"timestamp: {sentence}")
+        read = reading(parser, f'{{"level":1,"ts":{text}{more}}}', "tank/T1")
+        assert (read.timestamp, read.own_time, read.values) == (RECEIVED, False, (1.0, None))
+        assert read.device_timestamp
+        assert len(read.device_timestamp) <= 64
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "expected"),
+    [
+        pytest.param("tank/T1", '{"level":1}', (RECEIVED, None, False), id="absent: the server's"),
+        pytest.param("tank/T1", '{"level":1,"ts":1769697045}', (SECOND, None, True), id="another field"),
+        pytest.param("tank/T1", '{"level":1,"timestamp":1}', (RECEIVED, None, False), id="only that field"),
+        pytest.param("panel/P1/ampere", "12.5", (RECEIVED, None, False), id="a bare value has none"),
+        pytest.param(
+            "panel/P1/ampere", '{"value":1,"timestamp":1769697045}', (SECOND, None, True), id="beside a value"
+        ),
+        pytest.param(
+            "soil/data", '{"sensor_readings":{"N":1},"timestamp":1769697045}', (SECOND, None, True), id="not nested"
+        ),
+    ],
+)
+def test_an_optional_time(topic: str, text: str, expected: tuple[object, ...], parser: Parser) -> None:
+    read = reading(parser, text, topic)
+    assert (read.timestamp, read.device_timestamp, read.own_time) == expected
