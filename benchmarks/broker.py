@@ -12,17 +12,12 @@ from iotcore import Broker
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks import load
 from benchmarks.processes import free_port, listens, wait_for
 from config import PROJECT
 
 CLIENT_ID = "autoforge-bench"
 TOPIC = "sensors/+/data"
 _SHIPPED = PROJECT / "deploy" / "mosquitto.conf"
-SAVED_EVERY_SECOND = {"autosave_on_changes": "false", "autosave_interval": "1"}
-PROBE_MESSAGES = 300
-PROBE_RATE = 5_000
-"""Messages a second; a broker that queues fewer takes hours for a million."""
 
 
 def mosquitto_binary() -> str | None:
@@ -42,14 +37,13 @@ def mosquitto_version() -> str | None:
 class Mosquitto:
     """A Mosquitto with the shipped configuration, on a port and in a folder of its own."""
 
-    def __init__(self, folder: Path, changes: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self._folder = folder
         self._changes = {
             "persistence_location": f"{folder}/",
             "listener": f"{self.port} 127.0.0.1",
-            **(changes or {}),
         }
 
     @contextlib.contextmanager
@@ -79,22 +73,14 @@ def _changed(text: str, changes: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def fitting(folder: Path, changes: Mapping[str, str]) -> Iterator[int]:
-    """The port of a Mosquitto as shipped but for these changes; without Mosquitto, of the embedded broker."""
+def fitting(folder: Path) -> Iterator[int]:
+    """The port of a Mosquitto with the shipped configuration; without Mosquitto, of the embedded broker."""
     if mosquitto_binary() is None:
         with embedded() as port:
             yield port
     else:
-        with Mosquitto(folder, changes).running() as port:
+        with Mosquitto(folder).running() as port:
             yield port
-
-
-def queueing_rate(folder: Path) -> float:
-    """Messages a second that Mosquitto as shipped takes while their subscriber is away."""
-    with Mosquitto(folder).running() as port:
-        register_session(port)
-        with load.connect(port) as opened:
-            return PROBE_MESSAGES / load.publish(opened, PROBE_MESSAGES, 100)
 
 
 @contextlib.contextmanager

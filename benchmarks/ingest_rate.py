@@ -32,28 +32,19 @@ class Drained(NamedTuple):
 
 def measure(bench: Bench) -> Iterator[Line]:
     """The rates on SQLite and on PostgreSQL, in ratio to the plain client's."""
-    changes: dict[str, str] = {}
-    if bench.mosquitto:
-        queueing = broker.queueing_rate(bench.place("probe"))
-        if queueing < broker.PROBE_RATE:
-            changes = broker.SAVED_EVERY_SECOND
     rounds: dict[str, list[Drained]] = {"plain": [], "sqlite": []}
     if bench.postgres is not None:
         rounds["postgresql"] = []
     for number in range(2 if bench.quick else ROUNDS):
         for side, results in rounds.items():
             place = bench.place(f"{side}-{number}")
-            results.append(_one_round(bench, side, place, changes))
-    if bench.mosquitto:
-        stored = median(result.rate for result in rounds["sqlite"])
-        ratio, note = queueing / stored, "while the subscriber is away; baseline: the ingest on SQLite"
-        yield Line("Mosquitto as shipped takes", queueing, "messages/s", stored, ratio, note=note)
-    note = _note(bench, changes)
+            results.append(_one_round(bench, side, place))
+    note = _note(bench)
     for name, side, required in (("SQLite", "sqlite", 1.0), ("PostgreSQL", "postgresql", 0.9)):
         if side in rounds:
             line = _line(f"ingest into {name}", rounds[side], rounds["plain"], required)
             line.note = note
-            if changes or not bench.mosquitto:  # not the broker for which the ratio is required
+            if not bench.mosquitto:  # not the broker for which the ratio is required
                 line.reached = None
             yield line
     generated = median(result.generated for results in rounds.values() for result in results)
@@ -64,17 +55,17 @@ def measure(bench: Bench) -> Iterator[Line]:
     )
 
 
-def _one_round(bench: Bench, side: str, place: Path, changes: dict[str, str]) -> Drained:
+def _one_round(bench: Bench, side: str, place: Path) -> Drained:
     if side == "postgresql" and bench.postgres is not None:
         with postgres.fresh_database(bench.postgres) as url:
-            return drain(place, url, "ingest", bench.size(MESSAGES), changes)
+            return drain(place, url, "ingest", bench.size(MESSAGES))
     product = "ingest" if side == "sqlite" else "plain"
-    return drain(place, f"sqlite:///{place}/bench.db", product, bench.size(MESSAGES), changes)
+    return drain(place, f"sqlite:///{place}/bench.db", product, bench.size(MESSAGES))
 
 
-def drain(place: Path, url: str, side: str, messages: int, changes: dict[str, str]) -> Drained:
+def drain(place: Path, url: str, side: str, messages: int) -> Drained:
     """Fill the queue, let one subscriber empty it, and check that nothing is left and everything stored."""
-    with broker.fitting(place / "broker", changes) as port:
+    with broker.fitting(place / "broker") as port:
         broker.register_session(port)
         with load.connect(port) as opened:
             generated = messages / load.publish(opened, messages, DEVICES)
@@ -103,11 +94,8 @@ def _line(name: str, own: list[Drained], plain: list[Drained], required: float) 
     )
 
 
-def _note(bench: Bench, changes: dict[str, str]) -> str:
+def _note(bench: Bench) -> str:
     baseline = "baseline: paho loop_start(), storing nothing; every row counted afterwards"
     if not bench.mosquitto:
         return f"{baseline}; on the embedded broker, because there is no Mosquitto"
-    if changes:
-        shown = ", ".join(f"{name} {value}" for name, value in changes.items())
-        return f"{baseline}; Mosquitto with {shown}, because as shipped it takes too few messages"
     return f"{baseline}; Mosquitto as shipped"

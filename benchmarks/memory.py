@@ -21,7 +21,7 @@ def measure(bench: Bench) -> Iterator[Line]:
     place = bench.place("memory")
     url = f"sqlite:///{place}/bench.db"
     # What the broker saves does not concern the memory of the ingester, only how long the measurement takes.
-    with broker.fitting(place / "broker", broker.SAVED_EVERY_SECOND) as port:
+    with broker.fitting(place / "broker") as port:
         broker.register_session(port)
         environment = settings(place, url, port, MQTT_CLIENT_ID=broker.CLIENT_ID)
         with running(python("ingest"), place, environment) as process:
