@@ -25,6 +25,9 @@ MAX_HELD, MAX_HELD_BYTES = 65_535, 64_000_000
 """What is held while the receiver is not ready; QoS 1 cannot have more messages in flight."""
 FIRST_BACKOFF, LAST_BACKOFF = 1.0, 10.0
 HANDSHAKE_SECONDS = 10.0
+FAREWELL_SECONDS = 2.0
+NOTHING = "autoforge/nothing"
+"""A topic that nobody subscribes to."""
 TICK_SECONDS = 1.0
 MICROSECOND = timedelta(microseconds=1)
 
@@ -78,6 +81,7 @@ class Subscriber:
         self._reconnect = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         self._retry = Backoff(FIRST_BACKOFF / 2, LAST_BACKOFF)
         self._next_tick = 0.0
+        self._farewell_answered = False
         self._connecting_since = 0.0
         self._connections = 0
         self._selector = selectors.DefaultSelector()
@@ -112,6 +116,7 @@ class Subscriber:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         client.on_socket_open = self._on_socket_open
         client.on_socket_close = self._on_socket_close
@@ -195,9 +200,18 @@ class Subscriber:
                 self._stopping.set()
 
     def _disconnect(self) -> None:
+        # When the next ingester connects, a broker forgets the acknowledgements it has not read yet. It reads in order,
+        # so that its answer to a question that changes nothing says that it has read them.
+        if self.connected:
+            self._farewell_answered = False
+            self._client.unsubscribe(NOTHING)
+            deadline = time.monotonic() + FAREWELL_SECONDS
+            while not self._farewell_answered and time.monotonic() < deadline:
+                self._wait()
+                self._client.loop_read()
+                self._client.loop_write()
         self._client.disconnect()
-        if self._client.want_write():
-            self._client.loop_write()
+        self._client.loop_write()
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()
@@ -223,7 +237,11 @@ class Subscriber:
         else:
             self._set_state(connected=True, subscribed=True)
 
+    def _on_unsubscribe(self, *_: Any) -> None:
+        self._farewell_answered = True
+
     def _on_disconnect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
+        self._farewell_answered = True
         # What was received is still handed over; the broker sends it again, and the key absorbs it.
         self._acks.clear()
         if self.connected and not self._stopping.is_set():

@@ -31,7 +31,7 @@ def measure(bench: Bench) -> Iterator[Line]:
     """Median and 99th percentile in milliseconds."""
     place = bench.place("latency")
     seconds = 8 if bench.quick else SECONDS
-    with broker.fitting(place / "broker", {}) as mqtt_port:
+    with broker.fitting(place / "broker") as mqtt_port:
         port = free_port()
         environment = settings(place, f"sqlite:///{place}/bench.db", mqtt_port, FLASK_PORT=str(port))
         generate = python("benchmarks.load", "--port", mqtt_port, "--messages", RATE * (seconds + 4), "--rate", RATE)

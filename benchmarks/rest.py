@@ -32,7 +32,7 @@ def measure(bench: Bench) -> Iterator[Line]:
     storage.fill(url, rows, DEVICES)
     port = free_port()
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "benchmarks.web:app"]
-    with broker.fitting(place / "broker", {}) as mqtt_port:
+    with broker.fitting(place / "broker") as mqtt_port:
         environment = settings(place, url, mqtt_port, FLASK_PORT=str(port))
         with running(gunicorn, place, environment):
             wait_for(lambda: healthy(port), "the backend")

@@ -67,14 +67,19 @@ def connected_client(port: int, **arguments: Any) -> paho.Client:
 
 
 @contextlib.contextmanager
-def publishing(port: int) -> Iterator[Callable[..., None]]:
-    """A function that publishes at QoS 1 and returns when the broker has it."""
+def publishing(port: int, wait: bool = True) -> Iterator[Callable[..., None]]:
+    """A function that publishes at QoS 1 and returns when the broker has it, or at the end when it has everything."""
     client = connected_client(port)
+    published: list[paho.MQTTMessageInfo] = []
 
     def publish(topic: str, text: str | bytes, qos: int = 1, **arguments: Any) -> None:
-        client.publish(topic, text, qos=qos, **arguments).wait_for_publish(10)
+        published.append(client.publish(topic, text, qos=qos, **arguments))
+        if wait:
+            published.pop().wait_for_publish(10)
 
     yield publish
+    for info in published:
+        info.wait_for_publish(30)
     client.disconnect()
     client.loop_stop()
 

@@ -233,3 +233,19 @@ def test_it_receives_over_websocket(settings: Make, tmp_path: Path) -> None:
             publish("t/1", str(number))
         wait_for(lambda: len(store.messages) == 100)
     server.stop()
+
+
+def test_it_acknowledges_a_large_batch_before_it_leaves(settings: Make, mosquitto: Mosquitto) -> None:
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
+    with subscribed(place, Store()):
+        pass
+    with publishing(mosquitto.port, wait=False) as publish:
+        for number in range(20_000):
+            publish("t/1", str(number))
+    store, successor = Store(), Store()
+    with subscribed(place, store):
+        wait_for(lambda: len(store.messages) >= 20_000)
+    with subscribed(place, successor), publishing(mosquitto.port) as publish:
+        publish("t/1", "the next")
+        wait_for(lambda: b"the next" in successor.payloads)
+    assert successor.payloads == [b"the next"]
