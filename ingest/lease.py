@@ -19,12 +19,14 @@ class Lease:
     @property
     def connection(self) -> Connection:
         """The connection that holds the lease. Raises Unavailable when it is not held."""
+        self._drop_if_broken()
         if self._connection is None:
             raise Unavailable("the lease is not held")
         return self._connection
 
     def acquire(self) -> bool:
         """Take the lease, or keep it; False: another process has it. Raises Unavailable."""
+        self._drop_if_broken()
         if self._connection is not None:
             return True
         connection = self._database.open()
@@ -42,6 +44,7 @@ class Lease:
 
     def confirm(self) -> bool:
         """Ask the database whether the connection is alive; if not, try to take the lease anew. Raises Unavailable."""
+        self._drop_if_broken()
         if self._connection is not None:
             try:
                 queries.ping(self._connection)
@@ -61,8 +64,12 @@ class Lease:
             self._connection.close()
         self._connection, self._lock = None, None
 
+    def _drop_if_broken(self) -> None:
+        # SQLAlchemy opens a new connection in the place of a broken one by itself, and that one has no lock.
+        if self._connection is not None and self._connection.invalidated:
+            self._drop()
+
     def _drop(self) -> None:
-        # A broken connection would reconnect by itself, without the lock.
         connection, lock = self._connection, self._lock
         self._connection, self._lock = None, None
         if connection is not None:

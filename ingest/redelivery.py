@@ -41,13 +41,14 @@ class RecentDeliveries:
         """The messages without those that repeat a committed one, or an earlier one of this batch."""
         if not any(message.redelivered for message in messages):
             return messages
-        known = {delivery for _, deliveries in self._batches for delivery in deliveries}
+        # By packet id, the newest wins: where a broker has used the id again, the older message is settled.
+        known = {packet_id: content for _, deliveries in self._batches for packet_id, content in deliveries}
         fresh = []
         for message in messages:
-            delivery = (message.packet_id, fingerprint(message))
-            if not (message.redelivered and message.packet_id and delivery in known):
+            content = fingerprint(message)
+            if not (message.redelivered and message.packet_id and known.get(message.packet_id) == content):
                 fresh.append(message)
-            known.add(delivery)
+            known[message.packet_id] = content
         return fresh
 
     def record(self, connection: Connection, first_deliveries: int, deliveries: list[Delivery]) -> None:

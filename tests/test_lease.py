@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from database import Database
+from database import Database, Unavailable
 from ingest.lease import Lease
 from tests.support import wait_for
 
@@ -25,7 +25,8 @@ def test_one_holds_it_and_the_other_gets_it_afterwards(database: Database) -> No
 
 
 @pytest.mark.parametrize("database_url", ["postgresql", "postgresql-server", "mariadb"], indirect=True)
-def test_who_loses_the_connection_loses_the_lease(database: Database) -> None:
+@pytest.mark.parametrize("noticed", [False, True], ids=["unnoticed", "noticed by a batch that failed"])
+def test_who_loses_the_connection_loses_the_lease(database: Database, noticed: bool) -> None:
     dialect = database.engine.dialect.name
     first, second = Lease(database), Lease(database)
     assert first.acquire()
@@ -35,6 +36,9 @@ def test_who_loses_the_connection_loses_the_lease(database: Database) -> None:
         connection.execute(text(END_THE_HOLDER[dialect].format(holder=holder)))
         connection.commit()
     wait_for(second.acquire, what="the server to end the connection")
+    if noticed:
+        with pytest.raises(Unavailable), database.transaction(first.connection):
+            first.connection.execute(text("SELECT 1"))
     assert not first.confirm()
     second.release()
     assert first.confirm()

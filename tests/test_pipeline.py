@@ -179,6 +179,16 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
     assert summary(late) == (1, 0, 1, 0)
 
 
+def test_a_broker_may_use_a_packet_id_again_at_once(gauge: tuple[Database, Streams]) -> None:
+    database, streams = gauge
+    pipeline = Pipeline(database, streams, "mqtt")
+    with database.connection() as connection:
+        pipeline.handle(connection, [message('{"level": 1}', "gauge/a", packet_id=1)])
+        pipeline.handle(connection, [message('{"level": 0}', "gauge/a", packet_id=1)])
+        third = pipeline.handle(connection, [message('{"level": 1}', "gauge/a", packet_id=1, dup=True)])
+    assert summary(third) == (1, 1, 0, 0)
+
+
 def test_a_redelivery_within_one_batch_is_a_duplicate(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
     batch = [message('{"level": 5}', "gauge/a", 7), message('{"level": 5}', "gauge/a", 7, dup=True)]
