@@ -20,6 +20,7 @@ Row = tuple[Any, ...]
 """The values of a reading table's columns, in their order, without id and created_at: device, time, …"""
 BUSY_SECONDS = 10
 CONNECT_SECONDS = 5
+LOCK_SECONDS = 5
 _POOL = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 40, "pool_recycle": 3600}
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]")
@@ -158,14 +159,15 @@ class PostgreSQL(Dialect):
     _LOCKS: ClassVar = {"ingest": 0x4175746F_00000001, "schema": 0x4175746F_00000002}
 
     def create_engine(self) -> Engine:
-        # A server that vanished without a word must not hold the ingest thread for minutes.
-        network = {
+        # Neither a server that vanished without a word nor a locked table may hold the ingest thread for minutes.
+        options = {
             "connect_timeout": CONNECT_SECONDS,
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+            "options": f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout={LOCK_SECONDS}s",
         }
-        options = {"options": "-c synchronous_commit=on -c timezone=UTC", "tcp_user_timeout": 10_000, **network}
         return create_engine(self.url, connect_args=options, **_POOL)
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
@@ -214,8 +216,11 @@ class MySQL(Dialect):
         # client_flag 0: without FOUND_ROWS a duplicate counts as no row, which is what tells it from a new one.
         network = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 30, "write_timeout": 30, "client_flag": 0}
         # By default a recursive query ends at 1,000 rounds, in MariaDB without a word.
-        recursion = "SET SESSION /*M! max_recursive_iterations */ /*!80000 cte_max_recursion_depth */ = 4294967295"
-        return create_engine(self.url, connect_args={**network, "init_command": recursion}, **_POOL)
+        recursion = "/*M! max_recursive_iterations */ /*!80000 cte_max_recursion_depth */ = 4294967295"
+        waiting = f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
+        return create_engine(
+            self.url, connect_args={**network, "init_command": f"SET SESSION {recursion}, {waiting}"}, **_POOL
+        )
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
         names = _columns(table)

@@ -165,7 +165,8 @@ class Subscriber:
         return min(TICK_SECONDS / 4, max(0.0, self._next_tick - time.monotonic()))
 
     def _full(self) -> bool:
-        return len(self._held) >= MAX_HELD or self._held_bytes >= MAX_HELD_BYTES
+        # While there is no connection, the answer to CONNECT has to be read all the same.
+        return self.connected and (len(self._held) >= MAX_HELD or self._held_bytes >= MAX_HELD_BYTES)
 
     def _read(self) -> None:
         before, limit = -1, len(self._held) + MAX_BATCH

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import update
 
@@ -24,6 +25,7 @@ from utils.logger import Throttle
 logger = logging.getLogger(__name__)
 STANDBY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 2.0
+STOP_SECONDS = 15.0
 
 
 class Ingester:
@@ -40,6 +42,8 @@ class Ingester:
         self._lost = False
         self._prepared = False
         self._next_heartbeat = 0.0
+        self._waiting: tuple[str, datetime] | None = None
+        """Why the last batch is not committed, and since when."""
         self._throttle = Throttle(seconds=10)
         self._thread = threading.Thread(target=self.run, name="ingest", daemon=True)
 
@@ -51,7 +55,7 @@ class Ingester:
         """End the thread after what it has received is committed and acknowledged."""
         self.request_stop()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STOP_SECONDS)
 
     def request_stop(self) -> None:
         """Ask for the end without waiting for it; fit for a signal handler."""
@@ -103,9 +107,12 @@ class Ingester:
         try:
             self._pipeline.handle(self._lease.connection, messages)
         except Unavailable as error:
-            self._throttle.warn(logger, "store", f"{len(messages)} messages wait for the database: {error}")
+            problem = f"{len(messages)} messages wait for the database: {error}"
+            self._throttle.warn(logger, "store", problem)
+            self._waiting = (problem, self._waiting[1] if self._waiting else clock.now())
             self._confirmed()
             return False
+        self._waiting = None
         return True
 
     def may_connect(self) -> bool:
@@ -134,14 +141,18 @@ class Ingester:
         return not self._lost
 
     def _beat(self, subscriber: Subscriber, running: bool) -> None:
-        problem = subscriber.problem if running else "no process ingests"
+        problem, since = subscriber.problem, subscriber.changed_at
+        if not running:
+            problem, since = "no process ingests", clock.now()
+        elif problem is None and self._waiting is not None:
+            problem, since = self._waiting
         status = {
             "holder": f"{socket.gethostname()}:{os.getpid()}" if running else None,
             "heartbeat_at": clock.now(),
             "connected": running and subscriber.connected,
             "subscribed": running and subscriber.subscribed,
             "problem": problem[:300] if problem else None,
-            "changed_at": subscriber.changed_at if running else clock.now(),
+            "changed_at": since,
         }
         try:
             with self._database.transaction(self._lease.connection):

@@ -24,6 +24,8 @@ from utils.logger import Throttle
 logger = logging.getLogger(__name__)
 MAX_REJECTED_ROWS = 100_000
 """Older rejected messages make room for newer ones; their counts stay."""
+KEPT = 4_096
+"""Bytes that are kept of a payload that is too large to be a reading."""
 
 
 @dataclass
@@ -125,7 +127,7 @@ class Pipeline:
             {
                 "stream": rejection.stream,
                 "topic": rejection.message.topic[:MAX_TOPIC].replace("\0", "\\0"),
-                "payload": rejection.message.payload[:MAX_PAYLOAD],
+                "payload": rejection.message.payload[: KEPT if len(rejection.message.payload) > MAX_PAYLOAD else None],
                 "payload_size": len(rejection.message.payload),
                 "reason": rejection.reason,
                 "message": rejection.sentence[:500],

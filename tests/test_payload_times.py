@@ -94,3 +94,8 @@ def test_a_time_that_is_none_is_rejected_where_it_is_required_and_kept_where_not
 def test_an_optional_time(topic: str, text: str, expected: tuple[object, ...], parser: Parser) -> None:
     read = reading(parser, text, topic)
     assert (read.timestamp, read.device_timestamp, read.own_time) == expected
+
+
+def test_a_time_cannot_write_a_line_into_the_log(parser: Parser) -> None:
+    _, sentence = rejection(parser, sensors(timestamp='"x\\n2026-11-21 FORGED"'))
+    assert sentence == 'timestamp: not a time: "x\\u000a2026-11-21 FORGED"'

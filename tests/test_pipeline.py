@@ -92,7 +92,7 @@ def test_a_ten_megabyte_payload_is_kept_truncated(connected: Connected) -> None:
     assert summary(pipeline.handle(connection, [message(b"x" * 10_000_000), message(payload())])) == (2, 1, 0, 1)
     with database.session() as session:
         (kept,) = queries.rejected(session, None, 10, 0)
-    assert (kept.reason, kept.payload_size, len(kept.payload)) == ("too_large", 10_000_000, 65_536)
+    assert (kept.reason, kept.payload_size, len(kept.payload)) == ("too_large", 10_000_000, 4_096)
 
 
 def test_the_table_of_rejected_messages_is_bounded_and_the_counts_are_exact(

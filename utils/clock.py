@@ -46,8 +46,13 @@ def parse(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f'not a time: "{text[:40]}"') from error
+        raise ValueError(f"not a time: {_quoted(text[:40])}") from error
     return naive_utc(moment)
+
+
+def _quoted(text: str) -> str:
+    # A device must not be able to write lines into the log.
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'
 
 
 def parse_query(text: str) -> datetime:
