@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks import broker, ingest_rate, latency, memory, postgres, rest
+from benchmarks import broker, ingest_rate, latency, memory, postgres, rest, simulator
 from benchmarks.bench import Bench, Measurement
 from benchmarks.report import Report, machine
 
@@ -17,6 +17,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "latency": latency.measure,
     "memory": memory.measure,
     "rest": rest.measure,
+    "simulator": simulator.measure,
 }
 
 
