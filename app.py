@@ -34,7 +34,7 @@ MAX_BODY = 16_000_000
 
 def create_app(settings: Settings) -> OpenAPI:
     """Wire the backend. Nothing connects and nothing runs yet. Raises StreamError, SettingsError."""
-    streams = declaration.load(settings.streams_dir, {"sensors": settings.sensor_topic})
+    streams = declaration.declared(settings)
     database = Database(settings.url, streams)
     app = OpenAPI(
         __name__,

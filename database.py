@@ -1,6 +1,5 @@
 """Database: engine, sessions, schema and the write of a batch; no queries."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,7 +15,6 @@ from dialects import Lock, Row, dialect_of
 from models import Base, reading_tables
 from streams.declaration import Streams
 
-logger = logging.getLogger(__name__)
 SCHEMA_WAIT_SECONDS = 60
 
 

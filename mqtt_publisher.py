@@ -24,11 +24,11 @@ class Publisher:
         self._lock = threading.Lock()
         self._client: paho.Client | None = None
 
-    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: bytes) -> None:
         """Publish at QoS 1 and wait until the broker has it. Raises PublishError."""
         with self._lock:
             client = self._connected_client()
-        info = client.publish(topic, payload, qos=1, retain=retain)
+        info = client.publish(topic, payload, qos=1)
         try:
             if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
                 info.wait_for_publish(self._timeout)
@@ -51,8 +51,7 @@ class Publisher:
         if self._client is not None and self._client.is_connected():
             return self._client
         if self._client is not None:
-            self._client.disconnect()
-            self._client.loop_stop()
+            _end(self._client)
         client = new_client(self._settings, "", persistent=False)
         answered = threading.Event()
         refusals: list[str] = []
@@ -69,8 +68,7 @@ class Publisher:
             raise PublishError(f"{self._settings.broker} cannot be reached: {error}") from error
         client.loop_start()
         if not answered.wait(self._timeout) or refusals:
-            client.disconnect()
-            client.loop_stop()
+            _end(client)
             reason = f"refused the connection: {refusals[0]}" if refusals else "does not answer"
             raise PublishError(f"{self._settings.broker} {reason}")
         self._client = client
@@ -80,5 +78,9 @@ class Publisher:
         with self._lock:
             if self._client is client:
                 self._client = None
-        client.disconnect()
-        client.loop_stop()
+        _end(client)
+
+
+def _end(client: paho.Client) -> None:
+    client.disconnect()
+    client.loop_stop()

@@ -52,7 +52,7 @@ def ingest(expected: int) -> dict[str, Any]:
     """Receive, store and acknowledge so many messages."""
     settings = load_settings()
     logger.configure(settings.log_level, settings.log_file, "ingest")
-    streams = declaration.load(settings.streams_dir, {"sensors": settings.sensor_topic})
+    streams = declaration.declared(settings)
     ingester = MeasuredIngester(settings, Database(settings.url, streams), streams, expected)
     ingester.run()
     ended = clock.now()

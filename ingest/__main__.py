@@ -17,7 +17,7 @@ def main() -> None:
     try:
         settings = load_settings()
         logger.configure(settings.log_level, settings.log_file, "ingest")
-        streams = declaration.load(settings.streams_dir, {"sensors": settings.sensor_topic})
+        streams = declaration.declared(settings)
         broker = mqtt_broker.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(str(error))

@@ -14,11 +14,12 @@ import msgspec
 
 from ingest.identity import text_fault
 from streams.declaration import Metric, Stream
+from utils.text import printable
 
 MAX_PAYLOAD = 65_536
 """Bytes; a reading is far smaller."""
 UNSET = msgspec.UNSET
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -45,9 +46,7 @@ class Fields(NamedTuple):
 
 def shown(value: object) -> str:
     """A value as JSON for a sentence, shortened to 60 characters."""
-    text = msgspec.json.encode(value).decode()
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    text = printable(msgspec.json.encode(value).decode())
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
@@ -56,9 +55,7 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_wide_struct(stream))
     names = [f"m{index}" for index in range(len(stream.metrics))]
     pick = attrgetter(*names) if len(names) > 1 else lambda holder: (getattr(holder, names[0]),)
-    plain = (
-        all(metric.required and metric.type == "number" for metric in stream.metrics) and not stream.topic.has_metric
-    )
+    plain = all(_is_required(stream, metric) and metric.type == "number" for metric in stream.metrics)
 
     def read(payload: bytes) -> Fields:
         # The typed decoder does not look into fields that it ignores; those need the second look.
@@ -77,16 +74,21 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
     return read
 
 
+def _is_required(stream: Stream, metric: Metric) -> bool:
+    # Where each metric has a topic of its own, no message has all of them.
+    return metric.required and not stream.topic.has_metric
+
+
 def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
     own = [("device", str | msgspec.UnsetType, UNSET), ("timestamp", datetime | float | msgspec.UnsetType, UNSET)]
     renamed = {"device": stream.device, "timestamp": stream.timestamp.field}
     metrics: list[Any] = []
     for index, metric in enumerate(stream.metrics):
         kind: Any = float if metric.type == "number" else str
-        if not (metric.required and not stream.topic.has_metric):
-            metrics.append((f"m{index}", kind | msgspec.UnsetType, UNSET))
-        else:
+        if _is_required(stream, metric):
             metrics.append((f"m{index}", kind))
+        else:
+            metrics.append((f"m{index}", kind | msgspec.UnsetType, UNSET))
     names = {f"m{index}": metric.name for index, metric in enumerate(stream.metrics)}
     if not stream.values:
         return msgspec.defstruct("Wide", [*metrics, *own], rename=renamed | names, kw_only=True)
@@ -105,7 +107,7 @@ def single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
         try:
             decoded = _decode_untyped(payload)
         except Fault as fault:
-            bare = payload.removeprefix(_BOM).strip()
+            bare = payload.removeprefix(BOM).strip()
             if metric.type != "text" or fault.reason not in _BARE or bare[:1] in b'{["':
                 raise
             decoded = bare.decode()
@@ -135,7 +137,7 @@ def _wide_fields(stream: Stream, decoded: Any) -> Fields:
     for metric in stream.metrics:
         if metric.name in holder:
             values.append(_value(metric, metric.name, holder[metric.name]))
-        elif metric.required and not stream.topic.has_metric:
+        elif _is_required(stream, metric):
             raise Fault("missing_field", f"{metric.name}: missing")
         else:
             values.append(None)
@@ -184,7 +186,7 @@ def _decode_untyped(payload: bytes) -> Any:
 
 
 def _text(payload: bytes) -> bytes:
-    payload = payload.removeprefix(_BOM)
+    payload = payload.removeprefix(BOM)
     if not payload.strip():
         raise Fault("empty_payload", "the payload is empty")
     if len(payload) > MAX_PAYLOAD:

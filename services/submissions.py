@@ -1,18 +1,21 @@
 """Submissions: readings that devices without MQTT post over HTTP, through the same pipeline."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from database import Database
+from database import Database, Unavailable
+from ingest.decoding import BOM
 from ingest.message import Rejection
-from ingest.pipeline import Pipeline
+from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
 from streams.declaration import Stream
 from utils.clock import StrictClock
 
 MAX_READINGS = 10_000
+ATTEMPTS = 5
 
 
 class BadSubmission(Exception):
@@ -44,10 +47,18 @@ class Submissions:
         topic = stream.topic.fill(device_id or "", level or "")
         messages = [Message(topic, payload, self._clock.now()) for payload in _payloads(body)]
         with self._database.connection() as connection:
-            outcome = self._pipeline.handle_for(connection, stream, messages, device_id, level)
+            outcome = self._stored(lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level))
         places = {id(message): place for place, message in enumerate(messages)}
         rejections = [(places[id(rejection.message)], rejection) for rejection in outcome.rejections]
         return Receipt(outcome.stored, outcome.duplicate, sorted(rejections, key=lambda item: item[0]))
+
+    @staticmethod
+    def _stored(store: Callable[[], Outcome]) -> Outcome:
+        # Of two writers that wait for each other a database ends one, who is to try again; MariaDB does so readily.
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(Unavailable):
+                return store()
+        return store()
 
     @staticmethod
     def _level(stream: Stream, metric: str | None) -> str | None:
@@ -63,7 +74,7 @@ class Submissions:
 
 
 def _payloads(body: bytes) -> Sequence[bytes]:
-    body = body.removeprefix(b"\xef\xbb\xbf").strip()
+    body = body.removeprefix(BOM).strip()
     try:
         if not body.startswith(b"["):
             msgspec.json.decode(body, type=msgspec.Raw)

@@ -13,7 +13,7 @@ from simulators.pace import Pace
 from simulators.progress import Progress
 from simulators.publisher import BrokerError, Publisher
 from simulators.run import Run
-from streams.declaration import Stream, StreamError, load
+from streams.declaration import Stream, StreamError, declared
 
 _FAILED = 1
 _UNUSABLE = 2
@@ -51,7 +51,7 @@ def _publish(options: argparse.Namespace, stream: Stream, publisher: Publisher) 
 
 
 def _declared(settings: Settings, name: str) -> Stream:
-    streams = load(settings.streams_dir, {"sensors": settings.sensor_topic})
+    streams = declared(settings)
     stream = streams.get(name)
     if stream is None:
         names = ", ".join(sorted(each.name for each in streams))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from config import Settings
 from streams.topics import DEVICE, METRIC, TopicPattern
 
 RESERVED_NAMES = {"health", "streams", "control", "docs", "rejected"}
@@ -144,6 +145,11 @@ class Streams:
         for group in ("device", "metric"):
             regex = regex.replace(f"(?P<{group}>", f"(?P<{group}{index}>")
         return f"(?P<s{index}>{regex})"
+
+
+def declared(settings: Settings) -> Streams:
+    """The streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC. Raises StreamError."""
+    return load(settings.streams_dir, {"sensors": settings.sensor_topic})
 
 
 def load(folder: Path, topics: Mapping[str, str]) -> Streams:

@@ -7,6 +7,8 @@ import re
 import threading
 from datetime import UTC, datetime, timedelta
 
+from utils.text import printable
+
 EPOCH = datetime(1970, 1, 1)
 _OFFSET_AFTER_SPACE = re.compile(r" (\d\d:?\d\d)$")
 _EPOCH_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d*)?", re.ASCII)
@@ -46,13 +48,8 @@ def parse(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"not a time: {_quoted(text[:40])}") from error
+        raise ValueError(f'not a time: "{printable(text[:40])}"') from error
     return naive_utc(moment)
-
-
-def _quoted(text: str) -> str:
-    # A device must not be able to write lines into the log.
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'
 
 
 def parse_query(text: str) -> datetime:
