@@ -18,11 +18,13 @@ from config import VERSION, Settings, SettingsError, load_settings
 from database import Database
 from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
+from mqtt_notices import Notices
 from mqtt_publisher import Publisher
 from routes import control, errors, readings, system
 from routes.answers import Error
 from services.commands import Commands
 from services.submissions import Submissions
+from services.waiting import Held
 from streams import declaration
 from streams.declaration import StreamError
 from utils import logger as logs
@@ -52,31 +54,39 @@ def create_app(settings: Settings) -> OpenAPI:
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
     app.url_map.strict_slashes = False
     CORS(app, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
-    submissions = Submissions(database, Pipeline(database, streams, "http"))
+    notices = Notices(settings, database)
+    held = Held()
+    publisher = Publisher(settings)
+    commands = Commands(database, publisher, streams.device_topics.control, notices.tell, held)
+    notices.listen(commands.hear)
+    submissions = Submissions(database, Pipeline(database, streams, "http", notices.tell))
     for stream in streams:
         app.register_api(readings.blueprint(stream, database, submissions))
     app.register_api(system.blueprint(settings, streams, database))
-    publisher = Publisher(settings)
-    app.register_api(control.blueprint(Commands(publisher, settings.control_topic)))
+    app.register_api(control.blueprint(commands))
     errors.register(app, streams)
     if settings.proxy_count:
         n = settings.proxy_count
         wrapped = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n, x_prefix=n)
         app.wsgi_app = wrapped  # type: ignore[method-assign]  # the way Flask documents
-    ingester = Ingester(settings, database, streams)
-    app.extensions["autoforge"] = {"ingester": ingester, "publisher": publisher, "database": database}
+    ingester = Ingester(settings, database, streams, notices.tell)
+    parts = {"ingester": ingester, "publisher": publisher, "database": database, "notices": notices}
+    app.extensions["autoforge"] = parts
     return app
 
 
 def start_background(app: OpenAPI) -> None:
-    """Start what runs beside the requests: the ingester, which ingests once it has the lease."""
-    app.extensions["autoforge"]["ingester"].start()
+    """Start what runs beside the requests: the notices, and the ingester, which ingests once it has the lease."""
+    parts = app.extensions["autoforge"]
+    parts["notices"].start()
+    parts["ingester"].start()
 
 
 def stop_background(app: OpenAPI) -> None:
     """End it cleanly: what was received is committed and acknowledged."""
     parts = app.extensions["autoforge"]
     parts["ingester"].stop()
+    parts["notices"].stop()
     parts["publisher"].close()
     parts["database"].close()
 

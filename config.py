@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     mqtt_keepalive: int = Field(60, ge=5, le=3600)
     sensor_topic: DeviceTopic = "sensors/{device_id}/data"
     control_topic: DeviceTopic = "control/{device_id}/command"
+    ack_topic: DeviceTopic = "control/{device_id}/ack"
+    status_topic: DeviceTopic = "status/{device_id}"
     database_url: Annotated[str, AfterValidator(_database_url)] = Field("sqlite:///sensors.db", repr=False)
     streams_dir: Annotated[Path, AfterValidator(_folder)] = PROJECT / "streams"
     flask_host: str = "0.0.0.0"  # noqa: S104 - documented default: devices and dashboards are on other machines

@@ -19,6 +19,7 @@ MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "u
 Timestamp = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 """Naive UTC with microseconds."""
 Identifier = BigInteger().with_variant(Integer, "sqlite")
+LongText = Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
 Bytes = LargeBinary().with_variant(mysql.MEDIUMBLOB, "mysql", "mariadb")
 
 
@@ -99,8 +100,47 @@ class DeliveredBatch(Base):
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
     first_deliveries: Mapped[int] = mapped_column(BigInteger, index=True)
     """How many there had been, ever, with this batch."""
-    deliveries: Mapped[str] = mapped_column(Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb"))
+    deliveries: Mapped[str] = mapped_column(LongText)
     """JSON: a list of [packet id, fingerprint]."""
+
+
+class Command(Base):
+    """What a device was told to do, and what became of it."""
+
+    __tablename__ = "commands"
+    __table_args__ = (
+        Index("ix_commands_device_id", "device_id", "id"),
+        Index("ix_commands_status", "status", "expires_at"),
+        MYSQL_OPTIONS,
+    )
+
+    id: Mapped[int] = mapped_column(Identifier, primary_key=True)
+    command_id: Mapped[str] = mapped_column(String(36), unique=True)
+    device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID))
+    command: Mapped[str] = mapped_column(String(64))
+    parameters: Mapped[str] = mapped_column(LongText)
+    """JSON: an object."""
+    status: Mapped[str] = mapped_column(String(12))
+    """`pending`, `sent`, `in_progress`; finally `succeeded`, `failed`, `rejected` or `expired`."""
+    reason: Mapped[str | None] = mapped_column(String(500))
+    result: Mapped[str | None] = mapped_column(LongText)
+    """JSON, as the device answered."""
+    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    issued_at: Mapped[datetime] = mapped_column(Timestamp)
+    expires_at: Mapped[datetime] = mapped_column(Timestamp)
+    sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    updated_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+class Presence(Base):
+    """Whether a device said last that it is online, or its broker that it is not."""
+
+    __tablename__ = "presence"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
+    online: Mapped[bool] = mapped_column(Boolean)
+    changed_at: Mapped[datetime] = mapped_column(Timestamp)
 
 
 def reading_table(stream: Stream, metadata: MetaData) -> Table:

@@ -14,6 +14,10 @@ from mqtt_connection import connect, new_client
 class PublishError(Exception):
     """A message could not be published; the text says why. Nothing is kept to be sent later."""
 
+    def __init__(self, reason: str, may_be_sent: bool = False) -> None:
+        super().__init__(reason)
+        self.may_be_sent = may_be_sent
+
 
 class Publisher:
     """Publishes single messages, and waits for the broker's acknowledgement; connects when first used."""
@@ -38,7 +42,10 @@ class Publisher:
         if not published:
             # paho would send the message when it reconnects, long after the caller was told that it failed.
             self._discard(client)
-            raise PublishError(f"{self._settings.broker} did not acknowledge the message")
+            raise PublishError(
+                f"{self._settings.broker} did not acknowledge the message",
+                may_be_sent=info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS,
+            )
 
     def close(self) -> None:
         """Disconnect."""

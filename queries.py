@@ -1,17 +1,32 @@
 """Every SELECT: functions of (reader, table, …) that return plain rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, Row, RowMapping, Select, Table, bindparam, func, select, text
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    RowMapping,
+    Select,
+    Table,
+    bindparam,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.orm import Session
 
-from models import DeliveredBatch, IngestStatus, Installation, RejectedMessage, RejectionCount
+from models import Command, DeliveredBatch, IngestStatus, Installation, Presence, RejectedMessage, RejectionCount
 from streams.declaration import Stream
 
 Reader = Connection | Session
+CHUNK = 500
+_COMMANDS = Command.metadata.tables["commands"]
+_PRESENCE = Presence.metadata.tables["presence"]
 
 
 class Window(NamedTuple):
@@ -83,8 +98,8 @@ def ml_data(
     return rows[::-1]
 
 
-def devices(reader: Reader, table: Table) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Every device with the first and last timestamp of its readings, by device id.
+def devices(reader: Reader, table: Table) -> Sequence[RowMapping]:
+    """Every device by device id: `first_seen` and `last_seen` of its readings, `online` or null.
 
     The recursion hops from one device id to the next on the index, so that the cost grows with the
     number of devices, not of readings.
@@ -97,8 +112,9 @@ def devices(reader: Reader, table: Table) -> Sequence[Row[*tuple[Any, ...]]]:
     own = table.c.device_id == ids.c.device_id
     first = select(func.min(table.c.timestamp)).where(own).scalar_subquery().correlate(ids)
     last = select(func.max(table.c.timestamp)).where(own).scalar_subquery().correlate(ids)
-    query = select(ids.c.device_id, first.label("first_seen"), last.label("last_seen"))
-    return reader.execute(query.where(ids.c.device_id.is_not(None)).order_by(ids.c.device_id)).all()
+    online = select(_PRESENCE.c.online).where(_PRESENCE.c.device_id == ids.c.device_id).scalar_subquery().correlate(ids)
+    query = select(ids.c.device_id, first.label("first_seen"), last.label("last_seen"), online.label("online"))
+    return reader.execute(query.where(ids.c.device_id.is_not(None)).order_by(ids.c.device_id)).mappings().all()
 
 
 def rejected(session: Session, reason: str | None, limit: int, offset: int) -> Sequence[RejectedMessage]:
@@ -134,6 +150,56 @@ def recent_deliveries(session: Session, first: int, window: int) -> Sequence[Del
     """The delivered batches among the last `window` of `first` first deliveries, oldest first."""
     query = select(DeliveredBatch).where(DeliveredBatch.first_deliveries >= first - window)
     return session.scalars(query.order_by(DeliveredBatch.id)).all()
+
+
+def command(reader: Reader, command_id: str) -> RowMapping | None:
+    """The command with this id, or None."""
+    return reader.execute(select(_COMMANDS).where(_COMMANDS.c.command_id == command_id)).mappings().first()
+
+
+def command_with_key(reader: Reader, key: str) -> RowMapping | None:
+    """The command that was issued with this idempotency key, or None."""
+    return reader.execute(select(_COMMANDS).where(_COMMANDS.c.idempotency_key == key)).mappings().first()
+
+
+def commands(reader: Reader, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
+    """Commands, newest first."""
+    query = select(_COMMANDS).order_by(_COMMANDS.c.id.desc()).limit(limit)
+    if device_id is not None:
+        query = query.where(_COMMANDS.c.device_id == device_id)
+    if status is not None:
+        query = query.where(_COMMANDS.c.status == status)
+    return reader.execute(query).mappings().all()
+
+
+def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """These commands."""
+    return _in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
+
+
+def commands_to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """These commands, locked until the transaction ends."""
+    return _in_chunks(connection, select(_COMMANDS).with_for_update(), _COMMANDS.c.command_id, command_ids)
+
+
+def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """`device_id`, `online` and `changed_at` of those of these devices that ever said so."""
+    return _in_chunks(reader, select(_PRESENCE), _PRESENCE.c.device_id, device_ids)
+
+
+def due_commands(reader: Reader, statuses: Sequence[str], moment: datetime) -> Sequence[str]:
+    """The ids of up to 1,000 commands in these states that expired at `moment` or before, in the order of issue."""
+    query = select(Command.command_id).where(Command.status.in_(statuses), Command.expires_at <= moment)
+    return reader.scalars(query.order_by(Command.id).limit(1000)).all()
+
+
+def _in_chunks(
+    reader: Reader, query: Select[Any], column: ColumnElement[Any], values: Iterable[str]
+) -> list[RowMapping]:
+    # SQLite takes 32,766 parameters, MySQL plans badly above some hundreds.
+    ordered = sorted(values)
+    chunks = (ordered[place : place + CHUNK] for place in range(0, len(ordered), CHUNK))
+    return [row for chunk in chunks for row in reader.execute(query.where(column.in_(chunk))).mappings()]
 
 
 def ping(reader: Reader) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from benchmarks.load import device
-from config import PROJECT
+from config import load_settings
 from database import Database
 from dialects import Row
 from streams import declaration
@@ -32,7 +32,7 @@ def messages_received(url: str) -> int:
 
 def fill(url: str, count: int, devices: int) -> None:
     """Store so many readings, 100 ms apart, by the product's own bulk insert."""
-    database = Database(make_url(url), declaration.load(PROJECT / "streams", {}))
+    database = Database(make_url(url), declaration.declared(load_settings(_env_file=None)))
     database.prepare()
     rows = _rows(count, devices)
     with database.connection() as connection:

@@ -10,7 +10,7 @@ import argparse
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from config import Settings, load_settings
 from database import Database
 from ingest.ingester import Ingester
 from mqtt_client import Message
+from mqtt_notices import News, Notices
 from streams import declaration
 from streams.declaration import Streams
 from utils import clock, logger
@@ -30,8 +31,10 @@ from utils import clock, logger
 class MeasuredIngester(Ingester):
     """The ingester, which notes when it begins and ends itself after so many messages."""
 
-    def __init__(self, settings: Settings, database: Database, streams: Streams, expected: int) -> None:
-        super().__init__(settings, database, streams)
+    def __init__(
+        self, settings: Settings, database: Database, streams: Streams, tell: Callable[[News], None], expected: int
+    ) -> None:
+        super().__init__(settings, database, streams, tell)
         self._expected = expected
         self.received = 0
         self.batches = 0
@@ -48,17 +51,22 @@ class MeasuredIngester(Ingester):
         return stored
 
 
-def ingest(expected: int) -> dict[str, Any]:
-    """Receive, store and acknowledge so many messages."""
+def ingest(expected: int, live: bool) -> dict[str, Any]:
+    """Receive, store and acknowledge so many messages; `live` tells the other processes of them."""
     settings = load_settings()
     logger.configure(settings.log_level, settings.log_file, "ingest")
     streams = declaration.declared(settings)
-    ingester = MeasuredIngester(settings, Database(settings.url, streams), streams, expected)
+    database = Database(settings.url, streams)
+    notices = Notices(settings, database)
+    if live:
+        notices.start()
+    ingester = MeasuredIngester(settings, database, streams, notices.tell if live else lambda _: None, expected)
     ingester.run()
     ended = clock.now()
     if ingester.first_at is None:
         raise RuntimeError("the ingester ended without having received anything")
     seconds = (ended - ingester.first_at).total_seconds()
+    notices.stop()
     return {"received": ingester.received, "seconds": seconds, "batches": ingester.batches}
 
 
@@ -95,11 +103,11 @@ def plain(expected: int) -> dict[str, Any]:
 def main() -> None:
     """Run one side and print the result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.subscribers")
-    parser.add_argument("side", choices=("plain", "ingest"))
+    parser.add_argument("side", choices=("plain", "ingest", "ingest-silent"))
     parser.add_argument("messages", type=int)
     options = parser.parse_args()
     before = time.process_time()
-    result = plain(options.messages) if options.side == "plain" else ingest(options.messages)
+    result = plain(options.messages) if options.side == "plain" else ingest(options.messages, options.side == "ingest")
     print(json.dumps({**result, "cpu_seconds": time.process_time() - before}))
 
 

@@ -7,6 +7,7 @@ import mqtt_broker
 from config import SettingsError, load_settings
 from database import Database
 from ingest.ingester import Ingester
+from mqtt_notices import Notices
 from streams import declaration
 from streams.declaration import StreamError
 from utils import logger
@@ -21,10 +22,14 @@ def main() -> None:
         broker = mqtt_broker.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(str(error))
-    ingester = Ingester(settings, Database(settings.url, streams), streams)
+    database = Database(settings.url, streams)
+    notices = Notices(settings, database)
+    notices.start()
+    ingester = Ingester(settings, database, streams, notices.tell)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ingester.request_stop())
     ingester.run()
+    notices.stop()
     if broker is not None:
         broker.stop()
 

@@ -60,11 +60,11 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
     def read(payload: bytes) -> Fields:
         # The typed decoder does not look into fields that it ignores; those need the second look.
         if len(payload) > MAX_PAYLOAD or b"\\u" in payload or not payload.isascii():
-            return _wide_fields(stream, _decode_untyped(payload))
+            return _wide_fields(stream, decode_untyped(payload))
         try:
             decoded = decoder.decode(payload)
         except (msgspec.DecodeError, RecursionError):
-            return _wide_fields(stream, _decode_untyped(payload))
+            return _wide_fields(stream, decode_untyped(payload))
         values = pick(decoded.values if stream.values else decoded)
         if not plain:
             values = tuple([None if value is UNSET else value for value in values])
@@ -105,7 +105,7 @@ def single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
 
     def read(payload: bytes) -> Fields:
         try:
-            decoded = _decode_untyped(payload)
+            decoded = decode_untyped(payload)
         except Fault as fault:
             bare = payload.removeprefix(BOM).strip()
             if metric.type != "text" or fault.reason not in _BARE or bare[:1] in b'{["':
@@ -173,7 +173,8 @@ def _value(metric: Metric, field: str, value: Any) -> float | str:
     return number
 
 
-def _decode_untyped(payload: bytes) -> Any:
+def decode_untyped(payload: bytes) -> Any:
+    """Read JSON of any shape. Raises Fault."""
     text = _text(payload)
     try:
         return msgspec.json.decode(text)

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import update
@@ -17,6 +17,7 @@ from ingest.lease import Lease
 from ingest.pipeline import Pipeline
 from models import IngestStatus
 from mqtt_client import Message, Subscriber
+from mqtt_notices import News
 from schema import SchemaError
 from streams.declaration import Streams
 from utils import clock
@@ -25,23 +26,25 @@ from utils.logger import Throttle
 logger = logging.getLogger(__name__)
 STANDBY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 2.0
+EXPIRY_SECONDS = 1.0
 STOP_SECONDS = 15.0
 
 
 class Ingester:
     """Waits for the lease, ingests while it has it, and hands it on when it stops."""
 
-    def __init__(self, settings: Settings, database: Database, streams: Streams) -> None:
+    def __init__(self, settings: Settings, database: Database, streams: Streams, tell: Callable[[News], None]) -> None:
         self._settings = settings
         self._database = database
         self._streams = streams
         self._lease = Lease(database)
-        self._pipeline = Pipeline(database, streams, "mqtt")
+        self._pipeline = Pipeline(database, streams, "mqtt", tell)
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
         self._lost = False
         self._prepared = False
         self._next_heartbeat = 0.0
+        self._next_expiry = 0.0
         self._waiting: tuple[str, datetime] | None = None
         """Why the last batch is not committed, and since when."""
         self._throttle = Throttle(seconds=10)
@@ -126,7 +129,16 @@ class Ingester:
             self._next_heartbeat = now + HEARTBEAT_SECONDS
             if self._confirmed() and self._subscriber is not None:
                 self._beat(self._subscriber, running=True)
+        if now >= self._next_expiry and not self._lost:
+            self._next_expiry = now + EXPIRY_SECONDS
+            self._expire()
         return not (self._lost or self._stop.is_set())
+
+    def _expire(self) -> None:
+        try:
+            self._pipeline.expire(self._lease.connection)
+        except Unavailable as error:
+            self._throttle.warn(logger, "expire", f"The database is away: {error}")
 
     def _confirmed(self) -> bool:
         if self._lost:

@@ -1,6 +1,7 @@
 """What becomes of a message: a reading or a rejection."""
 
 import hashlib
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -30,6 +31,19 @@ class Rejection(msgspec.Struct, gc=False):
     reason: str
     sentence: str
     message: Message
+
+
+@dataclass
+class Applied:
+    """What became of a batch of acknowledgements or of notices of presence."""
+
+    stored: int = 0
+    """How many changed something."""
+    repeated: int = 0
+    """How many said what was known."""
+    rejections: list[Rejection] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    """The ids of the commands, or of the devices, that are different now."""
 
 
 def fingerprint(message: Message) -> int:

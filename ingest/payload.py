@@ -6,12 +6,14 @@ from typing import Any
 import msgspec
 
 from ingest.decoding import UNSET, Fault, shown, single_reader, wide_reader
+from ingest.device_messages import Acknowledgement, DeviceMessages, PresenceNotice
 from ingest.identity import device_id_fault
 from ingest.message import Reading, Rejection
 from mqtt_client import Message
 from streams.declaration import Stream, Streams
 from utils import clock
 
+Parsed = Reading | Acknowledgement | PresenceNotice | Rejection
 EARLIEST = datetime(2000, 1, 1)
 MAX_AHEAD = timedelta(minutes=5)
 
@@ -38,19 +40,20 @@ class StreamParser:
 
 
 class Parser:
-    """Parses messages of every stream."""
+    """Parses messages of every stream, and those of devices beside their readings."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._parsers = {stream.name: StreamParser(stream) for stream in streams}
+        self._device_messages = DeviceMessages(streams.device_topics)
 
-    def parse(self, message: Message) -> Reading | Rejection:
-        """Find the stream by the topic and read the payload."""
+    def parse(self, message: Message) -> Parsed:
+        """Find what the topic is for and read the payload."""
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
         found = self._streams.match(message.topic)
         if found is None:
-            return Rejection(None, "unknown_topic", "no declared stream has this topic", message)
+            return self._device_messages.parse(message)
         stream, device_id, level = found
         return self._parsers[stream.name].parse(message, device_id, level)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,12 +11,15 @@ from sqlalchemy.orm import Session
 
 import queries
 from database import Database
+from ingest import commands, presence
 from ingest.decoding import MAX_PAYLOAD
-from ingest.message import Reading, Rejection, fingerprint
-from ingest.payload import Parser
+from ingest.device_messages import Acknowledgement, PresenceNotice
+from ingest.message import Applied, Reading, Rejection, fingerprint
+from ingest.payload import Parsed, Parser
 from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
 from models import MAX_TOPIC, IngestStatus, RejectedMessage, RejectionCount
 from mqtt_client import Message
+from mqtt_notices import News
 from streams.declaration import Stream, Streams
 from utils import clock
 from utils.logger import Throttle
@@ -40,15 +43,23 @@ class Outcome:
     """How many of the received came at QoS 0."""
     first_deliveries: int = 0
     """How many of the received came without the DUP flag."""
+    news: News = field(default_factory=News)
+    """What is new in the database."""
 
 
 class Pipeline:
-    """Parses messages and stores them; `source` (`mqtt`, `http`) is the way they came, for the counts."""
+    """Parses messages and stores them; `source` (`mqtt`, `http`) is the way they came, for the counts.
 
-    def __init__(self, database: Database, streams: Streams, source: str) -> None:
+    `tell` is called with what is new after each commit.
+    """
+
+    def __init__(self, database: Database, streams: Streams, source: str, tell: Callable[[News], None]) -> None:
         self._database = database
         self._parser = Parser(streams)
         self._source = source
+        self._tell = tell
+        self._uncertain = False
+        """Whether something may have been committed that was not told."""
         self._recent = RecentDeliveries()
         self._throttle = Throttle()
 
@@ -76,38 +87,52 @@ class Pipeline:
         parsed = [self._parser.parse_for(stream, message, device_id, level) for message in messages]
         return self._store(connection, parsed, 0)
 
-    def _parse(self, message: Message) -> Reading | Rejection:
+    def expire(self, connection: Connection) -> None:
+        """End the commands whose time is over. Raises Unavailable."""
+        moment = clock.now()
+        with self._database.reader() as reader:
+            due = queries.due_commands(reader, commands.OPEN, moment)
+        if due:
+            with self._database.transaction(connection):
+                expired = commands.expire(connection, due, moment)
+            self._tell(News(commands=expired))
+
+    def _parse(self, message: Message) -> Parsed:
         try:
             return self._parser.parse(message)
         except Exception:
             logger.exception("A message on %s could not be parsed; it is kept in rejected_messages", message.topic)
             return Rejection(None, "internal_error", "AutoForge failed to read it; its log says how", message)
 
-    def _store(self, connection: Connection, parsed: Sequence[Reading | Rejection], repeated: int) -> Outcome:
-        readings = [item for item in parsed if isinstance(item, Reading)]
+    def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: int) -> Outcome:
         outcome = Outcome(len(parsed) + repeated, 0, repeated, [item for item in parsed if isinstance(item, Rejection)])
         outcome.best_effort = sum(not item.message.packet_id for item in parsed) if self._source == "mqtt" else 0
         outcome.first_deliveries = sum(not item.message.redelivered for item in parsed)
         deliveries = _unkeyed(parsed)
         moment = clock.now()
+        outcome.news.everything, self._uncertain = self._uncertain, True
         with self._database.transaction(connection):
-            self._write_readings(connection, readings, moment, outcome)
+            self._write_readings(connection, parsed, moment, outcome)
+            self._apply_device_messages(connection, parsed, moment, outcome)
             if outcome.rejections:
                 self._write_rejections(connection, outcome.rejections, moment)
             self._count(connection, outcome, moment)
             self._recent.record(connection, outcome.first_deliveries, deliveries)
+        self._uncertain = False
         self._recent.committed(outcome.first_deliveries, deliveries)
+        self._tell(outcome.news)
         for rejection in outcome.rejections:
             line = f"Rejected a message on {rejection.message.topic!r}: {rejection.reason}: {rejection.sentence}"
             self._throttle.warn(logger, rejection.reason, line)
         return outcome
 
     def _write_readings(
-        self, connection: Connection, readings: Sequence[Reading], moment: datetime, outcome: Outcome
+        self, connection: Connection, parsed: Sequence[Parsed], moment: datetime, outcome: Outcome
     ) -> None:
         by_stream: dict[str, list[Reading]] = defaultdict(list)
-        for reading in readings:
-            by_stream[reading.stream.name].append(reading)
+        for item in parsed:
+            if isinstance(item, Reading):
+                by_stream[item.stream.name].append(item)
         for name, group in by_stream.items():
             rows = [
                 (item.device_id, item.timestamp, item.device_timestamp, *item.values, fingerprint(item.message))
@@ -121,6 +146,22 @@ class Pipeline:
                 )
             outcome.stored += result.stored
             outcome.duplicate += len(group) - result.stored - len(result.refused)
+            if result.stored:
+                outcome.news.readings[name] = [moment]
+
+    @staticmethod
+    def _apply_device_messages(
+        connection: Connection, parsed: Sequence[Parsed], moment: datetime, outcome: Outcome
+    ) -> None:
+        said = [item for item in parsed if isinstance(item, Acknowledgement)]
+        notices = [item for item in parsed if isinstance(item, PresenceNotice)]
+        acknowledged = commands.acknowledge(connection, said, moment) if said else Applied()
+        announced = presence.announce(connection, notices) if notices else Applied()
+        outcome.news.commands, outcome.news.devices = acknowledged.changed, announced.changed
+        for applied in (acknowledged, announced):
+            outcome.stored += applied.stored
+            outcome.duplicate += applied.repeated
+            outcome.rejections += applied.rejections
 
     def _write_rejections(self, connection: Connection, rejections: Sequence[Rejection], moment: datetime) -> None:
         rows = [
@@ -160,7 +201,7 @@ class Pipeline:
         )
 
 
-def _unkeyed(parsed: Sequence[Reading | Rejection]) -> list[Delivery]:
+def _unkeyed(parsed: Sequence[Parsed]) -> list[Delivery]:
     """The deliveries whose repetition no key in a table would absorb."""
     return [
         (item.message.packet_id, fingerprint(item.message))

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, JsonValue, create_model
 
+from routes.arguments import Status
 from streams.declaration import Metric, Stream
 
 Rfc3339 = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -22,13 +23,44 @@ class NotFound(Error):
 
 
 class ControlAnswer(BaseModel):
-    """The command as published."""
+    """The command as published; `url` tells what becomes of it."""
 
     status: str
     command_id: str
     device_id: str
     command: str
+    url: str
     message: str
+
+
+class CommandAnswer(BaseModel):
+    """A command with its state."""
+
+    command_id: str
+    device_id: str
+    command: str
+    status: Status
+    reason: str | None
+    parameters: dict[str, JsonValue]
+    result: JsonValue = Field(description="As the device answered.")
+    issued_at: Rfc3339
+    expires_at: Rfc3339
+    sent_at: Rfc3339 | None
+    updated_at: Rfc3339
+
+
+class CommandsAnswer(BaseModel):
+    """Commands, newest first."""
+
+    count: int
+    limit: int
+    data: list[CommandAnswer]
+
+
+class Undelivered(Error):
+    """The command that the broker did not confirm."""
+
+    command_id: str | None = None
 
 
 class RejectedItem(BaseModel):
@@ -54,6 +86,8 @@ class Device(BaseModel):
     device_id: str
     first_seen: Rfc3339
     last_seen: Rfc3339
+    silent_for: float = Field(description="Seconds since `last_seen`.")
+    online: bool | None = Field(description="As the device and its broker said last; null if it never said so.")
 
 
 class DevicesAnswer(BaseModel):

@@ -1,13 +1,15 @@
 """What requests may carry: for validation and for the OpenAPI document."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from ingest.identity import device_id_fault, text_fault
 from models import MAX_DEVICE_ID
 from queries import Window
+from services.commands import Order
 from utils import clock
 
 
@@ -32,11 +34,24 @@ def _moment(text: str) -> datetime:
         ) from error
 
 
+def _parameters(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = len(msgspec.json.encode(parameters))
+    if size > MAX_PARAMETERS:
+        raise ValueError(f"{size} bytes as JSON; at most {MAX_PARAMETERS} are allowed")
+    return parameters
+
+
+MAX_PARAMETERS = 16_384
+MAX_LIFETIME = 604_800
 _DEVICE_ID = {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE_ID, "pattern": "^[^+#/]*$"}
 _TIME = {"type": "string", "examples": ["2026-01-29T14:30:45Z", "1769697045", "-24h"]}
 DeviceId = Annotated[str, AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
 Reason = Annotated[str, AfterValidator(_text)]
+CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_text)]
+Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
+Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$")]
+Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
 
 
 class Query(BaseModel):
@@ -99,14 +114,44 @@ class RejectedQuery(Query):
     offset: int = Field(0, ge=0, le=2**53)
 
 
+class WaitQuery(Query):
+    """How long the answer may take."""
+
+    wait: float = Field(0, ge=0, le=60, description="Hold the answer up to this many seconds, until it is final.")
+
+
+class KeyHeader(BaseModel):
+    """What makes a repeated request harmless."""
+
+    key: Key | None = Field(None, alias="Idempotency-Key", description="The same key gives the same command.")
+
+
+class CommandPath(BaseModel):
+    """Which command."""
+
+    command_id: str = Field(max_length=36)
+
+
+class CommandsQuery(DeviceQuery):
+    """Which commands."""
+
+    status: Status | None = Field(None, description="Only in this state.")
+    limit: int = Field(100, ge=1, le=1000, description="The newest this many.")
+
+
 class ControlBody(BaseModel):
     """A command for a device."""
 
     model_config = ConfigDict(extra="forbid")
 
     device_id: DeviceId
-    command: str = Field(min_length=1, max_length=64)
-    parameters: dict[str, JsonValue] = {}
+    command: CommandName
+    parameters: Parameters = {}
+    expires_in: int = Field(60, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it.")
+
+    def order(self) -> Order:
+        """The same for `services.commands`."""
+        return Order(self.device_id, self.command, self.parameters, self.expires_in)
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Self:

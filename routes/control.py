@@ -1,24 +1,52 @@
-"""`/api/control`: commands to devices."""
+"""`/api/control`: commands to devices, and what became of them."""
 
 from typing import Any
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
-from routes.answers import ControlAnswer, Error
-from routes.arguments import ControlBody
+from ingest.commands import FINAL
+from routes.answers import CommandAnswer, CommandsAnswer, ControlAnswer, Error, Undelivered
+from routes.arguments import CommandPath, CommandsQuery, ControlBody, KeyHeader, WaitQuery
+from services import documents
 from services.commands import Commands
+
+Answer = dict[str, Any]
+FAULTS: dict[Any, Any] = {400: Error, 503: Error}
 
 
 def blueprint(commands: Commands) -> APIBlueprint:
-    """The endpoint."""
+    """The endpoints."""
     api = APIBlueprint("control", __name__, url_prefix="/api/control", abp_tags=[Tag(name="control")])
+    own: dict[Any, Any] = {413: Error, 415: Error, 422: Error, 503: Undelivered}
 
-    @api.post("", responses={202: ControlAnswer, 400: Error, 413: Error, 415: Error, 503: Error})
-    def send(body: ControlBody) -> tuple[dict[str, Any], int]:
-        """Publish a command on the device's control topic."""
-        issued = commands.send(body.device_id, body.command, body.parameters)
-        command = {"command_id": issued.command_id, "device_id": issued.device_id, "command": issued.command}
-        return {"status": "acknowledged", **command, "message": "Command sent to device"}, 202
+    @api.post("", responses=FAULTS | own | {200: CommandAnswer, 202: ControlAnswer})
+    def send(body: ControlBody, query: WaitQuery, header: KeyHeader) -> tuple[Answer, int]:
+        """Store a command and publish it on the device's control topic."""
+        command_id = commands.issue(body.order(), header.key)
+        if query.wait:
+            return _awaited(commands, command_id, query.wait)
+        told = {"command_id": command_id, "device_id": body.device_id, "command": body.command}
+        url = f"/api/control/{command_id}"
+        return {"status": "acknowledged", **told, "url": url, "message": "Command sent to device"}, 202
+
+    @api.get("", responses=FAULTS | {200: CommandsAnswer})
+    def listed(query: CommandsQuery) -> Answer:
+        """Commands, newest first."""
+        rows = commands.find(query.device_id, query.status, query.limit)
+        return {"count": len(rows), "limit": query.limit, "data": [documents.command(row) for row in rows]}
+
+    @api.get("/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error})
+    def state(path: CommandPath, query: WaitQuery) -> tuple[Answer, int]:
+        """A command and what became of it."""
+        return _awaited(commands, path.command_id, query.wait)
 
     return api
+
+
+def _awaited(commands: Commands, command_id: str, seconds: float) -> tuple[Answer, int]:
+    row = commands.wait(command_id, seconds)
+    if row is None:
+        return {"message": f"There is no command {command_id}. GET /api/control lists them"}, 404
+    # 202 tells a waiting caller that the command is not final yet.
+    return documents.command(row), 200 if row["status"] in FINAL or not seconds else 202

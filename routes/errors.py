@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 
 from database import Unavailable
-from mqtt_publisher import PublishError
+from services.commands import KeyReused, Undelivered
 from services.submissions import BadSubmission
 from streams.declaration import Streams
 
@@ -64,10 +64,14 @@ def _register_own(app: Flask) -> None:
         logger.warning("%s %s: the database cannot be used: %s", request.method, request.path, error)
         return jsonify(message=f"The database cannot be used now: {error}. Try again"), 503, RETRY_AFTER
 
-    @app.errorhandler(PublishError)
-    def broker_away(error: PublishError) -> tuple[Response, int, dict[str, str]]:
+    @app.errorhandler(KeyReused)
+    def key_reused(error: KeyReused) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 422
+
+    @app.errorhandler(Undelivered)
+    def undelivered(error: Undelivered) -> tuple[Response, int, dict[str, str]]:
         logger.warning("%s %s: %s", request.method, request.path, error)
-        return jsonify(message=f"Nothing was sent: {error}. Try again"), 503, RETRY_AFTER
+        return jsonify(message=str(error), command_id=error.command_id), 503, RETRY_AFTER
 
     @app.errorhandler(Exception)
     def internal_error(error: Exception) -> tuple[Response, int]:

@@ -5,12 +5,12 @@ from typing import Any
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from sqlalchemy import RowMapping
 
 import queries
 from database import Database
 from routes.answers import DevicesAnswer, Error, NotFound, SubmissionAnswer, stream_answers
 from routes.arguments import DeviceQuery, HistoryQuery, MlQuery, SubmissionQuery, WindowQuery
+from services import documents
 from services.submissions import Submissions
 from streams.declaration import Stream
 from utils import clock
@@ -52,14 +52,14 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
             row = queries.latest(reader, table, query.device_id)
         if row is None:
             return {"message": f"No {table.name.replace('_', ' ')} found", "device_id": query.device_id}, 404
-        return {"data": _reading(row)}, 200
+        return {"data": documents.reading(row)}, 200
 
     @api.get("/history", responses={200: answers["history"]})
     def history(query: HistoryQuery) -> Answer:
         """Readings, newest first."""
         with database.reader() as reader:
             rows = queries.history(reader, table, query.window(), query.limit, query.offset)
-            data = [_reading(row) for row in rows]
+            data = [documents.reading(row) for row in rows]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
         return {"count": len(data), **page, "data": data}
 
@@ -86,19 +86,12 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
 
     @api.get("/devices", responses={200: DevicesAnswer})
     def devices() -> Answer:
-        """Every device with the times of its first and last reading."""
+        """Every device: the times of its first and last reading, and whether it is online."""
         with database.reader() as reader:
             rows = queries.devices(reader, table)
-        listed = [
-            {"device_id": device, "first_seen": clock.rfc3339(first), "last_seen": clock.rfc3339(last)}
-            for device, first, last in map(tuple, rows)
-        ]
+        now = clock.now()
+        listed = [documents.device(row, now) for row in rows]
         return {"count": len(listed), "devices": listed}
-
-
-def _reading(row: RowMapping) -> Answer:
-    times = {"timestamp": clock.rfc3339(row["timestamp"]), "created_at": clock.rfc3339(row["created_at"])}
-    return {**row, **times}
 
 
 def _body(stream: Stream) -> Answer:

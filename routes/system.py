@@ -90,7 +90,7 @@ def _stream(stream: Stream) -> Answer:
     return {
         "name": stream.name,
         "title": stream.title,
-        "topic": "/".join(stream.topic.levels),
+        "topic": str(stream.topic),
         "device": stream.device,
         "timestamp_required": stream.timestamp.required,
         "metrics": [{name: getattr(metric, name) for name in names} for metric in stream.metrics],

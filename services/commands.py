@@ -1,35 +1,173 @@
-"""Commands: what people tell devices to do, published on the device's control topic."""
+"""Commands: what people tell devices to do, stored, published, and followed to their end."""
 
+import contextlib
+import time
 import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import msgspec
+from sqlalchemy import Connection, RowMapping
+from sqlalchemy.exc import IntegrityError
 
-from mqtt_publisher import Publisher
+import queries
+from database import Database, Unavailable
+from ingest import commands as states
+from mqtt_notices import News
+from mqtt_publisher import Publisher, PublishError
+from services.waiting import Held, Waiting
+from streams.topics import TopicPattern
 from utils import clock
 
+LONGEST_SLEEP = 1.0
+"""Seconds; a waiting request looks again so often if no notice comes."""
 
-class Command(NamedTuple):
-    """A command as published."""
 
-    command_id: str
+class KeyReused(Exception):
+    """An idempotency key was used for another command; the text says what to do."""
+
+
+class Undelivered(Exception):
+    """The broker did not confirm a command; the text says whether it may have been sent all the same."""
+
+    def __init__(self, command_id: str, error: PublishError) -> None:
+        hint = "the device may have got it" if error.may_be_sent else "nothing was sent, try again"
+        super().__init__(f"{error}: {hint}")
+        self.command_id = command_id
+
+
+class Order(NamedTuple):
+    """What a device is to do, and for how many seconds that makes sense."""
+
     device_id: str
     command: str
     parameters: dict[str, Any]
-    issued_at: str
+    expires_in: int
 
 
 class Commands:
-    """Sends commands; `topic` is the control topic with a level `{device_id}`."""
+    """Issues commands on the control topic and tells what became of them."""
 
-    def __init__(self, publisher: Publisher, topic: str) -> None:
+    def __init__(
+        self, database: Database, publisher: Publisher, control: TopicPattern, tell: Callable[[News], None], held: Held
+    ) -> None:
+        self._database = database
         self._publisher = publisher
-        self._topic = topic
+        self._control = control
+        self._tell = tell
+        self._held = held
+        self._waiting = Waiting()
+        self.hear = self._waiting.hear
+        """To be called with all news."""
 
-    def send(self, device_id: str, command: str, parameters: dict[str, Any]) -> Command:
-        """Publish a command and wait until the broker has it. Raises mqtt_publisher.PublishError."""
-        issued = Command(str(uuid.uuid4()), device_id, command, parameters, clock.rfc3339(clock.now()))
-        payload = issued._asdict()
-        del payload["device_id"]
-        self._publisher.publish(self._topic.replace("{device_id}", device_id), msgspec.json.encode(payload))
-        return issued
+    def issue(self, order: Order, key: str | None) -> str:
+        """Store and publish a command, and return its id. Raises KeyReused, Undelivered, Unavailable.
+
+        With a `key` that was used before, it is the id of the command from then, and nothing is published.
+        """
+        values = _new(order, key)
+        if (earlier := self._create(values, order)) is not None:
+            return earlier
+        command_id = str(values["command_id"])
+        try:
+            self._publisher.publish(self._control.fill(order.device_id), _payload(values))
+        except PublishError as error:
+            if not error.may_be_sent:
+                with self._writing() as connection:
+                    states.mark_unsent(connection, command_id, f"not sent: {error}", clock.now())
+            self._tell(News(commands=[command_id]))
+            raise Undelivered(command_id, error) from error
+        # It is on its way whatever the database does now; from `pending` it comes to an end as well.
+        with contextlib.suppress(Unavailable), self._writing() as connection:
+            states.mark_sent(connection, command_id, clock.now())
+        self._tell(News(commands=[command_id]))
+        return command_id
+
+    def get(self, command_id: str) -> RowMapping | None:
+        """The command as it is now, or None. Raises Unavailable."""
+        row = self._row(command_id)
+        if row is not None and row["status"] in states.OPEN and row["expires_at"] <= clock.now():
+            self._end([command_id])
+            row = self._row(command_id)
+        return row
+
+    def find(self, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
+        """The newest commands, of one device or in one state. Raises Unavailable."""
+        with self._database.reader() as reader:
+            due = queries.due_commands(reader, states.OPEN, clock.now())
+        self._end(due)
+        with self._database.reader() as reader:
+            return queries.commands(reader, device_id, status, limit)
+
+    def wait(self, command_id: str, seconds: float) -> RowMapping | None:
+        """The command once it is final or the seconds are over; at once if too many requests wait already."""
+        with self._held.place() as place, self._waiting.on(command_id) as news:
+            deadline = time.monotonic() + (seconds if place else 0)
+            while True:
+                news.clear()
+                row = self.get(command_id)
+                left = deadline - time.monotonic()
+                if row is None or row["status"] in states.FINAL or left <= 0:
+                    return row
+                expiry = (row["expires_at"] - clock.now()).total_seconds()
+                news.wait(max(0.0, min(left, expiry, LONGEST_SLEEP)))
+
+    def _create(self, values: dict[str, Any], order: Order) -> str | None:
+        """Write the command, or find the id of the earlier one with the same key."""
+        with self._database.connection() as connection:
+            try:
+                with connection.begin():
+                    states.create(connection, values)
+            except IntegrityError:
+                key = values["idempotency_key"]
+                earlier = queries.command_with_key(connection, key)
+                if earlier is None:
+                    raise
+                if _order(earlier) != order:
+                    sentence = f"Idempotency-Key: {key} was used for another command; a new command needs a new key"
+                    raise KeyReused(sentence) from None
+                return str(earlier["command_id"])
+        return None
+
+    def _row(self, command_id: str) -> RowMapping | None:
+        with self._database.reader() as reader:
+            return queries.command(reader, command_id)
+
+    def _end(self, due: Sequence[str]) -> None:
+        # Each by itself: of two writers that end the same commands, none can wait for the other's next.
+        for command_id in due:
+            with self._writing() as connection:
+                states.expire(connection, [command_id], clock.now())
+        self._tell(News(commands=list(due)))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._database.connection() as connection, self._database.transaction(connection):
+            yield connection
+
+
+def _new(order: Order, key: str | None) -> dict[str, Any]:
+    now = clock.now()
+    return {
+        "command_id": str(uuid.uuid4()),
+        "device_id": order.device_id,
+        "command": order.command,
+        "parameters": msgspec.json.encode(order.parameters).decode(),
+        "status": "pending",
+        "idempotency_key": key,
+        "issued_at": now,
+        "expires_at": now + timedelta(seconds=order.expires_in),
+        "updated_at": now,
+    }
+
+
+def _order(row: RowMapping) -> Order:
+    lifetime = round((row["expires_at"] - row["issued_at"]).total_seconds())
+    return Order(row["device_id"], row["command"], msgspec.json.decode(row["parameters"]), lifetime)
+
+
+def _payload(values: dict[str, Any]) -> bytes:
+    times = {name: clock.rfc3339(values[name]) for name in ("issued_at", "expires_at")}
+    names = {name: values[name] for name in ("command_id", "command")}
+    return msgspec.json.encode({**names, "parameters": msgspec.Raw(values["parameters"].encode()), **times})

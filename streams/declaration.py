@@ -11,15 +11,17 @@ from typing import Any, Literal
 import msgspec
 
 from config import Settings
-from streams.topics import DEVICE, METRIC, TopicPattern
+from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 
 RESERVED_NAMES = {"health", "streams", "control", "docs", "rejected"}
 RESERVED_COLUMNS = {"id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"}
 RESERVED_TABLES = {
     "alembic_version",
+    "commands",
     "delivered_batches",
     "ingest_status",
     "installation",
+    "presence",
     "rejected_messages",
     "rejection_counts",
 }
@@ -108,7 +110,8 @@ class Stream:
 class Streams:
     """All declared streams, by name, and which of them a topic belongs to."""
 
-    def __init__(self, streams: list[Stream]) -> None:
+    def __init__(self, streams: list[Stream], device_topics: DeviceTopics) -> None:
+        self.device_topics = device_topics
         self._by_name = {stream.name: stream for stream in streams}
         # One expression for all: the group that matched tells the stream.
         parts = [self._named(index, stream) for index, stream in enumerate(streams)]
@@ -129,7 +132,8 @@ class Streams:
 
     def subscriptions(self) -> list[str]:
         """Every topic filter to subscribe to."""
-        return [topic for stream in self for topic in stream.topic.subscriptions()]
+        patterns = [*(stream.topic for stream in self), self.device_topics.ack, self.device_topics.status]
+        return [topic for pattern in patterns for topic in pattern.subscriptions()]
 
     def _match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
         found = self._regex.fullmatch(topic)
@@ -149,10 +153,10 @@ class Streams:
 
 def declared(settings: Settings) -> Streams:
     """The streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC. Raises StreamError."""
-    return load(settings.streams_dir, {"sensors": settings.sensor_topic})
+    return load(settings.streams_dir, {"sensors": settings.sensor_topic}, DeviceTopics.of(settings))
 
 
-def load(folder: Path, topics: Mapping[str, str]) -> Streams:
+def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics) -> Streams:
     """Read every `*.toml` of a folder; `topics` replaces the topic of the streams it names.
 
     Raises StreamError for the first fault: file, key and what was expected.
@@ -164,7 +168,8 @@ def load(folder: Path, topics: Mapping[str, str]) -> Streams:
     for index, stream in enumerate(streams):
         for other in streams[:index]:
             _check_pair(stream, other)
-    return Streams(streams)
+    _check_device_topics(streams, device_topics)
+    return Streams(streams, device_topics)
 
 
 def _read(file: Path, topic: str | None) -> Stream:
@@ -275,3 +280,13 @@ def _check_pair(stream: Stream, other: Stream) -> None:
         )
     if stream.topic.overlaps(other.topic):
         raise StreamError(f"{stream.name}.toml: topic: expected none that {other.name}.toml also receives")
+
+
+def _check_device_topics(streams: list[Stream], device_topics: DeviceTopics) -> None:
+    taken = {f"{stream.name}.toml: topic": stream.topic for stream in streams}
+    for name, topic in device_topics._asdict().items():
+        variable = f"{name.upper()}_TOPIC"
+        for other, pattern in taken.items():
+            if topic.overlaps(pattern):
+                raise StreamError(f"{other}: expected none that {variable} ({topic}) also is")
+        taken[variable] = topic

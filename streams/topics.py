@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from config import Settings
 
 DEVICE = "{device_id}"
 METRIC = "{metric}"
@@ -15,6 +18,9 @@ class TopicPattern:
     levels: tuple[str, ...]
     metric_levels: Mapping[str, str]
     """For `{metric}`: what stands in that level, to the metric's name."""
+
+    def __str__(self) -> str:
+        return "/".join(self.levels)
 
     @property
     def has_device(self) -> bool:
@@ -55,3 +61,20 @@ class TopicPattern:
             None if level == DEVICE else set(self.metric_levels) if level == METRIC else {level}
             for level in self.levels
         ]
+
+
+class DeviceTopics(NamedTuple):
+    """The topics of every device beside its readings."""
+
+    control: TopicPattern
+    """Where it receives commands."""
+    ack: TopicPattern
+    """Where it acknowledges them."""
+    status: TopicPattern
+    """Where it says that it is online."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As configured."""
+        texts = (settings.control_topic, settings.ack_topic, settings.status_topic)
+        return cls(*(TopicPattern(tuple(text.split("/")), {}) for text in texts))

@@ -18,7 +18,7 @@ from ingest.payload import Parser
 from streams import declaration
 from tests.api import Api, running
 from tests.parsing import make_parser
-from tests.support import Mosquitto, PostgresServer, free_port, missing
+from tests.support import DEVICE_TOPICS, Mosquitto, PostgresServer, free_port, missing
 
 POSTGRES_SERVER = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
 MARIADB_SERVER = "mysql+pymysql://root@127.0.0.1:3306/mysql"
@@ -88,7 +88,7 @@ def _running(kind: str) -> str:
 @pytest.fixture
 def streams() -> declaration.Streams:
     """The shipped declarations."""
-    return declaration.load(Settings(_env_file=None).streams_dir, {})
+    return declaration.load(Settings(_env_file=None).streams_dir, {}, DEVICE_TOPICS)
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from config import PROJECT
 from ingest.message import Reading, Rejection
-from ingest.payload import Parser
+from ingest.payload import Parsed, Parser
 from mqtt_client import Message
 from streams.declaration import load
+from tests.support import DEVICE_TOPICS
 
 RECEIVED = datetime(2026, 1, 29, 14, 30, 46)
 MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
@@ -30,10 +31,10 @@ def make_parser(folder: Path) -> Parser:
     (folder / "sensors.toml").write_text((PROJECT / "streams" / "sensors.toml").read_text())
     for name, text in SHAPES.items():
         (folder / f"{name}.toml").write_text(text)
-    return Parser(load(folder, {}))
+    return Parser(load(folder, {}, DEVICE_TOPICS))
 
 
-def parse(parser: Parser, text: str | bytes, topic: str = TOPIC) -> Reading | Rejection:
+def parse(parser: Parser, text: str | bytes, topic: str = TOPIC) -> Parsed:
     return parser.parse(Message(topic, text.encode() if isinstance(text, str) else text, RECEIVED))
 
 

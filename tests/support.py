@@ -21,9 +21,17 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from config import Settings
+from streams.topics import DeviceTopics
+
 PROJECT = Path(__file__).parent.parent
 T = TypeVar("T")
+DEVICE_TOPICS = DeviceTopics.of(Settings(_env_file=None))
 GOOD = {"temperature": 24.5, "vibration": 12.3, "gas": 450.0, "power": 250.5, "timestamp": "2026-01-29T14:30:45.123456"}
+
+
+def ignore(_: object) -> None:
+    """Listens to nothing."""
 
 
 def missing(what: str) -> None:

@@ -21,6 +21,8 @@ DEFAULTS = {
     "mqtt_keepalive": 60,
     "sensor_topic": "sensors/{device_id}/data",
     "control_topic": "control/{device_id}/command",
+    "ack_topic": "control/{device_id}/ack",
+    "status_topic": "status/{device_id}",
     "database_url": "sqlite:///sensors.db",
     "streams_dir": PROJECT / "streams",
     "flask_host": "0.0.0.0",

@@ -72,7 +72,7 @@ def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_decla
     message = device.next()
     assert (message.topic, message.qos, message.retain) == ("control/ESP32_001/command", 1, False)
     published = json.loads(message.payload)
-    assert published.keys() == {"command_id", "command", "parameters", "issued_at"}
+    assert published.keys() == {"command_id", "command", "parameters", "issued_at", "expires_at"}
     assert (published["command"], published["parameters"]) == ("restart", {"delay_seconds": 5})
     assert published["command_id"] == answer["command_id"] == str(uuid.UUID(published["command_id"]))
     assert published["issued_at"].endswith("Z")

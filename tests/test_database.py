@@ -14,6 +14,7 @@ from dialects import Row
 from schema import SchemaError
 from streams import declaration
 from streams.declaration import Streams
+from tests.support import DEVICE_TOPICS
 
 MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
 FORBID_666 = {
@@ -81,7 +82,7 @@ def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> Non
 def test_it_keeps_a_device_id_as_it_is(database: Database, device: str) -> None:
     write(database, row(device=device))
     with database.session() as session:
-        assert [found[0] for found in queries.devices(session, database.tables["sensors"])] == [device]
+        assert [found["device_id"] for found in queries.devices(session, database.tables["sensors"])] == [device]
 
 
 def test_devices_whose_ids_look_alike_are_different_devices(database: Database) -> None:
@@ -141,7 +142,7 @@ def declared(tmp_path: Path) -> Path:
 def declare(folder: Path, *metrics: str) -> Streams:
     lines = ['topic = "air/{device_id}"', *metrics]
     (folder / "air.toml").write_text("\n".join(lines))
-    return declaration.load(folder, {})
+    return declaration.load(folder, {}, DEVICE_TOPICS)
 
 
 def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, declared: Path) -> None:

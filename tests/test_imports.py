@@ -26,6 +26,7 @@ ORDER = [
     "mqtt_connection",
     "mqtt_client",
     "mqtt_publisher",
+    "mqtt_notices",
     "mqtt_broker",
     "ingest",
     "services",

@@ -11,7 +11,7 @@ from database import Database
 from ingest.ingester import Ingester
 from models import IngestStatus
 from streams.declaration import Streams
-from tests.support import payload, publishing, wait_for
+from tests.support import ignore, payload, publishing, wait_for
 
 LOCK = {
     "postgresql": "LOCK TABLE sensor_readings",
@@ -24,7 +24,7 @@ def ingester(
     settings: Callable[..., Settings], embedded_broker: int, database: Database, streams: Streams
 ) -> Iterator[Ingester]:
     """An ingester that runs, on a database of each kind in turn."""
-    made = Ingester(settings(mqtt_port=embedded_broker), database, streams)
+    made = Ingester(settings(mqtt_port=embedded_broker), database, streams, ignore)
     made.start()
     wait_for(lambda: status(database).subscribed, what="the subscription")
     yield made

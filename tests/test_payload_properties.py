@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.message import Reading, Rejection
-from ingest.payload import Parser
+from ingest.payload import Parsed, Parser
 from tests.parsing import TOPIC, parse, sensors
 from tests.support import GOOD, payload
 
@@ -57,7 +57,7 @@ CLEAN = {
 }
 
 
-def outcome(parsed: Reading | Rejection) -> tuple[Any, ...]:
+def outcome(parsed: Parsed) -> tuple[Any, ...]:
     """What was understood, so that it can be compared: -0.0 is not 0.0."""
     if isinstance(parsed, Rejection):
         return parsed.reason, parsed.sentence

@@ -16,7 +16,7 @@ from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
 from streams import declaration
 from streams.declaration import Streams
-from tests.support import payload
+from tests.support import DEVICE_TOPICS, ignore, payload
 from tests.test_database import FORBID_666, execute
 from utils import clock
 
@@ -34,7 +34,7 @@ def message(
 @pytest.fixture
 def connected(database: Database, streams: Streams) -> Iterator[Connected]:
     with database.connection() as connection:
-        yield database, connection, Pipeline(database, streams, "mqtt")
+        yield database, connection, Pipeline(database, streams, "mqtt", ignore)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def gauge(tmp_path: Path) -> Iterator[tuple[Database, Streams]]:
     folder = tmp_path / "declared"
     folder.mkdir()
     (folder / "gauge.toml").write_text(GAUGE)
-    streams = declaration.load(folder, {})
+    streams = declaration.load(folder, {}, DEVICE_TOPICS)
     database = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
     database.prepare()
     yield database, streams
@@ -136,7 +136,7 @@ def test_nothing_is_stored_of_a_batch_that_fails(connected: Connected) -> None:
 def test_equal_messages_without_a_time_are_each_stored(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
     with database.connection() as connection:
-        outcome = Pipeline(database, streams, "mqtt").handle(
+        outcome = Pipeline(database, streams, "mqtt", ignore).handle(
             connection, [message('{"level": 5}', "gauge/a", packet_id=number) for number in (1, 2, 3)]
         )
     assert summary(outcome) == (3, 3, 0, 0)
@@ -148,8 +148,8 @@ def test_a_redelivery_without_a_time_is_a_duplicate_also_for_the_next_ingester(
 ) -> None:
     database, streams = gauge
     with database.connection() as connection:
-        Pipeline(database, streams, "mqtt").handle(connection, [message(text_, "gauge/a", packet_id=7)])
-        successor = Pipeline(database, streams, "mqtt")
+        Pipeline(database, streams, "mqtt", ignore).handle(connection, [message(text_, "gauge/a", packet_id=7)])
+        successor = Pipeline(database, streams, "mqtt", ignore)
         successor.resume(connection)
         again = message(text_, "gauge/a", packet_id=7, dup=True)
         other = message(text_, "gauge/a", packet_id=8, dup=True)
@@ -167,13 +167,13 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
     database, streams = gauge
     monkeypatch.setattr(redelivery, "WINDOW", 10)
     with database.connection() as connection:
-        pipeline = Pipeline(database, streams, "mqtt")
+        pipeline = Pipeline(database, streams, "mqtt", ignore)
         pipeline.resume(connection)
         pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7)])
         pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=8 + number) for number in range(12)])
         again = pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7, dup=True)])
         assert summary(again) == (1, 1, 0, 0)
-        successor = Pipeline(database, streams, "mqtt")
+        successor = Pipeline(database, streams, "mqtt", ignore)
         successor.resume(connection)
         late = successor.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=9, dup=True)])
     assert summary(late) == (1, 0, 1, 0)
@@ -181,7 +181,7 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
 
 def test_a_broker_may_use_a_packet_id_again_at_once(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
-    pipeline = Pipeline(database, streams, "mqtt")
+    pipeline = Pipeline(database, streams, "mqtt", ignore)
     with database.connection() as connection:
         pipeline.handle(connection, [message('{"level": 1}', "gauge/a", packet_id=1)])
         pipeline.handle(connection, [message('{"level": 0}', "gauge/a", packet_id=1)])
@@ -193,7 +193,7 @@ def test_a_redelivery_within_one_batch_is_a_duplicate(gauge: tuple[Database, Str
     database, streams = gauge
     batch = [message('{"level": 5}', "gauge/a", 7), message('{"level": 5}', "gauge/a", 7, dup=True)]
     with database.connection() as connection:
-        assert summary(Pipeline(database, streams, "mqtt").handle(connection, batch)) == (2, 1, 1, 0)
+        assert summary(Pipeline(database, streams, "mqtt", ignore).handle(connection, batch)) == (2, 1, 1, 0)
 
 
 def test_a_reading_from_a_wrong_clock_is_kept_under_the_servers_time(connected: Connected) -> None:

@@ -12,7 +12,7 @@ import pytest
 from app import create_app
 from config import PROJECT, VERSION, Settings
 from streams import declaration
-from tests.support import Backend, missing, publishing, wait_for
+from tests.support import DEVICE_TOPICS, Backend, missing, publishing, wait_for
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -80,7 +80,7 @@ def test_every_path_exists(path: str, streams_dir: Path) -> None:
 
 
 def test_the_stream_it_adds_can_be_loaded_and_has_endpoints(streams_dir: Path) -> None:
-    stream = declaration.load(streams_dir, {})["greenhouse"]
+    stream = declaration.load(streams_dir, {}, DEVICE_TOPICS)["greenhouse"]
     assert [metric.name for metric in stream.metrics] == ["temperature", "humidity"]
     assert {f"/api/greenhouse/{name}" for name in ("latest", "history", "stats", "ml-data", "devices")} <= set(PATHS)
 

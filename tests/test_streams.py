@@ -8,6 +8,7 @@ import pytest
 from config import PROJECT
 from ingest.payload import Parser
 from streams.declaration import Simulation, Stream, StreamError, Streams, load
+from tests.support import DEVICE_TOPICS
 
 TOPIC = 'topic = "a/{device_id}"\n'
 METRIC_TOPIC = 'topic = "a/{device_id}/{metric}"\n'
@@ -23,7 +24,7 @@ def declare(tmp_path: Path) -> Declare:
     def from_texts(topics: dict[str, str] | None = None, **texts: str) -> Streams:
         for name, text in texts.items():
             (tmp_path / f"{name}.toml").write_text(text)
-        return load(tmp_path, topics or {})
+        return load(tmp_path, topics or {}, DEVICE_TOPICS)
 
     return from_texts
 
@@ -31,7 +32,7 @@ def declare(tmp_path: Path) -> Declare:
 def fault(folder: Path, name: str = "x") -> str:
     """What is said about a stream file, without the folder; the parser must not be the first to notice it."""
     with pytest.raises(StreamError) as caught:
-        Parser(load(folder, {}))
+        Parser(load(folder, {}, DEVICE_TOPICS))
     message = str(caught.value).removeprefix(f"{folder}/")
     assert message.startswith(f"{name}.toml: ")
     return message.removeprefix(f"{name}.toml: ")
@@ -182,7 +183,7 @@ def test_a_level_that_cannot_stand_in_a_topic_is_a_fault(level: str, tmp_path: P
         assert "level" in fault(tmp_path)
     else:
         # An empty text is as good as none: the metric's name.
-        assert load(tmp_path, {}).subscriptions() == ["a/+/t"]
+        assert load(tmp_path, {}, DEVICE_TOPICS).subscriptions()[:1] == ["a/+/t"]
 
 
 def test_two_metrics_cannot_have_one_level(tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_two_streams_may_share_a_level_where_their_metrics_differ(declare: Decla
 
 def test_a_folder_without_declarations_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(StreamError, match=r"no stream is declared here: expected at least one file such as sensors"):
-        load(tmp_path, {})
+        load(tmp_path, {}, DEVICE_TOPICS)
 
 
 def test_what_is_not_declared_has_a_default(declare: Declare) -> None:
@@ -286,7 +287,8 @@ def test_the_shipped_streams_are_as_documented(streams: Streams) -> None:
 
 
 def test_sensor_topic_replaces_the_declared_topic() -> None:
-    streams = load(PROJECT / "streams", {"sensors": "factory/{device_id}/state", "unknown": "x/{device_id}"})
+    topics = {"sensors": "factory/{device_id}/state", "unknown": "x/{device_id}"}
+    streams = load(PROJECT / "streams", topics, DEVICE_TOPICS)
     assert "factory/+/state" in streams.subscriptions()
     assert streams.match("factory/ESP32_001/state") == (streams["sensors"], "ESP32_001", None)
     assert streams.match("sensors/ESP32_001/data") is None
@@ -340,6 +342,8 @@ def test_it_subscribes_to_each_stream_and_to_each_metric_with_a_topic(declare: D
         "plant/ampere",
         "plant/a.b",
         "sensors/+/data",
+        "control/+/ack",
+        "status/+",
     ]
 
 

@@ -1,0 +1,90 @@
+"""What devices say beside their readings: acknowledgements of commands, and whether they are online; pure."""
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from ingest.decoding import BOM, Fault, decode_untyped, shown
+from ingest.identity import device_id_fault
+from ingest.message import Rejection
+from mqtt_client import Message
+from streams.topics import DeviceTopics
+
+MAX_REASON = 500
+Answer = Literal["in_progress", "succeeded", "failed", "rejected"]
+ANSWERS: tuple[Answer, ...] = ("in_progress", "succeeded", "failed", "rejected")
+
+
+class Acknowledgement(msgspec.Struct, gc=False):
+    """What a device says has become of a command; `result` is JSON text."""
+
+    command_id: str
+    device_id: str
+    status: Answer
+    reason: str | None
+    result: str | None
+    message: Message
+
+
+class PresenceNotice(msgspec.Struct, gc=False):
+    """A device that says that it is online, or its broker that it no longer is."""
+
+    device_id: str
+    online: bool
+    message: Message
+
+
+class DeviceMessages:
+    """Reads the messages on the topics for acknowledgements and for presence."""
+
+    def __init__(self, topics: DeviceTopics) -> None:
+        self._ack = re.compile(topics.ack.regex(), re.DOTALL)
+        self._status = re.compile(topics.status.regex(), re.DOTALL)
+
+    def parse(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
+        """Read a message that belongs to no stream."""
+        try:
+            if found := self._ack.fullmatch(message.topic):
+                return _acknowledgement(_device(found["device"]), message)
+            if found := self._status.fullmatch(message.topic):
+                return PresenceNotice(_device(found["device"]), _is_online(message.payload), message)
+        except Fault as fault:
+            return Rejection(None, fault.reason, str(fault), message)
+        return Rejection(None, "unknown_topic", "no declared stream has this topic", message)
+
+
+def _device(device_id: str) -> str:
+    if fault := device_id_fault(device_id):
+        raise Fault("invalid_device_id", fault)
+    return device_id
+
+
+def _acknowledgement(device_id: str, message: Message) -> Acknowledgement:
+    said = _object(decode_untyped(message.payload))
+    command_id, status, reason = said.get("command_id"), said.get("status"), said.get("reason")
+    if not isinstance(command_id, str):
+        raise Fault("invalid_acknowledgement", f"command_id: expected a text, not {shown(command_id)}")
+    if status not in ANSWERS:
+        raise Fault("invalid_acknowledgement", f"status: expected one of {', '.join(ANSWERS)}, not {shown(status)}")
+    if not isinstance(reason, str | None):
+        raise Fault("invalid_acknowledgement", f"reason: expected a text, not {shown(reason)}")
+    result = said.get("result")
+    text = None if result is None else msgspec.json.encode(result).decode()
+    return Acknowledgement(command_id, device_id, status, reason and reason[:MAX_REASON], text, message)
+
+
+def _is_online(payload: bytes) -> bool:
+    said = payload.removeprefix(BOM).strip()
+    if said not in (b"online", b"offline"):
+        status = _object(decode_untyped(payload)).get("status")
+        if status not in ("online", "offline"):
+            raise Fault("invalid_presence", f"status: expected online or offline, not {shown(status)}")
+        return bool(status == "online")
+    return said == b"online"
+
+
+def _object(decoded: Any) -> dict[str, Any]:
+    if not isinstance(decoded, dict):
+        raise Fault("not_an_object", f"expected a JSON object, not {shown(decoded)}")
+    return decoded

@@ -1,0 +1,153 @@
+"""Notices: which rows are new, told to the other processes over the broker; the rows stay in the database."""
+
+import contextlib
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from paho.mqtt import client as paho
+from paho.mqtt.reasoncodes import ReasonCode
+
+import queries
+from config import Settings
+from database import Database, Unavailable
+from mqtt_connection import connect, new_client
+
+logger = logging.getLogger(__name__)
+MAX_ENTRIES = 2_000
+"""News with more entries than this says only that everything may be new."""
+MAX_UNDER_WAY = 20
+RETRY_SECONDS = 1.0
+
+
+class News(msgspec.Struct, omit_defaults=True):
+    """What is new in the database, as keys to be looked up."""
+
+    readings: dict[str, list[datetime]] = {}
+    """By stream: the `created_at` that all rows of a committed batch share."""
+    commands: list[str] = []
+    """Ids of commands whose state has changed."""
+    devices: list[str] = []
+    """Devices that went online or offline."""
+    everything: bool = False
+    """Whether any of these may be new, because notices may have been missed."""
+    origin: str = ""
+    """The process that says so."""
+
+    def __bool__(self) -> bool:
+        return bool(self.readings or self.commands or self.devices or self.everything)
+
+    def add(self, other: "News") -> None:
+        """Take over another's entries; of too many, only that there were some."""
+        for stream, moments in other.readings.items():
+            self.readings.setdefault(stream, []).extend(moments)
+        self.commands.extend(other.commands)
+        self.devices.extend(other.devices)
+        self.everything = self.everything or other.everything
+        if sum(map(len, self.readings.values())) + len(self.commands) + len(self.devices) > MAX_ENTRIES:
+            self.readings, self.commands, self.devices, self.everything = {}, [], [], True
+
+
+class Notices:
+    """Passes news between this process's parts and, over a topic that only AutoForge uses, to its other processes."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._origin = secrets.token_hex(6)
+        self._topic = ""
+        self._listeners: list[Callable[[News], None]] = []
+        self._client = new_client(settings, "", persistent=False)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+        self._client.on_publish = self._on_publish
+        self._lock = threading.Lock()
+        self._waiting = News(origin=self._origin)
+        self._under_way = 0
+        self._stop = threading.Event()
+        self.listening = False
+        """Whether the news of other processes arrive."""
+
+    def listen(self, listener: Callable[[News], None]) -> None:
+        """Have `listener` called with all news, on whatever thread they come by; it must neither block nor raise."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Connect in the background, and again whenever the connection is lost."""
+        threading.Thread(target=self._join, name="notices", daemon=True).start()
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._stop.set()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def tell(self, news: News) -> None:
+        """Pass news on to the listeners here at once, and to the other processes as soon as the broker takes them."""
+        if not news:
+            return
+        for listener in self._listeners:
+            listener(news)
+        with self._lock:
+            self._waiting.add(news)
+        self._send()
+
+    def _send(self) -> None:
+        with self._lock:
+            if not self._waiting or not self.listening or self._under_way >= MAX_UNDER_WAY:
+                return
+            waiting, self._waiting = self._waiting, News(origin=self._origin)
+            self._under_way += 1
+        # Not under the lock: paho calls `_on_publish` while it holds one that `publish` needs.
+        self._client.publish(self._topic, msgspec.json.encode(waiting), qos=1)
+
+    def _join(self) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(OSError, ValueError, Unavailable):
+                with self._database.session() as session:
+                    self._topic = f"autoforge/{queries.client_id(session)}/notices"
+                connect(self._client, self._settings, persistent=False)
+                self._client.loop_start()
+                return
+            self._stop.wait(RETRY_SECONDS)
+
+    def _on_connect(self, client: paho.Client, _: Any, __: Any, reason: ReasonCode, ___: Any) -> None:
+        if not reason.is_failure:
+            client.subscribe(self._topic, 1)
+
+    def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
+        if codes[0].is_failure:
+            logger.warning("%s refused us the topic %s: live push is a second late", self._settings.broker, self._topic)
+            return
+        with self._lock:
+            self.listening, self._under_way = True, 0
+        self._send()
+        self._spread(News(everything=True))
+
+    def _on_disconnect(self, *_: Any) -> None:
+        with self._lock:
+            self.listening = False
+
+    def _on_publish(self, *_: Any) -> None:
+        with self._lock:
+            self._under_way = max(0, self._under_way - 1)
+        self._send()
+
+    def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+        try:
+            news = msgspec.json.decode(message.payload, type=News)
+        except (msgspec.DecodeError, RecursionError) as error:
+            logger.warning("Ignored a notice on %s that is not AutoForge's: %s", self._topic, error)
+            return
+        if news.origin != self._origin:
+            self._spread(news)
+
+    def _spread(self, news: News) -> None:
+        for listener in self._listeners:
+            listener(news)

@@ -1,0 +1,43 @@
+"""Rows as people get them, the same over REST and live."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from utils import clock
+
+Document = dict[str, Any]
+
+
+def reading(row: RowMapping) -> Document:
+    """A stored reading."""
+    times = {"timestamp": clock.rfc3339(row["timestamp"]), "created_at": clock.rfc3339(row["created_at"])}
+    return {**row, **times}
+
+
+def command(row: RowMapping) -> Document:
+    """A command with its state."""
+    shown = ("command_id", "device_id", "command", "status", "reason")
+    times = {name: row[name] and clock.rfc3339(row[name]) for name in ("issued_at", "expires_at", "sent_at")}
+    return {
+        **{name: row[name] for name in shown},
+        "parameters": msgspec.json.decode(row["parameters"]),
+        "result": row["result"] and msgspec.json.decode(row["result"]),
+        **times,
+        "updated_at": clock.rfc3339(row["updated_at"]),
+    }
+
+
+def device(row: RowMapping, now: datetime) -> Document:
+    """A device of a stream; `silent_for` is in seconds."""
+    silent = max(0.0, (now - row["last_seen"]).total_seconds())
+    times = {name: clock.rfc3339(row[name]) for name in ("first_seen", "last_seen")}
+    online = None if row["online"] is None else bool(row["online"])
+    return {"device_id": row["device_id"], **times, "silent_for": round(silent, 3), "online": online}
+
+
+def presence(row: RowMapping) -> Document:
+    """Whether a device is online, and since when."""
+    return {"device_id": row["device_id"], "online": bool(row["online"]), "since": clock.rfc3339(row["changed_at"])}

@@ -1,0 +1,58 @@
+"""Requests that are held until something happens, without polling: who waits for which command."""
+
+import contextlib
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+
+from mqtt_notices import News
+
+MAX_HELD = 200
+"""Requests of one process; each holds a thread of its server, which needs others for the rest."""
+
+
+class Waiting:
+    """Wakes the requests that wait for a command when news of it come."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: dict[str, list[threading.Event]] = defaultdict(list)
+
+    def hear(self, news: News) -> None:
+        """Wake those whom it may concern."""
+        with self._lock:
+            ids = list(self._events) if news.everything else news.commands
+            for command_id in ids:
+                for event in self._events.get(command_id, ()):
+                    event.set()
+
+    @contextlib.contextmanager
+    def on(self, command_id: str) -> Iterator[threading.Event]:
+        """An event that is set whenever there are news of this command."""
+        event = threading.Event()
+        with self._lock:
+            self._events[command_id].append(event)
+        try:
+            yield event
+        finally:
+            with self._lock:
+                self._events[command_id].remove(event)
+                if not self._events[command_id]:
+                    del self._events[command_id]
+
+
+class Held:
+    """How many requests may be held at a time."""
+
+    def __init__(self, most: int = MAX_HELD) -> None:
+        self._places = threading.Semaphore(most)
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[bool]:
+        """Take a place while the request is held; False if there is none."""
+        taken = self._places.acquire(blocking=False)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._places.release()
