@@ -20,9 +20,10 @@ from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
 from mqtt_notices import Notices
 from mqtt_publisher import Publisher
-from routes import control, errors, readings, system
+from routes import control, errors, live, readings, system
 from routes.answers import Error
 from services.commands import Commands
+from services.live import Hub
 from services.submissions import Submissions
 from services.waiting import Held
 from streams import declaration
@@ -58,10 +59,13 @@ def create_app(settings: Settings) -> OpenAPI:
     held = Held()
     publisher = Publisher(settings)
     commands = Commands(database, publisher, streams.device_topics.control, notices.tell, held)
-    notices.listen(commands.hear)
+    hub = Hub(database, streams, notices)
+    for hear in (commands.hear, hub.hear):
+        notices.listen(hear)
     submissions = Submissions(database, Pipeline(database, streams, "http", notices.tell))
     for stream in streams:
         app.register_api(readings.blueprint(stream, database, submissions))
+        app.register_api(live.blueprint(stream, hub, held))
     app.register_api(system.blueprint(settings, streams, database))
     app.register_api(control.blueprint(commands))
     errors.register(app, streams)
@@ -70,7 +74,7 @@ def create_app(settings: Settings) -> OpenAPI:
         wrapped = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n, x_prefix=n)
         app.wsgi_app = wrapped  # type: ignore[method-assign]  # the way Flask documents
     ingester = Ingester(settings, database, streams, notices.tell)
-    parts = {"ingester": ingester, "publisher": publisher, "database": database, "notices": notices}
+    parts = {"ingester": ingester, "publisher": publisher, "database": database, "notices": notices, "hub": hub}
     app.extensions["autoforge"] = parts
     return app
 
@@ -79,12 +83,14 @@ def start_background(app: OpenAPI) -> None:
     """Start what runs beside the requests: the notices, and the ingester, which ingests once it has the lease."""
     parts = app.extensions["autoforge"]
     parts["notices"].start()
+    parts["hub"].start()
     parts["ingester"].start()
 
 
 def stop_background(app: OpenAPI) -> None:
     """End it cleanly: what was received is committed and acknowledged."""
     parts = app.extensions["autoforge"]
+    parts["hub"].stop()
     parts["ingester"].stop()
     parts["notices"].stop()
     parts["publisher"].close()

@@ -111,6 +111,7 @@ class Command(Base):
     __table_args__ = (
         Index("ix_commands_device_id", "device_id", "id"),
         Index("ix_commands_status", "status", "expires_at"),
+        Index("ix_commands_updated_at", "updated_at"),
         MYSQL_OPTIONS,
     )
 

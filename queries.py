@@ -13,8 +13,10 @@ from sqlalchemy import (
     RowMapping,
     Select,
     Table,
+    and_,
     bindparam,
     func,
+    or_,
     select,
     text,
 )
@@ -35,6 +37,14 @@ class Window(NamedTuple):
     device_id: str | BindParameter[str] | None = None
     start: datetime | None = None
     end: datetime | None = None
+
+
+class Stretch(NamedTuple):
+    """The readings up to the id `end` that come after a place: by timestamp and then id, or, without one, by id."""
+
+    timestamp: datetime | None
+    id: int
+    end: int
 
 
 def _within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
@@ -96,6 +106,47 @@ def ml_data(
     query = _within(select(*columns), table, window)
     rows = reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
     return rows[::-1]
+
+
+def newest_id(reader: Reader, table: Table) -> int:
+    """The highest id among the readings; 0 where there is none."""
+    return reader.execute(select(func.max(table.c.id))).scalar() or 0
+
+
+def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
+    """When the reading with this id, or the last one before it, was stored; the beginning of time if there is none."""
+    query = select(table.c.created_at).where(table.c.id <= reading_id).order_by(table.c.id.desc()).limit(1)
+    return reader.execute(query).scalar() or datetime(1970, 1, 1)
+
+
+def newest_of_each(
+    reader: Reader, stream: Stream, table: Table, condition: ColumnElement[bool]
+) -> Sequence[RowMapping]:
+    """Of the readings that meet a condition the newest of each device, by id.
+
+    Where each metric has a topic of its own, the newest of each device and metric.
+    """
+    apart = [table.c[metric.name].is_(None) for metric in stream.metrics] if stream.topic.has_metric else []
+    place = func.row_number().over(
+        partition_by=[table.c.device_id, *apart], order_by=[table.c.timestamp.desc(), table.c.id.desc()]
+    )
+    ranked = _public(table).add_columns(place.label("place_of_reading")).where(condition).subquery()
+    columns = [column for column in ranked.c if column.name != "place_of_reading"]
+    query = select(*columns).where(ranked.c.place_of_reading == 1).order_by(ranked.c.id)
+    return reader.execute(query).mappings().all()
+
+
+def readings_after(
+    reader: Reader, table: Table, device_id: str | None, stretch: Stretch, limit: int
+) -> Sequence[RowMapping]:
+    """The first readings of a stretch, of one device or of all, in its order."""
+    query = _within(_public(table), table, Window(device_id)).where(table.c.id <= stretch.end).limit(limit)
+    if stretch.timestamp is None:
+        query = query.where(table.c.id > stretch.id).order_by(table.c.id)
+    else:
+        same = and_(table.c.timestamp == stretch.timestamp, table.c.id > stretch.id)
+        query = query.where(or_(table.c.timestamp > stretch.timestamp, same)).order_by(table.c.timestamp, table.c.id)
+    return reader.execute(query).mappings().all()
 
 
 def devices(reader: Reader, table: Table) -> Sequence[RowMapping]:
@@ -177,6 +228,15 @@ def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMa
     return _in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
 
 
+def commands_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
+    """The newest 1,000 commands that changed at `moment` or later, of one device or of all, oldest change first."""
+    query = select(_COMMANDS).where(_COMMANDS.c.updated_at >= moment)
+    if device_id is not None:
+        query = query.where(_COMMANDS.c.device_id == device_id)
+    query = query.order_by(_COMMANDS.c.updated_at.desc(), _COMMANDS.c.id.desc()).limit(1000)
+    return reader.execute(query).mappings().all()[::-1]
+
+
 def commands_to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[RowMapping]:
     """These commands, locked until the transaction ends."""
     return _in_chunks(connection, select(_COMMANDS).with_for_update(), _COMMANDS.c.command_id, command_ids)
@@ -185,6 +245,14 @@ def commands_to_change(connection: Connection, command_ids: Iterable[str]) -> Se
 def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:
     """`device_id`, `online` and `changed_at` of those of these devices that ever said so."""
     return _in_chunks(reader, select(_PRESENCE), _PRESENCE.c.device_id, device_ids)
+
+
+def presence_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
+    """The devices, one or all, that went online or offline at `moment` or later, oldest change first."""
+    query = select(_PRESENCE).where(_PRESENCE.c.changed_at >= moment)
+    if device_id is not None:
+        query = query.where(_PRESENCE.c.device_id == device_id)
+    return reader.execute(query.order_by(_PRESENCE.c.changed_at)).mappings().all()
 
 
 def due_commands(reader: Reader, statuses: Sequence[str], moment: datetime) -> Sequence[str]:

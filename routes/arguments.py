@@ -1,5 +1,6 @@
 """What requests may carry: for validation and for the OpenAPI document."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -52,6 +53,18 @@ CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(
 Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
 Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$")]
 Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
+
+
+def _since(text: object) -> int | datetime:
+    """An id, or a time; whole numbers are ids. Raises ValueError."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        text = str(text)
+    if not isinstance(text, str):
+        raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
+    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else _moment(text)
+
+
+Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_TIME)]
 
 
 class Query(BaseModel):
@@ -112,6 +125,18 @@ class RejectedQuery(Query):
     reason: Reason | None = Field(None, description="Only this reason code.")
     limit: int = Field(100, ge=1, le=1000)
     offset: int = Field(0, ge=0, le=2**53)
+
+
+class LiveQuery(DeviceQuery):
+    """What to send live."""
+
+    since: Since | None = Field(None, description="First what came after this id, or after this time.")
+
+
+class LastEventHeader(BaseModel):
+    """What a browser sends when it connects again."""
+
+    last_event_id: Since | None = Field(None, alias="Last-Event-ID", description="As `since`, which it outdoes.")
 
 
 class WaitQuery(Query):

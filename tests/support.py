@@ -210,10 +210,10 @@ class Backend:
         """The status code and the JSON of a GET."""
         return self._ask(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}"))
 
-    def post(self, path: str, body: Any) -> tuple[int, Any]:
-        """The status code and the JSON of a POST."""
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+        """The status code and the JSON of a POST; `_` in the name of a header stands for `-`."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"} | {key.replace("_", "-"): headers[key] for key in headers}
         return self._ask(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers))
 
     def ready(self) -> bool:

@@ -38,7 +38,6 @@ def api(settings: Callable[..., Settings]) -> Iterator[Api]:
         ("POST", "/api/nothing", JSON, "{}", 404, "/api/nothing"),
         ("POST", "/api/nothing", "text/plain", "x", 404, "/api/nothing"),
         ("PUT", "/api/nothing", None, "", 404, "/api/nothing"),
-        ("GET", "/api/control", None, "", 405, "POST"),
         ("GET", READINGS, None, "", 405, "POST"),
         ("DELETE", READINGS, None, "", 405, "POST"),
         ("POST", "/api/health", JSON, "{}", 405, "GET"),
@@ -75,7 +74,7 @@ def test_json_may_be_announced_as(api: Api, content_type: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("DELETE", "/api/sensors/latest", {"GET", "HEAD", "OPTIONS"}), ("GET", "/api/control", {"POST", "OPTIONS"})],
+    [("DELETE", "/api/sensors/latest", {"GET", "HEAD", "OPTIONS"}), ("GET", READINGS, {"POST", "OPTIONS"})],
 )
 def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(
     api: Api, method: str, path: str, allowed: set[str]

@@ -120,7 +120,7 @@ def test_it_is_valid_openapi_3_1(schema: OpenApiSchema, document: Any) -> None:
 
 def test_every_route_is_in_it_and_nothing_else(api: Api, document: Any) -> None:
     routes = {
-        (method.lower(), rule.rule)
+        (method.lower(), rule.rule.replace("<", "{").replace(">", "}"))
         for rule in api.app.url_map.iter_rules()
         for method in rule.methods or ()
         if method not in ("HEAD", "OPTIONS") and not rule.rule.startswith("/api/docs")
@@ -208,6 +208,8 @@ def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
     schema: OpenApiSchema, document: Any, mode: GenerationMode
 ) -> None:
     for (method, path), described in operations(document).items():
+        if path.endswith("/live"):  # its answer never ends; tests/test_live_api.py reads it
+            continue
         if mode == GenerationMode.NEGATIVE and not described.keys() & {"parameters", "requestBody"}:
             continue
         operation = schema[path][method]
@@ -217,6 +219,7 @@ def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
         )
         @given(case=operation.as_strategy(mode))
         def ask(case: schemathesis.Case[Any]) -> None:
+            case.query.pop("wait", None)  # up to a minute each
             case.call_and_validate(checks=CONFORMS)
 
         ask()

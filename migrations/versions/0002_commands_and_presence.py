@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("updated_at", Timestamp, nullable=False),
         sa.Index("ix_commands_device_id", "device_id", "id"),
         sa.Index("ix_commands_status", "status", "expires_at"),
+        sa.Index("ix_commands_updated_at", "updated_at"),
         **MYSQL_OPTIONS,
     )
     op.create_table(

@@ -1,0 +1,71 @@
+"""`/api/<stream>/live`: what is committed, as it is committed, as Server-Sent Events."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+
+from flask import Response
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from werkzeug.exceptions import ServiceUnavailable
+
+from database import Unavailable
+from routes.answers import Error
+from routes.arguments import LastEventHeader, LiveQuery
+from services.feed import Event, Interest, Mailbox
+from services.live import Hub
+from services.waiting import Held
+from streams.declaration import Stream
+
+logger = logging.getLogger(__name__)
+KEEP_ALIVE_SECONDS = 15.0
+RETRY = "retry: 2000\n\n"
+"""Milliseconds after which a browser connects again."""
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+FULL = "Too many clients are live in this process. Try again later, or use Socket.IO"
+
+
+def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
+    """The endpoint of one stream."""
+    api = APIBlueprint(
+        f"live-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
+    )
+    events = {"description": "Events `reading`, `command` and `presence`", "content": {"text/event-stream": {}}}
+
+    @api.get("/live", responses={200: events, 400: Error, 503: Error})
+    def live(query: LiveQuery, header: LastEventHeader) -> Response:
+        """Readings, commands and presence as they are committed; `since` or Last-Event-ID asks for what was missed."""
+        interest = Interest(stream.name, query.device_id)
+        mailbox = Mailbox([interest])
+        end = ExitStack()
+        if not end.enter_context(held.place()):
+            raise ServiceUnavailable(FULL)
+        end.enter_context(hub.joined(mailbox))
+        since = query.since if header.last_event_id is None else header.last_event_id
+        response = Response(_texts(hub, mailbox, interest, since), mimetype="text/event-stream", headers=HEADERS)
+        response.call_on_close(end.close)
+        return response
+
+    return api
+
+
+def _texts(hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None) -> Iterator[str]:
+    yield RETRY
+    try:
+        if since is not None:
+            yield from map(_text, hub.changes.missed(interest, since))
+    except Unavailable as error:
+        logger.warning("A live client is let go, so that it asks again: %s", error)
+        return
+    while not mailbox.closed:
+        yield _joined(mailbox.take(KEEP_ALIVE_SECONDS)) or ": nothing new\n\n"
+
+
+def _joined(events: Iterable[Event]) -> str:
+    return "".join(map(_text, events))
+
+
+def _text(event: Event) -> str:
+    number = f"id: {event.document['id']}\n" if event.stream else ""
+    return f"event: {event.name}\n{number}data: {event.json}\n\n"

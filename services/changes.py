@@ -1,0 +1,105 @@
+"""What is new in the database, as events for live clients: all of it, or what one client missed."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, RowMapping
+
+import queries
+from database import Database
+from mqtt_notices import News
+from services import documents
+from services.feed import Event, Interest
+from streams.declaration import Stream, Streams
+from utils import clock
+
+PAGE = 500
+OVERLAP = timedelta(seconds=2)
+"""How far the clocks of the machines may differ."""
+
+
+class Changes:
+    """Reads events; remembers how far it has looked. For one thread at a time, but for `missed`."""
+
+    def __init__(self, database: Database, streams: Streams) -> None:
+        self._database = database
+        self._streams = streams
+        self._last_ids: dict[str, int] = {}
+        self._looked_at = clock.now()
+        self._shown: dict[tuple[str, ...], str] = {}
+        """Of the states that changed lately, what was made of them."""
+
+    def skip(self) -> None:
+        """Pass over all that there is by now. Raises Unavailable."""
+        self._looked_at = clock.now()
+        with self._database.reader() as reader:
+            for stream in self._streams:
+                self._last_ids[stream.name] = queries.newest_id(reader, self._database.tables[stream.name])
+
+    def read(self, news: News) -> list[Event]:
+        """The newest reading of every device and the states that are new. Raises Unavailable."""
+        looked_at = clock.now()
+        with self._database.reader() as reader:
+            events = [event for stream in self._streams for event in self._readings(reader, stream, news)]
+            if news.everything:
+                events += self._states_since(reader, self._looked_at - OVERLAP)
+            else:
+                events += _states(queries.commands_by_id(reader, news.commands), queries.presence(reader, news.devices))
+        self._looked_at = looked_at
+        return [event for event in events if event.stream or self._is_new(event)]
+
+    def missed(self, interest: Interest, since: int | datetime) -> Iterator[Event]:
+        """What one client has not seen after an id or a time: states, then readings, oldest first.
+
+        Raises Unavailable.
+        """
+        stream = self._streams[interest.stream]
+        table = self._database.tables[stream.name]
+        with self._database.reader() as reader:
+            end = queries.newest_id(reader, table)
+            moment = queries.written_at(reader, table, since) if isinstance(since, int) else since
+            commands = queries.commands_since(reader, moment, interest.device_id)
+            presence = queries.presence_since(reader, moment, interest.device_id)
+        yield from _states(commands, presence)
+        stretch = queries.Stretch(None, since, end) if isinstance(since, int) else queries.Stretch(since, end, end)
+        while True:
+            with self._database.reader() as reader:
+                page = queries.readings_after(reader, table, interest.device_id, stretch, PAGE)
+            yield from (_reading(stream, row) for row in page)
+            if len(page) < PAGE:
+                return
+            stretch = queries.Stretch(stretch.timestamp and page[-1]["timestamp"], page[-1]["id"], end)
+
+    def _readings(self, reader: Connection, stream: Stream, news: News) -> Iterator[Event]:
+        table = self._database.tables[stream.name]
+        if news.everything:
+            after = self._last_ids[stream.name]
+            rows = queries.newest_of_each(reader, stream, table, table.c.id > after)
+        elif moments := news.readings.get(stream.name):
+            rows = queries.newest_of_each(reader, stream, table, table.c.created_at.in_(moments))
+        else:
+            return
+        for row in rows:
+            self._last_ids[stream.name] = max(self._last_ids[stream.name], row["id"])
+            yield _reading(stream, row)
+
+    def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
+        return _states(queries.commands_since(reader, moment, None), queries.presence_since(reader, moment, None))
+
+    def _is_new(self, event: Event) -> bool:
+        known = self._shown.pop(event.key, None)
+        self._shown[event.key] = event.json
+        if len(self._shown) > PAGE:
+            del self._shown[next(iter(self._shown))]
+        return known != event.json
+
+
+def _reading(stream: Stream, row: RowMapping) -> Event:
+    # Where each metric has a topic of its own, a reading replaces only readings of the same metric.
+    has = [metric.name for metric in stream.metrics if stream.topic.has_metric and row[metric.name] is not None]
+    return Event("reading", row["device_id"], documents.reading(row), stream.name, ",".join(has))
+
+
+def _states(commands: Iterable[RowMapping], presence: Iterable[RowMapping]) -> list[Event]:
+    issued = [Event("command", row["device_id"], documents.command(row), part=row["command_id"]) for row in commands]
+    return issued + [Event("presence", row["device_id"], documents.presence(row)) for row in presence]

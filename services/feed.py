@@ -1,0 +1,100 @@
+"""What live clients get: events, what a client is interested in, and what waits for it."""
+
+import threading
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+MAX_WAITING = 10_000
+"""Events that wait for one client; of more, the oldest are dropped. It can ask for what it missed."""
+
+
+class Interest(NamedTuple):
+    """The readings of a stream, and what else happens to its devices; of one device or of all."""
+
+    stream: str
+    device_id: str | None = None
+
+
+class Event:
+    """Something that was committed: a `reading`, a `command` or a `presence`."""
+
+    def __init__(self, name: str, device_id: str, document: dict[str, Any], stream: str = "", part: str = "") -> None:
+        self.name = name
+        self.device_id = device_id
+        self.stream = stream
+        self.document = document
+        self.key = (name, stream, device_id, part)
+        """A newer event with the same key makes this one superfluous."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the client gets."""
+        return {"stream": self.stream, "data": self.document} if self.stream else self.document
+
+    @cached_property
+    def json(self) -> str:
+        """The same as JSON text, made once for all clients."""
+        return msgspec.json.encode(self.data).decode()
+
+
+class Client(Protocol):
+    """Someone who is sent events."""
+
+    interests: frozenset[Interest]
+
+    def offer(self, event: Event) -> None:
+        """Take an event, at once and without waiting."""
+
+    def flush(self) -> bool:
+        """Send what could not be sent before; whether something is left."""
+
+    def close(self) -> None:
+        """There will be no more events."""
+
+
+def wants(interests: Iterable[Interest], event: Event) -> bool:
+    """Whether an event is among someone's interests."""
+    return any(
+        interest.device_id in (None, event.device_id) and event.stream in ("", interest.stream)
+        for interest in interests
+    )
+
+
+class Mailbox:
+    """A client that fetches its events; of those it has not fetched yet, the newest of each kind and device is kept."""
+
+    def __init__(self, interests: Iterable[Interest]) -> None:
+        self.interests = frozenset(interests)
+        self.closed = False
+        self._changed = threading.Condition()
+        self._waiting: dict[tuple[str, ...], Event] = {}
+
+    def offer(self, event: Event) -> None:
+        """Keep an event, in the place of an older one of the same kind."""
+        with self._changed:
+            self._waiting[event.key] = event
+            if len(self._waiting) > MAX_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+            self._changed.notify()
+
+    def flush(self) -> bool:
+        """Nothing to do: the client fetches."""
+        return False
+
+    def close(self) -> None:
+        """Wake the client for the last time."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify()
+
+    def take(self, timeout: float) -> list[Event]:
+        """The events that wait, as soon as there are some; none after `timeout` seconds or when closed."""
+        with self._changed:
+            if not self._waiting and not self.closed:
+                self._changed.wait(timeout)
+            events = list(self._waiting.values())
+            self._waiting.clear()
+        return events

@@ -1,0 +1,133 @@
+"""Live push: events for the clients that are interested in them, from a thread of its own."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from database import Database, Unavailable
+from mqtt_notices import News, Notices
+from services.changes import Changes
+from services.feed import Client, Event, wants
+from services.pace import Pace
+from streams.declaration import Streams
+from utils.logger import Throttle
+
+logger = logging.getLogger(__name__)
+INTERVAL = 0.1
+"""Seconds between two readings of one device."""
+POLL_SECONDS = 1.0
+"""How often to look for news where none arrive, and how long to wait for a database that is away."""
+FLUSH_SECONDS = 0.02
+
+
+class Hub:
+    """Reads what is new and offers it to the clients; does nothing while there are none."""
+
+    def __init__(self, database: Database, streams: Streams, notices: Notices) -> None:
+        self.changes = Changes(database, streams)
+        self._notices = notices
+        self._lock = threading.Lock()
+        self._joining = threading.Lock()
+        self._clients: dict[int, Client] = {}
+        self._news = News()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._pace = Pace(INTERVAL)
+        self._next_poll = 0.0
+        self._next_read = 0.0
+        self._throttle = Throttle(seconds=10)
+        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+
+    def start(self) -> None:
+        """Run in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let all clients go; fit for a signal handler."""
+        self._stop.set()
+        self._wake.set()
+
+    def hear(self, news: News) -> None:
+        """Look soon at what is new."""
+        if self._clients:
+            with self._lock:
+                self._news.add(news)
+            self._wake.set()
+
+    @contextmanager
+    def joined(self, client: Client) -> Iterator[None]:
+        """Offer events to a client for a while. Raises Unavailable."""
+        self.join(client)
+        try:
+            yield
+        finally:
+            self.leave(client)
+
+    def join(self, client: Client) -> None:
+        """Offer events to a client from now on. Raises Unavailable."""
+        # Not under the other lock, for which the ingester would have to wait.
+        with self._joining:
+            if not self._clients:
+                self.changes.skip()
+            with self._lock:
+                self._clients[id(client)] = client
+        if self._stop.is_set():
+            client.close()
+
+    def leave(self, client: Client) -> None:
+        """Offer it no more."""
+        with self._lock:
+            self._clients.pop(id(client), None)
+
+    def _run(self) -> None:
+        congested = False
+        while not self._stop.is_set():
+            self._wake.wait(self._rest(congested))
+            self._wake.clear()
+            congested = self._turn()
+        for client in self._everyone():
+            client.close()
+
+    def _rest(self, congested: bool) -> float | None:
+        if not self._clients:
+            return None
+        waits = [POLL_SECONDS, self._pace.wait(time.monotonic()), FLUSH_SECONDS if congested else None]
+        return min(wait for wait in waits if wait is not None)
+
+    def _turn(self) -> bool:
+        """Offer what is new and due; whether a client could not take all of it."""
+        now = time.monotonic()
+        events = self._read(now)
+        states = [event for event in events if not event.stream]
+        passed = states + self._pace.take((event for event in events if event.stream), now)
+        clients = self._everyone()
+        for event in passed:
+            for client in clients:
+                if wants(client.interests, event):
+                    client.offer(event)
+        return sum(client.flush() for client in clients) > 0
+
+    def _read(self, now: float) -> list[Event]:
+        if now < self._next_read:
+            return []
+        with self._lock:
+            news, self._news = self._news, News()
+        if not self._notices.listening and now >= self._next_poll:
+            self._next_poll = now + POLL_SECONDS
+            news.everything = True
+        if not news:
+            return []
+        try:
+            return self.changes.read(news)
+        except Unavailable as error:
+            self._throttle.warn(logger, "read", f"Live clients wait for the database: {error}")
+            self._next_read = now + POLL_SECONDS
+            with self._lock:
+                self._news.everything = True
+            return []
+
+    def _everyone(self) -> list[Client]:
+        with self._lock:
+            return list(self._clients.values())

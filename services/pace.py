@@ -1,0 +1,47 @@
+"""The pace of live readings: at once, but of one device at most so many a second, and then the newest."""
+
+from collections.abc import Iterable
+
+from services.feed import Event
+
+
+class Pace:
+    """Holds back what comes too soon after an event with the same key; the newest of them follows when it may."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._recent: dict[tuple[str, ...], float] = {}
+        """When an event with this key was let through, the earliest first."""
+        self._parked: dict[tuple[str, ...], Event] = {}
+
+    def take(self, events: Iterable[Event], now: float) -> list[Event]:
+        """Of new events and those held back, what may go now; `now` is in seconds."""
+        passed = self._due(now)
+        for event in events:
+            if event.key in self._recent:
+                self._parked[event.key] = event
+            else:
+                passed.append(self._let(event, now))
+        return passed
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until something that was held back may go; None if nothing was."""
+        if not self._parked:
+            return None
+        return max(0.0, next(iter(self._recent.values())) + self._interval - now)
+
+    def _due(self, now: float) -> list[Event]:
+        over = [key for key, _ in zip(self._recent, self._overdue(now), strict=False)]
+        for key in over:
+            del self._recent[key]
+        return [self._let(self._parked.pop(key), now) for key in over if key in self._parked]
+
+    def _overdue(self, now: float) -> Iterable[float]:
+        for moment in self._recent.values():
+            if moment + self._interval > now:
+                return
+            yield moment
+
+    def _let(self, event: Event, now: float) -> Event:
+        self._recent[event.key] = now
+        return event
