@@ -22,6 +22,7 @@ from mqtt_notices import Notices
 from mqtt_publisher import Publisher
 from routes import control, errors, live, readings, system
 from routes.answers import Error
+from routes.sockets import Sockets
 from services.commands import Commands
 from services.live import Hub
 from services.submissions import Submissions
@@ -33,10 +34,14 @@ from utils.json_provider import CompactJson, IndentedJson
 
 logger = logging.getLogger("autoforge")
 MAX_BODY = 16_000_000
+Parts = dict[str, Any]
 
 
-def create_app(settings: Settings) -> OpenAPI:
-    """Wire the backend. Nothing connects and nothing runs yet. Raises StreamError, SettingsError."""
+def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True) -> OpenAPI:
+    """Wire the backend. Nothing connects and nothing runs yet. Raises StreamError, SettingsError.
+
+    Without `ingests` it leaves that to other processes, and without `sockets` Socket.IO.
+    """
     streams = declaration.declared(settings)
     database = Database(settings.url, streams)
     app = OpenAPI(
@@ -54,7 +59,8 @@ def create_app(settings: Settings) -> OpenAPI:
     # By default Swagger UI shows the document to a validator on another host.
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
     app.url_map.strict_slashes = False
-    CORS(app, origins=[origin.strip() for origin in settings.cors_origins.split(",")])
+    origins = [origin.strip() for origin in settings.cors_origins.split(",")]
+    CORS(app, origins=origins)
     notices = Notices(settings, database)
     held = Held()
     publisher = Publisher(settings)
@@ -73,8 +79,11 @@ def create_app(settings: Settings) -> OpenAPI:
         n = settings.proxy_count
         wrapped = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n, x_prefix=n)
         app.wsgi_app = wrapped  # type: ignore[method-assign]  # the way Flask documents
-    ingester = Ingester(settings, database, streams, notices.tell)
-    parts = {"ingester": ingester, "publisher": publisher, "database": database, "notices": notices, "hub": hub}
+    parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
+    if ingests:
+        parts["ingester"] = Ingester(settings, database, streams, notices.tell)
+    if sockets:
+        parts["sockets"] = Sockets(app, origins, streams, hub)
     app.extensions["autoforge"] = parts
     return app
 
@@ -84,14 +93,24 @@ def start_background(app: OpenAPI) -> None:
     parts = app.extensions["autoforge"]
     parts["notices"].start()
     parts["hub"].start()
-    parts["ingester"].start()
+    if "ingester" in parts:
+        parts["ingester"].start()
+
+
+def end_live(app: OpenAPI) -> None:
+    """Let the live clients go, whose requests would not end by themselves; fit for a signal handler."""
+    parts = app.extensions["autoforge"]
+    parts["hub"].stop()
+    if "sockets" in parts:
+        threading.Thread(target=parts["sockets"].close, name="end", daemon=True).start()
 
 
 def stop_background(app: OpenAPI) -> None:
     """End it cleanly: what was received is committed and acknowledged."""
     parts = app.extensions["autoforge"]
-    parts["hub"].stop()
-    parts["ingester"].stop()
+    end_live(app)
+    if "ingester" in parts:
+        parts["ingester"].stop()
     parts["notices"].stop()
     parts["publisher"].close()
     parts["database"].close()
@@ -142,10 +161,15 @@ def _stop_on_signal(server: BaseWSGIServer) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """`app`, made when gunicorn or flask asks for it, so that importing this module does nothing."""
-    if name != "app":
-        raise AttributeError(name)
-    return create_app(load_settings())
+    """`app` and `live`, made when gunicorn or flask asks for one, so that importing this module does nothing.
+
+    Socket.IO needs all requests of a client in one process: `live` serves it, and `app` the rest in any number of them.
+    """
+    if name == "app":
+        return create_app(load_settings(), sockets=False)
+    if name == "live":
+        return create_app(load_settings(), ingests=False)
+    raise AttributeError(name)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """gunicorn: the embedded broker belongs to the master, and each worker starts its part after the fork."""
 
 import atexit
+import signal
 from typing import Any
 
 import app
@@ -14,16 +15,18 @@ except SettingsError as error:
     raise SystemExit(str(error)) from None
 bind = f"{settings.flask_host}:{settings.flask_port}"
 workers = 2
-threads = 8
+# A live client and a request that waits for a command hold a thread each (services/waiting.py: 200 in a process).
+threads = 256
+proc_name = "worker"
 graceful_timeout = 20
 control_socket_disable = True
 _broker: Any = None
 
 
-def on_starting(_: Any) -> None:
+def on_starting(server: Any) -> None:
     """Start the embedded broker, if one is needed, where no killed worker takes it down."""
     global _broker  # noqa: PLW0603 - gunicorn's hooks share nothing but this module
-    logger.configure(settings.log_level, settings.log_file)
+    logger.configure(settings.log_level, settings.log_file, "" if server.cfg.proc_name == "worker" else "live-master")
     try:
         _broker = mqtt_broker.start_if_needed(settings)
     except SettingsError as error:
@@ -44,14 +47,22 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(_: Any, worker: Any) -> None:
     """Log to a file of the worker's own: processes that rotate one file lose lines."""
-    logger.configure(settings.log_level, settings.log_file, f"worker-{worker.log_slot}")
+    logger.configure(settings.log_level, settings.log_file, f"{worker.cfg.proc_name}-{worker.log_slot}")
     if _broker is not None:
         atexit.unregister(_broker.stop)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start what runs beside the requests."""
+    """Start what runs beside the requests; at the end let the live clients go, for whom gunicorn would wait."""
     app.start_background(worker.wsgi)
+    ending = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: Any) -> None:
+        app.end_live(worker.wsgi)
+        if callable(ending):
+            ending(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def worker_exit(_: Any, worker: Any) -> None:

@@ -11,6 +11,7 @@ from ingest.identity import device_id_fault, text_fault
 from models import MAX_DEVICE_ID
 from queries import Window
 from services.commands import Order
+from services.feed import Interest
 from utils import clock
 
 
@@ -131,6 +132,21 @@ class LiveQuery(DeviceQuery):
     """What to send live."""
 
     since: Since | None = Field(None, description="First what came after this id, or after this time.")
+
+
+class Subscription(BaseModel):
+    """What a Socket.IO client subscribes to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stream: str
+    device_id: DeviceId | None = None
+    since: Since | None = None
+
+    @property
+    def interest(self) -> Interest:
+        """The same for `services.live`."""
+        return Interest(self.stream, self.device_id)
 
 
 class LastEventHeader(BaseModel):

@@ -30,9 +30,7 @@ def register(app: Flask, streams: Streams) -> None:
 
     @app.errorhandler(NotFound)
     def not_found(_: NotFound) -> tuple[Response, int]:
-        names = ", ".join(stream.name for stream in streams)
-        message = f"There is nothing at {request.path}. Declared streams: {names}. All paths: /api/docs"
-        return jsonify(message=message), 404
+        return jsonify(message=_nothing_at(request.path, streams)), 404
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:
@@ -52,6 +50,13 @@ def register(app: Flask, streams: Streams) -> None:
         return jsonify(message=error.description), error.code or 500
 
     _register_own(app)
+
+
+def _nothing_at(path: str, streams: Streams) -> str:
+    if path.startswith("/socket.io"):
+        return "Socket.IO is served by a process of its own, `app:live`; nginx has to send /socket.io/ there"
+    names = ", ".join(stream.name for stream in streams)
+    return f"There is nothing at {path}. Declared streams: {names}. All paths: /api/docs"
 
 
 def _register_own(app: Flask) -> None:
@@ -86,11 +91,15 @@ def invalid_arguments(error: ValidationError) -> Response:
             json.loads(request.get_data())
         except (ValueError, RecursionError) as fault:
             return make_response(jsonify(message=f"The body is not JSON: {fault}"), 400)
-    faults = [_sentence(tuple(fault["loc"]), fault["msg"]) for fault in error.errors()]
-    return make_response(jsonify(message="; ".join(faults)), 400)
+    return make_response(jsonify(message=sentences(error, "The body")), 400)
 
 
-def _sentence(location: tuple[int | str, ...], message: str) -> str:
+def sentences(error: ValidationError, whole: str) -> str:
+    """What is wrong, naming each argument; `whole` is what they are arguments of."""
+    return "; ".join(_sentence(tuple(fault["loc"]), fault["msg"], whole) for fault in error.errors())
+
+
+def _sentence(location: tuple[int | str, ...], message: str, whole: str) -> str:
     text = message.removeprefix("Value error, ").replace("Input should", "should")
     name = ".".join(str(part) for part in location)
-    return f"{name}: {text}" if name else f"The body {text}"
+    return f"{name}: {text}" if name else f"{whole} {text}"

@@ -16,7 +16,7 @@ import sys
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 port, keepalive, topic, online, offline = sys.argv[1:]
-client = paho.Client(CallbackAPIVersion.VERSION2, client_id=topic)
+client = paho.Client(CallbackAPIVersion.VERSION2, client_id=topic.replace("/", "-"))
 client.will_set(topic, offline, qos=1, retain=True)
 client.on_connect = lambda *_: client.publish(topic, online, qos=1, retain=True)
 client.connect("127.0.0.1", int(port), keepalive=int(keepalive))

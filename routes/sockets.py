@@ -1,0 +1,128 @@
+"""Socket.IO: a client emits `subscribe` and receives `reading`, `command` and `presence`."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, request
+from flask_socketio import SocketIO, emit
+from pydantic import ValidationError
+from socketio import Server
+
+from database import Unavailable
+from routes.arguments import Subscription
+from routes.errors import sentences
+from routes.websockets import MAX_BODY, Connections
+from services.live import Hub
+from services.sockets import SocketClient
+from streams.declaration import Streams
+
+logger = logging.getLogger(__name__)
+PING_INTERVAL = 15
+PING_TIMEOUT = 10
+"""Seconds; a client that is away or stuck is let go after both."""
+Answer = dict[str, Any]
+
+
+class Sockets:
+    """The Socket.IO side of an application; it takes connections once the application is served."""
+
+    def __init__(self, app: Flask, origins: list[str], streams: Streams, hub: Hub) -> None:
+        self._streams = streams
+        self._hub = hub
+        self._clients: dict[str, SocketClient] = {}
+        self._io = _socket_io(app, origins)
+        self._server: Server = self._io.server  # type: ignore[attr-defined]  # its stubs do not know it
+        self._connections = Connections(app.wsgi_app)
+        app.wsgi_app = self._connections  # type: ignore[method-assign]  # the way Flask documents
+        handlers: dict[str, Callable[..., Any]] = {
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "disconnect": self._disconnect,
+        }
+        for name, handler in handlers.items():
+            self._io.on_event(name, handler)
+
+    def close(self) -> None:
+        """End every connection."""
+        for engine in list(self._server.eio.sockets.values()):
+            engine.close(wait=False)
+        self._connections.close()
+
+    def _subscribe(self, *arguments: Any) -> Answer:
+        try:
+            wanted = self._wanted(arguments)
+            client = self._client()
+            client.subscribe(wanted.interest)
+            if wanted.since is not None:
+                client.catch_up(self._hub.changes.missed(wanted.interest, wanted.since))
+        except (ValueError, Unavailable) as error:
+            return _fault(error)
+        return {"message": "subscribed", **wanted.interest._asdict()}
+
+    def _unsubscribe(self, *arguments: Any) -> Answer:
+        try:
+            wanted = self._wanted(arguments)
+            self._client().interests -= {wanted.interest}
+        except (ValueError, Unavailable) as error:
+            return _fault(error)
+        return {"message": "unsubscribed", **wanted.interest._asdict()}
+
+    def _disconnect(self, reason: str | None = None) -> None:
+        if reason is None:  # a client may emit an event of this name, and stays connected
+            return
+        client = self._clients.pop(request.sid, None)  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+        if client is not None:
+            self._hub.leave(client)
+
+    def _client(self) -> SocketClient:
+        sid = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+        if sid not in self._clients:
+            client = SocketClient(self._server, sid)
+            self._hub.join(client)
+            self._clients[sid] = client
+        return self._clients[sid]
+
+    def _wanted(self, arguments: tuple[Any, ...]) -> Subscription:
+        """Check what a client sent. Raises ValueError with a sentence for it."""
+        try:
+            wanted = Subscription.model_validate(arguments[0] if arguments else None)
+        except ValidationError as error:
+            raise ValueError(sentences(error, "What is sent with subscribe")) from error
+        if self._streams.get(wanted.stream) is None:
+            names = ", ".join(stream.name for stream in self._streams)
+            raise ValueError(f"stream: there is no stream {wanted.stream[:40]!r}. Declared streams: {names}")
+        return wanted
+
+
+def _fault(error: Exception) -> Answer:
+    # Also as an event, for clients that do not ask for an acknowledgement.
+    message = f"The database cannot be used now: {error}. Try again" if isinstance(error, Unavailable) else str(error)
+    emit("error", {"message": message})
+    return {"error": message}
+
+
+def _socket_io(app: Flask, origins: list[str]) -> SocketIO:
+    library = logging.getLogger("engineio.server")
+    library.addFilter(_one_line)
+    return SocketIO(
+        app,
+        async_mode="threading",
+        async_handlers=False,
+        manage_session=False,
+        cors_allowed_origins="*" if "*" in origins else origins,
+        cors_credentials=False,
+        ping_interval=PING_INTERVAL,
+        ping_timeout=PING_TIMEOUT,
+        max_http_buffer_size=MAX_BODY,
+        logger=library,
+        engineio_logger=library,
+    )
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """A client's malformed packet is one line: a traceback would tell of the library's code only."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.msg = f"{record.getMessage()}: {record.exc_info[1]!r:.200}"
+        record.args, record.exc_info, record.exc_text = (), None, None
+    return record.levelno >= logging.WARNING

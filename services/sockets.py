@@ -1,0 +1,103 @@
+"""Socket.IO clients: events are sent while a client keeps up, and the newest are kept for it while it does not."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+
+from engineio.exceptions import SocketIsClosedError
+from engineio.packet import MESSAGE, Packet
+from socketio import Server
+
+from database import Unavailable
+from services.feed import MAX_WAITING, Event, Interest
+
+logger = logging.getLogger(__name__)
+MAX_QUEUED = 20
+"""Packets that Engine.IO holds for one client."""
+MAX_INTERESTS = 1_000
+MAX_CATCHING_UP = 20
+RETRY_SECONDS = 0.02
+
+
+class SocketClient:
+    """One connection. Its events are taken by Engine.IO's own thread for it, so that nobody waits for it."""
+
+    def __init__(self, server: Server, sid: str) -> None:
+        self.interests: frozenset[Interest] = frozenset()
+        self._engine = server.eio
+        self._engine_sid = server.manager.eio_sid_from_sid(sid, "/")
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, ...], Event] = {}
+        self._catching_up = 0
+
+    def subscribe(self, interest: Interest) -> None:
+        """Add an interest. Raises ValueError where there are too many."""
+        if len(self.interests) >= MAX_INTERESTS:
+            raise ValueError(f"at most {MAX_INTERESTS} subscriptions; subscribe to a stream without device_id instead")
+        self.interests |= {interest}
+
+    def offer(self, event: Event) -> None:
+        """Send an event, or keep it in the place of an older one of the same kind."""
+        with self._lock:
+            if self._waiting or self._catching_up or not self._send(event):
+                self._waiting[event.key] = event
+                if len(self._waiting) > MAX_WAITING:
+                    del self._waiting[next(iter(self._waiting))]
+
+    def flush(self) -> bool:
+        """Send what was kept, as far as it is taken; whether something is left."""
+        with self._lock:
+            while self._waiting and not self._catching_up:
+                key, event = next(iter(self._waiting.items()))
+                if not self._send(event):
+                    break
+                del self._waiting[key]
+            return bool(self._waiting)
+
+    def close(self) -> None:
+        """Nothing to do: the server ends its connections."""
+
+    def catch_up(self, missed: Iterable[Event]) -> None:
+        """Send what it missed, in a thread of its own, before anything newer.
+
+        Raises ValueError where too much is under way.
+        """
+        if self._catching_up >= MAX_CATCHING_UP:
+            raise ValueError("since: what was missed of earlier subscriptions is still being sent; try again later")
+        with self._lock:
+            self._catching_up += 1
+        threading.Thread(target=self._catch_up, args=(missed,), name="catch-up", daemon=True).start()
+
+    def _catch_up(self, missed: Iterable[Event]) -> None:
+        try:
+            for event in missed:
+                while not self._send(event):
+                    time.sleep(RETRY_SECONDS)
+        except Unavailable as error:
+            logger.warning("A live client is let go, so that it asks again: %s", error)
+            if engine := self._engine.sockets.get(self._engine_sid):
+                engine.close(wait=False)
+        finally:
+            with self._lock:
+                self._catching_up -= 1
+
+    def _send(self, event: Event) -> bool:
+        """Whether nothing is left to do for this event, because it was taken or because nobody is there."""
+        engine = self._engine.sockets.get(self._engine_sid)
+        if engine is None:
+            return True
+        if engine.queue.qsize() >= MAX_QUEUED:
+            return False
+        try:
+            self._engine.send_packet(self._engine_sid, _packet(event))
+        except SocketIsClosedError:
+            logger.debug("A live client has just gone")
+        return True
+
+
+@lru_cache(maxsize=100)
+def _packet(event: Event) -> Packet:
+    # Made once for all clients: the Socket.IO packet EVENT (2) of the namespace "/".
+    return Packet(MESSAGE, data=f'2["{event.name}",{event.json}]')
