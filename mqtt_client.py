@@ -15,7 +15,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
-from mqtt_connection import Backoff, connect, new_client
+from mqtt_connection import Backoff, connect, new_client, send_at_once
 from utils.clock import now
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,8 @@ class Subscriber:
         client.on_socket_close = self._on_socket_close
         return client
 
-    def _on_socket_open(self, _: paho.Client, __: Any, opened: Any) -> None:
+    def _on_socket_open(self, client: paho.Client, data: Any, opened: Any) -> None:
+        send_at_once(client, data, opened)
         self._selector.register(opened, selectors.EVENT_READ)
 
     def _on_socket_close(self, _: paho.Client, __: Any, closed: Any) -> None:

@@ -8,10 +8,10 @@ import sys
 import threading
 
 from config import Settings, SettingsError, load_settings
+from simulators.client import BrokerError
+from simulators.device import devices
 from simulators.fleet import Fleet
-from simulators.pace import Pace
 from simulators.progress import Progress
-from simulators.publisher import BrokerError, Publisher
 from simulators.run import Run
 from streams.declaration import Stream, StreamError, declared
 
@@ -26,28 +26,32 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         stream = _declared(settings, options.stream)
-        publisher = Publisher(settings)
-        publisher.connect()
+        progress = Progress(stream.name)
+        fleet = _fleet(options, settings, stream, progress)
+        fleet.connect()
     except (SettingsError, StreamError, BrokerError) as error:
         print(error, file=sys.stderr)
         return _UNUSABLE
     except KeyboardInterrupt:
         return _INTERRUPTED
-    return _publish(options, stream, publisher)
+    return _publish(Run(fleet, progress, options.count))
 
 
-def _publish(options: argparse.Namespace, stream: Stream, publisher: Publisher) -> int:
+def _fleet(options: argparse.Namespace, settings: Settings, stream: Stream, progress: Progress) -> Fleet:
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    rate = options.devices if options.rate is None else options.rate
+    return Fleet(settings, devices(stream, options.devices, seed, options.invalid), rate, progress.note)
+
+
+def _publish(run: Run) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    seed = secrets.randbits(32) if options.seed is None else options.seed
-    fleet = Fleet(stream, options.devices, seed, options.invalid)
-    rate = options.devices if options.rate is None else options.rate
-    run = Run(fleet, publisher, Pace(rate), Progress(stream.name), options.count)
     run.until(stop.is_set)
-    publisher.close()
+    run.fleet.close()
     print(run.summary())
-    return 0 if publisher.acknowledged == publisher.published else _FAILED
+    tally = run.fleet.tally
+    return 0 if tally.acknowledged == tally.published else _FAILED
 
 
 def _declared(settings: Settings, name: str) -> Stream:

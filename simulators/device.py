@@ -23,11 +23,12 @@ class Message(NamedTuple):
 
 
 class Device:
-    """One device of a stream; the same seed and the same times make the same messages."""
+    """One device of a stream, a share of whose messages is broken; the same seed and times make the same messages."""
 
-    def __init__(self, stream: Stream, device_id: str, seed: int) -> None:
+    def __init__(self, stream: Stream, device_id: str, seed: int, share: float = 0.0) -> None:
         self.device_id = device_id
         self._stream = stream
+        self._share = share
         random = Random(f"{seed}/{stream.name}/{device_id}")
         # Faults draw from their own sequence, so that valid values do not depend on the share of faults.
         self._faults = Random(f"{seed}/{stream.name}/{device_id}/faults")
@@ -36,11 +37,14 @@ class Device:
         self._topics = {m.name: stream.topic.fill(device_id, m.level) for m in stream.metrics}
         self._last = EPOCH
 
-    def next(self, moment: datetime, invalid: bool = False) -> Message:
+    def next(self, moment: datetime, invalid: bool | None = None) -> Message:
         """The message at a time in naive UTC: a whole reading, or the next metric's where each has its topic.
 
         A time that is not later than the last message's becomes the microsecond after it.
+        Whether it is broken is a matter of chance, unless it is said.
         """
+        if invalid is None:
+            invalid = self._faults.random() < self._share
         self._last = max(moment, self._last + _TICK)
         if self._stream.topic.has_metric:
             return self._single(next(self._turns), invalid)
@@ -65,3 +69,9 @@ class Device:
 
     def _seconds(self) -> float:
         return (self._last - EPOCH).total_seconds()
+
+
+def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[Device]:
+    """Devices `ESP32_001`, `ESP32_002` … (or `<stream>_001` …); a share of their messages is broken."""
+    prefix = "ESP32" if stream.name == "sensors" else stream.name
+    return [Device(stream, f"{prefix}_{number:03d}", seed, share) for number in range(1, count + 1)]

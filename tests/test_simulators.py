@@ -22,16 +22,17 @@ from iotcore import Broker
 from paho.mqtt.enums import CallbackAPIVersion
 
 from config import PROJECT, load_settings
-from simulators.device import Device, Message
+from simulators.connection import WINDOW
+from simulators.device import Device, Message, devices
 from simulators.fleet import Fleet
 from simulators.progress import Progress
-from simulators.publisher import WINDOW, Publisher
 from simulators.values import States, Walk
 from streams.declaration import Simulation, Stream, load
+from tests.support import DEVICE_TOPICS
 
 NOON = datetime(2026, 5, 4, 12)
 SECOND = timedelta(seconds=1)
-SENSORS = load(PROJECT / "streams", {})["sensors"]
+SENSORS = load(PROJECT / "streams", {}, DEVICE_TOPICS)["sensors"]
 
 PANEL = """
 topic = "panel/{device_id}/{metric}"
@@ -60,18 +61,22 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 class Listener:
-    """A subscriber to everything; `get` waits for the next message."""
+    """A subscriber to all readings; `get` waits for the next one."""
 
     def __init__(self, port: int) -> None:
         self._messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         subscribed: queue.Queue[None] = queue.Queue()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="listener")
         self._client.on_subscribe = lambda *_: subscribed.put(None)
-        self._client.on_message = lambda *arguments: self._messages.put(arguments[2])
+        self._client.on_message = self._on_message
         self._client.connect("127.0.0.1", port)
         self._client.subscribe("#", 1)
         self._client.loop_start()
         subscribed.get(timeout=5)
+
+    def _on_message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        if not message.topic.startswith("status/"):
+            self._messages.put(message)
 
     def get(self) -> mqtt.MQTTMessage:
         return self._messages.get(timeout=5)
@@ -122,7 +127,7 @@ def free_port() -> int:
 
 def declared(folder: Path, name: str, text: str) -> Stream:
     (folder / f"{name}.toml").write_text(text)
-    return load(folder, {})[name]
+    return load(folder, {}, DEVICE_TOPICS)[name]
 
 
 def messages(device: Device, count: int, step: timedelta = SECOND) -> list[Message]:
@@ -144,10 +149,12 @@ def walked(simulation: Simulation, count: int, step: float) -> list[float]:
 
 
 def test_the_same_seed_makes_the_same_messages() -> None:
-    first, second, other = (Fleet(SENSORS, 3, seed, invalid=0.2) for seed in (7, 7, 8))
-    moments = [NOON + number * SECOND for number in range(50)]
-    assert [first.next(moment) for moment in moments] == [second.next(moment) for moment in moments]
-    assert first.next(NOON) != other.next(NOON)
+    first, second, other = (
+        [message for device in devices(SENSORS, 3, seed, share=0.2) for message in messages(device, 50)]
+        for seed in (7, 7, 8)
+    )
+    assert first == second
+    assert first != other
 
 
 def test_invalid_messages_do_not_change_the_valid_ones() -> None:
@@ -238,17 +245,17 @@ def test_metrics_take_turns_on_their_own_topics_as_bare_values(tmp_path: Path) -
 
 
 def test_devices_are_named_after_the_stream(tmp_path: Path) -> None:
-    assert [device.device_id for device in Fleet(SENSORS, 2, 1).devices] == ["ESP32_001", "ESP32_002"]
-    panel = Fleet(declared(tmp_path, "panel", PANEL), 1, 1)
-    assert [device.device_id for device in panel.devices] == ["panel_001"]
+    assert [device.device_id for device in devices(SENSORS, 2, 1)] == ["ESP32_001", "ESP32_002"]
+    panel = devices(declared(tmp_path, "panel", PANEL), 1, 1)
+    assert [device.device_id for device in panel] == ["panel_001"]
 
 
 # Broken messages
 
 
 def test_the_share_of_invalid_messages_is_as_asked() -> None:
-    fleet = Fleet(SENSORS, 3, 1, invalid=0.05)
-    assert sum(fleet.next(NOON).invalid for _ in range(10_000)) == pytest.approx(500, rel=0.15)
+    device = Device(SENSORS, "a", 1, share=0.05)
+    assert sum(device.next(NOON).invalid for _ in range(10_000)) == pytest.approx(500, rel=0.15)
 
 
 def test_no_invalid_message_can_be_read_and_their_faults_vary() -> None:
@@ -301,44 +308,48 @@ def fault(payload: bytes) -> str:
 # Publishing
 
 
-def connected(port: int) -> Publisher:
-    publisher = Publisher(load_settings(mqtt_broker="127.0.0.1", mqtt_port=port))
-    publisher.connect()
-    return publisher
+def connected(port: int) -> Fleet:
+    settings = load_settings(mqtt_broker="127.0.0.1", mqtt_port=port)
+    fleet = Fleet(settings, devices(SENSORS, 1, 1), rate=0, note=pytest.fail)
+    fleet.connect()
+    fleet.start()
+    settle(fleet)
+    return fleet
 
 
-def acknowledge(publisher: Publisher, count: int) -> None:
-    """Turn until so many messages are acknowledged; pytest's time limit is the end of patience."""
-    while publisher.acknowledged < count:
-        publisher.turn(0.2)
+def settle(fleet: Fleet) -> None:
+    """Turn until everything is acknowledged; pytest's time limit is the end of patience."""
+    while fleet.boards[0].connection.outstanding:
+        fleet.turn(0.2)
 
 
 def test_the_window_is_a_thousand_unacknowledged_messages(port: int) -> None:
-    publisher = connected(port)
-    assert publisher.room == WINDOW == 1000
-    for _ in range(WINDOW):
-        publisher.publish("window", b"1")
-    assert (publisher.room, publisher.outstanding) == (0, 1000)
-    acknowledge(publisher, 1000)
-    assert (publisher.room, publisher.outstanding) == (1000, 0)
-    publisher.close()
+    fleet = connected(port)
+    connection = fleet.boards[0].connection
+    assert connection.room == WINDOW == 1000
+    fleet.publish(2 * WINDOW)
+    assert (connection.room, fleet.tally.outstanding, fleet.tally.published) == (0, 1000, 1000)
+    settle(fleet)
+    assert (connection.room, fleet.tally.outstanding, fleet.tally.acknowledged) == (1000, 0, 1000)
+    fleet.close()
 
 
 def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
     port = free_port()
     with Broker(port=port, listen="127.0.0.1"):
-        publisher = connected(port)
-    for number in range(100):
-        publisher.publish("outage", str(number).encode())
-    while publisher.connected:
-        publisher.turn(0.2)
-    assert (publisher.room, publisher.outstanding, publisher.fault) == (0, 100, "connection lost")
+        fleet = connected(port)
+    fleet.publish(100)
+    while fleet.online:
+        fleet.turn(0.2)
+    fleet.publish(100)
+    assert (fleet.tally.outstanding, fleet.fault) == (100, "connection lost")
     with Broker(port=port, listen="127.0.0.1"):
         listener = Listener(port)
-        acknowledge(publisher, 100)
-        assert {int(message.payload) for message in listener.take(100)} == set(range(100))
+        settle(fleet)
+        times = [json.loads(message.payload)["timestamp"] for message in listener.take(100)]
+        assert len(set(times)) == 100
         listener.close()
-        publisher.close()
+        fleet.close()
 
 
 # The command

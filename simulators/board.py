@@ -1,0 +1,142 @@
+"""A simulated board: a device on a connection of its own, which says that it is there and obeys commands."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from config import Settings
+from simulators import commands
+from simulators.client import Clients
+from simulators.commands import Answer, Answers, Command, Effect, Malformed, Restart, SetInterval
+from simulators.connection import Connection, Limits, Tally
+from simulators.device import Device
+from simulators.dialler import Dialler
+from simulators.loop import Loop
+from simulators.timetable import Timetable
+from utils import clock
+
+ONLINE, OFFLINE = b"online", b"offline"
+# The embedded broker sends the will even after a goodbye, a moment later: it must not come after "online".
+_BOOT_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all boards of a fleet have in common."""
+
+    settings: Settings
+    clients: Clients
+    loop: Loop
+    dialler: Dialler
+    timetable: Timetable
+    tally: Tally
+    limits: Limits
+    note: Callable[[str], None]
+
+
+class Board:
+    """Online from when it is subscribed to its commands until it leaves, restarts or loses the broker."""
+
+    def __init__(self, number: int, device: Device, shared: Shared) -> None:
+        self.number = number
+        self.device = device
+        self.online = False
+        self._shared = shared
+        client = shared.clients.new(device.device_id)
+        self.connection = Connection(client, shared.loop, self, shared.tally, shared.limits)
+        self._ack_topic = self._topic(shared.settings.ack_topic)
+        self._status_topic = self._topic(shared.settings.status_topic)
+        self.connection.listen(self._topic(shared.settings.control_topic), (self._status_topic, OFFLINE))
+        self._answers = Answers()
+        self._booted = time.monotonic()
+        self._restart: str | None = None
+        """The id of the restart that is under way."""
+        self._down = self._left = self._goodbye = False
+
+    def measure(self, moment: datetime) -> None:
+        """Publish a reading of a time in naive UTC."""
+        topic, payload, invalid = self.device.next(moment)
+        self.connection.publish(topic, payload)
+        self._shared.tally.invalid += invalid
+
+    def leave(self) -> None:
+        """Say offline, disconnect, and stay away."""
+        self._left = True
+        if not self.connection.closed:
+            self._go_offline()
+
+    def opened(self, obeys: bool) -> None:
+        """Say online; who sees it may send commands at once."""
+        self._shared.dialler.connected(self.connection)
+        if not obeys:
+            self._shared.note(f"{self.device.device_id}: the broker does not let it subscribe to its commands")
+        if self._left:
+            return
+        self.online = True
+        self.connection.say(self._status_topic, ONLINE, retain=True)
+        if self._down:
+            self._boot()
+
+    def heard(self, payload: bytes) -> None:
+        """Answer a command, and do what it says; repeat the answer to one that is already known."""
+        try:
+            command = commands.parse(payload)
+        except Malformed as error:
+            self._shared.note(f"{self.device.device_id}: ignored a command that cannot be read: {error}")
+            return
+        known = self._answers.get(command.id)
+        if known:
+            self.connection.say(self._ack_topic, known.payload(command.id))
+            return
+        uptime = time.monotonic() - self._booted
+        answer, effect = commands.obey(command, commands.State(clock.now(), uptime, self._restart is not None))
+        self._answer(command.id, answer)
+        self._do(effect, command)
+
+    def settled(self) -> None:
+        """Disconnect, if that is what it waits for."""
+        if self._goodbye:
+            self.connection.hang_up()
+
+    def lost(self, fault: str) -> None:
+        """Come back: from a restart when it has booted, to a broker that went away when that is back."""
+        self.online = self._goodbye = False
+        if fault:
+            self._shared.dialler.failed(self.connection, fault)
+        elif not self._left:
+            self._shared.loop.call_in(_BOOT_SECONDS, lambda: self._shared.dialler.want(self.connection))
+
+    def _do(self, effect: Effect, command: Command) -> None:
+        match effect:
+            case SetInterval(seconds):
+                self._shared.timetable.change(self.number, seconds)
+            case Restart(delay):
+                self._restart = command.id
+                self._shared.loop.call_in(delay, self._shut_down)
+
+    def _shut_down(self) -> None:
+        self._down = True
+        # Of one that has lost the broker, the next connect is the restart.
+        if self.online:
+            self._go_offline()
+
+    def _boot(self) -> None:
+        self._down = False
+        self._booted = time.monotonic()
+        self._shared.timetable.reset(self.number)
+        if self._restart is not None:
+            self._answer(self._restart, Answer("succeeded"))
+        self._restart = None
+
+    def _go_offline(self) -> None:
+        self.online = False
+        self._goodbye = True
+        self.connection.say(self._status_topic, OFFLINE, retain=True)
+
+    def _answer(self, command_id: str, answer: Answer) -> None:
+        self._answers.keep(command_id, answer)
+        self.connection.say(self._ack_topic, answer.payload(command_id))
+
+    def _topic(self, template: str) -> str:
+        return template.replace("{device_id}", self.device.device_id)

@@ -1,0 +1,221 @@
+"""A board's MQTT connection at QoS 1, driven by the loop: paho's external event loop, and a window."""
+
+import socket
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import MQTTErrorCode
+
+from simulators.loop import Loop
+
+WINDOW = 1000
+# paho 2.2 forgets the rest of a WebSocket frame that the socket took only in part. So few messages
+# that they always fit into the socket's buffer are never taken in part.
+WEBSOCKET_WINDOW = 50
+
+
+@dataclass
+class Tally:
+    """What became of the readings of all boards."""
+
+    published: int = 0
+    acknowledged: int = 0
+    refused: int = 0
+    """Readings that the broker acknowledged with an error (MQTT 5 only)."""
+    invalid: int = 0
+    """How many of the published readings are broken on purpose."""
+
+    @property
+    def outstanding(self) -> int:
+        """How many readings are published and not acknowledged."""
+        return self.published - self.acknowledged - self.refused
+
+
+class Limits(NamedTuple):
+    """How a connection sends."""
+
+    window: int
+    """How many messages may be unacknowledged."""
+    at_once: bool
+    """Whether TCP sends each message on its own; otherwise it collects them, which is faster for a steady stream."""
+
+
+class Listener(Protocol):
+    """Whom a connection tells what happens."""
+
+    def opened(self, obeys: bool) -> None:
+        """The broker accepted the connection; whether it also lets it subscribe."""
+
+    def heard(self, payload: bytes) -> None:
+        """A message came on the subscribed topic."""
+
+    def settled(self) -> None:
+        """Everything that was sent is acknowledged."""
+
+    def lost(self, fault: str) -> None:
+        """The connection ended; without a fault it was hung up."""
+
+
+class _Said(NamedTuple):
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+class Connection:
+    """Publishes readings and says other things at QoS 1; what a lost broker did not acknowledge is sent again."""
+
+    def __init__(self, client: mqtt.Client, loop: Loop, listener: Listener, tally: Tally, limits: Limits) -> None:
+        self._client = client
+        self._loop = loop
+        self._listener = listener
+        self._tally = tally
+        self._at_once = limits.at_once
+        self._most = min(limits.window, WEBSOCKET_WINDOW) if client.transport == "websockets" else limits.window
+        self._window = self._most
+        self._topic = ""
+        self._readings = 0
+        self._others: set[int] = set()
+        self._waiting: deque[_Said] = deque()
+        self._writing = self._dialled = self._hung_up = False
+        self._fault = ""
+        client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_socket_register_write
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_disconnect = self._on_disconnect
+
+    @property
+    def outstanding(self) -> int:
+        """How many messages are not acknowledged."""
+        return self._readings + len(self._others) + len(self._waiting)
+
+    @property
+    def room(self) -> int:
+        """How many readings may be published now."""
+        return max(0, self._window - self.outstanding)
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no connection to the broker."""
+        return self._client.socket() is None
+
+    def listen(self, topic: str, will: tuple[str, bytes]) -> None:
+        """Subscribe to a topic at every connect, and leave a retained will (topic, payload) with the broker."""
+        self._topic = topic
+        self._client.will_set(*will, qos=1, retain=True)
+
+    def dial(self) -> None:
+        """Open the connection; the broker's answer comes to the listener. Raises OSError."""
+        self._hung_up, self._fault = False, ""
+        self._client.reconnect()
+        self._dialled = True
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Take over a reading; it is sent until the broker acknowledges it. Ask `room` first."""
+        self._tally.published += 1
+        self._readings += 1
+        self._send(topic, payload)
+
+    def say(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """Send something else, as soon as there is room; it goes before all further readings."""
+        self._waiting.append(_Said(topic, payload, retain))
+        self._say_waiting()
+
+    def hang_up(self) -> None:
+        """Disconnect, when all before it is written."""
+        self._hung_up = True
+        self._client.disconnect()
+
+    def keep_alive(self) -> None:
+        """Ping the broker if it is time, or give up one that does not answer. Call it every second or so."""
+        self._client.loop_misc()
+
+    def _say_waiting(self) -> None:
+        # An MQTT 5 broker disconnects whoever exceeds its window.
+        while self._waiting and self._readings + len(self._others) < self._window:
+            self._others.add(self._send(*self._waiting.popleft()))
+
+    def _send(self, topic: str, payload: bytes, retain: bool = False) -> int:
+        while True:
+            info = self._client.publish(topic, payload, qos=1, retain=retain)
+            # A packet id may be taken by a message that waits since 65,535 messages: then the next one is free.
+            if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+                return info.mid
+
+    def _ready(self) -> None:
+        self._client.loop_read()
+        # TLS may have decrypted data that the selector cannot see.
+        while (sock := self._client.socket()) and hasattr(sock, "pending") and sock.pending():
+            self._client.loop_read()
+        if self._writing or self._client.want_write():
+            self._write()
+
+    def _write(self) -> None:
+        self._client.loop_write()
+        sock = self._client.socket()
+        if sock and self._writing != self._client.want_write():
+            self._writing = not self._writing
+            self._loop.watch(sock.fileno(), self._ready, self._writing)
+
+    def _on_socket_open(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
+        self._writing = False
+        if self._at_once:
+            _send_at_once(sock.fileno())
+        self._loop.watch(sock.fileno(), self._ready)
+
+    def _on_socket_close(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
+        self._loop.forget(sock.fileno())
+
+    def _on_socket_register_write(self, _client: mqtt.Client, _data: Any, _sock: Any) -> None:
+        self._loop.call_in(0, self._write)
+
+    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._fault = str(reason)
+            return
+        self._window = min(self._most, getattr(properties, "ReceiveMaximum", self._most))
+        client.subscribe(self._topic, 1)
+
+    def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+        self._listener.opened(not reasons[0].is_failure)
+
+    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        self._listener.heard(bytes(message.payload))
+
+    def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        if mid in self._others:
+            self._others.discard(mid)
+        else:
+            self._readings -= 1
+            if reason.is_failure:
+                self._tally.refused += 1
+            else:
+                self._tally.acknowledged += 1
+        if self._waiting:
+            self._say_waiting()
+        if not self.outstanding:
+            self._listener.settled()
+
+    def _on_disconnect(self, _client: mqtt.Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
+        if not self._dialled:
+            return
+        self._dialled = False
+        # Of a connection that breaks, paho's reason is no more than "Unspecified error".
+        by_broker = flags.is_disconnect_packet_from_server
+        fault = self._fault or (str(reason) if by_broker else "connection lost")
+        self._listener.lost("" if self._hung_up else fault)
+
+
+def _send_at_once(descriptor: int) -> None:
+    """Make TCP hold nothing back: an answer would wait 40 ms for the broker's acknowledgement of what went before."""
+    borrowed = socket.socket(fileno=descriptor)
+    try:
+        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    finally:
+        borrowed.detach()

@@ -1,0 +1,83 @@
+"""Connecting many boards: a few at a time, and while the broker is away one at a time, less and less often."""
+
+import time
+from collections import deque
+from typing import Protocol
+
+from simulators.client import reason
+from simulators.loop import Loop
+
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 10.0
+_AT_ONCE = 50
+_SHARE = 0.01
+"""Seconds of a turn, so that boards that are connected need not wait for those that are not."""
+
+
+class Dialled(Protocol):
+    """What can be connected."""
+
+    def dial(self) -> None:
+        """Open the connection; the broker's answer comes later. Raises OSError."""
+
+
+class Dialler:
+    """Connects in the order of asking, and waits after a failure."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._waiting: deque[Dialled] = deque()
+        self._under_way: set[Dialled] = set()
+        self._scheduled = False
+        self._stopped = False
+        self._delay = FIRST_DELAY
+        self._not_before = 0.0
+        self.fault = ""
+        """Why a connection was lost or refused, until another one succeeds."""
+
+    def want(self, connection: Dialled) -> None:
+        """Connect this one."""
+        self._waiting.append(connection)
+        self._schedule()
+
+    def connected(self, connection: Dialled) -> None:
+        """Hear that the broker accepted a connection."""
+        self._under_way.discard(connection)
+        self.fault, self._delay, self._not_before = "", FIRST_DELAY, 0.0
+        self._schedule()
+
+    def failed(self, connection: Dialled, fault: str) -> None:
+        """Hear that a connection was lost or refused; it is tried again, after a while."""
+        self._under_way.discard(connection)
+        self.fault = fault
+        if time.monotonic() >= self._not_before:
+            self._not_before = time.monotonic() + self._delay
+            self._delay = min(2 * self._delay, LONGEST_DELAY)
+        self.want(connection)
+
+    def stop(self) -> None:
+        """Connect nothing any more."""
+        self._stopped = True
+
+    def _schedule(self) -> None:
+        most = 1 if self.fault else _AT_ONCE
+        if self._scheduled or self._stopped or not self._waiting or len(self._under_way) >= most:
+            return
+        self._scheduled = True
+        self._loop.call_in(max(0.0, self._not_before - time.monotonic()), self._dial)
+
+    def _dial(self) -> None:
+        self._scheduled = False
+        end = time.monotonic() + _SHARE
+        most = 1 if self.fault else _AT_ONCE
+        while self._waiting and len(self._under_way) < most and not self._stopped:
+            connection = self._waiting.popleft()
+            self._under_way.add(connection)
+            try:
+                connection.dial()
+            except OSError as error:
+                self.failed(connection, reason(error))
+                return
+            if time.monotonic() > end:
+                break
+        self._schedule()

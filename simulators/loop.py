@@ -1,0 +1,49 @@
+"""The loop that drives every board: one selector, and calls that are due at a time."""
+
+import heapq
+import itertools
+import selectors
+import time
+from collections.abc import Callable
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Loop:
+    """Waits for sockets and for times. Nothing happens between the turns."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._calls: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def call_in(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call once, in so many seconds; also for 0 not before the next turn."""
+        heapq.heappush(self._calls, (time.monotonic() + seconds, next(self._order), call))
+
+    def watch(self, descriptor: int, ready: Callable[[], None], writing: bool = False) -> None:
+        """Call `ready` whenever the socket can be read, or if `writing` also when it can be written."""
+        events = _READ | _WRITE if writing else _READ
+        if descriptor in self._selector.get_map():
+            self._selector.modify(descriptor, events, ready)
+        else:
+            self._selector.register(descriptor, events, ready)
+
+    def forget(self, descriptor: int) -> None:
+        """Watch a socket no longer; it is about to be closed."""
+        self._selector.unregister(descriptor)
+
+    def turn(self, timeout: float) -> None:
+        """Make the calls that are due, then wait up to `timeout` seconds for a socket."""
+        self._call_due()
+        if self._calls:
+            timeout = min(timeout, max(0.0, self._calls[0][0] - time.monotonic()))
+        for key, _ in self._selector.select(timeout):
+            # One that was called before it in this turn may have closed it.
+            if key.fd in self._selector.get_map():
+                key.data()
+
+    def _call_due(self) -> None:
+        now = time.monotonic()
+        while self._calls and self._calls[0][0] <= now:
+            heapq.heappop(self._calls)[2]()
