@@ -44,6 +44,31 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     """
     streams = declaration.declared(settings)
     database = Database(settings.url, streams)
+    app = _web_application(settings)
+    notices = Notices(settings, database)
+    held = Held()
+    publisher = Publisher(settings)
+    commands = Commands(database, publisher, streams.device_topics.control, notices.tell, held)
+    hub = Hub(database, streams, notices)
+    for hear in (commands.hear, hub.hear):
+        notices.listen(hear)
+    submissions = Submissions(database, Pipeline(database, streams, "http", notices.tell))
+    for stream in streams:
+        app.register_api(readings.blueprint(stream, database, submissions))
+        app.register_api(live.blueprint(stream, hub, held))
+    app.register_api(system.blueprint(settings, streams, database))
+    app.register_api(control.blueprint(commands))
+    errors.register(app, streams)
+    parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
+    if ingests:
+        parts["ingester"] = Ingester(settings, database, streams, notices.tell)
+    if sockets:
+        parts["sockets"] = Sockets(app, settings.origins, streams, hub)
+    app.extensions["autoforge"] = parts
+    return app
+
+
+def _web_application(settings: Settings) -> OpenAPI:
     app = OpenAPI(
         __name__,
         info=Info(title="AutoForge IoT Backend", version=VERSION),
@@ -59,32 +84,11 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     # By default Swagger UI shows the document to a validator on another host.
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
     app.url_map.strict_slashes = False
-    origins = [origin.strip() for origin in settings.cors_origins.split(",")]
-    CORS(app, origins=origins)
-    notices = Notices(settings, database)
-    held = Held()
-    publisher = Publisher(settings)
-    commands = Commands(database, publisher, streams.device_topics.control, notices.tell, held)
-    hub = Hub(database, streams, notices)
-    for hear in (commands.hear, hub.hear):
-        notices.listen(hear)
-    submissions = Submissions(database, Pipeline(database, streams, "http", notices.tell))
-    for stream in streams:
-        app.register_api(readings.blueprint(stream, database, submissions))
-        app.register_api(live.blueprint(stream, hub, held))
-    app.register_api(system.blueprint(settings, streams, database))
-    app.register_api(control.blueprint(commands))
-    errors.register(app, streams)
+    CORS(app, origins=settings.origins)
     if settings.proxy_count:
         n = settings.proxy_count
         wrapped = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n, x_prefix=n)
         app.wsgi_app = wrapped  # type: ignore[method-assign]  # the way Flask documents
-    parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
-    if ingests:
-        parts["ingester"] = Ingester(settings, database, streams, notices.tell)
-    if sockets:
-        parts["sockets"] = Sockets(app, origins, streams, hub)
-    app.extensions["autoforge"] = parts
     return app
 
 

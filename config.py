@@ -181,6 +181,11 @@ class Settings(BaseSettings):
         )
 
     @property
+    def origins(self) -> list[str]:
+        """The web pages that may ask, from CORS_ORIGINS; `*` for all."""
+        return [origin.strip() for origin in self.cors_origins.split(",")]
+
+    @property
     def url(self) -> URL:
         """The database's URL; its `str()` hides the password."""
         return make_url(self.database_url)

@@ -213,6 +213,9 @@ import importlib, os, sys, threading
 events = []
 
 def watch(event, arguments):
+    # urllib3, which comes with the tests' packages, asks whether there is IPv6.
+    if event == "socket.bind" and arguments[1] == ("::1", 0):
+        return
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
     if writes or event in ("socket.connect", "socket.bind", "subprocess.Popen", "os.fork", "sqlite3.connect"):
         events.append((event, *map(str, arguments)))
