@@ -20,7 +20,8 @@ from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
 from mqtt_notices import Notices
 from mqtt_publisher import Publisher
-from routes import control, errors, live, readings, system
+from routes import control, errors, readings, system
+from routes import live as live_events  # `live` is what gunicorn asks this module for
 from routes.answers import Error
 from routes.sockets import Sockets
 from services.commands import Commands
@@ -55,7 +56,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     submissions = Submissions(database, Pipeline(database, streams, "http", notices.tell))
     for stream in streams:
         app.register_api(readings.blueprint(stream, database, submissions))
-        app.register_api(live.blueprint(stream, hub, held))
+        app.register_api(live_events.blueprint(stream, hub, held))
     app.register_api(system.blueprint(settings, streams, database))
     app.register_api(control.blueprint(commands))
     errors.register(app, streams)
