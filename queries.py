@@ -40,9 +40,9 @@ class Window(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """The readings up to the id `end` that come after a place: by timestamp and then id, or, without one, by id."""
+    """The readings up to the id `end` that were stored after a time; of those of that time itself, after an id."""
 
-    timestamp: datetime | None
+    created_at: datetime
     id: int
     end: int
 
@@ -122,7 +122,7 @@ def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
 def newest_of_each(
     reader: Reader, stream: Stream, table: Table, condition: ColumnElement[bool]
 ) -> Sequence[RowMapping]:
-    """Of the readings that meet a condition the newest of each device, by id.
+    """Of the readings that meet a condition the newest of each device, by their timestamps.
 
     Where each metric has a topic of its own, the newest of each device and metric.
     """
@@ -139,14 +139,11 @@ def newest_of_each(
 def readings_after(
     reader: Reader, table: Table, device_id: str | None, stretch: Stretch, limit: int
 ) -> Sequence[RowMapping]:
-    """The first readings of a stretch, of one device or of all, in its order."""
-    query = _within(_public(table), table, Window(device_id)).where(table.c.id <= stretch.end).limit(limit)
-    if stretch.timestamp is None:
-        query = query.where(table.c.id > stretch.id).order_by(table.c.id)
-    else:
-        same = and_(table.c.timestamp == stretch.timestamp, table.c.id > stretch.id)
-        query = query.where(or_(table.c.timestamp > stretch.timestamp, same)).order_by(table.c.timestamp, table.c.id)
-    return reader.execute(query).mappings().all()
+    """The first readings of a stretch, of one device or of all, in the order in which they were stored."""
+    query = _within(_public(table), table, Window(device_id)).where(table.c.id <= stretch.end)
+    same = and_(table.c.created_at == stretch.created_at, table.c.id > stretch.id)
+    query = query.where(or_(table.c.created_at > stretch.created_at, same))
+    return reader.execute(query.order_by(table.c.created_at, table.c.id).limit(limit)).mappings().all()
 
 
 def devices(reader: Reader, table: Table) -> Sequence[RowMapping]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from ingest.decoding import BOM, Fault, decode_untyped, shown
-from ingest.identity import device_id_fault
+from ingest.identity import device_id_fault, nesting_fault
 from ingest.message import Rejection
 from mqtt_client import Message
 from streams.topics import DeviceTopics
@@ -70,6 +70,8 @@ def _acknowledgement(device_id: str, message: Message) -> Acknowledgement:
     if not isinstance(reason, str | None):
         raise Fault("invalid_acknowledgement", f"reason: expected a text, not {shown(reason)}")
     result = said.get("result")
+    if fault := nesting_fault(result):
+        raise Fault("too_deep", f"result: {fault}")
     text = None if result is None else msgspec.json.encode(result).decode()
     return Acknowledgement(command_id, device_id, status, reason and reason[:MAX_REASON], text, message)
 

@@ -1,10 +1,11 @@
-"""What a device id and a text value may contain, for messages and for HTTP alike."""
+"""What a device id, a text value and nested JSON may be, for messages and for HTTP alike."""
 
 import unicodedata
 from functools import lru_cache
 
 from models import MAX_DEVICE_ID, MAX_TEXT
 
+MAX_DEPTH = 32
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
@@ -22,6 +23,17 @@ def device_id_fault(device_id: str) -> str | None:
     if device_id != device_id.strip():
         return "the device id must not begin or end with white space"
     return _invisible_fault("the device id", device_id)
+
+
+def nesting_fault(value: object) -> str | None:
+    """What is wrong with the depth of a JSON value, or None."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        holders = [item for item in level if isinstance(item, dict | list)]
+        if not holders:
+            return None
+        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
+    return f"it is nested more than {MAX_DEPTH} deep"
 
 
 @lru_cache(maxsize=10_000)

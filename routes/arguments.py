@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 
-from ingest.identity import device_id_fault, text_fault
+from ingest.identity import device_id_fault, nesting_fault, text_fault
 from models import MAX_DEVICE_ID
 from queries import Window
 from services.commands import Order
@@ -40,6 +40,8 @@ def _parameters(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
     size = len(msgspec.json.encode(parameters))
     if size > MAX_PARAMETERS:
         raise ValueError(f"{size} bytes as JSON; at most {MAX_PARAMETERS} are allowed")
+    if fault := nesting_fault(parameters):
+        raise ValueError(fault)
     return parameters
 
 

@@ -1,11 +1,11 @@
 """`/api/<stream>/live`: what is committed, as it is committed, as Server-Sent Events."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
 
-from flask import Response
+from flask import Response, request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from werkzeug.exceptions import ServiceUnavailable
@@ -13,6 +13,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from database import Unavailable
 from routes.answers import Error
 from routes.arguments import LastEventHeader, LiveQuery
+from routes.websockets import limit_unread
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
 from services.waiting import Held
@@ -37,33 +38,39 @@ def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
     def live(query: LiveQuery, header: LastEventHeader) -> Response:
         """Readings, commands and presence as they are committed; `since` or Last-Event-ID asks for what was missed."""
         interest = Interest(stream.name, query.device_id)
-        mailbox = Mailbox([interest])
-        end = ExitStack()
-        if not end.enter_context(held.place()):
-            raise ServiceUnavailable(FULL)
-        end.enter_context(hub.joined(mailbox))
+        mailbox, leave = _joined(hub, held, interest)
+        limit_unread(request.environ)
         since = query.since if header.last_event_id is None else header.last_event_id
         response = Response(_texts(hub, mailbox, interest, since), mimetype="text/event-stream", headers=HEADERS)
-        response.call_on_close(end.close)
+        response.call_on_close(leave)
         return response
 
     return api
 
 
+def _joined(hub: Hub, held: Held, interest: Interest) -> tuple[Mailbox, Callable[[], None]]:
+    """A mailbox that receives events, and how to leave."""
+    with ExitStack() as stack:
+        if not stack.enter_context(held.place()):
+            raise ServiceUnavailable(FULL)
+        mailbox = Mailbox([interest])
+        stack.enter_context(hub.joined(mailbox))
+        return mailbox, stack.pop_all().close
+
+
 def _texts(hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None) -> Iterator[str]:
     yield RETRY
     try:
-        if since is not None:
+        if since is None:
+            # For a browser that has to connect again before there was a reading.
+            yield f"id: {hub.changes.newest_id(interest.stream)}\n\n"
+        else:
             yield from map(_text, hub.changes.missed(interest, since))
     except Unavailable as error:
         logger.warning("A live client is let go, so that it asks again: %s", error)
         return
     while not mailbox.closed:
-        yield _joined(mailbox.take(KEEP_ALIVE_SECONDS)) or ": nothing new\n\n"
-
-
-def _joined(events: Iterable[Event]) -> str:
-    return "".join(map(_text, events))
+        yield "".join(map(_text, mailbox.take(KEEP_ALIVE_SECONDS))) or ": nothing new\n\n"
 
 
 def _text(event: Event) -> str:

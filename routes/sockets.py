@@ -52,10 +52,8 @@ class Sockets:
     def _subscribe(self, *arguments: Any) -> Answer:
         try:
             wanted = self._wanted(arguments)
-            client = self._client()
-            client.subscribe(wanted.interest)
-            if wanted.since is not None:
-                client.catch_up(self._hub.changes.missed(wanted.interest, wanted.since))
+            missed = None if wanted.since is None else self._hub.changes.missed(wanted.interest, wanted.since)
+            self._client().subscribe(wanted.interest, missed)
         except (ValueError, Unavailable) as error:
             return _fault(error)
         return {"message": "subscribed", **wanted.interest._asdict()}

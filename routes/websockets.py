@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from wsproto.utilities import ProtocolError
@@ -18,7 +18,7 @@ MAX_BODY = 10_000
 UNREAD_SECONDS = 20
 """How long a client may leave unread what is sent to it."""
 SEND_BUFFER = 32_768
-RECEIVE_BURST, RECEIVE_RATE = 100_000, 10_000
+RECEIVE_BURST, RECEIVE_RATE = 100_000, 1_000
 """Bytes, and bytes a second, that a client may send."""
 SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket")
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -76,13 +76,16 @@ class Connections:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ.get("PATH_INFO", "").startswith(PATH):
             return self._wsgi_app(environ, start_response)
+        limit_unread(environ)
         for key in SOCKET_KEYS:
-            if key in environ:
-                _limit_unread(environ[key])
-                if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
-                    return self._websocket(key, environ, start_response)
-        if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY:
-            headers = [("Content-Type", "application/json"), ("Connection", "close")]
+            if key in environ and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+                return self._websocket(key, environ, start_response)
+        length = environ.get("CONTENT_LENGTH") or "0"
+        headers = [("Content-Type", "application/json"), ("Connection", "close")]
+        if not (length.isascii() and length.isdigit()):
+            start_response("400 BAD REQUEST", headers)
+            return [b'{"message":"Content-Length: expected a number"}']
+        if int(length) > MAX_BODY:
             start_response("413 CONTENT TOO LARGE", headers)
             return [b'{"message":"The body is too large: at most %d bytes"}' % MAX_BODY]
         return self._wsgi_app(environ, start_response)
@@ -111,6 +114,8 @@ class Connections:
             connection.shutdown()
 
 
-def _limit_unread(connection: socket.socket) -> None:
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+def limit_unread(environ: Mapping[str, Any]) -> None:
+    """Have the connection of a request end when its client does not read what is sent to it."""
+    for key in SOCKET_KEYS:
+        if key in environ and hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
+            environ[key].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)

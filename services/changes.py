@@ -14,8 +14,9 @@ from streams.declaration import Stream, Streams
 from utils import clock
 
 PAGE = 500
+MAX_SHOWN = 10_000
 OVERLAP = timedelta(seconds=2)
-"""How far the clocks of the machines may differ."""
+"""How far the clocks of the machines may differ, and how long after its time a batch may be committed."""
 
 
 class Changes:
@@ -24,17 +25,15 @@ class Changes:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._streams = streams
-        self._last_ids: dict[str, int] = {}
         self._looked_at = clock.now()
         self._shown: dict[tuple[str, ...], str] = {}
-        """Of the states that changed lately, what was made of them."""
+        """Of what changed lately, what was made of it."""
 
     def skip(self) -> None:
         """Pass over all that there is by now. Raises Unavailable."""
-        self._looked_at = clock.now()
         with self._database.reader() as reader:
-            for stream in self._streams:
-                self._last_ids[stream.name] = queries.newest_id(reader, self._database.tables[stream.name])
+            queries.ping(reader)
+        self._looked_at = clock.now()
 
     def read(self, news: News) -> list[Event]:
         """The newest reading of every device and the states that are new. Raises Unavailable."""
@@ -46,41 +45,46 @@ class Changes:
             else:
                 events += _states(queries.commands_by_id(reader, news.commands), queries.presence(reader, news.devices))
         self._looked_at = looked_at
-        return [event for event in events if event.stream or self._is_new(event)]
+        return [event for event in events if self._is_new(event)]
 
     def missed(self, interest: Interest, since: int | datetime) -> Iterator[Event]:
-        """What one client has not seen after an id or a time: states, then readings, oldest first.
+        """What one client missed since it saw an id, or since a time: states, then readings as they were stored.
 
-        Raises Unavailable.
+        It begins a little earlier, because what was stored first is not always sent first. Raises Unavailable.
         """
         stream = self._streams[interest.stream]
         table = self._database.tables[stream.name]
         with self._database.reader() as reader:
             end = queries.newest_id(reader, table)
             moment = queries.written_at(reader, table, since) if isinstance(since, int) else since
+            moment = max(moment, clock.EPOCH + OVERLAP) - OVERLAP
             commands = queries.commands_since(reader, moment, interest.device_id)
             presence = queries.presence_since(reader, moment, interest.device_id)
         yield from _states(commands, presence)
-        stretch = queries.Stretch(None, since, end) if isinstance(since, int) else queries.Stretch(since, end, end)
+        stretch = queries.Stretch(moment, 0, end)
         while True:
             with self._database.reader() as reader:
                 page = queries.readings_after(reader, table, interest.device_id, stretch, PAGE)
             yield from (_reading(stream, row) for row in page)
             if len(page) < PAGE:
                 return
-            stretch = queries.Stretch(stretch.timestamp and page[-1]["timestamp"], page[-1]["id"], end)
+            stretch = queries.Stretch(page[-1]["created_at"], page[-1]["id"], end)
+
+    def newest_id(self, stream: str) -> int:
+        """The id of the newest reading of a stream; 0 if there is none. Raises Unavailable."""
+        with self._database.reader() as reader:
+            return queries.newest_id(reader, self._database.tables[stream])
 
     def _readings(self, reader: Connection, stream: Stream, news: News) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         if news.everything:
-            after = self._last_ids[stream.name]
-            rows = queries.newest_of_each(reader, stream, table, table.c.id > after)
+            # By time, because ids may be committed in another order.
+            rows = queries.newest_of_each(reader, stream, table, table.c.created_at >= self._looked_at - OVERLAP)
         elif moments := news.readings.get(stream.name):
             rows = queries.newest_of_each(reader, stream, table, table.c.created_at.in_(moments))
         else:
             return
         for row in rows:
-            self._last_ids[stream.name] = max(self._last_ids[stream.name], row["id"])
             yield _reading(stream, row)
 
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
@@ -89,7 +93,7 @@ class Changes:
     def _is_new(self, event: Event) -> bool:
         known = self._shown.pop(event.key, None)
         self._shown[event.key] = event.json
-        if len(self._shown) > PAGE:
+        if len(self._shown) > MAX_SHOWN:
             del self._shown[next(iter(self._shown))]
         return known != event.json
 

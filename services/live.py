@@ -73,6 +73,8 @@ class Hub:
                 self.changes.skip()
             with self._lock:
                 self._clients[id(client)] = client
+        # While there was nobody, the thread slept without looking whether news arrive.
+        self._wake.set()
         if self._stop.is_set():
             client.close()
 
@@ -99,10 +101,13 @@ class Hub:
     def _turn(self) -> bool:
         """Offer what is new and due; whether a client could not take all of it."""
         now = time.monotonic()
+        clients = self._everyone()
+        if not clients:
+            self._pace = Pace(INTERVAL)  # what it holds back is old when the next client comes
+            return False
         events = self._read(now)
         states = [event for event in events if not event.stream]
         passed = states + self._pace.take((event for event in events if event.stream), now)
-        clients = self._everyone()
         # All events to one client, then to the next: to change between them costs more than the events.
         for client in clients:
             for event in passed:

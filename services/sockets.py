@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 MAX_QUEUED = 20
 """Packets that Engine.IO holds for one client."""
 MAX_INTERESTS = 1_000
-MAX_CATCHING_UP = 20
+MAX_MISSED = 20
 RETRY_SECONDS = 0.02
 
 
@@ -30,13 +31,22 @@ class SocketClient:
         self._engine_sid = server.manager.eio_sid_from_sid(sid, "/")
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, ...], Event] = {}
-        self._catching_up = 0
+        self._missed: deque[Iterable[Event]] = deque()
+        self._catching_up = False
 
-    def subscribe(self, interest: Interest) -> None:
-        """Add an interest. Raises ValueError where there are too many."""
+    def subscribe(self, interest: Interest, missed: Iterable[Event] | None = None) -> None:
+        """Add an interest; send first what was missed, if anything. Raises ValueError where there is too much."""
         if len(self.interests) >= MAX_INTERESTS:
             raise ValueError(f"at most {MAX_INTERESTS} subscriptions; subscribe to a stream without device_id instead")
-        self.interests |= {interest}
+        with self._lock:
+            if missed is not None:
+                if len(self._missed) >= MAX_MISSED:
+                    raise ValueError("since: what was missed is still being sent for earlier subscriptions; try later")
+                self._missed.append(missed)
+                if not self._catching_up:
+                    self._catching_up = True
+                    threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
+            self.interests |= {interest}
 
     def offer(self, event: Event) -> None:
         """Send an event, or keep it in the place of an older one of the same kind."""
@@ -59,29 +69,27 @@ class SocketClient:
     def close(self) -> None:
         """Nothing to do: the server ends its connections."""
 
-    def catch_up(self, missed: Iterable[Event]) -> None:
-        """Send what it missed, in a thread of its own, before anything newer.
-
-        Raises ValueError where too much is under way.
-        """
-        if self._catching_up >= MAX_CATCHING_UP:
-            raise ValueError("since: what was missed of earlier subscriptions is still being sent; try again later")
-        with self._lock:
-            self._catching_up += 1
-        threading.Thread(target=self._catch_up, args=(missed,), name="catch-up", daemon=True).start()
-
-    def _catch_up(self, missed: Iterable[Event]) -> None:
+    def _catch_up(self) -> None:
+        """Send what was missed, one subscription after the other; what is newer waits until then."""
         try:
-            for event in missed:
-                while not self._send(event):
-                    time.sleep(RETRY_SECONDS)
+            while (missed := self._next_missed()) is not None:
+                for event in missed:
+                    while not self._send(event):
+                        time.sleep(RETRY_SECONDS)
+                    if self._gone():
+                        return
         except Unavailable as error:
             logger.warning("A live client is let go, so that it asks again: %s", error)
             if engine := self._engine.sockets.get(self._engine_sid):
                 engine.close(wait=False)
-        finally:
-            with self._lock:
-                self._catching_up -= 1
+
+    def _next_missed(self) -> Iterable[Event] | None:
+        with self._lock:
+            self._catching_up = bool(self._missed)
+            return self._missed.popleft() if self._missed else None
+
+    def _gone(self) -> bool:
+        return self._engine_sid not in self._engine.sockets
 
     def _send(self, event: Event) -> bool:
         """Whether nothing is left to do for this event, because it was taken or because nobody is there."""
