@@ -12,6 +12,7 @@ from sqlalchemy.types import DateTime, TypeEngine
 from streams.declaration import Metric, Stream
 
 MAX_DEVICE_ID = 128
+MAX_COMMAND_ID = 36
 MAX_TEXT = 255
 MAX_TOPIC = 1024
 MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
@@ -116,7 +117,7 @@ class Command(Base):
     )
 
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
-    command_id: Mapped[str] = mapped_column(String(36), unique=True)
+    command_id: Mapped[str] = mapped_column(String(MAX_COMMAND_ID), unique=True)
     device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID))
     command: Mapped[str] = mapped_column(String(64))
     parameters: Mapped[str] = mapped_column(LongText)

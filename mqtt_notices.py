@@ -16,12 +16,14 @@ import queries
 from config import Settings
 from database import Database, Unavailable
 from mqtt_connection import connect, new_client
+from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 MAX_ENTRIES = 2_000
 """News with more entries than this says only that everything may be new."""
 MAX_UNDER_WAY = 20
 RETRY_SECONDS = 1.0
+LONGEST_DELAY = 10
 
 
 class News(msgspec.Struct, omit_defaults=True):
@@ -62,6 +64,7 @@ class Notices:
         self._topic = ""
         self._listeners: list[Callable[[News], None]] = []
         self._client = new_client(settings, "", persistent=False)
+        self._client.reconnect_delay_set(1, LONGEST_DELAY)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
@@ -70,6 +73,7 @@ class Notices:
         self._lock = threading.Lock()
         self._waiting = News(origin=self._origin)
         self._under_way = 0
+        self._throttle = Throttle(seconds=10)
         self._stop = threading.Event()
         self.listening = False
         """Whether the news of other processes arrive."""
@@ -142,8 +146,8 @@ class Notices:
     def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         try:
             news = msgspec.json.decode(message.payload, type=News)
-        except (msgspec.DecodeError, RecursionError) as error:
-            logger.warning("Ignored a notice on %s that is not AutoForge's: %s", self._topic, error)
+        except (ValueError, RecursionError) as error:  # of a text that is not UTF-8 it is no DecodeError
+            self._throttle.warn(logger, "foreign", f"Ignored what is no notice on {self._topic}: {error}")
             return
         if news.origin != self._origin:
             self._spread(news)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, case, insert, update
 
 import queries
+from ingest.decoding import shown
 from ingest.device_messages import Acknowledgement
 from ingest.message import Applied, Rejection
 from models import Command
@@ -33,7 +34,7 @@ class State(NamedTuple):
 def judge(state: State | None, said: Acknowledgement, moment: datetime) -> Literal["change", "repeat"] | Rejection:
     """Whether what a device said changes the command's state, repeats what is known, or cannot be."""
     if state is None or state.device_id != said.device_id:
-        sentence = f"command_id: this device was sent no command {said.command_id[:40]}"
+        sentence = f"command_id: this device was sent no command {shown(said.command_id)}"
         return Rejection(None, "unknown_command", sentence, said.message)
     known = (state.status, state.reason, state.result)
     overtaken = said.status == "in_progress" and state.status in ("succeeded", "failed", "rejected")

@@ -8,6 +8,7 @@ import msgspec
 from ingest.decoding import BOM, Fault, decode_untyped, shown
 from ingest.identity import device_id_fault, nesting_fault
 from ingest.message import Rejection
+from models import MAX_COMMAND_ID
 from mqtt_client import Message
 from streams.topics import DeviceTopics
 
@@ -65,6 +66,9 @@ def _acknowledgement(device_id: str, message: Message) -> Acknowledgement:
     command_id, status, reason = said.get("command_id"), said.get("status"), said.get("reason")
     if not isinstance(command_id, str):
         raise Fault("invalid_acknowledgement", f"command_id: expected a text, not {shown(command_id)}")
+    if len(command_id) > MAX_COMMAND_ID:
+        sentence = f"command_id: {len(command_id)} characters; at most {MAX_COMMAND_ID} are allowed"
+        raise Fault("invalid_acknowledgement", sentence)
     if status not in ANSWERS:
         raise Fault("invalid_acknowledgement", f"status: expected one of {', '.join(ANSWERS)}, not {shown(status)}")
     if not isinstance(reason, str | None):

@@ -47,6 +47,7 @@ class CommandAnswer(BaseModel):
     expires_at: Rfc3339
     sent_at: Rfc3339 | None
     updated_at: Rfc3339
+    url: str
 
 
 class CommandsAnswer(BaseModel):

@@ -8,7 +8,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from ingest.identity import device_id_fault, nesting_fault, text_fault
-from models import MAX_DEVICE_ID
+from models import MAX_COMMAND_ID, MAX_DEVICE_ID
 from queries import Window
 from services.commands import Order
 from services.feed import Interest
@@ -54,6 +54,9 @@ Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
 Reason = Annotated[str, AfterValidator(_text)]
 CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_text)]
 Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
+Lifetime = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it.")
+]
 Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$")]
 Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
 
@@ -172,7 +175,7 @@ class KeyHeader(BaseModel):
 class CommandPath(BaseModel):
     """Which command."""
 
-    command_id: str = Field(max_length=36)
+    command_id: Annotated[str, Field(max_length=MAX_COMMAND_ID), AfterValidator(_text)]
 
 
 class CommandsQuery(DeviceQuery):
@@ -190,7 +193,7 @@ class ControlBody(BaseModel):
     device_id: DeviceId
     command: CommandName
     parameters: Parameters = {}
-    expires_in: int = Field(60, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it.")
+    expires_in: Lifetime = 60
 
     def order(self) -> Order:
         """The same for `services.commands`."""

@@ -94,9 +94,8 @@ class Commands:
 
     def find(self, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
         """The newest commands, of one device or in one state. Raises Unavailable."""
-        with self._database.reader() as reader:
-            due = queries.due_commands(reader, states.OPEN, clock.now())
-        self._end(due)
+        while due := self._due():
+            self._end(due)
         with self._database.reader() as reader:
             return queries.commands(reader, device_id, status, limit)
 
@@ -134,11 +133,13 @@ class Commands:
         with self._database.reader() as reader:
             return queries.command(reader, command_id)
 
+    def _due(self) -> Sequence[str]:
+        with self._database.reader() as reader:
+            return queries.due_commands(reader, states.OPEN, clock.now())
+
     def _end(self, due: Sequence[str]) -> None:
-        # Each by itself: of two writers that end the same commands, none can wait for the other's next.
-        for command_id in due:
-            with self._writing() as connection:
-                states.expire(connection, [command_id], clock.now())
+        with self._writing() as connection:
+            states.expire(connection, due, clock.now())
         self._tell(News(commands=list(due)))
 
     @contextlib.contextmanager

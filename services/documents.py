@@ -27,6 +27,7 @@ def command(row: RowMapping) -> Document:
         "result": row["result"] and msgspec.json.decode(row["result"]),
         **times,
         "updated_at": clock.rfc3339(row["updated_at"]),
+        "url": f"/api/control/{row['command_id']}",
     }
 
 

@@ -21,7 +21,6 @@ from utils import clock
 Ingesting = tuple[Database, Connection, Pipeline, list[News]]
 
 
-
 @pytest.fixture
 def ingesting(database: Database, streams: Streams) -> Iterator[Ingesting]:
     """A pipeline, and the news it has told."""

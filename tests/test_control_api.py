@@ -1,7 +1,6 @@
 """`POST /api/control`: a command reaches its device once, or the answer says that it does not."""
 
 import json
-import queue
 import socket
 import threading
 import uuid
@@ -12,41 +11,33 @@ from typing import Any
 
 import pytest
 from iotcore import Broker
-from paho.mqtt import client as paho
 
 from config import Settings
 from tests.api import Api, running
-from tests.support import connected_client, free_port, wait_for
+from tests.devices import Device
+from tests.support import free_port, wait_for
 
 COMMAND = {"device_id": "ESP32_001", "command": "restart", "parameters": {"delay_seconds": 5}}
+NO_DEVICE_IDS = ("a+b", "#", "a/b", "..", ".", "", "a\0b", "+", "a\nb", "a\x7fb", " a", "a\u200bb", "a" * 129)
 CONNECT, PUBLISH = 1, 3
 CONNACK = b"\x20\x02\x00\x00"
-
-
-class Device:
-    """A subscriber to a control topic at QoS 1; `next` waits for the next command."""
-
-    def __init__(self, port: int, topic: str = "control/+/command") -> None:
-        self._messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
-        subscribed = threading.Event()
-        self._client = connected_client(port)
-        self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.on_message = lambda *arguments: self._messages.put(arguments[2])
-        self._client.subscribe(topic, 1)
-        assert subscribed.wait(10)
-
-    def next(self) -> paho.MQTTMessage:
-        return self._messages.get(timeout=10)
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
 
 
 @pytest.fixture
 def api(settings: Callable[..., Settings], embedded_broker: int) -> Iterator[Api]:
     """The API with a broker."""
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API for what is refused before any broker is asked; were it accepted, it would be 503."""
+    folder = tmp_path_factory.mktemp("refusing")
+    database = f"sqlite:///{folder}/test.db"
+    with running(
+        Settings(_env_file=None, database_url=database, mqtt_broker="127.0.0.1", mqtt_port=free_port())
+    ) as api:
         yield api
 
 
@@ -63,6 +54,7 @@ def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
     assert answer.keys() >= {"status", "device_id", "command", "message"}
     assert (answer["status"], answer["device_id"], answer["command"]) == ("acknowledged", "ESP32_001", "restart")
     assert answer["message"]
+    assert api.get(answer["url"])["command_id"] == answer["command_id"] == str(uuid.UUID(answer["command_id"]))
 
 
 def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_declared_keys(
@@ -77,6 +69,8 @@ def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_decla
     assert published["command_id"] == answer["command_id"] == str(uuid.UUID(published["command_id"]))
     assert published["issued_at"].endswith("Z")
     assert datetime.now(UTC) - datetime.fromisoformat(published["issued_at"]) < timedelta(seconds=10)
+    lifetime = datetime.fromisoformat(published["expires_at"]) - datetime.fromisoformat(published["issued_at"])
+    assert lifetime == timedelta(seconds=60)
     latecomer = Device(embedded_broker)
     api.post("/api/control", COMMAND | {"command": "second"}, expect=202)
     assert json.loads(latecomer.next().payload)["command"] == "second"
@@ -89,6 +83,23 @@ def test_parameters_may_be_left_out_and_may_be_anything_json_has(api: Api, devic
     parameters = {"a": [1, -0.5, None, True, {"ü": "🌡️"}], "": "", "big": 2**63, "__proto__": {"x": 1}}
     api.post("/api/control", COMMAND | {"parameters": parameters}, expect=202)
     assert json.loads(device.next().payload)["parameters"] == parameters
+
+
+def test_a_command_expires_after_as_many_seconds_as_asked(api: Api, device: Device) -> None:
+    for seconds in (1, 604_800):
+        api.post("/api/control", COMMAND | {"expires_in": seconds}, expect=202)
+        sent = device.next_command()
+        lifetime = datetime.fromisoformat(sent["expires_at"]) - datetime.fromisoformat(sent["issued_at"])
+        assert lifetime == timedelta(seconds=seconds)
+
+
+def test_parameters_of_16_kb_are_sent_and_no_byte_more(api: Api, device: Device) -> None:
+    frame = len('{"a":""}')
+    for text in ("x" * (16_384 - frame), "ü" * ((16_384 - frame) // 2)):
+        api.post("/api/control", COMMAND | {"parameters": {"a": text}}, expect=202)
+        assert device.next_command()["parameters"] == {"a": text}
+        message = api.post("/api/control", COMMAND | {"parameters": {"a": text + "x"}}, expect=400)["message"]
+        assert message == "parameters: 16385 bytes as JSON; at most 16384 are allowed"
 
 
 def test_every_command_has_an_id_of_its_own(api: Api, device: Device) -> None:
@@ -118,12 +129,17 @@ def test_the_control_topic_is_the_configured_one(settings: Callable[..., Setting
         ({"parameters": [1]}, "parameters"),
         ({"parameters": "fast"}, "parameters"),
         ({"parametres": {}}, "parametres"),
-        *[({"device_id": device_id}, "device_id") for device_id in ("a+b", "#", "a/b", "..", ".", "", "a\0b", "+")],
+        ({"command_id": "mine"}, "command_id"),
+        ({"command": "a\nb"}, "command"),
+        ({"command": "a\0b"}, "command"),
+        *[({"expires_in": seconds}, "expires_in") for seconds in (0, -1, 1.5, 604_801, "soon", [60], 10**30)],
+        *[({"device_id": device_id}, "device_id") for device_id in NO_DEVICE_IDS],
     ],
 )
-def test_a_bad_command_is_400_and_names_the_field(api: Api, changes: dict[str, Any], named: str) -> None:
+def test_a_bad_command_is_400_and_names_the_field(refusing: Api, changes: dict[str, Any], named: str) -> None:
     body = {key: value for key, value in (COMMAND | changes).items() if value is not None}
-    assert api.post("/api/control", body, expect=400)["message"].startswith(f"{named}: ")
+    assert refusing.post("/api/control", body, expect=400)["message"].startswith(f"{named}: ")
+    assert refusing.get("/api/control")["count"] == 0
 
 
 @pytest.mark.parametrize(
@@ -139,8 +155,19 @@ def test_a_bad_command_is_400_and_names_the_field(api: Api, changes: dict[str, A
         '"\\ud800"',
     ],
 )  # fmt: skip
-def test_a_body_that_is_no_command_is_400(api: Api, body: str | bytes) -> None:
-    assert api.post("/api/control", body, expect=400)["message"]
+def test_a_body_that_is_no_command_is_400(refusing: Api, body: str | bytes) -> None:
+    assert refusing.post("/api/control", body, expect=400)["message"]
+    assert refusing.get("/api/control")["count"] == 0
+
+
+def test_deeply_nested_parameters_are_sent_or_400(api: Api) -> None:
+    for depth in (100, *range(150, 300, 5), 400, 1000):
+        body = f'{{"device_id": "a", "command": "x", "parameters": {{"a": {"[" * depth}{"]" * depth}}}}}'
+        answer = api.client.post("/api/control", data=body, content_type="application/json")
+        if answer.status_code == 202:
+            assert api.get(answer.get_json()["url"])["parameters"]["a"] is not None
+        else:
+            assert (answer.status_code, bool(answer.get_json()["message"])) == (400, True), depth
 
 
 def test_without_a_broker_a_command_is_503_and_is_not_sent_later(settings: Callable[..., Settings]) -> None:
@@ -148,6 +175,10 @@ def test_without_a_broker_a_command_is_503_and_is_not_sent_later(settings: Calla
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=port)) as api:
         refused = api.post("/api/control", COMMAND | {"command": "before any broker"}, expect=503)
         assert f"127.0.0.1:{port}" in refused["message"]
+        assert refused["message"].endswith(": nothing was sent, try again")
+        failed = api.get(f"/api/control/{refused['command_id']}")
+        assert (failed["status"], failed["sent_at"]) == ("failed", None)
+        assert failed["reason"].startswith(f"not sent: mqtt://127.0.0.1:{port} cannot be reached")
         with Broker(port=port, listen="127.0.0.1"):
             device = Device(port)
             api.post("/api/control", COMMAND | {"command": "first"}, expect=202)
@@ -181,7 +212,10 @@ def test_a_command_that_the_broker_does_not_acknowledge_is_503_and_is_not_sent_a
         running(settings(mqtt_broker="127.0.0.1", mqtt_port=server.getsockname()[1])) as api,
     ):
         forgetful = pool.submit(answer_one_connection, server, received, acknowledge=False)
-        assert "did not acknowledge" in api.post("/api/control", COMMAND, expect=503)["message"]
+        answer = api.post("/api/control", COMMAND, expect=503)
+        assert answer["message"].endswith(" did not acknowledge the message: the device may have got it")
+        # Until the device says so, or until it expires.
+        assert api.get(f"/api/control/{answer['command_id']}")["status"] == "pending"
         forgetful.result(10)
         pool.submit(answer_one_connection, server, received, acknowledge=True)
         api.post("/api/control", COMMAND | {"command": "another"}, expect=202)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from config import PROJECT
+from config import PROJECT, Settings
 from ingest.payload import Parser
 from streams.declaration import Simulation, Stream, StreamError, Streams, load
+from streams.topics import DeviceTopics
 from tests.support import DEVICE_TOPICS
 
 TOPIC = 'topic = "a/{device_id}"\n'
@@ -242,6 +244,69 @@ def test_two_streams_cannot_receive_one_topic(one: str, other: str, metric: str,
             one=f'topic = "{one}"\n[metrics.{metric}]\n', other=f'topic = "{other}"\ndevice = "d"\n[metrics.{metric}]\n'
         )
     assert str(caught.value) == "other.toml: topic: expected none that one.toml also receives"
+
+
+@pytest.mark.parametrize(
+    ("topics", "text", "sentence"),
+    [
+        (
+            {},
+            'topic = "control/{device_id}/ack"',
+            "x.toml: topic: expected none that ACK_TOPIC (control/{device_id}/ack)",
+        ),
+        (
+            {},
+            'topic = "{device_id}/x/command"',
+            "x.toml: topic: expected none that CONTROL_TOPIC (control/{device_id}/",
+        ),
+        (
+            {},
+            'topic = "status/oven"\ndevice = "d"',
+            "x.toml: topic: expected none that STATUS_TOPIC (status/{device_id})",
+        ),
+        ({}, 'topic = "status/{metric}"\ndevice = "d"', "x.toml: topic: expected none that STATUS_TOPIC (status/"),
+        (
+            {"status_topic": "+/on"},
+            'topic = "a/{device_id}"',
+            "x.toml: topic: expected none that STATUS_TOPIC ({device_id}/on",
+        ),
+        (
+            {"ack_topic": "control/+/command"},
+            "",
+            "CONTROL_TOPIC: expected none that ACK_TOPIC (control/{device_id}/command)",
+        ),
+        ({"status_topic": "+/x/ack"}, "", "ACK_TOPIC: expected none that STATUS_TOPIC ({device_id}/x/ack)"),
+        ({"control_topic": "status/+"}, "", "CONTROL_TOPIC: expected none that STATUS_TOPIC (status/{device_id})"),
+    ],
+)
+def test_what_devices_say_and_hear_beside_their_readings_needs_topics_of_its_own(
+    topics: dict[str, Any], text: str, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.toml").write_text(f"{text or TOPIC}\n{METRIC}")
+    with pytest.raises(StreamError) as caught:
+        load(tmp_path, {}, DeviceTopics.of(Settings(_env_file=None, **topics)))
+    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).endswith(") also is")
+
+
+@pytest.mark.parametrize(
+    ("topics", "text"),
+    [
+        ({}, 'topic = "control/{device_id}/state"'),
+        ({}, 'topic = "{device_id}/{metric}/data"'),
+        (
+            {"ack_topic": "+/ack", "status_topic": "+/status", "control_topic": "+/command"},
+            'topic = "{device_id}/data"',
+        ),
+        ({"status_topic": "control/+"}, 'topic = "status/{device_id}"'),
+    ],
+)
+def test_topics_that_no_message_can_share_are_allowed(topics: dict[str, Any], text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(f"{text}\n{METRIC}")
+    streams = load(tmp_path, {}, DeviceTopics.of(Settings(_env_file=None, **topics)))
+    filters = streams.subscriptions()
+    assert filters[-2:] == [topics.get("ack_topic", "control/+/ack"), topics.get("status_topic", "status/+")]
+    assert len(filters) == 3
 
 
 def test_two_streams_may_share_a_level_where_their_metrics_differ(declare: Declare) -> None:

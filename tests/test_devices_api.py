@@ -1,0 +1,68 @@
+"""`/api/<stream>/devices`: who sends, since when, and whether it still lives; the same on every database."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ingest import presence
+from ingest.device_messages import PresenceNotice
+from mqtt_client import Message
+from tests.api import Api, reading
+from utils import clock
+
+KEYS = {"device_id", "first_seen", "last_seen", "silent_for", "online"}
+
+
+def announce(api: Api, device_id: str, word: str) -> None:
+    """What the ingest stores when a device, or its broker, says so."""
+    database = api.app.extensions["autoforge"]["database"]
+    with database.connection() as connection, database.transaction(connection):
+        presence.announce(connection, [PresenceNotice(device_id, word == "online", Message("", b"", clock.now()))])
+
+
+def test_devices_are_listed_with_the_times_of_their_first_and_last_reading(api: Api) -> None:
+    assert api.get("/api/sensors/devices")["devices"] == []
+    api.submit(reading("b", 5), reading("a", 2), reading("a", 1), reading("a", 3))
+    listed = api.get("/api/sensors/devices")["devices"]
+    assert [(device["device_id"], device["first_seen"], device["last_seen"]) for device in listed] == [
+        ("a", "2026-01-29T12:00:01Z", "2026-01-29T12:00:03Z"),
+        ("b", "2026-01-29T12:00:05Z", "2026-01-29T12:00:05Z"),
+    ]
+
+
+def test_none_of_1200_devices_is_missing_in_the_list(api: Api) -> None:
+    names = {f"ESP32_{number:04d}" for number in range(1200)}
+    api.submit(*[reading(name) for name in names])
+    listed = api.get("/api/sensors/devices")["devices"]
+    assert len(listed) == 1200
+    assert {item["device_id"] for item in listed} == names
+
+
+def test_a_device_is_online_or_offline_or_null_if_it_never_said(api: Api) -> None:
+    api.submit(reading("said on"), reading("said off"), reading("silent"), reading("Said on"))
+    announce(api, "said on", "online")
+    announce(api, "said off", "online")
+    announce(api, "said off", "offline")
+    announce(api, "never sent a reading", "online")
+    answer = api.get("/api/sensors/devices")
+    assert all(device.keys() == KEYS for device in answer["devices"])
+    found = {device["device_id"]: device["online"] for device in answer["devices"]}
+    assert found == {"said on": True, "said off": False, "silent": None, "Said on": None}
+    assert answer["count"] == 4
+
+
+def test_a_device_is_silent_since_its_newest_reading(api: Api) -> None:
+    now = datetime.now(UTC)
+    times = {"a": [90, 3600], "b": [86_400], "ahead": [-120]}
+    api.submit(
+        *[
+            reading(name, timestamp=(now - timedelta(seconds=ago)).isoformat())
+            for name, agos in times.items()
+            for ago in agos
+        ]
+    )
+    silent = {device["device_id"]: device["silent_for"] for device in api.get("/api/sensors/devices")["devices"]}
+    passed = (datetime.now(UTC) - now).total_seconds()
+    assert 90 <= silent["a"] <= 90 + passed + 0.001
+    assert silent["b"] == pytest.approx(86_400, abs=passed + 0.001)
+    assert silent["ahead"] == 0

@@ -1,0 +1,174 @@
+"""Presence: a device says that it is online, and its broker that it is gone; on real brokers and real wills."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import queries
+from config import Settings
+from database import Database
+from ingest import presence
+from ingest.device_messages import PresenceNotice
+from ingest.message import Applied
+from mqtt_client import Message
+from tests.api import Api, reading, running
+from tests.devices import Device, board
+from tests.parsing import RECEIVED as NOW
+from tests.support import Mosquitto, wait_for
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+COARSE = 7.0
+"""Seconds; Mosquitto looks for silent clients every five."""
+
+
+def notice(device_id: str, word: str, second: float = 0) -> PresenceNotice:
+    return PresenceNotice(device_id, word == "online", Message("", b"", NOW + timedelta(seconds=second)))
+
+
+def announce(database: Database, *notices: PresenceNotice) -> Applied:
+    with database.connection() as connection, database.transaction(connection):
+        return presence.announce(connection, notices)
+
+
+def known(database: Database, *device_ids: str) -> dict[str, tuple[bool, float]]:
+    """By device: whether it is online, and since which second."""
+    with database.reader() as reader:
+        rows = queries.presence(reader, device_ids)
+    return {row["device_id"]: (bool(row["online"]), (row["changed_at"] - NOW).total_seconds()) for row in rows}
+
+
+# What is stored
+
+
+def test_the_last_notice_of_a_batch_counts_and_the_others_are_accounted_for(database: Database) -> None:
+    applied = announce(
+        database,
+        notice("a", "online", 1),
+        notice("b", "online", 2),
+        notice("a", "online", 3),
+        notice("a", "offline", 4),
+    )
+    assert (applied.stored, applied.repeated, applied.rejections, applied.changed) == (3, 1, [], ["a", "b"])
+    assert known(database, "a", "b", "c") == {"a": (False, 4), "b": (True, 2)}
+
+
+def test_a_repetition_does_not_change_since_when(database: Database) -> None:
+    announce(database, notice("a", "online", 1))
+    again = announce(database, notice("a", "online", 2), notice("A", "offline", 3))
+    assert (again.stored, again.repeated, again.changed) == (1, 1, ["A"])
+    announce(database, notice("a", "offline", 4), notice("new", "online", 5))
+    assert known(database, "a", "A", "new") == {"a": (False, 4), "A": (False, 3), "new": (True, 5)}
+
+
+def test_1200_devices_may_go_at_once(database: Database) -> None:
+    names = [f"d{number:04}" for number in range(1200)]
+    announce(database, *[notice(name, "online") for name in names])
+    gone = announce(database, *[notice(name, "offline", 1) for name in names])
+    assert (gone.stored, gone.changed) == (1200, names)
+    assert known(database, *names) == dict.fromkeys(names, (False, 1))
+
+
+# What is shown
+
+
+@pytest.fixture(params=["mosquitto", "embedded_broker"])
+def port(request: pytest.FixtureRequest) -> int:
+    """The port of each kind of broker in turn."""
+    broker = request.getfixturevalue(request.param)
+    return broker.port if isinstance(broker, Mosquitto) else int(broker)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a device as a process of its own, which is ended with the test."""
+    with ExitStack() as boards:
+
+        def started(*arguments: Any, **more: Any) -> "subprocess.Popen[bytes]":
+            process = boards.enter_context(board(*arguments, **more))
+            boards.callback(process.kill)
+            return process
+
+        yield started
+
+
+@pytest.fixture
+def api(settings: Callable[..., Settings], port: int) -> Iterator[Api]:
+    """The API while it ingests, with a reading of a device."""
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=port), start=True) as api:
+        api.submit(reading("board"))
+        yield api
+
+
+def online(api: Api) -> bool | None:
+    (listed,) = api.get("/api/sensors/devices")["devices"]
+    answer: bool | None = listed["online"]
+    return answer
+
+
+def test_a_device_is_online_or_offline_as_it_says_and_null_until_it_does(api: Api, port: int) -> None:
+    assert online(api) is None
+    device = Device(port)
+    device.publish("status/board", "online", retain=True)
+    wait_for(lambda: online(api) is True, what="online")
+    device.publish("status/board", '{"status": "offline"}', retain=True)
+    wait_for(lambda: online(api) is False, what="offline")
+    device.publish("status/board", '{"status":"online"}', retain=True)
+    wait_for(lambda: online(api) is True, what="online again")
+    device.publish("status/board", "on fire", retain=True)
+    wait_for(lambda: api.get("/api/rejected")["data"], what="the rejection")
+    assert online(api) is True
+    device.close()
+
+
+def test_a_device_that_is_killed_is_offline_at_once_and_online_when_it_is_back(
+    api: Api, port: int, start: Start
+) -> None:
+    first = start(port, "board", offline='{"status": "offline"}')
+    wait_for(lambda: online(api) is True, what="the first announcement")
+    first.kill()
+    wait_for(lambda: online(api) is False, seconds=3, what="its last will")
+    start(port, "board")
+    wait_for(lambda: online(api) is True, what="the second announcement")
+
+
+def test_a_device_that_falls_silent_is_offline_within_its_keep_alive(api: Api, port: int, start: Start) -> None:
+    silent, alive = start(port, "board", keepalive=1), start(port, "other", keepalive=1)
+    api.submit(reading("other"))
+
+    def listed() -> list[bool | None]:
+        return [item["online"] for item in api.get("/api/sensors/devices")["devices"]]
+
+    wait_for(lambda: listed() == [True, True], what="the announcements")
+    silent.send_signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    wait_for(lambda: listed() == [False, True], seconds=1.5 + COARSE, what="its last will")
+    assert time.monotonic() - stopped > 0.5, "only its silence can have told"
+    silent.send_signal(signal.SIGCONT)
+    wait_for(lambda: listed() == [True, True], what="it to come back")
+    assert alive.poll() is None
+
+
+def test_what_happened_while_nothing_ingested_is_known_afterwards(
+    settings: Callable[..., Settings], mosquitto: Mosquitto, start: Start
+) -> None:
+    """The announcements are retained, so that they are older than AutoForge without being lost."""
+    early = start(mosquitto.port, "board")
+    device = Device(mosquitto.port, "status/+")
+    device.next()
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
+    with running(place, start=True) as api:
+        api.submit(reading("board"))
+        wait_for(lambda: online(api) is True, what="the retained announcement")
+    early.kill()
+    assert device.next().payload == b"offline"
+    with running(place, start=True) as api:
+        wait_for(lambda: online(api) is False, what="the last will")
+        health = api.get("/api/health")["mqtt"]
+    assert (health["received"], health["rejected"]) == (health["stored"] + health["duplicate"], 0)
+    device.close()
