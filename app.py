@@ -27,7 +27,7 @@ from routes.sockets import Sockets
 from services.commands import Commands
 from services.live import Hub
 from services.submissions import Submissions
-from services.waiting import Held
+from services.waiting import MAX_HELD, Held
 from streams import declaration
 from streams.declaration import StreamError
 from utils import logger as logs
@@ -35,19 +35,20 @@ from utils.json_provider import CompactJson, IndentedJson
 
 logger = logging.getLogger("autoforge")
 MAX_BODY = 16_000_000
+LIVE_HELD = 600
 Parts = dict[str, Any]
 
 
-def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True) -> OpenAPI:
+def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True, most_held: int = MAX_HELD) -> OpenAPI:
     """Wire the backend. Nothing connects and nothing runs yet. Raises StreamError, SettingsError.
 
-    Without `ingests` it leaves that to other processes, and without `sockets` Socket.IO.
+    Without `ingests` it leaves that to other processes, and without `sockets` Socket.IO. `most_held` requests may wait.
     """
     streams = declaration.declared(settings)
     database = Database(settings.url, streams)
     app = _web_application(settings)
     notices = Notices(settings, database)
-    held = Held()
+    held = Held(most_held)
     publisher = Publisher(settings)
     commands = Commands(database, publisher, streams.device_topics.control, notices.tell, held)
     hub = Hub(database, streams, notices)
@@ -173,7 +174,7 @@ def __getattr__(name: str) -> Any:
     if name == "app":
         return create_app(load_settings(), sockets=False)
     if name == "live":
-        return create_app(load_settings(), ingests=False)
+        return create_app(load_settings(), ingests=False, most_held=LIVE_HELD)
     raise AttributeError(name)
 
 

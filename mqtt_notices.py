@@ -2,8 +2,10 @@
 
 import contextlib
 import logging
+import math
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -24,6 +26,7 @@ MAX_ENTRIES = 2_000
 MAX_UNDER_WAY = 20
 RETRY_SECONDS = 1.0
 LONGEST_DELAY = 10
+ANSWER_SECONDS = 5.0
 
 
 class News(msgspec.Struct, omit_defaults=True):
@@ -73,7 +76,8 @@ class Notices:
         self._lock = threading.Lock()
         self._waiting = News(origin=self._origin)
         self._under_way = 0
-        self._throttle = Throttle(seconds=10)
+        self._asked_at = math.inf
+        self._throttle = Throttle(seconds=60)
         self._stop = threading.Event()
         self.listening = False
         """Whether the news of other processes arrive."""
@@ -103,6 +107,8 @@ class Notices:
         self._send()
 
     def _send(self) -> None:
+        if not self.listening and time.monotonic() - self._asked_at > ANSWER_SECONDS:
+            self._throttle.warn(logger, "deaf", f"{self._settings.broker} does not let us use the topic {self._topic}")
         with self._lock:
             if not self._waiting or not self.listening or self._under_way >= MAX_UNDER_WAY:
                 return
@@ -127,14 +133,20 @@ class Notices:
 
     def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
         if codes[0].is_failure:
-            logger.warning("%s refused us the topic %s: live push is a second late", self._settings.broker, self._topic)
+            self._asked_at = -math.inf
             return
+        # A broker may grant what it then drops, as Mosquitto does with an access list: hearing ourselves is the proof.
+        self._asked_at = time.monotonic()
+        self._client.publish(self._topic, msgspec.json.encode(News(origin=self._origin)), qos=1)
+
+    def _begin(self) -> None:
         with self._lock:
             self.listening, self._under_way = True, 0
         self._send()
         self._spread(News(everything=True))
 
     def _on_disconnect(self, *_: Any) -> None:
+        self._asked_at = math.inf
         with self._lock:
             self.listening = False
 
@@ -150,7 +162,10 @@ class Notices:
             self._throttle.warn(logger, "foreign", f"Ignored what is no notice on {self._topic}: {error}")
             return
         if news.origin != self._origin:
-            self._spread(news)
+            if news:
+                self._spread(news)
+        elif not self.listening:
+            self._begin()
 
     def _spread(self, news: News) -> None:
         for listener in self._listeners:

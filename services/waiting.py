@@ -44,7 +44,7 @@ class Waiting:
 class Held:
     """How many requests may be held at a time."""
 
-    def __init__(self, most: int = MAX_HELD) -> None:
+    def __init__(self, most: int) -> None:
         self._places = threading.Semaphore(most)
 
     @contextlib.contextmanager

@@ -5,20 +5,27 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import socketio
 
 import app
-from tests.support import PROJECT, Backend, free_port, missing, payload, wait_for
+from routes.arguments import WaitQuery
+from routes.live import KEEP_ALIVE_SECONDS
+from routes.sockets import PING_INTERVAL
+from tests.nginx import CLIENT, LiveProcess, Nginx, answer_of
+from tests.support import PROJECT, Backend, free_port, payload, wait_for
 
 DEPLOY = PROJECT / "deploy"
-CLIENT = "127.0.0.2"
+LIVE = (
+    "gunicorn -c gunicorn.conf.py -w 1 --threads 1200 --worker-connections 2000 --name live -b 127.0.0.1:5001 app:live"
+)
 SEEN = """
 from flask import jsonify, request
 from app import create_app
@@ -33,77 +40,22 @@ def seen():
 FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil"}
 
 
-class Nginx:
-    """nginx with the shipped configuration, on a port and in a folder of its own."""
-
-    def __init__(self, folder: Path, backend_port: int, changes: Callable[[str], str] = str) -> None:
-        self.port = free_port()
-        binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-        if binary is None:
-            missing("nginx")
-        self._binary = str(binary)
-        self._folder = folder / "nginx"
-        self._folder.mkdir()
-        site = (DEPLOY / "nginx.conf").read_text()
-        assert "listen 80;" in site
-        assert "http://127.0.0.1:5000" in site
-        site = site.replace("listen 80;", f"listen 127.0.0.1:{self.port};")
-        site = changes(site.replace("http://127.0.0.1:5000", f"http://127.0.0.1:{backend_port}"))
-        self._config = self._folder / "nginx.conf"
-        self._config.write_text(self._around(site))
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def _around(self, site: str) -> str:
-        folder = self._folder
-        user = "user root;" if os.geteuid() == 0 else ""
-        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-        return (
-            f"{user} daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\n"
-            f"events {{}}\nhttp {{ access_log off;\n{temporary}\n{site}\n}}\n"
-        )
-
-    def __enter__(self) -> "Nginx":
-        log = self._folder / "error.log"
-        self._process = subprocess.Popen([self._binary, "-e", str(log), "-c", str(self._config)])
-        wait_for(self._listens, what="nginx")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait(10)
-
-    def _listens(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
-        except OSError:
-            return False
-
-    def ask(
-        self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, Any]]:
-        """The status code and the JSON of an answer to a client at another address than nginx."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15, source_address=(CLIENT, 0))
-        sent = {"Content-Type": "application/json", "Host": "sensors.example"} | (headers or {})
-        connection.request("GET" if body is None else "POST", path, body, sent)
-        return answer_of(connection)
-
-
-def answer_of(connection: http.client.HTTPConnection) -> tuple[int, dict[str, Any]]:
-    answer = connection.getresponse()
-    told = json.load(answer)
-    connection.close()
-    return answer.status, told
-
-
 def announced(port: int, size: int) -> tuple[int, dict[str, Any]]:
     """The answer to a POST that says how large its body is, and sends none of it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     headers = {"Content-Type": "application/json", "Content-Length": str(size)}
     connection.request("POST", "/api/sensors/readings", headers=headers)
     return answer_of(connection)
+
+
+@pytest.fixture
+def live_requests() -> Iterator[LiveProcess]:
+    with LiveProcess() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -171,17 +123,62 @@ def test_one_counted_proxy_tells_the_client_and_the_host(tmp_path: Path, seeing:
         assert nginx.ask("/seen", headers=FORGED) == (200, told), "what a client says of itself is not believed"
 
 
-def test_one_counted_proxy_tells_the_prefix(tmp_path: Path, seeing: Callable[..., Backend]) -> None:
-    def below_a_path(site: str) -> str:
-        port = re.search(r"proxy_pass (http://\S+);", site)
-        assert port is not None
-        site = site.replace("location / {", "location /autoforge/ {").replace(port[1], f"{port[1]}/")
-        return site.replace('X-Forwarded-Prefix ""', "X-Forwarded-Prefix /autoforge")
+def below_a_path(site: str) -> str:
+    """What the comments in nginx.conf say about serving AutoForge below a path."""
+    rest, sockets, live = re.findall(r"proxy_pass (http://\S+);", site)
+    for location, below in (("/ {", "/autoforge/ {"), ("/socket.io/ {", "/autoforge/socket.io/ {")):
+        assert f"location {location}" in site
+        site = site.replace(f"location {location}", f"location {below}")
+    site = site.replace("^/api/[^/]+/live$", "^/autoforge(/api/[^/]+/live)$")
+    site = site.replace(f"{rest};", f"{rest}/;").replace(f"{sockets};", f"{sockets}/socket.io/;", 1)
+    site = site.replace(f"{live};", f"{live}$1$is_args$args;")
+    return site.replace('X-Forwarded-Prefix ""', "X-Forwarded-Prefix /autoforge")
 
+
+def test_one_counted_proxy_tells_the_prefix(tmp_path: Path, seeing: Callable[..., Backend]) -> None:
     backend = seeing(PROXY_COUNT="1")
     with Nginx(tmp_path, backend.port, below_a_path) as nginx:
         assert nginx.ask("/autoforge/seen")[1]["prefix"] == "/autoforge"
         assert nginx.ask("/autoforge/api/streams")[0] == 200
+
+
+@pytest.mark.parametrize("prefix", ["", "/autoforge"])
+def test_nginx_sends_live_clients_to_the_live_process(tmp_path: Path, live_requests: LiveProcess, prefix: str) -> None:
+    with Nginx(tmp_path, free_port(), below_a_path if prefix else str, live_requests.port) as nginx:
+        for path in ("/socket.io/?EIO=4&transport=polling", "/api/sensors/live?device_id=a%20b&since=-1m"):
+            assert nginx.ask(f"{prefix}{path}") == (200, {"path": path})
+        for path in ("/api/sensors/latest", "/api/sensors/live/x", "/api/live", "/socket.iox"):
+            assert nginx.ask(f"{prefix}{path}")[0] == 503, "the REST process is away"
+    upgrade = live_requests.headers[0]
+    assert "Upgrade" not in upgrade
+    assert "Connection" not in upgrade
+
+
+def test_nginx_lets_through_the_upgrade_to_a_websocket(tmp_path: Path, live_requests: LiveProcess) -> None:
+    with Nginx(tmp_path, free_port(), live_port=live_requests.port) as nginx:
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "eA=="}
+        nginx.ask("/socket.io/?EIO=4&transport=websocket", headers=headers)
+        nginx.ask("/socket.io/?EIO=4&transport=polling", headers=headers | {"Upgrade": "h2c"})
+    websocket, other = live_requests.headers
+    assert (websocket["Upgrade"], websocket["Connection"]) == ("websocket", "upgrade")
+    assert websocket["Sec-WebSocket-Key"] == "eA=="
+    assert "Connection" not in other
+
+
+def test_without_the_live_process_nginx_says_so_in_json(proxied: tuple[Backend, Nginx]) -> None:
+    _, nginx = proxied
+    away = (503, {"message": "AutoForge does not answer. Try again"})
+    assert nginx.ask("/socket.io/?EIO=4&transport=polling") == away
+    assert nginx.ask("/api/sensors/live") == away
+    assert nginx.ask("/api/streams")[0] == 200
+
+
+def test_nginx_waits_longer_than_a_request_may_wait_for_a_command() -> None:
+    found = re.search(r"proxy_read_timeout (\d+)s;", (DEPLOY / "nginx.conf").read_text())
+    longest = WaitQuery.model_json_schema()["properties"]["wait"]["maximum"]
+    assert found is not None
+    assert int(found[1]) >= longest + 10
+    assert int(found[1]) > 2 * max(KEEP_ALIVE_SECONDS, PING_INTERVAL)
 
 
 def test_no_proxy_is_believed_unless_it_is_counted(tmp_path: Path, seeing: Callable[..., Backend]) -> None:
@@ -200,7 +197,10 @@ def test_nginx_has_the_limit_of_the_backend() -> None:
     assert int(found[1]) == app.MAX_BODY
 
 
-@pytest.mark.parametrize("unit", ["autoforge.service", "autoforge-ingest.service"])
+UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_systemd_accepts_the_unit(unit: str, tmp_path: Path) -> None:
     verify = shutil.which("systemd-analyze")
     if verify is None:
@@ -214,12 +214,47 @@ def test_systemd_accepts_the_unit(unit: str, tmp_path: Path) -> None:
 
 
 def test_the_units_start_programs_of_the_project() -> None:
-    rest = re.search(
-        r"^ExecStart=\S+/gunicorn -c (\S+) app:app$", (DEPLOY / "autoforge.service").read_text(), re.MULTILINE
-    )
-    assert rest is not None
-    assert (PROJECT / rest[1]).is_file()
-    assert "/python -m ingest\n" in (DEPLOY / "autoforge-ingest.service").read_text()
+    started = {}
+    for unit in UNITS:
+        found = re.search(r"^ExecStart=/opt/autoforge/\.venv/bin/(.*)$", (DEPLOY / unit).read_text(), re.MULTILINE)
+        assert found is not None
+        started[unit] = found[1]
+    assert started == {
+        "autoforge.service": "gunicorn -c gunicorn.conf.py app:app",
+        "autoforge-ingest.service": "python -m ingest",
+        "autoforge-live.service": LIVE,
+    }
+    assert LIVE in (PROJECT / "README.md").read_text()
+    assert "LimitNOFILE=" in (DEPLOY / "autoforge-live.service").read_text()
+
+
+def test_no_two_units_have_the_same_runtime_directory() -> None:
+    """systemd deletes it when one of them stops."""
+    found = [re.findall(r"^RuntimeDirectory=(.*)$", (DEPLOY / unit).read_text(), re.MULTILINE) for unit in UNITS]
+    names = [name for each in found for name in each]
+    assert len(names) == len(set(names))
+
+
+def test_the_compose_file_starts_the_live_process_beside_the_others() -> None:
+    live = (DEPLOY / "compose.yaml").read_text().split("\n  live:\n")[1].split("\n\n")[0]
+    command = " ".join(live.split("command: >-\n")[1].split("    environment:")[0].split())
+    port = re.search(r"FLASK_PORT: (\d+)", live)
+    assert port is not None
+    assert command.replace("--worker-tmp-dir /dev/shm ", "") == LIVE.replace("-b 127.0.0.1:5001 ", "")
+    assert f"- 127.0.0.1:{port[1]}:{port[1]}\n" in live
+    assert f"proxy_pass http://127.0.0.1:{port[1]};" in (DEPLOY / "nginx.conf").read_text()
+
+
+def test_the_live_command_serves_socket_io(tmp_path: Path, embedded_broker: int) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", *LIVE.replace(":5001", f":{port}").split()]
+    command[command.index("gunicorn.conf.py")] = str(PROJECT / "gunicorn.conf.py")
+    backend = Backend(tmp_path, command, FLASK_PORT=str(port), MQTT_PORT=str(embedded_broker)).start()
+    client = socketio.SimpleClient()
+    client.connect(f"http://127.0.0.1:{port}", wait_timeout=10)
+    assert client.call("subscribe", {"stream": "sensors"}, timeout=10)["message"] == "subscribed"
+    client.disconnect()
+    backend.stop()
 
 
 def test_the_image_starts_gunicorn_as_an_ordinary_user_with_a_health_check() -> None:
@@ -256,46 +291,3 @@ def test_nothing_secret_or_built_goes_into_the_image() -> None:
     assert {".env", ".git", ".venv", "*.db", "tests"} <= set(ignored)
     needed = [path.name for path in PROJECT.glob("*.py")] + ["ingest", "migrations", "routes", "streams", "utils"]
     assert not set(needed) & set(ignored)
-
-
-def test_the_broker_of_the_compose_file_wants_a_password(tmp_path: Path) -> None:
-    """Runs the broker's command of the compose file with its folder moved and its port closed to the network."""
-    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
-        missing("mosquitto")
-    port = free_port()
-    script = (
-        compose_script().replace("/mosquitto/", f"{tmp_path}/").replace("listener 1883", f"listener {port} 127.0.0.1")
-    )
-    script = script.replace("chown mosquitto", "true")  # it stays with this user
-    (tmp_path / "data").mkdir()
-    user = "\nuser root\n" if os.geteuid() == 0 else ""
-    (tmp_path / "shipped.conf").write_text((DEPLOY / "mosquitto.conf").read_text() + user)
-    environment = {
-        "PATH": "/usr/sbin:/usr/bin:/bin:/usr/local/sbin",
-        "MQTT_USERNAME": "boards",
-        "MQTT_PASSWORD": "pw 1",
-    }
-    with (tmp_path / "log").open("wb") as log:
-        broker = subprocess.Popen(["/bin/sh", "-ec", script], env=environment, stdout=log, stderr=log)
-    try:
-        settings = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(port)}
-        wait_for(lambda: simulated(settings, user="boards", password="pw 1") == 0, what="the broker")
-        assert simulated(settings) != 0
-        assert simulated(settings, user="boards", password="wrong") != 0
-    finally:
-        broker.terminate()
-        broker.wait(10)
-
-
-def compose_script() -> str:
-    text = (DEPLOY / "compose.yaml").read_text()
-    body = text.split("      - |\n", 1)[1].split("    ports:", 1)[0]
-    return re.sub(r"^ {8}", "", body, flags=re.MULTILINE).replace("$$", "$")
-
-
-def simulated(settings: dict[str, str], user: str = "", password: str = "") -> int:
-    """The exit code of a simulated device that publishes once."""
-    login = {"MQTT_USERNAME": user, "MQTT_PASSWORD": password} if user else {}
-    command = [sys.executable, "-m", "simulators", "--devices", "1", "--count", "1", "--rate", "0"]
-    environment = {"PATH": os.environ["PATH"]} | settings | login
-    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, check=False).returncode

@@ -2,17 +2,24 @@
 
 import json
 import re
+import select
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from app import create_app
 from config import PROJECT, VERSION, Settings
+from ingest.device_messages import ANSWERS
+from routes.arguments import Status
 from streams import declaration
-from tests.support import DEVICE_TOPICS, Backend, missing, publishing, wait_for
+from tests.devices import Device
+from tests.support import DEVICE_TOPICS, Backend, missing, payload, publishing, wait_for
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -85,23 +92,97 @@ def test_the_stream_it_adds_can_be_loaded_and_has_endpoints(streams_dir: Path) -
     assert {f"/api/greenhouse/{name}" for name in ("latest", "history", "stats", "ml-data", "devices")} <= set(PATHS)
 
 
-def test_every_curl_answers_with_json(backend: Backend, tmp_path: Path) -> None:
+def curl(command: str, backend: Backend) -> "subprocess.Popen[str]":
+    """A curl of the README, asking this backend; it fails where the answer is an error."""
     if shutil.which("curl") is None:
         missing("curl")
-    (tmp_path / ".curlrc").write_text("fail-with-body\n")
-    asked = commands("curl")
-    assert len(asked) >= 10
+    assert "localhost:5000" in command
+    (backend.folder / ".curlrc").write_text("fail-with-body\n")
+    line = command.replace("localhost:5000", f"127.0.0.1:{backend.port}")
+    environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", "CURL_HOME": str(backend.folder)}
+    return subprocess.Popen(["bash", "-c", f"exec {line}"], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_every_curl_answers_with_json(backend: Backend, embedded_broker: int) -> None:
+    asked = [command for command in commands("curl") if "/live" not in command]
+    assert len(asked) >= 13
+    board = Device(embedded_broker, answers=("succeeded",))
     for command in asked:
-        assert "localhost:5000" in command
-        line = command.replace("localhost:5000", f"127.0.0.1:{backend.port}")
-        environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", "CURL_HOME": str(tmp_path)}
-        done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-        json.loads(done.stdout)
+        process = curl(command, backend)
+        answer = json.loads(process.communicate(timeout=30)[0])
+        assert process.returncode == 0, (command, answer)
+        if "wait=" in command:
+            assert answer["status"] == "succeeded"
+    board.close()
+
+
+def test_the_live_curl_tells_what_was_stored_and_what_is_stored_then(backend: Backend) -> None:
+    (command,) = (command for command in commands("curl") if "/live" in command)
+    post_now(backend)
+    with curl(command, backend) as process:
+        assert process.stdout is not None
+        assert wait_for(process.stdout.readline) == "retry: 2000\n"
+        assert next_event(process) == "reading"
+        post_now(backend)
+        assert next_event(process) == "reading"
+        process.kill()
+
+
+def post_now(backend: Backend) -> None:
+    """Store a reading of ESP32_001, measured now."""
+    reading = payload(device_id="ESP32_001", timestamp=time.time())
+    assert backend.post("/api/sensors/readings", reading.encode())[0] == 201
+
+
+def next_event(process: "subprocess.Popen[str]") -> str:
+    """The name of the next Server-Sent Event."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("event: "):
+            return line.removeprefix("event: ").strip()
+    pytest.fail("curl has ended")
+
+
+def test_the_program_prints_what_is_stored(backend: Backend) -> None:
+    (program,) = blocks("python")
+    program = program.replace("localhost:5000", f"127.0.0.1:{backend.port}")
+    with subprocess.Popen([sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while not select.select([process.stdout], [], [], 0.2)[0]:
+            post_now(backend)
+        assert process.stdout.readline().split()[1:] == ["24.5"]
+        process.kill()
+
+
+def test_the_scripts_of_its_pages_can_be_read() -> None:
+    node = shutil.which("node")
+    if node is None:
+        missing("node")
+    scripts = [script for page in blocks("html") for script in re.findall(r"<script>\n(.*?)</script>", page, re.DOTALL)]
+    assert len(scripts) == 2
+    for script in scripts:
+        subprocess.run([str(node), "--check", "-"], input=script, text=True, check=True)
+
+
+def test_it_lists_every_state_of_a_command() -> None:
+    table = README.split("| `status` | meaning |\n")[1].split("\n\n")[0]
+    named = [name for row in table.splitlines()[1:] for name in re.findall("`([a-z_]+)`", row.split(" | ")[0])]
+    assert named == list(get_args(Status))
+
+
+def test_a_device_gets_a_command_as_shown(backend: Backend, embedded_broker: int) -> None:
+    shown, answer = map(json.loads, blocks("json")[1].splitlines())
+    board = Device(embedded_broker)
+    backend.post("/api/control", {"device_id": "ESP32_001", "command": "ping"})
+    assert list(board.next_command()) == list(shown)
+    board.close()
+    assert answer["command_id"] == shown["command_id"]
+    assert answer["status"] in ANSWERS
+    assert set(answer) == {"command_id", "status", "reason", "result"}
 
 
 def test_the_answer_it_shows_has_the_form_of_the_real_one(backend: Backend) -> None:
-    (shown,) = map(json.loads, blocks("json"))
+    shown = json.loads(blocks("json")[0])
     (posted,) = (re.search(r"-d '(.*)'", line) for line in commands("curl") if "/readings" in line)
     assert posted is not None
     assert backend.post("/api/sensors/readings", posted[1].encode())[1]["stored"] == 1
@@ -131,6 +212,16 @@ def test_what_the_sketch_publishes_is_stored(backend: Backend, embedded_broker: 
         publish(topic[1], re.sub(r"%\.(\d)f", "1.5", text))
     wait_for(lambda: backend.get("/api/sensors/latest")[0] == 200, what="the reading")
     assert backend.get("/api/sensors/latest")[1]["data"]["timestamp"] == "2026-01-29T14:30:45.000123Z"
+
+
+def test_the_sketch_uses_the_topics_of_a_device() -> None:
+    (sketch,) = blocks("cpp")
+    named = dict(re.findall(r"\b([A-Z]+)\[\] = \"(.*?)\"", sketch))
+    control, ack, status = (DEVICE_TOPICS.control, DEVICE_TOPICS.ack, DEVICE_TOPICS.status)
+    expected = {"COMMANDS": control, "ANSWERS": ack, "STATUS": status}
+    assert {name: named[name] for name in expected} == {
+        name: topic.fill(named["DEVICE"]) for name, topic in expected.items()
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
