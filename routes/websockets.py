@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import logging
 import socket
 import threading
@@ -81,14 +82,18 @@ class Connections:
             if key in environ and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
                 return self._websocket(key, environ, start_response)
         length = environ.get("CONTENT_LENGTH") or "0"
-        headers = [("Content-Type", "application/json"), ("Connection", "close")]
         if not (length.isascii() and length.isdigit()):
-            start_response("400 BAD REQUEST", headers)
-            return [b'{"message":"Content-Length: expected a number"}']
+            return _refusal(start_response, "400 BAD REQUEST", "Content-Length: expected a number")
         if int(length) > MAX_BODY:
-            start_response("413 CONTENT TOO LARGE", headers)
-            return [b'{"message":"The body is too large: at most %d bytes"}' % MAX_BODY]
-        return self._wsgi_app(environ, start_response)
+            sentence = f"The body is too large: at most {MAX_BODY} bytes"
+            return _refusal(start_response, "413 CONTENT TOO LARGE", sentence)
+        try:
+            return self._wsgi_app(environ, start_response)
+        except KeyError as error:
+            # Engine.IO raises it for a POST to a session that has ended and is not forgotten yet.
+            if error.args != ("Session is disconnected",):
+                raise
+            return _refusal(start_response, "400 BAD REQUEST", "The session has ended. Connect again")
 
     def _websocket(self, key: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         connection = environ[key] = Connection(environ[key])
@@ -112,6 +117,11 @@ class Connections:
             ending = list(self._open)
         for connection in ending:
             connection.shutdown()
+
+
+def _refusal(start_response: Callable[..., Any], status: str, message: str) -> list[bytes]:
+    start_response(status, [("Content-Type", "application/json"), ("Connection", "close")])
+    return [json.dumps({"message": message}).encode()]
 
 
 def limit_unread(environ: Mapping[str, Any]) -> None:

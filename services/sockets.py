@@ -15,8 +15,8 @@ from database import Unavailable
 from services.feed import MAX_WAITING, Event, Interest
 
 logger = logging.getLogger(__name__)
-MAX_QUEUED = 20
-"""Packets that Engine.IO holds for one client."""
+MAX_QUEUED = 12
+"""Packets that Engine.IO holds for one client; with a ping and answers fewer than the 16 that one in Python takes."""
 MAX_INTERESTS = 1_000
 MAX_MISSED = 20
 RETRY_SECONDS = 0.02

@@ -1,0 +1,135 @@
+"""A database of each kind with two streams, for the tests of what is new in it; emptied, not made, for each test."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy.engine import make_url
+
+from config import PROJECT
+from database import Database
+from dialects import Row
+from ingest import presence
+from ingest.device_messages import PresenceNotice
+from models import Command, Presence
+from mqtt_client import Message
+from mqtt_notices import News
+from services.changes import Changes
+from services.feed import Event, Interest
+from streams import declaration
+from tests.conftest import _running, fresh_database
+from tests.parsing import RECEIVED as NOON
+from tests.parsing import SHAPES
+from tests.support import DEVICE_TOPICS
+from utils import clock
+
+ALL = Interest("sensors")
+KINDS = ["sqlite", "postgresql", "postgresql-server", "mariadb"]
+
+
+class Site:
+    """A database with the streams `sensors` and `panel`, which has a topic for each metric, and who looks at it."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        (folder / "sensors.toml").write_text((PROJECT / "streams" / "sensors.toml").read_text())
+        (folder / "panel.toml").write_text(SHAPES["panel"])
+        self.streams = declaration.load(folder, {}, DEVICE_TOPICS)
+        self.database = Database(make_url(url), self.streams)
+        self.database.prepare()
+        self._fingerprint = 0
+        self.changes = self.another()
+
+    def empty(self) -> None:
+        """Take everything away, so that ids begin at 1 again, and forget it."""
+        with self.database.connection() as connection, self.database.transaction(connection):
+            for table in self.database.tables.values():
+                table.drop(connection)
+                table.create(connection)
+            connection.execute(delete(Command))
+            connection.execute(delete(Presence))
+        self.changes = self.another()
+
+    def another(self) -> Changes:
+        """Another process that looks at the same database."""
+        return Changes(self.database, self.streams)
+
+    def store(self, *readings: tuple[str, float], at: datetime | None = None) -> News:
+        """Commit a batch of (device, second), whose temperature is the second too; what its writer tells."""
+        return self._store("sensors", [self.row(*item) for item in readings], at)
+
+    def store_panel(self, *readings: tuple[str, float, float | None, str | None], at: datetime | None = None) -> News:
+        """The same of (device, second, ampere, state)."""
+        return self._store("panel", [self.row(*item) for item in readings], at)
+
+    def row(self, device_id: str, second: float, *values: float | str | None) -> Row:
+        self._fingerprint += 1
+        moment = NOON + timedelta(seconds=second)
+        return (device_id, moment, None, *(values or (second, 1.0, 1.0, 1.0)), self._fingerprint)
+
+    def write(self, connection: Connection, stream: str, rows: list[Row], at: datetime) -> None:
+        written = self.database.write_batch(connection, self.database.tables[stream], rows, at)
+        assert written.stored == len(rows)
+
+    def _store(self, stream: str, rows: list[Row], at: datetime | None) -> News:
+        at = at or clock.now()
+        with self.database.connection() as connection, self.database.transaction(connection):
+            self.write(connection, stream, rows, at)
+        return News(readings={stream: [at]})
+
+    def command(self, command_id: str, status: str, device_id: str = "a", at: datetime | None = None) -> News:
+        """Issue a command, or change it."""
+        at = at or clock.now()
+        row = {"command_id": command_id, "device_id": device_id, "command": "restart", "parameters": "{}"}
+        times = {"issued_at": at, "expires_at": at + timedelta(minutes=1), "updated_at": at}
+        with self.database.connection() as connection, self.database.transaction(connection):
+            key = Command.command_id == command_id
+            if not connection.execute(update(Command).where(key).values(status=status, updated_at=at)).rowcount:
+                connection.execute(insert(Command).values(**row, **times, status=status))
+        return News(commands=[command_id])
+
+    def presence(self, device_id: str, online: bool, at: datetime | None = None) -> News:
+        notice = PresenceNotice(device_id, online, Message("", b"", at or clock.now()))
+        with self.database.connection() as connection, self.database.transaction(connection):
+            return News(devices=presence.announce(connection, [notice]).changed)
+
+    def missed(self, since: int | datetime, interest: Interest = ALL) -> list[Any]:
+        return said(self.another().missed(interest, since))
+
+
+def said(events: Iterable[Event]) -> list[Any]:
+    """(device, temperature), (device, metric, value), (command, status), or (device, whether it is online)."""
+    return [_said(event) for event in events]
+
+
+def _said(event: Event) -> tuple[Any, ...]:
+    data = event.document
+    if event.name == "command":
+        return data["command_id"], data["status"]
+    if event.name == "presence":
+        return data["device_id"], data["online"]
+    if event.stream == "sensors":
+        return data["device_id"], data["temperature"]
+    return data["device_id"], *((key, data[key]) for key in ("ampere", "state") if data[key] is not None)
+
+
+@contextmanager
+def prepared_site(request: pytest.FixtureRequest, folder: Path) -> Iterator[Site]:
+    """A site on a database of the kind that the fixture's parameter names."""
+    site: Site | None = None
+    try:
+        if request.param == "sqlite":
+            site = Site(f"sqlite:///{folder}/test.db", folder)
+            yield site
+            return
+        server = request.getfixturevalue("postgres_url") if request.param == "postgresql" else _running(request.param)
+        for url in fresh_database(server):
+            site = Site(url, folder)
+            yield site
+            site.database.close()
+    finally:
+        if site is not None:
+            site.database.close()
