@@ -35,7 +35,7 @@ from utils.json_provider import CompactJson, IndentedJson
 
 logger = logging.getLogger("autoforge")
 MAX_BODY = 16_000_000
-LIVE_HELD = 600
+LIVE_HELD = 300
 Parts = dict[str, Any]
 
 

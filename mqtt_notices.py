@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from paho.mqtt import client as paho
@@ -29,14 +29,18 @@ LONGEST_DELAY = 10
 ANSWER_SECONDS = 5.0
 
 
+Key = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")]
+"""What can be looked up in every database."""
+
+
 class News(msgspec.Struct, omit_defaults=True):
     """What is new in the database, as keys to be looked up."""
 
     readings: dict[str, list[datetime]] = {}
     """By stream: the `created_at` that all rows of a committed batch share."""
-    commands: list[str] = []
+    commands: list[Key] = []
     """Ids of commands whose state has changed."""
-    devices: list[str] = []
+    devices: list[Key] = []
     """Devices that went online or offline."""
     everything: bool = False
     """Whether any of these may be new, because notices may have been missed."""

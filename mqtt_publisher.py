@@ -1,6 +1,7 @@
 """The Publisher: sends single messages, and says whether the broker has them."""
 
 import threading
+import time
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -9,6 +10,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
 from mqtt_connection import connect, new_client
+
+SILENT_SECONDS = 1.0
+"""How long a broker that did not answer is not asked again."""
 
 
 class PublishError(Exception):
@@ -27,11 +31,16 @@ class Publisher:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._client: paho.Client | None = None
+        self._silent_until = 0.0
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Publish at QoS 1 and wait until the broker has it. Raises PublishError."""
-        with self._lock:
+        if not self._lock.acquire(timeout=self._timeout):
+            raise PublishError(f"{self._settings.broker} does not answer")
+        try:
             client = self._connected_client()
+        finally:
+            self._lock.release()
         info = client.publish(topic, payload, qos=1)
         try:
             if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -57,6 +66,9 @@ class Publisher:
     def _connected_client(self) -> paho.Client:
         if self._client is not None and self._client.is_connected():
             return self._client
+        if time.monotonic() < self._silent_until:
+            # Everyone who waited for their turn would wait in vain once more.
+            raise PublishError(f"{self._settings.broker} does not answer")
         if self._client is not None:
             _end(self._client)
         client = new_client(self._settings, "", persistent=False)
@@ -76,6 +88,7 @@ class Publisher:
         client.loop_start()
         if not answered.wait(self._timeout) or refusals:
             _end(client)
+            self._silent_until = time.monotonic() + (0 if refusals else SILENT_SECONDS)
             reason = f"refused the connection: {refusals[0]}" if refusals else "does not answer"
             raise PublishError(f"{self._settings.broker} {reason}")
         self._client = client

@@ -40,11 +40,15 @@ class Window(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """The readings up to the id `end` that were stored after a time; of those of that time itself, after an id."""
+    """The readings up to the id `end` that were stored after a time; of those of that time itself, after an id.
+
+    With `later` only those whose own time or time of storing is after it.
+    """
 
     created_at: datetime
     id: int
     end: int
+    later: datetime | None = None
 
 
 def _within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
@@ -143,6 +147,8 @@ def readings_after(
     query = _within(_public(table), table, Window(device_id)).where(table.c.id <= stretch.end)
     same = and_(table.c.created_at == stretch.created_at, table.c.id > stretch.id)
     query = query.where(or_(table.c.created_at > stretch.created_at, same))
+    if stretch.later is not None:
+        query = query.where(or_(table.c.created_at > stretch.later, table.c.timestamp > stretch.later))
     return reader.execute(query.order_by(table.c.created_at, table.c.id).limit(limit)).mappings().all()
 
 

@@ -59,7 +59,7 @@ def acknowledge(connection: Connection, said: Sequence[Acknowledgement], moment:
     applied = Applied()
     for item in said:
         state = states.get(item.command_id)
-        verdict = judge(state, item, moment)
+        verdict = judge(state, item, item.message.received_at)
         if isinstance(verdict, Rejection):
             applied.rejections.append(verdict)
         elif verdict == "repeat":
@@ -97,7 +97,7 @@ def mark_unsent(connection: Connection, command_id: str, reason: str, moment: da
 def expire(connection: Connection, due: Sequence[str], moment: datetime) -> list[str]:
     """End those of these commands whose time is over and that are not final; the answer is their ids."""
     values = {"status": "expired", "reason": EXPIRED, "updated_at": moment}
-    return [command_id for command_id in due if _change(connection, command_id, OPEN, values, moment)]
+    return [command_id for command_id in sorted(due) if _change(connection, command_id, OPEN, values, moment)]
 
 
 def _change(

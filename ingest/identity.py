@@ -28,7 +28,7 @@ def device_id_fault(device_id: str) -> str | None:
 def nesting_fault(value: object) -> str | None:
     """What is wrong with the depth of a JSON value, or None."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         holders = [item for item in level if isinstance(item, dict | list)]
         if not holders:
             return None

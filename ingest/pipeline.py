@@ -68,6 +68,8 @@ class Pipeline:
         with self._database.transaction(connection), Session(connection) as session:
             first = queries.ingest_status(session)[self._source].first_deliveries
             self._recent.load(first, queries.recent_deliveries(session, first, WINDOW))
+        # It may have committed what it could not tell any more.
+        self._tell(News(everything=True))
 
     def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
         """Parse and store messages by their topics, in one transaction. Raises Unavailable: nothing is stored then."""
@@ -156,7 +158,7 @@ class Pipeline:
         said = [item for item in parsed if isinstance(item, Acknowledgement)]
         notices = [item for item in parsed if isinstance(item, PresenceNotice)]
         acknowledged = commands.acknowledge(connection, said, moment) if said else Applied()
-        announced = presence.announce(connection, notices) if notices else Applied()
+        announced = presence.announce(connection, notices, moment) if notices else Applied()
         outcome.news.commands, outcome.news.devices = acknowledged.changed, announced.changed
         for applied in (acknowledged, announced):
             outcome.stored += applied.stored

@@ -1,6 +1,7 @@
 """Which devices are online, as they and their brokers say."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, update
@@ -11,7 +12,7 @@ from ingest.message import Applied
 from models import Presence
 
 
-def announce(connection: Connection, notices: Sequence[PresenceNotice]) -> Applied:
+def announce(connection: Connection, notices: Sequence[PresenceNotice], moment: datetime) -> Applied:
     """Apply notices in their order; a broker repeats the newest of each device at every connection."""
     rows = queries.presence(connection, {notice.device_id for notice in notices})
     known = {row["device_id"]: bool(row["online"]) for row in rows}
@@ -24,7 +25,7 @@ def announce(connection: Connection, notices: Sequence[PresenceNotice]) -> Appli
             continue
         applied.stored += 1
         online[notice.device_id] = notice.online
-        changed[notice.device_id] = {"online": notice.online, "changed_at": notice.message.received_at}
+        changed[notice.device_id] = {"online": notice.online, "changed_at": moment}
     applied.changed = sorted(changed)
     new = [{"device_id": device, **changed[device]} for device in applied.changed if device not in known]
     if new:

@@ -67,10 +67,16 @@ def _since(text: object) -> int | datetime:
         text = str(text)
     if not isinstance(text, str):
         raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
-    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else _moment(text)
+    if re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        return int(text)
+    try:
+        return clock.parse_query(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; expected the id of a reading, ISO 8601, or relative such as -1m") from error
 
 
-Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_TIME)]
+_ID_OR_TIME = {"type": "string", "examples": ["1296", "2026-01-29T14:30:45Z", "-1m"]}
+Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_ID_OR_TIME)]
 
 
 class Query(BaseModel):

@@ -23,9 +23,9 @@ def blueprint(commands: Commands) -> APIBlueprint:
     @api.post("", responses=FAULTS | own | {200: CommandAnswer, 202: ControlAnswer})
     def send(body: ControlBody, query: WaitQuery, header: KeyHeader) -> tuple[Answer, int]:
         """Store a command and publish it on the device's control topic."""
-        command_id = commands.issue(body.order(), header.key)
-        if query.wait:
-            return _awaited(commands, command_id, query.wait)
+        command_id, new = commands.issue(body.order(), header.key)
+        if query.wait or not new:
+            return _awaited(commands, command_id, query.wait, 202)
         told = {"command_id": command_id, "device_id": body.device_id, "command": body.command}
         url = f"/api/control/{command_id}"
         return {"status": "acknowledged", **told, "url": url, "message": "Command sent to device"}, 202
@@ -39,14 +39,17 @@ def blueprint(commands: Commands) -> APIBlueprint:
     @api.get("/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error})
     def state(path: CommandPath, query: WaitQuery) -> tuple[Answer, int]:
         """A command and what became of it."""
-        return _awaited(commands, path.command_id, query.wait)
+        return _awaited(commands, path.command_id, query.wait, 202 if query.wait else 200)
 
     return api
 
 
-def _awaited(commands: Commands, command_id: str, seconds: float) -> tuple[Answer, int]:
+def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: int) -> tuple[Answer, int]:
+    """The command after so many seconds at most; `unfinished` is the status while it is not final."""
     row = commands.wait(command_id, seconds)
     if row is None:
         return {"message": f"There is no command {command_id}. GET /api/control lists them"}, 404
-    # 202 tells a waiting caller that the command is not final yet.
-    return documents.command(row), 200 if row["status"] in FINAL or not seconds else 202
+    if row["status"] in FINAL:
+        return documents.command(row), 200
+    told = {"message": "The command is not final yet; ask again"} if unfinished == 202 else {}
+    return documents.command(row) | told, unfinished

@@ -1,6 +1,7 @@
 """Errors as JSON: a `message` that says what was wrong and what to do."""
 
 import logging
+import re
 
 from flask import Flask, Response, json, jsonify, make_response, request
 from pydantic import ValidationError
@@ -12,6 +13,9 @@ from services.submissions import BadSubmission
 from streams.declaration import Streams
 
 logger = logging.getLogger(__name__)
+MAX_PATH = 3
+"""How much of the place of a fault is told; of nested JSON more would help nobody."""
+_MODEL = re.compile(r"a valid dictionary or instance of \w+")
 RETRY_AFTER = {"Retry-After": "5"}
 
 
@@ -101,5 +105,6 @@ def sentences(error: ValidationError, whole: str) -> str:
 
 def _sentence(location: tuple[int | str, ...], message: str, whole: str) -> str:
     text = message.removeprefix("Value error, ").replace("Input should", "should")
-    name = ".".join(str(part) for part in location)
+    text = _MODEL.sub("a JSON object", text)
+    name = ".".join(str(part) for part in location[:MAX_PATH])
     return f"{name}: {text}" if name else f"{whole} {text}"

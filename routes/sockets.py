@@ -1,6 +1,7 @@
 """Socket.IO: a client emits `subscribe` and receives `reading`, `command` and `presence`."""
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -31,9 +32,12 @@ class Sockets:
         self._streams = streams
         self._hub = hub
         self._clients: dict[str, SocketClient] = {}
+        self._lock = threading.Lock()
         self._io = _socket_io(app, origins)
         self._server: Server = self._io.server  # type: ignore[attr-defined]  # its stubs do not know it
-        self._connections = Connections(app.wsgi_app)
+        # Engine.IO's own way waits for ever for a client that polls no more.
+        self._server.eio.disconnect = self._end
+        self._connections = Connections(app.wsgi_app, lambda: len(self._server.eio.sockets))
         app.wsgi_app = self._connections  # type: ignore[method-assign]  # the way Flask documents
         handlers: dict[str, Callable[..., Any]] = {
             "subscribe": self._subscribe,
@@ -66,20 +70,29 @@ class Sockets:
             return _fault(error)
         return {"message": "unsubscribed", **wanted.interest._asdict()}
 
-    def _disconnect(self, reason: str | None = None) -> None:
-        if reason is None:  # a client may emit an event of this name, and stays connected
+    def _end(self, engine_sid: str) -> None:
+        if engine := self._server.eio.sockets.pop(engine_sid, None):
+            engine.close(wait=False)
+
+    def _disconnect(self, *_: Any) -> None:
+        sid = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+        if self._server.manager.is_connected(sid, "/"):  # a client may emit an event of this name, and stays
             return
-        client = self._clients.pop(request.sid, None)  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+        client = self._clients.pop(sid, None)
         if client is not None:
             self._hub.leave(client)
 
     def _client(self) -> SocketClient:
         sid = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it
-        if sid not in self._clients:
-            client = SocketClient(self._server, sid)
-            self._hub.join(client)
-            self._clients[sid] = client
-        return self._clients[sid]
+        with self._lock:
+            if sid not in self._clients:
+                self._clients[sid] = SocketClient(self._server, sid)
+            client = self._clients[sid]
+        self._hub.join(client)
+        if not self._server.manager.is_connected(sid, "/"):  # it has left meanwhile, in another thread
+            self._clients.pop(sid, None)
+            self._hub.leave(client)
+        return client
 
     def _wanted(self, arguments: tuple[Any, ...]) -> Subscription:
         """Check what a client sent. Raises ValueError with a sentence for it."""

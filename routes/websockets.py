@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 PATH = "/socket.io/"
 MAX_BODY = 10_000
 """Bytes that a client may send at once; it sends subscriptions only."""
+MAX_SESSIONS = 800
+"""Each takes some threads."""
 UNREAD_SECONDS = 20
 """How long a client may leave unread what is sent to it."""
 SEND_BUFFER = 32_768
@@ -69,8 +71,9 @@ class Connection:
 class Connections:
     """All websockets of an application."""
 
-    def __init__(self, wsgi_app: Wsgi) -> None:
+    def __init__(self, wsgi_app: Wsgi, sessions: Callable[[], int]) -> None:
         self._wsgi_app = wsgi_app
+        self._sessions = sessions
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
 
@@ -78,15 +81,11 @@ class Connections:
         if not environ.get("PATH_INFO", "").startswith(PATH):
             return self._wsgi_app(environ, start_response)
         limit_unread(environ)
+        if (refused := self._refused(environ)) is not None:
+            return _refusal(start_response, *refused)
         for key in SOCKET_KEYS:
             if key in environ and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
                 return self._websocket(key, environ, start_response)
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if not (length.isascii() and length.isdigit()):
-            return _refusal(start_response, "400 BAD REQUEST", "Content-Length: expected a number")
-        if int(length) > MAX_BODY:
-            sentence = f"The body is too large: at most {MAX_BODY} bytes"
-            return _refusal(start_response, "413 CONTENT TOO LARGE", sentence)
         try:
             return self._wsgi_app(environ, start_response)
         except KeyError as error:
@@ -94,6 +93,16 @@ class Connections:
             if error.args != ("Session is disconnected",):
                 raise
             return _refusal(start_response, "400 BAD REQUEST", "The session has ended. Connect again")
+
+    def _refused(self, environ: dict[str, Any]) -> tuple[str, str] | None:
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if not (length.isascii() and length.isdigit()):
+            return "400 BAD REQUEST", "Content-Length: expected a number"
+        if int(length) > MAX_BODY:
+            return "413 CONTENT TOO LARGE", f"The body is too large: at most {MAX_BODY} bytes"
+        if "sid=" not in environ.get("QUERY_STRING", "") and self._sessions() >= MAX_SESSIONS:
+            return "503 SERVICE UNAVAILABLE", "Too many clients are live in this process. Try again later"
+        return None
 
     def _websocket(self, key: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         connection = environ[key] = Connection(environ[key])
@@ -103,8 +112,8 @@ class Connections:
             self._open.add(connection)
         try:
             return self._wsgi_app(environ, start_response)
-        except (StopIteration, OSError, ProtocolError) as end:
-            # The first two are how Engine.IO says that there is nothing to answer; the servers take this one for it.
+        except (StopIteration, OSError, ProtocolError, ValueError, RecursionError) as end:
+            # The first two are how Engine.IO says that there is nothing to answer, the others what a client can cause.
             raise ConnectionResetError(errno.ECONNRESET, "the websocket has ended") from end
         finally:
             connection.shutdown()

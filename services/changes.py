@@ -7,6 +7,7 @@ from sqlalchemy import Connection, RowMapping
 
 import queries
 from database import Database
+from ingest.payload import EARLIEST, MAX_AHEAD
 from mqtt_notices import News
 from services import documents
 from services.feed import Event, Interest
@@ -17,6 +18,10 @@ PAGE = 500
 MAX_SHOWN = 10_000
 OVERLAP = timedelta(seconds=2)
 """How far the clocks of the machines may differ, and how long after its time a batch may be committed."""
+
+
+LOOK_BACK = timedelta(seconds=30)
+"""How far `everything` goes back at most; another process takes over ingesting within seconds."""
 
 
 class Changes:
@@ -37,14 +42,16 @@ class Changes:
 
     def read(self, news: News) -> list[Event]:
         """The newest reading of every device and the states that are new. Raises Unavailable."""
-        looked_at = clock.now()
+        now = clock.now()
+        since = max(self._looked_at, now - LOOK_BACK) - OVERLAP
         with self._database.reader() as reader:
-            events = [event for stream in self._streams for event in self._readings(reader, stream, news)]
+            events = [event for stream in self._streams for event in self._readings(reader, stream, news, since)]
             if news.everything:
-                events += self._states_since(reader, self._looked_at - OVERLAP)
+                events += self._states_since(reader, since)
             else:
                 events += _states(queries.commands_by_id(reader, news.commands), queries.presence(reader, news.devices))
-        self._looked_at = looked_at
+        if news.everything:
+            self._looked_at = now
         return [event for event in events if self._is_new(event)]
 
     def missed(self, interest: Interest, since: int | datetime) -> Iterator[Event]:
@@ -57,29 +64,31 @@ class Changes:
         with self._database.reader() as reader:
             end = queries.newest_id(reader, table)
             moment = queries.written_at(reader, table, since) if isinstance(since, int) else since
-            moment = max(moment, clock.EPOCH + OVERLAP) - OVERLAP
+            moment = max(moment, EARLIEST) - OVERLAP
             commands = queries.commands_since(reader, moment, interest.device_id)
             presence = queries.presence_since(reader, moment, interest.device_id)
         yield from _states(commands, presence)
-        stretch = queries.Stretch(moment, 0, end)
+        # A time that a client saw may be that of a device whose clock is ahead.
+        later = None if isinstance(since, int) else moment
+        stretch = queries.Stretch(moment if later is None else moment - MAX_AHEAD, 0, end, later)
         while True:
             with self._database.reader() as reader:
                 page = queries.readings_after(reader, table, interest.device_id, stretch, PAGE)
             yield from (_reading(stream, row) for row in page)
             if len(page) < PAGE:
                 return
-            stretch = queries.Stretch(page[-1]["created_at"], page[-1]["id"], end)
+            stretch = queries.Stretch(page[-1]["created_at"], page[-1]["id"], end, later)
 
     def newest_id(self, stream: str) -> int:
         """The id of the newest reading of a stream; 0 if there is none. Raises Unavailable."""
         with self._database.reader() as reader:
             return queries.newest_id(reader, self._database.tables[stream])
 
-    def _readings(self, reader: Connection, stream: Stream, news: News) -> Iterator[Event]:
+    def _readings(self, reader: Connection, stream: Stream, news: News, since: datetime) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         if news.everything:
             # By time, because ids may be committed in another order.
-            rows = queries.newest_of_each(reader, stream, table, table.c.created_at >= self._looked_at - OVERLAP)
+            rows = queries.newest_of_each(reader, stream, table, table.c.created_at >= since)
         elif moments := news.readings.get(stream.name):
             rows = queries.newest_of_each(reader, stream, table, table.c.created_at.in_(moments))
         else:

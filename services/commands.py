@@ -61,15 +61,16 @@ class Commands:
         self.hear = self._waiting.hear
         """To be called with all news."""
 
-    def issue(self, order: Order, key: str | None) -> str:
-        """Store and publish a command, and return its id. Raises KeyReused, Undelivered, Unavailable.
+    def issue(self, order: Order, key: str | None) -> tuple[str, bool]:
+        """Store and publish a command; its id, and whether it is new. Raises KeyReused, Undelivered, Unavailable.
 
         With a `key` that was used before, it is the id of the command from then, and nothing is published.
         """
         values = _new(order, key)
         if (earlier := self._create(values, order)) is not None:
-            return earlier
+            return earlier, False
         command_id = str(values["command_id"])
+        self._tell(News(commands=[command_id]))
         try:
             self._publisher.publish(self._control.fill(order.device_id), _payload(values))
         except PublishError as error:
@@ -82,7 +83,7 @@ class Commands:
         with contextlib.suppress(Unavailable), self._writing() as connection:
             states.mark_sent(connection, command_id, clock.now())
         self._tell(News(commands=[command_id]))
-        return command_id
+        return command_id, True
 
     def get(self, command_id: str) -> RowMapping | None:
         """The command as it is now, or None. Raises Unavailable."""
@@ -123,7 +124,7 @@ class Commands:
                 earlier = queries.command_with_key(connection, key)
                 if earlier is None:
                     raise
-                if _order(earlier) != order:
+                if not _same(_order(earlier), order):
                     sentence = f"Idempotency-Key: {key} was used for another command; a new command needs a new key"
                     raise KeyReused(sentence) from None
                 return str(earlier["command_id"])
@@ -166,6 +167,11 @@ def _new(order: Order, key: str | None) -> dict[str, Any]:
 def _order(row: RowMapping) -> Order:
     lifetime = round((row["expires_at"] - row["issued_at"]).total_seconds())
     return Order(row["device_id"], row["command"], msgspec.json.decode(row["parameters"]), lifetime)
+
+
+def _same(one: Order, other: Order) -> bool:
+    # As JSON, because to Python true and 1 are equal.
+    return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
 
 
 def _payload(values: dict[str, Any]) -> bytes:

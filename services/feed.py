@@ -55,12 +55,11 @@ class Client(Protocol):
         """There will be no more events."""
 
 
-def wants(interests: Iterable[Interest], event: Event) -> bool:
+def wants(interests: frozenset[Interest], event: Event) -> bool:
     """Whether an event is among someone's interests."""
-    return any(
-        interest.device_id in (None, event.device_id) and event.stream in ("", interest.stream)
-        for interest in interests
-    )
+    if event.stream:
+        return not interests.isdisjoint((Interest(event.stream), Interest(event.stream, event.device_id)))
+    return any(interest.device_id in (None, event.device_id) for interest in interests)
 
 
 class Mailbox:

@@ -38,10 +38,11 @@ class Hub:
         self._next_poll = 0.0
         self._next_read = 0.0
         self._throttle = Throttle(seconds=10)
-        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Run in a thread."""
+        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -71,6 +72,8 @@ class Hub:
         with self._joining:
             if not self._clients:
                 self.changes.skip()
+            if self._thread is not None and not self._thread.is_alive() and not self._stop.is_set():
+                self.start()  # a fault had ended it, and all clients with it
             with self._lock:
                 self._clients[id(client)] = client
         # While there was nobody, the thread slept without looking whether news arrive.
@@ -85,12 +88,14 @@ class Hub:
 
     def _run(self) -> None:
         congested = False
-        while not self._stop.is_set():
-            self._wake.wait(self._rest(congested))
-            self._wake.clear()
-            congested = self._turn()
-        for client in self._everyone():
-            client.close()
+        try:
+            while not self._stop.is_set():
+                self._wake.wait(self._rest(congested))
+                self._wake.clear()
+                congested = self._turn()
+        finally:
+            for client in self._everyone():
+                client.close()
 
     def _rest(self, congested: bool) -> float | None:
         if not self._clients:
@@ -127,7 +132,7 @@ class Hub:
             return []
         try:
             return self.changes.read(news)
-        except Unavailable as error:
+        except (Unavailable, ValueError) as error:
             self._throttle.warn(logger, "read", f"Live clients wait for the database: {error}")
             self._next_read = now + POLL_SECONDS
             with self._lock:

@@ -67,7 +67,9 @@ class SocketClient:
             return bool(self._waiting)
 
     def close(self) -> None:
-        """Nothing to do: the server ends its connections."""
+        """End the connection; the client connects again and asks for what it missed."""
+        if engine := self._engine.sockets.get(self._engine_sid):
+            engine.close(wait=False)
 
     def _catch_up(self) -> None:
         """Send what was missed, one subscription after the other; what is newer waits until then."""
@@ -80,8 +82,7 @@ class SocketClient:
                         return
         except Unavailable as error:
             logger.warning("A live client is let go, so that it asks again: %s", error)
-            if engine := self._engine.sockets.get(self._engine_sid):
-                engine.close(wait=False)
+            self.close()
 
     def _next_missed(self) -> Iterable[Event] | None:
         with self._lock:

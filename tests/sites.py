@@ -94,7 +94,7 @@ class Site:
     def presence(self, device_id: str, online: bool, at: datetime | None = None) -> News:
         notice = PresenceNotice(device_id, online, Message("", b"", at or clock.now()))
         with self.database.connection() as connection, self.database.transaction(connection):
-            return News(devices=presence.announce(connection, [notice]).changed)
+            return News(devices=presence.announce(connection, [notice], at or clock.now()).changed)
 
     def missed(self, since: int | datetime, interest: Interest = ALL) -> list[Any]:
         return said(self.another().missed(interest, since))

@@ -225,7 +225,7 @@ def test_only_what_is_due_and_open_expires_and_only_once(database: Database) -> 
     put(database, "early", "now", "progress", expires_at=NOW)
     apply_early = [ack("progress", "in_progress")]
     with database.connection() as connection, database.transaction(connection):
-        commands.acknowledge(connection, apply_early, BEFORE)
+        commands.acknowledge(connection, apply_early, NOW)
     put(database, "later", expires_at=NOW + TICK)
     for status in FINAL:
         put(database, status, status=status, expires_at=BEFORE)
@@ -233,7 +233,7 @@ def test_only_what_is_due_and_open_expires_and_only_once(database: Database) -> 
     everything = ["early", "now", "progress", "later", "pending", *FINAL, "no such"]
     with database.reader() as reader:
         assert queries.due_commands(reader, OPEN, NOW) == ["early", "now", "progress", "pending"]
-    assert expire(database, *everything) == ["early", "now", "progress", "pending"]
+    assert expire(database, *everything) == ["early", "now", "pending", "progress"]
     assert expire(database, *everything) == []
     assert statuses(database, everything[:5]) == ["expired", "expired", "expired", "sent", "expired"]
     assert statuses(database, FINAL) == list(FINAL)

@@ -17,7 +17,8 @@ def announce(api: Api, device_id: str, word: str) -> None:
     """What the ingest stores when a device, or its broker, says so."""
     database = api.app.extensions["autoforge"]["database"]
     with database.connection() as connection, database.transaction(connection):
-        presence.announce(connection, [PresenceNotice(device_id, word == "online", Message("", b"", clock.now()))])
+        now = clock.now()
+        presence.announce(connection, [PresenceNotice(device_id, word == "online", Message("", b"", now))], now)
 
 
 def test_devices_are_listed_with_the_times_of_their_first_and_last_reading(api: Api) -> None:

@@ -61,6 +61,7 @@ def outcome(parsed: Parsed) -> tuple[Any, ...]:
     """What was understood, so that it can be compared: -0.0 is not 0.0."""
     if isinstance(parsed, Rejection):
         return parsed.reason, parsed.sentence
+    assert isinstance(parsed, Reading)
     return parsed.device_id, parsed.timestamp, parsed.device_timestamp, repr(parsed.values), parsed.own_time
 
 

@@ -27,13 +27,14 @@ COARSE = 7.0
 """Seconds; Mosquitto looks for silent clients every five."""
 
 
-def notice(device_id: str, word: str, second: float = 0) -> PresenceNotice:
-    return PresenceNotice(device_id, word == "online", Message("", b"", NOW + timedelta(seconds=second)))
+def notice(device_id: str, word: str) -> PresenceNotice:
+    return PresenceNotice(device_id, word == "online", Message("", b"", NOW))
 
 
-def announce(database: Database, *notices: PresenceNotice) -> Applied:
+def announce(database: Database, *notices: PresenceNotice, second: float = 0) -> Applied:
+    """Apply notices in one batch that is stored at a second."""
     with database.connection() as connection, database.transaction(connection):
-        return presence.announce(connection, notices)
+        return presence.announce(connection, notices, NOW + timedelta(seconds=second))
 
 
 def known(database: Database, *device_ids: str) -> dict[str, tuple[bool, float]]:
@@ -49,27 +50,29 @@ def known(database: Database, *device_ids: str) -> dict[str, tuple[bool, float]]
 def test_the_last_notice_of_a_batch_counts_and_the_others_are_accounted_for(database: Database) -> None:
     applied = announce(
         database,
-        notice("a", "online", 1),
-        notice("b", "online", 2),
-        notice("a", "online", 3),
-        notice("a", "offline", 4),
+        notice("a", "online"),
+        notice("b", "online"),
+        notice("a", "online"),
+        notice("a", "offline"),
+        second=4,
     )
     assert (applied.stored, applied.repeated, applied.rejections, applied.changed) == (3, 1, [], ["a", "b"])
-    assert known(database, "a", "b", "c") == {"a": (False, 4), "b": (True, 2)}
+    assert known(database, "a", "b", "c") == {"a": (False, 4), "b": (True, 4)}
 
 
 def test_a_repetition_does_not_change_since_when(database: Database) -> None:
-    announce(database, notice("a", "online", 1))
-    again = announce(database, notice("a", "online", 2), notice("A", "offline", 3))
-    assert (again.stored, again.repeated, again.changed) == (1, 1, ["A"])
-    announce(database, notice("a", "offline", 4), notice("new", "online", 5))
-    assert known(database, "a", "A", "new") == {"a": (False, 4), "A": (False, 3), "new": (True, 5)}
+    announce(database, notice("a", "online"), notice("same", "online"), second=1)
+    again = announce(database, notice("a", "online"), notice("same", "online"), notice("A", "offline"), second=3)
+    assert (again.stored, again.repeated, again.changed) == (1, 2, ["A"])
+    announce(database, notice("a", "offline"), notice("new", "online"), second=5)
+    expected = {"a": (False, 5), "A": (False, 3), "same": (True, 1), "new": (True, 5)}
+    assert known(database, "a", "A", "same", "new") == expected
 
 
 def test_1200_devices_may_go_at_once(database: Database) -> None:
     names = [f"d{number:04}" for number in range(1200)]
     announce(database, *[notice(name, "online") for name in names])
-    gone = announce(database, *[notice(name, "offline", 1) for name in names])
+    gone = announce(database, *[notice(name, "offline") for name in names], second=1)
     assert (gone.stored, gone.changed) == (1200, names)
     assert known(database, *names) == dict.fromkeys(names, (False, 1))
 
