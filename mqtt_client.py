@@ -15,7 +15,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
-from mqtt_connection import Backoff, connect, new_client, send_at_once
+from mqtt_connection import Backoff, connect, new_client, send_at_once, together
 from utils.clock import now
 
 logger = logging.getLogger(__name__)
@@ -187,10 +187,11 @@ class Subscriber:
         self._held.clear()
         self._held_bytes = 0
         acks, self._acks = self._acks, []
-        for packet_id in acks:
-            if not self.connected:
-                break
-            self._client.ack(packet_id, 1)
+        with together(self._client):
+            for packet_id in acks:
+                if not self.connected:
+                    break
+                self._client.ack(packet_id, 1)
 
     def _maintain(self) -> None:
         if self._client.want_write():

@@ -1,9 +1,11 @@
 """Connecting to the broker: a paho client from the settings, and how long to wait between attempts."""
 
+import contextlib
 import os
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -72,9 +74,26 @@ def new_client(settings: Settings, client_id: str, persistent: bool) -> paho.Cli
 
 def send_at_once(_: paho.Client, __: Any, opened: Any) -> None:
     """Have the kernel keep no short message back until the one before it is acknowledged."""
+    _no_delay(opened, on=True)
+
+
+@contextlib.contextmanager
+def together(client: paho.Client) -> Iterator[None]:
+    """Send many short messages in few packets; what is left goes out at the end."""
+    opened = client.socket()
+    if opened is not None:
+        _no_delay(opened, on=False)
+    try:
+        yield
+    finally:
+        if opened is not None and client.socket() is opened:
+            _no_delay(opened, on=True)
+
+
+def _no_delay(opened: Any, *, on: bool) -> None:
     # Where paho wraps it, as for a WebSocket, the number is all that it gives.
     with socket.socket(fileno=os.dup(opened.fileno())) as same:
-        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, on)
 
 
 def connect(client: paho.Client, settings: Settings, persistent: bool) -> None:

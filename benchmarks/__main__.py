@@ -7,7 +7,19 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks import broker, ingest_rate, latency, memory, postgres, rest, simulator
+from benchmarks import (
+    broker,
+    commands,
+    ingest_rate,
+    latency,
+    live_clients,
+    live_ingest,
+    live_latency,
+    memory,
+    postgres,
+    rest,
+    simulator,
+)
 from benchmarks.bench import Bench, Measurement
 from benchmarks.report import Report, machine
 
@@ -18,6 +30,10 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "memory": memory.measure,
     "rest": rest.measure,
     "simulator": simulator.measure,
+    "commands": commands.measure,
+    "live-latency": live_latency.measure,
+    "live-clients": live_clients.measure,
+    "live-ingest": live_ingest.measure,
 }
 
 

@@ -28,6 +28,8 @@ class Drained(NamedTuple):
     generated: float
     """Messages a second, published into the queue before."""
     rows: int
+    cpu_seconds: float
+    """Of the subscriber's process, with its start."""
 
 
 def measure(bench: Bench) -> Iterator[Line]:
@@ -74,9 +76,9 @@ def drain(place: Path, url: str, side: str, messages: int) -> Drained:
             result = answer(process)
         left = broker.messages_left(port)
     rows = storage.rows_stored(url)
-    if left or (side == "ingest" and rows != messages):
+    if left or (side != "plain" and rows != messages):
         raise RuntimeError(f"{side}: {messages} messages published, {rows} rows stored, {left} not acknowledged")
-    return Drained(result["received"] / result["seconds"], generated, rows)
+    return Drained(result["received"] / result["seconds"], generated, rows, result["cpu_seconds"])
 
 
 def _line(name: str, own: list[Drained], plain: list[Drained], required: float) -> Line:

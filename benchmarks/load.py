@@ -15,6 +15,7 @@ from typing import Any
 MAX_WINDOW = 10_000
 """Unacknowledged packets; their ids must differ, and their acknowledgements fit into the socket's buffer."""
 CHUNK = 100
+TOPIC = "sensors/{device_id}/data"
 PREPARED = 100_000
 """Packets that are encoded ahead of being sent."""
 _PACKET_IDS = 65_535
@@ -59,18 +60,18 @@ def device(number: int) -> str:
     return f"bench-{number:03d}"
 
 
-def readings(count: int, devices: int) -> Iterator[tuple[str, bytes]]:
+def readings(count: int, devices: int, topic: str = TOPIC) -> Iterator[tuple[str, bytes]]:
     """Topic and payload of messages in turn from each device, each with a time of its own that is not ahead."""
     chance = random.Random(1)
     first = datetime.now(UTC).replace(tzinfo=None) - timedelta(milliseconds=count)
     for number in range(count):
         payload = reading(chance, first + timedelta(milliseconds=number))
-        yield f"sensors/{device(number % devices)}/data", payload
+        yield topic.format(device_id=device(number % devices)), payload
 
 
-def publish(opened: socket.socket, count: int, devices: int, window: int = MAX_WINDOW) -> float:
+def publish(opened: socket.socket, count: int, devices: int, window: int = MAX_WINDOW, topic: str = TOPIC) -> float:
     """Publish so many messages; return the seconds until the last was acknowledged, without the encoding."""
-    messages = readings(count, devices)
+    messages = readings(count, devices, topic)
     seconds = 0.0
     for begin in range(0, count, PREPARED):
         numbers = range(begin, min(begin + PREPARED, count))
@@ -81,14 +82,14 @@ def publish(opened: socket.socket, count: int, devices: int, window: int = MAX_W
     return seconds
 
 
-def publish_paced(opened: socket.socket, count: int, devices: int, rate: float) -> float:
+def publish_paced(opened: socket.socket, count: int, devices: int, rate: float, topic: str = TOPIC) -> float:
     """Publish so many messages a second, each with the time at which it is sent; return the seconds it took."""
     chance = random.Random(1)
     started = time.perf_counter()
     for number in range(count):
         time.sleep(max(0.0, started + number / rate - time.perf_counter()))
         payload = reading(chance, datetime.now(UTC).replace(tzinfo=None))
-        opened.sendall(publish_packet(f"sensors/{device(number % devices)}/data", payload, number))
+        opened.sendall(publish_packet(topic.format(device_id=device(number % devices)), payload, number))
     received = 0
     while received < 4 * count:
         received += len(opened.recv(65_536))
@@ -136,12 +137,13 @@ def main() -> None:
     for name, default in (("--port", None), ("--messages", None), ("--devices", 100), ("--window", MAX_WINDOW)):
         parser.add_argument(name, type=int, default=default, required=default is None)
     parser.add_argument("--rate", type=float, help="messages a second; as fast as possible if not given")
+    parser.add_argument("--topic", default=TOPIC)
     options = parser.parse_args()
     with connect(options.port) as opened:
         if options.rate is None:
-            seconds = publish(opened, options.messages, options.devices, options.window)
+            seconds = publish(opened, options.messages, options.devices, options.window, options.topic)
         else:
-            seconds = publish_paced(opened, options.messages, options.devices, options.rate)
+            seconds = publish_paced(opened, options.messages, options.devices, options.rate, options.topic)
     result: dict[str, Any] = {"acknowledged": options.messages, "seconds": seconds}
     print(json.dumps(result))
 

@@ -2,10 +2,23 @@
 
 import random
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any, NamedTuple
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import (
+    DateTime,
+    Executable,
+    Integer,
+    String,
+    TableClause,
+    column,
+    create_engine,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -20,6 +33,13 @@ STREAM = "sensors"
 _BATCH = 20_000
 
 
+class Batch(NamedTuple):
+    """Rows that were written together."""
+
+    moment: datetime
+    rows: int
+
+
 def rows_stored(url: str) -> int:
     """How many rows the readings' table has; 0 while there is none."""
     return _number(url, "SELECT count(*) FROM sensor_readings")
@@ -28,6 +48,34 @@ def rows_stored(url: str) -> int:
 def messages_received(url: str) -> int:
     """How many messages the ingester has committed; 0 before it has prepared the database."""
     return _number(url, "SELECT received FROM ingest_status WHERE source = 'mqtt'")
+
+
+def newest_of_each(url: str, name: str) -> dict[str, str]:
+    """The newest timestamp of each device in a table, as live clients get it."""
+    readings = _readings(name)
+    query = select(readings.c.device_id, func.max(readings.c.timestamp)).group_by(readings.c.device_id)
+    return {device_id: clock.rfc3339(moment) for device_id, moment in _rows_of(url, query)}
+
+
+def newest_id(url: str, name: str) -> int:
+    """The id of the row of a table that was written last; 0 while there is none."""
+    return int(_rows_of(url, select(func.max(_readings(name).c.id)))[0][0] or 0)
+
+
+def batches(url: str, name: str, after: int) -> list[Batch]:
+    """When the rows of a table after an id were written, and how many at a time, oldest first."""
+    readings = _readings(name)
+    moment = readings.c.created_at
+    query = select(moment, func.count()).where(readings.c.id > after).group_by(moment).order_by(moment)
+    return [Batch(*row) for row in _rows_of(url, query)]
+
+
+def rate(written: list[Batch]) -> float:
+    """Rows a second, over the time from the first batch to the beginning of the last one. Raises RuntimeError."""
+    seconds = (written[-1].moment - written[0].moment).total_seconds() if written else 0.0
+    if not seconds:
+        raise RuntimeError(f"{len(written)} batches are too few to tell a rate")
+    return sum(batch.rows for batch in written[:-1]) / seconds
 
 
 def fill(url: str, count: int, devices: int) -> None:
@@ -52,11 +100,21 @@ def _rows(count: int, devices: int) -> Iterator[Row]:
 
 
 def _number(url: str, query: str) -> int:
+    try:
+        return int(_rows_of(url, text(query))[0][0] or 0)
+    except DBAPIError:
+        return 0
+
+
+def _readings(name: str) -> TableClause:
+    times = column("timestamp", DateTime), column("created_at", DateTime)
+    return table(name, column("id", Integer), column("device_id", String), *times)
+
+
+def _rows_of(url: str, query: Executable) -> list[Any]:
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            return int(connection.execute(text(query)).scalar() or 0)
-    except DBAPIError:
-        return 0
+            return list(connection.execute(query).all())
     finally:
         engine.dispose()

@@ -1,9 +1,11 @@
-"""The two sides of the ingest comparison, each in a fresh process: `python -m benchmarks.subscribers plain|ingest`.
+"""The sides of the ingest comparisons, each in a fresh process: `python -m benchmarks.subscribers SIDE MESSAGES`.
 
 `plain` is paho's `loop_start()` with automatic acknowledgements and an `on_message` that only counts.
-`ingest` is the product's ingester with the settings of the environment. Both print, as JSON, the seconds from the
-first message received: `plain` to the last message received, which is acknowledged at once; `ingest` to the end of
-the ingester, which is after the last commit, the last acknowledgement written, and the disconnect.
+`ingest` is the product's ingester with the settings of the environment, as `python -m ingest` runs it.
+`ingest-silent` is the same without live push: nobody is told of what is stored.
+All print, as JSON, the seconds from the first message received: `plain` to the last message received, which is
+acknowledged at once; the others to the end of the ingester, which is after the last commit, the last acknowledgement
+written, and the disconnect.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.broker import CLIENT_ID, TOPIC
+from benchmarks.processes import wait_for
 from config import Settings, load_settings
 from database import Database
 from ingest.ingester import Ingester
@@ -57,9 +60,12 @@ def ingest(expected: int, live: bool) -> dict[str, Any]:
     logger.configure(settings.log_level, settings.log_file, "ingest")
     streams = declaration.declared(settings)
     database = Database(settings.url, streams)
+    database.prepare()
     notices = Notices(settings, database)
     if live:
         notices.start()
+        # It would otherwise store the first messages in silence.
+        wait_for(lambda: notices.listening, "the connection for the notices")
     ingester = MeasuredIngester(settings, database, streams, notices.tell if live else lambda _: None, expected)
     ingester.run()
     ended = clock.now()

@@ -1,6 +1,8 @@
 """Submissions: readings that devices without MQTT post over HTTP, through the same pipeline."""
 
 import contextlib
+import random
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +17,8 @@ from streams.declaration import Stream
 from utils.clock import StrictClock
 
 MAX_READINGS = 10_000
-ATTEMPTS = 5
+ATTEMPTS = 6
+PAUSE_SECONDS = 0.05
 
 
 class BadSubmission(Exception):
@@ -55,9 +58,10 @@ class Submissions:
     @staticmethod
     def _stored(store: Callable[[], Outcome]) -> Outcome:
         # Of two writers that wait for each other a database ends one, who is to try again; MariaDB does so readily.
-        for _ in range(ATTEMPTS - 1):
+        for attempt in range(1, ATTEMPTS):
             with contextlib.suppress(Unavailable):
                 return store()
+            time.sleep(random.uniform(0, PAUSE_SECONDS * attempt))  # noqa: S311 - so that they do not meet again
         return store()
 
     @staticmethod

@@ -102,12 +102,24 @@ class Sse(Inbox):
         self.ended.set()
 
 
+def _one_after_the_other(client: socketio.Client) -> None:
+    """The client gives every message a thread of its own, which may overtake each other."""
+    start = client.eio.start_background_task
+
+    def run(target: Any, *arguments: Any, **named: Any) -> Any:
+        here = target == client.eio.handlers["message"]
+        return target(*arguments) if here else start(target, *arguments, **named)
+
+    client.eio.start_background_task = run
+
+
 class Io(Inbox):
     """A python-socketio client; it reconnects by itself if told so, and then does what `on_connect` says."""
 
     def __init__(self, port: int, *transports: str, reconnection: bool = False, **headers: str) -> None:
         super().__init__()
         self.client = socketio.Client(reconnection=reconnection, reconnection_delay=0.2, reconnection_delay_max=0.5)
+        _one_after_the_other(self.client)
         for name in ("reading", "command", "presence", "error"):
             self.client.on(name, lambda data, name=name: self.events.append(Got(name, data)))
         url = f"http://127.0.0.1:{port}"

@@ -1,15 +1,24 @@
 """The benchmarks in a short form: what they measure is what they say. No times are judged here."""
 
+import contextlib
 import json
+import struct
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from benchmarks import broker, load, rest_client, storage
+from benchmarks import broker, commands, live_clients, load, rest_client, socket_clients, storage
 from benchmarks.ingest_rate import drain
+from benchmarks.processes import answer, free_port, healthy, python, running, settings
 from benchmarks.report import Line, Report
+from benchmarks.socket_clients import Held, Holding
 from tests.support import PROJECT, connected_client, wait_for
 
 
@@ -45,12 +54,128 @@ def test_packet_ids_and_lengths_are_those_of_mqtt() -> None:
     assert load.publish_packet("a", b"x" * 200, 0)[:3] == b"\x32\xcd\x01"
 
 
-@pytest.mark.parametrize("side", ["ingest", "plain"])
+@pytest.mark.parametrize("side", ["ingest", "ingest-silent", "plain"])
 def test_the_ingest_measurement_counts_every_message(side: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/bench.db"
     drained = drain(tmp_path, url, side, 2_000)
-    assert drained.rows == (2_000 if side == "ingest" else 0)
+    assert drained.rows == (0 if side == "plain" else 2_000)
     assert drained.rate > 0
+    assert drained.cpu_seconds > 0
+
+
+@pytest.mark.parametrize("side", ["ingest", "ingest-silent"])
+def test_only_the_ingest_with_live_push_tells_of_what_it_stores(side: str, tmp_path: Path) -> None:
+    told: list[bytes] = []
+    with broker.fitting(tmp_path / "broker") as port:
+        broker.register_session(port)
+        with load.connect(port) as opened:
+            load.publish(opened, 500, devices=10)
+        client = connected_client(port)
+        subscribed: list[int] = []
+        client.on_subscribe = lambda *_: subscribed.append(1)
+        client.on_message = lambda _, __, message: told.append(bytes(message.payload))
+        client.subscribe("autoforge/+/notices", 1)
+        wait_for(lambda: subscribed, what="the subscription")
+        environment = settings(tmp_path, f"sqlite:///{tmp_path}/bench.db", port, MQTT_CLIENT_ID=broker.CLIENT_ID)
+        with running(python("benchmarks.subscribers", side, 500), tmp_path, environment) as process:
+            assert answer(process)["received"] == 500
+        client.publish("autoforge/end/notices", b"end", qos=1)
+        wait_for(lambda: b"end" in told, what="the end")
+        client.disconnect()
+        client.loop_stop()
+    assert any(b"sensors" in notice for notice in told) == (side == "ingest")
+
+
+def test_a_command_that_did_not_succeed_fails_the_measurement() -> None:
+    answers = {
+        "succeeded": (200, {"status": "succeeded", "result": {"pong": True}}),
+        "late": (202, {"status": "sent", "result": None}),
+        "rejected": (200, {"status": "rejected", "result": None}),
+    }
+    for name, (status, body) in answers.items():
+        with _http_server(status, json.dumps(body).encode()) as port:
+            if name == "succeeded":
+                assert len(list(commands.over_http(port, 2))) == 2
+            else:
+                with pytest.raises(RuntimeError, match="ping number 1 was answered"):
+                    list(commands.over_http(port, 1))
+
+
+@contextlib.contextmanager
+def _http_server(status: int, body: bytes) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_a_crowd_of_socket_clients_holds_what_the_database_has(embedded_broker: int, tmp_path: Path) -> None:
+    port, url = free_port(), f"sqlite:///{tmp_path}/bench.db"
+    environment = settings(tmp_path, url, embedded_broker, FLASK_PORT=str(port))
+    with running([sys.executable, str(PROJECT / "app.py")], tmp_path, environment):
+        wait_for(lambda: healthy(port), 30, what="the backend")
+        with socket_clients.crowd(tmp_path, port, clients=60) as process:
+            with load.connect(embedded_broker) as opened:
+                load.publish_paced(opened, 40, devices=4, rate=20)
+            time.sleep(3)
+            held = socket_clients.held(process)
+    newest = storage.newest_of_each(url, "sensor_readings")
+    assert (held.connected, held.holding(newest)) == (60, 60)
+    assert 60 * 4 <= held.events <= 60 * 40
+    assert 2 * 4 <= len(held.ages) <= 2 * 40
+    assert 0 < min(held.ages) < max(held.ages) < 20_000
+
+
+def test_a_crowd_that_cannot_connect_fails_the_measurement(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="not all of 2"), socket_clients.crowd(tmp_path, free_port(), clients=2):
+        pass
+
+
+def test_a_client_counts_only_if_it_holds_the_newest_of_every_device() -> None:
+    newest: Holding = {"a": "2026-01-01T00:00:02Z", "b": "2026-01-01T00:00:01Z"}
+    held = Held(9, 100, [(5, newest), (3, {**newest, "a": "2026-01-01T00:00:01Z"}), (1, {})], [], 0.1)
+    assert held.holding(newest) == 5
+    assert held.holding({**newest, "c": "2026-01-01T00:00:01Z"}) == 0
+
+
+@pytest.mark.parametrize("size", [0, 5, 125, 126, 65_535, 65_536])
+def test_websocket_frames_are_read_once_they_are_complete(size: int) -> None:
+    head = struct.pack("!BB", 0x81, size) if size < 126 else struct.pack("!BBH", 0x81, 126, size & 0xFFFF)
+    head = struct.pack("!BBQ", 0x81, 127, size) if size > 65_535 else head
+    whole = head + b"x" * size
+    assert list(socket_clients.frames(whole)) == [(1, len(head), len(whole))]
+    for length in {0, 1, len(head) - 1, len(whole) - 1}:
+        assert not list(socket_clients.frames(whole[:length]))
+    twice = list(socket_clients.frames(whole + whole))
+    assert twice == [(1, len(head), len(whole)), (1, len(whole) + len(head), 2 * len(whole))]
+
+
+def test_the_live_process_is_measured_as_it_is_shipped() -> None:
+    command = live_clients.server((PROJECT / "deploy" / "autoforge-live.service").read_text(encoding="utf-8"), 5_555)
+    assert command[:3] == [sys.executable, "-m", "gunicorn"]
+    assert "127.0.0.1:5555" in command
+    assert command[-1] == "app:live"
+
+
+def test_a_rate_does_not_count_the_batch_whose_end_is_unknown() -> None:
+    start = datetime(2026, 1, 1)
+    written = [storage.Batch(start + timedelta(seconds=second), 10) for second in (0, 1, 4)]
+    assert storage.rate(written) == 5.0
+    with pytest.raises(RuntimeError, match="1 batches are too few"):
+        storage.rate(written[:1])
 
 
 def test_it_fills_a_table(tmp_path: Path) -> None:
@@ -58,6 +183,9 @@ def test_it_fills_a_table(tmp_path: Path) -> None:
     storage.fill(url, 500, devices=10)
     assert storage.rows_stored(url) == 500
     assert storage.messages_received(url) == 0
+    assert storage.newest_id(url, "sensor_readings") == 500
+    assert sum(batch.rows for batch in storage.batches(url, "sensor_readings", after=100)) == 400
+    assert len(storage.newest_of_each(url, "sensor_readings")) == 10
 
 
 def test_an_http_answer_is_complete_with_its_last_byte_and_only_a_200_counts() -> None:

@@ -1,0 +1,96 @@
+"""From publish to a Socket.IO client: devices publish 200 messages a second, one client is subscribed to all of them.
+
+A reading's timestamp is the moment at which the generator sent it, and the client notes when it arrives, on the same
+clock. Each device sends 4 a second, below what is pushed of one device, so that every reading has to arrive.
+The baseline is a plain MQTT client that receives the same from the broker, without the backend.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median, quantiles
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from benchmarks import broker, socket_clients
+from benchmarks.bench import Bench
+from benchmarks.processes import answer, free_port, healthy, python, running, settings, wait_for
+from benchmarks.report import Line
+from benchmarks.socket_clients import Held
+from config import PROJECT
+
+RATE, DEVICES = 200, 50
+SECONDS, PLAIN_SECONDS = 20, 5
+REQUIRED = 25
+_GRACE_SECONDS = 1.0
+
+
+def measure(bench: Bench) -> Iterator[Line]:
+    """Median and 99th percentile in milliseconds, and how many of the readings arrived."""
+    place = bench.place("live-latency")
+    messages = RATE * (5 if bench.quick else SECONDS)
+    with broker.fitting(place / "broker") as mqtt_port:
+        plain = _over_mqtt(place, mqtt_port)
+        received = _over_socket(place, mqtt_port, messages)
+    note = f"{bench.broker}, `python app.py`, SQLite, {RATE} messages/s of {DEVICES} devices; one Socket.IO client"
+    samples = {"ms": received.ages, "mqtt": plain}
+    middle, baseline = median(received.ages), median(plain)
+    yield Line(
+        "publish to Socket.IO client, median",
+        middle,
+        "ms",
+        baseline,
+        middle / baseline,
+        f"< {REQUIRED}",
+        middle < REQUIRED,
+        f"{note}; baseline: the same to a plain MQTT client",
+    )
+    high, baseline = quantiles(received.ages, n=100)[98], quantiles(plain, n=100)[98]
+    yield Line("publish to Socket.IO client, 99 %", high, "ms", baseline, high / baseline, samples=samples)
+    ratio = received.events / messages
+    yield Line("of them arrived", received.events, "readings", messages, ratio, "= 1", received.events == messages)
+
+
+def _over_socket(place: Path, mqtt_port: int, messages: int) -> Held:
+    port = free_port()
+    environment = settings(place, f"sqlite:///{place}/bench.db", mqtt_port, FLASK_PORT=str(port))
+    with running([sys.executable, str(PROJECT / "app.py")], place, environment):
+        wait_for(lambda: healthy(port), "the backend")
+        with socket_clients.crowd(place, port, clients=1) as client:
+            _publish(place, mqtt_port, messages)
+            time.sleep(_GRACE_SECONDS)
+            return socket_clients.held(client)
+
+
+def _over_mqtt(place: Path, mqtt_port: int) -> list[float]:
+    """Milliseconds from a message's timestamp to its arrival at a plain MQTT client."""
+    ages: list[float] = []
+    subscribed: list[int] = []
+
+    def on_message(_: object, __: object, message: paho.MQTTMessage) -> None:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        sent_at = datetime.fromisoformat(json.loads(message.payload)["timestamp"])
+        ages.append((now - sent_at).total_seconds() * 1000)
+
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.on_message = on_message
+    client.on_subscribe = lambda *_: subscribed.append(1)
+    client.connect("127.0.0.1", mqtt_port)
+    client.loop_start()
+    client.subscribe(broker.TOPIC, 1)
+    wait_for(lambda: subscribed, "the subscription")
+    _publish(place, mqtt_port, RATE * PLAIN_SECONDS)
+    wait_for(lambda: len(ages) == RATE * PLAIN_SECONDS, "the messages")
+    client.disconnect()
+    client.loop_stop()
+    return ages
+
+
+def _publish(place: Path, port: int, messages: int) -> None:
+    command = python("benchmarks.load", "--port", port, "--messages", messages, "--rate", RATE, "--devices", DEVICES)
+    with running(command, place, {}) as generator:
+        answer(generator)
