@@ -176,6 +176,22 @@ def test_a_failure_loses_nothing(site: Site) -> None:
     assert said(site.changes.read(EVERYTHING)) == [("a", 1), ("1", "sent")]
 
 
+def test_what_nobody_told_of_is_said_with_everything_also_after_notices_of_others(site: Site) -> None:
+    site.changes.skip()
+    untold = clock.now()
+    site.store(("untold", 1), at=untold)
+    told = site.store(("told", 2), at=untold + 2 * OVERLAP)
+    assert said(site.changes.read(told)) == [("told", 2)]
+    assert said(site.changes.read(EVERYTHING)) == [("untold", 1)]
+
+
+def test_presence_is_said_by_the_time_it_was_stored(site: Site) -> None:
+    site.changes.skip()
+    site.presence("late", online=True, at=clock.now())
+    assert said(site.changes.read(EVERYTHING)) == [("late", True)]
+    assert said(site.changes.read(EVERYTHING)) == []
+
+
 def test_what_is_remembered_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes_module, "MAX_SHOWN", 5)
     site.changes.read(site.store(*[(f"d{number}", 1) for number in range(20)]))

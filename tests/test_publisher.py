@@ -1,0 +1,54 @@
+"""The Publisher: what those who publish are told when the broker is there, away or silent."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from config import Settings
+from mqtt_publisher import Publisher, PublishError
+from tests.support import free_port
+
+TIMEOUT = 0.5
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of something that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield int(server.getsockname()[1])
+
+
+def refusal(publisher: Publisher) -> PublishError:
+    with pytest.raises(PublishError) as caught:
+        publisher.publish("a", b"")
+    return caught.value
+
+
+def test_a_broker_that_is_away_is_told_at_once_and_nothing_was_sent(settings: Callable[..., Settings]) -> None:
+    publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port()), TIMEOUT)
+    error = refusal(publisher)
+    assert "cannot be reached" in str(error)
+    assert not error.may_be_sent
+
+
+def test_behind_a_silent_broker_those_who_publish_do_not_wait_for_each_other(
+    settings: Callable[..., Settings], silent: int
+) -> None:
+    publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=silent), TIMEOUT)
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        errors = list(pool.map(lambda _: refusal(publisher), range(8)))
+    assert time.monotonic() - began < 8 * TIMEOUT / 2
+    assert {error.may_be_sent for error in errors} == {False}
+    assert all("does not answer" in str(error) for error in errors)
+
+
+def test_a_broker_that_comes_back_is_used_again(settings: Callable[..., Settings], embedded_broker: int) -> None:
+    publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), TIMEOUT)
+    publisher.publish("a", b"1")
+    publisher.close()
+    publisher.publish("a", b"2")
+    publisher.close()
