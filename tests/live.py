@@ -41,6 +41,10 @@ class Inbox:
         """Of all readings, or those of one device."""
         return [item["temperature"] for item in self.of("reading", device_id)]
 
+    def temperatures_once(self) -> list[float]:
+        """The same without repetitions: what comes while a client asks for what it missed may come twice."""
+        return list(dict.fromkeys(self.temperatures()))
+
     def await_temperature(self, value: float, device_id: str | None = None, seconds: float = 10) -> None:
         """Wait until the last reading has this temperature."""
         wait_for(lambda: self.temperatures(device_id)[-1:] == [value], seconds, f"the temperature {value}")

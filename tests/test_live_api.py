@@ -159,7 +159,7 @@ def test_the_first_line_after_that_is_the_id_to_begin_at(backend: Backend) -> No
         client.await_temperature(1)
         post(backend, "first", 2)
         client.await_temperature(2)
-        assert client.temperatures() == [1, 2]  # the first again: it is younger than two seconds
+        assert client.temperatures_once() == [1, 2]  # the first again: it is younger than two seconds
 
 
 def test_what_was_stored_while_a_client_was_away_arrives_when_it_comes_back(backend: Backend) -> None:
@@ -172,7 +172,7 @@ def test_what_was_stored_while_a_client_was_away_arrives_when_it_comes_back(back
         client.await_temperature(31)
         post(backend, "away", 32)
         client.await_temperature(32)
-        assert client.temperatures() == list(range(1, 33))
+        assert client.temperatures_once() == list(range(1, 33))
         assert [int(got.id or 0) for got in client.events] == [item["id"] for item in client.of("reading")]
 
 
@@ -183,7 +183,7 @@ def test_since_an_id_or_a_time_what_was_stored_arrives_first(backend: Backend, s
     post(backend, device_id, 2)
     with Sse(backend.port, f"device_id={device_id}&since={since}") as client:
         client.await_temperature(2)
-        assert client.temperatures() == [1, 2]
+        assert client.temperatures_once() == [1, 2]
 
 
 def test_what_was_stored_before_the_time_does_not_arrive(backend: Backend) -> None:
