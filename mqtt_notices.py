@@ -27,8 +27,6 @@ MAX_UNDER_WAY = 20
 RETRY_SECONDS = 1.0
 LONGEST_DELAY = 10
 ANSWER_SECONDS = 5.0
-
-
 Key = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")]
 """What can be looked up in every database."""
 
@@ -104,8 +102,7 @@ class Notices:
         """Pass news on to the listeners here at once, and to the other processes as soon as the broker takes them."""
         if not news:
             return
-        for listener in self._listeners:
-            listener(news)
+        self._spread(news)
         with self._lock:
             self._waiting.add(news)
         self._send()

@@ -18,8 +18,6 @@ PAGE = 500
 MAX_SHOWN = 10_000
 OVERLAP = timedelta(seconds=2)
 """How far the clocks of the machines may differ, and how long after its time a batch may be committed."""
-
-
 LOOK_BACK = timedelta(seconds=30)
 """How far `everything` goes back at most; another process takes over ingesting within seconds."""
 

@@ -62,6 +62,13 @@ def wants(interests: frozenset[Interest], event: Event) -> bool:
     return any(interest.device_id in (None, event.device_id) for interest in interests)
 
 
+def keep(waiting: dict[tuple[str, ...], Event], event: Event) -> None:
+    """Put an event in the place of an older one with its key; of too many the oldest is dropped."""
+    waiting[event.key] = event
+    if len(waiting) > MAX_WAITING:
+        del waiting[next(iter(waiting))]
+
+
 class Mailbox:
     """A client that fetches its events; of those it has not fetched yet, the newest of each kind and device is kept."""
 
@@ -74,9 +81,7 @@ class Mailbox:
     def offer(self, event: Event) -> None:
         """Keep an event, in the place of an older one of the same kind."""
         with self._changed:
-            self._waiting[event.key] = event
-            if len(self._waiting) > MAX_WAITING:
-                del self._waiting[next(iter(self._waiting))]
+            keep(self._waiting, event)
             self._changed.notify()
 
     def flush(self) -> bool:

@@ -12,7 +12,7 @@ from engineio.packet import MESSAGE, Packet
 from socketio import Server
 
 from database import Unavailable
-from services.feed import MAX_WAITING, Event, Interest
+from services.feed import Event, Interest, keep
 
 logger = logging.getLogger(__name__)
 MAX_QUEUED = 12
@@ -52,9 +52,7 @@ class SocketClient:
         """Send an event, or keep it in the place of an older one of the same kind."""
         with self._lock:
             if self._waiting or self._catching_up or not self._send(event):
-                self._waiting[event.key] = event
-                if len(self._waiting) > MAX_WAITING:
-                    del self._waiting[next(iter(self._waiting))]
+                keep(self._waiting, event)
 
     def flush(self) -> bool:
         """Send what was kept, as far as it is taken; whether something is left."""

@@ -17,8 +17,9 @@ from database import Database
 from ingest.payload import Parser
 from streams import declaration
 from tests.api import Api, running
+from tests.live import at_broker, serving, tracebacks
 from tests.parsing import make_parser
-from tests.support import DEVICE_TOPICS, Mosquitto, PostgresServer, free_port, missing
+from tests.support import DEVICE_TOPICS, Backend, Mosquitto, PostgresServer, free_port, missing, wait_for
 
 POSTGRES_SERVER = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
 MARIADB_SERVER = "mysql+pymysql://root@127.0.0.1:3306/mysql"
@@ -114,6 +115,24 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """A Mosquitto for all tests of a module."""
+    server = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def backend(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A subscribed `python app.py` for all tests of a module; nothing in them may have logged a traceback."""
+    with serving(at_broker(tmp_path_factory.mktemp("backend"), broker)) as started:
+        wait_for(started.ready, what="a healthy backend")
+        yield started
+        assert tracebacks(started) == ""
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import http.client
 import json
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -19,22 +18,6 @@ from tests.support import Backend, Mosquitto, payload, publishing, wait_for
 from tests.test_database import execute
 
 STATES = ("pending", "sent", "in_progress", "succeeded")
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    server = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def backend(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    with serving(at_broker(tmp_path_factory.mktemp("backend"), broker)) as running:
-        wait_for(running.ready, what="a healthy backend")
-        yield running
-        assert tracebacks(running) == ""
 
 
 def raw(backend: Backend, path: str, **headers: str) -> http.client.HTTPResponse:

@@ -91,14 +91,6 @@ class Node(Inbox):
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    made = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[Backend]:
     """A live process beside one that ingests."""
     folder = tmp_path_factory.mktemp("live")

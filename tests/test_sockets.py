@@ -20,22 +20,6 @@ from tests.support import Backend, Mosquitto, payload, publishing, wait_for
 TRANSPORTS = ["websocket", "polling"]
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    server = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def backend(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    with serving(at_broker(tmp_path_factory.mktemp("backend"), broker)) as running:
-        wait_for(running.ready, what="a healthy backend")
-        yield running
-        assert tracebacks(running) == ""
-
-
 @pytest.fixture
 def client(backend: Backend) -> Iterator[Io]:
     with Io(backend.port) as connected:
