@@ -5,8 +5,9 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
+from click import ClickException
 from flask_cors import CORS
 from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
@@ -16,20 +17,25 @@ from werkzeug.serving import BaseWSGIServer, make_server
 import mqtt_broker
 from config import VERSION, Settings, SettingsError, load_settings
 from database import Database
+from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
 from mqtt_notices import Notices
 from mqtt_publisher import Publisher
-from routes import control, errors, readings, system
+from routes import command_line, control, energy, errors, flexotwin, oee, pelbiot, readings, soil_health, system
 from routes import live as live_events  # `live` is what gunicorn asks this module for
 from routes.answers import Error
 from routes.sockets import Sockets
+from services.analyses import Analyses
+from services.broker_watch import BrokerWatch
 from services.commands import Commands
 from services.live import Hub
 from services.submissions import Submissions
 from services.waiting import MAX_HELD, Held
 from streams import declaration
-from streams.declaration import StreamError
+from streams.checks import StreamError
+from streams.declaration import Streams
+from streams.stream import Stream
 from utils import logger as logs
 from utils.json_provider import CompactJson, IndentedJson
 
@@ -37,6 +43,16 @@ logger = logging.getLogger("autoforge")
 MAX_BODY = 16_000_000
 LIVE_HELD = 300
 Parts = dict[str, Any]
+
+
+class Core(NamedTuple):
+    """What the paths of streams and systems are made of."""
+
+    settings: Settings
+    streams: Streams
+    database: Database
+    publisher: Publisher
+    submissions: Submissions
 
 
 def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True, most_held: int = MAX_HELD) -> OpenAPI:
@@ -47,27 +63,53 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     streams = declaration.declared(settings)
     database = Database(settings.url, streams)
     app = _web_application(settings)
-    notices = Notices(settings, database)
-    held = Held(most_held)
-    publisher = Publisher(settings)
+    notices, held, publisher = Notices(settings, database), Held(most_held), Publisher(settings)
     commands = Commands(database, publisher, streams.device_topics.control, notices.tell, held)
-    hub = Hub(database, streams, notices)
-    for hear in (commands.hear, hub.hear):
-        notices.listen(hear)
-    submissions = Submissions(database, Pipeline(database, streams, "http", notices.tell))
+    announces = any(metric.event for stream in streams for metric in stream.metrics)
+    watch = BrokerWatch(settings, database) if announces else None
+    hub = Hub(database, streams, notices, None if watch is None else watch.news)
+    trail = AuditTrail(settings, streams)
+    submissions = Submissions(database, Pipeline(database, streams, "http", notices.tell, trail.recorder("http")))
+    core = Core(settings, streams, database, publisher, submissions)
     for stream in streams:
-        app.register_api(readings.blueprint(stream, database, submissions))
+        _add_stream(app, stream, core)
         app.register_api(live_events.blueprint(stream, hub, held))
+    _add_systems(app, core)
     app.register_api(system.blueprint(settings, streams, database))
     app.register_api(control.blueprint(commands))
     errors.register(app, streams)
+    app.cli.add_command(command_line.verify(settings, streams))
+    listeners = [commands.hear, hub.hear]
     parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
     if ingests:
-        parts["ingester"] = Ingester(settings, database, streams, notices.tell)
+        parts["ingester"] = Ingester(settings, database, streams, notices.tell, trail.recorder("mqtt"))
+        parts["analyses"] = Analyses(settings, database, streams)
+        listeners.append(parts["analyses"].hear)
     if sockets:
-        parts["sockets"] = Sockets(app, settings.origins, streams, hub)
+        parts["sockets"] = Sockets(app, settings.origins, streams, hub, watch)
+    for hear in listeners:
+        notices.listen(hear)
     app.extensions["autoforge"] = parts
     return app
+
+
+def _add_stream(app: OpenAPI, stream: Stream, core: Core) -> None:
+    app.register_api(readings.blueprint(stream, core.database, core.submissions))
+    if stream.energy is not None:
+        app.register_api(energy.blueprint(stream, stream.energy, core.database))
+    if stream.oee is not None:
+        app.register_api(oee.blueprint(stream, stream.oee, core.database))
+
+
+def _add_systems(app: OpenAPI, core: Core) -> None:
+    """The paths of the systems whose streams are declared in the shape that those paths tell of."""
+    settings, streams, database, publisher, submissions = core
+    if (machines := streams.get("machines")) is not None and flexotwin.fits(machines):
+        app.register_api(flexotwin.blueprint(settings, machines, database))
+    if (panels := streams.get("panels")) is not None and panels.topic.has_metric:
+        app.register_api(pelbiot.blueprint(settings, streams, panels, database, publisher))
+    if (soil := streams.get("soil")) is not None and soil.factors:
+        app.register_api(soil_health.blueprint(soil, database, submissions))
 
 
 def _web_application(settings: Settings) -> OpenAPI:
@@ -101,6 +143,7 @@ def start_background(app: OpenAPI) -> None:
     parts["hub"].start()
     if "ingester" in parts:
         parts["ingester"].start()
+        parts["analyses"].start()
 
 
 def end_live(app: OpenAPI) -> None:
@@ -117,6 +160,7 @@ def stop_background(app: OpenAPI) -> None:
     end_live(app)
     if "ingester" in parts:
         parts["ingester"].stop()
+        parts["analyses"].stop()
     parts["notices"].stop()
     parts["publisher"].close()
     parts["database"].close()
@@ -171,10 +215,14 @@ def __getattr__(name: str) -> Any:
 
     Socket.IO needs all requests of a client in one process: `live` serves it, and `app` the rest in any number of them.
     """
-    if name == "app":
-        return create_app(load_settings(), sockets=False)
-    if name == "live":
-        return create_app(load_settings(), ingests=False, most_held=LIVE_HELD)
+    try:
+        if name == "app":
+            return create_app(load_settings(), sockets=False)
+        if name == "live":
+            return create_app(load_settings(), ingests=False, most_held=LIVE_HELD)
+    except (SettingsError, StreamError) as error:
+        # The commands of flask show this as one line.
+        raise ClickException(str(error)) from error
     raise AttributeError(name)
 
 

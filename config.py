@@ -146,6 +146,7 @@ class Settings(BaseSettings):
     proxy_count: int = Field(0, ge=0, le=10)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     log_file: Annotated[Path, AfterValidator(_writable)] = Path("autoforge.log")
+    audit_csv: Annotated[Path, AfterValidator(_writable)] | None = None
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:

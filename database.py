@@ -111,7 +111,7 @@ class Database:
         connection.execute(self.dialect.adding(model.metadata.tables[model.__tablename__], key, amounts))
 
     def lock(self, connection: Connection, name: str) -> Lock:
-        """The lock `ingest` or `schema` of this database, held by this connection."""
+        """The lock `ingest`, `analyses` or `schema` of this database, held by this connection."""
         return self.dialect.lock(connection, name)
 
     def close(self) -> None:

@@ -1,8 +1,10 @@
 """What differs between SQLite, PostgreSQL and MySQL: connecting, bulk insert, locks, and what an error means."""
 
+import contextlib
 import io
 import re
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -86,6 +88,21 @@ class Dialect:
         raise NotImplementedError
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a file to its write-ahead log. Of two that do so at the same time SQLite refuses one at once."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while not _is_write_ahead(connection):
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError("the file is locked")
+        time.sleep(0.01)
+
+
+def _is_write_ahead(connection: sqlite3.Connection) -> bool:
+    with contextlib.suppress(sqlite3.OperationalError):
+        return bool(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] == "wal")
+    return False
+
+
 class SQLite(Dialect):
     """SQLite: a file, write-ahead log, every commit on the disk."""
 
@@ -99,7 +116,8 @@ class SQLite(Dialect):
     def _on_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         # The driver's own BEGIN would come too late for savepoints and for the write lock.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-16000"):
+        _write_ahead(connection)
+        for pragma in ("synchronous=FULL", "cache_size=-16000"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @staticmethod
@@ -156,7 +174,7 @@ class _SessionLock(Lock):
 class PostgreSQL(Dialect):
     """PostgreSQL through psycopg2: rows go in by COPY."""
 
-    _LOCKS: ClassVar = {"ingest": 0x4175746F_00000001, "schema": 0x4175746F_00000002}
+    _LOCKS: ClassVar = ["ingest", "schema", "analyses"]
 
     def create_engine(self) -> Engine:
         # Neither a server that vanished without a word nor a locked table may hold the ingest thread for minutes.
@@ -198,8 +216,8 @@ class PostgreSQL(Dialect):
         )
 
     def lock(self, connection: Connection, name: str) -> Lock:
-        arguments = {"key": self._LOCKS[name]}
-        take = "SELECT pg_try_advisory_lock(:key)" if name == "ingest" else "SELECT true FROM pg_advisory_lock(:key)"
+        arguments = {"key": 0x4175746F_00000001 + self._LOCKS.index(name)}
+        take = "SELECT true FROM pg_advisory_lock(:key)" if name == "schema" else "SELECT pg_try_advisory_lock(:key)"
         return _SessionLock(connection, take, "SELECT pg_advisory_unlock(:key)", arguments)
 
     def refuses(self, error: DBAPIError) -> bool:

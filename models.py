@@ -9,7 +9,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import DateTime, TypeEngine
 
-from streams.declaration import Metric, Stream
+from streams.stream import Metric, Stream
 
 MAX_DEVICE_ID = 128
 MAX_COMMAND_ID = 36
@@ -88,8 +88,25 @@ class IngestStatus(Base):
     connected: Mapped[bool] = mapped_column(Boolean, default=False)
     subscribed: Mapped[bool] = mapped_column(Boolean, default=False)
     problem: Mapped[str | None] = mapped_column(String(300))
+    messages_per_second: Mapped[float | None] = mapped_column(Double)
+    """How many were received in the last minute."""
+    processing_ms: Mapped[float | None] = mapped_column(Double)
+    """How long it took to store one of them."""
+    waiting: Mapped[int] = mapped_column(Integer, default=0)
+    """How many wait for the database."""
     changed_at: Mapped[datetime | None] = mapped_column(Timestamp)
     """Since when `connected`, `subscribed` and `problem` have been as they are."""
+
+
+class Analysed(Base):
+    """Up to which reading the analyses of a stream are published."""
+
+    __tablename__ = "analyses"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    stream: Mapped[str] = mapped_column(String(40), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    reading_id: Mapped[int] = mapped_column(BigInteger)
 
 
 class DeliveredBatch(Base):

@@ -14,7 +14,7 @@ import msgspec
 from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
-import queries
+import queries.ingestion
 from config import Settings
 from database import Database, Unavailable
 from mqtt_connection import connect, new_client
@@ -122,7 +122,7 @@ class Notices:
         while not self._stop.is_set():
             with contextlib.suppress(OSError, ValueError, Unavailable):
                 with self._database.session() as session:
-                    self._topic = f"autoforge/{queries.client_id(session)}/notices"
+                    self._topic = f"autoforge/{queries.ingestion.client_id(session)}/notices"
                 connect(self._client, self._settings, persistent=False)
                 self._client.loop_start()
                 return

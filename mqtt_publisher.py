@@ -24,16 +24,22 @@ class PublishError(Exception):
 
 
 class Publisher:
-    """Publishes single messages, and waits for the broker's acknowledgement; connects when first used."""
+    """Publishes single messages, and waits for the broker's acknowledgement; connects when first used.
 
-    def __init__(self, settings: Settings, timeout: float = 5.0) -> None:
+    A `will`, topic and payload, is published by the broker, retained, when the connection breaks.
+    """
+
+    def __init__(self, settings: Settings, timeout: float = 5.0, will: tuple[str, bytes] | None = None) -> None:
+        self.connections = 0
+        """How many times it has connected."""
         self._settings = settings
         self._timeout = timeout
+        self._will = will
         self._lock = threading.Lock()
         self._client: paho.Client | None = None
         self._silent_until = 0.0
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1 and wait until the broker has it. Raises PublishError."""
         if not self._lock.acquire(timeout=self._timeout):
             raise PublishError(f"{self._settings.broker} does not answer")
@@ -41,7 +47,7 @@ class Publisher:
             client = self._connected_client()
         finally:
             self._lock.release()
-        info = client.publish(topic, payload, qos=1)
+        info = client.publish(topic, payload, qos=1, retain=retain)
         try:
             if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
                 info.wait_for_publish(self._timeout)
@@ -72,6 +78,8 @@ class Publisher:
         if self._client is not None:
             _end(self._client)
         client = new_client(self._settings, "", persistent=False)
+        if self._will is not None:
+            client.will_set(*self._will, qos=1, retain=True)
         answered = threading.Event()
         refusals: list[str] = []
 
@@ -92,6 +100,7 @@ class Publisher:
             reason = f"refused the connection: {refusals[0]}" if refusals else "does not answer"
             raise PublishError(f"{self._settings.broker} {reason}")
         self._client = client
+        self.connections += 1
         return client
 
     def _discard(self, client: paho.Client) -> None:

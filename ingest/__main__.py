@@ -6,10 +6,11 @@ import sys
 import mqtt_broker
 from config import SettingsError, load_settings
 from database import Database
+from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
 from mqtt_notices import Notices
 from streams import declaration
-from streams.declaration import StreamError
+from streams.checks import StreamError
 from utils import logger
 
 
@@ -25,7 +26,8 @@ def main() -> None:
     database = Database(settings.url, streams)
     notices = Notices(settings, database)
     notices.start()
-    ingester = Ingester(settings, database, streams, notices.tell)
+    record = AuditTrail(settings, streams).recorder("mqtt")
+    ingester = Ingester(settings, database, streams, notices.tell, record)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ingester.request_stop())
     ingester.run()

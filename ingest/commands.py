@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, case, insert, update
 
-import queries
+import queries.devices
 from ingest.decoding import shown
 from ingest.device_messages import Acknowledgement
 from ingest.message import Applied, Rejection
@@ -53,7 +53,7 @@ def judge(state: State | None, said: Acknowledgement, moment: datetime) -> Liter
 
 def acknowledge(connection: Connection, said: Sequence[Acknowledgement], moment: datetime) -> Applied:
     """Apply what devices said, in its order."""
-    rows = queries.commands_to_change(connection, {item.command_id for item in said})
+    rows = queries.devices.commands_to_change(connection, {item.command_id for item in said})
     states = {row["command_id"]: State(*(row[name] for name in State._fields)) for row in rows}
     changed: set[str] = set()
     applied = Applied()

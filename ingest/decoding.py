@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ingest.identity import text_fault
-from streams.declaration import Metric, Stream
+from streams.stream import Metric, Stream
 from utils.text import printable
 
 MAX_PAYLOAD = 65_536

@@ -10,11 +10,12 @@ from datetime import datetime
 
 from sqlalchemy import update
 
-import queries
+import queries.ingestion
 from config import Settings
 from database import Database, Unavailable
 from ingest.lease import Lease
-from ingest.pipeline import Pipeline
+from ingest.meter import Meter
+from ingest.pipeline import Outcome, Pipeline
 from models import IngestStatus
 from mqtt_client import Message, Subscriber
 from mqtt_notices import News
@@ -33,12 +34,19 @@ STOP_SECONDS = 15.0
 class Ingester:
     """Waits for the lease, ingests while it has it, and hands it on when it stops."""
 
-    def __init__(self, settings: Settings, database: Database, streams: Streams, tell: Callable[[News], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        streams: Streams,
+        tell: Callable[[News], None],
+        record: Callable[[Outcome], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._database = database
         self._streams = streams
         self._lease = Lease(database)
-        self._pipeline = Pipeline(database, streams, "mqtt", tell)
+        self._pipeline = Pipeline(database, streams, "mqtt", tell, record)
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
         self._lost = False
@@ -47,6 +55,8 @@ class Ingester:
         self._next_expiry = 0.0
         self._waiting: tuple[str, datetime] | None = None
         """Why the last batch is not committed, and since when."""
+        self._waiting_messages = 0
+        self._meter = Meter()
         self._throttle = Throttle(seconds=10)
         self._thread = threading.Thread(target=self.run, name="ingest", daemon=True)
 
@@ -97,7 +107,7 @@ class Ingester:
         self._lost = False
         topics = self._streams.subscriptions()
         with self._database.session() as session:
-            client_id = self._settings.mqtt_client_id or queries.client_id(session)
+            client_id = self._settings.mqtt_client_id or queries.ingestion.client_id(session)
         self._subscriber = Subscriber(self._settings, client_id, topics, self)
         if not self._stop.is_set():
             self._subscriber.run()
@@ -107,16 +117,24 @@ class Ingester:
 
     def receive(self, messages: Sequence[Message]) -> bool:
         """Store a batch; see `mqtt_client.Receiver`."""
+        begun = time.monotonic()
         try:
             self._pipeline.handle(self._lease.connection, messages)
         except Unavailable as error:
             problem = f"{len(messages)} messages wait for the database: {error}"
             self._throttle.warn(logger, "store", problem)
             self._waiting = (problem, self._waiting[1] if self._waiting else clock.now())
+            self._waiting_messages = len(messages)
             self._confirmed()
             return False
-        self._waiting = None
+        self._waiting, self._waiting_messages = None, 0
+        self._meter.add(len(messages), time.monotonic() - begun)
         return True
+
+    @property
+    def active(self) -> bool:
+        """Whether this process ingests now."""
+        return self._subscriber is not None and not self._lost
 
     def may_connect(self) -> bool:
         """Whether the lease is held at this moment; two clients with one id would evict each other."""
@@ -165,6 +183,8 @@ class Ingester:
             "subscribed": running and subscriber.subscribed,
             "problem": problem[:300] if problem else None,
             "changed_at": since,
+            "waiting": self._waiting_messages,
+            **self._meter.figures()._asdict(),
         }
         try:
             with self._database.transaction(self._lease.connection):

@@ -1,9 +1,9 @@
-"""The lease: a lock in the database that says which process ingests."""
+"""The lease: a lock in the database that says which of many processes does what one alone may do."""
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-import queries
+import queries.ingestion
 from database import Database, Unavailable
 from dialects import Lock
 
@@ -11,8 +11,9 @@ from dialects import Lock
 class Lease:
     """Held by the very connection that writes, so that whoever cannot write does not hold it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, name: str = "ingest") -> None:
         self._database = database
+        self._name = name
         self._connection: Connection | None = None
         self._lock: Lock | None = None
 
@@ -31,7 +32,7 @@ class Lease:
             return True
         connection = self._database.open()
         try:
-            lock = self._database.lock(connection, "ingest")
+            lock = self._database.lock(connection, self._name)
             taken = lock.acquire(0)
         except SQLAlchemyError as error:
             connection.invalidate()
@@ -47,7 +48,7 @@ class Lease:
         self._drop_if_broken()
         if self._connection is not None:
             try:
-                queries.ping(self._connection)
+                queries.ingestion.ping(self._connection)
                 self._connection.commit()
             except SQLAlchemyError:
                 self._drop()

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from mqtt_client import Message
-from streams.declaration import Stream
+from streams.stream import Stream
 
 
 class Reading(msgspec.Struct, gc=False):

@@ -10,7 +10,8 @@ from ingest.device_messages import Acknowledgement, DeviceMessages, PresenceNoti
 from ingest.identity import device_id_fault
 from ingest.message import Reading, Rejection
 from mqtt_client import Message
-from streams.declaration import Stream, Streams
+from streams.declaration import Streams
+from streams.stream import Stream
 from utils import clock
 
 Parsed = Reading | Acknowledgement | PresenceNotice | Rejection

@@ -9,7 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.orm import Session
 
-import queries
+import queries.devices
+import queries.ingestion
 from database import Database
 from ingest import commands, presence
 from ingest.decoding import MAX_PAYLOAD
@@ -20,7 +21,8 @@ from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
 from models import MAX_TOPIC, IngestStatus, RejectedMessage, RejectionCount
 from mqtt_client import Message
 from mqtt_notices import News
-from streams.declaration import Stream, Streams
+from streams.declaration import Streams
+from streams.stream import Stream
 from utils import clock
 from utils.logger import Throttle
 
@@ -39,6 +41,10 @@ class Outcome:
     stored: int = 0
     duplicate: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    parsed: Sequence[Parsed] = ()
+    """What was said by the messages that are not known as repeated."""
+    repeated: Sequence[Message] = ()
+    """Redeliveries of what was committed before; they are among the duplicate."""
     best_effort: int = 0
     """How many of the received came at QoS 0."""
     first_deliveries: int = 0
@@ -50,14 +56,22 @@ class Outcome:
 class Pipeline:
     """Parses messages and stores them; `source` (`mqtt`, `http`) is the way they came, for the counts.
 
-    `tell` is called with what is new after each commit.
+    After each commit `tell` is called with what is new, and `record` with what became of every message.
     """
 
-    def __init__(self, database: Database, streams: Streams, source: str, tell: Callable[[News], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        streams: Streams,
+        source: str,
+        tell: Callable[[News], None],
+        record: Callable[[Outcome], None] | None = None,
+    ) -> None:
         self._database = database
         self._parser = Parser(streams)
         self._source = source
         self._tell = tell
+        self._record = record
         self._uncertain = False
         """Whether something may have been committed that was not told."""
         self._recent = RecentDeliveries()
@@ -66,8 +80,8 @@ class Pipeline:
     def resume(self, connection: Connection) -> None:
         """Take over from an earlier ingester: learn which of its last deliveries are committed. Raises Unavailable."""
         with self._database.transaction(connection), Session(connection) as session:
-            first = queries.ingest_status(session)[self._source].first_deliveries
-            self._recent.load(first, queries.recent_deliveries(session, first, WINDOW))
+            first = queries.ingestion.ingest_status(session)[self._source].first_deliveries
+            self._recent.load(first, queries.ingestion.recent_deliveries(session, first, WINDOW))
         # It may have committed what it could not tell any more.
         self._tell(News(everything=True))
 
@@ -75,7 +89,9 @@ class Pipeline:
         """Parse and store messages by their topics, in one transaction. Raises Unavailable: nothing is stored then."""
         messages = [message for message in messages if not message.topic.startswith("$")]
         fresh = self._recent.without_repeated(messages)
-        return self._store(connection, [self._parse(message) for message in fresh], len(messages) - len(fresh))
+        known = {id(message) for message in fresh}
+        repeated = [message for message in messages if id(message) not in known] if len(fresh) < len(messages) else []
+        return self._store(connection, [self._parse(message) for message in fresh], repeated)
 
     def handle_for(
         self,
@@ -87,13 +103,13 @@ class Pipeline:
     ) -> Outcome:
         """The same for messages that are known to be of one stream; for HTTP."""
         parsed = [self._parser.parse_for(stream, message, device_id, level) for message in messages]
-        return self._store(connection, parsed, 0)
+        return self._store(connection, parsed, [])
 
     def expire(self, connection: Connection) -> None:
         """End the commands whose time is over. Raises Unavailable."""
         moment = clock.now()
         with self._database.reader() as reader:
-            due = queries.due_commands(reader, commands.OPEN, moment)
+            due = queries.devices.due_commands(reader, commands.OPEN, moment)
         if due:
             with self._database.transaction(connection):
                 expired = commands.expire(connection, due, moment)
@@ -106,8 +122,9 @@ class Pipeline:
             logger.exception("A message on %s could not be parsed; it is kept in rejected_messages", message.topic)
             return Rejection(None, "internal_error", "AutoForge failed to read it; its log says how", message)
 
-    def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: int) -> Outcome:
-        outcome = Outcome(len(parsed) + repeated, 0, repeated, [item for item in parsed if isinstance(item, Rejection)])
+    def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message]) -> Outcome:
+        outcome = Outcome(len(parsed) + len(repeated), 0, len(repeated), parsed=parsed, repeated=repeated)
+        outcome.rejections = [item for item in parsed if isinstance(item, Rejection)]
         outcome.best_effort = sum(not item.message.packet_id for item in parsed) if self._source == "mqtt" else 0
         outcome.first_deliveries = sum(not item.message.redelivered for item in parsed)
         deliveries = _unkeyed(parsed)
@@ -123,6 +140,8 @@ class Pipeline:
         self._uncertain = False
         self._recent.committed(outcome.first_deliveries, deliveries)
         self._tell(outcome.news)
+        if self._record is not None:
+            self._record(outcome)
         for rejection in outcome.rejections:
             line = f"Rejected a message on {rejection.message.topic!r}: {rejection.reason}: {rejection.sentence}"
             self._throttle.warn(logger, rejection.reason, line)
@@ -184,7 +203,7 @@ class Pipeline:
         for reason, count in sorted(reasons.items()):
             self._database.add(connection, RejectionCount, {"reason": reason}, {"count": count})
         with Session(connection) as session:
-            newest = queries.newest_rejected_id(session)
+            newest = queries.ingestion.newest_rejected_id(session)
         connection.execute(delete(RejectedMessage).where(RejectedMessage.id <= newest - MAX_REJECTED_ROWS))
 
     def _count(self, connection: Connection, outcome: Outcome, moment: datetime) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, update
 
-import queries
+import queries.devices
 from ingest.device_messages import PresenceNotice
 from ingest.message import Applied
 from models import Presence
@@ -14,7 +14,7 @@ from models import Presence
 
 def announce(connection: Connection, notices: Sequence[PresenceNotice], moment: datetime) -> Applied:
     """Apply notices in their order; a broker repeats the newest of each device at every connection."""
-    rows = queries.presence(connection, {notice.device_id for notice in notices})
+    rows = queries.devices.presence(connection, {notice.device_id for notice in notices})
     known = {row["device_id"]: bool(row["online"]) for row in rows}
     online = dict(known)
     changed: dict[str, dict[str, Any]] = {}

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, JsonValue, create_model
 
 from routes.arguments import Status
-from streams.declaration import Metric, Stream
+from streams.stream import Metric, Stream
 
 Rfc3339 = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -174,6 +174,10 @@ class MqttHealth(Counts):
     subscribed: bool
     problem: str | None
     since: Rfc3339 | None
+    uptime: float | None = Field(description="Seconds since it is subscribed; null while something is wrong.")
+    waiting: int = Field(description="Messages that wait for the database.")
+    messages_per_second: float | None = Field(description="In the last minute.")
+    processing_ms: float | None = Field(description="How long it took to store one of them.")
 
 
 class DatabaseHealth(BaseModel):
@@ -195,8 +199,15 @@ class Health(BaseModel):
     http: Counts | None = None
 
 
-def reading_model(stream: Stream) -> type[BaseModel]:
-    """The model of one stored reading of a stream."""
+class HealthSummary(BaseModel):
+    """The health index of a reading; null where it has none of the metrics with an ideal band."""
+
+    index: float | None
+    status: str | None
+    limiting: str | None = Field(description="The metric that is furthest off.")
+
+
+def _reading_fields(stream: Stream) -> dict[str, Any]:
     metrics: dict[str, Any] = {
         metric.name: (_value_type(metric), Field(description=_description(metric))) for metric in stream.metrics
     }
@@ -210,12 +221,24 @@ def reading_model(stream: Stream) -> type[BaseModel]:
         ),
         "created_at": (Rfc3339, ...),
     }
-    return _model(stream, "Reading", own | metrics)
+    return own | metrics
+
+
+def reading_model(stream: Stream) -> type[BaseModel]:
+    """The model of one stored reading of a stream."""
+    return _model(stream, "Reading", _reading_fields(stream))
+
+
+def _listed_model(stream: Stream) -> type[BaseModel]:
+    """The model of a reading in a history, which may be asked for its health."""
+    health: dict[str, Any] = {"health": (HealthSummary, Field(None, description="With `health=1`."))}
+    return _model(stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {}))
 
 
 def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
     """The answers of a stream's endpoints, by endpoint."""
     reading: Any = reading_model(stream)
+    listed: Any = _listed_model(stream)
     numeric = [metric.name for metric in stream.metrics if metric.type == "number"]
     figures: dict[str, Any] = {
         f"{kind}_{name}": (float | None, ...) for name in numeric for kind in ("avg", "min", "max")
@@ -228,7 +251,7 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
     page: dict[str, Any] = {"count": (int, ...), "limit": (int, ...), "offset": (int, ...), "device_id": device}
     return {
         "latest": create_model(_name(stream, "Latest"), data=(reading, ...)),
-        "history": create_model(_name(stream, "History"), data=(list[reading], ...), **page),
+        "history": create_model(_name(stream, "History"), data=(list[listed], ...), **page),
         "stats": create_model(_name(stream, "Stats"), stats=(stats, ...), device_id=device),
         "ml-data": create_model(_name(stream, "MlData"), sample_count=(int, ...), device_id=device, data=(data, ...)),
     }

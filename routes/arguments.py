@@ -1,18 +1,29 @@
 """What requests may carry: for validation and for the OpenAPI document."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
+from zoneinfo import ZoneInfo
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ingest.identity import device_id_fault, nesting_fault, text_fault
-from models import MAX_COMMAND_ID, MAX_DEVICE_ID
-from queries import Window
+from models import MAX_COMMAND_ID, MAX_DEVICE_ID, MAX_TEXT
+from queries.readings import Window
 from services.commands import Order
 from services.feed import Interest
-from utils import clock
+from utils import calendar, clock
+from utils.calendar import Span
 
 
 def _device_id(text: str) -> str:
@@ -45,12 +56,28 @@ def _parameters(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return parameters
 
 
+def _topic(topic: str) -> str:
+    if set(topic) & set("+#"):
+        raise ValueError("must be a topic without the wildcards + and #")
+    return _text(topic)
+
+
+def _zone(name: str) -> str:
+    calendar.zone(name)
+    return name
+
+
 MAX_PARAMETERS = 16_384
 MAX_LIFETIME = 604_800
+MAX_SPAN = timedelta(days=3660)
+LAST_MOMENT = datetime(9998, 1, 1)
 _DEVICE_ID = {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE_ID, "pattern": "^[^+#/]*$"}
 _TIME = {"type": "string", "examples": ["2026-01-29T14:30:45Z", "1769697045", "-24h"]}
 DeviceId = Annotated[str, AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
+Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema({"type": "string", "examples": ["Asia/Jakarta"]})]
+_TOPIC = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT, "pattern": "^[^+#]*$"}
+Topic = Annotated[str, Field(min_length=1), AfterValidator(_topic), WithJsonSchema(_TOPIC)]
 Reason = Annotated[str, AfterValidator(_text)]
 CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_text)]
 Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
@@ -118,10 +145,44 @@ class HistoryQuery(WindowQuery):
     offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.")
 
 
+class ReadingsQuery(HistoryQuery):
+    """A page of readings of any stream."""
+
+    health: bool = Field(default=False, description="Also the health index of each, where the stream has ideal bands.")
+
+
 class MlQuery(WindowQuery):
     """A sample of readings."""
 
     limit: int = Field(1000, ge=1, le=100_000, description="The newest this many samples.")
+
+
+class SpanQuery(Query):
+    """One device and a time with an end, for figures that are computed over it."""
+
+    device_id: DeviceId = Field(description="Which device.")
+    start: Moment | None = Field(None, alias="from", description="From this time on; 24 hours before `to` unless said.")
+    end: Moment | None = Field(None, alias="to", description="Before this time; now unless said.")
+    tz: Zone = Field("UTC", description="The time zone of hours and days, such as Asia/Jakarta.")
+
+    @model_validator(mode="after")
+    def _limited(self) -> Self:
+        start, end = self.span()
+        if not timedelta(0) < end - start <= MAX_SPAN:
+            raise ValueError(f"from: must be before to, by {MAX_SPAN.days} days at most")
+        if start < clock.EPOCH or end > LAST_MOMENT:
+            raise ValueError("from, to: must be within the years 1970 to 9997")
+        return self
+
+    def span(self) -> Span:
+        """From when until when, in naive UTC."""
+        end = self.end or clock.now()
+        return Span(self.start or max(end, clock.EPOCH) - timedelta(days=1), end)
+
+    @property
+    def place(self) -> ZoneInfo:
+        """The time zone."""
+        return calendar.zone(self.tz)
 
 
 class SubmissionQuery(DeviceQuery):
@@ -191,10 +252,19 @@ class CommandsQuery(DeviceQuery):
     limit: int = Field(100, ge=1, le=1000, description="The newest this many.")
 
 
-class ControlBody(BaseModel):
-    """A command for a device."""
+class Body(BaseModel):
+    """Base of JSON objects that are sent."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Self:
+        """Refuse a body that is a JSON string: the router would read what stands in it as JSON once more."""
+        return cls.model_validate(json_data)
+
+
+class ControlBody(Body):
+    """A command for a device."""
 
     device_id: DeviceId
     command: CommandName
@@ -204,8 +274,3 @@ class ControlBody(BaseModel):
     def order(self) -> Order:
         """The same for `services.commands`."""
         return Order(self.device_id, self.command, self.parameters, self.expires_in)
-
-    @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Self:
-        """Refuse a body that is a JSON string: the router would read what stands in it as JSON once more."""
-        return cls.model_validate(json_data)

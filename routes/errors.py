@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 
 from database import Unavailable
+from mqtt_publisher import PublishError
 from services.commands import KeyReused, Undelivered
 from services.submissions import BadSubmission
+from services.topic_values import UnknownTopic
 from streams.declaration import Streams
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,15 @@ def _register_own(app: Flask) -> None:
     def key_reused(error: KeyReused) -> tuple[Response, int]:
         return jsonify(message=str(error)), 422
 
+    @app.errorhandler(UnknownTopic)
+    def unknown_topic(error: UnknownTopic) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 404
+
+    @app.errorhandler(PublishError)
+    def unpublished(error: PublishError) -> tuple[Response, int, dict[str, str]]:
+        logger.warning("%s %s: %s", request.method, request.path, error)
+        return jsonify(message=f"Not published: {error}. Try again"), 503, RETRY_AFTER
+
     @app.errorhandler(Undelivered)
     def undelivered(error: Undelivered) -> tuple[Response, int, dict[str, str]]:
         logger.warning("%s %s: %s", request.method, request.path, error)
@@ -90,12 +101,13 @@ def _register_own(app: Flask) -> None:
 
 def invalid_arguments(error: ValidationError) -> Response:
     """The answer to a request whose arguments do not validate: 400, naming each of them."""
-    if request.method in ("POST", "PUT"):
+    has_body = request.method in ("POST", "PUT")
+    if has_body:
         try:
             json.loads(request.get_data())
         except (ValueError, RecursionError) as fault:
             return make_response(jsonify(message=f"The body is not JSON: {fault}"), 400)
-    return make_response(jsonify(message=sentences(error, "The body")), 400)
+    return make_response(jsonify(message=sentences(error, "The body" if has_body else "")), 400)
 
 
 def sentences(error: ValidationError, whole: str) -> str:
@@ -107,4 +119,4 @@ def _sentence(location: tuple[int | str, ...], message: str, whole: str) -> str:
     text = message.removeprefix("Value error, ").replace("Input should", "should")
     text = _MODEL.sub("a JSON object", text)
     name = ".".join(str(part) for part in location[:MAX_PATH])
-    return f"{name}: {text}" if name else f"{whole} {text}"
+    return f"{name}: {text}" if name else f"{whole} {text}".strip()

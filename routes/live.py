@@ -17,7 +17,7 @@ from routes.websockets import limit_unread
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
 from services.waiting import Held
-from streams.declaration import Stream
+from streams.stream import Stream
 
 logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 15.0

@@ -5,17 +5,22 @@ from typing import Any
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
+from werkzeug.exceptions import BadRequest
 
-import queries
+import queries.readings
 from database import Database
 from routes.answers import DevicesAnswer, Error, NotFound, SubmissionAnswer, stream_answers
-from routes.arguments import DeviceQuery, HistoryQuery, MlQuery, SubmissionQuery, WindowQuery
-from services import documents
+from routes.arguments import DeviceQuery, MlQuery, ReadingsQuery, SubmissionQuery, WindowQuery
+from services import documents, health_index
 from services.submissions import Submissions
-from streams.declaration import Stream
+from streams.stream import Stream
 from utils import clock
 
 Answer = dict[str, Any]
+NO_FACTORS = (
+    "health: the stream {stream} has no ideal bands. Declare at least one in {stream}.toml, "
+    "such as ideal = [15, 30] under [metrics.{metric}]"
+)
 
 
 def blueprint(stream: Stream, database: Database, submissions: Submissions) -> APIBlueprint:
@@ -49,17 +54,21 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     def latest(query: DeviceQuery) -> tuple[Answer, int]:
         """The newest reading."""
         with database.reader() as reader:
-            row = queries.latest(reader, table, query.device_id)
+            row = queries.readings.latest(reader, table, query.device_id)
         if row is None:
             return {"message": f"No {table.name.replace('_', ' ')} found", "device_id": query.device_id}, 404
         return {"data": documents.reading(row)}, 200
 
     @api.get("/history", responses={200: answers["history"]})
-    def history(query: HistoryQuery) -> Answer:
+    def history(query: ReadingsQuery) -> Answer:
         """Readings, newest first."""
+        if query.health and not stream.factors:
+            raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=stream.metrics[0].name))
         with database.reader() as reader:
-            rows = queries.history(reader, table, query.window(), query.limit, query.offset)
+            rows = queries.readings.history(reader, table, query.window(), query.limit, query.offset)
             data = [documents.reading(row) for row in rows]
+        if query.health:
+            data = [item | {"health": health_index.summary(health_index.analyse(stream, item))} for item in data]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
         return {"count": len(data), **page, "data": data}
 
@@ -67,7 +76,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     def ml_data(query: MlQuery) -> Answer:
         """The newest samples as columns, oldest first: ready for numpy."""
         with database.reader() as reader:
-            rows = queries.ml_data(reader, stream, table, query.window(), query.limit)
+            rows = queries.readings.ml_data(reader, stream, table, query.window(), query.limit)
         columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
         data: Answer = {"timestamps": [clock.rfc3339(moment) for moment in columns[0]], "device_ids": list(columns[1])}
         data |= {metric.plural: list(column) for metric, column in zip(stream.metrics, columns[2:], strict=True)}
@@ -81,30 +90,37 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
     def stats(query: WindowQuery) -> Answer:
         """Count, average, minimum and maximum of every numeric metric."""
         with database.reader() as reader:
-            row = queries.stats(reader, stream, table, query.window())
+            row = queries.readings.stats(reader, stream, table, query.window())
         return {"stats": dict(row), "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})
     def devices() -> Answer:
         """Every device: the times of its first and last reading, and whether it is online."""
         with database.reader() as reader:
-            rows = queries.devices(reader, table)
+            rows = queries.readings.devices(reader, table)
         now = clock.now()
         listed = [documents.device(row, now) for row in rows]
         return {"count": len(listed), "devices": listed}
 
 
 def _body(stream: Stream) -> Answer:
-    properties = {metric.name: {"type": "number" if metric.type == "number" else "string"} for metric in stream.metrics}
-    holder: Answer = {"type": "object", "properties": properties}
-    payload = holder
-    if stream.values:
-        payload = {"type": "object", "properties": {stream.values: holder}}
-    payload["properties"][stream.device] = {"type": "string"}
-    payload["properties"][stream.timestamp.field] = {"anyOf": [{"type": "string"}, {"type": "number"}]}
+    payload = payload_schema(stream, stream.values)
     if stream.topic.has_metric:
         bare: Answer = {"anyOf": [{"type": "number"}, {"type": "string"}]}
         single = {"type": "object", "properties": {**payload["properties"], "value": bare}, "required": ["value"]}
         payload = {"anyOf": [bare, single, payload]}
-    schema = {"anyOf": [payload, {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}]}
+    return json_body({"anyOf": [payload, {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}]})
+
+
+def payload_schema(stream: Stream, values: str) -> Answer:
+    """The JSON schema of a reading's payload with the metrics nested under `values`, or at the top if that is empty."""
+    metrics = {metric.name: {"type": "number" if metric.type == "number" else "string"} for metric in stream.metrics}
+    properties: Answer = {values: {"type": "object", "properties": metrics}} if values else metrics
+    time = {"anyOf": [{"type": "string"}, {"type": "number"}]}
+    own = {stream.device: {"type": "string"}, stream.timestamp.field: time}
+    return {"type": "object", "properties": properties | own}
+
+
+def json_body(schema: Answer) -> Answer:
+    """The description of a body for the OpenAPI document."""
     return {"required": True, "content": {"application/json": {"schema": schema}}}

@@ -1,4 +1,4 @@
-"""Socket.IO: a client emits `subscribe` and receives `reading`, `command` and `presence`."""
+"""Socket.IO: a client emits `subscribe` and receives `reading`, `command`, `presence`, and what everyone gets."""
 
 import logging
 import threading
@@ -14,6 +14,8 @@ from database import Unavailable
 from routes.arguments import Subscription
 from routes.errors import sentences
 from routes.websockets import MAX_BODY, Connections
+from services.broker_watch import BrokerWatch
+from services.feed import EVERYONE
 from services.live import Hub
 from services.sockets import SocketClient
 from streams.declaration import Streams
@@ -28,9 +30,12 @@ Answer = dict[str, Any]
 class Sockets:
     """The Socket.IO side of an application; it takes connections once the application is served."""
 
-    def __init__(self, app: Flask, origins: list[str], streams: Streams, hub: Hub) -> None:
+    def __init__(
+        self, app: Flask, origins: list[str], streams: Streams, hub: Hub, watch: BrokerWatch | None = None
+    ) -> None:
         self._streams = streams
         self._hub = hub
+        self._watch = watch
         self._clients: dict[str, SocketClient] = {}
         self._lock = threading.Lock()
         self._io = _socket_io(app, origins)
@@ -40,6 +45,7 @@ class Sockets:
         self._connections = Connections(app.wsgi_app, lambda: len(self._server.eio.sockets))
         app.wsgi_app = self._connections  # type: ignore[method-assign]  # the way Flask documents
         handlers: dict[str, Callable[..., Any]] = {
+            "connect": self._connect,
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
             "disconnect": self._disconnect,
@@ -52,6 +58,15 @@ class Sockets:
         for engine in list(self._server.eio.sockets.values()):
             engine.close(wait=False)
         self._connections.close()
+
+    def _connect(self, *_: Any) -> None:
+        """Send what everyone gets, where a stream declares such events; clients do not ask for it."""
+        if self._watch is None:
+            return
+        try:
+            self._client().offer(self._watch.current())
+        except Unavailable:
+            self._clients[request.sid].close()  # type: ignore[attr-defined]  # Flask-SocketIO adds it
 
     def _subscribe(self, *arguments: Any) -> Answer:
         try:
@@ -86,7 +101,7 @@ class Sockets:
         sid = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it
         with self._lock:
             if sid not in self._clients:
-                self._clients[sid] = SocketClient(self._server, sid)
+                self._clients[sid] = SocketClient(self._server, sid, [EVERYONE] if self._watch else [])
             client = self._clients[sid]
         self._hub.join(client)
         if not self._server.manager.is_connected(sid, "/"):  # it has left meanwhile, in another thread
@@ -121,6 +136,7 @@ def _socket_io(app: Flask, origins: list[str]) -> SocketIO:
         async_mode="threading",
         async_handlers=False,
         manage_session=False,
+        always_connect=True,  # the answer to a client's CONNECT goes before the events
         cors_allowed_origins="*" if "*" in origins else origins,
         cors_credentials=False,
         ping_interval=PING_INTERVAL,

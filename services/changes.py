@@ -5,13 +5,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping
 
-import queries
+import queries.devices
+import queries.ingestion
+import queries.readings
 from database import Database
 from ingest.payload import EARLIEST, MAX_AHEAD
 from mqtt_notices import News
 from services import documents
 from services.feed import Event, Interest
-from streams.declaration import Stream, Streams
+from streams.declaration import Streams
+from streams.stream import Metric, Stream
 from utils import clock
 
 PAGE = 500
@@ -35,7 +38,7 @@ class Changes:
     def skip(self) -> None:
         """Pass over all that there is by now. Raises Unavailable."""
         with self._database.reader() as reader:
-            queries.ping(reader)
+            queries.ingestion.ping(reader)
         self._looked_at = clock.now()
 
     def read(self, news: News) -> list[Event]:
@@ -47,7 +50,8 @@ class Changes:
             if news.everything:
                 events += self._states_since(reader, since)
             else:
-                events += _states(queries.commands_by_id(reader, news.commands), queries.presence(reader, news.devices))
+                commands = queries.devices.commands_by_id(reader, news.commands)
+                events += _states(commands, queries.devices.presence(reader, news.devices))
         if news.everything:
             self._looked_at = now
         return [event for event in events if self._is_new(event)]
@@ -60,42 +64,48 @@ class Changes:
         stream = self._streams[interest.stream]
         table = self._database.tables[stream.name]
         with self._database.reader() as reader:
-            end = queries.newest_id(reader, table)
-            moment = queries.written_at(reader, table, since) if isinstance(since, int) else since
+            end = queries.readings.newest_id(reader, table)
+            moment = queries.readings.written_at(reader, table, since) if isinstance(since, int) else since
             moment = max(moment, EARLIEST) - OVERLAP
-            commands = queries.commands_since(reader, moment, interest.device_id)
-            presence = queries.presence_since(reader, moment, interest.device_id)
+            commands = queries.devices.commands_since(reader, moment, interest.device_id)
+            presence = queries.devices.presence_since(reader, moment, interest.device_id)
         yield from _states(commands, presence)
         # A time that a client saw may be that of a device whose clock is ahead.
         later = None if isinstance(since, int) else moment
-        stretch = queries.Stretch(moment if later is None else moment - MAX_AHEAD, 0, end, later)
+        stretch = queries.readings.Stretch(moment if later is None else moment - MAX_AHEAD, 0, end, later)
         while True:
             with self._database.reader() as reader:
-                page = queries.readings_after(reader, table, interest.device_id, stretch, PAGE)
+                page = queries.readings.readings_after(reader, table, interest.device_id, stretch, PAGE)
             yield from (_reading(stream, row) for row in page)
             if len(page) < PAGE:
                 return
-            stretch = queries.Stretch(page[-1]["created_at"], page[-1]["id"], end, later)
+            stretch = queries.readings.Stretch(page[-1]["created_at"], page[-1]["id"], end, later)
 
     def newest_id(self, stream: str) -> int:
         """The id of the newest reading of a stream; 0 if there is none. Raises Unavailable."""
         with self._database.reader() as reader:
-            return queries.newest_id(reader, self._database.tables[stream])
+            return queries.readings.newest_id(reader, self._database.tables[stream])
 
     def _readings(self, reader: Connection, stream: Stream, news: News, since: datetime) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         if news.everything:
             # By time, because ids may be committed in another order.
-            rows = queries.newest_of_each(reader, stream, table, table.c.created_at >= since)
+            rows = queries.readings.newest_of_each(reader, stream, table, table.c.created_at >= since)
         elif moments := news.readings.get(stream.name):
-            rows = queries.newest_of_each(reader, stream, table, table.c.created_at.in_(moments))
+            rows = queries.readings.newest_of_each(reader, stream, table, table.c.created_at.in_(moments))
         else:
             return
+        announced = [metric for metric in stream.metrics if metric.event]
         for row in rows:
             yield _reading(stream, row)
+            for metric in announced:
+                if row[metric.name] is not None:
+                    yield _announcement(stream, metric, row)
 
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
-        return _states(queries.commands_since(reader, moment, None), queries.presence_since(reader, moment, None))
+        return _states(
+            queries.devices.commands_since(reader, moment, None), queries.devices.presence_since(reader, moment, None)
+        )
 
     def _is_new(self, event: Event) -> bool:
         known = self._shown.pop(event.key, None)
@@ -109,6 +119,11 @@ def _reading(stream: Stream, row: RowMapping) -> Event:
     # Where each metric has a topic of its own, a reading replaces only readings of the same metric.
     has = [metric.name for metric in stream.metrics if stream.topic.has_metric and row[metric.name] is not None]
     return Event("reading", row["device_id"], documents.reading(row), stream.name, ",".join(has))
+
+
+def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
+    told = documents.message(stream, metric, row)
+    return Event(metric.event, row["device_id"], told, stream.name, metric.name, everyone=True)
 
 
 def _states(commands: Iterable[RowMapping], presence: Iterable[RowMapping]) -> list[Event]:

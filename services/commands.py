@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError
 
-import queries
+import queries.devices
 from database import Database, Unavailable
 from ingest import commands as states
 from mqtt_notices import News
@@ -98,7 +98,7 @@ class Commands:
         while due := self._due():
             self._end(due)
         with self._database.reader() as reader:
-            return queries.commands(reader, device_id, status, limit)
+            return queries.devices.commands(reader, device_id, status, limit)
 
     def wait(self, command_id: str, seconds: float) -> RowMapping | None:
         """The command once it is final or the seconds are over; at once if too many requests wait already."""
@@ -121,7 +121,7 @@ class Commands:
                     states.create(connection, values)
             except IntegrityError:
                 key = values["idempotency_key"]
-                earlier = queries.command_with_key(connection, key)
+                earlier = queries.devices.command_with_key(connection, key)
                 if earlier is None:
                     raise
                 if not _same(_order(earlier), order):
@@ -132,11 +132,11 @@ class Commands:
 
     def _row(self, command_id: str) -> RowMapping | None:
         with self._database.reader() as reader:
-            return queries.command(reader, command_id)
+            return queries.devices.command(reader, command_id)
 
     def _due(self) -> Sequence[str]:
         with self._database.reader() as reader:
-            return queries.due_commands(reader, states.OPEN, clock.now())
+            return queries.devices.due_commands(reader, states.OPEN, clock.now())
 
     def _end(self, due: Sequence[str]) -> None:
         with self._writing() as connection:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import RowMapping
 
+from streams.stream import Metric, Stream
 from utils import clock
 
 Document = dict[str, Any]
@@ -15,6 +16,12 @@ def reading(row: RowMapping) -> Document:
     """A stored reading."""
     times = {"timestamp": clock.rfc3339(row["timestamp"]), "created_at": clock.rfc3339(row["created_at"])}
     return {**row, **times}
+
+
+def message(stream: Stream, metric: Metric, row: RowMapping) -> Document:
+    """One value of a reading, as it is on the topic of its metric."""
+    topic = stream.topic.fill(row["device_id"], metric.level)
+    return {"topic": topic, "value": row[metric.name], "timestamp": clock.rfc3339(row["timestamp"])}
 
 
 def command(row: RowMapping) -> Document:

@@ -18,21 +18,35 @@ class Interest(NamedTuple):
     device_id: str | None = None
 
 
-class Event:
-    """Something that was committed: a `reading`, a `command` or a `presence`."""
+EVERYONE = Interest("*")
+"""What is sent to everybody who has this interest, whichever streams they ask for."""
 
-    def __init__(self, name: str, device_id: str, document: dict[str, Any], stream: str = "", part: str = "") -> None:
+
+class Event:
+    """Something that was committed: a `reading`, a `command`, a `presence`, or what is told to `everyone`."""
+
+    def __init__(
+        self,
+        name: str,
+        device_id: str,
+        document: dict[str, Any],
+        stream: str = "",
+        part: str = "",
+        *,
+        everyone: bool = False,
+    ) -> None:
         self.name = name
         self.device_id = device_id
         self.stream = stream
         self.document = document
+        self.everyone = everyone
         self.key = (name, stream, device_id, part)
         """A newer event with the same key makes this one superfluous."""
 
     @property
     def data(self) -> dict[str, Any]:
         """What the client gets."""
-        return {"stream": self.stream, "data": self.document} if self.stream else self.document
+        return {"stream": self.stream, "data": self.document} if self.stream and not self.everyone else self.document
 
     @cached_property
     def json(self) -> str:
@@ -57,6 +71,8 @@ class Client(Protocol):
 
 def wants(interests: frozenset[Interest], event: Event) -> bool:
     """Whether an event is among someone's interests."""
+    if event.everyone:
+        return EVERYONE in interests
     if event.stream:
         return not interests.isdisjoint((Interest(event.stream), Interest(event.stream, event.device_id)))
     return any(interest.device_id in (None, event.device_id) for interest in interests)

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from database import Database, Unavailable
@@ -23,10 +23,20 @@ FLUSH_SECONDS = 0.02
 
 
 class Hub:
-    """Reads what is new and offers it to the clients; does nothing while there are none."""
+    """Reads what is new and offers it to the clients; does nothing while there are none.
 
-    def __init__(self, database: Database, streams: Streams, notices: Notices) -> None:
+    `watch` is asked every second for events that do not come from the database's news.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        streams: Streams,
+        notices: Notices,
+        watch: Callable[[], list[Event]] | None = None,
+    ) -> None:
         self.changes = Changes(database, streams)
+        self._watch = watch
         self._notices = notices
         self._lock = threading.Lock()
         self._joining = threading.Lock()
@@ -36,6 +46,7 @@ class Hub:
         self._stop = threading.Event()
         self._pace = Pace(INTERVAL)
         self._next_poll = 0.0
+        self._next_watch = 0.0
         self._next_read = 0.0
         self._throttle = Throttle(seconds=10)
         self._thread: threading.Thread | None = None
@@ -110,7 +121,7 @@ class Hub:
         if not clients:
             self._pace = Pace(INTERVAL)  # what it holds back is old when the next client comes
             return False
-        events = self._read(now)
+        events = self._watched(now) + self._read(now)
         states = [event for event in events if not event.stream]
         passed = states + self._pace.take((event for event in events if event.stream), now)
         # All events to one client, then to the next: to change between them costs more than the events.
@@ -119,6 +130,12 @@ class Hub:
                 if wants(client.interests, event):
                     client.offer(event)
         return sum(client.flush() for client in clients) > 0
+
+    def _watched(self, now: float) -> list[Event]:
+        if self._watch is None or now < self._next_watch:
+            return []
+        self._next_watch = now + POLL_SECONDS
+        return self._watch()
 
     def _read(self, now: float) -> list[Event]:
         if now < self._next_read:

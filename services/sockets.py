@@ -12,7 +12,7 @@ from engineio.packet import MESSAGE, Packet
 from socketio import Server
 
 from database import Unavailable
-from services.feed import Event, Interest, keep
+from services.feed import EVERYONE, Event, Interest, keep
 
 logger = logging.getLogger(__name__)
 MAX_QUEUED = 12
@@ -25,8 +25,8 @@ RETRY_SECONDS = 0.02
 class SocketClient:
     """One connection. Its events are taken by Engine.IO's own thread for it, so that nobody waits for it."""
 
-    def __init__(self, server: Server, sid: str) -> None:
-        self.interests: frozenset[Interest] = frozenset()
+    def __init__(self, server: Server, sid: str, interests: Iterable[Interest] = ()) -> None:
+        self.interests = frozenset(interests)
         self._engine = server.eio
         self._engine_sid = server.manager.eio_sid_from_sid(sid, "/")
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class SocketClient:
 
     def subscribe(self, interest: Interest, missed: Iterable[Event] | None = None) -> None:
         """Add an interest; send first what was missed, if anything. Raises ValueError where there is too much."""
-        if len(self.interests) >= MAX_INTERESTS:
+        if len(self.interests - {EVERYONE}) >= MAX_INTERESTS:
             raise ValueError(f"at most {MAX_INTERESTS} subscriptions; subscribe to a stream without device_id instead")
         with self._lock:
             if missed is not None:

@@ -10,10 +10,10 @@ import msgspec
 
 from database import Database, Unavailable
 from ingest.decoding import BOM
-from ingest.message import Rejection
+from ingest.message import Reading, Rejection
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
-from streams.declaration import Stream
+from streams.stream import Stream
 from utils.clock import StrictClock
 
 MAX_READINGS = 10_000
@@ -31,6 +31,8 @@ class Receipt(NamedTuple):
     stored: int
     duplicate: int
     rejections: list[tuple[int, Rejection]]
+    readings: list[Reading | None]
+    """What was understood, in the order of the submission; None in the place of what was rejected."""
 
 
 class Submissions:
@@ -42,18 +44,22 @@ class Submissions:
         self._clock = StrictClock()
 
     def submit(self, stream: Stream, body: bytes, device_id: str | None, metric: str | None) -> Receipt:
-        """Store one payload, or an array of them. Raises BadSubmission, Unavailable.
+        """Store one payload, or an array of them. Raises BadSubmission, Unavailable; see `store`."""
+        return self.store(stream, payloads(body), device_id, metric)
+
+    def store(
+        self, stream: Stream, given: Sequence[bytes], device_id: str | None = None, metric: str | None = None
+    ) -> Receipt:
+        """Store payloads. Raises BadSubmission, Unavailable.
 
         `device_id` and `metric` stand for the levels of the topic that the payload was not sent on.
         """
         level = self._level(stream, metric)
         topic = stream.topic.fill(device_id or "", level or "")
-        messages = [Message(topic, payload, self._clock.now()) for payload in _payloads(body)]
+        messages = [Message(topic, payload, self._clock.now()) for payload in given]
         with self._database.connection() as connection:
             outcome = self._stored(lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level))
-        places = {id(message): place for place, message in enumerate(messages)}
-        rejections = [(places[id(rejection.message)], rejection) for rejection in outcome.rejections]
-        return Receipt(outcome.stored, outcome.duplicate, sorted(rejections, key=lambda item: item[0]))
+        return _receipt(outcome, messages)
 
     @staticmethod
     def _stored(store: Callable[[], Outcome]) -> Outcome:
@@ -77,7 +83,18 @@ class Submissions:
         return levels[metric]
 
 
-def _payloads(body: bytes) -> Sequence[bytes]:
+def _receipt(outcome: Outcome, messages: Sequence[Message]) -> Receipt:
+    places = {id(message): place for place, message in enumerate(messages)}
+    rejections = {places[id(rejection.message)]: rejection for rejection in outcome.rejections}
+    readings = [
+        item if isinstance(item, Reading) and place not in rejections else None
+        for place, item in enumerate(outcome.parsed)
+    ]
+    return Receipt(outcome.stored, outcome.duplicate, sorted(rejections.items()), readings)
+
+
+def payloads(body: bytes) -> Sequence[bytes]:
+    """The payloads of a body, which is one or an array of them. Raises BadSubmission."""
     body = body.removeprefix(BOM).strip()
     try:
         if not body.startswith(b"["):

@@ -6,14 +6,19 @@ import secrets
 import signal
 import sys
 import threading
+from urllib.parse import urlsplit
 
 from config import Settings, SettingsError, load_settings
+from simulators.backend import Backend
 from simulators.client import BrokerError
 from simulators.device import devices
 from simulators.fleet import Fleet
 from simulators.progress import Progress
+from simulators.resume import resume
 from simulators.run import Run
-from streams.declaration import Stream, StreamError, declared
+from streams.checks import StreamError
+from streams.declaration import declared
+from streams.stream import Stream
 
 _FAILED = 1
 _UNUSABLE = 2
@@ -21,7 +26,7 @@ _INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the simulator; the exit code is 0 if everything published was acknowledged, 2 if it cannot start."""
+    """Run the simulator; the exit code is 0 if every reading was acknowledged or posted, 2 if it cannot start."""
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
@@ -39,8 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _fleet(options: argparse.Namespace, settings: Settings, stream: Stream, progress: Progress) -> Fleet:
     seed = secrets.randbits(32) if options.seed is None else options.seed
-    rate = options.devices if options.rate is None else options.rate
-    return Fleet(settings, devices(stream, options.devices, seed, options.invalid), rate, progress.note)
+    rate = options.devices / stream.simulate.interval if options.rate is None else options.rate
+    backend = Backend(options.url or f"http://127.0.0.1:{settings.flask_port}")
+    made = devices(stream, options.devices, seed, options.invalid)
+    if stream.simulate.resume:
+        resume(stream, made, backend, progress.note)
+    return Fleet(settings, made, rate, backend, progress.note)
 
 
 def _publish(run: Run) -> int:
@@ -49,9 +58,9 @@ def _publish(run: Run) -> int:
         signal.signal(number, lambda *_: stop.set())
     run.until(stop.is_set)
     run.fleet.close()
-    print(run.summary())
     tally = run.fleet.tally
-    return 0 if tally.acknowledged == tally.published else _FAILED
+    print(tally.summary())
+    return 0 if tally.complete else _FAILED
 
 
 def _declared(settings: Settings, name: str) -> Stream:
@@ -67,9 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
     parser.add_argument("--stream", default="sensors", metavar="NAME", help="a declared stream (default: sensors)")
     parser.add_argument("--devices", type=_whole, default=3, metavar="N", help="how many devices (default: 3)")
-    parser.add_argument("--rate", type=_rate, metavar="R", help="messages a second in all; 0: no limit (1 per device)")
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="R",
+        help="messages a second in all; 0: no limit (default: as the stream declares)",
+    )
     parser.add_argument("--count", type=_whole, metavar="N", help="messages in all (default: until Ctrl-C)")
     parser.add_argument("--invalid", type=_share, default=0.0, metavar="1%", help="share of broken messages")
+    parser.add_argument("--url", type=_url, help="the backend, for when the broker is away (default: on this machine)")
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed makes the same values at the same times")
     return parser
 
@@ -92,6 +107,17 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text}: must be a share such as 1% or 0.01")
     return share
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise argparse.ArgumentTypeError(f"{text}: must be the backend's address, such as http://127.0.0.1:5000")
+    return text
 
 
 def _number(text: str) -> float:

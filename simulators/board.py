@@ -9,10 +9,12 @@ from config import Settings
 from simulators import commands
 from simulators.client import Clients
 from simulators.commands import Answer, Answers, Command, Effect, Malformed, Restart, SetInterval
-from simulators.connection import Connection, Limits, Tally
+from simulators.connection import Connection, Limits
 from simulators.device import Device
 from simulators.dialler import Dialler
+from simulators.fallback import Fallback
 from simulators.loop import Loop
+from simulators.tally import Tally
 from simulators.timetable import Timetable
 from utils import clock
 
@@ -30,6 +32,7 @@ class Shared:
     loop: Loop
     dialler: Dialler
     timetable: Timetable
+    fallback: Fallback
     tally: Tally
     limits: Limits
     note: Callable[[str], None]
@@ -53,12 +56,20 @@ class Board:
         self._restart: str | None = None
         """The id of the restart that is under way."""
         self._down = self._left = self._goodbye = False
+        self.off = False
+        """Whether it has said goodbye and not booted yet; otherwise it can measure, also without the broker."""
 
     def measure(self, moment: datetime) -> None:
-        """Publish a reading of a time in naive UTC."""
-        topic, payload, invalid = self.device.next(moment)
-        self.connection.publish(topic, payload)
-        self._shared.tally.invalid += invalid
+        """Take a reading of a time in naive UTC: it is published, or posted, or waits for either."""
+        reading = self.device.next(moment)
+        self._shared.tally.measured += 1
+        self._shared.tally.invalid += reading.invalid
+        if self.online:
+            self.connection.publish(reading)
+        elif self._shared.fallback.active:
+            self._shared.fallback.take([reading])
+        else:
+            self.connection.keep(reading)
 
     def leave(self) -> None:
         """Say offline, disconnect, and stay away."""
@@ -77,6 +88,7 @@ class Board:
         self.connection.say(self._status_topic, ONLINE, retain=True)
         if self._down:
             self._boot()
+        self.connection.publish_kept()
 
     def heard(self, payload: bytes) -> None:
         """Answer a command, and do what it says; repeat the answer to one that is already known."""
@@ -103,9 +115,10 @@ class Board:
         """Come back: from a restart when it has booted, to a broker that went away when that is back."""
         self.online = self._goodbye = False
         if fault:
+            self.off = False
             self._shared.dialler.failed(self.connection, fault)
         elif not self._left:
-            self._shared.loop.call_in(_BOOT_SECONDS, lambda: self._shared.dialler.want(self.connection))
+            self._shared.loop.call_in(_BOOT_SECONDS, self._start_up)
 
     def _do(self, effect: Effect, command: Command) -> None:
         match effect:
@@ -121,6 +134,10 @@ class Board:
         if self.online:
             self._go_offline()
 
+    def _start_up(self) -> None:
+        self.off = False
+        self._shared.dialler.want(self.connection)
+
     def _boot(self) -> None:
         self._down = False
         self._booted = time.monotonic()
@@ -131,7 +148,7 @@ class Board:
 
     def _go_offline(self) -> None:
         self.online = False
-        self._goodbye = True
+        self._goodbye = self.off = True
         self.connection.say(self._status_topic, OFFLINE, retain=True)
 
     def _answer(self, command_id: str, answer: Answer) -> None:

@@ -2,35 +2,19 @@
 
 import socket
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import MQTTErrorCode
 
+from simulators.device import Message
 from simulators.loop import Loop
+from simulators.tally import Tally
 
 WINDOW = 1000
 # paho 2.2 forgets the rest of a WebSocket frame that the socket took only in part. So few messages
 # that they always fit into the socket's buffer are never taken in part.
 WEBSOCKET_WINDOW = 50
-
-
-@dataclass
-class Tally:
-    """What became of the readings of all boards."""
-
-    published: int = 0
-    acknowledged: int = 0
-    refused: int = 0
-    """Readings that the broker acknowledged with an error (MQTT 5 only)."""
-    invalid: int = 0
-    """How many of the published readings are broken on purpose."""
-
-    @property
-    def outstanding(self) -> int:
-        """How many readings are published and not acknowledged."""
-        return self.published - self.acknowledged - self.refused
 
 
 class Limits(NamedTuple):
@@ -76,7 +60,8 @@ class Connection:
         self._most = min(limits.window, WEBSOCKET_WINDOW) if client.transport == "websockets" else limits.window
         self._window = self._most
         self._topic = ""
-        self._readings = 0
+        self._readings: dict[int, Message] = {}
+        self._backlog: deque[Message] = deque()
         self._others: set[int] = set()
         self._waiting: deque[_Said] = deque()
         self._writing = self._dialled = self._hung_up = False
@@ -92,13 +77,14 @@ class Connection:
 
     @property
     def outstanding(self) -> int:
-        """How many messages are not acknowledged."""
-        return self._readings + len(self._others) + len(self._waiting)
+        """How many messages are not acknowledged, sent or not."""
+        return len(self._readings) + len(self._others) + len(self._waiting) + len(self._backlog)
 
     @property
     def room(self) -> int:
-        """How many readings may be published now."""
-        return max(0, self._window - self.outstanding)
+        """How many readings may be published now; none before those that were kept."""
+        under_way = len(self._readings) + len(self._others) + len(self._waiting)
+        return 0 if self._backlog else max(0, self._window - under_way)
 
     @property
     def closed(self) -> bool:
@@ -116,11 +102,29 @@ class Connection:
         self._client.reconnect()
         self._dialled = True
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, reading: Message) -> None:
         """Take over a reading; it is sent until the broker acknowledges it. Ask `room` first."""
         self._tally.published += 1
-        self._readings += 1
-        self._send(topic, payload)
+        self._readings[self._send(reading.topic, reading.payload)] = reading
+
+    def keep(self, reading: Message) -> None:
+        """Take over a reading for when there is a connection; it goes before all that are published later."""
+        self._backlog.append(reading)
+
+    def publish_kept(self) -> None:
+        """Publish what was kept, as far as there is room; the rest follows by itself."""
+        while self._backlog and len(self._readings) + len(self._others) < self._window:
+            self.publish(self._backlog.popleft())
+
+    def give_back_kept(self) -> list[Message]:
+        """Give back what was kept."""
+        kept, self._backlog = list(self._backlog), deque()
+        return kept
+
+    def give_back_all(self) -> list[Message]:
+        """Give back what was kept and what the broker has not acknowledged; the broker may have that all the same."""
+        readings, self._readings = list(self._readings.values()), {}
+        return readings + self.give_back_kept()
 
     def say(self, topic: str, payload: bytes, retain: bool = False) -> None:
         """Send something else, as soon as there is room; it goes before all further readings."""
@@ -132,13 +136,18 @@ class Connection:
         self._hung_up = True
         self._client.disconnect()
 
+    def give_up(self, fault: str) -> None:
+        """Disconnect from a broker that does not answer; it counts as lost."""
+        self._fault = fault
+        self._client.disconnect()
+
     def keep_alive(self) -> None:
         """Ping the broker if it is time, or give up one that does not answer. Call it every second or so."""
         self._client.loop_misc()
 
     def _say_waiting(self) -> None:
         # An MQTT 5 broker disconnects whoever exceeds its window.
-        while self._waiting and self._readings + len(self._others) < self._window:
+        while self._waiting and len(self._readings) + len(self._others) < self._window:
             self._others.add(self._send(*self._waiting.popleft()))
 
     def _send(self, topic: str, payload: bytes, retain: bool = False) -> int:
@@ -189,16 +198,16 @@ class Connection:
         self._listener.heard(bytes(message.payload))
 
     def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
-        if mid in self._others:
-            self._others.discard(mid)
+        if self._readings.pop(mid, None) is None:
+            self._others.discard(mid)  # or it is a reading that was given back
+        elif reason.is_failure:
+            self._tally.refused += 1
         else:
-            self._readings -= 1
-            if reason.is_failure:
-                self._tally.refused += 1
-            else:
-                self._tally.acknowledged += 1
+            self._tally.acknowledged += 1
         if self._waiting:
             self._say_waiting()
+        if self._backlog:
+            self.publish_kept()
         if not self.outstanding:
             self._listener.settled()
 

@@ -1,4 +1,4 @@
-"""`make demo`: the backend with a few simulated boards, and what to type to see their readings."""
+"""`make demo`: the backend with simulated devices of every kind, and what to type to see their readings."""
 
 import os
 import signal
@@ -12,8 +12,14 @@ from pathlib import Path
 
 from config import PROJECT, Settings, SettingsError, load_settings
 
-BOARDS = 3
 START_SECONDS = 30.0
+SIMULATORS = {
+    "sensors": ("--devices", "3"),
+    "machines": ("--devices", "2", "--rate", "1"),
+    "panels": ("--devices", "1", "--rate", "4"),
+    "soil": ("--devices", "1", "--rate", "0.2"),
+}
+"""The devices of each stream; some talk more often than real ones, so that there is something to see."""
 
 
 def main() -> None:
@@ -36,8 +42,10 @@ def _run(settings: Settings, folder: Path) -> None:
     processes = [backend]
     try:
         _wait_for(settings, "/api/health", backend)
-        processes.append(_start(folder, "-m", "simulators", "--devices", str(BOARDS)))
-        _wait_for(settings, "/api/sensors/latest", backend)
+        for stream, options in SIMULATORS.items():
+            processes.append(_start(folder, "-m", "simulators", "--stream", stream, *options))
+        for stream in SIMULATORS:
+            _wait_for(settings, f"/api/{stream}/latest", backend)
         print(_instructions(settings), flush=True)
         backend.wait()
     except KeyboardInterrupt:
@@ -53,9 +61,12 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in reversed(processes):
-        process.terminate()
-        process.wait()
+    """The devices first, so that they can say goodbye; the backend is the first of the processes."""
+    for group in (processes[1:], processes[:1]):
+        for process in group:
+            process.terminate()
+        for process in group:
+            process.wait()
 
 
 def _wait_for(settings: Settings, path: str, backend: subprocess.Popen[bytes]) -> None:
@@ -74,7 +85,7 @@ def _wait_for(settings: Settings, path: str, backend: subprocess.Popen[bytes]) -
 def _instructions(settings: Settings) -> str:
     url = f"http://localhost:{settings.flask_port}"
     return f"""
-AutoForge is running with {BOARDS} simulated boards (ESP32_001 to ESP32_{BOARDS:03d}); Ctrl-C ends it.
+AutoForge is running with three ESP32 boards, two machines, an energy panel and a soil probe; Ctrl-C ends it.
 
   API documentation   {url}/api/docs
   Health              {url}/api/health
@@ -85,6 +96,15 @@ Try in another terminal:
   curl '{url}/api/sensors/latest?device_id=ESP32_001'
   curl '{url}/api/sensors/history?limit=5'
   curl '{url}/api/sensors/stats?from=-1h'
+
+Or in a browser:
+
+  Machines   {url}/api/sensor/latest
+             {url}/api/machines/oee?device_id=C_FL001&from=-1h
+  Panel      {url}/api/mqtt/last-values
+             {url}/api/panels/energy?device_id=trafo1&from=-1h&interval=hour
+  Soil       {url}/api/soil-health/history?limit=5
+             {url}/api/soil-health/optimal-ranges
 """
 
 

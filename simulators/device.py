@@ -2,12 +2,14 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from simulators import faults, values
-from streams.declaration import Metric, Stream
+from streams.stream import Metric, Simulation, Stream
 from utils.clock import EPOCH
 
 _TICK = timedelta(microseconds=1)
@@ -19,7 +21,9 @@ class Message(NamedTuple):
 
     topic: str
     payload: bytes
-    invalid: bool = False
+    invalid: bool
+    path: str
+    """Where it is posted when there is no broker; with the device and the metric, where the topic has them."""
 
 
 class Device:
@@ -32,10 +36,19 @@ class Device:
         random = Random(f"{seed}/{stream.name}/{device_id}")
         # Faults draw from their own sequence, so that valid values do not depend on the share of faults.
         self._faults = Random(f"{seed}/{stream.name}/{device_id}/faults")
-        self._sources = {metric.name: values.source(metric, random) for metric in stream.metrics}
-        self._turns = itertools.cycle(stream.metrics)
-        self._topics = {m.name: stream.topic.fill(device_id, m.level) for m in stream.metrics}
+        self._metrics = _measured(stream)
+        self._current: dict[str, float | str] = {}
+        self._sources = {metric.name: values.source(metric, random, self._current) for metric in self._metrics}
+        self._turns = itertools.cycle(self._metrics)
+        self._topics = {m.name: stream.topic.fill(device_id, m.level) for m in self._metrics}
+        self._paths = {metric.name: _path(stream, device_id, metric) for metric in self._metrics}
         self._last = EPOCH
+
+    def go_on_from(self, reading: Mapping[str, Any]) -> None:
+        """Begin with the values of an earlier reading, as far as it has them."""
+        for name, source in self._sources.items():
+            if reading.get(name) is not None and not isinstance(source, values.Product):
+                source.go_on_from(reading[name])
 
     def next(self, moment: datetime, invalid: bool | None = None) -> Message:
         """The message at a time in naive UTC: a whole reading, or the next metric's where each has its topic.
@@ -50,28 +63,53 @@ class Device:
             return self._single(next(self._turns), invalid)
         body = self._reading()
         payload = faults.spoil_object(self._stream, body, self._faults) if invalid else _encode(body).encode()
-        return Message(self._topics[self._stream.metrics[0].name], payload, invalid)
+        return self._message(self._metrics[0], payload, invalid)
 
     def _single(self, metric: Metric, invalid: bool) -> Message:
-        value = self._sources[metric.name].next(self._seconds())
-        payload = faults.spoil_value(metric, self._faults) if invalid else _encode(value).encode()
-        return Message(self._topics[metric.name], payload, invalid)
+        value = self._current[metric.name] = self._sources[metric.name].next(self._seconds())
+        body = {"value": value, **self._heading()}
+        payload = faults.spoil_value(metric, self._faults) if invalid else _encode(body).encode()
+        return self._message(metric, payload, invalid)
 
     def _reading(self) -> dict[str, object]:
         seconds = self._seconds()
-        measured: dict[str, object] = {name: source.next(seconds) for name, source in self._sources.items()}
-        body: dict[str, object] = {}
-        if not self._stream.topic.has_device:
-            body[self._stream.device] = self.device_id
-        body[self._stream.timestamp.field] = self._last.isoformat(timespec="microseconds") + "Z"
-        body |= {self._stream.values: measured} if self._stream.values else measured
-        return body
+        for name, source in self._sources.items():
+            self._current[name] = source.next(seconds)
+        return self._heading() | ({self._stream.values: self._current} if self._stream.values else self._current)
 
     def _seconds(self) -> float:
         return (self._last - EPOCH).total_seconds()
 
+    def _heading(self) -> dict[str, object]:
+        stream = self._stream
+        body: dict[str, object] = {} if stream.topic.has_device else {stream.device: self.device_id}
+        body[stream.timestamp.field] = self._last.isoformat(timespec="microseconds") + "Z"
+        return body
+
+    def _message(self, metric: Metric, payload: bytes, invalid: bool) -> Message:
+        return Message(self._topics[metric.name], payload, invalid, self._paths[metric.name])
+
 
 def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[Device]:
-    """Devices `ESP32_001`, `ESP32_002` … (or `<stream>_001` …); a share of their messages is broken."""
-    prefix = "ESP32" if stream.name == "sensors" else stream.name
-    return [Device(stream, f"{prefix}_{number:03d}", seed, share) for number in range(1, count + 1)]
+    """Devices named as declared, or `<stream>_001`, `<stream>_002` …; a share of their messages is broken."""
+    names = stream.simulate.names or f"{stream.name}_{{:03}}"
+    return [Device(stream, names.format(number), seed, share) for number in range(1, count + 1)]
+
+
+def _measured(stream: Stream) -> tuple[Metric, ...]:
+    """The metrics that a device has: of nothing that is optional and not described it would say anything sensible."""
+    described = tuple(
+        m for m in stream.metrics if m.required or m.simulate != Simulation() or m.name in _factors(stream)
+    )
+    return described or stream.metrics
+
+
+def _factors(stream: Stream) -> set[str]:
+    return {name for metric in stream.metrics for name in metric.simulate.product}
+
+
+def _path(stream: Stream, device_id: str, metric: Metric) -> str:
+    query = {"device_id": device_id} if stream.topic.has_device else {}
+    if stream.topic.has_metric:
+        query["metric"] = metric.name
+    return f"/api/{stream.name}/readings{'?' if query else ''}{urlencode(query)}"

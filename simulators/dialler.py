@@ -9,6 +9,7 @@ from simulators.loop import Loop
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 10.0
+_ANSWER_SECONDS = 10.0
 _AT_ONCE = 50
 _SHARE = 0.01
 """Seconds of a turn, so that boards that are connected need not wait for those that are not."""
@@ -20,6 +21,9 @@ class Dialled(Protocol):
     def dial(self) -> None:
         """Open the connection; the broker's answer comes later. Raises OSError."""
 
+    def give_up(self, fault: str) -> None:
+        """End an attempt that is not answered; the dialler hears that it failed."""
+
 
 class Dialler:
     """Connects in the order of asking, and waits after a failure."""
@@ -27,13 +31,16 @@ class Dialler:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._waiting: deque[Dialled] = deque()
-        self._under_way: set[Dialled] = set()
+        self._under_way: dict[Dialled, float] = {}
+        """Those that were dialled, and when."""
         self._scheduled = False
         self._stopped = False
         self._delay = FIRST_DELAY
         self._not_before = 0.0
         self.fault = ""
         """Why a connection was lost or refused, until another one succeeds."""
+        self.failures = 0
+        """How many attempts have failed since the last one that succeeded; those at the same time are one."""
 
     def want(self, connection: Dialled) -> None:
         """Connect this one."""
@@ -42,15 +49,16 @@ class Dialler:
 
     def connected(self, connection: Dialled) -> None:
         """Hear that the broker accepted a connection."""
-        self._under_way.discard(connection)
-        self.fault, self._delay, self._not_before = "", FIRST_DELAY, 0.0
+        self._under_way.pop(connection, None)
+        self.fault, self.failures, self._delay, self._not_before = "", 0, FIRST_DELAY, 0.0
         self._schedule()
 
     def failed(self, connection: Dialled, fault: str) -> None:
         """Hear that a connection was lost or refused; it is tried again, after a while."""
-        self._under_way.discard(connection)
+        attempt = self._under_way.pop(connection, None)
         self.fault = fault
         if time.monotonic() >= self._not_before:
+            self.failures += attempt is not None
             self._not_before = time.monotonic() + self._delay
             self._delay = min(2 * self._delay, LONGEST_DELAY)
         self.want(connection)
@@ -72,12 +80,22 @@ class Dialler:
         most = 1 if self.fault else _AT_ONCE
         while self._waiting and len(self._under_way) < most and not self._stopped:
             connection = self._waiting.popleft()
-            self._under_way.add(connection)
+            self._under_way[connection] = time.monotonic()
             try:
                 connection.dial()
             except OSError as error:
                 self.failed(connection, reason(error))
                 return
+            self._expect_answer(connection)
             if time.monotonic() > end:
                 break
         self._schedule()
+
+    def _expect_answer(self, connection: Dialled) -> None:
+        dialled = self._under_way.get(connection)
+
+        def give_up() -> None:
+            if dialled is not None and self._under_way.get(connection) == dialled:
+                connection.give_up(f"no answer within {_ANSWER_SECONDS:.0f} s")
+
+        self._loop.call_in(_ANSWER_SECONDS, give_up)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from random import Random
 
-from streams.declaration import Metric, Stream
+from streams.stream import Metric, Stream
 
 Body = dict[str, object]
 Fault = Callable[[Stream, Body, Random], bytes]

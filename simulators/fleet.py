@@ -5,16 +5,22 @@ from collections.abc import Callable
 from itertools import islice
 
 from config import Settings
+from simulators.backend import Away, Backend
 from simulators.board import Board, Shared
-from simulators.client import BrokerError, Clients, reason
-from simulators.connection import WINDOW, Limits, Tally
+from simulators.client import BrokerError, Clients
+from simulators.connection import WINDOW, Limits
 from simulators.descriptors import allow
 from simulators.device import Device
 from simulators.dialler import Dialler
+from simulators.fallback import Fallback
 from simulators.loop import Loop
+from simulators.tally import Tally
 from simulators.timetable import Timetable
 
-_CONNECT_SECONDS = 10.0
+ATTEMPTS = 3
+"""After so many attempts to reach the broker, one after the other, readings go over HTTP."""
+MOST_HELD = 10_000
+"""Readings that may wait in all boards together, for the broker or the backend."""
 _MISC_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0
 _CLOSE_SECONDS = 0.5
@@ -24,17 +30,33 @@ _SMALLEST_WINDOW = 10
 class Fleet:
     """Boards that publish at a rate, in messages a second in all; 0 is no limit. Raises BrokerError."""
 
-    def __init__(self, settings: Settings, devices: list[Device], rate: float, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, devices: list[Device], rate: float, backend: Backend, note: Callable[[str], None]
+    ) -> None:
         allow(len(devices))
         self.tally = Tally()
         self._broker = settings.broker
+        self.backend = backend
+        self._note = note
         self._loop = Loop()
         self._dialler = Dialler(self._loop)
         self._timetable = Timetable(len(devices), rate)
+        self._fallback = Fallback(backend, self.tally, note)
         limits = Limits(max(_SMALLEST_WINDOW, WINDOW // len(devices)), at_once=rate > 0)
-        clients = Clients(settings)
-        shared = Shared(settings, clients, self._loop, self._dialler, self._timetable, self.tally, limits, note)
+        shared = Shared(
+            settings=settings,
+            clients=Clients(settings),
+            loop=self._loop,
+            dialler=self._dialler,
+            timetable=self._timetable,
+            fallback=self._fallback,
+            tally=self.tally,
+            limits=limits,
+            note=note,
+        )
         self.boards = [Board(number, device, shared) for number, device in enumerate(devices)]
+        self._limited = rate > 0
+        self._full = False
         self._keep_alive()
 
     @property
@@ -44,23 +66,27 @@ class Fleet:
 
     @property
     def fault(self) -> str:
-        """Why the broker is away; empty while it is not."""
+        """Why the broker is away, for all boards or for those that post their readings; empty while it is not."""
         fault = self._dialler.fault
-        return "" if fault and self.online else fault
+        return "" if fault and self.online and not self.over_http else fault
+
+    @property
+    def over_http(self) -> bool:
+        """Whether the boards that are not online post their readings."""
+        return self._fallback.active
 
     def connect(self) -> None:
-        """Connect the first board; the others follow while the fleet turns. Raises BrokerError."""
+        """Connect the first board, or turn to the backend; the others follow while the fleet turns.
+
+        Raises BrokerError if there is neither.
+        """
         first = self.boards[0]
-        try:
-            first.connection.dial()
-        except OSError as error:
-            raise BrokerError(f"the broker at {self._broker} cannot be reached: {reason(error)}") from error
-        deadline = time.monotonic() + _CONNECT_SECONDS
-        while not first.online and not self._dialler.fault and time.monotonic() < deadline:
+        self._dialler.want(first.connection)
+        while not first.online and self._dialler.failures < ATTEMPTS:
             self._loop.turn(0.1)
         if not first.online:
-            fault = self._dialler.fault or f"no answer within {_CONNECT_SECONDS:.0f} s"
-            raise BrokerError(f"the broker at {self._broker} does not accept the connection: {fault}")
+            self._check_backend()
+            self._choose_way()
         for board in islice(self.boards, 1, None):
             self._dialler.want(board.connection)
 
@@ -68,9 +94,9 @@ class Fleet:
         """Begin to measure."""
         self._timetable.start()
 
-    def publish(self, most: int) -> None:
-        """Publish up to so many of the readings that are due."""
-        for number, moment in self._timetable.due(most, self._is_online, self._has_room):
+    def measure(self, most: int) -> None:
+        """Take up to so many of the readings that are due."""
+        for number, moment in self._timetable.due(most, self._can_measure, self._has_room):
             self.boards[number].measure(moment)
 
     def wait(self) -> float:
@@ -80,6 +106,13 @@ class Fleet:
     def turn(self, timeout: float) -> None:
         """Do what is due, then wait up to `timeout` seconds for the broker."""
         self._loop.turn(timeout)
+        self._choose_way()
+
+    def post_rest(self) -> None:
+        """Post all readings of the boards that are not online, also those that a lost broker may have."""
+        self._fallback.hurry()
+        for board in self._absent():
+            self._fallback.take(board.connection.give_back_all())
 
     def close(self) -> None:
         """Say that every board is offline, and disconnect."""
@@ -99,11 +132,38 @@ class Fleet:
     def _connected(self) -> list[Board]:
         return [board for board in self.boards if not board.connection.closed]
 
-    def _is_online(self, number: int) -> bool:
-        return self.boards[number].online
+    def _absent(self) -> list[Board]:
+        return [board for board in self.boards if not board.online]
+
+    def _can_measure(self, number: int) -> bool:
+        board = self.boards[number]
+        # Without a limit a board measures as fast as its readings go away.
+        return board.online or (not board.off and (self._fallback.active or self._timetable.has_interval(number)))
 
     def _has_room(self, number: int) -> bool:
-        return self.boards[number].connection.room > 0
+        board = self.boards[number]
+        return board.connection.room > 0 if board.online else self.tally.held < MOST_HELD
+
+    def _check_backend(self) -> None:
+        try:
+            self.backend.check()
+        except Away as error:
+            raise BrokerError(
+                f"the broker at {self._broker} cannot be reached: {self._dialler.fault}; "
+                f"nor can the backend at {self.backend.url}: {error}"
+            ) from error
+
+    def _choose_way(self) -> None:
+        active = self._dialler.failures >= ATTEMPTS
+        if active and not self._fallback.active:
+            for board in self._absent():
+                self._fallback.take(board.connection.give_back_kept())
+        self._fallback.active = active
+        if self._limited and not self._full and self.tally.held >= MOST_HELD:
+            self._note(f"{MOST_HELD:,} readings wait: boards that are offline measure no more until there is room")
+            self._full = True
+        elif self._full and not self.tally.held:
+            self._full = False
 
     def _keep_alive(self) -> None:
         for board in self.boards:

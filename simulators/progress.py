@@ -6,6 +6,8 @@ import time
 from datetime import timedelta
 from typing import TextIO
 
+from simulators.tally import Tally
+
 _CLEAR_LINE = "\r\x1b[K"
 
 
@@ -18,17 +20,20 @@ class Progress:
         self._renew = renew
         self._live = out.isatty()
         self._begun = self._shown = time.monotonic()
-        self._acknowledged = 0
+        self._delivered = 0
 
-    def show(self, published: int, acknowledged: int, invalid: int, broker: str) -> None:
+    def show(self, tally: Tally, broker: str) -> None:
         """Renew the line, if it is old enough."""
         now = time.monotonic()
         if not self._live or now - self._shown < self._renew:
             return
-        rate = (acknowledged - self._acknowledged) / (now - self._shown)
+        delivered = tally.acknowledged + tally.posted
+        rate = (delivered - self._delivered) / (now - self._shown)
         elapsed = timedelta(seconds=int(now - self._begun))
-        self._shown, self._acknowledged = now, acknowledged
-        counts = f"{published:,} published, {acknowledged:,} acknowledged, {invalid:,} invalid"
+        self._shown, self._delivered = now, delivered
+        counts = f"{tally.published:,} published, {tally.acknowledged:,} acknowledged, {tally.invalid:,} invalid"
+        if tally.posted:
+            counts += f", {tally.posted:,} posted"
         line = f"{self._title} {elapsed} {broker} {rate:,.1f}/s: {counts}"
         # A line that wraps could not be renewed.
         self._out.write(_CLEAR_LINE + line[: shutil.get_terminal_size().columns - 1])

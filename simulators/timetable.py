@@ -56,6 +56,10 @@ class Timetable:
             self._intervals[board] = None
             self._turns.append(board)
 
+    def has_interval(self, board: int) -> bool:
+        """Whether a board measures at an interval, and does not only take its turn."""
+        return self._intervals[board] is not None
+
     def due(self, most: int, online: Ready, room: Ready) -> Iterator[tuple[int, datetime]]:
         """Up to so many boards that are due, each with the time in naive UTC. Publish before you ask for the next."""
         now = time.monotonic()

@@ -1,9 +1,11 @@
-"""Values that look measured: a daily course with a random walk around it, or states that last a while."""
+"""Values that look measured: a daily course with a random walk around it, states that last a while, products."""
 
 import math
+from collections.abc import Mapping
 from random import Random
+from typing import Any
 
-from streams.declaration import Metric, Simulation
+from streams.stream import Metric, Simulation
 
 DAY = 86_400.0
 _LOWEST_AT = 3 * 3600.0
@@ -28,17 +30,23 @@ class Walk:
         self._phase = _LOWEST_AT + random.uniform(-_PHASE_SPREAD, _PHASE_SPREAD)
         self._deviation = random.gauss(0, simulation.noise)
         self._last: float | None = None
+        self._start: float | None = None
+
+    def go_on_from(self, value: float) -> None:
+        """Begin with this value, and drift back from it to the course."""
+        self._start = value
 
     def next(self, seconds: float) -> float:
         """The value at a time in epoch seconds, which is not before the last one asked for."""
         elapsed = 0.0 if self._last is None else seconds - self._last
         self._last = seconds
+        course = self._centre - self._swing * math.cos(math.tau * (seconds - self._phase) / DAY)
+        if self._start is not None:
+            self._deviation, self._start = self._start - course, None
         kept = math.exp(-elapsed / CORRELATION)
         # The variance added is what the decay took, so the walk keeps its spread at every interval.
         self._deviation = kept * self._deviation + self._random.gauss(0, self._noise * math.sqrt(1 - kept * kept))
-        course = -self._swing * math.cos(math.tau * (seconds - self._phase) / DAY)
-        value = round(self._centre + course + self._deviation, self._digits)
-        return min(max(value, self._low), self._high)
+        return min(max(round(course + self._deviation, self._digits), self._low), self._high)
 
 
 class States:
@@ -50,6 +58,11 @@ class States:
         self._hold = simulation.hold
         self._state = random.choice(simulation.states)
         self._until: float | None = None
+
+    def go_on_from(self, state: str) -> None:
+        """Begin with this state, if it is one of them."""
+        if state in self._states:
+            self._state = state
 
     def next(self, seconds: float) -> str:
         """The state at a time in epoch seconds, which is not before the last one asked for."""
@@ -65,9 +78,27 @@ class States:
         return self._hold * self._random.expovariate(1)
 
 
-def source(metric: Metric, random: Random) -> Walk | States:
-    """What makes the values of a metric."""
-    return States(metric.simulate, random) if metric.type == "text" else Walk(metric.simulate, random)
+class Product:
+    """One number of one device that is the product of what it measures now."""
+
+    def __init__(self, simulation: Simulation, current: Mapping[str, Any]) -> None:
+        self._names = simulation.product
+        self._factor = simulation.factor
+        self._current = current
+
+    def next(self, _seconds: float) -> float:
+        """The product of the current values, times the factor."""
+        product: float = math.prod(self._current[name] for name in self._names)
+        return round(product * self._factor, 2)
+
+
+def source(metric: Metric, random: Random, current: Mapping[str, Any]) -> Walk | States | Product:
+    """What makes the values of a metric; `current` has those of the metrics declared before it."""
+    if metric.type == "text":
+        return States(metric.simulate, random)
+    if metric.simulate.product:
+        return Product(metric.simulate, current)
+    return Walk(metric.simulate, random)
 
 
 def _digits(simulation: Simulation) -> int:

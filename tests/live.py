@@ -6,7 +6,7 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -120,11 +120,18 @@ def _one_after_the_other(client: socketio.Client) -> None:
 class Io(Inbox):
     """A python-socketio client; it reconnects by itself if told so, and then does what `on_connect` says."""
 
-    def __init__(self, port: int, *transports: str, reconnection: bool = False, **headers: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        *transports: str,
+        listens: Iterable[str] = ("reading", "command", "presence", "error"),
+        reconnection: bool = False,
+        **headers: str,
+    ) -> None:
         super().__init__()
         self.client = socketio.Client(reconnection=reconnection, reconnection_delay=0.2, reconnection_delay_max=0.5)
         _one_after_the_other(self.client)
-        for name in ("reading", "command", "presence", "error"):
+        for name in listens:
             self.client.on(name, lambda data, name=name: self.events.append(Got(name, data)))
         url = f"http://127.0.0.1:{port}"
         self.client.connect(url, headers=headers, transports=list(transports) or None, wait_timeout=10)

@@ -85,16 +85,3 @@ def test_ingest_alone_stores_what_the_web_processes_serve(tmp_path: Path, mosqui
     wait_for(lambda: database.execute("SELECT count(*) FROM sensor_readings").fetchone() == (1,))
     database.close()
     assert ingester.stop() == 0
-
-
-def test_the_demo_shows_readings_and_its_curl_lines_work(tmp_path: Path) -> None:
-    demo = run(tmp_path, "-m", "simulators.demo")
-    demo.start()
-    lines = wait_for(lambda: [line for line in demo.console.read_text().splitlines() if line.startswith("  curl ")])
-    assert len(lines) == 3
-    for line in lines:
-        path = line.split(f"localhost:{demo.port}")[1].rstrip("'")
-        assert demo.get(path)[0] == 200
-    assert demo.stop(signal.SIGINT) == 0
-    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", demo.port)):
-        pass

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-import queries
+import queries.ingestion
 from database import Database, Unavailable
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
@@ -47,8 +47,8 @@ def test_every_acknowledgement_is_accounted_for_and_what_changed_is_told(ingesti
     assert (outcome.received, outcome.stored, outcome.duplicate, len(outcome.rejections)) == (6, 1, 1, 4)
     assert [news.commands for news in told] == [["c"]]
     with database.session() as session:
-        kept = queries.rejected(session, None, 10, 0)
-        status = queries.ingest_status(session)["mqtt"]
+        kept = queries.ingestion.rejected(session, None, 10, 0)
+        status = queries.ingestion.ingest_status(session)["mqtt"]
         assert (status.received, status.stored, status.duplicate, status.rejected) == (6, 1, 1, 4)
     assert {(item.reason, item.stream, item.topic) for item in kept} == {
         (reason, None, "control/a/ack")

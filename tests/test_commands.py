@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-import queries
+import queries.devices
 from database import Database
 from ingest import commands
 from ingest.commands import EXPIRED, FINAL, OPEN, State, judge
@@ -115,14 +115,14 @@ def apply(database: Database, *said: Acknowledgement) -> Applied:
 
 def stored(database: Database, command_id: str) -> RowMapping:
     with database.reader() as reader:
-        row = queries.command(reader, command_id)
+        row = queries.devices.command(reader, command_id)
     assert row is not None
     return row
 
 
 def statuses(database: Database, command_ids: Sequence[str]) -> list[str]:
     with database.reader() as reader:
-        rows = {row["command_id"]: row["status"] for row in queries.commands_by_id(reader, command_ids)}
+        rows = {row["command_id"]: row["status"] for row in queries.devices.commands_by_id(reader, command_ids)}
     return [rows[command_id] for command_id in command_ids]
 
 
@@ -232,7 +232,7 @@ def test_only_what_is_due_and_open_expires_and_only_once(database: Database) -> 
     put(database, "pending", status="pending", expires_at=BEFORE)
     everything = ["early", "now", "progress", "later", "pending", *FINAL, "no such"]
     with database.reader() as reader:
-        assert queries.due_commands(reader, OPEN, NOW) == ["early", "now", "progress", "pending"]
+        assert queries.devices.due_commands(reader, OPEN, NOW) == ["early", "now", "progress", "pending"]
     assert expire(database, *everything) == ["early", "now", "pending", "progress"]
     assert expire(database, *everything) == []
     assert statuses(database, everything[:5]) == ["expired", "expired", "expired", "sent", "expired"]

@@ -32,6 +32,7 @@ DEFAULTS = {
     "proxy_count": 0,
     "log_level": "INFO",
     "log_file": Path("autoforge.log"),
+    "audit_csv": None,
 }
 HOST = "must be a host name, or a URL such as mqtts://host:8883 (the port goes into MQTT_PORT)"
 BROKER = "must be a host name or mqtt://, mqtts://, ws:// or wss://host:port/path"
@@ -88,6 +89,7 @@ def test_every_setting_has_its_documented_default() -> None:
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
         ("LOG_LEVEL", "debug", "DEBUG"),
         ("LOG_FILE", "logs/x.log", Path("logs/x.log")),
+        ("AUDIT_CSV", "trail/audit.csv", Path("trail/audit.csv")),
     ],
 )
 def test_it_reads(name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,14 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
-import queries
+import queries.ingestion
+import queries.readings
 from database import Database, Unavailable
-from dialects import Row
+from dialects import Row, dialect_of
 from schema import SchemaError
 from streams import declaration
 from streams.declaration import Streams
@@ -47,7 +49,7 @@ def sqlite_url(tmp_path: Path) -> str:
 def test_it_stores_a_reading(database: Database) -> None:
     assert write(database, row()) == 1
     with database.session() as session:
-        stored = queries.latest(session, database.tables["sensors"], "ESP32_001")
+        stored = queries.readings.latest(session, database.tables["sensors"], "ESP32_001")
     assert stored is not None
     assert (stored["timestamp"], stored["temperature"]) == (MOMENT, 24.5)
 
@@ -71,7 +73,7 @@ def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(
 def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> None:
     write(database, row(temperature=value))
     with database.session() as session:
-        stored = queries.latest(session, database.tables["sensors"])
+        stored = queries.readings.latest(session, database.tables["sensors"])
     assert stored is not None
     assert repr(stored["temperature"]) == repr(value)
 
@@ -82,7 +84,9 @@ def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> Non
 def test_it_keeps_a_device_id_as_it_is(database: Database, device: str) -> None:
     write(database, row(device=device))
     with database.session() as session:
-        assert [found["device_id"] for found in queries.devices(session, database.tables["sensors"])] == [device]
+        assert [found["device_id"] for found in queries.readings.devices(session, database.tables["sensors"])] == [
+            device
+        ]
 
 
 def test_devices_whose_ids_look_alike_are_different_devices(database: Database) -> None:
@@ -90,7 +94,7 @@ def test_devices_whose_ids_look_alike_are_different_devices(database: Database) 
     assert write(database, *(row(device=name) for name in names)) == len(names)
     with database.session() as session:
         for name in names:
-            stored = queries.latest(session, database.tables["sensors"], name)
+            stored = queries.readings.latest(session, database.tables["sensors"], name)
             assert stored is not None
             assert stored["device_id"] == name
 
@@ -99,15 +103,15 @@ def test_preparing_twice_changes_nothing(database: Database) -> None:
     write(database, row())
     database.prepare()
     with database.session() as session:
-        assert len(queries.devices(session, database.tables["sensors"])) == 1
+        assert len(queries.readings.devices(session, database.tables["sensors"])) == 1
 
 
 def test_the_mqtt_client_id_belongs_to_the_database(database: Database) -> None:
     with database.session() as session:
-        first = queries.client_id(session)
+        first = queries.ingestion.client_id(session)
     database.prepare()
     with database.session() as session:
-        assert queries.client_id(session) == first
+        assert queries.ingestion.client_id(session) == first
     assert first.startswith("autoforge-")
 
 
@@ -130,6 +134,28 @@ def test_several_processes_may_prepare_at_once(database_url: str, streams: Strea
     assert write(databases[0], row()) == 1
     for database in databases:
         database.close()
+
+
+def test_many_may_open_a_new_sqlite_file_at_once(tmp_path: Path) -> None:
+    failures: list[OperationalError] = []
+
+    def connect(engine: Engine, together: threading.Barrier) -> None:
+        together.wait()
+        try:
+            engine.connect().close()
+        except OperationalError as error:
+            failures.append(error)
+        engine.dispose()
+
+    for number in range(50):
+        together = threading.Barrier(8)
+        engines = [dialect_of(make_url(f"sqlite:///{tmp_path}/{number}.db")).create_engine() for _ in range(8)]
+        threads = [threading.Thread(target=connect, args=(engine, together)) for engine in engines]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
 
 
 @pytest.fixture
@@ -155,7 +181,7 @@ def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, decl
     after = Database(make_url(database_url), declare(declared, "[metrics.CO2]", "[metrics.pH]", state))
     after.prepare()
     with after.session() as session:
-        stored = queries.latest(session, after.tables["air"])
+        stored = queries.readings.latest(session, after.tables["air"])
     after.close()
     assert stored is not None
     assert (stored["CO2"], stored["pH"], stored["state"]) == (400.0, None, None)
@@ -191,7 +217,7 @@ def test_a_metric_that_changes_its_type_stops_with_a_sentence(database_url: str,
 def test_a_database_that_is_away_is_unavailable_and_its_password_stays_secret(url: str, streams: Streams) -> None:
     database = Database(make_url(url), streams)
     with pytest.raises(Unavailable) as caught, database.session() as session:
-        queries.ping(session)
+        queries.ingestion.ping(session)
     assert "secret" not in f"{caught.value} {database}"
 
 

@@ -19,6 +19,7 @@ import app
 from routes.arguments import WaitQuery
 from routes.live import KEEP_ALIVE_SECONDS
 from routes.sockets import PING_INTERVAL
+from tests.live import serving
 from tests.nginx import CLIENT, LiveProcess, Nginx, answer_of
 from tests.support import PROJECT, Backend, free_port, payload, wait_for
 
@@ -82,10 +83,9 @@ def proxied(tmp_path: Path, embedded_broker: int) -> Iterator[tuple[Backend, Ngi
     folder = tmp_path / "backend"
     folder.mkdir()
     command = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-c", str(PROJECT / "gunicorn.conf.py")]
-    backend = Backend(folder, [*command, "app:app"], MQTT_PORT=str(embedded_broker), PROXY_COUNT="1").start()
-    with Nginx(tmp_path, backend.port) as nginx:
+    backend = Backend(folder, [*command, "app:app"], MQTT_PORT=str(embedded_broker), PROXY_COUNT="1")
+    with Nginx(tmp_path, backend.port) as nginx, serving(backend):
         yield backend, nginx
-    backend.stop()
 
 
 def test_the_backend_works_through_nginx(proxied: tuple[Backend, Nginx]) -> None:

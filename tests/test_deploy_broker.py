@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from paho.mqtt import client as paho
+from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 
+from streams.declaration import Streams
 from tests.support import PROJECT, Backend, Mosquitto, free_port, missing, payload, wait_for
 
 DEPLOY = PROJECT / "deploy"
@@ -52,6 +54,17 @@ def test_the_broker_of_the_compose_file_wants_a_password(tmp_path: Path) -> None
     finally:
         broker.terminate()
         broker.wait(10)
+
+
+def test_the_access_list_has_the_topics_of_all_shipped_streams(streams: Streams) -> None:
+    autoforge = (DEPLOY / "mosquitto.acl").read_text().split("user autoforge\n")[1]
+    read = re.findall(r"^topic (?:readwrite|read) (\S+)$", autoforge, re.MULTILINE)
+    written = re.findall(r"^topic (?:readwrite|write) (\S+)$", autoforge, re.MULTILINE)
+    for topic in streams.subscriptions():
+        assert [allowed for allowed in read if topic_matches_sub(allowed, topic)], topic
+    for stream in streams:
+        for topic in (*stream.topic.subscriptions(), *stream.health.topics().values()):
+            assert [allowed for allowed in written if topic_matches_sub(allowed, topic)], topic
 
 
 @pytest.fixture

@@ -103,4 +103,4 @@ def test_each_worker_logs_into_a_file_of_its_own(tmp_path: Path, mosquitto: Mosq
     wait_for(backend.ready, what="a healthy backend")
     assert backend.stop() == 0
     logs = "".join(file.read_text() for file in tmp_path.glob("autoforge.worker-[12].log"))
-    assert logs.count("Subscribed to sensors/+/data") == 1
+    assert logs.count("INFO - Subscribed to ") == 1

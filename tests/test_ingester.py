@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
-import queries
+import queries.ingestion
 from config import Settings
 from database import Database
 from ingest.ingester import Ingester
@@ -34,7 +34,7 @@ def ingester(
 def status(database: Database) -> IngestStatus:
     """What the ingester last said."""
     with database.session() as session:
-        return queries.ingest_status(session)["mqtt"]
+        return queries.ingestion.ingest_status(session)["mqtt"]
 
 
 def test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is(

@@ -206,7 +206,7 @@ def test_a_bad_argument_is_named(sqlite_api: Api, query: str, header: str | None
 
 
 def test_a_stream_that_is_not_declared_is_not_found(sqlite_api: Api) -> None:
-    assert "Declared streams: sensors" in sqlite_api.get("/api/nothing/live", 404)["message"]
+    assert "Declared streams: machines, panels, sensors, soil" in sqlite_api.get("/api/nothing/live", 404)["message"]
 
 
 def test_too_many_clients_are_told_to_come_later(sqlite_api: Api) -> None:

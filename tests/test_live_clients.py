@@ -103,6 +103,7 @@ class Slow:
         self.sid = json.loads(self._text().removeprefix("0"))["sid"]
         self.websocket.send("40")
         assert self._text().startswith("40")
+        assert self._text().startswith('42["mqtt-connected"')
         self.websocket.send(f"420{SUBSCRIBE}")
         assert self._text().startswith("430")
 

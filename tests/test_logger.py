@@ -16,8 +16,9 @@ LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - autoforge - WARNING -
 
 
 @pytest.fixture(autouse=True)
-def _own_root_logger() -> Iterator[None]:
-    """Give pytest its handlers and levels back."""
+def _own_root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give pytest its handlers and levels back, and the process its name, which is none."""
+    monkeypatch.setattr(logs, "_process_name", "")
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     others = {name: logging.getLogger(name).level for name in ("alembic", "werkzeug")}
@@ -87,6 +88,23 @@ def test_each_process_has_a_file_of_its_own(file: str, process: str, expected: s
     logs.configure("INFO", Path(file), process)
     logging.getLogger("autoforge").warning("a warning")
     assert [str(path) for path in Path().rglob("*") if path.is_file()] == [expected]
+
+
+@pytest.mark.parametrize(("process", "expected"), [("", "deep/t.csv"), ("worker-2", "deep/t.worker-2.csv")])
+def test_lines_of_another_file_go_into_one_of_the_process_with_a_header_at_the_top(process: str, expected: str) -> None:
+    logs.configure("INFO", Path("autoforge.log"), process)
+    for line in (b"1\n", b"2\n3\n"):
+        logs.append(Path("deep/t.csv"), b"number\n", line)
+    assert [str(path) for path in Path().rglob("*.csv")] == [expected]
+    assert Path(expected).read_bytes() == b"number\n1\n2\n3\n"
+
+
+def test_another_file_rotates_as_the_log_does() -> None:
+    for number in range(8):
+        logs.append(Path("t.csv"), b"", b"%d" % number + b"x" * (logs.MAX_FILE_BYTES - 2) + b"\n")
+    kept = sorted(Path().glob("t.csv*"))
+    assert [str(path) for path in kept] == ["t.csv", *(f"t.csv.{number}" for number in range(1, 6))]
+    assert [path.read_bytes()[:1] for path in kept] == [b"7", b"6", b"5", b"4", b"3", b"2"]
 
 
 def test_configuring_again_doubles_no_line() -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, inspect
 
 from config import PROJECT, Settings
-from streams.declaration import StreamError
+from streams.checks import StreamError
 from tests.api import noon, reading, running
 from tests.support import wait_for
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-import queries
+import queries.ingestion
 from config import Settings
 from database import Database
 from mqtt_notices import MAX_ENTRIES, News, Notices
@@ -190,7 +190,7 @@ def test_each_installation_hears_its_own_processes_only(
 
 def test_garbage_on_the_topic_is_ignored(settings: Make, sqlite: Database, embedded_broker: int) -> None:
     with sqlite.session() as session:
-        topic = f"autoforge/{queries.client_id(session)}/notices"
+        topic = f"autoforge/{queries.ingestion.client_id(session)}/notices"
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
     with processes(place, sqlite, sqlite) as (one, other), publishing(embedded_broker) as publish:
         for number, garbage in enumerate(GARBAGE):

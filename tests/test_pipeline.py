@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
-import queries
+import queries.ingestion
+import queries.readings
 from database import Database, Unavailable
 from ingest import pipeline as pipeline_module
 from ingest import redelivery
@@ -59,7 +60,7 @@ def test_every_message_is_stored_or_a_duplicate_or_rejected(connected: Connected
     batch = [message(payload()), message(payload()), message(payload(gas=None)), message(payload(gas=1))]
     assert summary(pipeline.handle(connection, batch)) == (4, 2, 1, 1)
     with database.session() as session:
-        status = queries.ingest_status(session)["mqtt"]
+        status = queries.ingestion.ingest_status(session)["mqtt"]
         counted = (status.received, status.stored, status.duplicate, status.rejected)
     assert counted == (4, 2, 1, 1)
 
@@ -68,8 +69,8 @@ def test_a_rejected_message_is_kept_as_it_came_with_the_reason(connected: Connec
     database, connection, pipeline = connected
     pipeline.handle(connection, [message(b"\xff\x00\xfe")])
     with database.session() as session:
-        (kept,) = queries.rejected(session, None, 10, 0)
-        counts = queries.rejection_counts(session)
+        (kept,) = queries.ingestion.rejected(session, None, 10, 0)
+        counts = queries.ingestion.rejection_counts(session)
     assert (kept.payload, kept.reason, kept.topic) == (b"\xff\x00\xfe", "invalid_utf8", "sensors/ESP32_001/data")
     assert kept.message == "byte 0 is not valid UTF-8"
     assert counts == {"invalid_utf8": 1}
@@ -84,14 +85,14 @@ def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(co
     assert outcome.rejections[0].reason == "refused_by_database"
     assert json.loads(outcome.rejections[0].message.payload)["temperature"] == 666
     with database.session() as session:
-        assert queries.rejection_counts(session) == {"refused_by_database": 1}
+        assert queries.ingestion.rejection_counts(session) == {"refused_by_database": 1}
 
 
 def test_a_ten_megabyte_payload_is_kept_truncated(connected: Connected) -> None:
     database, connection, pipeline = connected
     assert summary(pipeline.handle(connection, [message(b"x" * 10_000_000), message(payload())])) == (2, 1, 0, 1)
     with database.session() as session:
-        (kept,) = queries.rejected(session, None, 10, 0)
+        (kept,) = queries.ingestion.rejected(session, None, 10, 0)
     assert (kept.reason, kept.payload_size, len(kept.payload)) == ("too_large", 10_000_000, 4_096)
 
 
@@ -106,8 +107,8 @@ def test_the_table_of_rejected_messages_is_bounded_and_the_counts_are_exact(
         )
         assert len(outcome.rejections) == 3
     with database.session() as session:
-        kept = queries.rejected(session, None, 1000, 0)
-        counts = queries.rejection_counts(session)
+        kept = queries.ingestion.rejected(session, None, 1000, 0)
+        counts = queries.ingestion.rejection_counts(session)
     assert 10 <= len(kept) <= 12
     assert counts == {"invalid_json": 10, "empty_payload": 5}
 
@@ -129,8 +130,8 @@ def test_nothing_is_stored_of_a_batch_that_fails(connected: Connected) -> None:
     with pytest.raises(Unavailable, match="rejection_counts"):
         pipeline.handle(connection, [message(payload()), message("{")])
     with database.session() as session:
-        assert queries.devices(session, database.tables["sensors"]) == []
-        assert queries.ingest_status(session)["mqtt"].received == 0
+        assert queries.readings.devices(session, database.tables["sensors"]) == []
+        assert queries.ingestion.ingest_status(session)["mqtt"].received == 0
 
 
 def test_equal_messages_without_a_time_are_each_stored(gauge: tuple[Database, Streams]) -> None:
@@ -200,7 +201,7 @@ def test_a_reading_from_a_wrong_clock_is_kept_under_the_servers_time(connected: 
     database, connection, pipeline = connected
     pipeline.handle(connection, [message(payload(timestamp="1970-01-01T00:00:12"))])
     with database.session() as session:
-        stored = queries.latest(session, database.tables["sensors"])
+        stored = queries.readings.latest(session, database.tables["sensors"])
     assert stored is not None
     assert stored["device_timestamp"] == "1970-01-01T00:00:12Z"
     assert abs((stored["timestamp"] - clock.now()).total_seconds()) < 60
@@ -218,5 +219,5 @@ def test_messages_at_qos_0_are_counted_as_best_effort(connected: Connected) -> N
     database, connection, pipeline = connected
     pipeline.handle(connection, [message(payload(), packet_id=0), message(payload(gas=1))])
     with database.session() as session:
-        status = queries.ingest_status(session)["mqtt"]
+        status = queries.ingestion.ingest_status(session)["mqtt"]
     assert (status.received, status.best_effort) == (2, 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import queries
+import queries.devices
 from config import Settings
 from database import Database
 from ingest import presence
@@ -40,7 +40,7 @@ def announce(database: Database, *notices: PresenceNotice, second: float = 0) ->
 def known(database: Database, *device_ids: str) -> dict[str, tuple[bool, float]]:
     """By device: whether it is online, and since which second."""
     with database.reader() as reader:
-        rows = queries.presence(reader, device_ids)
+        rows = queries.devices.presence(reader, device_ids)
     return {row["device_id"]: (bool(row["online"]), (row["changed_at"] - NOW).total_seconds()) for row in rows}
 
 

@@ -1,12 +1,15 @@
 """`/api/<stream>/latest | history | stats | ml-data | devices`: readings back, the same on every database."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api import Api, noon, reading
+from config import Settings
+from tests.api import Api, noon, reading, running
 
 READING_KEYS = {"id", "device_id", "temperature", "vibration", "gas", "power", "timestamp", "created_at"}
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -312,3 +315,57 @@ def test_what_is_out_of_bounds_is_400_and_named(sqlite_api: Api, endpoint: str, 
     for value in values:
         message = sqlite_api.get(f"/api/sensors/{endpoint}", expect=400, **{name: value})["message"]
         assert message.startswith(f"{name}: should be "), value
+
+
+# the health of each reading
+
+
+GREENHOUSE = """
+topic = "farm/{device_id}/climate"
+[metrics.temperature]
+ideal = [18, 26]
+[metrics.humidity]
+ideal = [50, 70]
+weight = 3
+[metrics.vent]
+type = "text"
+"""
+
+
+def test_history_tells_the_health_of_each_reading_where_the_stream_has_ideal_bands(
+    settings: Callable[..., Settings], database_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "streams"
+    folder.mkdir()
+    (folder / "greenhouse.toml").write_text(GREENHOUSE)
+    with running(settings(database_url=database_url, streams_dir=folder)) as api:
+        path = "/api/greenhouse/history"
+        body = [
+            {"device_id": "g", "temperature": 22, "humidity": 60, "timestamp": noon(1)},
+            # 100 and 36.79 (an edge): mean (100·1 + 36.79·3) / 4 = 52.59, index (52.59 + 36.79) / 2 = 44.69.
+            {"device_id": "g", "temperature": 22, "humidity": 70, "timestamp": noon(2)},
+            {"device_id": "g", "humidity": 60, "timestamp": noon(3)},
+            {"device_id": "g", "vent": "open", "timestamp": noon(4)},
+        ]
+        assert api.post("/api/greenhouse/readings", body)["stored"] == 4
+        plain = api.get(path)
+        assert all("health" not in item for item in plain["data"])
+        whole = api.get(path, health=1)
+        health = [item.pop("health") for item in whole["data"]]
+        assert whole == plain == api.get(path, health=0)
+        assert health == [
+            {"index": None, "status": None, "limiting": None},
+            {"index": 100.0, "status": "Excellent", "limiting": "humidity"},
+            {"index": 44.7, "status": "Poor", "limiting": "humidity"},
+            {"index": 100.0, "status": "Excellent", "limiting": "temperature"},
+        ]
+
+
+def test_the_health_of_a_stream_without_ideal_bands_is_400_and_says_how_to_declare_them(sqlite_api: Api) -> None:
+    sqlite_api.submit(reading())
+    message = sqlite_api.get("/api/sensors/history", expect=400, health=1)["message"]
+    assert message == (
+        "health: the stream sensors has no ideal bands. Declare at least one in sensors.toml, "
+        "such as ideal = [15, 30] under [metrics.temperature]"
+    )
+    assert "health: " in sqlite_api.get("/api/soil/history", expect=400, health="perhaps")["message"]

@@ -23,7 +23,7 @@ from tests.support import DEVICE_TOPICS, Backend, missing, payload, publishing, 
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
-PATHS = sorted(set(re.findall(r"/api/[a-z]+(?:/[a-z-]+)?(?![a-z/<])", README)))
+PATHS = sorted(set(re.findall(r"/api/[a-z-]+(?:/[a-z-]+)?(?![a-z/<-])", README)))
 
 
 def blocks(language: str) -> list[str]:

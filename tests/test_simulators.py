@@ -22,12 +22,15 @@ from iotcore import Broker
 from paho.mqtt.enums import CallbackAPIVersion
 
 from config import PROJECT, load_settings
+from simulators.backend import Backend
 from simulators.connection import WINDOW
 from simulators.device import Device, Message, devices
 from simulators.fleet import Fleet
 from simulators.progress import Progress
+from simulators.tally import Tally
 from simulators.values import States, Walk
-from streams.declaration import Simulation, Stream, load
+from streams.declaration import load
+from streams.stream import Simulation, Stream
 from tests.support import DEVICE_TOPICS
 
 NOON = datetime(2026, 5, 4, 12)
@@ -236,15 +239,18 @@ def test_values_nest_and_the_device_is_named_where_declared(tmp_path: Path) -> N
     assert readings["status"] in ("RUNNING", "IDLE", "STOPPED")
 
 
-def test_metrics_take_turns_on_their_own_topics_as_bare_values(tmp_path: Path) -> None:
+def test_metrics_take_turns_on_their_own_topics_with_value_and_time(tmp_path: Path) -> None:
     device = Device(declared(tmp_path, "panel", PANEL), "panel_001", 1)
     voltage, breaker, again = messages(device, 3)
     assert [voltage.topic, breaker.topic, again.topic] == [f"panel/panel_001/{m}" for m in ("U", "breaker", "U")]
-    assert float(voltage.payload) == pytest.approx(230, abs=5)
-    assert breaker.payload in (b'"open"', b'"closed"')
+    assert body(voltage)["value"] == pytest.approx(230, abs=5)
+    assert body(breaker)["value"] in ("open", "closed")
+    assert [body(message)["timestamp"] for message in (voltage, breaker, again)] == [
+        f"2026-05-04T12:00:0{second}.000000Z" for second in range(3)
+    ]
 
 
-def test_devices_are_named_after_the_stream(tmp_path: Path) -> None:
+def test_devices_are_named_as_declared_or_after_the_stream(tmp_path: Path) -> None:
     assert [device.device_id for device in devices(SENSORS, 2, 1)] == ["ESP32_001", "ESP32_002"]
     panel = devices(declared(tmp_path, "panel", PANEL), 1, 1)
     assert [device.device_id for device in panel] == ["panel_001"]
@@ -310,7 +316,8 @@ def fault(payload: bytes) -> str:
 
 def connected(port: int) -> Fleet:
     settings = load_settings(mqtt_broker="127.0.0.1", mqtt_port=port)
-    fleet = Fleet(settings, devices(SENSORS, 1, 1), rate=0, note=pytest.fail)
+    nowhere = Backend(f"http://127.0.0.1:{free_port()}")
+    fleet = Fleet(settings, devices(SENSORS, 1, 1), rate=0, backend=nowhere, note=pytest.fail)
     fleet.connect()
     fleet.start()
     settle(fleet)
@@ -327,7 +334,7 @@ def test_the_window_is_a_thousand_unacknowledged_messages(port: int) -> None:
     fleet = connected(port)
     connection = fleet.boards[0].connection
     assert connection.room == WINDOW == 1000
-    fleet.publish(2 * WINDOW)
+    fleet.measure(2 * WINDOW)
     assert (connection.room, fleet.tally.outstanding, fleet.tally.published) == (0, 1000, 1000)
     settle(fleet)
     assert (connection.room, fleet.tally.outstanding, fleet.tally.acknowledged) == (1000, 0, 1000)
@@ -338,10 +345,10 @@ def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
     port = free_port()
     with Broker(port=port, listen="127.0.0.1"):
         fleet = connected(port)
-    fleet.publish(100)
+    fleet.measure(100)
     while fleet.online:
         fleet.turn(0.2)
-    fleet.publish(100)
+    fleet.measure(100)
     assert (fleet.tally.outstanding, fleet.fault) == (100, "connection lost")
     with Broker(port=port, listen="127.0.0.1"):
         listener = Listener(port)
@@ -404,12 +411,16 @@ def test_an_unknown_stream_is_answered_with_the_declared_ones(start: Start) -> N
     assert re.fullmatch(r"--stream nothing: no such stream is declared in .*; there is: .*\bsensors\b.*\n", err)
 
 
-def test_a_broker_that_cannot_be_reached_is_one_line(start: Start) -> None:
-    port = free_port()
-    process = start(MQTT_PORT=str(port))
+def test_a_broker_and_a_backend_that_cannot_be_reached_are_one_line(start: Start) -> None:
+    port, other = free_port(), free_port()
+    process = start(MQTT_PORT=str(port), FLASK_PORT=str(other))
     out, err = process.communicate(timeout=10)
     assert (out, process.returncode) == ("", 2)
-    assert err == f"the broker at mqtt://127.0.0.1:{port} cannot be reached: Connection refused\n"
+    nowhere = f"http://127.0.0.1:{other}"
+    assert err == (
+        f"the broker at mqtt://127.0.0.1:{port} cannot be reached: Connection refused; "
+        f"nor can the backend at {nowhere}: Connection refused\n"
+    )
 
 
 def test_a_bad_setting_is_one_line(start: Start) -> None:
@@ -420,7 +431,15 @@ def test_a_bad_setting_is_one_line(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [("--invalid", "101%"), ("--rate", "nan"), ("--count", "0"), ("--devices", "x"), ("--rate=-1",)]
+    "option",
+    [
+        ("--invalid", "101%"),
+        ("--rate", "nan"),
+        ("--count", "0"),
+        ("--devices", "x"),
+        ("--rate=-1",),
+        ("--url", "localhost"),
+    ],
 )
 def test_a_bad_option_is_named(start: Start, option: tuple[str, ...]) -> None:
     process = start(*option)
@@ -443,7 +462,7 @@ def test_the_progress_is_one_line_that_renews_itself_on_a_terminal(monkeypatch: 
     monkeypatch.setenv("COLUMNS", "100")
     terminal = Terminal()
     progress = Progress("sensors", terminal, renew=0)
-    progress.show(1200, 1100, 12, "connected")
+    progress.show(Tally(measured=1200, invalid=12, published=1200, acknowledged=1100), "connected")
     assert "\n" not in terminal.getvalue()
     assert re.fullmatch(
         r"\r\x1b\[Ksensors 0:00:00 connected [\d,.]+/s: 1,200 published, 1,100 acknowledged, 12 invalid",
@@ -454,6 +473,6 @@ def test_the_progress_is_one_line_that_renews_itself_on_a_terminal(monkeypatch: 
 def test_the_progress_is_silent_elsewhere() -> None:
     out = io.StringIO()
     progress = Progress("sensors", out, renew=0)
-    progress.show(1, 1, 0, "connected")
+    progress.show(Tally(1, 0, 1, 1), "connected")
     progress.clear()
     assert out.getvalue() == ""

@@ -183,7 +183,7 @@ def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(back
         ([[]], "What is sent with subscribe "),
         ([{}], "stream: "),
         ([{"stream": 7}], "stream: "),
-        ([{"stream": "soil"}], "stream: there is no stream 'soil'. Declared streams: sensors"),
+        ([{"stream": "sol"}], "stream: there is no stream 'sol'. Declared streams: machines, panels, sensors, soil"),
         ([{"stream": "x" * 1000}], "stream: there is no stream '"),
         ([{"stream": "sensors", "device_id": "a/b"}], "device_id: the device id must not contain + # or /"),
         ([{"stream": "sensors", "device_id": ""}], "device_id: "),

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from iotcore import Broker
+from sqlalchemy import delete
 
 from config import Settings
+from models import IngestStatus
 from tests.api import Api, reading, running
 from tests.support import free_port, payload, publishing, wait_for
 
@@ -155,7 +157,8 @@ def test_streams_lists_the_declarations(sqlite_api: Api) -> None:
 
 def test_streams_shows_the_topic_that_is_in_force(settings: Callable[..., Settings]) -> None:
     with running(settings(sensor_topic="plant/+/esp32")) as api:
-        assert api.get("/api/streams")["streams"][0]["topic"] == "plant/{device_id}/esp32"
+        topics = {stream["name"]: stream["topic"] for stream in api.get("/api/streams")["streams"]}
+        assert topics["sensors"] == "plant/{device_id}/esp32"
 
 
 # rejected
@@ -173,6 +176,14 @@ def test_rejected_messages_are_listed_newest_first_with_exact_counts(api: Api) -
     assert newest["payload_size"] == len(newest["payload"])
     assert "gas" in newest["message"]
     assert [item["id"] for item in api.get("/api/rejected", offset=1)["data"]] == [newest["id"] - 1, newest["id"] - 2]
+
+
+@pytest.mark.parametrize("path", ["/api/health", "/api/sensor/status", "/api/mqtt/status"])
+def test_tables_that_are_still_being_made_are_a_503(sqlite_api: Api, path: str) -> None:
+    database = sqlite_api.app.extensions["autoforge"]["database"]
+    with database.connection() as connection, database.transaction(connection):
+        connection.execute(delete(IngestStatus))
+    assert "its tables are being made" in sqlite_api.get(path, 503)["message"]
 
 
 def test_rejected_messages_can_be_picked_by_reason(api: Api) -> None:

@@ -1,23 +1,28 @@
-"""Logging: a coloured console and a rotating file."""
+"""Logging: a coloured console and a rotating file; and other files that rotate as the log does."""
 
 import logging
 import logging.config
+import os
 import threading
 import time
+from contextlib import closing
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 BACKUP_FILES = 5
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+_process_name = ""
 
 
 def configure(level: str, file: Path, process_name: str = "") -> None:
     """Send records of `level` and above to the console and to `file` (10 MB × 5).
 
-    `process_name` goes into the file's name, because two processes that rotate one file lose lines.
+    `process_name` goes into the name of this file and of those that `append` writes.
     """
-    if process_name:
-        file = file.with_name(f"{file.stem}.{process_name}{file.suffix}")
+    global _process_name  # noqa: PLW0603 - like the log itself, it belongs to the process
+    _process_name = process_name
+    file = _own(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     logging.config.dictConfig(
         {
@@ -43,6 +48,43 @@ def configure(level: str, file: Path, process_name: str = "") -> None:
             "loggers": {"alembic": {"level": "WARNING"}, "werkzeug": {"level": "WARNING"}},
         }
     )
+
+
+def append(file: Path, header: bytes, lines: bytes) -> None:
+    """Add whole lines to this process's `file` (10 MB × 5), all or none; each file begins with `header`.
+
+    The kernel has them when it returns. Not for two threads at once. Raises OSError.
+    """
+    file = _own(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if _is_full(file, len(lines)):
+        with closing(RotatingFileHandler(file, maxBytes=MAX_FILE_BYTES, backupCount=BACKUP_FILES, delay=True)) as old:
+            old.doRollover()
+    with file.open("ab", buffering=0) as opened:
+        before = opened.tell()
+        left = memoryview(lines if before else header + lines)
+        try:
+            while left:
+                left = left[opened.write(left) :]
+        except OSError:
+            opened.truncate(before)
+            raise
+
+
+def _own(file: Path) -> Path:
+    """The file of this process: two processes that rotate one file lose lines."""
+    return file.with_name(f"{file.stem}.{_process_name}{file.suffix}") if _process_name else file
+
+
+def _is_full(file: Path, more: int) -> bool:
+    """Whether there is no room, or the last line is what a killed process has left of it."""
+    try:
+        with file.open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            opened.seek(max(0, size - 1))
+            return size > 0 and (size + more > MAX_FILE_BYTES or opened.read(1) != b"\n")
+    except FileNotFoundError:
+        return False
 
 
 class Throttle:

@@ -1,42 +1,27 @@
-"""Every SELECT: functions of (reader, table, …) that return plain rows."""
+"""SELECTs of readings: functions of (reader, table, …) that return plain rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Connection,
-    Row,
-    RowMapping,
-    Select,
-    Table,
-    and_,
-    bindparam,
-    func,
-    or_,
-    select,
-    text,
-)
-from sqlalchemy.orm import Session
+from sqlalchemy import BindParameter, ColumnElement, Row, RowMapping, Select, Table, and_, bindparam, func, or_, select
 
-from models import Command, DeliveredBatch, IngestStatus, Installation, Presence, RejectedMessage, RejectionCount
-from streams.declaration import Stream
+from models import Presence
+from queries.reader import Reader
+from streams.stream import Stream
 
-Reader = Connection | Session
-CHUNK = 500
-_COMMANDS = Command.metadata.tables["commands"]
+SAMPLES_AT_ONCE = 5_000
 _PRESENCE = Presence.metadata.tables["presence"]
 
 
 class Window(NamedTuple):
-    """Which readings: of one device or all, with start ≤ timestamp < end."""
+    """Which readings: of one device or all, with start ≤ timestamp < end, with a value of a metric or any."""
 
     device_id: str | BindParameter[str] | None = None
     start: datetime | None = None
     end: datetime | None = None
+    metric: str | None = None
 
 
 class Stretch(NamedTuple):
@@ -58,6 +43,8 @@ def _within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
         query = query.where(table.c.timestamp >= window.start)
     if window.end is not None:
         query = query.where(table.c.timestamp < window.end)
+    if window.metric is not None:
+        query = query.where(table.c[window.metric].is_not(None))
     return query
 
 
@@ -110,6 +97,26 @@ def ml_data(
     query = _within(select(*columns), table, window)
     rows = reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
     return rows[::-1]
+
+
+def samples(reader: Reader, table: Table, names: Sequence[str], window: Window) -> Iterator[Row[*tuple[Any, ...]]]:
+    """Timestamp and these metrics of each reading that has the first of them, oldest first; read as they are used."""
+    columns = [table.c.timestamp, *(table.c[name] for name in names)]
+    query = _within(select(*columns), table, window._replace(metric=names[0]))
+    query = query.order_by(table.c.timestamp, table.c.id)
+    yield from reader.execute(query, execution_options={"yield_per": SAMPLES_AT_ONCE})
+
+
+def last_sample(reader: Reader, table: Table, window: Window) -> Row[*tuple[Any, ...]] | None:
+    """Timestamp and value of the window's metric in its newest reading, or None. The window must name a metric."""
+    query = _within(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+    return reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(1)).first()
+
+
+def first_sample(reader: Reader, table: Table, window: Window) -> Row[*tuple[Any, ...]] | None:
+    """The same of its oldest reading."""
+    query = _within(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+    return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(1)).first()
 
 
 def newest_id(reader: Reader, table: Table) -> int:
@@ -169,110 +176,3 @@ def devices(reader: Reader, table: Table) -> Sequence[RowMapping]:
     online = select(_PRESENCE.c.online).where(_PRESENCE.c.device_id == ids.c.device_id).scalar_subquery().correlate(ids)
     query = select(ids.c.device_id, first.label("first_seen"), last.label("last_seen"), online.label("online"))
     return reader.execute(query.where(ids.c.device_id.is_not(None)).order_by(ids.c.device_id)).mappings().all()
-
-
-def rejected(session: Session, reason: str | None, limit: int, offset: int) -> Sequence[RejectedMessage]:
-    """Rejected messages, newest first."""
-    query = select(RejectedMessage).order_by(RejectedMessage.id.desc()).limit(limit).offset(offset)
-    if reason is not None:
-        query = query.where(RejectedMessage.reason == reason)
-    return session.scalars(query).all()
-
-
-def rejection_counts(session: Session) -> dict[str, int]:
-    """How many messages were ever rejected, by reason."""
-    counts = session.scalars(select(RejectionCount).order_by(RejectionCount.reason))
-    return {counted.reason: counted.count for counted in counts}
-
-
-def newest_rejected_id(session: Session) -> int:
-    """The highest id among the rejected messages; 0 where there is none."""
-    return session.scalar(select(func.max(RejectedMessage.id))) or 0
-
-
-def ingest_status(session: Session) -> dict[str, IngestStatus]:
-    """The state of every way in, by its name (`mqtt`, `http`)."""
-    return {status.source: status for status in session.scalars(select(IngestStatus))}
-
-
-def client_id(session: Session) -> str:
-    """The MQTT client id of the ingester of this database."""
-    return session.scalars(select(Installation.client_id)).one()
-
-
-def recent_deliveries(session: Session, first: int, window: int) -> Sequence[DeliveredBatch]:
-    """The delivered batches among the last `window` of `first` first deliveries, oldest first."""
-    query = select(DeliveredBatch).where(DeliveredBatch.first_deliveries >= first - window)
-    return session.scalars(query.order_by(DeliveredBatch.id)).all()
-
-
-def command(reader: Reader, command_id: str) -> RowMapping | None:
-    """The command with this id, or None."""
-    return reader.execute(select(_COMMANDS).where(_COMMANDS.c.command_id == command_id)).mappings().first()
-
-
-def command_with_key(reader: Reader, key: str) -> RowMapping | None:
-    """The command that was issued with this idempotency key, or None."""
-    return reader.execute(select(_COMMANDS).where(_COMMANDS.c.idempotency_key == key)).mappings().first()
-
-
-def commands(reader: Reader, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
-    """Commands, newest first."""
-    query = select(_COMMANDS).order_by(_COMMANDS.c.id.desc()).limit(limit)
-    if device_id is not None:
-        query = query.where(_COMMANDS.c.device_id == device_id)
-    if status is not None:
-        query = query.where(_COMMANDS.c.status == status)
-    return reader.execute(query).mappings().all()
-
-
-def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """These commands."""
-    return _in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
-
-
-def commands_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
-    """The newest 1,000 commands that changed at `moment` or later, of one device or of all, oldest change first."""
-    query = select(_COMMANDS).where(_COMMANDS.c.updated_at >= moment)
-    if device_id is not None:
-        query = query.where(_COMMANDS.c.device_id == device_id)
-    query = query.order_by(_COMMANDS.c.updated_at.desc(), _COMMANDS.c.id.desc()).limit(1000)
-    return reader.execute(query).mappings().all()[::-1]
-
-
-def commands_to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """These commands, locked until the transaction ends."""
-    return _in_chunks(connection, select(_COMMANDS).with_for_update(), _COMMANDS.c.command_id, command_ids)
-
-
-def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """`device_id`, `online` and `changed_at` of those of these devices that ever said so."""
-    return _in_chunks(reader, select(_PRESENCE), _PRESENCE.c.device_id, device_ids)
-
-
-def presence_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
-    """The devices, one or all, that went online or offline at `moment` or later, oldest change first."""
-    query = select(_PRESENCE).where(_PRESENCE.c.changed_at >= moment)
-    if device_id is not None:
-        query = query.where(_PRESENCE.c.device_id == device_id)
-    return reader.execute(query.order_by(_PRESENCE.c.changed_at)).mappings().all()
-
-
-def due_commands(reader: Reader, statuses: Sequence[str], moment: datetime) -> Sequence[str]:
-    """The ids of up to 1,000 commands in these states that expired at `moment` or before, in the order of issue."""
-    query = select(Command.command_id).where(Command.status.in_(statuses), Command.expires_at <= moment)
-    return reader.scalars(query.order_by(Command.id).limit(1000)).all()
-
-
-def _in_chunks(
-    reader: Reader, query: Select[Any], column: ColumnElement[Any], values: Iterable[str]
-) -> list[RowMapping]:
-    # SQLite takes 32,766 parameters, MySQL plans badly above some hundreds.
-    ordered = sorted(values)
-    chunks = (ordered[place : place + CHUNK] for place in range(0, len(ordered), CHUNK))
-    return [row for chunk in chunks for row in reader.execute(query.where(column.in_(chunk))).mappings()]
-
-
-def ping(reader: Reader) -> None:
-    """Ask the database for a sign of life."""
-    reader.execute(text("SELECT 1"))

@@ -1,0 +1,1 @@
+"""Queries: every SELECT of the project stands in this package."""

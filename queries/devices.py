@@ -1,0 +1,81 @@
+"""SELECTs of commands and presence."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
+
+from models import Command, Presence
+from queries.reader import Reader
+
+CHUNK = 500
+_COMMANDS = Command.metadata.tables["commands"]
+_PRESENCE = Presence.metadata.tables["presence"]
+
+
+def command(reader: Reader, command_id: str) -> RowMapping | None:
+    """The command with this id, or None."""
+    return reader.execute(select(_COMMANDS).where(_COMMANDS.c.command_id == command_id)).mappings().first()
+
+
+def command_with_key(reader: Reader, key: str) -> RowMapping | None:
+    """The command that was issued with this idempotency key, or None."""
+    return reader.execute(select(_COMMANDS).where(_COMMANDS.c.idempotency_key == key)).mappings().first()
+
+
+def commands(reader: Reader, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
+    """Commands, newest first."""
+    query = select(_COMMANDS).order_by(_COMMANDS.c.id.desc()).limit(limit)
+    if device_id is not None:
+        query = query.where(_COMMANDS.c.device_id == device_id)
+    if status is not None:
+        query = query.where(_COMMANDS.c.status == status)
+    return reader.execute(query).mappings().all()
+
+
+def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """These commands."""
+    return _in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
+
+
+def commands_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
+    """The newest 1,000 commands that changed at `moment` or later, of one device or of all, oldest change first."""
+    query = select(_COMMANDS).where(_COMMANDS.c.updated_at >= moment)
+    if device_id is not None:
+        query = query.where(_COMMANDS.c.device_id == device_id)
+    query = query.order_by(_COMMANDS.c.updated_at.desc(), _COMMANDS.c.id.desc()).limit(1000)
+    return reader.execute(query).mappings().all()[::-1]
+
+
+def commands_to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """These commands, locked until the transaction ends."""
+    return _in_chunks(connection, select(_COMMANDS).with_for_update(), _COMMANDS.c.command_id, command_ids)
+
+
+def due_commands(reader: Reader, statuses: Sequence[str], moment: datetime) -> Sequence[str]:
+    """The ids of up to 1,000 commands in these states that expired at `moment` or before, in the order of issue."""
+    query = select(Command.command_id).where(Command.status.in_(statuses), Command.expires_at <= moment)
+    return reader.scalars(query.order_by(Command.id).limit(1000)).all()
+
+
+def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """`device_id`, `online` and `changed_at` of those of these devices that ever said so."""
+    return _in_chunks(reader, select(_PRESENCE), _PRESENCE.c.device_id, device_ids)
+
+
+def presence_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
+    """The devices, one or all, that went online or offline at `moment` or later, oldest change first."""
+    query = select(_PRESENCE).where(_PRESENCE.c.changed_at >= moment)
+    if device_id is not None:
+        query = query.where(_PRESENCE.c.device_id == device_id)
+    return reader.execute(query.order_by(_PRESENCE.c.changed_at)).mappings().all()
+
+
+def _in_chunks(
+    reader: Reader, query: Select[Any], column: ColumnElement[Any], values: Iterable[str]
+) -> list[RowMapping]:
+    # SQLite takes 32,766 parameters, MySQL plans badly above some hundreds.
+    ordered = sorted(values)
+    chunks = (ordered[place : place + CHUNK] for place in range(0, len(ordered), CHUNK))
+    return [row for chunk in chunks for row in reader.execute(query.where(column.in_(chunk))).mappings()]

@@ -1,0 +1,56 @@
+"""SELECTs of what came in and what was rejected, and of this installation."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, func, select, text
+from sqlalchemy.orm import Session
+
+from models import Analysed, DeliveredBatch, IngestStatus, Installation, RejectedMessage, RejectionCount
+from queries.reader import Reader
+
+
+def rejected(session: Session, reason: str | None, limit: int, offset: int) -> Sequence[RejectedMessage]:
+    """Rejected messages, newest first."""
+    query = select(RejectedMessage).order_by(RejectedMessage.id.desc()).limit(limit).offset(offset)
+    if reason is not None:
+        query = query.where(RejectedMessage.reason == reason)
+    return session.scalars(query).all()
+
+
+def rejection_counts(session: Session) -> dict[str, int]:
+    """How many messages were ever rejected, by reason."""
+    counts = session.scalars(select(RejectionCount).order_by(RejectionCount.reason))
+    return {counted.reason: counted.count for counted in counts}
+
+
+def newest_rejected_id(session: Session) -> int:
+    """The highest id among the rejected messages; 0 where there is none."""
+    return session.scalar(select(func.max(RejectedMessage.id))) or 0
+
+
+def ingest_status(session: Session) -> dict[str, IngestStatus]:
+    """The state of every way in, by its name (`mqtt`, `http`)."""
+    return {status.source: status for status in session.scalars(select(IngestStatus))}
+
+
+def client_id(session: Session) -> str:
+    """The MQTT client id of the ingester of this database."""
+    return session.scalars(select(Installation.client_id)).one()
+
+
+def recent_deliveries(session: Session, first: int, window: int) -> Sequence[DeliveredBatch]:
+    """The delivered batches among the last `window` of `first` first deliveries, oldest first."""
+    query = select(DeliveredBatch).where(DeliveredBatch.first_deliveries >= first - window)
+    return session.scalars(query.order_by(DeliveredBatch.id)).all()
+
+
+def analysed(reader: Reader, stream: str) -> Row[datetime, int] | None:
+    """The time of storing and the id of the newest reading whose analysis is published, or None."""
+    query = select(Analysed.created_at, Analysed.reading_id).where(Analysed.stream == stream)
+    return reader.execute(query).first()
+
+
+def ping(reader: Reader) -> None:
+    """Ask the database for a sign of life."""
+    reader.execute(text("SELECT 1"))

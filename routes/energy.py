@@ -1,0 +1,97 @@
+"""`/api/<stream>/energy`: the kilowatt-hours and the cost of one device, by hours, days or months."""
+
+from itertools import islice
+from typing import Any, Self
+
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from pydantic import BaseModel, Field, model_validator
+
+import services.energy
+from database import Database
+from routes.answers import Error, Rfc3339
+from routes.arguments import SpanQuery
+from services.energy import Figure, Interval, Method
+from streams.stream import Energy, Stream
+from utils import calendar, clock
+
+Answer = dict[str, Any]
+MAX_BUCKETS = 10_000
+
+
+class EnergyQuery(SpanQuery):
+    """One device, a time, and in which parts to divide it."""
+
+    interval: Interval = Field("day", description="Hours, days or months of the time zone.")
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Self:
+        # A span is too short for as many days.
+        hours = islice(calendar.hours(self.span(), self.place), MAX_BUCKETS + 1) if self.interval == "hour" else ()
+        if sum(1 for _ in hours) > MAX_BUCKETS:
+            raise ValueError(f"interval: more than {MAX_BUCKETS} hours; choose day or month, or a shorter time")
+        return self
+
+
+class EnergyFigure(BaseModel):
+    """The energy of a time; null where nothing is known."""
+
+    energy: float | None = Field(description="Kilowatt-hours.")
+    cost: float | None = Field(description="In `currency`; null also without a tariff.")
+    coverage: float = Field(description="Percent of the time that lies between readings at most `gap` seconds apart.")
+
+
+class EnergyBucket(EnergyFigure):
+    """An hour, a day or a month, as far as it was asked for."""
+
+    start: Rfc3339
+    end: Rfc3339
+    local: Rfc3339 = Field(description="The start as the clocks of `tz` show it.")
+
+
+class EnergyAnswer(EnergyFigure):
+    """The energy of a device, in total and by hours, days or months, oldest first."""
+
+    device_id: str
+    start: Rfc3339 = Field(alias="from")
+    end: Rfc3339 = Field(alias="to")
+    tz: str
+    interval: Interval
+    method: Method = Field(description="`counter` where it is the meter's own, otherwise `power`.")
+    currency: str | None
+    gap: float = Field(description="Seconds; power is not integrated between readings further apart.")
+    data: list[EnergyBucket]
+
+
+def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprint:
+    """The endpoint of one stream."""
+    api = APIBlueprint(
+        f"energy-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
+    )
+    table = database.tables[stream.name]
+    currency = energy.tariff.currency if energy.tariff else ""
+
+    @api.get("/energy", responses={200: EnergyAnswer, 400: Error, 503: Error})
+    def figures(query: EnergyQuery) -> Answer:
+        """Kilowatt-hours and cost of a device, in total and by hours, days or months of a time zone."""
+        span = query.span()
+        with database.reader() as reader:
+            found = services.energy.measured(
+                reader, table, energy, query.device_id, span, place=query.place, interval=query.interval
+            )
+        asked = {"device_id": query.device_id, "from": clock.rfc3339(span.start), "to": clock.rfc3339(span.end)}
+        asked |= {"tz": query.tz, "interval": query.interval}
+        terms = {"method": found.method, "currency": currency or None, "gap": energy.gap}
+        return {**asked, **terms, **_rounded(found.total), "data": [_bucket(figure) for figure in found.buckets]}
+
+    return api
+
+
+def _bucket(figure: Figure) -> Answer:
+    times = {"start": clock.rfc3339(figure.span.start), "end": clock.rfc3339(figure.span.end)}
+    return {**times, "local": figure.local.isoformat(), **_rounded(figure)}
+
+
+def _rounded(figure: Figure) -> Answer:
+    energy, cost = figure.energy and round(figure.energy, 6), figure.cost and round(figure.cost, 2)
+    return {"energy": energy, "cost": cost, "coverage": round(figure.coverage, 2)}

@@ -1,0 +1,168 @@
+"""`/api/sensor/…` and `/api/info`: the paths of FlexoTwin, on the stream `machines`."""
+
+from typing import Any
+
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from pydantic import BaseModel, Field
+from sqlalchemy import RowMapping
+
+import queries.readings
+from config import VERSION, Settings
+from database import Database
+from routes.answers import Error, Rfc3339
+from routes.arguments import DeviceQuery, WindowQuery
+from services import status
+from streams.stream import Stream
+from utils import clock
+
+Answer = dict[str, Any]
+NOTHING = {"success": False, "error": "No data available", "message": "Sensor data has not been received yet"}
+REQUIRED = {"machine_status", "performance_rate", "quality_rate"}
+ENDPOINTS = {
+    "/api/sensor/latest": "the newest reading of all machines, or of device_id",
+    "/api/sensor/history": "readings, newest first: limit, device_id, from, to",
+    "/api/sensor/status": "the connection to the broker, and the machine that was heard last",
+    "/api/machines/oee": "overall equipment effectiveness: device_id, from, to, shift, tz",
+    "/api/info": "this list",
+    "/health": "how the backend is",
+    "/api/docs": "all endpoints",
+}
+
+
+class SensorHistoryQuery(WindowQuery):
+    """The newest readings."""
+
+    limit: int = Field(50, ge=1, le=10_000, description="At most this many.")
+
+
+class Machine(BaseModel):
+    """A reading as the machine published it; what it did not say is left out."""
+
+    machine_id: str
+    machine_status: str
+    performance_rate: float
+    quality_rate: float
+    timestamp: Rfc3339
+    simulator_version: str | None = None
+    cumulative_production: float | None = None
+    cumulative_defects: float | None = None
+    interval_production: float | None = None
+    interval_defects: float | None = None
+
+
+class SensorLatest(BaseModel):
+    """The newest reading."""
+
+    success: bool
+    data: Machine
+
+
+class SensorHistory(BaseModel):
+    """Readings, newest first."""
+
+    success: bool
+    count: int
+    limit: int
+    data: list[Machine]
+
+
+class NoData(Error):
+    """Nothing has arrived yet."""
+
+    success: bool
+    error: str
+
+
+class MqttState(BaseModel):
+    """The connection to the broker."""
+
+    connected: bool
+    broker: str
+    topic: str
+
+
+class MachineState(BaseModel):
+    """The machine that was heard last; null while there is none."""
+
+    machine_id: str | None
+    status: str | None
+    last_update: Rfc3339 | None
+
+
+class SensorStatus(BaseModel):
+    """The broker and the machine."""
+
+    success: bool
+    mqtt: MqttState
+    sensor: MachineState
+
+
+class Info(BaseModel):
+    """What there is."""
+
+    success: bool
+    name: str
+    version: str
+    endpoints: dict[str, str]
+
+
+def fits(stream: Stream) -> bool:
+    """Whether a stream has what these paths tell of."""
+    return {metric.name for metric in stream.metrics if metric.required} >= REQUIRED
+
+
+def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlueprint:
+    """The endpoints."""
+    api = APIBlueprint(
+        "flexotwin",
+        __name__,
+        url_prefix="/api",
+        abp_tags=[Tag(name="flexotwin", description="The paths of FlexoTwin")],
+        abp_responses={400: Error, 503: Error},
+    )
+    table = database.tables[stream.name]
+
+    @api.get("/sensor/latest", responses={200: SensorLatest, 404: NoData})
+    def latest(query: DeviceQuery) -> tuple[Answer, int]:
+        """The newest reading."""
+        with database.reader() as reader:
+            row = queries.readings.latest(reader, table, query.device_id)
+        return (NOTHING, 404) if row is None else ({"success": True, "data": _machine(stream, row)}, 200)
+
+    @api.get("/sensor/history", responses={200: SensorHistory})
+    def history(query: SensorHistoryQuery) -> Answer:
+        """Readings, newest first."""
+        with database.reader() as reader:
+            rows = queries.readings.history(reader, table, query.window(), query.limit)
+            data = [_machine(stream, row) for row in rows]
+        return {"success": True, "count": len(data), "limit": query.limit, "data": data}
+
+    @api.get("/sensor/status", responses={200: SensorStatus})
+    def sensor_status() -> Answer:
+        """The connection to the broker, and the machine that was heard last."""
+        with database.reader() as reader:
+            row = queries.readings.latest(reader, table)
+        broker = settings.broker
+        mqtt = status.ingestion(settings, database)
+        state = {"connected": mqtt["connected"], "broker": f"{broker.host}:{broker.port}", "topic": str(stream.topic)}
+        return {"success": True, "mqtt": state, "sensor": _last_heard(row)}
+
+    @api.get("/info", responses={200: Info})
+    def info() -> Answer:
+        """What there is."""
+        return {"success": True, "name": status.SERVICE, "version": VERSION, "endpoints": ENDPOINTS}
+
+    return api
+
+
+def _machine(stream: Stream, row: RowMapping) -> Answer:
+    said = {metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None}
+    return {"machine_id": row["device_id"], **said, "timestamp": clock.rfc3339(row["timestamp"])}
+
+
+def _last_heard(row: RowMapping | None) -> Answer:
+    if row is None:
+        return {"machine_id": None, "status": None, "last_update": None}
+    last = {"machine_id": row["device_id"], "status": row["machine_status"]}
+    return {**last, "last_update": clock.rfc3339(row["timestamp"])}

@@ -1,0 +1,96 @@
+"""`/api/<stream>/oee`: the overall equipment effectiveness of one machine."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+
+import services.oee
+from database import Database
+from routes.answers import Error, Rfc3339
+from routes.arguments import SpanQuery
+from services.oee import Effectiveness
+from streams.stream import Oee, Stream
+from utils import calendar, clock
+from utils.calendar import Span
+
+Answer = dict[str, Any]
+
+
+def _shift(text: str) -> str:
+    calendar.shift(text)
+    return text
+
+
+Shift = Annotated[
+    str, AfterValidator(_shift), WithJsonSchema({"type": "string", "examples": ["06:00-14:00", "22:00-06:00"]})
+]
+Percent = Annotated[float | None, Field(description="Percent; null where nothing tells it.")]
+
+
+class OeeQuery(SpanQuery):
+    """One machine, a time, and which hours of each day."""
+
+    shift: Shift | None = Field(None, description="Only these hours of each day, by the clocks of `tz`.")
+
+    def spans(self, span: Span) -> Sequence[Span]:
+        """The parts of a span that count."""
+        return [span] if self.shift is None else list(calendar.shift(self.shift).within(span, self.place))
+
+
+class OeeSeconds(BaseModel):
+    """Seconds that were asked for, those of which the state is known, and those in which the machine produced."""
+
+    window: float
+    known: float
+    running: float
+
+
+class OeeAnswer(BaseModel):
+    """The overall equipment effectiveness of a machine."""
+
+    device_id: str
+    start: Rfc3339 = Field(alias="from")
+    end: Rfc3339 = Field(alias="to")
+    tz: str
+    shift: str | None
+    availability: Percent
+    performance: Percent
+    quality: Percent
+    oee: Percent
+    coverage: float = Field(description="Percent of the time of which the state is known.")
+    gap: float = Field(description="Seconds; what the machine did between readings further apart is unknown.")
+    states: dict[str, float] = Field(description="Seconds in each state.")
+    seconds: OeeSeconds
+
+
+def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
+    """The endpoint of one stream."""
+    api = APIBlueprint(
+        f"oee-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
+    )
+    table = database.tables[stream.name]
+
+    @api.get("/oee", responses={200: OeeAnswer, 400: Error, 503: Error})
+    def figures(query: OeeQuery) -> Answer:
+        """Availability, performance and quality of a machine, and their product, the OEE."""
+        span = query.span()
+        with database.reader() as reader:
+            found = services.oee.measured(reader, table, oee, query.device_id, span, spans=query.spans(span))
+        asked = {"device_id": query.device_id, "from": clock.rfc3339(span.start), "to": clock.rfc3339(span.end)}
+        return {**asked, "tz": query.tz, "shift": query.shift, "gap": oee.gap, **_document(found)}
+
+    return api
+
+
+def _document(found: Effectiveness) -> Answer:
+    factors = {"availability": found.availability, "performance": found.performance, "quality": found.quality}
+    percent = {**factors, "oee": found.oee, "coverage": found.coverage}
+    seconds = {"window": found.window, "known": found.known, "running": found.running}
+    return {
+        **{name: value and round(value, 2) for name, value in percent.items()},
+        "states": {state: round(found.states[state], 3) for state in sorted(found.states)},
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }

@@ -1,0 +1,169 @@
+"""`/api/mqtt/…`: the paths of PELBIOT, on the stream `panels`."""
+
+import json
+from typing import Annotated, Any
+
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
+
+from config import Settings
+from database import Database
+from ingest.decoding import MAX_PAYLOAD
+from ingest.identity import nesting_fault
+from mqtt_publisher import Publisher
+from routes.answers import Error, Rfc3339
+from routes.arguments import Body, DeviceQuery, Topic
+from services import status
+from services.topic_values import TopicValues
+from streams.declaration import Streams
+from streams.stream import Stream
+
+Answer = dict[str, Any]
+
+
+def _payload(message: JsonValue) -> bytes:
+    return message.encode() if isinstance(message, str) else json.dumps(message, allow_nan=False).encode()
+
+
+def _publishable(message: JsonValue) -> JsonValue:
+    """Check that a message could be a reading's payload. Raises ValueError."""
+    if fault := nesting_fault(message):
+        raise ValueError(fault)
+    size = len(_payload(message))
+    if size > MAX_PAYLOAD:
+        raise ValueError(f"{size} bytes; at most {MAX_PAYLOAD} are allowed")
+    return message
+
+
+class TopicPath(BaseModel):
+    """Which topic."""
+
+    topic: Topic
+
+
+class TopicHistoryQuery(DeviceQuery):
+    """The newest messages."""
+
+    topic: Topic | None = Field(None, description="Only this topic.")
+    limit: int = Field(100, ge=1, le=10_000, description="At most this many.")
+
+
+class PublishBody(Body):
+    """A message for a topic."""
+
+    topic: Topic
+    message: Annotated[JsonValue, AfterValidator(_publishable)] = Field(
+        description="A text is published as it is, anything else as JSON."
+    )
+
+    def payload(self) -> bytes:
+        """The bytes to publish."""
+        return _payload(self.message)
+
+
+class TopicMessage(BaseModel):
+    """A value as it was on its topic; null where none has arrived."""
+
+    topic: str
+    value: float | str | None
+    timestamp: Rfc3339 | None
+
+
+class MqttStatus(BaseModel):
+    """The connection, and what has come in by it."""
+
+    connected: bool
+    clientId: str  # noqa: N815 - the names of PELBIOT's frontend
+    subscriptions: list[str]
+    messageCount: int  # noqa: N815
+    messagesPerSecond: float | None = Field(description="In the last minute.")  # noqa: N815
+    processingTime: float | None = Field(description="Milliseconds to store a message.")  # noqa: N815
+    bufferSize: int = Field(description="Messages that wait for the database.")  # noqa: N815
+    uptime: float | None = Field(description="Seconds since the connection was made; null without one.")
+    errors: int = Field(description="Messages that could not be read; /api/rejected has them.")
+    error: str | None
+    broker: str
+    lastMessage: TopicMessage | None  # noqa: N815
+
+
+class Published(BaseModel):
+    """What was published."""
+
+    success: bool
+    topic: str
+    message: JsonValue
+
+
+def blueprint(
+    settings: Settings, streams: Streams, stream: Stream, database: Database, publisher: Publisher
+) -> APIBlueprint:
+    """The endpoints."""
+    api = APIBlueprint(
+        "pelbiot",
+        __name__,
+        url_prefix="/api/mqtt",
+        abp_tags=[Tag(name="pelbiot", description="The paths of PELBIOT")],
+        abp_responses={400: Error, 503: Error},
+    )
+    values = TopicValues(streams, stream, database)
+    _add_state(api, settings, stream, database, values)
+    _add_values(api, values)
+
+    @api.post("/publish", responses={200: Published, 413: Error, 415: Error})
+    def publish(body: PublishBody) -> tuple[Answer, int]:
+        """Publish a message on a topic of a declared stream."""
+        if streams.match(body.topic) is None:
+            allowed = ", ".join(str(declared.topic) for declared in streams)
+            return {"message": f"topic: {body.topic} belongs to no declared stream; allowed are: {allowed}"}, 400
+        publisher.publish(body.topic, body.payload())
+        return {"success": True, "topic": body.topic, "message": body.message}, 200
+
+    return api
+
+
+def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: Database, values: TopicValues) -> None:
+    @api.get("/status", responses={200: MqttStatus})
+    def state() -> Answer:
+        """The connection to the broker, and how messages come in."""
+        told = status.ingestion(settings, database)
+        return {
+            "connected": told["connected"] and told["subscribed"],
+            "clientId": told["client_id"],
+            "subscriptions": stream.topic.subscriptions(),
+            "messageCount": told["received"],
+            "messagesPerSecond": told["messages_per_second"],
+            "processingTime": told["processing_ms"],
+            "bufferSize": told["waiting"],
+            "uptime": told["uptime"],
+            "errors": told["rejected"],
+            "error": told["problem"],
+            "broker": told["broker"],
+            "lastMessage": next(iter(values.history(None, None, 1)), None),
+        }
+
+    @api.get("/topics", responses={200: {"content": {"application/json": {"schema": _TOPICS}}}})
+    def topics() -> list[str]:
+        """What is subscribed to."""
+        return stream.topic.subscriptions()
+
+
+def _add_values(api: APIBlueprint, values: TopicValues) -> None:
+    @api.get("/last-values", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})
+    def last_values(query: DeviceQuery) -> Answer:
+        """The newest value of every metric, of one panel or of all; null for what has never arrived."""
+        return values.newest(query.device_id)
+
+    @api.get("/history", responses={200: {"content": {"application/json": {"schema": _MESSAGES}}}, 404: Error})
+    def history(query: TopicHistoryQuery) -> list[Answer]:
+        """Messages of one topic or of all, newest first."""
+        return values.history(query.topic, query.device_id, query.limit)
+
+    @api.get("/last-value/<path:topic>", responses={200: TopicMessage, 404: Error})
+    def last_value(path: TopicPath) -> Answer:
+        """The newest value of a topic; null if none has arrived."""
+        return values.last(path.topic)
+
+
+_TOPICS: Answer = {"type": "array", "items": {"type": "string"}}
+_MESSAGES: Answer = {"type": "array", "items": TopicMessage.model_json_schema()}

@@ -1,0 +1,194 @@
+"""`/api/soil-health`: the endpoints of Harit Samarth, on the stream `soil`."""
+
+from typing import Any, Literal
+
+from flask import request
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from pydantic import BaseModel, Field
+
+import queries.readings
+from database import Database
+from routes.answers import Error, RejectedItem, Rfc3339
+from routes.arguments import HistoryQuery
+from routes.readings import json_body, payload_schema
+from services import documents, health_index
+from services.soil_health import SoilHealth
+from services.submissions import Submissions
+from streams.stream import Stream
+
+Answer = dict[str, Any]
+
+
+class Anomaly(BaseModel):
+    """A value outside its ideal band."""
+
+    factor: str
+    value: float
+    status: Literal["low", "high"]
+    deviation: float = Field(description="Distance to the band, in the factor's unit.")
+    message: str
+
+
+class Band(BaseModel):
+    """An ideal band."""
+
+    min: float
+    max: float
+
+
+class Factor(BaseModel):
+    """What one value contributes."""
+
+    factor: str
+    title: str
+    value: float
+    unit: str
+    ideal: Band
+    score: float = Field(description="100 in the middle of the band, 37 at its edges.")
+    status: Literal["ideal", "low", "high"]
+    advice: str
+
+
+class AnalysisDocument(BaseModel):
+    """The health of a reading."""
+
+    success: Literal[True]
+    health_index: float | None
+    status: str | None
+    anomalies: list[Anomaly]
+    limiting: str | None = Field(description="The factor with the lowest score.")
+    missing: list[str]
+    factors: list[Factor]
+    device_id: str
+    timestamp: Rfc3339
+
+
+class AnalysisAnswer(AnalysisDocument):
+    """The health of a reading that is stored."""
+
+    stored: bool = Field(description="False for a reading that was there already.")
+
+
+class AnalysedItem(AnalysisDocument):
+    """The health of one reading of a batch."""
+
+    index: int
+
+
+class NotAnalysedItem(RejectedItem):
+    """Why one reading of a batch was not stored."""
+
+    success: Literal[False]
+
+
+class BatchAnswer(BaseModel):
+    """What became of the readings, and the analysis of each or why it was rejected."""
+
+    success: bool
+    count: int
+    stored: int
+    duplicate: int
+    rejected: int
+    results: list[AnalysedItem | NotAnalysedItem]
+
+
+class AnalysedReading(BaseModel):
+    """A stored reading with its analysis; the metrics stand beside these."""
+
+    id: int
+    device_id: str
+    timestamp: Rfc3339
+    health_index: float | None
+    status: str | None
+    anomalies: list[Anomaly]
+
+
+class AnalysedHistory(BaseModel):
+    """Readings with analysis, newest first."""
+
+    success: bool
+    count: int
+    limit: int
+    offset: int
+    device_id: str | None
+    data: list[AnalysedReading]
+
+
+class Range(Band):
+    """The ideal band of a factor, and how much it counts."""
+
+    unit: str
+    title: str
+    weight: float
+
+
+class RangesAnswer(BaseModel):
+    """The ideal bands, and from which index on each status holds."""
+
+    success: bool
+    ranges: dict[str, Range]
+    status_bands: dict[str, float]
+
+
+class NotAnalysed(Error):
+    """Why a reading was not stored."""
+
+    success: bool = False
+    reason: str | None = None
+
+
+def blueprint(stream: Stream, database: Database, submissions: Submissions) -> APIBlueprint:
+    """The endpoints."""
+    api = APIBlueprint(
+        "soil-health",
+        __name__,
+        url_prefix="/api/soil-health",
+        abp_tags=[Tag(name="soil-health")],
+        abp_responses={503: Error},
+    )
+    _add_analyses(api, stream, SoilHealth(stream, submissions))
+    _add_lookups(api, stream, database)
+    return api
+
+
+def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
+    reading = {"anyOf": [payload_schema(stream, ""), payload_schema(stream, stream.values)]}
+    array = {"type": "array", "items": reading, "minItems": 1, "maxItems": 10_000}
+    wrapped = {"type": "object", "properties": {"readings": array}, "required": ["readings"]}
+    faults: dict[Any, Any] = {400: NotAnalysed, 413: Error, 415: Error}
+
+    @api.post("/analyze", responses=faults | {200: AnalysisAnswer}, request_body=json_body(reading))
+    def analyze() -> tuple[Answer, int]:
+        """Store one reading, bare or as a device would publish it, and tell the health of the soil."""
+        answer = soil.analyse(request.get_data())
+        return answer, 200 if answer["success"] else 400
+
+    @api.post(
+        "/batch-analyze",
+        responses=faults | {200: BatchAnswer},
+        request_body=json_body({"anyOf": [array, wrapped]}),
+    )
+    def batch_analyze() -> Answer:
+        """The same for up to 10,000 readings; those that are rejected do not hold up the others."""
+        return soil.analyse_all(request.get_data())
+
+
+def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
+    table = database.tables[stream.name]
+
+    @api.get("/history", responses={200: AnalysedHistory, 400: Error})
+    def history(query: HistoryQuery) -> Answer:
+        """Latest 100 readings with analysis, newest first."""
+        with database.reader() as reader:
+            rows = queries.readings.history(reader, table, query.window(), query.limit, query.offset)
+            data = [documents.reading(row) for row in rows]
+        data = [item | health_index.diagnosis(health_index.analyse(stream, item)) for item in data]
+        page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
+        return {"success": True, "count": len(data), **page, "data": data}
+
+    @api.get("/optimal-ranges", responses={200: RangesAnswer})
+    def optimal_ranges() -> Answer:
+        """The ideal band of every factor, and what the health index means."""
+        ranges = health_index.ideal_ranges(stream)
+        return {"success": True, "ranges": ranges, "status_bands": health_index.STATUS_BANDS}

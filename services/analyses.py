@@ -1,0 +1,194 @@
+"""Analyses: the health of every committed reading, published for whoever subscribes; and how the backend is.
+
+Whichever process has the lease reads what was stored since the last reading whose analysis the broker has, a place
+that the database keeps. So nothing is left out when a process ends or the broker is away; at the worst an analysis
+is published twice, with the same `id`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, delete, insert
+
+import queries.ingestion
+import queries.readings
+from config import Settings
+from database import Database, Unavailable
+from ingest.lease import Lease
+from models import Analysed
+from mqtt_notices import News
+from mqtt_publisher import Publisher, PublishError
+from schema import SchemaError
+from services import health_index, status
+from streams.declaration import Streams
+from streams.stream import Stream
+from utils import clock
+from utils.logger import Throttle
+
+logger = logging.getLogger(__name__)
+POLL_SECONDS = 1.0
+STATUS_SECONDS = 60.0
+"""How often the backend says how it is, though nothing has changed."""
+STOP_SECONDS = 10.0
+PAGE = 200
+OVERLAP = timedelta(seconds=15)
+"""How long after its time a batch may be committed."""
+HEALTHY = "AutoForge receives and stores readings"
+
+
+class Analyses:
+    """Publishes for every stream that declares where, in a thread of its own."""
+
+    def __init__(self, settings: Settings, database: Database, streams: Streams) -> None:
+        self._database = database
+        self._lease = Lease(database, "analyses")
+        self._channels = [Channel(stream, settings, database) for stream in streams if stream.health.topics()]
+        self._prepared = self._holds = False
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._throttle = Throttle(seconds=60)
+        self._thread = threading.Thread(target=self._run, name="analyses", daemon=True)
+
+    def start(self) -> None:
+        """Run in a thread, if there is anything to publish."""
+        if self._channels:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Say that the backend goes, and end the thread."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+
+    def hear(self, news: News) -> None:
+        """Look soon at what is new."""
+        if news.readings or news.everything:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._turn()
+            except (Unavailable, PublishError, SchemaError) as error:
+                self._throttle.warn(logger, "publish", f"Analyses wait: {error}")
+                self._stop.wait(POLL_SECONDS)
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+        for channel in self._channels:
+            channel.close()
+        self._lease.release()
+
+    def _turn(self) -> None:
+        if not self._prepared:
+            self._database.prepare()
+            self._prepared = True
+        held, self._holds = self._holds, self._lease.confirm()
+        if self._holds and not held:
+            logger.info("This process publishes analyses")
+        for channel in self._channels:
+            if self._holds:
+                channel.publish(self._lease.connection)
+            else:
+                channel.leave()
+
+
+class Channel:
+    """What is published about one stream."""
+
+    def __init__(self, stream: Stream, settings: Settings, database: Database) -> None:
+        self._stream = stream
+        self._settings = settings
+        self._database = database
+        self._table = database.tables[stream.name]
+        gone = _status("offline", "AutoForge has lost the broker, or was ended by force")
+        topic = stream.health.status_topic
+        self._publisher = Publisher(settings, will=(topic, gone) if topic else None)
+        self._begun = clock.now()
+        self._floor = self._newest = 0
+        """The highest ids whose analyses are published: when this process took over, and now."""
+        self._seen: dict[int, datetime] = {}
+        """By id, when those were stored that are published already but are read again."""
+        self._told: tuple[str, str, int] | None = None
+        self._tell_again_at = 0.0
+
+    def publish(self, connection: Connection) -> None:
+        """Publish what is new, and write down how far it is. Raises Unavailable, PublishError."""
+        if self._stream.health.status_topic:
+            self._tell_status()
+        if self._stream.health.analysis_topic:
+            self._publish_new(connection)
+
+    def leave(self) -> None:
+        """Leave it to another process."""
+        if self._told is not None:
+            self._told = None
+            self._publisher.close()
+
+    def close(self) -> None:
+        """Say that the backend goes, if this process has spoken for it."""
+        if self._told is not None:
+            try:
+                gone = _status("offline", "AutoForge was stopped")
+                self._publisher.publish(self._stream.health.status_topic, gone, retain=True)
+            except PublishError as error:
+                logger.warning("The broker could not be told that AutoForge stops: %s", error)
+        self._publisher.close()
+
+    def _tell_status(self) -> None:
+        health = status.health(self._settings, self._database)
+        name, message = health["status"], health["message"] or HEALTHY
+        # A new connection means that the broker may have published the will of the one before.
+        telling = (name, message, self._publisher.connections)
+        if telling == self._told and time.monotonic() < self._tell_again_at:
+            return
+        self._publisher.publish(self._stream.health.status_topic, _status(name, message), retain=True)
+        self._told = (name, message, self._publisher.connections)
+        self._tell_again_at = time.monotonic() + STATUS_SECONDS
+
+    def _publish_new(self, connection: Connection) -> None:
+        with self._database.reader() as reader:
+            place = queries.ingestion.analysed(reader, self._stream.name)
+            end = queries.readings.newest_id(reader, self._table)
+        since = self._begun if place is None else place.created_at
+        if place is not None and place.reading_id != self._newest:
+            self._floor = self._newest = place.reading_id
+            self._seen = {}
+        self._seen = {number: stored for number, stored in self._seen.items() if stored >= since - OVERLAP}
+        stretch = queries.readings.Stretch(since - OVERLAP, 0, end)
+        while page := self._page(stretch):
+            new = [row for row in page if row["id"] > self._floor and row["id"] not in self._seen]
+            for row in new:
+                self._publisher.publish(self._stream.health.analysis_topic, _analysis(self._stream, row))
+                self._seen[row["id"]] = row["created_at"]
+            if new:
+                since = max(since, new[-1]["created_at"])
+                self._write_place(connection, since, max(row["id"] for row in new))
+            stretch = queries.readings.Stretch(page[-1]["created_at"], page[-1]["id"], end)
+
+    def _page(self, stretch: queries.readings.Stretch) -> Sequence[RowMapping]:
+        with self._database.reader() as reader:
+            return queries.readings.readings_after(reader, self._table, None, stretch, PAGE)
+
+    def _write_place(self, connection: Connection, stored: datetime, newest: int) -> None:
+        newest = max(self._newest, newest)
+        with self._database.transaction(connection):
+            connection.execute(delete(Analysed).where(Analysed.stream == self._stream.name))
+            place = {"stream": self._stream.name, "created_at": stored, "reading_id": newest}
+            connection.execute(insert(Analysed).values(place))
+        self._newest = newest
+
+
+def _status(name: str, message: str) -> bytes:
+    told = {"status": name, "message": message, "timestamp": clock.rfc3339(clock.now())}
+    return msgspec.json.encode(told)
+
+
+def _analysis(stream: Stream, row: RowMapping) -> bytes:
+    origin = {"id": row["id"], stream.device: row["device_id"], "timestamp": clock.rfc3339(row["timestamp"])}
+    values = {metric.name: row[metric.name] for metric in stream.factors}
+    return msgspec.json.encode(origin | health_index.document(health_index.analyse(stream, values)))

@@ -1,0 +1,32 @@
+"""Whether the backend is connected to the broker, told to every Socket.IO client."""
+
+from config import Settings
+from database import Database
+from services import status
+from services.feed import Event
+from utils import clock
+
+
+class BrokerWatch:
+    """Tells whether the backend is connected to the broker: the events `mqtt-connected` and `mqtt-error`."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._told: tuple[str, object] | None = None
+
+    def current(self) -> Event:
+        """How it is now."""
+        state = status.health(self._settings, self._database)
+        mqtt = state.get("mqtt", {})
+        connected = bool(mqtt.get("connected") and mqtt.get("subscribed"))
+        name = "mqtt-connected" if connected else "mqtt-error"
+        message = f"Connected to {self._settings.broker}" if connected else state["message"]
+        told = {"connected": connected, "broker": str(self._settings.broker), "message": message}
+        return Event(name, "", told | {"timestamp": clock.rfc3339(clock.now())}, everyone=True)
+
+    def news(self) -> list[Event]:
+        """How it is, if that has changed since the last time."""
+        event = self.current()
+        before, self._told = self._told, (event.name, event.document["message"])
+        return [event] if before not in (None, self._told) else []

@@ -1,0 +1,186 @@
+"""Energy: power integrated over time, or what a meter counted itself, by local hours, days or months."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Table
+
+import queries.readings
+from queries.reader import Reader
+from queries.readings import Window
+from streams.stream import Energy, Tariff
+from utils import calendar
+from utils.calendar import Span, Timeline
+
+Interval = Literal["hour", "day", "month"]
+Method = Literal["power", "counter"]
+Sample = tuple[datetime, float]
+"""A naive UTC time, and watts or, of a counter, kilowatt-hours."""
+JOULES = 3_600_000
+"""Of a kilowatt-hour."""
+JITTER = 0.1
+"""By which part of its value a counter may fall without having begun again."""
+
+
+class Stretch(NamedTuple):
+    """A time in which the power changes evenly."""
+
+    span: Span
+    first: float
+    """Watts at its start."""
+    last: float
+    """Watts at its end."""
+    covered: bool
+    """Whether the samples at its ends are close enough."""
+
+    def joules(self, part: Span) -> float:
+        """The energy of a part of it."""
+        middle = ((part.start - self.span.start).total_seconds() + part.seconds / 2) / self.span.seconds
+        return (self.first + (self.last - self.first) * middle) * part.seconds
+
+
+@dataclass(slots=True)
+class Hour:
+    """What is known of a local hour, or of the part of it that was asked for."""
+
+    span: Span
+    local: datetime
+    """When it begins, as the clocks of the zone show it."""
+    price: float | None
+    """Of a kilowatt-hour."""
+    joules: float = 0.0
+    known: float = 0.0
+    """Seconds of which the energy is known."""
+    covered: float = 0.0
+    """Seconds between samples that are close enough."""
+
+
+_BUCKET_OF: dict[Interval, Callable[[Hour], datetime | date | tuple[int, int]]] = {
+    # Not by the local time, which two hours have when the clocks are put back.
+    "hour": lambda hour: hour.span.start,
+    "day": lambda hour: hour.local.date(),
+    "month": lambda hour: (hour.local.year, hour.local.month),
+}
+
+
+class Figure(NamedTuple):
+    """The energy of a time."""
+
+    span: Span
+    local: datetime
+    energy: float | None
+    """In kilowatt-hours; None where nothing is known."""
+    cost: float | None
+    """None also without a tariff."""
+    coverage: float
+    """Percent of the time."""
+
+
+class Figures(NamedTuple):
+    """The energy of a time, in total and by hours, days or months, oldest first."""
+
+    method: Method
+    total: Figure
+    buckets: list[Figure]
+
+
+def measured(
+    reader: Reader, table: Table, energy: Energy, device_id: str, span: Span, *, place: ZoneInfo, interval: Interval
+) -> Figures:
+    """The energy of a device: by its counter if that says anything about the time, otherwise by its power."""
+    reach = Window(device_id, *span.widened(energy.gap))
+    hours = hours_of(span, place, energy.tariff)
+    if energy.counter:
+        samples = _counter_samples(reader, table, reach._replace(metric=energy.counter))
+        integrate(counter_stretches(samples, energy.gap), hours)
+        if any(hour.known for hour in hours):
+            return figures("counter", hours, interval)
+    samples = queries.readings.samples(reader, table, [energy.power], reach)
+    integrate(power_stretches(samples, energy.gap), hours)
+    return figures("power", hours, interval)
+
+
+def hours_of(span: Span, place: ZoneInfo, tariff: Tariff | None) -> list[Hour]:
+    """The local hours of a span, of which nothing is known yet."""
+    hours = ((hour, calendar.local(hour.start, place)) for hour in calendar.hours(span, place))
+    return [Hour(hour, local, None if tariff is None else tariff.at(local.hour)) for hour, local in hours]
+
+
+def power_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch]:
+    """Power (W) between samples at most `gap` seconds apart, oldest first: it changes evenly from one to the next."""
+    for (start, first), (end, last) in pairwise(samples):
+        span = Span(start, end)
+        if 0 < span.seconds <= gap:
+            yield Stretch(span, first, last, covered=True)
+
+
+def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch]:
+    """Mean power between samples of a counter (kWh), oldest first, however far apart they are.
+
+    A fall of at most a tenth is jitter: nothing counts until the counter is above what it had been. After a larger
+    fall it had begun again at 0.
+    """
+    mark = float("-inf")
+    for (start, old), (end, new) in pairwise(_last_of_each_moment(samples)):
+        mark = max(mark, old)
+        if new >= mark:
+            used = new - mark
+        elif old - new <= JITTER * old:
+            used = 0.0
+        else:
+            used = mark = new
+        span = Span(start, end)
+        watts = used * JOULES / span.seconds
+        yield Stretch(span, watts, watts, span.seconds <= gap)
+
+
+def integrate(stretches: Iterable[Stretch], hours: Sequence[Hour]) -> None:
+    """Add stretches, oldest first, to the hours that they touch."""
+    timeline = Timeline([hour.span for hour in hours])
+    for stretch in stretches:
+        for number, part in timeline.parts(stretch.span):
+            hour = hours[number]
+            hour.joules += stretch.joules(part)
+            hour.known += part.seconds
+            hour.covered += part.seconds if stretch.covered else 0.0
+
+
+def figures(method: Method, hours: Sequence[Hour], interval: Interval) -> Figures:
+    """The sums of all hours, and of those of each hour, day or month."""
+    buckets = [_figure(list(group)) for _, group in groupby(hours, _BUCKET_OF[interval])]
+    return Figures(method, _figure(hours), buckets)
+
+
+def _counter_samples(reader: Reader, table: Table, window: Window) -> Iterator[Sample]:
+    """Those of a window, and the nearest on either side of it."""
+    # Not while the samples are being read: some drivers do one thing at a time.
+    last = queries.readings.last_sample(reader, table, window._replace(start=None, end=window.start))
+    first = queries.readings.first_sample(reader, table, window._replace(start=window.end, end=None))
+    within = queries.readings.samples(reader, table, [str(window.metric)], window)
+    return chain(filter(None, [last]), within, filter(None, [first]))
+
+
+def _last_of_each_moment(samples: Iterable[Sample]) -> Iterator[Sample]:
+    for _, same in groupby(samples, key=itemgetter(0)):
+        *_, last = same
+        yield last
+
+
+def _figure(hours: Sequence[Hour]) -> Figure:
+    span = Span(hours[0].span.start, hours[-1].span.end)
+    known = any(hour.known for hour in hours)
+    energy = sum(hour.joules for hour in hours) / JOULES
+    costs = [hour.joules / JOULES * hour.price for hour in hours if hour.price is not None]
+    covered = sum(hour.covered for hour in hours)
+    return Figure(
+        span,
+        hours[0].local,
+        energy if known else None,
+        sum(costs) if known and costs else None,
+        100 * covered / span.seconds,
+    )

@@ -1,0 +1,171 @@
+"""The health index: one number from 0 to 100 for how well a reading fits the ideal bands of its stream.
+
+Each factor, a metric with an ideal band, has an offset: the distance of its value to the middle of the band in halves
+of the band's width, so that it is 0 in the middle and 1 at the edges. Its score is 100·exp(-offset): 100 in the middle,
+37 at the edges, 5 a whole width outside. The index is half the mean of the scores by the declared weights, and half the
+lowest score, because a soil is no better than what it lacks most (Liebig's law of the minimum). It is rounded to
+1 decimal, and the status is that of the rounded index.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from streams.stream import Metric, Stream
+
+Document = dict[str, Any]
+STATUS_BANDS = {"Excellent": 75, "Good": 60, "Fair": 45, "Poor": 30, "Critical": 0}
+"""From which index on a status holds, best first."""
+
+
+class Finding(NamedTuple):
+    """What the value of one factor says."""
+
+    metric: Metric
+    value: float
+    offset: float
+    """Distance to the middle of the band, in halves of its width; it may be infinite."""
+    deviation: float
+    """Distance to the band in the metric's unit; below 0 under it, 0 inside, above 0 over it."""
+
+    @property
+    def score(self) -> float:
+        """From 0 to 100."""
+        return 100 * math.exp(-self.offset)
+
+    @property
+    def status(self) -> Literal["ideal", "low", "high"]:
+        """Where the value is."""
+        if self.deviation == 0:
+            return "ideal"
+        return "low" if self.deviation < 0 else "high"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The health of one reading; `index` and `status` are None where it has no factor's value."""
+
+    index: float | None
+    status: str | None
+    limiting: Finding | None
+    """The factor with the lowest score."""
+    findings: tuple[Finding, ...]
+    missing: tuple[str, ...]
+    """The factors that the reading has no value of."""
+
+
+def analyse(stream: Stream, values: Mapping[str, float | None]) -> Analysis:
+    """The health of a reading's values, by the names of their metrics; others than the factors are ignored."""
+    found = [(metric, values.get(metric.name)) for metric in stream.factors]
+    findings = tuple(_finding(metric, value) for metric, value in found if value is not None)
+    missing = tuple(metric.name for metric, value in found if value is None)
+    if not findings:
+        return Analysis(None, None, None, (), missing)
+    weights = sum(finding.metric.weight for finding in findings)
+    mean = sum(finding.score * finding.metric.weight for finding in findings) / weights
+    # Among scores that are all as good as 0 the offset still tells which is the worst.
+    limiting = max(findings, key=lambda finding: finding.offset)
+    index = round((mean + limiting.score) / 2, 1)
+    return Analysis(index, _status(index), limiting, findings, missing)
+
+
+def document(analysis: Analysis) -> Document:
+    """The whole analysis as people get it."""
+    return {
+        **diagnosis(analysis),
+        "limiting": _name(analysis.limiting),
+        "missing": list(analysis.missing),
+        "factors": [_factor(finding) for finding in analysis.findings],
+    }
+
+
+def diagnosis(analysis: Analysis) -> Document:
+    """The index, its status, and what is wrong."""
+    return {"health_index": analysis.index, "status": analysis.status, "anomalies": _anomalies(analysis)}
+
+
+def summary(analysis: Analysis) -> Document:
+    """The index, its status, and the factor that is furthest off."""
+    return {"index": analysis.index, "status": analysis.status, "limiting": _name(analysis.limiting)}
+
+
+def ideal_ranges(stream: Stream) -> dict[str, Document]:
+    """The ideal band of every factor, by its name."""
+    return {
+        metric.name: _ideal(metric) | {"unit": metric.unit, "title": metric.title, "weight": metric.weight}
+        for metric in stream.factors
+    }
+
+
+def _finding(metric: Metric, value: float) -> Finding:
+    low, high = _edges(metric)
+    # Halved first, so that no sum is too large; half of the narrowest band there can be would be 0.
+    middle, half = low / 2 + high / 2, max(high / 2 - low / 2, math.ulp(0.0))
+    deviation = min(value - low, 0.0) + max(value - high, 0.0)
+    return Finding(metric, value, abs(value - middle) / half, deviation)
+
+
+def _anomalies(analysis: Analysis) -> list[Document]:
+    return [
+        {
+            "factor": finding.metric.name,
+            "value": finding.value,
+            "status": finding.status,
+            "deviation": float(_shown(abs(finding.deviation))),
+            "message": f"{finding.metric.title}: {_advice(finding)}",
+        }
+        for finding in analysis.findings
+        if finding.deviation
+    ]
+
+
+def _status(index: float) -> str:
+    return next(status for status, least in STATUS_BANDS.items() if index >= least)
+
+
+def _name(finding: Finding | None) -> str | None:
+    return finding and finding.metric.name
+
+
+def _factor(finding: Finding) -> Document:
+    metric = finding.metric
+    return {
+        "factor": metric.name,
+        "title": metric.title,
+        "value": finding.value,
+        "unit": metric.unit,
+        "ideal": _ideal(metric),
+        "score": round(finding.score, 1),
+        "status": finding.status,
+        "advice": _advice(finding),
+    }
+
+
+def _edges(metric: Metric) -> tuple[float, float]:
+    return metric.ideal or (-math.inf, math.inf)  # a factor has them
+
+
+def _ideal(metric: Metric) -> Document:
+    low, high = _edges(metric)
+    return {"min": low, "max": high}
+
+
+def _advice(finding: Finding) -> str:
+    metric = finding.metric
+    if not finding.deviation:
+        return "Within the ideal band"
+    low, high = _edges(metric)
+    value, band = _quantity(_shown(finding.value), metric), _quantity(f"{_shown(low)} to {_shown(high)}", metric)
+    side, advice = ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
+    sentence = f"{value} is {_shown(abs(finding.deviation))} {side} the ideal {band}."
+    return f"{sentence} {advice.rstrip('.')}." if advice else sentence
+
+
+def _quantity(number: str, metric: Metric) -> str:
+    return f"{number} {metric.unit}" if metric.unit else number
+
+
+def _shown(number: float) -> str:
+    """A number without the last digits, in which binary fractions show."""
+    return f"{number:.9g}"

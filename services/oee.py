@@ -1,0 +1,121 @@
+"""Overall equipment effectiveness: availability, performance and quality of a machine over time."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple
+
+from sqlalchemy import Table
+
+import queries.readings
+from queries.reader import Reader
+from queries.readings import Window
+from streams.stream import Oee
+from utils.calendar import Span, Timeline
+
+
+class Sample(NamedTuple):
+    """What a machine said of itself."""
+
+    timestamp: datetime
+    """Naive UTC."""
+    state: str
+    performance: float | None
+    """Percent."""
+    quality: float | None
+    """Percent."""
+
+
+@dataclass
+class Rate:
+    """A mean in which each value counts for as long as it held."""
+
+    weighted: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, value: float | None, seconds: float) -> None:
+        """Count a value; None counts for nothing."""
+        if value is not None:
+            self.weighted += value * seconds
+            self.seconds += seconds
+
+    @property
+    def mean(self) -> float | None:
+        """None without any value."""
+        return self.weighted / self.seconds if self.seconds else None
+
+
+@dataclass
+class Effectiveness:
+    """What is known of the hours that count; every figure is in percent, and None where nothing tells it."""
+
+    window: float
+    """How many seconds they are."""
+    running: float = 0.0
+    """Seconds in a state in which the machine produces."""
+    states: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Seconds in each state."""
+    performance_rate: Rate = field(default_factory=Rate)
+    quality_rate: Rate = field(default_factory=Rate)
+
+    @property
+    def known(self) -> float:
+        """Seconds in any state."""
+        return sum(self.states.values(), 0.0)
+
+    @property
+    def coverage(self) -> float:
+        """How much of the time is known."""
+        return 100 * self.known / self.window if self.window else 0.0
+
+    @property
+    def availability(self) -> float | None:
+        """How much of the known time the machine produced."""
+        return 100 * self.running / self.known if self.known else None
+
+    @property
+    def performance(self) -> float | None:
+        """While it produced."""
+        return self.performance_rate.mean
+
+    @property
+    def quality(self) -> float | None:
+        """While it produced."""
+        return self.quality_rate.mean
+
+    @property
+    def oee(self) -> float | None:
+        """Availability times performance times quality; 0 where the machine never produced."""
+        if self.known and not self.running:
+            return 0.0
+        if self.availability is None or self.performance is None or self.quality is None:
+            return None
+        return self.availability * self.performance * self.quality / 10_000
+
+
+def measured(
+    reader: Reader, table: Table, oee: Oee, device_id: str, span: Span, *, spans: Sequence[Span]
+) -> Effectiveness:
+    """How a device did in those parts of a span that count, which are oldest first."""
+    window = Window(device_id, *span.widened(oee.gap))
+    rows = queries.readings.samples(reader, table, [oee.status, oee.performance, oee.quality], window)
+    return effectiveness(oee, (Sample(*row) for row in rows), spans)
+
+
+def effectiveness(oee: Oee, samples: Iterable[Sample], spans: Sequence[Span]) -> Effectiveness:
+    """The same of samples, oldest first: each holds until the next, unless that is more than the gap later."""
+    found = Effectiveness(sum((span.seconds for span in spans), 0.0))
+    timeline = Timeline(spans)
+    for sample, following in pairwise(samples):
+        held = Span(sample.timestamp, following.timestamp)
+        if not 0 < held.seconds <= oee.gap:
+            continue
+        for _, part in timeline.parts(held):
+            found.states[sample.state] += part.seconds
+            if sample.state in oee.running:
+                found.running += part.seconds
+                found.performance_rate.add(sample.performance, part.seconds)
+                found.quality_rate.add(sample.quality, part.seconds)
+    return found

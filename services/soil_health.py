@@ -1,0 +1,92 @@
+"""Soil health: readings as clients of Harit Samarth post them, stored like any other and answered with an analysis."""
+
+import msgspec
+
+from ingest.decoding import BOM
+from ingest.message import Reading, Rejection
+from services import health_index
+from services.health_index import Document
+from services.submissions import BadSubmission, Receipt, Submissions, payloads
+from streams.stream import Stream
+from utils import clock
+
+DEVICE = "device_id"
+"""What clients may call the device, whatever the stream's payloads call it."""
+
+
+class SoilHealth:
+    """Stores readings of one stream and analyses them."""
+
+    def __init__(self, stream: Stream, submissions: Submissions) -> None:
+        self._stream = stream
+        self._submissions = submissions
+
+    def analyse(self, body: bytes) -> Document:
+        """Store one reading; its analysis, or why it was rejected. Raises BadSubmission, Unavailable."""
+        if _bare(body).startswith(b"["):
+            raise BadSubmission("expected one reading, not an array; POST arrays to /api/soil-health/batch-analyze")
+        receipt = self._submissions.store(self._stream, [_payload(self._stream, given) for given in payloads(body)])
+        (answer,) = self._answers(receipt)
+        return answer | {"stored": receipt.stored == 1} if answer["success"] else answer
+
+    def analyse_all(self, body: bytes) -> Document:
+        """Store an array of readings; counts, and what `analyse` says of each. Raises BadSubmission, Unavailable."""
+        given = [_payload(self._stream, payload) for payload in payloads(_array(body))]
+        receipt = self._submissions.store(self._stream, given)
+        counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(receipt.rejections)}
+        results = [{"index": place} | answer for place, answer in enumerate(self._answers(receipt))]
+        return {"success": True, "count": len(results), **counts, "results": results}
+
+    def _answers(self, receipt: Receipt) -> list[Document]:
+        rejections = dict(receipt.rejections)
+        return [
+            _rejected(rejections[place]) if reading is None else self._analysed(reading)
+            for place, reading in enumerate(receipt.readings)
+        ]
+
+    def _analysed(self, reading: Reading) -> Document:
+        pairs = zip(self._stream.metrics, reading.values, strict=True)
+        numbers = {metric.name: value for metric, value in pairs if not isinstance(value, str)}
+        analysis = health_index.analyse(self._stream, numbers)
+        origin = {"device_id": reading.device_id, "timestamp": clock.rfc3339(reading.timestamp)}
+        return {"success": True, **health_index.document(analysis), **origin}
+
+
+def _rejected(rejection: Rejection) -> Document:
+    return {"success": False, "reason": rejection.reason, "message": rejection.sentence}
+
+
+def _bare(body: bytes) -> bytes:
+    return body.removeprefix(BOM).strip()
+
+
+def _array(body: bytes) -> bytes:
+    """The array of a body that is one, or an object with one under `readings`."""
+    text = _bare(body)
+    if text.startswith(b"{"):
+        try:
+            text = bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("readings", b""))
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise BadSubmission(f"the body is not JSON: {error}") from error
+    if not text.startswith(b"["):
+        raise BadSubmission('expected an array of readings, or {"readings": [...]}')
+    return text
+
+
+def _payload(stream: Stream, given: bytes) -> bytes:
+    """What a device would have published: values that are bare are nested, and the device gets the name of its field.
+
+    What is in that form, or in none, stays byte for byte the same, so that a reading that came by MQTT too is known.
+    """
+    try:
+        fields = msgspec.json.decode(given, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return given  # the parser says what is wrong
+    renamed = DEVICE in fields and stream.device not in fields
+    nested = not stream.values or stream.values in fields
+    if renamed:
+        fields[stream.device] = fields.pop(DEVICE)
+    if nested:
+        return msgspec.json.encode(fields) if renamed else given
+    about = {name: fields.pop(name) for name in (stream.device, stream.timestamp.field) if name in fields}
+    return msgspec.json.encode(about | {stream.values: fields})

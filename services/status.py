@@ -1,0 +1,83 @@
+"""The state of the backend, as `/api/health` tells it."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+import queries.ingestion
+from config import VERSION, Settings
+from database import Database, Unavailable
+from models import IngestStatus
+from schema import SOURCES
+from utils import clock
+
+Document = dict[str, Any]
+HEARTBEAT_LIMIT = timedelta(seconds=10)
+SERVICE = "AutoForge IoT Backend"
+
+
+def health(settings: Settings, database: Database) -> Document:
+    """`status` is healthy, degraded (`message` says why and `mqtt.since` since when) or unhealthy: no database."""
+    place: Document = {"service": SERVICE, "version": VERSION}
+    try:
+        with database.session() as session:
+            ways = _ways(session)
+    except Unavailable as error:
+        message = f"The database cannot be used: {error}"
+        reachable = {"reachable": False, "url": str(database)}
+        return {"status": "unhealthy", **place, "message": message, "database": reachable}
+    mqtt = _mqtt(ways["mqtt"], settings)
+    trouble = None if mqtt["problem"] is None else f"MQTT: {mqtt['problem']}"
+    place |= {"database": {"reachable": True, "url": str(database)}}
+    ways_in = {"mqtt": mqtt, "http": _counts(ways["http"])}
+    return {"status": "degraded" if trouble else "healthy", "message": trouble, **place, **ways_in}
+
+
+def ingestion(settings: Settings, database: Database) -> Document:
+    """How the ingester is, and what it has counted. Raises Unavailable."""
+    with database.session() as session:
+        told = _mqtt(_ways(session)["mqtt"], settings)
+        return told | {"client_id": settings.mqtt_client_id or queries.ingestion.client_id(session)}
+
+
+def _ways(session: Session) -> dict[str, IngestStatus]:
+    """The ways in. Raises Unavailable while another process makes the tables, which not every database does at once."""
+    ways = queries.ingestion.ingest_status(session)
+    if not ways.keys() >= set(SOURCES):
+        raise Unavailable("its tables are being made")
+    return ways
+
+
+def _mqtt(status: IngestStatus, settings: Settings) -> Document:
+    beat = status.heartbeat_at
+    running = status.holder is not None and beat is not None and clock.now() - beat < HEARTBEAT_LIMIT
+    return {
+        "broker": str(settings.broker),
+        "holder": status.holder,
+        "heartbeat_at": _time(beat),
+        "running": running,
+        "connected": running and status.connected,
+        "subscribed": running and status.subscribed,
+        "problem": status.problem if running else "no process ingests",
+        "since": _time(status.changed_at if running else beat),
+        "uptime": _seconds_since(status.changed_at) if running and status.problem is None else None,
+        "waiting": status.waiting if running else 0,
+        "messages_per_second": status.messages_per_second if running else None,
+        "processing_ms": status.processing_ms if running else None,
+        "best_effort": status.best_effort,
+        **_counts(status),
+    }
+
+
+def _counts(status: IngestStatus) -> Document:
+    counts = {name: getattr(status, name) for name in ("received", "stored", "duplicate", "rejected")}
+    return {**counts, "last_batch_at": _time(status.last_batch_at)}
+
+
+def _seconds_since(moment: datetime | None) -> float | None:
+    return None if moment is None else round((clock.now() - moment).total_seconds(), 3)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else clock.rfc3339(moment)

@@ -1,0 +1,74 @@
+"""The backend as a device sees it: it takes readings over HTTP, and tells the last one."""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from simulators.client import reason
+
+_SECONDS = 10.0
+_SHORT_SECONDS = 2.0
+
+
+class Away(Exception):
+    """The backend did not answer, or not as AutoForge does; the text says why."""
+
+
+class Answer(NamedTuple):
+    """What it said."""
+
+    status: int
+    text: str
+
+
+class _EveryAnswer(urllib.request.HTTPErrorProcessor):
+    def http_response(self, request: urllib.request.Request, response: Any) -> Any:  # noqa: ARG002 - its interface
+        return response
+
+    https_response = http_response
+
+
+class Backend:
+    """AutoForge at an address such as `http://127.0.0.1:5000`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._opener = urllib.request.build_opener(_EveryAnswer)
+
+    def post(self, path: str, body: bytes) -> Answer:
+        """Post JSON. Raises Away when there is no answer."""
+        return self._ask(path, _SECONDS, body)
+
+    def check(self) -> None:
+        """Ask whether it is there. Raises Away."""
+        self._get("/api/health", 200, 503)
+
+    def latest(self, stream: str, device_id: str) -> Mapping[str, Any] | None:
+        """A device's last reading, or None if there is none. Raises Away."""
+        said = self._get(f"/api/{stream}/latest?device_id={quote(device_id, safe='')}", 200, 404)
+        return said.get("data")
+
+    def _get(self, path: str, *statuses: int) -> dict[str, Any]:
+        answer = self._ask(path, _SHORT_SECONDS)
+        try:
+            said = json.loads(answer.text)
+        except ValueError:
+            said = None
+        if answer.status not in statuses or not isinstance(said, dict):
+            raise Away(f"it answers {answer.status}, and not as AutoForge does")
+        return said
+
+    def _ask(self, path: str, seconds: float, body: bytes | None = None) -> Answer:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - the address is http or https
+        try:
+            with self._opener.open(request, timeout=seconds) as answer:
+                return Answer(answer.status, answer.read().decode(errors="replace"))
+        except urllib.error.URLError as error:
+            raise Away(reason(error.reason) if isinstance(error.reason, Exception) else error.reason) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Away(reason(error)) from error

@@ -1,0 +1,103 @@
+"""The way over HTTP: readings that cannot go to the broker are posted to the backend, until it has taken them."""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from simulators.backend import Answer, Away, Backend
+from simulators.device import Message
+from simulators.tally import Tally
+
+MOST_AT_ONCE = 1000
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 5.0
+_TAKEN, _BAD_REQUEST, _SERVER_ERROR = 201, 400, 500
+
+
+class Fallback:
+    """Posts what it is given, in a thread of its own; the order is kept for each path."""
+
+    def __init__(self, backend: Backend, tally: Tally, note: Callable[[str], None]) -> None:
+        self._backend = backend
+        self.active = False
+        """Whether boards that are not online are to post their readings."""
+        self._tally = tally
+        self._note = note
+        self._noted = ""
+        self._queues: dict[str, deque[Message]] = {}
+        self._changed = threading.Condition()
+        self._hurry = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def take(self, readings: Iterable[Message]) -> None:
+        """Take over readings; they are posted until the backend answers."""
+        with self._changed:
+            for reading in readings:
+                self._queues.setdefault(reading.path, deque()).append(reading)
+            self._changed.notify()
+        if self._thread is None and self._queues:
+            # As a daemon, so that a backend that does not answer cannot keep the simulator from ending.
+            self._thread = threading.Thread(target=self._run, name="fallback", daemon=True)
+            self._thread.start()
+
+    def hurry(self) -> None:
+        """Wait no longer between attempts than at first: the end is near."""
+        self._hurry.set()
+
+    def _run(self) -> None:
+        while True:
+            self._post(self._next())
+
+    def _next(self) -> list[Message]:
+        """Readings for one request, of the path that has waited longest."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queues)
+            path = next(iter(self._queues))
+            queue = self._queues.pop(path)
+            batch = [queue.popleft()]
+            # A broken one may not be JSON, and would spoil the array.
+            while queue and len(batch) < MOST_AT_ONCE and not (batch[0].invalid or queue[0].invalid):
+                batch.append(queue.popleft())
+            if queue:
+                self._queues[path] = queue
+            return batch
+
+    def _post(self, batch: list[Message]) -> None:
+        body = batch[0].payload if batch[0].invalid else b"[" + b",".join(reading.payload for reading in batch) + b"]"
+        answer = self._answer(batch[0].path, body)
+        # The verdict about one that is broken on purpose is what was wanted.
+        if answer.status == _TAKEN or (batch[0].invalid and answer.status == _BAD_REQUEST):
+            self._tally.posted += len(batch)
+            self._noted = ""
+        else:
+            self._tally.turned_down += len(batch)
+            self._say(f"the backend at {self._backend.url} refuses readings: {answer.status} {_message(answer.text)}")
+
+    def _answer(self, path: str, body: bytes) -> Answer:
+        """Ask until there is an answer, always with the same bytes, by which the backend knows a repetition."""
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                answer = self._backend.post(path, body)
+                if answer.status < _SERVER_ERROR:
+                    return answer
+                fault = f"{answer.status} {_message(answer.text)}"
+            except Away as error:
+                fault = str(error)
+            self._say(f"the backend at {self._backend.url} is away ({fault}), trying again")
+            if self._hurry.wait(delay):
+                time.sleep(_FIRST_DELAY)
+            delay = min(2 * delay, _LONGEST_DELAY)
+
+    def _say(self, text: str) -> None:
+        if text != self._noted:
+            self._noted = text
+            self._note(text)
+
+
+def _message(text: str) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, LookupError, TypeError):
+        return text[:100]

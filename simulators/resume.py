@@ -1,0 +1,25 @@
+"""Going on from the last stored readings, for streams that declare it."""
+
+from collections.abc import Callable
+
+from simulators.backend import Away, Backend
+from simulators.device import Device
+from streams.stream import Stream
+
+
+def resume(stream: Stream, devices: list[Device], backend: Backend, note: Callable[[str], None]) -> None:
+    """Have each device begin with its last stored values; one that has none, or no backend, begins as usual."""
+    new = []
+    for device in devices:
+        try:
+            reading = backend.latest(stream.name, device.device_id)
+        except Away as error:
+            note(f"the backend at {backend.url} does not tell the last readings ({error}): not going on from them")
+            return
+        if reading is None:
+            new.append(device.device_id)
+        else:
+            device.go_on_from(reading)
+    if new:
+        shown = new[0] if len(new) == 1 else f"{len(new)} devices"
+        note(f"there is no reading of {shown} to go on from")

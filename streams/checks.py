@@ -1,0 +1,214 @@
+"""What a declaration must hold: within one stream, and between streams."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from streams.stream import Energy, Metric, Oee, Stream, Tariff
+from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
+
+RESERVED_NAMES = {
+    "control",
+    "docs",
+    "health",
+    "info",
+    "mqtt",
+    "publisher",
+    "rejected",
+    "sensor",
+    "soil-health",
+    "streams",
+}
+RESERVED_COLUMNS = {"id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"}
+RESERVED_EVENTS = {"command", "connect", "disconnect", "error", "message", "presence", "reading"}
+RESERVED_TABLES = {
+    "alembic_version",
+    "analyses",
+    "commands",
+    "delivered_batches",
+    "ingest_status",
+    "installation",
+    "presence",
+    "rejected_messages",
+    "rejection_counts",
+}
+STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+MAX_TABLE_NAME = 49
+"""PostgreSQL has 63 characters for the name of an index, which is 14 longer."""
+MAX_GAP = 31_622_400.0
+MAX_WEIGHT = 1_000
+METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,50}")
+EVENT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+class StreamError(Exception):
+    """A declaration cannot be used: the text names the file, the key and what was expected."""
+
+
+def expect(holds: object, key: str, expected: str) -> None:
+    """Raise StreamError unless something holds."""
+    if not holds:
+        raise StreamError(f"{key}: expected {expected}")
+
+
+def check_name(name: str) -> None:
+    """Check the name of a stream. Raises StreamError."""
+    expect(STREAM_NAME.fullmatch(name), "the file's name", "a-z, 0-9, - and _ in it, because it is the stream's name")
+    expect(name not in RESERVED_NAMES, "the file's name", f"another than {', '.join(sorted(RESERVED_NAMES))}")
+
+
+def check_table(table: str) -> None:
+    """Check the name of a stream's table. Raises StreamError."""
+    expect(TABLE_NAME.fullmatch(table), "table", "lower-case letters, digits and _")
+    expect(len(table) <= MAX_TABLE_NAME, "table", f"at most {MAX_TABLE_NAME} characters")
+    expect(table not in RESERVED_TABLES, "table", f"another name than {table}, which AutoForge uses itself")
+
+
+def check_metric(name: str, metric: Metric) -> None:
+    """Check what is declared under a metric's heading. Raises StreamError."""
+    key = f"metrics.{name}"
+    expect(METRIC_NAME.fullmatch(name), key, "a letter, then letters, digits and _")
+    expect(name.lower() not in RESERVED_COLUMNS, key, f"another name than {', '.join(sorted(RESERVED_COLUMNS))}")
+    expect(not metric.name, f"{key}.name", "nothing: the table's heading is the name")
+    expect(metric.simulate.states, f"{key}.simulate.states", "at least one state")
+    if metric.ideal is not None:
+        low, high = metric.ideal
+        expect(metric.type == "number", f"{key}.ideal", "nothing, where the values are text")
+        expect(-math.inf < low < high < math.inf, f"{key}.ideal", "two numbers, the lower one first")
+        expect(0 < metric.weight <= MAX_WEIGHT, f"{key}.weight", f"a number above 0, at most {MAX_WEIGHT}")
+    if metric.event:
+        expect(EVENT_NAME.fullmatch(metric.event), f"{key}.event", "lower-case letters, digits, - and _")
+        free = metric.event not in RESERVED_EVENTS
+        expect(free, f"{key}.event", f"another than {', '.join(sorted(RESERVED_EVENTS))}")
+
+
+def check_topic(topic: TopicPattern) -> None:
+    """Check the topic on which a stream arrives. Raises StreamError."""
+    expect("" not in topic.levels, "topic", "no empty level")
+    for level in topic.levels:
+        plain = not any(character in level for character in "+#{}")
+        expect(plain or level in (DEVICE, METRIC), "topic", f"{DEVICE} or {METRIC} as a whole level, not {level!r}")
+    expect(not topic.levels[0].startswith("$"), "topic", "a first level without $")
+    for name in (DEVICE, METRIC):
+        expect(topic.levels.count(name) <= 1, "topic", f"{name} at most once")
+
+
+def check_stream(stream: Stream) -> None:
+    """Check how the parts of a stream fit together. Raises StreamError."""
+    _check_levels(stream)
+    _check_names(stream)
+    for metric in stream.metrics:
+        _check_product(stream, metric)
+    if stream.simulate.names:
+        _check_device_names(stream.simulate.names)
+    expect(0 < stream.simulate.interval < math.inf, "simulate.interval", "a number of seconds above 0")
+    for key, topic in stream.health.topics().items():
+        expect(not set(topic) & set("+#{}"), key, "a topic without + # { }")
+    expect(stream.factors or not stream.health.analysis_topic, "health", "at least one metric with an ideal band")
+    if stream.oee is not None:
+        _check_oee(stream, stream.oee)
+    if stream.energy is not None:
+        _check_energy(stream, stream.energy)
+
+
+def check_streams(streams: Sequence[Stream], device_topics: DeviceTopics) -> None:
+    """Check that no two streams, and none of AutoForge's own topics, are in each other's way. Raises StreamError."""
+    for index, stream in enumerate(streams):
+        for other in streams[:index]:
+            _check_pair(stream, other)
+    taken = {f"{stream.name}.toml: topic": stream.topic for stream in streams}
+    for name, topic in device_topics._asdict().items():
+        variable = f"{name.upper()}_TOPIC"
+        for holder, pattern in taken.items():
+            if topic.overlaps(pattern):
+                raise StreamError(f"{holder}: expected none that {variable} ({topic}) also is")
+        taken[variable] = topic
+    for stream in streams:
+        for key, text in stream.health.topics().items():
+            published = TopicPattern(tuple(text.split("/")), {})
+            for holder, pattern in taken.items():
+                if published.overlaps(pattern):
+                    raise StreamError(f"{stream.name}.toml: {key}: expected another topic than that of {holder}")
+
+
+def _check_levels(stream: Stream) -> None:
+    has_device = stream.topic.has_device or stream.device
+    expect(has_device, "device", "the payload's field with the device id, or {device_id} in topic")
+    if stream.topic.has_metric:
+        by_level = stream.topic.metric_levels
+        expect(len(by_level) == len(stream.metrics), "metrics", "a different level for each metric")
+        expect(not any(set(level) & set("/+#") for level in by_level), "metrics", "levels without / + #")
+        expect(not stream.values, "values", "nothing, where each metric has its own topic")
+
+
+def _check_names(stream: Stream) -> None:
+    expect(stream.metrics, "metrics", "at least one metric, such as [metrics.temperature]")
+    for names, what in (
+        ([metric.name.lower() for metric in stream.metrics], "names that differ in more than case"),
+        ([metric.plural for metric in stream.metrics] + ["timestamps", "device_ids"], "a different plural for each"),
+    ):
+        expect(len(set(names)) == len(names), "metrics", what)
+    fields = [stream.device, stream.timestamp.field, *filter(None, [stream.values])]
+    expect(len(set(fields)) == len(fields), "device", "another field than those of timestamp and values")
+    if not stream.values:
+        names = [metric.name for metric in stream.metrics]
+        expect(stream.device not in names, "device", "a field that is not a metric")
+        expect(stream.timestamp.field not in names, "timestamp.field", "a field that is not a metric")
+
+
+def _check_product(stream: Stream, metric: Metric) -> None:
+    before = [other.name for other in stream.metrics[: stream.metrics.index(metric)] if other.type == "number"]
+    key = f"metrics.{metric.name}.simulate.product"
+    expect(set(metric.simulate.product) <= set(before), key, f"numeric metrics declared before it: {', '.join(before)}")
+
+
+def _check_device_names(names: str) -> None:
+    try:
+        first, second = names.format(1), names.format(2)
+    except (ValueError, LookupError, AttributeError):
+        first = second = ""
+    usable = first != second and not set(first) & set("+#/")
+    expect(usable, "simulate.names", "a device id with a place for the number, such as ESP32_{:03}")
+
+
+def _check_oee(stream: Stream, oee: Oee) -> None:
+    _check_metric_named(stream, "oee.status", oee.status, "text")
+    _check_metric_named(stream, "oee.performance", oee.performance, "number")
+    _check_metric_named(stream, "oee.quality", oee.quality, "number")
+    expect(oee.running, "oee.running", "at least one state")
+    expect(0 < oee.gap <= MAX_GAP, "oee.gap", "a number of seconds above 0, at most a year")
+
+
+def _check_energy(stream: Stream, energy: Energy) -> None:
+    _check_metric_named(stream, "energy.power", energy.power, "number")
+    if energy.counter:
+        _check_metric_named(stream, "energy.counter", energy.counter, "number")
+    expect(0 < energy.gap <= MAX_GAP, "energy.gap", "a number of seconds above 0, at most a year")
+    if energy.tariff is not None:
+        _check_tariff(energy.tariff)
+
+
+def _check_tariff(tariff: Tariff) -> None:
+    prices = [tariff.price, *(hours.price for hours in tariff.hours)]
+    expect(all(0 <= price < math.inf for price in prices), "energy.tariff", "prices from 0")
+    taken: set[int] = set()
+    for hours in tariff.hours:
+        span = set(range(hours.start, hours.end))
+        expect(span and span <= set(range(24)), "energy.tariff.hours", "from and to within 0 to 24, from before to")
+        expect(not span & taken, "energy.tariff.hours", "no hour of the day twice")
+        taken |= span
+
+
+def _check_metric_named(stream: Stream, key: str, name: str, kind: str) -> None:
+    names = [metric.name for metric in stream.metrics if metric.type == kind]
+    expect(name in names, key, f"a metric that is {'text' if kind == 'text' else 'a number'}: {', '.join(names)}")
+
+
+def _check_pair(stream: Stream, other: Stream) -> None:
+    if stream.table == other.table:
+        raise StreamError(
+            f"{stream.name}.toml: table: expected another than {stream.table}, which {other.name}.toml has"
+        )
+    if stream.topic.overlaps(other.topic):
+        raise StreamError(f"{stream.name}.toml: topic: expected none that {other.name}.toml also receives")

@@ -1,0 +1,86 @@
+"""PELBIOT's Socket.IO events, which every client gets without asking for them."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live import Io, Sse, at_broker, post, serving
+from tests.support import Backend, Mosquitto, publishing, wait_for
+
+UPDATES = {
+    "mqtt-voltage-update": ("panel/trafo1/volt", 230.45),
+    "mqtt-ampere-update": ("panel/trafo1/ampere", 15.32),
+    "mqtt-power-update": ("panel/trafo1/power", 3542.65),
+    "mqtt-cost-update": ("panel/trafo1/energy_cost", 4428312.5),
+}
+EVENTS = [*UPDATES, "mqtt-connected", "mqtt-error", "reading"]
+
+
+@pytest.fixture
+def dashboard(backend: Backend) -> Iterator[Io]:
+    with Io(backend.port, listens=EVENTS) as client:
+        yield client
+
+
+def test_each_value_arrives_under_the_event_of_its_metric(broker: Mosquitto, dashboard: Io) -> None:
+    with publishing(broker.port) as publish:
+        for topic, value in UPDATES.values():
+            publish(topic, str(value))
+    for event, (topic, value) in UPDATES.items():
+        (got,) = dashboard.await_count(event, 1)
+        assert (got["topic"], got["value"], set(got)) == (topic, value, {"topic", "value", "timestamp"})
+    assert dashboard.of("reading") == []
+
+
+def test_the_time_is_that_of_the_device_where_it_says_one(broker: Mosquitto, dashboard: Io) -> None:
+    with publishing(broker.port) as publish:
+        publish("panel/trafo2/volt", '{"value": 229.9, "timestamp": "2024-01-15T10:30:45Z"}')
+    assert dashboard.await_count("mqtt-voltage-update", 1) == [
+        {"topic": "panel/trafo2/volt", "value": 229.9, "timestamp": "2024-01-15T10:30:45Z"}
+    ]
+
+
+def test_what_is_rejected_is_not_sent(broker: Mosquitto, dashboard: Io) -> None:
+    with publishing(broker.port) as publish:
+        publish("panel/trafo3/volt", "much")
+        publish("panel/trafo3/volt", "231.5")
+    assert [got["value"] for got in dashboard.await_count("mqtt-voltage-update", 1)] == [231.5]
+
+
+def test_who_subscribes_to_another_stream_gets_both(broker: Mosquitto, backend: Backend, dashboard: Io) -> None:
+    dashboard.subscribe(stream="sensors", device_id="both")
+    post(backend, "both", 21.5)
+    with publishing(broker.port) as publish:
+        publish("panel/both/volt", "230")
+    dashboard.await_temperature(21.5)
+    assert dashboard.await_count("mqtt-voltage-update", 1)[0]["topic"] == "panel/both/volt"
+
+
+def test_server_sent_events_have_readings_only(broker: Mosquitto, backend: Backend) -> None:
+    with Sse(backend.port, "device_id=sse", stream="panels") as client, publishing(broker.port) as publish:
+        publish("panel/sse/volt", "230")
+        assert client.await_count("reading", 1)[0]["voltage"] == 230
+        assert {got.name for got in client.events} == {"reading"}
+
+
+def test_a_new_client_is_told_that_the_broker_is_connected(broker: Mosquitto, dashboard: Io) -> None:
+    (told,) = dashboard.await_count("mqtt-connected", 1)
+    assert (told["connected"], told["broker"]) == (True, f"mqtt://127.0.0.1:{broker.port}")
+
+
+def test_every_client_is_told_when_the_broker_goes_and_when_it_is_back(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
+        wait_for(backend.ready, what="a healthy backend")
+        with Io(backend.port, listens=EVENTS) as first:
+            first.await_count("mqtt-connected", 1)
+            mosquitto.stop(signal.SIGKILL)
+            (gone,) = first.await_count("mqtt-error", 1)
+            assert gone["connected"] is False
+            assert str(mosquitto.port) in gone["message"]
+            with Io(backend.port, listens=EVENTS) as second:
+                second.await_count("mqtt-error", 1)
+                mosquitto.start()
+                first.await_count("mqtt-connected", 2)
+                second.await_count("mqtt-connected", 1)

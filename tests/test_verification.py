@@ -1,0 +1,312 @@
+"""`flask verify` against running systems: what is well, what is not, and how it says so."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import PROJECT, Settings
+from ingest.message import Reading
+from ingest.payload import Parser
+from mqtt_client import Message
+from services.running_backend import server_url
+from services.verification import DEVICE, plausible
+from streams import declaration
+from tests.live import at_broker, serving
+from tests.support import Backend, Mosquitto, free_port, wait_for
+from utils import clock
+
+CHECKS = [
+    "Backend health",
+    "GET /api/mqtt/status",
+    "GET /api/mqtt/last-values",
+    "GET /api/mqtt/topics",
+    "GET /api/mqtt/history",
+    "POST /api/mqtt/publish",
+    "MQTT broker connection",
+    "Declared streams",
+]
+PANELS_ONLY = CHECKS[1:6]
+SHAPES = {
+    "states": 'topic = "door/{device_id}/{metric}"\n[metrics.state]\ntype = "text"\n'
+    'simulate = { states = ["open", "shut"] }\n',
+    "nested": 'topic = "node/data"\ndevice = "node"\nvalues = "measured"\n[timestamp]\nfield = "ts"\n'
+    "[metrics.level]\nsimulate = { mean = 5, minimum = 7 }\n[metrics.flow]\nsimulate = { mean = 9, maximum = 8 }\n"
+    '[metrics.work]\nsimulate = { product = ["level", "flow"], factor = 2 }\n',
+    "named": 'topic = "{metric}/all"\ndevice = "who"\n[metrics.lux]\nlevel = "light"\n',
+}
+Verified = tuple[int, dict[str, tuple[str, str]], str]
+
+
+def verify(environment: dict[str, str], *arguments: str) -> Verified:
+    """The exit code, the mark and the rest of each check's line, and the last line; nothing else may be said."""
+    run = subprocess.run(
+        [sys.executable, "-m", "flask", "verify", *arguments],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stderr == ""
+    *lines, summary = run.stdout.splitlines()
+    found = [re.fullmatch(r"(ok|FAILED|left out) +(.+?): (.+)", line) for line in lines]
+    assert all(found), run.stdout
+    return run.returncode, {match[2]: (match[1], match[3]) for match in found if match}, summary
+
+
+def failed(verified: Verified) -> dict[str, str]:
+    """The sentences of the checks that failed."""
+    code, checks, summary = verified
+    sentences = {check: sentence for check, (mark, sentence) in checks.items() if mark == "FAILED"}
+    assert code == (1 if sentences else 0)
+    assert f" {len(sentences)} FAILED" in summary
+    for sentence in sentences.values():
+        assert re.fullmatch(r"expected .+; came .+; .+", sentence)
+        assert "Traceback" not in sentence
+    return sentences
+
+
+@pytest.fixture
+def declare(tmp_path: Path) -> Callable[..., str]:
+    """A folder with declarations."""
+
+    def write(**texts: str) -> str:
+        folder = tmp_path / "declared"
+        folder.mkdir(exist_ok=True)
+        for name, text in texts.items():
+            (folder / f"{name}.toml").write_text(text)
+        return str(folder)
+
+    return write
+
+
+def test_a_running_system_passes_every_check(backend: Backend) -> None:
+    code, checks, summary = verify(backend.environment)
+    assert (code, summary) == (0, "12 ok, 0 FAILED, 0 left out")
+    assert list(checks) == [*CHECKS, "Stream machines", "Stream panels", "Stream sensors", "Stream soil"]
+    for check in ("POST /api/mqtt/publish", "Stream panels", "Stream sensors"):
+        assert re.search(r" served after \d+ ms$", checks[check][1])
+
+
+def test_it_can_be_run_again_and_its_readings_have_its_own_device(backend: Backend) -> None:
+    for _ in range(2):
+        assert failed(verify(backend.environment)) == {}
+    for stream in ("machines", "panels", "sensors", "soil"):
+        assert backend.get(f"/api/{stream}/devices")[1]["devices"][0]["device_id"] == DEVICE
+
+
+def test_every_kind_of_database_serves_exactly_what_was_published(
+    tmp_path: Path, broker: Mosquitto, database_url: str
+) -> None:
+    with serving(at_broker(tmp_path / "backend", broker, DATABASE_URL=database_url)) as server:
+        wait_for(lambda: (server.answers() or {}).get("status") == "healthy")
+        assert failed(verify(server.environment)) == {}
+
+
+def test_it_works_beside_an_embedded_broker_and_leaves_the_ingesting_to_the_server(tmp_path: Path) -> None:
+    with serving(Backend(tmp_path, MQTT_PORT=str(free_port()), DATABASE_URL=f"sqlite:///{tmp_path}/test.db")) as server:
+        wait_for(server.ready)
+        assert failed(verify(server.environment)) == {}
+        health = server.answers()
+        assert health is not None
+        assert server.process is not None
+        assert health["mqtt"]["holder"].endswith(f":{server.process.pid}")
+
+
+def test_without_panels_their_checks_are_left_out(
+    tmp_path: Path, broker: Mosquitto, declare: Callable[..., str]
+) -> None:
+    shapes = declare(**SHAPES)
+    with serving(at_broker(tmp_path / "backend", broker, STREAMS_DIR=shapes)) as server:
+        wait_for(server.ready)
+        code, checks, summary = verify(server.environment)
+    assert (code, summary) == (0, "6 ok, 0 FAILED, 5 left out")
+    assert [check for check, (mark, _) in checks.items() if mark == "left out"] == PANELS_ONLY
+    assert list(checks)[-3:] == ["Stream named", "Stream nested", "Stream states"]
+
+
+def test_a_backend_that_is_away_fails_everything_but_the_broker(backend: Backend) -> None:
+    port = free_port()
+    sentences = failed(verify(backend.environment, "--url", f"http://127.0.0.1:{port}"))
+    assert len(sentences) == 11
+    assert "MQTT broker connection" not in sentences
+    assert sentences["Backend health"] == (
+        f"expected an answer from http://127.0.0.1:{port}; came none: [Errno 111] Connection refused; "
+        "start the backend, or name its address with --url"
+    )
+
+
+@pytest.mark.parametrize("url", ["http://no-such-host.invalid", "http://a..b"])
+def test_a_host_that_does_not_exist_is_a_sentence(backend: Backend, url: str) -> None:
+    assert failed(verify(backend.environment, "--url", url))["Backend health"].startswith(
+        f"expected an answer from {url}; came none: "
+    )
+
+
+def test_a_broker_that_is_away_fails_what_publishes_from_here(backend: Backend) -> None:
+    environment = backend.environment | {"MQTT_PORT": str(free_port())}
+    sentences = failed(verify(environment, "--timeout", "2"))
+    streams = {f"Stream {name}" for name in ("machines", "panels", "sensors", "soil")}
+    assert set(sentences) == {"MQTT broker connection"} | streams
+    assert "cannot be reached" in sentences["MQTT broker connection"]
+
+
+def test_a_backend_without_its_broker_is_not_healthy(tmp_path: Path, broker: Mosquitto) -> None:
+    own = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(free_port())}
+    with serving(Backend(tmp_path, None, **own)) as server:
+        wait_for(lambda: "cannot be reached" in str((server.answers() or {}).get("message")))
+        sentences = failed(verify(server.environment | {"MQTT_PORT": str(broker.port)}, "--timeout", "1"))
+    assert '"degraded": MQTT: ' in sentences["Backend health"]
+    assert sentences["GET /api/mqtt/status"].startswith('expected "connected": true; came false: ')
+    assert sentences["POST /api/mqtt/publish"].startswith("expected 200; came 503: ")
+    assert "No sensor readings found" in sentences["Stream sensors"]
+    assert sentences["Stream sensors"].endswith(
+        "see that the backend ingests from the same broker, and that the clocks agree"
+    )
+    assert "MQTT broker connection" not in sentences
+
+
+def test_streams_that_differ_are_named(backend: Backend, declare: Callable[..., str]) -> None:
+    text = (PROJECT / "streams" / "sensors.toml").read_text()
+    folder = declare(sensors=text.replace("[metrics.gas]", "[metrics.smoke]"), more=SHAPES["nested"])
+    sentences = failed(verify(backend.environment | {"STREAMS_DIR": folder}, "--timeout", "1"))
+    assert "a difference in machines, more, panels, sensors, soil" in sentences["Declared streams"]
+    assert "restart it with this declaration" in sentences["Stream more"]
+
+
+def test_a_reading_that_the_backend_rejects_is_told_with_its_reason(
+    backend: Backend, declare: Callable[..., str]
+) -> None:
+    text = (PROJECT / "streams" / "sensors.toml").read_text()
+    folder = declare(sensors=text.replace("[metrics.gas]", "[metrics.smoke]"))
+    sentences = failed(verify(backend.environment | {"STREAMS_DIR": folder}, "--timeout", "1"))
+    assert sentences["Stream sensors"].endswith("it was rejected: gas: missing")
+
+
+class Fake(ThreadingHTTPServer):
+    """A server that gives every request the same answer."""
+
+    def __init__(self, status: int, kind: str, body: bytes) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+@pytest.fixture
+def fake() -> Iterator[Callable[[int, str, bytes], str]]:
+    """Starts a server with one answer; its address."""
+    servers: list[Fake] = []
+
+    def start(status: int, kind: str, body: bytes) -> str:
+        servers.append(Fake(status, kind, body))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return servers[-1].url
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "came"),
+    [
+        (200, "text/html", b"<!doctype html>\n<p>\xe9", "JSON; came 200 text/html: <!doctype html>\\u000a<p>\\xe9; "),
+        (502, "text/html", b"<h1>Bad Gateway</h1>", "JSON; came 502 text/html: <h1>Bad Gateway</h1>; "),
+        (200, "application/json", b"", "JSON; came 200 application/json: ; "),
+        (200, "application/json", b"[" * 100_000, f"JSON; came 200 application/json: {'[' * 60}; "),
+        (200, "application/json", b"{}", "an object with status, message, version; came {}; "),
+        (200, "application/json", b"[1]", "an object with status, message, version; came [1]; "),
+        (
+            503,
+            "application/json",
+            b'{"status": "unhealthy", "message": "gone", "version": 1}',
+            '503, "unhealthy": gone; ',
+        ),
+    ],
+    ids=["HTML", "a proxy", "nothing", "deep", "an empty object", "an array", "no database"],
+)
+def test_what_is_not_autoforge_is_a_sentence(
+    broker: Mosquitto, fake: Callable[..., str], status: int, kind: str, body: bytes, came: str
+) -> None:
+    environment = dict(os.environ) | {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)}
+    sentences = failed(verify(environment, "--url", fake(status, kind, body), "--timeout", "1"))
+    assert came in sentences["Backend health"]
+    assert len(sentences) == 11
+
+
+def test_nothing_that_answers_with_any_json_ends_it(broker: Mosquitto, fake: Callable[..., str]) -> None:
+    environment = dict(os.environ) | {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)}
+    strange: dict[str, Any] = {"status": "healthy", "message": None, "version": "1", "data": [7]}
+    strange |= {"connected": True, "clientId": [], "messageCount": {}}
+    strange["streams"] = [{"name": ["x"], "topic": 1, "device": 1, "timestamp_required": 1, "metrics": []}]
+    url = fake(200, "application/json", json.dumps(strange).encode())
+    assert len(failed(verify(environment, "--url", url, "--timeout", "1"))) == 9
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://h", "127.0.0.1:5000", "http://", "http://h:99999", "http://h:0", "http://h?x", "http://[::1", "http://a b"],
+)
+def test_an_address_that_is_none_says_what_is_expected(url: str) -> None:
+    with pytest.raises(ValueError, match=r": expected an address such as http://127\.0\.0\.1:5000$"):
+        server_url(url)
+
+
+def test_a_bad_address_is_a_fault_in_the_usage(backend: Backend) -> None:
+    command = [sys.executable, "-m", "flask", "verify", "--url", "ftp://h"]
+    run = subprocess.run(
+        command, cwd=PROJECT, env=backend.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 2
+    assert run.stderr.endswith(
+        "Invalid value for '--url': 'ftp://h': expected an address such as http://127.0.0.1:5000\n"
+    )
+
+
+@pytest.mark.parametrize(("variable", "value"), [("MQTT_PORT", "x"), ("STREAMS_DIR", "/")])
+def test_a_fault_in_the_settings_is_one_line(variable: str, value: str) -> None:
+    command = [sys.executable, "-m", "flask", "verify"]
+    environment = dict(os.environ) | {variable: value}
+    run = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (1, "", 1)
+    assert value in run.stderr
+
+
+def test_its_readings_are_understood_whatever_the_shape_of_the_stream(
+    settings: Callable[..., Settings], declare: Callable[..., str]
+) -> None:
+    streams = declaration.declared(settings(streams_dir=declare(**SHAPES)))
+    values = {}
+    for stream in streams:
+        sample = plausible(stream)
+        said = Message(sample.topic, json.dumps(sample.payload).encode(), clock.now())
+        parsed = Parser(streams).parse(said)
+        assert isinstance(parsed, Reading), parsed
+        assert (parsed.device_id, clock.rfc3339(parsed.timestamp)) == (DEVICE, sample.expected["timestamp"])
+        values[stream.name] = parsed.values
+    assert values == {"named": (50.0,), "nested": (7.0, 8.0, 112.0), "states": ("open",)}
