@@ -34,6 +34,7 @@ class AuditTrail:
         self._file = settings.audit_csv
         self._streams = streams
         self._lock = threading.Lock()
+        self._missing = 0
         self._throttle = Throttle(seconds=10)
 
     def recorder(self, source: str) -> Callable[[Outcome], None] | None:
@@ -49,7 +50,8 @@ class AuditTrail:
                 append(file, HEADER, written.getvalue().encode())
         except OSError as error:
             # The readings are stored: a full disk is no reason to keep devices waiting.
-            missing = f"{outcome.received} rows are missing from the audit trail"
+            self._missing += outcome.received
+            missing = f"{self._missing} rows are missing from the audit trail so far"
             self._throttle.warn(logger, "audit", f"AUDIT_CSV={file}: cannot be written: {error}; {missing}")
 
     def _rows(self, source: str, outcome: Outcome) -> Iterator[tuple[str, ...]]:

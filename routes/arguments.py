@@ -168,7 +168,8 @@ class SpanQuery(Query):
     @model_validator(mode="after")
     def _limited(self) -> Self:
         start, end = self.span()
-        if not timedelta(0) < end - start <= MAX_SPAN:
+        # A second more, because times such as -3660d were read a moment before.
+        if not timedelta(0) < end - start <= MAX_SPAN + timedelta(seconds=1):
             raise ValueError(f"from: must be before to, by {MAX_SPAN.days} days at most")
         if start < clock.EPOCH or end > LAST_MOMENT:
             raise ValueError("from, to: must be within the years 1970 to 9997")

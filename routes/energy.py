@@ -57,7 +57,7 @@ class EnergyAnswer(EnergyFigure):
     end: Rfc3339 = Field(alias="to")
     tz: str
     interval: Interval
-    method: Method = Field(description="`counter` where it is the meter's own, otherwise `power`.")
+    method: Method = Field(description="`counter` where it is the meter's own, `power`, or `both`: some hours by each.")
     currency: str | None
     gap: float = Field(description="Seconds; power is not integrated between readings further apart.")
     data: list[EnergyBucket]

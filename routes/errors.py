@@ -86,7 +86,8 @@ def _register_own(app: Flask) -> None:
     @app.errorhandler(PublishError)
     def unpublished(error: PublishError) -> tuple[Response, int, dict[str, str]]:
         logger.warning("%s %s: %s", request.method, request.path, error)
-        return jsonify(message=f"Not published: {error}. Try again"), 503, RETRY_AFTER
+        outcome = "It may have been published all the same" if error.may_be_sent else "Nothing was published, try again"
+        return jsonify(message=f"{error}. {outcome}"), 503, RETRY_AFTER
 
     @app.errorhandler(Undelivered)
     def undelivered(error: Undelivered) -> tuple[Response, int, dict[str, str]]:

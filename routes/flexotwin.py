@@ -138,22 +138,28 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
             data = [_machine(stream, row) for row in rows]
         return {"success": True, "count": len(data), "limit": query.limit, "data": data}
 
+    _add_about(api, settings, stream, database)
+    return api
+
+
+def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: Database) -> None:
+    table = database.tables[stream.name]
+    endpoints = {path: what for path, what in ENDPOINTS.items() if stream.oee is not None or not path.endswith("/oee")}
+
     @api.get("/sensor/status", responses={200: SensorStatus})
     def sensor_status() -> Answer:
         """The connection to the broker, and the machine that was heard last."""
         with database.reader() as reader:
             row = queries.readings.latest(reader, table)
-        broker = settings.broker
-        mqtt = status.ingestion(settings, database)
-        state = {"connected": mqtt["connected"], "broker": f"{broker.host}:{broker.port}", "topic": str(stream.topic)}
-        return {"success": True, "mqtt": state, "sensor": _last_heard(row)}
+        broker = f"{settings.broker.host}:{settings.broker.port}"
+        connected = status.ingestion(settings, database)["uptime"] is not None
+        mqtt = {"connected": connected, "broker": broker, "topic": str(stream.topic)}
+        return {"success": True, "mqtt": mqtt, "sensor": _last_heard(row)}
 
     @api.get("/info", responses={200: Info})
     def info() -> Answer:
         """What there is."""
-        return {"success": True, "name": status.SERVICE, "version": VERSION, "endpoints": ENDPOINTS}
-
-    return api
+        return {"success": True, "name": status.SERVICE, "version": VERSION, "endpoints": endpoints}
 
 
 def _machine(stream: Stream, row: RowMapping) -> Answer:

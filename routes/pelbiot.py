@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue
 from config import Settings
 from database import Database
 from ingest.decoding import MAX_PAYLOAD
-from ingest.identity import nesting_fault
+from ingest.identity import device_id_fault, nesting_fault
 from mqtt_publisher import Publisher
 from routes.answers import Error, Rfc3339
 from routes.arguments import Body, DeviceQuery, Topic
@@ -113,13 +113,20 @@ def blueprint(
     @api.post("/publish", responses={200: Published, 413: Error, 415: Error})
     def publish(body: PublishBody) -> tuple[Answer, int]:
         """Publish a message on a topic of a declared stream."""
-        if streams.match(body.topic) is None:
-            allowed = ", ".join(str(declared.topic) for declared in streams)
-            return {"message": f"topic: {body.topic} belongs to no declared stream; allowed are: {allowed}"}, 400
+        if fault := _topic_fault(streams, body.topic):
+            return {"message": f"topic: {fault}"}, 400
         publisher.publish(body.topic, body.payload())
         return {"success": True, "topic": body.topic, "message": body.message}, 200
 
     return api
+
+
+def _topic_fault(streams: Streams, topic: str) -> str | None:
+    found = streams.match(topic)
+    if found is None:
+        allowed = ", ".join(str(declared.topic) for declared in streams)
+        return f"{topic} belongs to no declared stream; allowed are: {allowed}"
+    return None if found[1] is None else device_id_fault(found[1])
 
 
 def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: Database, values: TopicValues) -> None:

@@ -63,14 +63,12 @@ class Sockets:
         """Send what everyone gets, where a stream declares such events; clients do not ask for it."""
         if self._watch is None:
             return
-        try:
-            self._client().offer(self._watch.current())
-        except Unavailable:
-            self._clients[request.sid].close()  # type: ignore[attr-defined]  # Flask-SocketIO adds it
+        self._client().offer(self._watch.current())
 
     def _subscribe(self, *arguments: Any) -> Answer:
         try:
             wanted = self._wanted(arguments)
+            self._hub.changes.ask()
             missed = None if wanted.since is None else self._hub.changes.missed(wanted.interest, wanted.since)
             self._client().subscribe(wanted.interest, missed)
         except (ValueError, Unavailable) as error:

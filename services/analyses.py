@@ -1,8 +1,8 @@
 """Analyses: the health of every committed reading, published for whoever subscribes; and how the backend is.
 
 Whichever process has the lease reads what was stored since the last reading whose analysis the broker has, a place
-that the database keeps. So nothing is left out when a process ends or the broker is away; at the worst an analysis
-is published twice, with the same `id`.
+that the database keeps. So nothing is left out when a process ends or the broker is away; whoever takes over publishes
+those of the last seconds once more, with the same `id`.
 """
 
 import logging
@@ -87,7 +87,7 @@ class Analyses:
         if not self._prepared:
             self._database.prepare()
             self._prepared = True
-        held, self._holds = self._holds, self._lease.confirm()
+        held, self._holds = self._holds, self._confirmed()
         if self._holds and not held:
             logger.info("This process publishes analyses")
         for channel in self._channels:
@@ -95,6 +95,15 @@ class Analyses:
                 channel.publish(self._lease.connection)
             else:
                 channel.leave()
+
+    def _confirmed(self) -> bool:
+        try:
+            return self._lease.confirm()
+        except Unavailable:
+            # Whoever has spoken for the backend says that the database is away.
+            for channel in self._channels:
+                channel.tell_again()
+            raise
 
 
 class Channel:
@@ -105,12 +114,13 @@ class Channel:
         self._settings = settings
         self._database = database
         self._table = database.tables[stream.name]
-        gone = _status("offline", "AutoForge has lost the broker, or was ended by force")
+        # The broker publishes it some time later, and puts in no time.
+        gone = _status("offline", "AutoForge has lost the broker, or was ended by force", None)
         topic = stream.health.status_topic
         self._publisher = Publisher(settings, will=(topic, gone) if topic else None)
         self._begun = clock.now()
-        self._floor = self._newest = 0
-        """The highest ids whose analyses are published: when this process took over, and now."""
+        self._newest = 0
+        """The highest id whose analysis this process has published."""
         self._seen: dict[int, datetime] = {}
         """By id, when those were stored that are published already but are read again."""
         self._told: tuple[str, str, int] | None = None
@@ -123,6 +133,11 @@ class Channel:
         if self._stream.health.analysis_topic:
             self._publish_new(connection)
 
+    def tell_again(self) -> None:
+        """Say how the backend is, if this process has said so before. Raises PublishError."""
+        if self._told is not None:
+            self._tell_status()
+
     def leave(self) -> None:
         """Leave it to another process."""
         if self._told is not None:
@@ -133,7 +148,7 @@ class Channel:
         """Say that the backend goes, if this process has spoken for it."""
         if self._told is not None:
             try:
-                gone = _status("offline", "AutoForge was stopped")
+                gone = _status("offline", "AutoForge was stopped", _now())
                 self._publisher.publish(self._stream.health.status_topic, gone, retain=True)
             except PublishError as error:
                 logger.warning("The broker could not be told that AutoForge stops: %s", error)
@@ -146,7 +161,7 @@ class Channel:
         telling = (name, message, self._publisher.connections)
         if telling == self._told and time.monotonic() < self._tell_again_at:
             return
-        self._publisher.publish(self._stream.health.status_topic, _status(name, message), retain=True)
+        self._publisher.publish(self._stream.health.status_topic, _status(name, message, _now()), retain=True)
         self._told = (name, message, self._publisher.connections)
         self._tell_again_at = time.monotonic() + STATUS_SECONDS
 
@@ -155,13 +170,12 @@ class Channel:
             place = queries.ingestion.analysed(reader, self._stream.name)
             end = queries.readings.newest_id(reader, self._table)
         since = self._begun if place is None else place.created_at
-        if place is not None and place.reading_id != self._newest:
-            self._floor = self._newest = place.reading_id
-            self._seen = {}
+        if place is not None and place.reading_id != self._newest:  # another process has published
+            self._newest, self._seen = place.reading_id, {}
         self._seen = {number: stored for number, stored in self._seen.items() if stored >= since - OVERLAP}
         stretch = queries.readings.Stretch(since - OVERLAP, 0, end)
         while page := self._page(stretch):
-            new = [row for row in page if row["id"] > self._floor and row["id"] not in self._seen]
+            new = [row for row in page if row["id"] not in self._seen]
             for row in new:
                 self._publisher.publish(self._stream.health.analysis_topic, _analysis(self._stream, row))
                 self._seen[row["id"]] = row["created_at"]
@@ -183,9 +197,12 @@ class Channel:
         self._newest = newest
 
 
-def _status(name: str, message: str) -> bytes:
-    told = {"status": name, "message": message, "timestamp": clock.rfc3339(clock.now())}
-    return msgspec.json.encode(told)
+def _status(name: str, message: str, timestamp: str | None) -> bytes:
+    return msgspec.json.encode({"status": name, "message": message, "timestamp": timestamp})
+
+
+def _now() -> str:
+    return clock.rfc3339(clock.now())
 
 
 def _analysis(stream: Stream, row: RowMapping) -> bytes:

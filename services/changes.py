@@ -36,10 +36,13 @@ class Changes:
         """Of what changed lately, what was made of it."""
 
     def skip(self) -> None:
-        """Pass over all that there is by now. Raises Unavailable."""
+        """Pass over all that there is by now."""
+        self._looked_at = clock.now()
+
+    def ask(self) -> None:
+        """Ask the database for a sign of life. Raises Unavailable."""
         with self._database.reader() as reader:
             queries.ingestion.ping(reader)
-        self._looked_at = clock.now()
 
     def read(self, news: News) -> list[Event]:
         """The newest reading of every device and the states that are new. Raises Unavailable."""
@@ -95,12 +98,13 @@ class Changes:
             rows = queries.readings.newest_of_each(reader, stream, table, table.c.created_at.in_(moments))
         else:
             return
-        announced = [metric for metric in stream.metrics if metric.event]
-        for row in rows:
-            yield _reading(stream, row)
-            for metric in announced:
-                if row[metric.name] is not None:
-                    yield _announcement(stream, metric, row)
+        yield from (_reading(stream, row) for row in rows)
+        # Rows of one metric and of several may both be the newest of their kind.
+        by_time = sorted(rows, key=lambda row: (row["timestamp"], row["id"]))
+        for metric in stream.metrics:
+            if metric.event:
+                newest = {row["device_id"]: row for row in by_time if row[metric.name] is not None}
+                yield from (_announcement(stream, metric, row) for row in newest.values())
 
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
         return _states(

@@ -18,7 +18,7 @@ from utils import calendar
 from utils.calendar import Span, Timeline
 
 Interval = Literal["hour", "day", "month"]
-Method = Literal["power", "counter"]
+Method = Literal["power", "counter", "both"]
 Sample = tuple[datetime, float]
 """A naive UTC time, and watts or, of a counter, kilowatt-hours."""
 JOULES = 3_600_000
@@ -92,17 +92,17 @@ class Figures(NamedTuple):
 def measured(
     reader: Reader, table: Table, energy: Energy, device_id: str, span: Span, *, place: ZoneInfo, interval: Interval
 ) -> Figures:
-    """The energy of a device: by its counter if that says anything about the time, otherwise by its power."""
+    """The energy of a device: by its counter in the hours of which that says anything, otherwise by its power."""
     reach = Window(device_id, *span.widened(energy.gap))
     hours = hours_of(span, place, energy.tariff)
     if energy.counter:
         samples = _counter_samples(reader, table, reach._replace(metric=energy.counter))
         integrate(counter_stretches(samples, energy.gap), hours)
-        if any(hour.known for hour in hours):
-            return figures("counter", hours, interval)
-    samples = queries.readings.samples(reader, table, [energy.power], reach)
-    integrate(power_stretches(samples, energy.gap), hours)
-    return figures("power", hours, interval)
+    uncounted = [hour for hour in hours if not hour.known]
+    if uncounted:
+        samples = queries.readings.samples(reader, table, [energy.power], reach)
+        integrate(power_stretches(samples, energy.gap), uncounted)
+    return figures(_method(hours, uncounted), hours, interval)
 
 
 def hours_of(span: Span, place: ZoneInfo, tariff: Tariff | None) -> list[Hour]:
@@ -126,7 +126,8 @@ def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch
     fall it had begun again at 0.
     """
     mark = float("-inf")
-    for (start, old), (end, new) in pairwise(_last_of_each_moment(samples)):
+    shown = (sample for sample in samples if sample[1] >= 0)  # no counter is below 0
+    for (start, old), (end, new) in pairwise(_last_of_each_moment(shown)):
         mark = max(mark, old)
         if new >= mark:
             used = new - mark
@@ -154,6 +155,12 @@ def figures(method: Method, hours: Sequence[Hour], interval: Interval) -> Figure
     """The sums of all hours, and of those of each hour, day or month."""
     buckets = [_figure(list(group)) for _, group in groupby(hours, _BUCKET_OF[interval])]
     return Figures(method, _figure(hours), buckets)
+
+
+def _method(hours: Sequence[Hour], uncounted: Sequence[Hour]) -> Method:
+    if len(uncounted) == len(hours):
+        return "power"
+    return "both" if any(hour.known for hour in uncounted) else "counter"
 
 
 def _counter_samples(reader: Reader, table: Table, window: Window) -> Iterator[Sample]:

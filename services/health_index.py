@@ -154,12 +154,21 @@ def _ideal(metric: Metric) -> Document:
 def _advice(finding: Finding) -> str:
     metric = finding.metric
     if not finding.deviation:
-        return "Within the ideal band"
+        return _place_within(finding)
     low, high = _edges(metric)
     value, band = _quantity(_shown(finding.value), metric), _quantity(f"{_shown(low)} to {_shown(high)}", metric)
     side, advice = ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
     sentence = f"{value} is {_shown(abs(finding.deviation))} {side} the ideal {band}."
     return f"{sentence} {advice.rstrip('.')}." if advice else sentence
+
+
+def _place_within(finding: Finding) -> str:
+    low, high = _edges(finding.metric)
+    distance = float(_shown(finding.value - (low / 2 + high / 2)))
+    if not distance:
+        return "In the middle of the ideal band"
+    side = "above" if distance > 0 else "below"
+    return f"Within the ideal band, {_quantity(_shown(abs(distance)), finding.metric)} {side} its middle"
 
 
 def _quantity(number: str, metric: Metric) -> str:

@@ -71,6 +71,7 @@ class Hub:
     @contextmanager
     def joined(self, client: Client) -> Iterator[None]:
         """Offer events to a client for a while. Raises Unavailable."""
+        self.changes.ask()
         self.join(client)
         try:
             yield
@@ -78,7 +79,7 @@ class Hub:
             self.leave(client)
 
     def join(self, client: Client) -> None:
-        """Offer events to a client from now on. Raises Unavailable."""
+        """Offer events to a client from now on."""
         # Not under the other lock, for which the ingester would have to wait.
         with self._joining:
             if not self._clients:

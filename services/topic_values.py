@@ -47,18 +47,18 @@ class TopicValues:
         window, metrics = Window(device_id), self._stream.metrics
         if topic is not None:
             named, metric = self._parts(topic)
-            if device_id not in (None, named):
+            if None not in (device_id, named) and device_id != named:
                 return []
-            window, metrics = Window(named, metric=metric.name), (metric,)
+            window, metrics = Window(named or device_id, metric=metric.name), (metric,)
         with self._database.reader() as reader:
             rows = queries.readings.history(reader, self._table, window, limit)
         said = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]
         return [documents.message(self._stream, metric, row) for metric, row in said[:limit]]
 
-    def _parts(self, topic: str) -> tuple[str, Metric]:
+    def _parts(self, topic: str) -> tuple[str | None, Metric]:
         found = self._streams.match(topic)
         if found is None or found[0] is not self._stream:
             known = ", ".join(self._stream.topic.subscriptions())
             raise UnknownTopic(f"topic: {topic} is not a topic of the stream {self._stream.name}; those are {known}")
         name = self._stream.topic.metric_levels[str(found[2])]
-        return str(found[1]), next(metric for metric in self._stream.metrics if metric.name == name)
+        return found[1], next(metric for metric in self._stream.metrics if metric.name == name)

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from streams.stream import Energy, Metric, Oee, Stream, Tariff
+from streams.stream import Energy, Metric, Oee, Simulation, Stream, Tariff
 from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 
 RESERVED_NAMES = {
@@ -20,7 +20,18 @@ RESERVED_NAMES = {
     "streams",
 }
 RESERVED_COLUMNS = {"id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"}
-RESERVED_EVENTS = {"command", "connect", "disconnect", "error", "message", "presence", "reading"}
+RESERVED_EVENTS = {
+    "command",
+    "connect",
+    "connect_error",
+    "disconnect",
+    "error",
+    "message",
+    "mqtt-connected",
+    "mqtt-error",
+    "presence",
+    "reading",
+}
 RESERVED_TABLES = {
     "alembic_version",
     "analyses",
@@ -71,7 +82,7 @@ def check_metric(name: str, metric: Metric) -> None:
     expect(METRIC_NAME.fullmatch(name), key, "a letter, then letters, digits and _")
     expect(name.lower() not in RESERVED_COLUMNS, key, f"another name than {', '.join(sorted(RESERVED_COLUMNS))}")
     expect(not metric.name, f"{key}.name", "nothing: the table's heading is the name")
-    expect(metric.simulate.states, f"{key}.simulate.states", "at least one state")
+    _check_simulation(f"{key}.simulate", metric.simulate)
     if metric.ideal is not None:
         low, high = metric.ideal
         expect(metric.type == "number", f"{key}.ideal", "nothing, where the values are text")
@@ -81,6 +92,15 @@ def check_metric(name: str, metric: Metric) -> None:
         expect(EVENT_NAME.fullmatch(metric.event), f"{key}.event", "lower-case letters, digits, - and _")
         free = metric.event not in RESERVED_EVENTS
         expect(free, f"{key}.event", f"another than {', '.join(sorted(RESERVED_EVENTS))}")
+
+
+def _check_simulation(key: str, simulation: Simulation) -> None:
+    low = -math.inf if simulation.minimum is None else simulation.minimum
+    high = math.inf if simulation.maximum is None else simulation.maximum
+    numbers = (simulation.mean, simulation.swing, simulation.noise, simulation.factor, simulation.hold)
+    expect(simulation.states, f"{key}.states", "at least one state")
+    expect(all(map(math.isfinite, numbers)), key, "numbers that are finite")
+    expect(low <= high, f"{key}.minimum", "no more than the maximum")
 
 
 def check_topic(topic: TopicPattern) -> None:
@@ -103,8 +123,9 @@ def check_stream(stream: Stream) -> None:
     if stream.simulate.names:
         _check_device_names(stream.simulate.names)
     expect(0 < stream.simulate.interval < math.inf, "simulate.interval", "a number of seconds above 0")
-    for key, topic in stream.health.topics().items():
-        expect(not set(topic) & set("+#{}"), key, "a topic without + # { }")
+    plain = not set(stream.device_default) & set("+#/") and stream.device_default == stream.device_default.strip()
+    expect(plain, "device_default", "a device id without + # / and without white space around it")
+    _check_health_topics(stream.health.topics())
     expect(stream.factors or not stream.health.analysis_topic, "health", "at least one metric with an ideal band")
     if stream.oee is not None:
         _check_oee(stream, stream.oee)
@@ -130,6 +151,14 @@ def check_streams(streams: Sequence[Stream], device_topics: DeviceTopics) -> Non
             for holder, pattern in taken.items():
                 if published.overlaps(pattern):
                     raise StreamError(f"{stream.name}.toml: {key}: expected another topic than that of {holder}")
+
+
+def _check_health_topics(topics: Mapping[str, str]) -> None:
+    for key, topic in topics.items():
+        levels = topic.split("/")
+        expect(not set(topic) & set("+#{}") and "" not in levels, key, "a topic without + # { } and empty levels")
+        expect(levels[0] != "autoforge" and levels[0][0] != "$", key, "a topic that is not below autoforge/ or $")
+    expect(len(set(topics.values())) == len(topics), "health.status_topic", "another than the analysis_topic")
 
 
 def _check_levels(stream: Stream) -> None:
@@ -194,8 +223,9 @@ def _check_tariff(tariff: Tariff) -> None:
     expect(all(0 <= price < math.inf for price in prices), "energy.tariff", "prices from 0")
     taken: set[int] = set()
     for hours in tariff.hours:
+        within = 0 <= hours.start < hours.end <= 24
+        expect(within, "energy.tariff.hours", "from and to within 0 to 24, from before to")
         span = set(range(hours.start, hours.end))
-        expect(span and span <= set(range(24)), "energy.tariff.hours", "from and to within 0 to 24, from before to")
         expect(not span & taken, "energy.tariff.hours", "no hour of the day twice")
         taken |= span
 

@@ -61,6 +61,15 @@ def postgres_url() -> str:
     return server.url
 
 
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL that this test alone uses, and may stop."""
+    server = PostgresServer(uuid.uuid4().hex)
+    server.start()
+    yield server
+    server.delete()
+
+
 def fresh_database(server: str) -> Iterator[str]:
     """The URL of a new database on a server; it is dropped afterwards."""
     engine = create_engine(server, isolation_level="AUTOCOMMIT")

@@ -10,7 +10,7 @@ import pytest
 from paho.mqtt import client as paho
 
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, connected_client, publishing, wait_for
+from tests.support import Backend, Mosquitto, PostgresServer, connected_client, publishing, wait_for
 
 TOPIC = "harit-samarth/sensor/data"
 ANALYSIS = "harit-samarth/soil-health/analysis"
@@ -132,7 +132,12 @@ def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(tmp_path:
                 publish(TOPIC, json.dumps(soil(second)))
         wait_for(lambda: len(subscriber.seconds()) > 5, what="the first analyses")
         backend.stop(signal.SIGKILL)
-        assert subscriber.await_status("offline")["message"] == "AutoForge has lost the broker, or was ended by force"
+        told = subscriber.await_status("offline")
+        assert told == {
+            "status": "offline",
+            "message": "AutoForge has lost the broker, or was ended by force",
+            "timestamp": None,
+        }
         backend.start()
         wait_for(lambda: len(subscriber.seconds()) == 500, what="all analyses")
         subscriber.await_status("healthy")
@@ -153,6 +158,19 @@ def test_the_status_is_retained_and_follows_the_backend(tmp_path: Path, mosquitt
         assert late.retained == [True]
         late.close()
     assert subscriber.await_status("offline")["message"] == "AutoForge was stopped"
+    subscriber.close()
+
+
+def test_the_status_says_that_the_database_is_away(
+    tmp_path: Path, mosquitto: Mosquitto, own_postgres: PostgresServer
+) -> None:
+    subscriber = Subscriber(mosquitto.port)
+    with serving(at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=own_postgres.url)):
+        subscriber.await_status("healthy")
+        own_postgres.stop()
+        assert "database" in subscriber.await_status("unhealthy")["message"]
+        own_postgres.start()
+        subscriber.await_status("healthy")
     subscriber.close()
 
 

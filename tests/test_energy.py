@@ -310,6 +310,10 @@ def test_a_fall_of_more_than_a_tenth_is_a_reset(shown: float, used: float) -> No
     assert energies(of_counter([at(0, 100), at(1, shown)])) == [used]
 
 
+def test_what_is_below_zero_is_no_count() -> None:
+    assert of_counter([at(0, 5), at(1, -1), at(2, 7), at(3, -3)]).total.energy == 2
+
+
 def test_a_reset_after_jitter_forgets_what_the_counter_had_been() -> None:
     found = of_counter([at(0, 100), at(1, 99), at(2, 1), at(3, 4)], Asked(interval="hour"))
     assert energies(found)[:3] == [0, 1, 3]

@@ -177,6 +177,14 @@ def test_the_counter_goes_before_power(meters: Api) -> None:
     assert (answer["method"], answer["energy"]) == ("counter", 2)
 
 
+def test_hours_of_which_the_counter_says_nothing_are_measured_by_power(meters: Api) -> None:
+    store(meters, measured("2025-01-29T06:00", 13, 600, device_id="m1"), "meters")  # 1 kW from 6 to 8
+    counted(meters, ("2025-01-29T07:00Z", 10), ("2025-01-29T08:00Z", 15))
+    answer = meters.get("/api/meters/energy", device_id="m1", interval="hour", **JANUARY)
+    assert (answer["method"], answer["energy"]) == ("both", 6)
+    assert [hour["energy"] for hour in answer["data"][6:8]] == [1, 5]
+
+
 # What may be asked
 
 

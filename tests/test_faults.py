@@ -7,7 +7,6 @@ import json
 import random
 import signal
 import sys
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,12 +147,14 @@ def test_a_broker_that_restarts_meanwhile_loses_and_doubles_nothing(
 
 @pytest.mark.parametrize(("messages", "stops"), [SHORT, LONG])
 def test_a_database_that_is_stopped_meanwhile_loses_and_doubles_nothing(
-    tmp_path: Path, mosquitto: Mosquitto, request: pytest.FixtureRequest, messages: int, stops: int
+    tmp_path: Path,
+    mosquitto: Mosquitto,
+    own_postgres: PostgresServer,
+    request: pytest.FixtureRequest,
+    messages: int,
+    stops: int,
 ) -> None:
-    server = PostgresServer(uuid.uuid4().hex)
-    server.start()
-    request.addfinalizer(server.delete)
-    made = plant(tmp_path, mosquitto, server.url, request)
+    made = plant(tmp_path, mosquitto, own_postgres.url, request)
     made.start()
     wait_for(lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription")
     for _ in range(stops):
@@ -161,8 +162,8 @@ def test_a_database_that_is_stopped_meanwhile_loses_and_doubles_nothing(
         finish = made.publish(messages // stops)
         made.wait_until_stored(before + made.random.randrange(messages // stops))
         made.engine.dispose()
-        server.stop()
+        own_postgres.stop()
         finish()
-        server.start()
+        own_postgres.start()
     made.publish(messages - made.published)()
     made.assert_everything_is_stored_once()

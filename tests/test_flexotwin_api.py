@@ -1,10 +1,14 @@
 """FlexoTwin's paths: `/api/sensor/…`, `/api/info` and `/health`, payload for payload as its guide shows them."""
 
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api import Api
+from config import PROJECT, Settings
+from tests.api import Api, running
 from tests.support import Backend, Mosquitto, publishing, wait_for
 
 TOPIC = "flexotwin/machine/status"
@@ -89,6 +93,23 @@ def test_info_lists_paths_that_exist(sqlite_api: Api) -> None:
     known = {str(rule) for rule in sqlite_api.app.url_map.iter_rules()}
     assert set(info["endpoints"]) - {"/api/docs"} <= known
     assert "/api/docs/" in known
+
+
+def test_info_lists_no_oee_where_none_is_declared(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    (tmp_path / "streams").mkdir()
+    shipped = (PROJECT / "streams" / "machines.toml").read_text()
+    (tmp_path / "streams" / "machines.toml").write_text(re.sub(r"\[oee\]\n(.+\n)+", "", shipped))
+    with running(settings(streams_dir=tmp_path / "streams")) as api:
+        assert "/api/machines/oee" not in api.get("/api/info")["endpoints"]
+        api.get("/api/machines/oee", 404)
+
+
+def test_machines_of_another_shape_have_no_such_paths(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    (tmp_path / "streams").mkdir()
+    (tmp_path / "streams" / "machines.toml").write_text('topic = "machines/{device_id}"\n[metrics.speed]\n')
+    with running(settings(streams_dir=tmp_path / "streams")) as api:
+        api.get("/api/sensor/latest", 404)
+        assert api.get("/health")["status"] == "degraded"
 
 
 def test_health_is_the_same_as_that_of_the_api(sqlite_api: Api) -> None:

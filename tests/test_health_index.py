@@ -214,7 +214,10 @@ def test_the_edges_belong_to_the_band() -> None:
     for edge in (15, 30):
         analysis = analyse(SOIL, EXAMPLE | {"N": edge})
         assert diagnosis(analysis)["anomalies"] == []
-        assert (factor(analysis, "N")["status"], factor(analysis, "N")["advice"]) == ("ideal", "Within the ideal band")
+        assert factor(analysis, "N")["status"] == "ideal"
+        side = "below" if edge == 15 else "above"
+        assert factor(analysis, "N")["advice"] == f"Within the ideal band, 7.5 mg/kg {side} its middle"
+    assert factor(analyse(SOIL, EXAMPLE | {"N": 22.5}), "N")["advice"] == "In the middle of the ideal band"
     (anomaly,) = diagnosis(analyse(SOIL, EXAMPLE | {"N": math.nextafter(15, 0)}))["anomalies"]
     assert anomaly["status"] == "low"
     assert anomaly["deviation"] > 0

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,6 +129,8 @@ def test_publishing_elsewhere_than_below_declared_topics_is_refused(sqlite_api: 
         message = sqlite_api.post("/api/mqtt/publish", {"topic": topic, "message": 1}, 400)["message"]
         assert message.startswith(f"topic: {topic} belongs to no declared stream; allowed are: ")
         assert "panel/{device_id}/{metric}" in message
+    message = sqlite_api.post("/api/mqtt/publish", {"topic": "panel//volt", "message": 1}, 400)["message"]
+    assert message == "topic: the device id is empty"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,22 @@ def test_a_message_that_cannot_be_published_is_a_400(sqlite_api: Api, body: str)
 def test_publishing_while_the_broker_is_away_is_a_503(settings: Callable[..., Settings]) -> None:
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port())) as api:
         answer = api.post("/api/mqtt/publish", {"topic": "panel/trafo1/volt", "message": 230.5}, 503)
-        assert answer["message"].startswith("Not published: mqtt://127.0.0.1:")
+        assert answer["message"].startswith("mqtt://127.0.0.1:")
+        assert answer["message"].endswith("Nothing was published, try again")
+
+
+def test_panels_whose_topic_names_no_device_have_last_values_too(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    (tmp_path / "streams").mkdir()
+    text = 'topic = "meter/{metric}"\ndevice = "panel"\n[metrics.power]\n'
+    (tmp_path / "streams" / "panels.toml").write_text(text)
+    with running(settings(streams_dir=tmp_path / "streams")) as api:
+        for panel, value in (("a", 1), ("b", 2)):
+            assert api.post("/api/panels/readings", {"panel": panel, "value": value}, metric="power")["stored"] == 1
+        assert api.get("/api/mqtt/last-value/meter/power")["value"] == 2
+        assert [message["value"] for message in api.get("/api/mqtt/history", topic="meter/power")] == [2, 1]
+        assert [m["value"] for m in api.get("/api/mqtt/history", topic="meter/power", device_id="a")] == [1]
 
 
 def test_what_is_published_arrives_and_is_counted(broker: Mosquitto, backend: Backend) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import Io, Sse, at_broker, post, serving
-from tests.support import Backend, Mosquitto, publishing, wait_for
+from tests.support import Backend, Mosquitto, PostgresServer, publishing, wait_for
 
 UPDATES = {
     "mqtt-voltage-update": ("panel/trafo1/volt", 230.45),
@@ -42,6 +42,24 @@ def test_the_time_is_that_of_the_device_where_it_says_one(broker: Mosquitto, das
     ]
 
 
+def test_a_value_that_is_outdated_is_not_sent_again(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
+        wait_for(backend.ready, what="a healthy backend")
+        with Io(backend.port, listens=EVENTS) as client:
+            client.await_count("mqtt-connected", 1)
+            for reading in ({"voltage": 1, "ampere": 2}, {"voltage": 7}):
+                assert backend.post("/api/panels/readings?device_id=trafo1", reading)[0] == 201
+                wait_for(lambda: client.of("mqtt-voltage-update")[-1:], what="the voltage")
+            wait_for(lambda: client.of("mqtt-voltage-update")[-1]["value"] == 7, what="the newest voltage")
+            mosquitto.stop(signal.SIGKILL)
+            client.await_count("mqtt-error", 1)
+            mosquitto.start()  # after which everything is looked at again
+            client.await_count("mqtt-connected", 2)
+            assert backend.post("/api/panels/readings?device_id=trafo1", {"voltage": 8})[0] == 201
+            wait_for(lambda: client.of("mqtt-voltage-update")[-1]["value"] == 8, what="the next voltage")
+            assert [got["value"] for got in client.of("mqtt-voltage-update")] == [1, 7, 8]
+
+
 def test_what_is_rejected_is_not_sent(broker: Mosquitto, dashboard: Io) -> None:
     with publishing(broker.port) as publish:
         publish("panel/trafo3/volt", "much")
@@ -68,6 +86,21 @@ def test_server_sent_events_have_readings_only(broker: Mosquitto, backend: Backe
 def test_a_new_client_is_told_that_the_broker_is_connected(broker: Mosquitto, dashboard: Io) -> None:
     (told,) = dashboard.await_count("mqtt-connected", 1)
     assert (told["connected"], told["broker"]) == (True, f"mqtt://127.0.0.1:{broker.port}")
+
+
+def test_a_dashboard_that_is_opened_while_the_database_is_away_is_told_so_and_goes_on_when_it_is_back(
+    tmp_path: Path, mosquitto: Mosquitto, own_postgres: PostgresServer
+) -> None:
+    with serving(at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=own_postgres.url)) as backend:
+        wait_for(backend.ready, what="a healthy backend")
+        own_postgres.stop()
+        with Io(backend.port, listens=EVENTS) as late:
+            assert "database" in late.await_count("mqtt-error", 1)[0]["message"]
+            own_postgres.start()
+            late.await_count("mqtt-connected", 1)
+            with publishing(mosquitto.port) as publish:
+                publish("panel/trafo1/volt", "230")
+            late.await_count("mqtt-voltage-update", 1)
 
 
 def test_every_client_is_told_when_the_broker_goes_and_when_it_is_back(tmp_path: Path, mosquitto: Mosquitto) -> None:

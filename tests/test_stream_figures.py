@@ -45,8 +45,11 @@ def load(folder: Path, text: str) -> Streams:
         ('event = "Mqtt Update"', "metrics.t.event: expected lower-case letters, digits, - and _"),
         (
             'event = "reading"',
-            "metrics.t.event: expected another than command, connect, disconnect, error, message, presence, reading",
+            "metrics.t.event: expected another than command, connect, connect_error, disconnect, error, message, mqtt-",
         ),
+        ('event = "mqtt-error"', "metrics.t.event: expected another than command, connect"),
+        ("simulate = { mean = nan }", "metrics.t.simulate: expected numbers that are finite"),
+        ("simulate = { minimum = 2, maximum = 1 }", "metrics.t.simulate.minimum: expected no more than the maximum"),
         (
             'simulate = { product = ["u"] }',
             "metrics.t.simulate.product: expected numeric metrics declared before it: ",
@@ -70,7 +73,20 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
         ('[simulate]\nnames = "a/{}"', "simulate.names: expected a device id with a place for the number"),
         ("[simulate]\ninterval = 0", "simulate.interval: expected a number of seconds above 0"),
         ('[health]\nanalysis_topic = "a"', "health: expected at least one metric with an ideal band"),
-        ('[health]\nstatus_topic = "b/+"', "health.status_topic: expected a topic without + # { }"),
+        ('[health]\nstatus_topic = "b/+"', "health.status_topic: expected a topic without + # { } and empty levels"),
+        ('[health]\nstatus_topic = "/"', "health.status_topic: expected a topic without + # { } and empty levels"),
+        (
+            '[health]\nstatus_topic = "$SYS/x"',
+            "health.status_topic: expected a topic that is not below autoforge/ or $",
+        ),
+        (
+            '[health]\nstatus_topic = "autoforge/x/notices"',
+            "health.status_topic: expected a topic that is not below autoforge/ or $",
+        ),
+        (
+            '[health]\nstatus_topic = "b"\nanalysis_topic = "b"',
+            "health.status_topic: expected another than the analysis_topic",
+        ),
         (
             '[health]\nstatus_topic = "a/b"',
             "health.status_topic: expected another topic than that of x.toml: topic",
@@ -114,7 +130,7 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
             "energy.tariff.hours: expected from and to within 0 to 24, from before to",
         ),
         (
-            '[energy]\npower = "power"\n[energy.tariff]\nprice = 1\nhours = [{ from = 20, to = 25, price = 2 }]',
+            '[energy]\npower = "power"\n[energy.tariff]\nprice = 1\nhours = [{ from = 2, to = 9000000000, price = 2 }]',
             "energy.tariff.hours: expected from and to within 0 to 24, from before to",
         ),
         (
@@ -125,6 +141,13 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
 )
 def test_a_section_that_cannot_be_is_a_fault(section: str, sentence: str, tmp_path: Path) -> None:
     assert fault(tmp_path, f"{HEAD}{section}\n{METRICS}").startswith(sentence)
+
+
+def test_a_default_device_that_no_topic_could_name_is_a_fault(tmp_path: Path) -> None:
+    text = f'device_default = "a/b"\n{HEAD}[metrics.t]\n'
+    assert (
+        fault(tmp_path, text) == "device_default: expected a device id without + # / and without white space around it"
+    )
 
 
 def test_a_tariff_may_depend_on_the_hour_of_the_day(tmp_path: Path) -> None:
