@@ -48,6 +48,7 @@ class Analyses:
         self._lease = Lease(database, "analyses")
         self._channels = [Channel(stream, settings, database) for stream in streams if stream.health.topics()]
         self._prepared = self._holds = False
+        self._names = {channel.stream.name for channel in self._channels}
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._throttle = Throttle(seconds=60)
@@ -66,8 +67,8 @@ class Analyses:
             self._thread.join(STOP_SECONDS)
 
     def hear(self, news: News) -> None:
-        """Look soon at what is new."""
-        if news.readings or news.everything:
+        """Look soon at what is new, if it is of these streams."""
+        if news.everything or not self._names.isdisjoint(news.readings):
             self._wake.set()
 
     def _run(self) -> None:
@@ -110,7 +111,7 @@ class Channel:
     """What is published about one stream."""
 
     def __init__(self, stream: Stream, settings: Settings, database: Database) -> None:
-        self._stream = stream
+        self.stream = stream
         self._settings = settings
         self._database = database
         self._table = database.tables[stream.name]
@@ -128,9 +129,9 @@ class Channel:
 
     def publish(self, connection: Connection) -> None:
         """Publish what is new, and write down how far it is. Raises Unavailable, PublishError."""
-        if self._stream.health.status_topic:
+        if self.stream.health.status_topic:
             self._tell_status()
-        if self._stream.health.analysis_topic:
+        if self.stream.health.analysis_topic:
             self._publish_new(connection)
 
     def tell_again(self) -> None:
@@ -149,7 +150,7 @@ class Channel:
         if self._told is not None:
             try:
                 gone = _status("offline", "AutoForge was stopped", _now())
-                self._publisher.publish(self._stream.health.status_topic, gone, retain=True)
+                self._publisher.publish(self.stream.health.status_topic, gone, retain=True)
             except PublishError as error:
                 logger.warning("The broker could not be told that AutoForge stops: %s", error)
         self._publisher.close()
@@ -161,13 +162,13 @@ class Channel:
         telling = (name, message, self._publisher.connections)
         if telling == self._told and time.monotonic() < self._tell_again_at:
             return
-        self._publisher.publish(self._stream.health.status_topic, _status(name, message, _now()), retain=True)
+        self._publisher.publish(self.stream.health.status_topic, _status(name, message, _now()), retain=True)
         self._told = (name, message, self._publisher.connections)
         self._tell_again_at = time.monotonic() + STATUS_SECONDS
 
     def _publish_new(self, connection: Connection) -> None:
         with self._database.reader() as reader:
-            place = queries.ingestion.analysed(reader, self._stream.name)
+            place = queries.ingestion.analysed(reader, self.stream.name)
             end = queries.readings.newest_id(reader, self._table)
         since = self._begun if place is None else place.created_at
         if place is not None and place.reading_id != self._newest:  # another process has published
@@ -177,7 +178,7 @@ class Channel:
         while page := self._page(stretch):
             new = [row for row in page if row["id"] not in self._seen]
             for row in new:
-                self._publisher.publish(self._stream.health.analysis_topic, _analysis(self._stream, row))
+                self._publisher.publish(self.stream.health.analysis_topic, _analysis(self.stream, row))
                 self._seen[row["id"]] = row["created_at"]
             if new:
                 since = max(since, new[-1]["created_at"])
@@ -191,8 +192,8 @@ class Channel:
     def _write_place(self, connection: Connection, stored: datetime, newest: int) -> None:
         newest = max(self._newest, newest)
         with self._database.transaction(connection):
-            connection.execute(delete(Analysed).where(Analysed.stream == self._stream.name))
-            place = {"stream": self._stream.name, "created_at": stored, "reading_id": newest}
+            connection.execute(delete(Analysed).where(Analysed.stream == self.stream.name))
+            place = {"stream": self.stream.name, "created_at": stored, "reading_id": newest}
             connection.execute(insert(Analysed).values(place))
         self._newest = newest
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from paho.mqtt import client as paho
 
+from mqtt_notices import News
+from tests.api import Api
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, PostgresServer, connected_client, publishing, wait_for
+from utils import clock
 
 TOPIC = "harit-samarth/sensor/data"
 ANALYSIS = "harit-samarth/soil-health/analysis"
@@ -142,6 +145,14 @@ def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(tmp_path:
         wait_for(lambda: len(subscriber.seconds()) == 500, what="all analyses")
         subscriber.await_status("healthy")
     subscriber.close()
+
+
+def test_news_of_other_streams_do_not_wake_it(sqlite_api: Api) -> None:
+    analyses = sqlite_api.app.extensions["autoforge"]["analyses"]
+    analyses.hear(News(readings={"sensors": [clock.now()]}, commands=["c"], devices=["d"]))
+    assert not analyses._wake.is_set()
+    analyses.hear(News(readings={"soil": [clock.now()]}))
+    assert analyses._wake.is_set()
 
 
 def test_the_status_is_retained_and_follows_the_backend(tmp_path: Path, mosquitto: Mosquitto) -> None:
