@@ -31,6 +31,8 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
+PAUSE_SECONDS = 0.1
+"""Between two looks, so that many batches a second are one look."""
 STATUS_SECONDS = 60.0
 """How often the backend says how it is, though nothing has changed."""
 STOP_SECONDS = 10.0
@@ -78,6 +80,7 @@ class Analyses:
             except (Unavailable, PublishError, SchemaError) as error:
                 self._throttle.warn(logger, "publish", f"Analyses wait: {error}")
                 self._stop.wait(POLL_SECONDS)
+            self._stop.wait(PAUSE_SECONDS)
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
         for channel in self._channels:
