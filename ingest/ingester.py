@@ -131,11 +131,6 @@ class Ingester:
         self._meter.add(len(messages), time.monotonic() - begun)
         return True
 
-    @property
-    def active(self) -> bool:
-        """Whether this process ingests now."""
-        return self._subscriber is not None and not self._lost
-
     def may_connect(self) -> bool:
         """Whether the lease is held at this moment; two clients with one id would evict each other."""
         return self._confirmed()

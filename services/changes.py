@@ -99,10 +99,11 @@ class Changes:
         else:
             return
         yield from (_reading(stream, row) for row in rows)
-        # Rows of one metric and of several may both be the newest of their kind.
-        by_time = sorted(rows, key=lambda row: (row["timestamp"], row["id"]))
-        for metric in stream.metrics:
-            if metric.event:
+        announced = [metric for metric in stream.metrics if metric.event]
+        if announced:
+            # Rows of one metric and of several may both be the newest of their kind.
+            by_time = sorted(rows, key=lambda row: (row["timestamp"], row["id"]))
+            for metric in announced:
                 newest = {row["device_id"]: row for row in by_time if row[metric.name] is not None}
                 yield from (_announcement(stream, metric, row) for row in newest.values())
 
