@@ -24,12 +24,16 @@ from mqtt_notices import Notices
 from mqtt_publisher import Publisher
 from routes import command_line, control, energy, errors, flexotwin, oee, pelbiot, readings, soil_health, system
 from routes import live as live_events  # `live` is what gunicorn asks this module for
+from routes import publisher as configurations
 from routes.answers import Error
 from routes.sockets import Sockets
 from services.analyses import Analyses
 from services.broker_watch import BrokerWatch
 from services.commands import Commands
 from services.live import Hub
+from services.publisher.editor import ConfigurationEditor
+from services.publisher.loader import ConfigurationError, ConfigurationLoader
+from services.publisher.service import PublisherService
 from services.submissions import Submissions
 from services.waiting import MAX_HELD, Held
 from streams import declaration
@@ -81,6 +85,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     app.cli.add_command(command_line.verify(settings, streams))
     listeners = [commands.hear, hub.hear]
     parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
+    parts |= _add_publisher(app, settings, ingests)
     if ingests:
         parts["ingester"] = Ingester(settings, database, streams, notices.tell, trail.recorder("mqtt"))
         parts["analyses"] = Analyses(settings, database, streams)
@@ -112,6 +117,16 @@ def _add_systems(app: OpenAPI, core: Core) -> None:
         app.register_api(soil_health.blueprint(soil, database, submissions))
 
 
+def _add_publisher(app: OpenAPI, settings: Settings, publishes: bool) -> Parts:
+    """The static publisher, if there is a file for it: its paths, and the part that publishes."""
+    path = settings.publisher_config
+    if path is None:
+        return {}
+    service = PublisherService(settings)
+    app.register_api(configurations.blueprint(service, ConfigurationEditor(path)))
+    return {"static_publisher": service} if publishes else {}
+
+
 def _web_application(settings: Settings) -> OpenAPI:
     app = OpenAPI(
         __name__,
@@ -136,6 +151,17 @@ def _web_application(settings: Settings) -> OpenAPI:
     return app
 
 
+def check_files(settings: Settings) -> None:
+    """Raise SettingsError for what stops a start, but no process of a running backend that is replaced."""
+    path = settings.publisher_config
+    try:
+        if path is not None:
+            ConfigurationLoader(path).load_configurations()
+    except ConfigurationError as error:
+        # It begins with the path.
+        raise SettingsError(f"PUBLISHER_CONFIG={error}") from error
+
+
 def start_background(app: OpenAPI) -> None:
     """Start what runs beside the requests: the notices, and the ingester, which ingests once it has the lease."""
     parts = app.extensions["autoforge"]
@@ -144,6 +170,8 @@ def start_background(app: OpenAPI) -> None:
     if "ingester" in parts:
         parts["ingester"].start()
         parts["analyses"].start()
+    if "static_publisher" in parts:
+        parts["static_publisher"].start(standby=True)
 
 
 def end_live(app: OpenAPI) -> None:
@@ -161,6 +189,8 @@ def stop_background(app: OpenAPI) -> None:
     if "ingester" in parts:
         parts["ingester"].stop()
         parts["analyses"].stop()
+    if "static_publisher" in parts:
+        parts["static_publisher"].stop()
     parts["notices"].stop()
     parts["publisher"].close()
     parts["database"].close()
@@ -171,6 +201,7 @@ def main() -> None:
     try:
         settings = load_settings()
         logs.configure(settings.log_level, settings.log_file)
+        check_files(settings)
         listener = _listen(settings)
         app = create_app(settings)
         broker = mqtt_broker.start_if_needed(settings)

@@ -103,7 +103,8 @@ def _folder(path: Path) -> Path:
 
 def _writable(path: Path) -> Path:
     nearest = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-    if path.is_dir() or not os.access(nearest, os.W_OK):
+    below_a_file = nearest != path.absolute() and not nearest.is_dir()
+    if path.is_dir() or below_a_file or not os.access(nearest, os.W_OK):
         raise ValueError("must be a file that can be written")
     return path
 
@@ -147,6 +148,7 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     log_file: Annotated[Path, AfterValidator(_writable)] = Path("autoforge.log")
     audit_csv: Annotated[Path, AfterValidator(_writable)] | None = None
+    publisher_config: Path | None = None
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:

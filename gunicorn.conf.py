@@ -30,6 +30,7 @@ def on_starting(server: Any) -> None:
     global _broker  # noqa: PLW0603 - gunicorn's hooks share nothing but this module
     logger.configure(settings.log_level, settings.log_file, "" if server.cfg.proc_name == "worker" else "live-master")
     try:
+        app.check_files(settings)
         _broker = mqtt_broker.start_if_needed(settings)
     except SettingsError as error:
         raise SystemExit(str(error)) from error

@@ -40,8 +40,10 @@ class Backoff:
         self._seconds, self._due = self._first, 0.0
 
 
-def new_client(settings: Settings, client_id: str, persistent: bool) -> paho.Client:
-    """A paho client for the configured broker, not connected. Raises SettingsError for a bad certificate."""
+def new_client(
+    settings: Settings, client_id: str, persistent: bool, context: ssl.SSLContext | None = None
+) -> paho.Client:
+    """A paho client for the configured broker, not connected; many may share a TLS context. Raises SettingsError."""
     address = settings.broker
     version5 = settings.mqtt_protocol == "5"
     client = paho.Client(
@@ -59,17 +61,23 @@ def new_client(settings: Settings, client_id: str, persistent: bool) -> paho.Cli
     if address.transport == "websockets":
         client.ws_set_options(path=address.path)
     if address.tls:
-        try:
-            client.tls_set(
-                ca_certs=_text(settings.mqtt_ca_cert),
-                certfile=_text(settings.mqtt_client_cert),
-                keyfile=_text(settings.mqtt_client_key),
-            )
-        except (ssl.SSLError, OSError, ValueError) as error:
-            raise SettingsError(
-                f"MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used: {error}"
-            ) from error
+        client.tls_set_context(context or tls_context(settings))
     return client
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """What the certificates say about whom to believe and who we are. Raises SettingsError for a bad one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if settings.mqtt_client_cert:
+            context.load_cert_chain(settings.mqtt_client_cert, settings.mqtt_client_key)
+        if settings.mqtt_ca_cert:
+            context.load_verify_locations(settings.mqtt_ca_cert)
+        else:
+            context.load_default_certs()
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        raise SettingsError(f"MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used: {error}") from error
+    return context
 
 
 def send_at_once(_: paho.Client, __: Any, opened: Any) -> None:
@@ -104,7 +112,3 @@ def connect(client: paho.Client, settings: Settings, persistent: bool) -> None:
         properties.SessionExpiryInterval = NEVER_EXPIRES if persistent else 0
         arguments |= {"clean_start": not persistent, "properties": properties}
     client.connect(settings.broker.host, settings.broker.port, **arguments)
-
-
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)

@@ -19,6 +19,7 @@ from benchmarks import (
     postgres,
     rest,
     simulator,
+    static_publisher,
 )
 from benchmarks.bench import Bench, Measurement
 from benchmarks.report import Report, machine
@@ -34,6 +35,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "live-latency": live_latency.measure,
     "live-clients": live_clients.measure,
     "live-ingest": live_ingest.measure,
+    "publisher": static_publisher.measure,
 }
 
 

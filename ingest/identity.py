@@ -1,12 +1,11 @@
 """What a device id, a text value and nested JSON may be, for messages and for HTTP alike."""
 
-import unicodedata
 from functools import lru_cache
 
 from models import MAX_DEVICE_ID, MAX_TEXT
+from utils.text import invisible, nested_deeper
 
 MAX_DEPTH = 32
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 @lru_cache(maxsize=100_000)
@@ -27,13 +26,7 @@ def device_id_fault(device_id: str) -> str | None:
 
 def nesting_fault(value: object) -> str | None:
     """What is wrong with the depth of a JSON value, or None."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        holders = [item for item in level if isinstance(item, dict | list)]
-        if not holders:
-            return None
-        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
-    return f"it is nested more than {MAX_DEPTH} deep"
+    return f"it is nested more than {MAX_DEPTH} deep" if nested_deeper(value, MAX_DEPTH) else None
 
 
 @lru_cache(maxsize=10_000)
@@ -45,7 +38,5 @@ def text_fault(text: str) -> str | None:
 
 
 def _invisible_fault(what: str, text: str) -> str | None:
-    for character in text:
-        if unicodedata.category(character) in _INVISIBLE:
-            return f"{what} must not contain the invisible character U+{ord(character):04X}"
-    return None
+    character = invisible(text)
+    return character and f"{what} must not contain the invisible character U+{ord(character):04X}"

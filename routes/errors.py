@@ -10,6 +10,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 from database import Unavailable
 from mqtt_publisher import PublishError
 from services.commands import KeyReused, Undelivered
+from services.publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritable
+from services.publisher.loader import ConfigurationError
 from services.submissions import BadSubmission
 from services.topic_values import UnknownTopic
 from streams.declaration import Streams
@@ -26,7 +28,7 @@ def register(app: Flask, streams: Streams) -> None:
 
     @app.before_request
     def require_json() -> None:
-        if request.routing_exception is not None or request.method not in ("POST", "PUT"):
+        if request.routing_exception is not None or request.method not in ("POST", "PUT") or not _has_body():
             return
         if not request.is_json:
             raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
@@ -56,6 +58,12 @@ def register(app: Flask, streams: Streams) -> None:
         return jsonify(message=error.description), error.code or 500
 
     _register_own(app)
+    _register_publisher(app)
+
+
+def _has_body() -> bool:
+    """Whether the request has a body, as its headers tell (RFC 9112, 6)."""
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
 def _nothing_at(path: str, streams: Streams) -> str:
@@ -98,6 +106,26 @@ def _register_own(app: Flask) -> None:
     def internal_error(error: Exception) -> tuple[Response, int]:
         logger.error("%s %s failed", request.method, request.path, exc_info=error)
         return jsonify(message="An internal error; the log of the backend says more"), 500
+
+
+def _register_publisher(app: Flask) -> None:
+    @app.errorhandler(BadEntry)
+    def bad_entry(error: BadEntry) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 400
+
+    @app.errorhandler(NoSuchEntry)
+    def no_such_entry(error: NoSuchEntry) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 404
+
+    @app.errorhandler(Conflict)
+    def conflict(error: Conflict) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 409
+
+    @app.errorhandler(ConfigurationError)
+    @app.errorhandler(NotWritable)
+    def file_unusable(error: ConfigurationError | NotWritable) -> tuple[Response, int, dict[str, str]]:
+        logger.warning("%s %s: %s", request.method, request.path, error)
+        return jsonify(message=str(error)), 503, RETRY_AFTER
 
 
 def invalid_arguments(error: ValidationError) -> Response:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config import Settings
+from mqtt_dialler import Dialler
+from mqtt_loop import Loop
 from simulators import commands
 from simulators.client import Clients
 from simulators.commands import Answer, Answers, Command, Effect, Malformed, Restart, SetInterval
 from simulators.connection import Connection, Limits
 from simulators.device import Device
-from simulators.dialler import Dialler
 from simulators.fallback import Fallback
-from simulators.loop import Loop
 from simulators.tally import Tally
 from simulators.timetable import Timetable
 from utils import clock

@@ -1,12 +1,12 @@
 """Clients for the broker that the settings name: paho's, made so that an event loop of ours can drive them."""
 
 import secrets
-import ssl
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from config import Settings
+from mqtt_connection import tls_context
 
 _TCP_SECONDS = 3.0
 
@@ -16,11 +16,11 @@ class BrokerError(Exception):
 
 
 class Clients:
-    """Makes a client for each device; all of them share one TLS context. Raises BrokerError for a bad certificate."""
+    """Makes a client for each device; all of them share one TLS context. Raises SettingsError for a bad certificate."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._context = _tls_context(settings) if settings.broker.tls else None
+        self._context = tls_context(settings) if settings.broker.tls else None
 
     def new(self, device_id: str) -> mqtt.Client:
         """A client that is not connected; `reconnect()` connects it, also the first time."""
@@ -45,23 +45,3 @@ class Clients:
             client.tls_set_context(self._context)
         client.connect_async(broker.host, broker.port, self._settings.mqtt_keepalive)
         return client
-
-
-def reason(error: Exception) -> str:
-    """An error in words."""
-    strerror = getattr(error, "strerror", None)
-    return str(strerror or error) or type(error).__name__
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        if settings.mqtt_client_cert:
-            context.load_cert_chain(settings.mqtt_client_cert, settings.mqtt_client_key)
-        if settings.mqtt_ca_cert:
-            context.load_verify_locations(settings.mqtt_ca_cert)
-        else:
-            context.load_default_certs()
-    except (OSError, ValueError) as error:  # an SSLError is an OSError
-        raise BrokerError(f"the files MQTT_CA_CERT, MQTT_CLIENT_CERT, MQTT_CLIENT_KEY: {reason(error)}") from error
-    return context

@@ -1,14 +1,13 @@
 """A board's MQTT connection at QoS 1, driven by the loop: paho's external event loop, and a window."""
 
-import socket
 from collections import deque
 from typing import Any, NamedTuple, Protocol
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import MQTTErrorCode
 
+from mqtt_loop import Driver, Loop
 from simulators.device import Message
-from simulators.loop import Loop
 from simulators.tally import Tally
 
 WINDOW = 1000
@@ -53,10 +52,8 @@ class Connection:
 
     def __init__(self, client: mqtt.Client, loop: Loop, listener: Listener, tally: Tally, limits: Limits) -> None:
         self._client = client
-        self._loop = loop
         self._listener = listener
         self._tally = tally
-        self._at_once = limits.at_once
         self._most = min(limits.window, WEBSOCKET_WINDOW) if client.transport == "websockets" else limits.window
         self._window = self._most
         self._topic = ""
@@ -64,11 +61,9 @@ class Connection:
         self._backlog: deque[Message] = deque()
         self._others: set[int] = set()
         self._waiting: deque[_Said] = deque()
-        self._writing = self._dialled = self._hung_up = False
+        self._dialled = self._hung_up = False
         self._fault = ""
-        client.on_socket_open = self._on_socket_open
-        client.on_socket_close = self._on_socket_close
-        client.on_socket_register_write = self._on_socket_register_write
+        Driver(client, loop, at_once=limits.at_once)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
@@ -157,33 +152,6 @@ class Connection:
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 return info.mid
 
-    def _ready(self) -> None:
-        self._client.loop_read()
-        # TLS may have decrypted data that the selector cannot see.
-        while (sock := self._client.socket()) and hasattr(sock, "pending") and sock.pending():
-            self._client.loop_read()
-        if self._writing or self._client.want_write():
-            self._write()
-
-    def _write(self) -> None:
-        self._client.loop_write()
-        sock = self._client.socket()
-        if sock and self._writing != self._client.want_write():
-            self._writing = not self._writing
-            self._loop.watch(sock.fileno(), self._ready, self._writing)
-
-    def _on_socket_open(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
-        self._writing = False
-        if self._at_once:
-            _send_at_once(sock.fileno())
-        self._loop.watch(sock.fileno(), self._ready)
-
-    def _on_socket_close(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
-        self._loop.forget(sock.fileno())
-
-    def _on_socket_register_write(self, _client: mqtt.Client, _data: Any, _sock: Any) -> None:
-        self._loop.call_in(0, self._write)
-
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._fault = str(reason)
@@ -219,12 +187,3 @@ class Connection:
         by_broker = flags.is_disconnect_packet_from_server
         fault = self._fault or (str(reason) if by_broker else "connection lost")
         self._listener.lost("" if self._hung_up else fault)
-
-
-def _send_at_once(descriptor: int) -> None:
-    """Make TCP hold nothing back: an answer would wait 40 ms for the broker's acknowledgement of what went before."""
-    borrowed = socket.socket(fileno=descriptor)
-    try:
-        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    finally:
-        borrowed.detach()

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from itertools import islice
 
 from config import Settings
+from mqtt_dialler import Dialler
+from mqtt_loop import Loop
 from simulators.backend import Away, Backend
 from simulators.board import Board, Shared
 from simulators.client import BrokerError, Clients
 from simulators.connection import WINDOW, Limits
-from simulators.descriptors import allow
 from simulators.device import Device
-from simulators.dialler import Dialler
 from simulators.fallback import Fallback
-from simulators.loop import Loop
 from simulators.tally import Tally
 from simulators.timetable import Timetable
+from utils.descriptors import allow
 
 ATTEMPTS = 3
 """After so many attempts to reach the broker, one after the other, readings go over HTTP."""
@@ -33,7 +33,8 @@ class Fleet:
     def __init__(
         self, settings: Settings, devices: list[Device], rate: float, backend: Backend, note: Callable[[str], None]
     ) -> None:
-        allow(len(devices))
+        if fault := allow(len(devices)):
+            raise BrokerError(f"--devices {len(devices)}: {fault}")
         self.tally = Tally()
         self._broker = settings.broker
         self.backend = backend

@@ -33,6 +33,7 @@ DEFAULTS = {
     "log_level": "INFO",
     "log_file": Path("autoforge.log"),
     "audit_csv": None,
+    "publisher_config": None,
 }
 HOST = "must be a host name, or a URL such as mqtts://host:8883 (the port goes into MQTT_PORT)"
 BROKER = "must be a host name or mqtt://, mqtts://, ws:// or wss://host:port/path"
@@ -69,6 +70,7 @@ def test_every_setting_has_its_documented_default() -> None:
         ("MQTT_USERNAME", "autoforge", "autoforge"),
         ("MQTT_PASSWORD", SECRET, SecretStr(SECRET)),
         ("MQTT_CA_CERT", "a.pem", Path("a.pem")),
+        ("PUBLISHER_CONFIG", "a.pem", Path("a.pem")),
         ("MQTT_CLIENT_CERT", "a.pem", Path("a.pem")),
         ("MQTT_CLIENT_ID", "ingest-1", "ingest-1"),
         ("MQTT_PROTOCOL", "5", "5"),

@@ -27,6 +27,7 @@ DEPLOY = PROJECT / "deploy"
 LIVE = (
     "gunicorn -c gunicorn.conf.py -w 1 --threads 1200 --worker-connections 2000 --name live -b 127.0.0.1:5001 app:live"
 )
+PUBLISHER = "python -m services.publisher --config /var/lib/autoforge/publisher.json"
 SEEN = """
 from flask import jsonify, request
 from app import create_app
@@ -223,6 +224,7 @@ def test_the_units_start_programs_of_the_project() -> None:
         "autoforge.service": "gunicorn -c gunicorn.conf.py app:app",
         "autoforge-ingest.service": "python -m ingest",
         "autoforge-live.service": LIVE,
+        "autoforge-publisher.service": PUBLISHER,
     }
     assert LIVE in (PROJECT / "README.md").read_text()
     assert "LimitNOFILE=" in (DEPLOY / "autoforge-live.service").read_text()
@@ -243,6 +245,30 @@ def test_the_compose_file_starts_the_live_process_beside_the_others() -> None:
     assert command.replace("--worker-tmp-dir /dev/shm ", "") == LIVE.replace("-b 127.0.0.1:5001 ", "")
     assert f"- 127.0.0.1:{port[1]}:{port[1]}\n" in live
     assert f"proxy_pass http://127.0.0.1:{port[1]};" in (DEPLOY / "nginx.conf").read_text()
+
+
+def test_the_compose_file_publishes_only_where_it_is_asked_for() -> None:
+    service = (DEPLOY / "compose.yaml").read_text().split("\n  publisher:\n")[1].split("\n\n")[0]
+    assert f"command: {PUBLISHER.replace('/var/lib/autoforge', '/data')}\n" in service
+    assert "profiles: [publisher]\n" in service
+    assert "ports: []\n" in service, "those of autoforge are taken"
+    assert "disable: true" in service, "the health check of the image asks a server"
+
+
+def test_the_publisher_command_publishes_and_ends_at_once(tmp_path: Path, embedded_broker: int) -> None:
+    file = tmp_path / "publisher.json"
+    file.write_text('[{"id": "boiler", "topic": "plant/boiler", "data": {}, "interval": 1}]')
+    command = [sys.executable, *PUBLISHER.replace("/var/lib/autoforge", str(tmp_path)).split()[1:]]
+    publisher = Backend(tmp_path, command, MQTT_PORT=str(embedded_broker)).start(wait=False)
+    wait_for(lambda: "Connected to the broker" in publisher.console.read_text(), what="its connection")
+    assert publisher.stop() == 0
+    assert "Traceback" not in publisher.console.read_text()
+
+
+def test_a_reload_of_the_publisher_is_the_signal_that_it_takes() -> None:
+    unit = (DEPLOY / "autoforge-publisher.service").read_text()
+    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in unit
+    assert "\nStateDirectory=autoforge\n" in unit, "where its file is"
 
 
 def test_the_live_command_serves_socket_io(tmp_path: Path, embedded_broker: int) -> None:

@@ -24,6 +24,8 @@ ORDER = [
     "database",
     "queries",
     "mqtt_connection",
+    "mqtt_loop",
+    "mqtt_dialler",
     "mqtt_client",
     "mqtt_publisher",
     "mqtt_notices",
@@ -136,9 +138,16 @@ def test_mqtt_knows_no_database_and_no_stream(name: str) -> None:
     assert not re.search(r"^(from|import) sqlalchemy", (PROJECT / f"{name}.py").read_text(), re.MULTILINE)
 
 
+def test_the_static_publisher_knows_no_database_and_no_stream() -> None:
+    needed = set().union(*(everything_imported(module(f)) for f in FILES if f.parts[:2] == ("services", "publisher")))
+    assert needed <= {"utils", "config", "mqtt_connection", "mqtt_loop", "mqtt_dialler", "services"}
+    others = {name for file in FILES if file.parts[:2] == ("services", "publisher") for name in imported(file)}
+    assert not {name for name in others if name.startswith("services") and not name.startswith("services.publisher")}
+
+
 def test_simulators_share_no_parser_with_the_ingest() -> None:
     needed = set().union(*(everything_imported(module(f)) for f in FILES if f.parts[0] == "simulators"))
-    assert needed <= {"utils", "config", "streams", "simulators"}
+    assert needed <= {"utils", "config", "streams", "mqtt_connection", "mqtt_loop", "mqtt_dialler", "simulators"}
 
 
 @pytest.mark.parametrize("name", ["routes", "services"])
@@ -231,7 +240,18 @@ print(threading.active_count(), sorted(opened), events, os.listdir())
 
 
 @pytest.mark.parametrize(
-    "name", ["app", "mqtt_client", "mqtt_broker", "ingest.ingester", "ingest.pipeline", "database", "simulators.run"]
+    "name",
+    [
+        "app",
+        "mqtt_client",
+        "mqtt_broker",
+        "ingest.ingester",
+        "ingest.pipeline",
+        "database",
+        "simulators.run",
+        "services.publisher.service",
+        "services.publisher.__main__",
+    ],
 )
 def test_an_import_starts_no_thread_and_opens_nothing(name: str, tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}

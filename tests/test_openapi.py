@@ -64,6 +64,10 @@ STATUSES = {
     ("get", "/api/sensors/devices"): {200, 503},
     ("get", "/api/rejected"): {200, 400, 503},
     ("post", "/api/sensors/readings"): {201, 400, 413, 415, 503},
+    ("post", "/api/publisher/configs"): {201, 400, 409, 413, 415, 503},
+    ("put", "/api/publisher/configs/{id}"): {200, 400, 404, 409, 413, 415, 503},
+    ("delete", "/api/publisher/configs/{id}"): {200, 400, 404, 409, 503},
+    ("post", "/mqtt/reload"): {200, 413, 415},
 }
 # Whether valid data is accepted and bad data refused is what the other tests say in detail.
 CONFORMS = [
@@ -85,8 +89,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     declared = {"panel": PANEL, "machine": MACHINE} | SHIPPED
     for name, text in declared.items():
         (folder / f"{name}.toml").write_text(text)
+    (folder / "publisher.json").write_text(json.dumps([{"id": "boiler", "topic": "plant", "data": {}, "interval": 30}]))
     port = free_port()
     values: dict[str, Any] = {"database_url": f"sqlite:///{folder}/test.db", "streams_dir": folder, "mqtt_port": port}
+    values["publisher_config"] = folder / "publisher.json"
     with (
         Broker(port=port, listen="127.0.0.1"),
         running(Settings(_env_file=None, mqtt_broker="127.0.0.1", **values)) as api,

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from config import PROJECT
+from mqtt_dialler import Dialler
+from mqtt_loop import Loop
 from simulators.backend import Away, Backend
 from simulators.device import Device, Message, devices
-from simulators.dialler import Dialler
 from simulators.fallback import MOST_AT_ONCE, Fallback
-from simulators.loop import Loop
 from simulators.tally import Tally
 from streams.declaration import load
 from tests.support import DEVICE_TOPICS, wait_for
@@ -148,7 +148,7 @@ class Lines:
 def test_a_lost_connection_is_no_failed_attempt_and_attempts_at_the_same_time_are_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("simulators.dialler.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("mqtt_dialler.FIRST_DELAY", 0.05)
     loop = Loop()
     dialler = Dialler(loop)
     dialler._delay = 0.05

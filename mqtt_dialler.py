@@ -1,18 +1,26 @@
-"""Connecting many boards: a few at a time, and while the broker is away one at a time, less and less often."""
+"""Connecting many: a few at a time, and while the broker is away one at a time, less and less often."""
 
+import random
 import time
 from collections import deque
 from typing import Protocol
 
-from simulators.client import reason
-from simulators.loop import Loop
+from mqtt_loop import Loop
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 10.0
+JITTER = 0.25
+"""By what share of it a delay may be shorter."""
 _ANSWER_SECONDS = 10.0
 _AT_ONCE = 50
 _SHARE = 0.01
-"""Seconds of a turn, so that boards that are connected need not wait for those that are not."""
+"""Seconds of a turn, so that those that are connected need not wait for those that are not."""
+
+
+def reason(error: Exception) -> str:
+    """An error in words."""
+    strerror = getattr(error, "strerror", None)
+    return str(strerror or error) or type(error).__name__
 
 
 class Dialled(Protocol):
@@ -59,9 +67,17 @@ class Dialler:
         self.fault = fault
         if time.monotonic() >= self._not_before:
             self.failures += attempt is not None
-            self._not_before = time.monotonic() + self._delay
+            # Many programs that lost the same broker must not all come back in the same moment.
+            self._not_before = time.monotonic() + self._delay * random.uniform(1 - JITTER, 1)  # noqa: S311 - no secret
             self._delay = min(2 * self._delay, LONGEST_DELAY)
         self.want(connection)
+
+    def forget(self, connection: Dialled) -> None:
+        """Leave off connecting this one."""
+        self._under_way.pop(connection, None)
+        if connection in self._waiting:
+            self._waiting.remove(connection)
+        self._schedule()
 
     def stop(self) -> None:
         """Connect nothing any more."""

@@ -1,0 +1,196 @@
+"""`/api/publisher` and `/mqtt`: the static publisher and its configuration file."""
+
+from typing import Any
+
+from flask import json, request
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from routes.answers import Error, Rfc3339
+from routes.arguments import Query
+from routes.readings import json_body
+from services.publisher.editor import BadEntry, ConfigurationEditor
+from services.publisher.entries import Entry
+from services.publisher.loader import ConfigurationError
+from services.publisher.service import PublisherService
+from services.publisher.status import Status
+
+Answer = dict[str, Any]
+FAULTS: dict[Any, Any] = {503: Error}
+CHANGE_FAULTS: dict[Any, Any] = FAULTS | {409: Error, 413: Error, 415: Error}
+
+
+class ConfigurationPath(BaseModel):
+    """Which configuration; also one whose id breaks the rules."""
+
+    id: str = Field(min_length=1, max_length=1000)
+
+
+class VersionQuery(Query):
+    """Which version of a configuration."""
+
+    version: int | None = Field(None, ge=1, description="Only if it still has this version.")
+
+
+class Configuration(BaseModel):
+    """A configuration as it stands in the file, with whatever else was written there."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+
+
+class ConfigurationsAnswer(BaseModel):
+    """The file, entry by entry."""
+
+    count: int
+    data: list[JsonValue] = Field(description="Every entry as it stands in the file, in its order, faulty ones too.")
+    faults: list[str] = Field(description="A line for each fault; faulty entries are not published.")
+
+
+class ReloadAnswer(BaseModel):
+    """What became of reading the file again."""
+
+    success: bool = Field(description="False: the file cannot be read, and the last good configuration stays.")
+    active_configs: int
+    faults: list[str]
+    message: str
+
+
+class Connections(BaseModel):
+    """One for all entries without a last will, and one for each entry that has one."""
+
+    open: int
+    needed: int
+
+
+class Statistics(BaseModel):
+    """Totals since the statistics were begun, over restarts; times are null while there is nothing to tell."""
+
+    total_published: int
+    total_acknowledged: int
+    total_failed: int
+    total_missed: int = Field(description="Fell due while there was no connection.")
+    total_errors: int
+    uptime_seconds: float
+    started_at: Rfc3339 | None
+    last_published_at: Rfc3339 | None
+    saved_at: Rfc3339
+
+
+class ConfigurationState(BaseModel):
+    """What became of one entry's publishes."""
+
+    id: str
+    topic: str
+    connected: bool
+    published: int
+    acknowledged: int
+    failed: int
+    missed: int
+    last_published_at: Rfc3339 | None
+
+
+class StatusAnswer(BaseModel):
+    """The publisher of the file, whichever process that is."""
+
+    running: bool = Field(description="Whether a process publishes; if not, the figures are the last that were saved.")
+    connected: bool
+    problem: str | None
+    broker: str
+    config: str
+    connections: Connections
+    active_configs: int
+    faults: list[str]
+    statistics: Statistics
+    configs: list[ConfigurationState]
+
+
+_ENTRY = Entry.model_json_schema()
+_REPLACEMENT = _ENTRY | {"required": [*(name for name in _ENTRY["required"] if name != "id"), "version"]}
+
+
+def blueprint(service: PublisherService, editor: ConfigurationEditor) -> APIBlueprint:
+    """The endpoints."""
+    tag = Tag(name="publisher", description="The static publisher")
+    api = APIBlueprint("publisher", __name__, abp_tags=[tag], abp_responses={400: Error})
+    _add_service(api, service, editor)
+    _add_file(api, service, editor)
+    _add_entries(api, service, editor)
+    return api
+
+
+def _add_service(api: APIBlueprint, service: PublisherService, editor: ConfigurationEditor) -> None:
+    @api.get("/mqtt/status", responses={200: StatusAnswer})
+    @api.get("/api/publisher/status", responses={200: StatusAnswer})
+    def status() -> Status:
+        """Whether it publishes, and its figures in total and by entry."""
+        return service.get_status()
+
+    @api.get("/mqtt/reload", responses={200: ReloadAnswer})
+    @api.post("/mqtt/reload", responses={200: ReloadAnswer, 413: Error, 415: Error})
+    @api.post("/api/publisher/reload", responses={200: ReloadAnswer, 413: Error, 415: Error})
+    def reload() -> Answer:
+        """Read the file again at once; a changed one is read within a second anyway."""
+        return _reloaded(service, editor)
+
+
+def _add_file(api: APIBlueprint, service: PublisherService, editor: ConfigurationEditor) -> None:
+    @api.get("/api/publisher/configs", responses=FAULTS | {200: ConfigurationsAnswer})
+    def configurations() -> Answer:
+        """The file as it is now."""
+        data = editor.entries()
+        return {"count": len(data), "data": data, "faults": editor.check()[1]}
+
+    @api.post("/api/publisher/configs", responses=CHANGE_FAULTS | {201: Entry}, request_body=json_body(_ENTRY))
+    def add() -> tuple[Answer, int]:
+        """Append a configuration; its times and its version are set here."""
+        added = editor.add(_body())
+        service.reload_config()
+        return added, 201
+
+
+def _add_entries(api: APIBlueprint, service: PublisherService, editor: ConfigurationEditor) -> None:
+    place = "/api/publisher/configs/<id>"
+    found: dict[Any, Any] = {200: Configuration, 404: Error}
+
+    @api.get(place, responses=FAULTS | found)
+    def configuration(path: ConfigurationPath) -> Answer:
+        """One configuration as it stands in the file."""
+        return editor.entry(path.id)
+
+    @api.put(place, responses=CHANGE_FAULTS | found | {200: Entry}, request_body=json_body(_REPLACEMENT))
+    def replace(path: ConfigurationPath) -> Answer:
+        """Replace a configuration; `version` is the one that was read, and another one is a conflict."""
+        replaced = editor.replace(path.id, _body())
+        service.reload_config()
+        return replaced
+
+    @api.delete(place, responses=FAULTS | found | {409: Error})
+    def remove(path: ConfigurationPath, query: VersionQuery) -> Answer:
+        """Take a configuration out of the file; it is the answer."""
+        removed = editor.remove(path.id, query.version)
+        service.reload_config()
+        return removed
+
+
+def _reloaded(service: PublisherService, editor: ConfigurationEditor) -> Answer:
+    try:
+        count, faults = editor.check()
+    except ConfigurationError as error:
+        active = service.get_status()["active_configs"]
+        message = f"{error}. The last good configuration stays, with {active} entries"
+        return {"success": False, "active_configs": active, "faults": [], "message": message}
+    message = f"The file has {count} entries that are published" + (
+        f"; {len(faults)} faults keep others from it" * bool(faults)
+    )
+    return {"success": service.reload_config(), "active_configs": count, "faults": faults, "message": message}
+
+
+def _body() -> object:
+    """The JSON of the request. Raises BadEntry."""
+    try:
+        return json.loads(request.get_data())
+    except ValueError as fault:
+        raise BadEntry(f"The body is not JSON: {fault}") from fault

@@ -1,0 +1,1 @@
+"""The static publisher: configured payloads, each at its own interval, with a last will."""

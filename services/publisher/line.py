@@ -1,0 +1,199 @@
+"""A line: one connection to the broker, on which messages are published at any QoS and followed to their end."""
+
+import ssl
+from contextlib import AbstractContextManager
+from enum import Enum, auto
+from typing import Any, NamedTuple, Protocol
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode
+
+from config import Settings
+from mqtt_connection import connect, new_client, together
+from mqtt_dialler import Dialler
+from mqtt_loop import Driver, Loop
+
+WINDOW = 1000
+"""Messages that the broker has not acknowledged; who has more of them does not get what follows either."""
+# paho 2.2 forgets the rest of a WebSocket frame that the socket took only in part. So few messages
+# that they always fit into the socket's buffer are never taken in part.
+WEBSOCKET_WINDOW = 50
+
+
+class Message(NamedTuple):
+    """What is published."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+
+
+class Outcome(Enum):
+    """What became of a message."""
+
+    WRITTEN = auto()
+    """At QoS 0 nothing more is known."""
+    CONFIRMED = auto()
+    LOST = auto()
+    """The connection ended, or the broker refused it."""
+
+
+class Sender(Protocol):
+    """Who has something published."""
+
+    def settled(self, outcome: Outcome) -> None:
+        """Hear what became of a message."""
+
+
+class Owner(Sender, Protocol):
+    """Whose line it is, and in whose name it says goodbye."""
+
+    def answered(self) -> None:
+        """Hear that the broker accepted the connection, or that it could not be reached, refused it or was lost."""
+
+
+class Network(NamedTuple):
+    """What all lines have in common."""
+
+    settings: Settings
+    context: ssl.SSLContext | None
+    loop: Loop
+    dialler: Dialler
+    lines: "set[Line]"
+    """All that have not left."""
+
+
+class Line:
+    """A connection with a last will or without; every dial is a new client, so that nothing old is sent again."""
+
+    def __init__(self, network: Network, owner: Owner, will: Message | None = None) -> None:
+        self._network = network
+        self._owner = owner
+        self._will = will
+        self._client: paho.Client | None = None
+        self._sent: dict[int, tuple[Sender, int]] = {}
+        """What is not settled, by packet id, with its QoS."""
+        websocket = network.settings.broker.transport == "websockets"
+        self._most = self._window = WEBSOCKET_WINDOW if websocket else WINDOW
+        self._fault = ""
+        self._dialled = self._leaving = False
+        self.open = False
+        """Whether the broker has accepted the connection, and it has not ended since."""
+        self.tried = False
+        """Whether it has been open, or could not be."""
+        network.lines.add(self)
+        network.dialler.want(self)
+
+    @property
+    def room(self) -> bool:
+        """Whether a message may be published."""
+        return self.open and len(self._sent) < self._window
+
+    @property
+    def client(self) -> paho.Client:
+        """The paho client of the last dial."""
+        if self._client is None:
+            raise RuntimeError("it was never dialled")
+        return self._client
+
+    def dial(self) -> None:
+        """Open the connection; the owner hears of the answer. Raises OSError."""
+        settings = self._network.settings
+        client = self._client = new_client(settings, "", persistent=False, context=self._network.context)
+        # 0 is no limit: the window is ours, and with its own paho walks over all messages at every acknowledgement.
+        client.max_inflight_messages = client.max_queued_messages = 0
+        if self._will is not None:
+            client.will_set(*self._will)
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        client.on_disconnect = self._on_disconnect
+        Driver(client, self._network.loop, at_once=True)
+        self._fault = ""
+        try:
+            connect(client, settings, persistent=False)
+        except (OSError, ValueError) as error:
+            self.tried = True
+            self._owner.answered()
+            raise OSError(str(getattr(error, "strerror", None) or error)) from error
+        self._dialled = True
+
+    def give_up(self, fault: str) -> None:
+        """End an attempt that is not answered."""
+        self._fault = fault
+        self.client.disconnect()
+
+    def publish(self, message: Message, sender: Sender) -> None:
+        """Publish; the sender hears what became of it. Ask `room` first."""
+        while True:
+            info = self.client.publish(*message)
+            # A packet id may be taken by a message that waits since 65,535 messages: then the next one is free.
+            if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+                break
+        self._sent[info.mid] = (sender, message.qos)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Send what is published meanwhile in few packets."""
+        return together(self.client)
+
+    def leave(self, *, silently: bool = False) -> None:
+        """Publish the will as the last message, unless silently, and disconnect when everything is settled."""
+        self._leaving = True
+        self._network.dialler.forget(self)
+        if self.open and self._will is not None and not silently:
+            self.publish(self._will, self._owner)
+        if not self._dialled:
+            self._network.lines.discard(self)
+        elif not self._sent:
+            self.client.disconnect()
+
+    def cut(self) -> None:
+        """End the connection without a word, so that the broker publishes the will."""
+        self.open = False
+        sock = None if self._client is None else self._client.socket()
+        if sock is not None:
+            self._network.loop.forget(sock.fileno())
+            self.client.on_socket_close = None
+            sock.close()
+
+    def _keep_alive(self, client: paho.Client) -> None:
+        if client is self._client and self._dialled:
+            client.loop_misc()
+            self._network.loop.call_in(self._network.settings.mqtt_keepalive / 4, lambda: self._keep_alive(client))
+
+    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._fault = f"the broker refused the connection: {reason}"
+            return
+        if self._leaving:
+            return
+        self._window = min(self._most, getattr(properties, "ReceiveMaximum", self._most))
+        self.open = self.tried = True
+        self._network.dialler.connected(self)
+        self._keep_alive(client)
+        self._owner.answered()
+
+    def _on_publish(self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        sender, qos = self._sent.pop(mid, (self._owner, 0))  # of two that had the same packet id, the second
+        if reason.is_failure:
+            sender.settled(Outcome.LOST)
+        else:
+            sender.settled(Outcome.CONFIRMED if qos else Outcome.WRITTEN)
+        if self._leaving and not self._sent:
+            self.client.disconnect()
+
+    def _on_disconnect(self, client: paho.Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
+        if client is not self._client or not self._dialled:
+            return
+        self._dialled = self.open = False
+        lost, self._sent = self._sent, {}
+        for sender, _ in lost.values():
+            sender.settled(Outcome.LOST)
+        if self._leaving:
+            self._network.lines.discard(self)
+            return
+        # Of a connection that breaks, paho's reason is no more than "Unspecified error".
+        by_broker = flags.is_disconnect_packet_from_server
+        self.tried = True
+        self._network.dialler.failed(self, self._fault or (str(reason) if by_broker else "the connection was lost"))
+        self._owner.answered()

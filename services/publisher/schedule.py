@@ -1,0 +1,65 @@
+"""The schedule: what is due at evenly spaced times, each thing at an interval of its own; it knows no clock."""
+
+import heapq
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Appointment(Generic[T]):
+    """One thing that is due again and again: `first` and every `interval` seconds after it."""
+
+    __slots__ = ("_first", "_interval", "_number", "cancelled", "thing")
+
+    def __init__(self, thing: T, first: float, interval: float) -> None:
+        self.thing = thing
+        self.cancelled = False
+        self._first = first
+        self._interval = interval
+        self._number = 0
+
+    @property
+    def due(self) -> float:
+        """When it is due next. Counted from the first time, so that no errors add up."""
+        return self._first + self._number * self._interval
+
+    def __lt__(self, other: "Appointment[T]") -> bool:
+        """Whether this one goes first, of two that are due at the same time."""
+        return id(self) < id(other)
+
+    def step(self, now: float) -> int:
+        """Go on to the next time after now; how many times were left out, because the one after them was due too."""
+        before = self._number
+        self._number += int((now - self.due) / self._interval) + 1
+        if self.due <= now:  # the quotient was rounded down
+            self._number += 1
+        return self._number - before - 1
+
+
+class Schedule(Generic[T]):
+    """All appointments. Times are seconds of any clock that never goes back."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, Appointment[T]]] = []
+
+    def add(self, thing: T, first: float, interval: float) -> Appointment[T]:
+        """Make an appointment; its `cancelled` ends it."""
+        made = Appointment(thing, first, interval)
+        heapq.heappush(self._heap, (made.due, made))
+        return made
+
+    def due(self, now: float, most: int) -> Iterator[tuple[T, int]]:
+        """Up to so many things that are due, each at most once, with how many of its times went by unused."""
+        while most > 0 and self._heap and self._heap[0][0] <= now:
+            _, appointment = heapq.heappop(self._heap)
+            if appointment.cancelled:
+                continue
+            left_out = appointment.step(now)
+            heapq.heappush(self._heap, (appointment.due, appointment))
+            most -= 1
+            yield appointment.thing, left_out
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until the next is due; None if there is none."""
+        return max(0.0, self._heap[0][0] - now) if self._heap else None

@@ -1,0 +1,308 @@
+"""The static publisher for the tests: the program in a folder of its own, and a subscriber that hears what it says."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from tests.support import PROJECT, Mosquitto, wait_for
+
+Document = dict[str, Any]
+
+
+def entry(name: str, topic: str = "", **changes: Any) -> Document:
+    """A valid entry, by default on the topic `t/<name>` ten times a second; None leaves a field out."""
+    plain = {"id": name, "topic": topic or f"t/{name}", "data": {"of": name}, "interval": 0.1}
+    return {key: value for key, value in (plain | changes).items() if value is not None}
+
+
+class Arrival(NamedTuple):
+    """One message, with the QoS and the retain flag it was published with, and when it came (time.monotonic())."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    time: float
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.payload)
+
+
+class Subscriber:
+    """Hears everything on its topics, and what comes while it is away for a moment later."""
+
+    def __init__(self, port: int, topic: str = "#", **login: str) -> None:
+        self.arrivals: list[Arrival] = []
+        self.subscribed = threading.Event()
+        self._topic = topic
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=uuid.uuid4().hex, protocol=MQTTProtocolVersion.MQTTv5
+        )
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: self.subscribed.set()
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(0.05, 0.05)  # type: ignore[arg-type]  # paho takes fractions
+        if login:
+            self._client.username_pw_set(**login)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = 3600
+        self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
+        self._client.loop_start()
+        assert self.subscribed.wait(10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def of(self, topic: str, since: float = 0.0) -> list[Arrival]:
+        """What came on a topic, in its order; on any for `#`."""
+        return [found for found in list(self.arrivals) if topic in (found.topic, "#") and found.time >= since]
+
+    def documents(self, topic: str, since: float = 0.0) -> list[Any]:
+        """The same as JSON."""
+        return [found.document for found in self.of(topic, since)]
+
+    def wait(self, topic: str, count: int = 1, seconds: float = 10) -> list[Arrival]:
+        """Wait until so many messages came on a topic."""
+        wait_for(lambda: len(self.of(topic)) >= count, seconds, f"{count} messages on {topic}")
+        return self.of(topic)
+
+    def wait_more(self, topic: str, count: int = 1, seconds: float = 10) -> list[Arrival]:
+        """Wait until so many more messages came on a topic; only these."""
+        before = len(self.of(topic))
+        return self.wait(topic, before + count, seconds)[before:]
+
+    def wait_since(self, since: float, topic: str, count: int, part: Document | None = None) -> list[Arrival]:
+        """Wait until so many messages that say this, among other things, came on a topic since a time."""
+
+        def said() -> list[Arrival]:
+            return [found for found in self.of(topic, since) if found.document | (part or {}) == found.document]
+
+        wait_for(lambda: len(said()) >= count, 10, f"{count} messages on {topic}")
+        return said()
+
+    def wait_said(self, topic: str, document: Any, since: float = 0.0, seconds: float = 10) -> Arrival:
+        """Wait for a message that says exactly this; the first one."""
+
+        def said() -> list[Arrival]:
+            return [found for found in self.of(topic, since) if found.document == document]
+
+        return wait_for(said, seconds, f"{document} on {topic}")[0]
+
+    def _on_connect(self, client: paho.Client, _data: Any, flags: Any, *_: Any) -> None:
+        if flags.session_present:
+            self.subscribed.set()
+        else:
+            client.subscribe(self._topic, options=SubscribeOptions(qos=2, retainAsPublished=True))
+
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        arrival = Arrival(message.topic, bytes(message.payload), message.qos, bool(message.retain), time.monotonic())
+        self.arrivals.append(arrival)
+
+
+class Program:
+    """`python -m services.publisher` on a file of its own, from `with` to its end; it may never show a traceback."""
+
+    def __init__(
+        self, folder: Path, port: int, entries: Iterable[Document] | bytes, *options: str, **more: str
+    ) -> None:
+        self.folder = folder
+        self.file = folder / "entries.json"
+        self.console = folder / "console.txt"
+        self.write(entries)
+        self._options = [*("--broker", "127.0.0.1", "--port", str(port), "--config", str(self.file)), *options]
+        kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
+        self._environment = kept | {"PYTHONPATH": str(PROJECT)} | more
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        process = self.process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            try:
+                process.wait(10)
+            finally:
+                process.kill()
+        assert "Traceback" not in self.told(), self.told()
+
+    def start(self) -> Self:
+        """Start it, and return when it publishes its file or has ended."""
+        before = self.told().count("Publishing ")
+        self.process = self._popen(self._options)
+        wait_for(
+            lambda: self.told().count("Publishing ") > before or self.ended is not None, what=f"it; see {self.console}"
+        )
+        return self
+
+    @property
+    def ended(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return None if self.process is None else self.process.poll()
+
+    def send(self, number: int) -> float:
+        """Send a signal; when that was."""
+        assert self.process is not None
+        moment = time.monotonic()
+        self.process.send_signal(number)
+        return moment
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it with a signal; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+    def stop_seconds(self, number: int = signal.SIGTERM) -> float:
+        """End it with a signal, by which it ends well; how long that took."""
+        sent = time.monotonic()
+        assert self.stop(number) == 0, self.told()
+        return time.monotonic() - sent
+
+    def run(self, *options: str, **more: str) -> tuple[int, str]:
+        """The exit code and the output of another process with more options, which ends by itself."""
+        command = self._command([*self._options, *options])
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment | more,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr + done.stdout, done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    def write(self, entries: Iterable[Document] | bytes) -> None:
+        """Replace the file."""
+        new = self.file.with_suffix(".new")
+        new.write_bytes(entries if isinstance(entries, bytes) else json.dumps(list(entries)).encode())
+        new.replace(self.file)
+
+    def told(self) -> str:
+        """What the console shows."""
+        return self.console.read_text() if self.console.exists() else ""
+
+    def lines(self, part: str) -> list[str]:
+        """The lines of the console with this in it."""
+        return [line for line in self.told().splitlines() if part in line]
+
+    def status(self) -> Document:
+        """What its statistics file says; nothing while there is none."""
+        file = Path(f"{self.file}.statistics")
+        found: Document = json.loads(file.read_bytes()) if file.exists() else {}
+        return found
+
+    def wait_status(self, holds: Callable[[Document], Any], seconds: float = 10) -> Document:
+        """Wait until the statistics file says something."""
+        wait_for(lambda: (status := self.status()) and holds(status), seconds, "the statistics")
+        return self.status()
+
+    def counts(self, name: str) -> Document:
+        """The saved counts of one entry."""
+        found: Document = next(entry for entry in self.status()["configs"] if entry["id"] == name)
+        return found
+
+    def _popen(self, options: list[str]) -> subprocess.Popen[bytes]:
+        with self.console.open("ab") as console:
+            return subprocess.Popen(
+                self._command(options), cwd=self.folder, env=self._environment, stdout=console, stderr=console
+            )
+
+    @staticmethod
+    def _command(options: list[str]) -> list[str]:
+        return [sys.executable, "-m", "services.publisher", *options]
+
+
+class Way:
+    """A way to a broker that leads through this process, which may cut single connections."""
+
+    def __init__(self, port: int) -> None:
+        self._broker = port
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port = int(self._server.getsockname()[1])
+        self._pairs: dict[bytes, tuple[socket.socket, socket.socket]] = {}
+        """Both ends of each connection, by what was said first."""
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        for first in list(self._pairs):
+            self.cut(first)
+        for thread in self._threads:
+            thread.join(10)
+        self._server.close()
+
+    def cut(self, part: bytes) -> None:
+        """Cut every connection that has this in its first packet."""
+        for first, pair in list(self._pairs.items()):
+            if part in first:
+                for end in pair:
+                    with contextlib.suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near = self._server.accept()[0]
+                self._threads.append(threading.Thread(target=self._lead, args=(near,)))
+                self._threads[-1].start()
+
+    def _lead(self, near: socket.socket) -> None:
+        with near, socket.create_connection(("127.0.0.1", self._broker)) as far:
+            first = near.recv(65536)
+            self._pairs[first] = (near, far)
+            far.sendall(first)
+            back = threading.Thread(target=_pass_on, args=(far, near))
+            back.start()
+            _pass_on(near, far)
+            back.join(10)
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for end in (source, sink):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def hanging(server: Mosquitto) -> Iterator[None]:
+    """Have a broker do nothing for a while, as one that is overloaded."""
+    process = server._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)

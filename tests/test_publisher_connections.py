@@ -1,0 +1,251 @@
+"""MQTTConnectionManager as the document shows it: connect, publish, disconnect, by any thread."""
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from config import Settings, SettingsError
+from services.publisher import connections
+from services.publisher.connections import MQTTConnectionManager
+from tests.publishing import Program, Subscriber, entry, hanging
+from tests.support import Mosquitto, free_port, missing, wait_for
+
+Make = Callable[..., MQTTConnectionManager]
+
+
+@pytest.fixture
+def manager(settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes managers of connections to a port on loopback, which waits for an answer for half a second."""
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.5)
+    made: list[MQTTConnectionManager] = []
+
+    def make(port: int, **values: Any) -> MQTTConnectionManager:
+        made.append(MQTTConnectionManager(settings(mqtt_broker="127.0.0.1", mqtt_port=port, **values)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.disconnect()
+        assert not one.alive
+
+
+def test_it_connects_as_documented(broker: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQTT_BROKER", "127.0.0.1")
+    monkeypatch.setenv("MQTT_PORT", str(broker.port))
+    conn_mgr = MQTTConnectionManager()
+    assert not conn_mgr.is_connected()
+    assert conn_mgr.connect() == True  # noqa: E712 - the document's own words
+    assert conn_mgr.is_connected()
+    assert conn_mgr.connect()
+    conn_mgr.disconnect()
+    assert not conn_mgr.is_connected()
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_it_publishes_at_every_qos(manager: Make, broker: Mosquitto, protocol: str) -> None:
+    connected = manager(broker.port, mqtt_protocol=protocol)
+    assert connected.connect()
+    topic = f"each/{protocol}"
+    with Subscriber(broker.port, topic) as heard:
+        for qos in range(3):
+            assert connected.publish(topic, f'"{qos}"', qos, qos == 2)
+        assert connected.publish(topic, b"\xff\x00")
+        came = heard.wait(topic, 4)
+        assert {(one.payload, one.qos, one.retain) for one in came} == {
+            (b'"0"', 0, False), (b'"1"', 1, False), (b'"2"', 2, True), (b"\xff\x00", 1, False),
+        }  # fmt: skip
+
+
+def test_without_a_broker_it_says_so_and_goes_on_trying(manager: Make, mosquitto: Mosquitto) -> None:
+    mosquitto.stop()
+    waiting = manager(mosquitto.port)
+    assert not waiting.connect()
+    assert not waiting.is_connected()
+    assert waiting.problem == "Connection refused"
+    assert not waiting.publish("a", "b")
+    mosquitto.start()
+    wait_for(waiting.is_connected, what="the connection")
+    assert waiting.problem is None
+    assert waiting.publish("a", "b")
+
+
+def test_a_broker_that_does_not_answer_is_waited_for_no_longer_than_said(manager: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        waiting = manager(silent.getsockname()[1])
+        begun = time.monotonic()
+        assert not waiting.connect()
+        assert time.monotonic() - begun < 1
+        begun = time.monotonic()
+        waiting.disconnect()
+        assert time.monotonic() - begun < 2
+
+
+def test_a_message_that_is_not_acknowledged_in_time_is_no_success(manager: Make, mosquitto: Mosquitto) -> None:
+    connected = manager(mosquitto.port)
+    assert connected.connect()
+    with hanging(mosquitto):
+        begun = time.monotonic()
+        assert not connected.publish("a", "b")
+        assert 0.4 < time.monotonic() - begun < 1
+        connected.disconnect()
+        assert not connected.is_connected()
+
+
+def test_it_can_connect_again_after_it_has_disconnected(manager: Make, broker: Mosquitto) -> None:
+    again = manager(broker.port)
+    for _ in range(3):
+        assert again.connect()
+        assert again.publish("a", "b")
+        again.disconnect()
+        assert not again.is_connected()
+        assert not again.publish("a", "b")
+
+
+def test_what_was_never_connected_can_be_disconnected_and_publishes_nothing(manager: Make) -> None:
+    never = manager(free_port())
+    begun = time.monotonic()
+    assert not never.publish("a", "b")
+    never.disconnect()
+    never.disconnect()
+    assert time.monotonic() - begun < 0.4
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "qos"),
+    [
+        ("a/+", "b", 1),
+        ("a/#", "b", 1),
+        ("", "b", 1),
+        ("a" * 65_536, "b", 1),
+        ("\ud800", "b", 1),
+        ("a", "b", 3),
+        ("a", {}, 1),
+    ],
+)
+def test_what_mqtt_does_not_have_is_the_callers_fault_and_ends_nothing(
+    manager: Make, broker: Mosquitto, topic: str, payload: Any, qos: int
+) -> None:
+    connected = manager(broker.port)
+    assert connected.connect()
+    with pytest.raises((ValueError, TypeError)):
+        connected.publish(topic, payload, qos)
+    assert connected.publish("a", "b")
+
+
+def test_many_threads_may_use_it_at_once_and_each_ones_order_is_kept(manager: Make, broker: Mosquitto) -> None:
+    shared = manager(broker.port)
+    with Subscriber(broker.port, "threads/#") as heard, ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: shared.connect(), range(8)))
+
+        def publish(number: int) -> bool:
+            return all(shared.publish(f"threads/{number}", str(count), 1) for count in range(50))
+
+        assert all(pool.map(publish, range(8)))
+        for number in range(8):
+            assert [int(came.payload) for came in heard.wait(f"threads/{number}", 50)] == list(range(50))
+    ended = [threading.Thread(target=shared.disconnect) for _ in range(4)]
+    for thread in ended:
+        thread.start()
+    for thread in ended:
+        thread.join(3)
+    assert not shared.alive
+
+
+# Who may connect
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that wants the password pw of the user publisher."""
+    program = shutil.which("mosquitto_passwd")
+    if program is None:
+        missing("mosquitto_passwd")
+    passwords = tmp_path / "passwords"
+    passwords.touch()
+    subprocess.run([str(program), "-b", str(passwords), "publisher", "pw"], check=True)
+    server = Mosquitto(tmp_path / "closed", f"allow_anonymous false\npassword_file {passwords}")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_login_that_the_broker_refuses_is_one_line(tmp_path: Path, closed: Mosquitto, protocol: str) -> None:
+    options = ("--username", "publisher", "--password", "wrong")
+    entries = [entry("a"), entry("b", lwt=True)]
+    with Program(tmp_path, closed.port, entries, *options, MQTT_PROTOCOL=protocol) as program:
+        wait_for(lambda: program.lines("refused the connection"), what="the warning")
+        status = program.wait_status(lambda status: status["problem"])
+        assert status["problem"] == "the broker refused the connection: Not authorized"
+        assert "wrong" not in program.told()
+        assert program.stop_seconds() < 2
+        assert [line.split(" - ")[-2] for line in program.lines("refused the connection")] == ["WARNING"]
+
+
+def test_a_login_may_be_on_the_command_line_or_in_the_environment(tmp_path: Path, closed: Mosquitto) -> None:
+    options = ("--username", "publisher", "--password", "pw")
+    login = {"MQTT_USERNAME": "publisher", "MQTT_PASSWORD": "pw"}
+    with Subscriber(closed.port, username="publisher", password="pw") as heard:
+        with Program(tmp_path, closed.port, [entry("a")], *options):
+            heard.wait("t/a")
+        with Program(tmp_path, closed.port, [entry("b")], **login):
+            heard.wait("t/b")
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path, authority: trustme.CA) -> Iterator[int]:
+    """The port of a broker with a certificate for 127.0.0.1; `ca.pem` in the test's folder says who signed it."""
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    port = free_port()
+    extra = f"listener {port} 127.0.0.1\ncertfile {tmp_path}/cert.pem\nkeyfile {tmp_path}/key.pem"
+    server = Mosquitto(tmp_path / "encrypted", extra)
+    server.start()
+    (tmp_path / "plain").write_text(str(server.port))
+    yield port
+    server.stop()
+
+
+def test_it_publishes_over_tls_and_its_wills_come(tmp_path: Path, encrypted: int) -> None:
+    options = ("--tls", "--ca-cert", str(tmp_path / "ca.pem"))
+    plain = int((tmp_path / "plain").read_text())
+    with (
+        Subscriber(plain) as heard,
+        Program(tmp_path, encrypted, [entry("a"), entry("b", lwt=True)], *options) as program,
+    ):
+        heard.wait("t/a", 3)
+        heard.wait_said("t/b", {"online": 1, "of": "b"})
+        assert program.stop_seconds() < 2
+        heard.wait_said("t/b", {"online": 0, "of": "b"})
+
+
+def test_without_the_authority_it_says_why_and_goes_on_trying(tmp_path: Path, encrypted: int) -> None:
+    with Program(tmp_path, encrypted, [entry("a")], "--tls") as program:
+        wait_for(lambda: program.lines("certificate verify failed"), what="the warning")
+        assert program.ended is None
+        assert program.stop_seconds() < 2
+        assert len(program.lines("certificate verify failed")) == 1
+
+
+def test_a_certificate_that_cannot_be_used_is_told_before_anything_is_tried(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(SettingsError, match="MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used"):
+        MQTTConnectionManager(settings(mqtt_broker="mqtts://127.0.0.1", mqtt_ca_cert=tmp_path / "ca.pem"))

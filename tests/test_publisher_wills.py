@@ -1,0 +1,194 @@
+"""Last wills of the static publisher: what subscribers hear when it is killed, and when it ends well."""
+
+import itertools
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.connections import established
+from tests.publishing import Document, Program, Subscriber, Way, entry, hanging
+from tests.support import Mosquitto, free_port, wait_for
+
+MANY = 200
+NEVER = 1000.0
+"""An interval that does not end in a test."""
+
+
+def kinds(prefix: str) -> list[Document]:
+    """Entries with a will of every QoS, retained and not, and one without a will."""
+    wills = [
+        entry(f"{qos}{retain}", f"{prefix}/{qos}/{retain}", qos=qos, retain=retain, lwt=True, interval=NEVER)
+        for qos, retain in itertools.product((0, 1, 2), (True, False))
+    ]
+    return [*wills, entry("plain", f"{prefix}/plain", interval=NEVER)]
+
+
+def offline(heard: Subscriber) -> list[str]:
+    """The topics on which the publisher said offline, as often as it did."""
+    return sorted(came.topic for came in heard.arrivals if came.document.get("online") == 0)
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_kill_brings_each_will_as_its_entry_is_configured(tmp_path: Path, broker: Mosquitto, protocol: str) -> None:
+    prefix = f"killed/{protocol}"
+    entries = kinds(prefix)
+    with (
+        Subscriber(broker.port, f"{prefix}/#") as heard,
+        Program(tmp_path, broker.port, entries, MQTT_PROTOCOL=protocol) as program,
+    ):
+        heard.wait("#", len(entries))
+        assert offline(heard) == []
+        program.stop(signal.SIGKILL)
+        heard.wait("#", 2 * len(entries) - 1)
+        for one in entries[:-1]:
+            online, will = heard.of(one["topic"])
+            assert online.document == {"online": 1, **one["data"]}
+            assert will.document == {"online": 0, **one["data"]}
+            assert (will.qos, will.retain) == (one["qos"], one["retain"])
+        assert len(heard.of(f"{prefix}/plain")) == 1
+        with Subscriber(broker.port, f"{prefix}/#") as later:
+            later.wait("#", 3)
+            assert offline(later) == [f"{prefix}/{qos}/True" for qos in range(3)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_who_ends_it_hears_offline_once_and_within_two_seconds(
+    tmp_path: Path, broker: Mosquitto, number: signal.Signals
+) -> None:
+    prefix = f"ended/{number.name}"
+    entries = kinds(prefix)
+    with Subscriber(broker.port, f"{prefix}/#") as heard, Program(tmp_path, broker.port, entries) as program:
+        heard.wait("#", len(entries))
+        assert program.stop_seconds(number) < 2
+        heard.wait("#", 2 * len(entries) - 1)
+        wait_for(lambda: established(broker.port) == 1, what="the broker to see the connections end")
+        # What a broker has to say for a connection that ended it says before this.
+        with Program(tmp_path, broker.port, [entry("last", f"{prefix}/last", interval=NEVER)]):
+            heard.wait(f"{prefix}/last")
+        assert offline(heard) == sorted(one["topic"] for one in entries[:-1])
+        for one in entries[:-1]:
+            said = heard.of(one["topic"])[-1]
+            assert (said.qos, said.retain) == (one["qos"], one["retain"])
+            assert said.document == {"online": 0, **one["data"]}
+
+
+def many(prefix: str) -> list[Document]:
+    return [entry(str(number), f"{prefix}/{number}", lwt=True, interval=0.5) for number in range(MANY)]
+
+
+def test_two_hundred_wills_are_said_within_two_seconds(tmp_path: Path, broker: Mosquitto) -> None:
+    with Subscriber(broker.port, "many/#") as heard, Program(tmp_path, broker.port, many("many")) as program:
+        wait_for(lambda: len({came.topic for came in list(heard.arrivals)}) == MANY, what="all to be online")
+        assert program.stop_seconds() < 2
+        wait_for(lambda: len(offline(heard)) >= MANY, what="all to be offline")
+        assert offline(heard) == sorted(f"many/{number}" for number in range(MANY))
+
+
+def test_two_hundred_wills_come_after_a_kill(tmp_path: Path, broker: Mosquitto) -> None:
+    with Subscriber(broker.port, "dead/#") as heard, Program(tmp_path, broker.port, many("dead")) as program:
+        wait_for(lambda: len({came.topic for came in list(heard.arrivals)}) == MANY, what="all to be online")
+        program.stop(signal.SIGKILL)
+        wait_for(lambda: len(offline(heard)) >= MANY, what="all to be offline")
+        assert offline(heard) == sorted(f"dead/{number}" for number in range(MANY))
+
+
+def test_it_ends_within_two_seconds_while_it_is_still_connecting(tmp_path: Path, broker: Mosquitto) -> None:
+    with Subscriber(broker.port, "early/#") as heard:
+        for connected in (0, 2, 20, 100):
+            with Program(tmp_path, broker.port, many("early")) as program:
+                wait_for(partial(more_than, connected, broker.port), what="connections")
+                assert program.stop_seconds() < 2
+            wait_for(lambda: established(broker.port) == 1, what="the broker to see the connections end")
+            wait_for(lambda: on_or_off(heard) <= {0}, what="whoever was online to be offline")
+
+
+def more_than(connections: int, port: int) -> bool:
+    return established(port) > connections
+
+
+def on_or_off(heard: Subscriber) -> set[int]:
+    """What the topics said last."""
+    return {came.document["online"] for came in {came.topic: came for came in list(heard.arrivals)}.values()}
+
+
+def test_it_ends_within_two_seconds_when_the_broker_is_gone(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, many("gone")) as program:
+        wait_for(lambda: len({came.topic for came in list(heard.arrivals)}) == MANY, what="all to be online")
+        mosquitto.stop()
+        assert program.stop_seconds() < 2
+
+
+def test_it_ends_within_two_seconds_when_the_broker_hangs_which_says_offline_itself(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, many("hangs")) as program:
+        wait_for(lambda: len({came.topic for came in list(heard.arrivals)}) == MANY, what="all to be online")
+        with hanging(mosquitto):
+            time.sleep(0.6)  # until each entry was due again: the broker acknowledges none of it
+            assert program.stop_seconds() < 2
+        wait_for(lambda: len(set(offline(heard))) == MANY, what="all to be offline")
+        wait_for(lambda: on_or_off(heard) == {0}, what="nobody to be online")
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of something that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("options", [(), ("--tls",)], ids=["plain", "TLS"])
+def test_it_ends_within_two_seconds_when_the_broker_never_answered(
+    tmp_path: Path, silent: int, options: tuple[str, ...]
+) -> None:
+    entries = [entry("a", lwt=True), entry("b")]
+    with Program(tmp_path, silent, entries, *options) as program:
+        wait_for(lambda: established(silent), what="a connection")
+        assert program.stop_seconds() < 2
+        assert program.counts("b")["published"] == 0
+
+
+def test_it_ends_within_two_seconds_when_there_never_was_a_broker(tmp_path: Path) -> None:
+    with Program(tmp_path, free_port(), kinds("none")) as program:
+        wait_for(lambda: program.lines("WARNING"), what="the warning")
+        (line,) = program.lines("WARNING")
+        assert line.removesuffix("\x1b[0m").endswith(": Connection refused")
+        assert program.stop_seconds() < 2
+
+
+def test_a_second_signal_while_it_ends_changes_nothing(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, kinds("twice")) as program:
+        heard.wait("#", 7)
+        with hanging(mosquitto):
+            sent = program.send(signal.SIGINT)
+            time.sleep(0.3)  # it waits for the broker now
+            assert program.stop(signal.SIGINT) == 0
+            assert time.monotonic() - sent < 2
+
+
+def test_a_connection_that_breaks_alone_brings_its_will_and_comes_back(tmp_path: Path, broker: Mosquitto) -> None:
+    entries = [entry(name, f"alone/{name}", lwt=True, interval=0.2) for name in "abc"]
+    with (
+        Way(broker.port) as way,
+        Subscriber(broker.port, "alone/#") as heard,
+        Program(tmp_path, way.port, entries) as program,
+    ):
+        wait_for(lambda: len({came.topic for came in list(heard.arrivals)}) == 3, what="all to be online")
+        way.cut(b"alone/b")
+        will = heard.wait_said("alone/b", {"online": 0, "of": "b"})
+        back = heard.wait_said("alone/b", {"online": 1, "of": "b"}, will.time)
+        assert back.time - will.time < 2
+        heard.wait_more("alone/b", 2)
+        assert offline(heard) == ["alone/b"]
+        for topic in ("alone/a", "alone/c"):
+            came = heard.of(topic)
+            assert [round((one.time - came[0].time) / 0.2) for one in came] == list(range(len(came)))
+        program.stop()
+        # What was due while it was away.
+        assert program.counts("b")["missed"] + program.counts("b")["failed"] >= 3
+        assert program.counts("a")["missed"] == 0

@@ -1,0 +1,48 @@
+"""Files that are replaced as a whole: whenever a process is killed, there is the old content or the new."""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Give a file new content, and make sure that it is on the disk. Not for two callers at once. Raises OSError."""
+    # Always the same name: what a killed process has left is overwritten.
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    # What nobody else may read may not be read for a moment either.
+    mode = 0o600 if file.exists() else 0o644
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            _give_away(descriptor, file)
+            os.fsync(descriptor)
+        new.replace(file)
+    finally:
+        new.unlink(missing_ok=True)
+    _sync_folder(file.parent)
+
+
+def _give_away(descriptor: int, old: Path) -> None:
+    """Give a file the owner, the group and the permissions of an older one, as far as this user may."""
+    try:
+        before = old.stat()
+    except FileNotFoundError:
+        return
+    for uid, gid in ((-1, before.st_gid), (before.st_uid, -1)):
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, uid, gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Not every file system can, and the change is made already.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
