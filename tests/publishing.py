@@ -31,6 +31,11 @@ def entry(name: str, topic: str = "", **changes: Any) -> Document:
     return {key: value for key, value in (plain | changes).items() if value is not None}
 
 
+def statistics_of(file: Path) -> Path:
+    """Where the statistics of a publisher's file are kept."""
+    return Path(f"{file}.statistics")
+
+
 class Arrival(NamedTuple):
     """One message, with the QoS and the retain flag it was published with, and when it came (time.monotonic())."""
 

@@ -4,14 +4,18 @@ import itertools
 import json
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.publisher.__main__ import main
-from tests.publishing import Arrival, Program, Subscriber, entry
+from tests.malformed import malformed
+from tests.publishing import Arrival, Program, Subscriber, entry, statistics_of
 from tests.support import Mosquitto, free_port, wait_for
 
 DOCUMENTED = b"""[
@@ -444,3 +448,45 @@ def test_what_it_cannot_start_with_is_a_message_and_exit_code_2(tmp_path: Path) 
 def test_a_broken_file_stops_the_start(tmp_path: Path) -> None:
     code, shown = Program(tmp_path, free_port(), b"{}").run()
     assert (code, shown) == (2, f"{tmp_path}/entries.json: must be a JSON array of entries, [ … ], not one object\n")
+
+
+# Files that are not as they should be
+
+
+def test_a_start_with_a_malformed_file_is_refused_or_publishes_the_good_entries(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    expected: Counter[str] = Counter()
+    with Subscriber(broker.port, "plant/#") as heard, ExitStack() as running:
+        for number, found in enumerate(malformed(seed=5, count=10)):
+            (tmp_path / str(number)).mkdir()
+            program = running.enter_context(Program(tmp_path / str(number), broker.port, found.content))
+            if found.touched is None:
+                assert program.ended == 2, found
+                assert program.told().startswith(f"{program.file}: "), found
+            else:
+                assert program.lines(f"entry {found.touched}"), found
+                expected.update(f"plant/line/{place}" for place in range(8) if place != found.touched)
+        heard.wait("#", expected.total())
+        assert Counter(arrival.topic for arrival in heard.arrivals) == expected
+    assert 8 * 3 < expected.total() < 8 * 9, "some of them start, and some do not"
+
+
+def test_two_hundred_malformed_files_neither_end_it_nor_stay_without_a_message(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    with Subscriber(broker.port, "through/#") as heard, Program(tmp_path, broker.port, [entry("a")]) as program:
+        for number, found in enumerate(malformed(seed=6, count=200)):
+            before = len(program.lines("ERROR"))
+            program.write(found.content)
+            program.send(signal.SIGHUP)
+            wait_for(partial(more_errors, program, before), what=f"a message for file {number}: {found}")
+            line = program.lines("ERROR")[before]
+            assert ("last good configuration" if found.touched is None else f"entry {found.touched}") in line
+        assert program.ended is None
+        program.write([entry("b", "through/b")])
+        heard.wait("through/b")
+
+
+def more_errors(program: Program, before: int) -> bool:
+    return len(program.lines("ERROR")) > before
