@@ -4,16 +4,18 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 VERSION = "1.0.0"
 PROJECT = Path(__file__).parent
+DEFAULT_DATABASE = "sqlite:///sensors.db"
 _SCHEMES = {
     "mqtt": ("tcp", False, 1883),
     "mqtts": ("tcp", True, 8883),
@@ -54,6 +56,11 @@ class BrokerAddress:
 
 
 def _database_url(text: str) -> str:
+    if text == DEFAULT_DATABASE:
+        return text
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - 12 MB, which a program without a database need not have
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
@@ -138,7 +145,7 @@ class Settings(BaseSettings):
     control_topic: DeviceTopic = "control/{device_id}/command"
     ack_topic: DeviceTopic = "control/{device_id}/ack"
     status_topic: DeviceTopic = "status/{device_id}"
-    database_url: Annotated[str, AfterValidator(_database_url)] = Field("sqlite:///sensors.db", repr=False)
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field(DEFAULT_DATABASE, repr=False)
     streams_dir: Annotated[Path, AfterValidator(_folder)] = PROJECT / "streams"
     flask_host: str = "0.0.0.0"  # noqa: S104 - documented default: devices and dashboards are on other machines
     flask_port: int = Field(5000, ge=1, le=65535)
@@ -189,8 +196,10 @@ class Settings(BaseSettings):
         return [origin.strip() for origin in self.cors_origins.split(",")]
 
     @property
-    def url(self) -> URL:
+    def url(self) -> "URL":
         """The database's URL; its `str()` hides the password."""
+        from sqlalchemy.engine import make_url  # noqa: PLC0415
+
         return make_url(self.database_url)
 
 

@@ -99,6 +99,9 @@ def together(client: paho.Client) -> Iterator[None]:
 
 
 def _no_delay(opened: Any, *, on: bool) -> None:
+    if isinstance(opened, socket.socket):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, on)
+        return
     # Where paho wraps it, as for a WebSocket, the number is all that it gives.
     with socket.socket(fileno=os.dup(opened.fileno())) as same:
         same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, on)

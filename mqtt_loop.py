@@ -87,9 +87,10 @@ class Driver:
 
     def _on_socket_open(self, client: paho.Client, data: Any, sock: Any) -> None:
         self._writing = False
+        # What is closed must have been watched, also if the other fails.
+        self._loop.watch(sock.fileno(), self._ready)
         if self._at_once:
             send_at_once(client, data, sock)
-        self._loop.watch(sock.fileno(), self._ready)
 
     def _on_socket_close(self, _client: paho.Client, _data: Any, sock: Any) -> None:
         self._loop.forget(sock.fileno())

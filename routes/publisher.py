@@ -101,6 +101,7 @@ class StatusAnswer(BaseModel):
     broker: str
     config: str
     connections: Connections
+    publisher_id: str = Field(description="Random, kept over restarts; its client ids at the broker come from it.")
     active_configs: int
     faults: list[str]
     statistics: Statistics

@@ -132,6 +132,8 @@ class Program:
         self, folder: Path, port: int, entries: Iterable[Document] | bytes, *options: str, **more: str
     ) -> None:
         self.folder = folder
+        self.open_files: int | None = None
+        """How many the machine allows it, if fewer than this process."""
         self.file = folder / "entries.json"
         self.console = folder / "console.txt"
         self.write(entries)
@@ -218,7 +220,7 @@ class Program:
 
     def status(self) -> Document:
         """What its statistics file says; nothing while there is none."""
-        file = Path(f"{self.file}.statistics")
+        file = statistics_of(self.file)
         found: Document = json.loads(file.read_bytes()) if file.exists() else {}
         return found
 
@@ -235,8 +237,16 @@ class Program:
     def _popen(self, options: list[str]) -> subprocess.Popen[bytes]:
         with self.console.open("ab") as console:
             return subprocess.Popen(
-                self._command(options), cwd=self.folder, env=self._environment, stdout=console, stderr=console
+                self._limited(self._command(options)),
+                cwd=self.folder,
+                env=self._environment,
+                stdout=console,
+                stderr=console,
             )
+
+    def _limited(self, command: list[str]) -> list[str]:
+        limit = f'ulimit -n {self.open_files}; exec "$@"'
+        return command if self.open_files is None else ["/bin/sh", "-c", limit, "sh", *command]
 
     @staticmethod
     def _command(options: list[str]) -> list[str]:
@@ -252,6 +262,7 @@ class Way:
         self.port = int(self._server.getsockname()[1])
         self._pairs: dict[bytes, tuple[socket.socket, socket.socket]] = {}
         """Both ends of each connection, by what was said first."""
+        self._forgotten: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
 
     def __enter__(self) -> Self:
@@ -260,6 +271,7 @@ class Way:
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
+        self.remember()
         for first in list(self._pairs):
             self.cut(first)
         for thread in self._threads:
@@ -271,8 +283,19 @@ class Way:
         for first, pair in list(self._pairs.items()):
             if part in first:
                 for end in pair:
-                    with contextlib.suppress(OSError):
-                        end.shutdown(socket.SHUT_RDWR)
+                    _shut(end)
+
+    def forget(self, part: bytes) -> None:
+        """The same, but the broker does not hear of it, as when a cable breaks; not before `remember`."""
+        for first, (near, far) in list(self._pairs.items()):
+            if part in first:
+                self._forgotten.append(far)
+                _shut(near)
+
+    def remember(self) -> None:
+        """Have the broker hear of what it did not."""
+        for far in self._forgotten:
+            _shut(far)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -284,21 +307,30 @@ class Way:
     def _lead(self, near: socket.socket) -> None:
         with near, socket.create_connection(("127.0.0.1", self._broker)) as far:
             first = near.recv(65536)
-            self._pairs[first] = (near, far)
+            self._pairs[first + str(near.getpeername()).encode()] = (near, far)
             far.sendall(first)
-            back = threading.Thread(target=_pass_on, args=(far, near))
-            back.start()
+
+            def back() -> None:
+                _pass_on(far, near)
+                _shut(near)
+
+            other = threading.Thread(target=back)
+            other.start()
             _pass_on(near, far)
-            back.join(10)
+            if far not in self._forgotten:
+                _shut(far)
+            other.join(60)
 
 
 def _pass_on(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+
+
+def _shut(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ def status(statistics: Statistics, *names: str) -> Status:
         "broker": "mqtt://127.0.0.1:1883",
         "config": "payloads.json",
         "connections": {"open": 1, "needed": 1},
+        "publisher_id": "0123456789abcdef",
         "active_configs": len(names),
         "faults": [],
         "statistics": totals,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.connections import established
 from tests.publishing import Document, Program, Subscriber, Way, entry, hanging
-from tests.support import Mosquitto, free_port, wait_for
+from tests.support import Mosquitto, free_port, publishing, wait_for
 
 MANY = 200
 NEVER = 1000.0
@@ -192,3 +192,41 @@ def test_a_connection_that_breaks_alone_brings_its_will_and_comes_back(tmp_path:
         # What was due while it was away.
         assert program.counts("b")["missed"] + program.counts("b")["failed"] >= 3
         assert program.counts("a")["missed"] == 0
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_word(
+    tmp_path: Path, broker: Mosquitto, protocol: str
+) -> None:
+    """A broken cable: the broker hears of it when the publisher has long connected anew, and said that it is online."""
+    topic = f"cable/{protocol}"
+    with (
+        Way(broker.port) as way,
+        Subscriber(broker.port, "cable/#") as heard,
+        Program(tmp_path, way.port, [entry("a", topic, lwt=True, interval=NEVER)], MQTT_PROTOCOL=protocol),
+        publishing(broker.port) as publish,
+    ):
+        heard.wait(topic)
+        way.forget(topic.encode())
+        heard.wait_since(0.0, topic, 2, {"online": 1})
+        way.remember()
+        publish("cable/marker", "{}")
+        heard.wait("cable/marker")
+        assert heard.documents(topic)[-1]["online"] == 1
+
+
+def test_more_wills_than_the_machine_allows_connections_leave_the_rest_in_peace(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    entries = [*many("files"), entry("plain", "files/plain"), entry("other", "files/other")]
+    program = Program(tmp_path, broker.port, entries)
+    program.open_files = 150
+    with Subscriber(broker.port, "files/plain") as heard, program:
+        assert program.lines("needs 251 open files, and this machine allows 150; the rest waits")
+        wait_for(lambda: program.lines("WARNING"), what="the warning")
+        assert program.lines("Too many open files")
+        heard.wait_more("files/plain", 5)
+        program.write([entry("plain", "files/plain", data={"now": "new"})])
+        heard.wait_said("files/plain", {"now": "new"})
+        assert program.stop_seconds() < 2
+        assert program.counts("plain")["published"] == len(heard.arrivals)

@@ -1,8 +1,11 @@
 """File descriptors: each connection needs one, and a process is allowed only so many."""
 
+import errno
+import os
 import sys
 
 _OTHERS = 50
+_SPARE = 20
 
 
 def allow(connections: int) -> str | None:
@@ -15,7 +18,19 @@ def allow(connections: int) -> str | None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return None
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        return f"needs {needed} open files, and this machine allows {hard}"
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    return None
+    enough = hard == resource.RLIM_INFINITY or hard >= needed
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed if enough else hard, hard))
+    return None if enough else f"needs {needed} open files, and this machine allows {hard}"
+
+
+def demand_spare() -> None:
+    """Raise OSError if a further connection would leave too few for files."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415
+
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and lowest + _SPARE >= limit:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

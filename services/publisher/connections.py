@@ -120,9 +120,9 @@ class MQTTConnectionManager:
         except BlockingIOError:
             return  # it rings already
 
-    def line(self, owner: Owner, will: Message) -> Line:
+    def line(self, owner: Owner, client_id: str, will: Message) -> Line:
         """Open a connection with a last will; for the own thread."""
-        return Line(self._network, owner, will)
+        return Line(self._network, owner, client_id, will)
 
     def answered(self) -> None:
         """Hear of the shared line."""

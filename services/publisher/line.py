@@ -12,6 +12,7 @@ from config import Settings
 from mqtt_connection import connect, new_client, together
 from mqtt_dialler import Dialler
 from mqtt_loop import Driver, Loop
+from utils.descriptors import demand_spare
 
 WINDOW = 1000
 """Messages that the broker has not acknowledged; who has more of them does not get what follows either."""
@@ -67,9 +68,10 @@ class Network(NamedTuple):
 class Line:
     """A connection with a last will or without; every dial is a new client, so that nothing old is sent again."""
 
-    def __init__(self, network: Network, owner: Owner, will: Message | None = None) -> None:
+    def __init__(self, network: Network, owner: Owner, client_id: str = "", will: Message | None = None) -> None:
         self._network = network
         self._owner = owner
+        self._client_id = client_id
         self._will = will
         self._client: paho.Client | None = None
         self._sent: dict[int, tuple[Sender, int]] = {}
@@ -100,7 +102,7 @@ class Line:
     def dial(self) -> None:
         """Open the connection; the owner hears of the answer. Raises OSError."""
         settings = self._network.settings
-        client = self._client = new_client(settings, "", persistent=False, context=self._network.context)
+        client = self._client = new_client(settings, self._client_id, persistent=False, context=self._network.context)
         # 0 is no limit: the window is ours, and with its own paho walks over all messages at every acknowledgement.
         client.max_inflight_messages = client.max_queued_messages = 0
         if self._will is not None:
@@ -111,6 +113,7 @@ class Line:
         Driver(client, self._network.loop, at_once=True)
         self._fault = ""
         try:
+            demand_spare()
             connect(client, settings, persistent=False)
         except (OSError, ValueError) as error:
             self.tried = True

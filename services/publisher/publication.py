@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from hashlib import blake2b
 
 from services.publisher.connections import MQTTConnectionManager
 from services.publisher.entries import PublishConfig
@@ -31,10 +32,12 @@ class Entry:
 
     def begin(self, first: float) -> None:
         """Be due from a time on."""
+        self.publication.untried.discard(self)
         self._appointment = self.publication.schedule.add(self, first, self.config.interval)
 
     def end(self, successor: PublishConfig | None) -> Line | None:
         """Be due no more; the line with the will is left to a successor on the same topic until it has its own."""
+        self.publication.untried.discard(self)
         if self._appointment is not None:
             self._appointment.cancelled = True
         if not self.config.lwt:
@@ -86,12 +89,15 @@ class Entry:
 class Publication:
     """All entries."""
 
-    def __init__(self, connections: MQTTConnectionManager, statistics: Statistics) -> None:
+    def __init__(self, connections: MQTTConnectionManager, statistics: Statistics, publisher_id: str) -> None:
         self._connections = connections
+        self._publisher_id = publisher_id
         self._statistics = statistics
         self._shared = connections.shared
         self._waiting: list[Entry] = []
         """Those that begin when it is known whether the shared line can be opened."""
+        self.untried: set[Entry] = set()
+        """Those that begin when it is known whether the line of their own can be opened, or that another cannot."""
         self._begun = 0
         self.schedule: Schedule[Entry] = Schedule()
         self.entries: dict[str, Entry] = {}
@@ -119,7 +125,9 @@ class Publication:
         """The line of a new entry: one of its own if it has a will."""
         config = entry.config
         if config.lwt:
-            return self._connections.line(entry, Message(config.topic, config.offline, config.qos, config.retain))
+            self.untried.add(entry)
+            will = Message(config.topic, config.offline, config.qos, config.retain)
+            return self._connections.line(entry, self._client_id(config), will)
         self._waiting.append(entry)
         return self._shared
 
@@ -127,6 +135,10 @@ class Publication:
         """Publish what is due; in how many seconds the next is."""
         if self._waiting and self._shared.tried:
             self._begin_waiting()
+        if self.untried and self._connections.problem:
+            # While the broker is away they are dialled one after the other; what falls due until then is missed.
+            for entry in list(self.untried):
+                entry.begin(time.monotonic())
         due = list(self.schedule.due(time.monotonic(), BATCH))
         if len(due) > 1 and self._shared.open:
             with self._shared.together():
@@ -137,6 +149,15 @@ class Publication:
                 entry.fall_due(left_out)
         wait = self.schedule.wait(time.monotonic())
         return SPREAD_SECONDS if wait is None else wait
+
+    def _client_id(self, config: PublishConfig) -> str:
+        """The same over dials and restarts, another for a changed entry, whose line is open beside the old one's.
+
+        A broker that has not noticed that a connection is dead then ends it, with its will, before it accepts the new
+        one. Otherwise the will would come when it notices, and be the last word.
+        """
+        known = f"{self._publisher_id}{config!r}".encode()
+        return blake2b(known, digest_size=11).hexdigest()  # as long as every broker takes
 
     def _begin_waiting(self) -> None:
         """Spread them evenly, however many there are and come later: a flood each second would make all late."""

@@ -1,6 +1,7 @@
 """A run: from when a process begins to publish a file until it ends; what it does, and how it goes."""
 
 import logging
+import secrets
 import time
 from collections.abc import Sequence
 
@@ -25,7 +26,8 @@ class Run:
         self._statistics = Statistics()
         if saved is not None:
             self._statistics.restore(saved)
-        self._publication = Publication(self.connections, self._statistics)
+        self._publisher_id = secrets.token_hex(8) if saved is None else saved["publisher_id"]
+        self._publication = Publication(self.connections, self._statistics, self._publisher_id)
         self._started = clock.now()
         self._begun = time.monotonic()
         # Before its thread runs, which may be held up by a broker that does not answer.
@@ -60,6 +62,7 @@ class Run:
             "connected": problem is None,
             "problem": problem,
             "connections": {"open": opened, "needed": needed},
+            "publisher_id": self._publisher_id,
             "statistics": self._totals(),
             "configs": [
                 {
@@ -96,6 +99,7 @@ def nothing_run() -> Progress:
         "connected": False,
         "problem": NOBODY,
         "connections": {"open": 0, "needed": 0},
+        "publisher_id": "",
         "statistics": _totals(Statistics()),
         "configs": [],
     }

@@ -58,6 +58,8 @@ class Progress(TypedDict):
     connected: bool
     problem: str | None
     connections: Connections
+    publisher_id: str
+    """Random, kept for ever; the client ids at the broker come from it."""
     statistics: Totals
     configs: list[EntryStatus]
 

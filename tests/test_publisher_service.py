@@ -1,0 +1,323 @@
+"""PublisherService and ConfigurationLoader as the document shows them, from Python."""
+
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from services.publisher import service as module
+from services.publisher.loader import ConfigurationError, ConfigurationLoader
+from services.publisher.service import AlreadyPublished, PublisherService
+from tests.publishing import Document, Program, Subscriber, entry, statistics_of
+from tests.support import Mosquitto, wait_for
+
+Make = Callable[[], PublisherService]
+
+
+def write(file: Path, *entries: Document) -> None:
+    """Replace the file."""
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(entries))
+    new.replace(file)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file with one entry."""
+    write(tmp_path / "entries.json", entry("a"))
+    return tmp_path / "entries.json"
+
+
+@pytest.fixture
+def service(
+    settings: Callable[..., Settings], mosquitto: Mosquitto, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Make]:
+    """Makes services of the file, which look after it twenty times a second."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0.1)
+    made: list[PublisherService] = []
+
+    def make() -> PublisherService:
+        made.append(PublisherService(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), file))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def heard(mosquitto: Mosquitto) -> Iterator[Subscriber]:
+    with Subscriber(mosquitto.port) as subscriber:
+        yield subscriber
+
+
+def published(service: PublisherService) -> int:
+    """How many messages its status tells of."""
+    count: int = service.get_status()["statistics"]["total_published"]
+    return count
+
+
+def test_it_runs_as_documented(tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder with JSON/payloadStaticConfig.json, and a broker that the environment names."""
+    (tmp_path / "JSON").mkdir()
+    write(tmp_path / "JSON" / "payloadStaticConfig.json", *[entry(name) for name in "abcd"])
+    monkeypatch.setenv("MQTT_BROKER", "127.0.0.1")
+    monkeypatch.setenv("MQTT_PORT", str(mosquitto.port))
+    assert len(ConfigurationLoader("JSON/payloadStaticConfig.json").load_configurations()) == 4
+    service = PublisherService()
+    service.start()
+    wait_for(lambda: service.get_status()["statistics"]["total_published"] > 0, what="a message")
+    status = wait_for(lambda: (found := service.get_status())["connected"] and found, what="the connection")
+    assert status
+    assert status["active_configs"] == 4
+    assert status["statistics"]["total_errors"] == 0
+    assert 0 < status["statistics"]["uptime_seconds"] < 20
+    assert service.reload_config() is True
+    service.stop()
+    assert service.get_status()["connected"] is False
+
+
+def test_its_status_tells_all(service: Make, file: Path, heard: Subscriber, mosquitto: Mosquitto) -> None:
+    write(file, entry("a"), entry("b", lwt=True), entry("c", interval=0))
+    one = service()
+    one.start()
+    heard.wait("t/b", 3)
+    wait_for(lambda: one.get_status()["connected"], what="the connection")
+    status = one.get_status()
+    assert (status["running"], status["problem"]) == (True, None)
+    assert status["broker"] == f"mqtt://127.0.0.1:{mosquitto.port}"
+    assert status["config"] == str(file)
+    assert status["connections"] == {"open": 2, "needed": 2}
+    assert status["active_configs"] == 2
+    assert [fault.split(":")[0] for fault in status["faults"]] == ['entry 2 (id "c")']
+    assert [(row["id"], row["topic"], row["connected"]) for row in status["configs"]] == [
+        ("a", "t/a", True), ("b", "t/b", True),
+    ]  # fmt: skip
+    total = status["statistics"]
+    assert total["total_published"] == sum(row["published"] for row in status["configs"]) > 3
+    assert total["total_acknowledged"] == sum(row["acknowledged"] for row in status["configs"]) > 3
+    assert (total["total_failed"], total["total_missed"]) == (0, 0)
+    assert total["last_published_at"] == max(row["last_published_at"] or "" for row in status["configs"])
+    assert json.loads(json.dumps(status)) == status
+
+
+def test_a_file_that_cannot_be_read_stops_the_start_and_keeps_nobody_else_from_it(service: Make, file: Path) -> None:
+    file.write_text("[{")
+    one, other = service(), service()
+    with pytest.raises(ConfigurationError, match=r"entries\.json: line 1, column 3: not JSON"):
+        one.start()
+    assert not one.alive
+    write(file, entry("a"))
+    other.start()
+    assert other.alive
+
+
+def test_a_folder_where_nothing_can_be_written_stops_the_start(service: Make, file: Path) -> None:
+    Path(f"{file}.lock").mkdir()
+    with pytest.raises(ConfigurationError, match=r"entries\.json\.lock: cannot be written"):
+        service().start()
+
+
+def test_only_one_publishes_a_file(service: Make, heard: Subscriber) -> None:
+    one, other = service(), service()
+    one.start()
+    with pytest.raises(AlreadyPublished, match=r"entries\.json: another process publishes it already"):
+        other.start()
+    heard.wait("t/a", 5)
+    one.stop()
+    assert published(one) == len(heard.arrivals)
+    other.start()
+    heard.wait_more("t/a", 3)
+
+
+def test_starting_twice_publishes_once(service: Make, heard: Subscriber) -> None:
+    one = service()
+    one.start()
+    one.start()
+    came = heard.wait("t/a", 11)
+    assert came[10].time - came[0].time == pytest.approx(1.0, abs=0.05)
+
+
+def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(service: Make, heard: Subscriber) -> None:
+    one = service()
+    one.stop()
+    for _ in range(3):
+        one.start()
+        heard.wait_more("t/a", 3)
+        one.stop()
+        one.stop()
+        before = len(heard.arrivals)
+        assert not one.alive
+        assert published(one) == before
+    status = one.get_status()
+    assert (status["running"], status["connections"]["open"]) == (False, 0)
+
+
+def test_before_the_start_its_status_is_of_nothing(service: Make) -> None:
+    status = service().get_status()
+    assert (status["running"], status["connected"], status["configs"]) == (False, False, [])
+    assert status["problem"] == "no process publishes it"
+
+
+def test_reload_says_whether_the_file_can_be_read(service: Make, file: Path, heard: Subscriber) -> None:
+    one = service()
+    one.start()
+    heard.wait("t/a")
+    file.write_text("[")
+    assert one.reload_config() is False
+    heard.wait_more("t/a", 3)
+    assert one.get_status()["active_configs"] == 1
+    write(file, entry("a"), entry("b"))
+    assert one.reload_config() is True
+    heard.wait("t/b")
+
+
+def test_a_kept_connection_is_the_same_connection(service: Make, file: Path, heard: Subscriber) -> None:
+    """What did not change is not connected again: its will, which a new connection would bring, never comes."""
+    write(file, entry("a", lwt=True))
+    one = service()
+    one.start()
+    heard.wait("t/a", 2)
+    for number in range(20):
+        write(file, entry("a", lwt=True, version=number + 2), entry(f"other{number}"))
+        assert one.reload_config()
+    heard.wait("t/other19", 2)
+    came = heard.of("t/a")
+    assert [round((arrival.time - came[0].time) / 0.1) for arrival in came] == list(range(len(came)))
+
+
+# In standby
+
+
+def test_a_standby_takes_over_when_the_first_one_stops(service: Make, heard: Subscriber) -> None:
+    first, second = service(), service()
+    first.start()
+    second.start(standby=True)
+    came = heard.wait("t/a", 11)
+    assert came[10].time - came[0].time == pytest.approx(1.0, abs=0.05)
+    assert second.alive
+    wait_for(lambda: second.get_status()["connected"], what="the status of the other one")
+    assert second.get_status()["configs"][0]["published"] > 0
+    first.stop()
+    before = len(heard.arrivals)
+    heard.wait_more("t/a", 3)
+    second.stop()
+    assert published(second) == len(heard.arrivals) > before
+
+
+def test_a_standby_takes_over_from_a_process_that_is_killed(
+    tmp_path: Path, service: Make, file: Path, mosquitto: Mosquitto, heard: Subscriber
+) -> None:
+    write(file, entry("a"), entry("b", lwt=True))
+    with Program(tmp_path, mosquitto.port, json.loads(file.read_text())) as program:
+        standby = service()
+        standby.start(standby=True)
+        heard.wait("t/b", 3)
+        program.wait_status(lambda status: status["connected"])
+        assert standby.get_status()["running"]
+        program.stop(signal.SIGKILL)
+        killed = time.monotonic()
+        heard.wait_said("t/b", {"online": 0, "of": "b"})
+        online = heard.wait_since(killed, "t/b", 1, {"online": 1})
+        assert online[0].time - killed < 2
+        heard.wait_more("t/a", 2)
+    with Program(tmp_path, mosquitto.port, json.loads(file.read_text())) as program:
+        assert program.ended == 2, "the standby publishes it"
+
+
+def test_in_standby_a_reload_only_checks_the_file(service: Make, file: Path, heard: Subscriber) -> None:
+    first, second = service(), service()
+    first.start()
+    second.start(standby=True)
+    heard.wait("t/a", 2)
+    file.write_text("[")
+    assert second.reload_config() is False
+    write(file, entry("a"), entry("b"))
+    assert second.reload_config() is True
+    came = heard.wait("t/b", 6)
+    assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_standby_that_is_stopped_takes_nothing_over(service: Make, heard: Subscriber) -> None:
+    first, second = service(), service()
+    first.start()
+    second.start(standby=True)
+    heard.wait("t/a")
+    second.stop()
+    first.stop()
+    third = service()
+    third.start()
+    assert third.alive
+    assert not second.alive
+
+
+# Many threads, and a long time
+
+
+def test_its_methods_may_be_called_by_any_thread(service: Make, file: Path, heard: Subscriber) -> None:
+    write(file, entry("a"), entry("b", lwt=True))
+    one = service()
+    one.start()
+    heard.wait("t/b", 2)
+    end = time.monotonic() + 1.5
+
+    def use(number: int) -> int:
+        turns = 0
+        while time.monotonic() < end:
+            if number == 0:
+                write(file, entry("a"), entry("b", lwt=True, data={"turn": turns}), *[entry("c")] * (turns % 2))
+                time.sleep(0.02)
+            elif number % 2:
+                assert one.reload_config() is True
+            else:
+                assert one.get_status()["running"]
+            turns += 1
+        return turns
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(turns > 5 for turns in pool.map(use, range(8)))
+    came = heard.of("t/a")
+    steps = [round((arrival.time - came[0].time) / 0.1) for arrival in came]
+    missed = next(row["missed"] for row in one.get_status()["configs"] if row["id"] == "a")
+    assert len(came) + missed == pytest.approx(steps[-1] + 1, abs=1), "who did not change keeps its times"
+    write(file, entry("a"), entry("b", lwt=True, data={"turn": "last"}))
+    assert one.reload_config()
+    heard.wait_said("t/b", {"online": 1, "turn": "last"})
+    wait_for(lambda: one.get_status()["connections"] == {"open": 2, "needed": 2}, what="the connections it needs")
+    one.stop()
+    said = [arrival for arrival in heard.arrivals if arrival.document.get("online") != 0]
+    assert published(one) == len(said)
+
+
+def test_it_logs_its_statistics_from_time_to_time(
+    service: Make, heard: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
+    caplog.set_level(logging.INFO)
+    one = service()
+    one.start()
+    heard.wait("t/a", 8)
+    summaries = [record for record in caplog.records if record.message.startswith("1 active configurations, ")]
+    assert len(summaries) >= 2
+    assert summaries[1].created - summaries[0].created == pytest.approx(0.3, abs=0.1)
+    after = caplog.messages[caplog.records.index(summaries[0]) + 1 :]
+    assert [line.split()[0] for line in after[:3]] == ["id", "total", "a"]
+
+
+def test_statistics_that_cannot_be_saved_are_told_and_stop_nothing(
+    service: Make, file: Path, heard: Subscriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    statistics_of(file).mkdir()
+    one = service()
+    one.start()
+    heard.wait("t/a", 5)
+    wait_for(lambda: [text for text in caplog.messages if "cannot be saved: Is a directory" in text], what="the line")
+    heard.wait_more("t/a", 3)
+    assert one.get_status()["running"]
