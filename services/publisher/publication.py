@@ -13,6 +13,8 @@ from services.publisher.statistics import Counts, Statistics
 BATCH = 200
 """Messages that are published in one go; then it is looked what the broker says."""
 SPREAD_SECONDS = 1.0
+UNTRIED_SECONDS = 0.05
+"""How often it looks whether those that have not begun can begin."""
 _GOLDEN = 0.6180339887498949
 
 
@@ -148,7 +150,8 @@ class Publication:
             for entry, left_out in due:
                 entry.fall_due(left_out)
         wait = self.schedule.wait(time.monotonic())
-        return SPREAD_SECONDS if wait is None else wait
+        longest = UNTRIED_SECONDS if self._waiting or self.untried else SPREAD_SECONDS
+        return longest if wait is None else min(wait, longest)
 
     def _client_id(self, config: PublishConfig) -> str:
         """The same over dials and restarts, another for a changed entry, whose line is open beside the old one's.
