@@ -134,6 +134,49 @@ def test_a_broker_that_acknowledges_nothing_gets_a_thousand_messages_and_no_more
         assert counts["failed"] == 0
 
 
+def test_a_broker_that_acknowledges_nothing_gets_sixteen_megabytes_and_no_more(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    large = [entry(str(number), data={"text": 950_000 * "x"}, interval=0.05) for number in range(5)]
+    with Program(tmp_path, mosquitto.port, large) as program:
+        program.wait_status(lambda status: status["statistics"]["total_acknowledged"])
+        with hanging(mosquitto):
+            hung = program.wait_status(lambda status: status["statistics"]["total_missed"] > 100)["statistics"]
+            assert hung["total_published"] - hung["total_acknowledged"] == pytest.approx(17, abs=1)
+        program.wait_status(lambda status: status["statistics"]["total_acknowledged"] > hung["total_published"])
+
+
+def test_one_with_a_will_gets_a_message_or_64_kilobytes_to_a_broker_that_acknowledges_nothing(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    large = [entry(str(n), data={"text": 65_000 * "x"}, interval=0.05, lwt=True) for n in range(5)]
+    with Program(tmp_path, mosquitto.port, large) as program:
+        program.wait_status(lambda status: status["statistics"]["total_acknowledged"])
+        with hanging(mosquitto):
+            hung = program.wait_status(lambda status: status["statistics"]["total_missed"] > 100)["statistics"]
+            assert hung["total_published"] - hung["total_acknowledged"] == 2 * len(large)
+        program.wait_status(lambda status: status["statistics"]["total_acknowledged"] > hung["total_published"])
+
+
+def test_who_is_changed_while_the_broker_is_away_misses_what_falls_due(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    entries = [entry("plain"), entry("will", lwt=True)]
+    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, entries) as program:
+        heard.wait("t/will", 3)
+        mosquitto.stop()
+        wait_for(lambda: program.lines("The broker "), what="the warning")
+        program.write([one | {"data": {"now": "new"}} for one in entries])
+        program.send(signal.SIGHUP)
+        wait_for(lambda: len(program.lines("2 configurations")) == 2, what="the new file")
+        changed = time.monotonic()
+        time.sleep(1)
+        mosquitto.start()
+        plain = heard.wait_said("t/plain", {"now": "new"})
+        will = heard.wait_said("t/will", {"online": 1, "now": "new"})
+        program.stop()
+        assert program.counts("plain")["missed"] >= (plain.time - changed) / 0.1 - 2
+        assert program.counts("will")["missed"] >= (will.time - changed) / 0.1 - 2
+
+
 def test_a_connection_that_breaks_again_and_again_sends_nothing_twice(tmp_path: Path, broker: Mosquitto) -> None:
     entries = [entry(str(qos), f"often/{qos}", qos=qos, interval=0.01) for qos in (1, 2)]
     with (

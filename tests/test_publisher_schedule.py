@@ -1,9 +1,12 @@
 """The schedule of the static publisher: times are kept, whatever happens in between, and nothing comes in a burst."""
 
+import gc
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.publisher.schedule import Schedule
+from services.publisher.schedule import Appointment, Schedule
 
 
 def due(schedule: Schedule[str], now: float, most: int = 100) -> list[tuple[str, int]]:
@@ -66,9 +69,33 @@ def test_what_is_cancelled_is_not_due_any_more() -> None:
     schedule: Schedule[str] = Schedule()
     gone = schedule.add("gone", 0, 1)
     schedule.add("stays", 0, 1)
-    gone.cancelled = True
+    schedule.cancel(gone)
     assert due(schedule, 0) == [("stays", 0)]
     assert due(schedule, 1) == [("stays", 0)]
+
+
+def test_what_is_cancelled_is_let_go_of_though_it_would_be_due_only_in_a_year() -> None:
+    class Thing:
+        """Something that can be seen to go."""
+
+    schedule: Schedule[Thing] = Schedule()
+    thing = Thing()
+    gone = weakref.ref(thing)
+    appointment = schedule.add(thing, 31_536_000, 1)
+    schedule.add(Thing(), 0, 1)
+    schedule.add(Thing(), 0, 1)
+    schedule.cancel(appointment)
+    del thing
+    assert gone() is None
+
+
+def test_appointments_that_are_made_and_cancelled_for_ever_need_no_more_memory() -> None:
+    schedule: Schedule[str] = Schedule()
+    schedule.add("stays", 0, 1)
+    for _ in range(1000):
+        schedule.cancel(schedule.add("comes and goes", 1000, 1))
+    assert sum(isinstance(one, Appointment) for one in gc.get_objects()) < 10
+    assert due(schedule, 2000) == [("stays", 2000)]
 
 
 @given(

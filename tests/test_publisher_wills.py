@@ -215,6 +215,28 @@ def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_w
         assert heard.documents(topic)[-1]["online"] == 1
 
 
+def test_a_change_that_is_taken_back_at_once_never_says_offline(tmp_path: Path, broker: Mosquitto) -> None:
+    before = [entry("a", "back/a", lwt=True, interval=NEVER), entry("plain", "back/plain")]
+    between = [entry("a", "back/a", lwt=True, interval=NEVER, data={"of": "b"}), before[1]]
+    with Subscriber(broker.port, "back/#") as heard, Program(tmp_path, broker.port, before) as program:
+        heard.wait("back/a")
+        for _ in range(20):
+            # Each is read before the connection of the one before is open.
+            for entries in (between, before):
+                seen = len(program.lines("2 configurations"))
+                program.write(entries)
+                program.send(signal.SIGHUP)
+                wait_for(partial(more_lines, program, "2 configurations", seen), what="the new file")
+        program.write([entry("a", "back/a", lwt=True, interval=NEVER, data={"of": "c"})])
+        program.send(signal.SIGHUP)
+        heard.wait_said("back/a", {"online": 1, "of": "c"})
+        assert offline(heard) == []
+
+
+def more_lines(program: Program, part: str, seen: int) -> bool:
+    return len(program.lines(part)) > seen
+
+
 def test_more_wills_than_the_machine_allows_connections_leave_the_rest_in_peace(
     tmp_path: Path, broker: Mosquitto
 ) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from config import Settings, load_settings
 from mqtt_connection import tls_context
@@ -41,7 +41,7 @@ class MQTTConnectionManager:
         """Get ready what a thread needs from its start to its end."""
         self._loop = Loop()
         self._dialler = Dialler(self._loop)
-        self._network = Network(self.settings, self._context, self._loop, self._dialler, set())
+        self._network = Network(self.settings, self._context, self._loop, self._dialler, {})
         self._errands: deque[Callable[[], None]] = deque()
         self._bell, self._rope = os.pipe()
         os.set_blocking(self._rope, False)
@@ -120,21 +120,19 @@ class MQTTConnectionManager:
         except BlockingIOError:
             return  # it rings already
 
-    def line(self, owner: Owner, client_id: str, will: Message) -> Line:
-        """Open a connection with a last will; for the own thread."""
-        return Line(self._network, owner, client_id, will)
+    def line(self, owner: Owner, client_ids: Iterable[str], will: Message | None) -> Line:
+        """Open a further connection, with the first of the client ids that no other has; for the own thread."""
+        free = (client_id for client_id in client_ids if client_id not in self._network.lines)
+        return Line(self._network, owner, next(free), will)
 
     def answered(self) -> None:
         """Hear of the shared line."""
         self._answered.set()
 
-    def settled(self, _: Outcome) -> None:
-        """Hear what became of the shared line's will, which it does not have."""
-
     def _run(self) -> None:
         while not self._over():
             self._loop.turn(min(self._each_turn(), LONGEST_TURN) if self._leave_until is None else 0.05)
-        for line in self._network.lines:
+        for line in self._network.lines.values():
             line.cut()
         self._loop.close()
 
@@ -146,7 +144,7 @@ class MQTTConnectionManager:
     def _leave(self) -> None:
         self._leave_until = time.monotonic() + FAREWELL_SECONDS
         self._dialler.stop()
-        for line in list(self._network.lines):
+        for line in list(self._network.lines.values()):
             line.leave()
 
     def _run_errands(self) -> None:

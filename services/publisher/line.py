@@ -1,7 +1,6 @@
 """A line: one connection to the broker, on which messages are published at any QoS and followed to their end."""
 
 import ssl
-from contextlib import AbstractContextManager
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
@@ -9,13 +8,15 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
 
 from config import Settings
-from mqtt_connection import connect, new_client, together
+from mqtt_connection import connect, new_client
 from mqtt_dialler import Dialler
 from mqtt_loop import Driver, Loop
 from utils.descriptors import demand_spare
 
 WINDOW = 1000
 """Messages that the broker has not acknowledged; who has more of them does not get what follows either."""
+SHARED_BYTES, OWN_BYTES = 16_000_000, 65_536
+"""Nor who has not acknowledged so many bytes: of all that share a line, or of the one that has its own."""
 # paho 2.2 forgets the rest of a WebSocket frame that the socket took only in part. So few messages
 # that they always fit into the socket's buffer are never taken in part.
 WEBSOCKET_WINDOW = 50
@@ -36,8 +37,10 @@ class Outcome(Enum):
     WRITTEN = auto()
     """At QoS 0 nothing more is known."""
     CONFIRMED = auto()
+    REFUSED = auto()
+    """The broker said that it does not take it."""
     LOST = auto()
-    """The connection ended, or the broker refused it."""
+    """The connection ended before."""
 
 
 class Sender(Protocol):
@@ -47,8 +50,8 @@ class Sender(Protocol):
         """Hear what became of a message."""
 
 
-class Owner(Sender, Protocol):
-    """Whose line it is, and in whose name it says goodbye."""
+class Owner(Protocol):
+    """Whose line it is."""
 
     def answered(self) -> None:
         """Hear that the broker accepted the connection, or that it could not be reached, refused it or was lost."""
@@ -61,22 +64,26 @@ class Network(NamedTuple):
     context: ssl.SSLContext | None
     loop: Loop
     dialler: Dialler
-    lines: "set[Line]"
-    """All that have not left."""
+    lines: "dict[str, Line]"
+    """All that have not left, by client id."""
 
 
 class Line:
     """A connection with a last will or without; every dial is a new client, so that nothing old is sent again."""
 
     def __init__(self, network: Network, owner: Owner, client_id: str = "", will: Message | None = None) -> None:
+        """Have it dialled; without a client id it is the line that all share."""
         self._network = network
         self._owner = owner
         self._client_id = client_id
         self._will = will
         self._client: paho.Client | None = None
-        self._sent: dict[int, tuple[Sender, int]] = {}
-        """What is not settled, by packet id, with its QoS."""
+        self._sent: dict[int, tuple[Sender, Message]] = {}
+        """What is not settled, by packet id."""
+        self._bytes = 0
+        """Of all that is not settled."""
         websocket = network.settings.broker.transport == "websockets"
+        self._most_bytes = OWN_BYTES if client_id or websocket else SHARED_BYTES
         self._most = self._window = WEBSOCKET_WINDOW if websocket else WINDOW
         self._fault = ""
         self._dialled = self._leaving = False
@@ -84,13 +91,13 @@ class Line:
         """Whether the broker has accepted the connection, and it has not ended since."""
         self.tried = False
         """Whether it has been open, or could not be."""
-        network.lines.add(self)
+        network.lines[client_id] = self
         network.dialler.want(self)
 
     @property
     def room(self) -> bool:
         """Whether a message may be published."""
-        return self.open and len(self._sent) < self._window
+        return self.open and len(self._sent) < self._window and self._bytes < self._most_bytes
 
     @property
     def client(self) -> paho.Client:
@@ -133,22 +140,24 @@ class Line:
             # A packet id may be taken by a message that waits since 65,535 messages: then the next one is free.
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 break
-        self._sent[info.mid] = (sender, message.qos)
-
-    def together(self) -> AbstractContextManager[None]:
-        """Send what is published meanwhile in few packets."""
-        return together(self.client)
+        self._sent[info.mid] = (sender, message)
+        self._bytes += len(message.payload)
 
     def leave(self, *, silently: bool = False) -> None:
         """Publish the will as the last message, unless silently, and disconnect when everything is settled."""
+        if self._leaving:
+            return
         self._leaving = True
         self._network.dialler.forget(self)
         if self.open and self._will is not None and not silently:
-            self.publish(self._will, self._owner)
+            self.publish(self._will, self)
         if not self._dialled:
-            self._network.lines.discard(self)
+            del self._network.lines[self._client_id]
         elif not self._sent:
             self.client.disconnect()
+
+    def settled(self, outcome: Outcome) -> None:
+        """Hear what became of the goodbye, which does not count."""
 
     def cut(self) -> None:
         """End the connection without a word, so that the broker publishes the will."""
@@ -177,11 +186,11 @@ class Line:
         self._owner.answered()
 
     def _on_publish(self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
-        sender, qos = self._sent.pop(mid, (self._owner, 0))  # of two that had the same packet id, the second
-        if reason.is_failure:
-            sender.settled(Outcome.LOST)
-        else:
-            sender.settled(Outcome.CONFIRMED if qos else Outcome.WRITTEN)
+        if mid in self._sent:  # of two that had the same packet id, the second is not
+            sender, message = self._sent.pop(mid)
+            self._bytes -= len(message.payload)
+            confirmed = Outcome.CONFIRMED if message.qos else Outcome.WRITTEN
+            sender.settled(Outcome.REFUSED if reason.is_failure else confirmed)
         if self._leaving and not self._sent:
             self.client.disconnect()
 
@@ -189,11 +198,11 @@ class Line:
         if client is not self._client or not self._dialled:
             return
         self._dialled = self.open = False
-        lost, self._sent = self._sent, {}
+        lost, self._sent, self._bytes = self._sent, {}, 0
         for sender, _ in lost.values():
             sender.settled(Outcome.LOST)
         if self._leaving:
-            self._network.lines.discard(self)
+            del self._network.lines[self._client_id]
             return
         # Of a connection that breaks, paho's reason is no more than "Unspecified error".
         by_broker = flags.is_disconnect_packet_from_server

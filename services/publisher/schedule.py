@@ -10,11 +10,11 @@ T = TypeVar("T")
 class Appointment(Generic[T]):
     """One thing that is due again and again: `first` and every `interval` seconds after it."""
 
-    __slots__ = ("_first", "_interval", "_number", "cancelled", "thing")
+    __slots__ = ("_first", "_interval", "_number", "thing")
 
     def __init__(self, thing: T, first: float, interval: float) -> None:
-        self.thing = thing
-        self.cancelled = False
+        self.thing: T | None = thing
+        """None when it is cancelled."""
         self._first = first
         self._interval = interval
         self._number = 0
@@ -42,18 +42,29 @@ class Schedule(Generic[T]):
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, Appointment[T]]] = []
+        self._cancelled = 0
 
     def add(self, thing: T, first: float, interval: float) -> Appointment[T]:
-        """Make an appointment; its `cancelled` ends it."""
+        """Make an appointment."""
         made = Appointment(thing, first, interval)
         heapq.heappush(self._heap, (made.due, made))
         return made
+
+    def cancel(self, appointment: Appointment[T]) -> None:
+        """End an appointment; its thing is let go of at once, though it may be due only in a year."""
+        appointment.thing = None
+        self._cancelled += 1
+        if 2 * self._cancelled > len(self._heap):
+            self._heap = [(due, kept) for due, kept in self._heap if kept.thing is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
 
     def due(self, now: float, most: int) -> Iterator[tuple[T, int]]:
         """Up to so many things that are due, each at most once, with how many of its times went by unused."""
         while most > 0 and self._heap and self._heap[0][0] <= now:
             _, appointment = heapq.heappop(self._heap)
-            if appointment.cancelled:
+            if appointment.thing is None:
+                self._cancelled -= 1
                 continue
             left_out = appointment.step(now)
             heapq.heappush(self._heap, (appointment.due, appointment))

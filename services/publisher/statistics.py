@@ -24,7 +24,7 @@ class Counts:
         """Count what became of a published message; of one at QoS 0 nobody knows."""
         if outcome is Outcome.CONFIRMED:
             self.acknowledged += 1
-        elif outcome is Outcome.LOST:
+        elif outcome in (Outcome.LOST, Outcome.REFUSED):
             self.failed += 1
 
     def add(self, other: "Counts") -> None:
