@@ -2,19 +2,21 @@
 
 from typing import Any
 
-from flask import json, request
+from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from routes.answers import Error, Rfc3339
 from routes.arguments import Query
 from routes.readings import json_body
+from services.publisher.decoding import Unreadable, decode_entry
 from services.publisher.editor import BadEntry, ConfigurationEditor
 from services.publisher.entries import Entry
 from services.publisher.loader import ConfigurationError
 from services.publisher.service import PublisherService
 from services.publisher.status import Status
+from utils.text import printable
 
 Answer = dict[str, Any]
 FAULTS: dict[Any, Any] = {503: Error}
@@ -31,6 +33,17 @@ class VersionQuery(Query):
     """Which version of a configuration."""
 
     version: int | None = Field(None, ge=1, description="Only if it still has this version.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        # A misspelt one would remove without a guard.
+        for name in arguments:
+            if name not in cls.model_fields:
+                raise ValueError(
+                    f"{printable(name[:60])}: there is no such parameter; there is {', '.join(cls.model_fields)}"
+                )
+        return arguments
 
 
 class Configuration(BaseModel):
@@ -192,6 +205,6 @@ def _reloaded(service: PublisherService, editor: ConfigurationEditor) -> Answer:
 def _body() -> object:
     """The JSON of the request. Raises BadEntry."""
     try:
-        return json.loads(request.get_data())
-    except ValueError as fault:
-        raise BadEntry(f"The body is not JSON: {fault}") from fault
+        return decode_entry(request.get_data())
+    except Unreadable as fault:
+        raise BadEntry(f"The body: {fault}") from fault

@@ -13,6 +13,7 @@ from app import check_files, create_app
 from config import Settings, SettingsError
 from tests.api import Api, running
 from tests.support import PROJECT, Backend, Mosquitto, connected_client, free_port, wait_for
+from utils.text import printable
 
 CONFIGS = "/api/publisher/configs"
 RELOADS = [("GET", "/mqtt/reload"), ("POST", "/mqtt/reload"), ("POST", "/api/publisher/reload")]
@@ -131,6 +132,56 @@ def test_a_bad_entry_is_400_in_the_words_that_the_file_has(api: Api, file: Path,
     assert fault.endswith(f": {message}")
 
 
+def with_(**fields: str) -> str:
+    """An entry `c` as text, where a value may be what no JSON decoder gives."""
+    plain = {"id": '"c"', "topic": '"t"', "data": "{}", "interval": "1"}
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in (plain | fields).items()) + "}"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        pytest.param(with_(data='{"t": 1e999}'), 'data = {"t": 1e999}: must be', id="a number out of range"),
+        pytest.param(with_(interval="-1e999"), "interval = -1e999: must be", id="an interval out of range"),
+        pytest.param(with_(data='{"t": 1, "t": 2}'), 'must not have the key "t" twice', id="a key twice"),
+        pytest.param(with_(qos='1, "qos": 2'), "qos = 2: must stand only once in an entry", id="a field twice"),
+        pytest.param(with_(id='"c", "id": "d"'), 'id = "d": must stand only once in an entry', id="the id twice"),
+        pytest.param(with_(version='1, "version": 1'), "version = 1: must stand only once", id="the version twice"),
+        pytest.param(with_(created_at='null, "created_at": ""'), "must stand only once", id="a time twice"),
+        pytest.param(
+            with_(data=f'{{"t": {"[" * 40}{"]" * 40}}}'), "nested at most 32 deep", id="data nested too deeply"
+        ),
+        pytest.param("1e999", "the entry = 1e999: must be a JSON object", id="a number"),
+    ],
+)
+def test_what_no_value_holds_is_400_in_the_words_that_the_file_has(api: Api, file: Path, body: str, said: str) -> None:
+    message = api.post(CONFIGS, body, 400)["message"]
+    assert said in message
+    assert entries(file) == [BOILER, PUMP]
+    file.write_text(f"[{body}]")
+    (fault,) = api.get(CONFIGS)["faults"]
+    assert fault.removeprefix("entry 0 = ").endswith(message.removeprefix("the entry = "))
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "a \\udc00 b"])
+def test_a_lone_surrogate_is_400_and_its_place_told_as_the_file_tells_it(api: Api, file: Path, text: str) -> None:
+    body = with_(data=f'{{"t": "{text}"}}')
+    message = api.post(CONFIGS, body, 400)["message"].removeprefix("The body: ")
+    place = len(body.split(text)[0] + text[: text.index("\\")]) + 7
+    assert message.startswith(f"line 1, column {place}: not JSON: ")
+    file.write_text(f"[\n{body}]")
+    assert message.replace("line 1", "line 2") in api.get(CONFIGS, 503)["message"]
+
+
+def test_all_that_cannot_be_read_of_a_replacement_is_told(api: Api, file: Path) -> None:
+    body = with_(id='"boiler", "id": "boiler"', data='{"t": 1e999}', interval="0", version='1, "version": 2')
+    answer = api.client.put(f"{CONFIGS}/boiler", data=body, content_type="application/json")
+    assert answer.status_code == 400
+    told = json.loads(answer.text)["message"].split("; ")
+    assert [sentence.split()[0] for sentence in told] == ["id", "data", "interval", "version"]
+    assert entries(file) == [BOILER, PUMP]
+
+
 def test_every_fault_of_a_bad_entry_is_told(api: Api) -> None:
     message = ask(api, "POST", CONFIGS, {"id": "c", "topic": "#", "qos": 9, "colour": "red"}, 400)["message"]
     assert [told.split()[0] for told in message.split("; ") if "=" in told or "missing" in told] == [
@@ -143,8 +194,15 @@ def test_every_fault_of_a_bad_entry_is_told(api: Api) -> None:
     [
         ("application/json", "{", 400, "not JSON"),
         ("application/json", '{"id": NaN}', 400, "not JSON"),
-        ("application/json", '{"id": "\ud800"}'.encode(errors="surrogatepass"), 400, "not JSON"),
-        ("application/json", "[" * 100_000, 400, "not JSON"),
+        (
+            "application/json",
+            '{"id": "\ud800"}'.encode(errors="surrogatepass"),
+            400,
+            "column 9: byte 0xed is not UTF-8",
+        ),
+        ("application/json", "{}".encode("utf-16"), 400, "UTF-16"),
+        ("application/json", '{"data": {},\n "id": "a" "b"}', 400, "line 2, column 12: not JSON: expected ',' or '}'"),
+        ("application/json", "[" * 100_000, 400, "line 1, column 34: nested too deeply"),
         ("application/json", "[]", 400, "JSON object"),
         ("application/json", '"boiler"', 400, "JSON object"),
         ("application/json", "null", 400, "JSON object"),
@@ -210,6 +268,14 @@ def test_a_removed_entry_is_the_answer_and_gone(api: Api, file: Path) -> None:
 def test_a_version_to_remove_that_is_none_is_400(api: Api, file: Path, version: str) -> None:
     assert "version" in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, version=version)["message"]
     assert entries(file) == [BOILER, PUMP]
+
+
+@pytest.mark.parametrize("name", ["versoin", "Version", "x\n"])
+def test_a_misspelt_parameter_removes_nothing_and_is_400_with_what_there_is(api: Api, file: Path, name: str) -> None:
+    for more in ({}, {"version": 1}):
+        message = ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, **{name: 1}, **more)["message"]
+        assert message == f"{printable(name)}: there is no such parameter; there is version"
+        assert entries(file) == [BOILER, PUMP]
 
 
 # Reloading

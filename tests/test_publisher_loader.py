@@ -145,13 +145,18 @@ def test_it_reads_what_editors_write(file: Path, content: bytes) -> None:
         pytest.param(b"null", "must be a JSON array of entries, [ … ], not null", id="null"),
         pytest.param(b"true", "must be a JSON array of entries, [ … ], not true or false", id="true"),
         pytest.param(b'"[]"', "must be a JSON array of entries, [ … ], not text", id="text"),
-        pytest.param("[]".encode("utf-16"), "is UTF-16 or UTF-32; save it as UTF-8", id="UTF-16"),
-        pytest.param("[]".encode("utf-16-le"), "is UTF-16 or UTF-32; save it as UTF-8", id="UTF-16 without a mark"),
-        pytest.param("[]".encode("utf-32-be"), "is UTF-16 or UTF-32; save it as UTF-8", id="UTF-32"),
+        pytest.param("[]".encode("utf-16"), "is UTF-16 or UTF-32; it must be UTF-8", id="UTF-16"),
+        pytest.param("[]".encode("utf-16-le"), "is UTF-16 or UTF-32; it must be UTF-8", id="UTF-16 without a mark"),
+        pytest.param("[]".encode("utf-32-be"), "is UTF-16 or UTF-32; it must be UTF-8", id="UTF-32"),
         pytest.param(
             f"[{nested(100_000)}]".encode(),
-            "is nested too deeply; an entry's data may be nested 32 deep",
+            "line 1, column 35: nested too deeply; an entry's data may be nested 32 deep",
             id="endless nesting",
+        ),
+        pytest.param(
+            f'[\n{{"{"[" * 99}\\"]": [[]],\n"data": {{"a": {nested(100_000)}}}}}]'.encode(),
+            "line 3, column 46: nested too deeply; an entry's data may be nested 32 deep",
+            id="endless nesting behind brackets in text",
         ),
     ],
 )
@@ -164,8 +169,8 @@ def test_it_refuses_a_file_that_is(file: Path, content: bytes, sentence: str) ->
     ("content", "sentence"),
     [
         ("x", "line 1, column 1: not JSON: invalid character"),
-        ("[", "line 1, column 2: not JSON: the file ends before the array does"),
-        (f"[\n  {ENTRY},\n", "line 3, column 1: not JSON: the file ends before the array does"),
+        ("[", "line 1, column 2: not JSON: it ends too early"),
+        (f"[\n  {ENTRY},\n", "line 3, column 1: not JSON: it ends too early"),
         (f"[\n  {ENTRY}\n]\n]", "line 4, column 1: not JSON: trailing characters"),
         (f"[{ENTRY}] x", f"line 1, column {len(ENTRY) + 4}: not JSON: trailing characters"),
         (f"[\n  {ENTRY}\n  {ENTRY}\n]", "line 3, column 3: not JSON: expected ',' or ']'"),
@@ -188,9 +193,9 @@ def test_it_tells_the_line_and_the_column_of_what_is_no_json(file: Path, content
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b'[{\n  "id": "Ger\xe4t"}]', "line 2, column 13: byte 0xe4 is not UTF-8; save it as UTF-8"),
-        ("[\n'é".encode() + b"\xff]", "line 2, column 3: byte 0xff is not UTF-8; save it as UTF-8"),
-        (b'["\xed\xa0\x80"]', "line 1, column 3: byte 0xed is not UTF-8; save it as UTF-8"),
+        (b'[{\n  "id": "Ger\xe4t"}]', "line 2, column 13: byte 0xe4 is not UTF-8; it must be UTF-8"),
+        ("[\n'é".encode() + b"\xff]", "line 2, column 3: byte 0xff is not UTF-8; it must be UTF-8"),
+        (b'["\xed\xa0\x80"]', "line 1, column 3: byte 0xed is not UTF-8; it must be UTF-8"),
     ],
 )
 def test_it_tells_the_line_and_the_column_of_what_is_not_utf_8(file: Path, content: bytes, sentence: str) -> None:
@@ -370,7 +375,7 @@ def test_a_file_that_could_not_be_read_is_changed_when_it_is_mended(file: Path) 
     loader = loaded(file, DOCUMENTED)
     file.write_text(DOCUMENTED[:-3])
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match="line 17, column 4: not JSON: the file ends"):
+        with pytest.raises(ConfigurationError, match="line 17, column 4: not JSON: it ends"):
             loader.load_configurations()
         assert not loader.changed()
     file.write_text(DOCUMENTED)

@@ -1,19 +1,26 @@
 """PublisherService and ConfigurationLoader as the document shows them, from Python."""
 
+import contextlib
 import json
 import logging
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from config import Settings
 from services.publisher import service as module
+from services.publisher.entries import PublishConfig
 from services.publisher.loader import ConfigurationError, ConfigurationLoader
+from services.publisher.run import Run
 from services.publisher.service import AlreadyPublished, PublisherService
+from services.publisher.status import Progress
 from tests.publishing import Document, Program, Subscriber, entry, statistics_of
 from tests.support import Mosquitto, wait_for
 
@@ -294,6 +301,224 @@ def test_its_methods_may_be_called_by_any_thread(service: Make, file: Path, hear
     one.stop()
     said = [arrival for arrival in heard.arrivals if arrival.document.get("online") != 0]
     assert published(one) == len(said)
+
+
+class Hold:
+    """Where calls are held up while it is closed."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+        self._open.set()
+
+    def close(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def pass_through(self) -> None:
+        if not self._open.is_set():
+            self.reached.set()
+            assert self._open.wait(20)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hold]:
+    """What every load passes through, as if the disk did not answer while it is closed."""
+    hold = Hold()
+    load = ConfigurationLoader.load_configurations
+
+    def slow(loader: ConfigurationLoader) -> list[PublishConfig]:
+        hold.pass_through()
+        return load(loader)
+
+    monkeypatch.setattr(ConfigurationLoader, "load_configurations", slow)
+    yield hold
+    hold.open()
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """Every run that was begun."""
+    begun: list[Run] = []
+
+    class Counted(Run):
+        def __init__(self, *arguments: Any) -> None:
+            begun.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(module, "Run", Counted)
+    return begun
+
+
+def watchers() -> int:
+    """How many threads look after a service."""
+    return sum(thread.name == "publisher-watch" for thread in threading.enumerate())
+
+
+def standby_that_hangs(service: Make, loads: Hold) -> PublisherService:
+    """A standby whose turn it is, and which cannot read the file."""
+    first, second = service(), service()
+    first.start()
+    second.start(standby=True)
+    loads.close()
+    first.stop()
+    assert loads.reached.wait(5)
+    return second
+
+
+def stopped_in_time(service: PublisherService) -> bool:
+    """Stop it; whether that took no longer than it may."""
+    began = time.monotonic()
+    service.stop()
+    return time.monotonic() - began < 2
+
+
+def test_of_two_reloads_at_once_the_newer_configuration_stays(
+    service: Make, file: Path, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 60)
+    one = service()
+    one.start()
+    heard.wait("t/a")
+    apply, applies, newer_applied = Run.apply, threading.Event(), threading.Event()
+
+    def slow(run: Run, configs: Sequence[PublishConfig]) -> None:
+        if configs[0].id == "older":
+            applies.set()
+            newer_applied.wait(0.5)
+        apply(run, configs)
+
+    monkeypatch.setattr(Run, "apply", slow)
+    with ThreadPoolExecutor(1) as pool:
+        write(file, entry("older"))
+        older = pool.submit(one.reload_config)
+        assert applies.wait(5)
+        write(file, entry("newer"))
+        assert one.reload_config()
+        newer_applied.set()
+        assert older.result()
+    done = threading.Event()
+    assert one._run is not None
+    one._run.connections.hand_over(done.set)
+    assert done.wait(5)
+    assert [row["id"] for row in one.get_status()["configs"]] == ["newer"]
+
+
+def test_two_threads_that_start_it_begin_one_run(service: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+    begun: list[Run] = []
+
+    class Together(Run):
+        def __init__(self, *arguments: Any) -> None:
+            begun.append(self)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(0.5)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(module, "Run", Together)
+    one = service()
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(one.start) for _ in range(2)]:
+            done.result()
+    assert (len(begun), watchers()) == (1, 1)
+    assert one.alive
+
+
+def test_a_standby_that_is_stopped_while_it_reads_the_file_never_publishes(
+    service: Make, loads: Hold, runs: list[Run]
+) -> None:
+    standby = standby_that_hangs(service, loads)
+    assert standby.get_status()["running"] is False
+    assert stopped_in_time(standby)
+    assert standby.get_status()["running"] is False
+    loads.open()
+    wait_for(lambda: watchers() == 0, 5, "the end of its thread")
+    assert len(runs) == 1, "that of the first one"
+    other = service()
+    other.start()
+    assert other.alive
+
+
+def test_a_standby_that_is_stopped_while_it_reads_the_file_leaves_the_turn_at_once(service: Make, loads: Hold) -> None:
+    standby = standby_that_hangs(service, loads)
+    standby.stop()
+    with FileLock(f"{standby.path}.lock", timeout=0):
+        loads.open()
+        wait_for(lambda: watchers() == 0, 5, "the end of its thread")
+
+
+def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_run(
+    service: Make, loads: Hold, runs: list[Run], heard: Subscriber
+) -> None:
+    standby = standby_that_hangs(service, loads)
+    standby.stop()
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(standby.start, standby=True)
+        loads.open()
+        again.result(10)
+    wait_for(lambda: watchers() == 1, 5, "the end of the old thread")
+    assert len(runs) == 2, "that of the first one, and one more"
+    assert standby.alive
+    heard.wait_more("t/a", 3)
+
+
+def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
+    service: Make, loads: Hold, runs: list[Run]
+) -> None:
+    one, other = service(), service()
+    loads.close()
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(one.start)
+        assert loads.reached.wait(5)
+        assert stopped_in_time(one)
+        loads.open()
+        start.result(10)
+    assert (runs, watchers(), one.alive) == ([], 0, False)
+    other.start()
+    assert other.alive
+
+
+def test_a_load_that_hangs_holds_up_neither_the_status_nor_the_stop(
+    service: Make, file: Path, loads: Hold, heard: Subscriber
+) -> None:
+    one = service()
+    one.start()
+    heard.wait("t/a", 2)
+    loads.close()
+    write(file, entry("b"))
+    assert loads.reached.wait(5)
+    heard.wait_more("t/a", 3)
+    assert [row["id"] for row in one.get_status()["configs"]] == ["a"]
+    assert stopped_in_time(one)
+    loads.open()
+    wait_for(lambda: watchers() == 0, 5, "the end of its thread")
+    assert one.get_status()["running"] is False
+    assert published(one) == len(heard.of("t/a")) == len(heard.arrivals)
+
+
+def test_what_is_saved_at_the_end_is_the_last_word(
+    service: Make, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, saves, stopped = Run.status, threading.Event(), threading.Event()
+
+    def slow(run: Run) -> Progress:
+        found = status(run)
+        if threading.current_thread().name == "publisher-watch":
+            saves.set()
+            stopped.wait(1)
+        return found
+
+    one = service()
+    one.start()
+    heard.wait("t/a", 3)
+    monkeypatch.setattr(Run, "status", slow)
+    assert saves.wait(5)
+    one.stop()
+    stopped.set()
+    wait_for(lambda: watchers() == 0, 5, "the end of its thread")
+    assert published(one) == len(heard.arrivals)
 
 
 def test_it_logs_its_statistics_from_time_to_time(

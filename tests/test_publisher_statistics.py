@@ -1,13 +1,21 @@
 """The statistics and the status of the static publisher: what is counted, what is kept, and how it is shown."""
 
 import json
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from config import Settings
+from services.publisher.entries import PublishConfig
 from services.publisher.line import Outcome
+from services.publisher.run import Run
 from services.publisher.statistics import Counts, Statistics
 from services.publisher.status import Status, Totals, saved, summary, table
+from tests.support import free_port
 
 
 def status(statistics: Statistics, *names: str) -> Status:
@@ -64,6 +72,75 @@ def test_what_an_entry_hears_after_it_is_gone_still_counts() -> None:
     statistics.forget("a")
     leaving.settled(Outcome.CONFIRMED)
     assert statistics.total().acknowledged == 1
+
+
+def test_entries_that_are_gone_take_no_memory() -> None:
+    statistics = Statistics()
+    statistics.of("a")
+    tracemalloc.start()
+    for number in range(1000):
+        statistics.of(f"entry{number}").published += 1
+        statistics.forget(f"entry{number}")
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 10_000
+    assert statistics.total().published == 1000
+
+
+def test_the_total_never_shrinks_while_entries_come_and_go() -> None:
+    statistics = Statistics()
+    totals = [0]
+
+    def come_and_go() -> None:
+        for number in range(20_000):
+            statistics.of(f"entry{number}").published += 1
+            statistics.forget(f"entry{number}")
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        counting = threading.Thread(target=come_and_go)
+        counting.start()
+        while counting.is_alive():
+            totals.append(statistics.total().published)
+    finally:
+        sys.setswitchinterval(before)
+    assert totals == sorted(totals)
+    assert len(set(totals)) > 2
+    assert statistics.total().published == 20_000
+
+
+def test_a_status_counts_on_while_it_is_made_and_has_no_total_below_its_entries(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PublishConfig("a", "t/a", 60, 1, retain=False, lwt=False, payload=b"{}", offline=b"")
+    run = Run(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port()), None, [config])
+    total = Statistics.total
+
+    def counts_on(statistics: Statistics) -> Counts:
+        found = total(statistics)
+        statistics.of("a").published += 1
+        return found
+
+    monkeypatch.setattr(Statistics, "total", counts_on)
+    try:
+        told = [run.status() for _ in range(3)]
+    finally:
+        run.connections.disconnect()
+    sums = [sum(row["published"] for row in status["configs"]) for status in told]
+    assert sums == [0, 1, 2]
+    assert [status["statistics"]["total_published"] for status in told] == sums
+
+
+def test_a_saved_total_below_the_sum_of_its_entries_becomes_that_sum() -> None:
+    before = Statistics()
+    before.of("a").add(Counts(5, acknowledged=4, missed=2))
+    told = status(before, "a")
+    told["statistics"] |= {"total_published": 4, "total_acknowledged": 6}
+    after = Statistics()
+    after.restore(told)
+    total = after.total()
+    assert (total.published, total.acknowledged, total.missed) == (5, 6, 2)
 
 
 def test_they_go_on_from_what_was_saved() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
-from services.publisher.entries import MAX_VERSION, Fault, check
+from services.publisher.entries import MAX_VERSION, Fault, Unusable, check
 from services.publisher.loader import ConfigurationError, ConfigurationLoader
 from utils import clock, files
 from utils.text import printable
@@ -153,10 +153,10 @@ def _has_id(entry: object, entry_id: str) -> bool:
 
 
 def _without(entry: object, *fields: str) -> Entry:
-    """A copy of a JSON object without some of its fields. Raises BadEntry for anything else."""
+    """A copy of a JSON object without some of its fields, if they can be read. Raises BadEntry for anything else."""
     if not isinstance(entry, dict):
         raise BadEntry(_sentences(check(entry)[1]))
-    return {name: value for name, value in entry.items() if name not in fields}
+    return {name: value for name, value in entry.items() if name not in fields or isinstance(value, Unusable)}
 
 
 def _checked(entry: Entry, own: list[Fault] | None = None) -> Entry:
@@ -172,7 +172,7 @@ def _sentences(faults: list[Fault]) -> str:
 
 def _faults_of_replacing(entry_id: str, entry: Entry) -> list[Fault]:
     found = []
-    if entry.get("id", entry_id) != entry_id:
+    if entry.get("id", entry_id) != entry_id and not isinstance(entry["id"], Unusable):
         found.append(
             Fault(
                 None,

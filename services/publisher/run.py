@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from config import Settings
 from services.publisher.connections import MQTTConnectionManager
 from services.publisher.entries import PublishConfig
-from services.publisher.publication import Publication
+from services.publisher.publication import Entry, Publication
 from services.publisher.statistics import Statistics
-from services.publisher.status import Progress, Status, Totals
+from services.publisher.status import EntryStatus, Progress, Status, Totals
 from utils import clock
 from utils.descriptors import allow
 
@@ -55,7 +55,8 @@ class Run:
 
     def status(self) -> Progress:
         """The connection, and the counts in total and per entry, as JSON."""
-        entries = list(self._publication.entries.values())
+        entries = [_entry_status(entry) for entry in list(self._publication.entries.values())]
+        totals = self._totals()  # after the entries, for the counting goes on: never less than their sum
         opened, needed = self._lines()
         problem = self.problem
         return {
@@ -63,16 +64,8 @@ class Run:
             "problem": problem,
             "connections": {"open": opened, "needed": needed},
             "publisher_id": self._publisher_id,
-            "statistics": self._totals(),
-            "configs": [
-                {
-                    **entry.counts.document(),
-                    "id": entry.config.id,
-                    "topic": entry.config.topic,
-                    "connected": entry.line.open,
-                }
-                for entry in entries
-            ],
+            "statistics": totals,
+            "configs": entries,
         }
 
     def _lines(self) -> tuple[int, int]:
@@ -85,6 +78,11 @@ class Run:
         totals["uptime_seconds"] = round(time.monotonic() - self._begun, 3)
         totals["started_at"] = clock.rfc3339(self._started)
         return totals
+
+
+def _entry_status(entry: Entry) -> EntryStatus:
+    config = entry.config
+    return {**entry.counts.document(), "id": config.id, "topic": config.topic, "connected": entry.line.open}
 
 
 def _allow_wills(configs: Sequence[PublishConfig]) -> None:

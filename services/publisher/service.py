@@ -45,59 +45,74 @@ class PublisherService:
         self.path = Path(path or self._settings.publisher_config or DEFAULT_PATH)
         self._loader = ConfigurationLoader(self.path)
         self._configs: Sequence[PublishConfig] = ()
-        self._loading, self._saving = threading.Lock(), threading.Lock()
+        self._loading = threading.RLock()
+        """Held while the file is read, which may take for ever, and until what was read is published."""
+        self._changing = threading.RLock()
+        """Held, always for a short time, by whoever begins or ends a run or saves its statistics; after `_loading`."""
         real = self.path.resolve()
         self._turn = FileLock(f"{real}.lock", thread_local=False)
         self._file = Path(f"{real}.statistics")
         self._run: Run | None = None
         self._throttle = Throttle(LOG_SECONDS)
         self._ending = threading.Event()
+        """Set by the next stop, for every start until then: a thread that hung in a load meanwhile finds it set."""
         self._thread: threading.Thread | None = None
 
     @property
     def alive(self) -> bool:
         """Whether it does what it was started for."""
-        return self._thread is not None and self._thread.is_alive() and (self._run is None or self._run.alive)
+        thread, run = self._thread, self._run
+        return thread is not None and thread.is_alive() and (run is None or run.alive)
 
     def start(self, standby: bool = False) -> None:
         """Publish from now on; in `standby` as soon as it can: no other process does, and the file can be read.
 
         Nothing, if it is started already. Raises ConfigurationError, AlreadyPublished.
         """
-        if self._thread is not None:
-            return
-        if standby:
-            self._take_turn_later()
-        else:
-            self._load()  # first: where there is no such file there is often no folder for its lock either
-            if not self._take_turn():
-                raise AlreadyPublished(f"{self.path}: another process publishes it already")
-        self._ending.clear()
-        self._thread = threading.Thread(target=self._look_after, name="publisher-watch", daemon=True)
-        self._thread.start()
+        ending = self._ending
+        with self._loading:
+            if self._thread is not None or ending.is_set():
+                return
+            if standby:
+                self._take_turn_later(ending)
+            else:
+                self._load()  # first: where there is no such file there is often no folder for its lock either
+                if not self._take_turn(ending):
+                    raise AlreadyPublished(f"{self.path}: another process publishes it already")
+            with self._changing:
+                if not ending.is_set():
+                    watch = threading.Thread(
+                        target=self._look_after, args=(ending,), name="publisher-watch", daemon=True
+                    )
+                    self._thread = watch
+                    watch.start()
 
     def stop(self) -> None:
         """Say offline for every last will, disconnect and save the statistics; within two seconds."""
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join(0.3)
-            self._thread = None
-        run, self._run = self._run, None
-        if run is not None:
-            run.connections.disconnect()
-            self._save(run)
-            self._turn.release()
-            logger.info("Stopped publishing %s", self.path)
+        with self._changing:
+            self._ending.set()
+            self._ending = threading.Event()
+            thread, self._thread = self._thread, None
+            run, self._run = self._run, None
+            if run is not None:
+                run.connections.disconnect()
+                self._save(run, running=False)
+                logger.info("Stopped publishing %s", self.path)
+            self._turn.release(force=True)
+        if thread is not None:
+            thread.join(0.3)
 
     def reload_config(self) -> bool:
         """Read the file and publish what it says; False if it cannot be read: then nothing changes."""
-        try:
-            self._load()
-        except ConfigurationError as error:
-            logger.error("%s; the last good configuration stays", error)  # noqa: TRY400 - it says all
-            return False
-        if self._run is not None:
-            self._run.apply(self._configs)
+        with self._loading:
+            try:
+                self._load()
+            except ConfigurationError as error:
+                logger.error("%s; the last good configuration stays", error)  # noqa: TRY400 - it says all
+                return False
+            run = self._run
+            if run is not None:
+                run.apply(self._configs)
         return True
 
     def get_status(self) -> Status:
@@ -115,65 +130,83 @@ class PublisherService:
         return found
 
     def _load(self) -> None:
-        with self._loading:
-            before, self._configs = self._configs, self._loader.load_configurations()
-            if self._configs is before:
-                return
-            for fault in self._loader.faults:
-                logger.error("%s: %s", self.path, fault)
-            logger.info("%s: %d configurations, %d faults", self.path, len(self._configs), len(self._loader.faults))
+        """Read the file; for who holds `_loading`."""
+        before, self._configs = self._configs, self._loader.load_configurations()
+        if self._configs is before:
+            return
+        for fault in self._loader.faults:
+            logger.error("%s: %s", self.path, fault)
+        logger.info("%s: %d configurations, %d faults", self.path, len(self._configs), len(self._loader.faults))
 
-    def _take_turn(self) -> bool:
-        try:
-            self._turn.acquire(timeout=0)
-        except Timeout:
-            return False
-        except OSError as error:
-            message = f"{self._turn.lock_file}: cannot be written: {error.strerror}; the folder must be writable"
-            raise ConfigurationError(message) from error
-        try:
-            self._load()
-        except ConfigurationError:
-            self._turn.release()
-            raise
-        self._run = Run(self._settings, saved(self._file), self._configs)
-        logger.info("Publishing %s to the broker %s", self.path, self._settings.broker)
+    def _take_turn(self, ending: threading.Event) -> bool:
+        """Begin to publish, unless the start has ended meanwhile; False if another process publishes the file."""
+        with self._loading:
+            if not self._acquire(ending):
+                return False
+            try:
+                self._load()
+                before = saved(self._file)
+                with self._changing:
+                    if self._run is None and not ending.is_set():
+                        self._run = Run(self._settings, before, self._configs)
+                        logger.info("Publishing %s to the broker %s", self.path, self._settings.broker)
+            finally:
+                with self._changing:
+                    if self._run is None:
+                        self._turn.release(force=True)
         return True
 
-    def _take_turn_later(self) -> None:
+    def _acquire(self, ending: threading.Event) -> bool:
+        """Lock the file against other processes until `stop`; False if one of them has."""
+        with self._changing:
+            try:
+                if not ending.is_set():
+                    self._turn.acquire(timeout=0)
+            except Timeout:
+                return False
+            except OSError as error:
+                message = f"{self._turn.lock_file}: cannot be written: {error.strerror}; the folder must be writable"
+                raise ConfigurationError(message) from error
+        return True
+
+    def _take_turn_later(self, ending: threading.Event) -> None:
         """Take the turn if it is free; what is in the way is told, and it is tried again."""
         try:
-            self._take_turn()
+            self._take_turn(ending)
         except ConfigurationError as error:
             self._throttle.warn(logger, "turn", str(error))
 
-    def _look_after(self) -> None:
+    def _look_after(self, ending: threading.Event) -> None:
         problem: str | None = "not connected yet"
         save, tell = 0.0, time.monotonic() + LOG_SECONDS
-        while not self._ending.wait(LOOK_SECONDS):
+        while not ending.wait(LOOK_SECONDS):
             run = self._run
             if run is None:
-                self._take_turn_later()
+                self._take_turn_later(ending)
                 continue
             if self._loader.changed():
                 self.reload_config()
+            if ending.is_set():
+                return
             before, problem = problem, run.problem
             if problem != before:
                 self._tell_connection(problem)
             now = time.monotonic()
             if now >= save or problem != before:
-                self._save(run)
+                with self._changing:
+                    if run is self._run:  # what was saved when it ended is the last word
+                        self._save(run, running=True)
                 save = now + SAVE_SECONDS
             if now >= tell:
                 self._tell(run)
                 tell += LOG_SECONDS
 
-    def _save(self, run: Run) -> None:
+    def _save(self, run: Run, *, running: bool) -> None:
+        """Save its statistics; for who holds `_changing`."""
         status = self._status(run)
-        status["running"] = not self._ending.is_set()
+        status["running"] = running
         try:
-            with self._saving:
-                files.replace(self._file, msgspec.json.encode(status))
+            files.replace(self._file, msgspec.json.encode(status))
         except OSError as error:
             logger.error("%s: cannot be saved: %s", self._file, error.strerror)  # noqa: TRY400 - it says all
 

@@ -1,5 +1,7 @@
 """Statistics: what became of the messages of each entry, over restarts."""
 
+import threading
+
 from services.publisher.line import Outcome
 from services.publisher.status import NAMES, Published, Status, Totals
 from utils import clock
@@ -8,7 +10,7 @@ from utils import clock
 class Counts:
     """Messages that were published, of those acknowledged or failed, and that could not be when they were due."""
 
-    __slots__ = ("acknowledged", "failed", "last", "missed", "published")
+    __slots__ = ("_heir", "acknowledged", "failed", "last", "missed", "published")
 
     def __init__(
         self, published: int = 0, acknowledged: int = 0, failed: int = 0, missed: int = 0, last: float | None = None
@@ -19,13 +21,20 @@ class Counts:
         self.missed = missed
         self.last = last
         """When it was published last, in epoch seconds."""
+        self._heir: Counts | None = None
 
     def settled(self, outcome: Outcome) -> None:
         """Count what became of a published message; of one at QoS 0 nobody knows."""
+        counts = self if self._heir is None else self._heir
         if outcome is Outcome.CONFIRMED:
-            self.acknowledged += 1
+            counts.acknowledged += 1
         elif outcome in (Outcome.LOST, Outcome.REFUSED):
-            self.failed += 1
+            counts.failed += 1
+
+    def leave_to(self, heir: "Counts") -> None:
+        """Have another count all of this, and what is settled later."""
+        heir.add(self)
+        self._heir = heir
 
     def add(self, other: "Counts") -> None:
         """Count what another has counted."""
@@ -45,24 +54,33 @@ class Counts:
 
 
 class Statistics:
-    """The counts of all entries, and of those that are no longer there."""
+    """The counts of all entries, and of those that are no longer there.
+
+    One thread counts and forgets; any may ask for the total.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[str, Counts] = {}
-        self._gone: list[Counts] = []
+        self._gone = Counts()
+        self._lock = threading.Lock()
 
     def of(self, name: str) -> Counts:
         """The counts of an entry, which begin at 0 unless it is known."""
-        return self._entries.setdefault(name, Counts())
+        with self._lock:
+            return self._entries.setdefault(name, Counts())
 
     def forget(self, name: str) -> None:
         """Keep of an entry nothing but what it adds to the total."""
-        self._gone.append(self._entries.pop(name))
+        with self._lock:
+            self._entries.pop(name).leave_to(self._gone)
 
     def total(self) -> Counts:
         """What all entries have counted, ever."""
         total = Counts()
-        for counts in [*self._gone, *self._entries.values()]:
+        with self._lock:
+            total.add(self._gone)
+            entries = list(self._entries.values())
+        for counts in entries:
             total.add(counts)
         return total
 
@@ -72,8 +90,9 @@ class Statistics:
             self._entries[entry["id"]] = _counts(entry)
         gone, total = _total(saved["statistics"]), self.total()
         for name in NAMES:
-            setattr(gone, name, getattr(gone, name) - getattr(total, name))
-        self._gone.append(gone)
+            # Whoever saved it may have counted on between the total and the entries.
+            setattr(gone, name, max(0, getattr(gone, name) - getattr(total, name)))
+        self._gone = gone
 
 
 def _counts(saved: Published) -> Counts:
