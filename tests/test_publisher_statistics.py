@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,11 +110,18 @@ def test_the_total_never_shrinks_while_entries_come_and_go() -> None:
     assert statistics.total().published == 20_000
 
 
-def test_a_status_counts_on_while_it_is_made_and_has_no_total_below_its_entries(
-    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def run(settings: Callable[..., Settings]) -> Iterator[Run]:
+    """A run of the entry a, without a broker."""
     config = PublishConfig("a", "t/a", 60, 1, retain=False, lwt=False, payload=b"{}", offline=b"")
-    run = Run(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port()), None, [config])
+    made = Run(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port()), None, [config])
+    yield made
+    made.connections.disconnect()
+
+
+def test_a_status_counts_on_while_it_is_made_and_has_no_total_below_its_entries(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     total = Statistics.total
 
     def counts_on(statistics: Statistics) -> Counts:
@@ -123,13 +130,22 @@ def test_a_status_counts_on_while_it_is_made_and_has_no_total_below_its_entries(
         return found
 
     monkeypatch.setattr(Statistics, "total", counts_on)
-    try:
-        told = [run.status() for _ in range(3)]
-    finally:
-        run.connections.disconnect()
+    told = [run.status() for _ in range(3)]
     sums = [sum(row["published"] for row in status["configs"]) for status in told]
     assert sums == [0, 1, 2]
     assert [status["statistics"]["total_published"] for status in told] == sums
+
+
+def test_a_status_that_says_connected_counts_what_was_published_at_that(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connects(run: Run) -> None:
+        run._statistics.of("a").published += 1
+
+    monkeypatch.setattr(Run, "problem", property(connects))
+    told = run.status()
+    assert told["connected"]
+    assert (told["statistics"]["total_published"], told["configs"][0]["published"]) == (1, 1)
 
 
 def test_a_saved_total_below_the_sum_of_its_entries_becomes_that_sum() -> None:

@@ -55,10 +55,11 @@ class Run:
 
     def status(self) -> Progress:
         """The connection, and the counts in total and per entry, as JSON."""
-        entries = [_entry_status(entry) for entry in list(self._publication.entries.values())]
-        totals = self._totals()  # after the entries, for the counting goes on: never less than their sum
         opened, needed = self._lines()
         problem = self.problem
+        # The counting goes on: what was published when it connected is counted, and the total is no less than the sum.
+        entries = [_entry_status(entry) for entry in list(self._publication.entries.values())]
+        totals = self._totals()
         return {
             "connected": problem is None,
             "problem": problem,
