@@ -125,7 +125,7 @@ def test_a_broker_that_acknowledges_nothing_gets_a_thousand_messages_and_no_more
         heard.wait("t/a", 100)
         before = program.wait_status(lambda status: status["connected"])["statistics"]["total_missed"]
         with hanging(mosquitto):
-            hung = program.wait_status(lambda status: status["statistics"]["total_missed"] > before + 1000)["statistics"]
+            hung = program.wait_status(lambda told: told["statistics"]["total_missed"] > before + 1000)["statistics"]
             assert hung["total_published"] - hung["total_acknowledged"] == 1000
         heard.wait("t/a", len(heard.arrivals) + 1100)
         program.stop()
