@@ -124,6 +124,9 @@ ExistingFile = Annotated[Path, AfterValidator(_file)]
 DeviceTopic = Annotated[str, AfterValidator(_topic_with_device)]
 
 
+WritableFile = Annotated[Path, AfterValidator(_writable)]
+
+
 class Settings(BaseSettings):
     """What the environment and `.env` say; the variables are these names in capitals."""
 
@@ -153,14 +156,20 @@ class Settings(BaseSettings):
     cors_origins: str = "*"
     proxy_count: int = Field(0, ge=0, le=10)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
-    log_file: Annotated[Path, AfterValidator(_writable)] = Path("autoforge.log")
-    audit_csv: Annotated[Path, AfterValidator(_writable)] | None = None
+    log_file: WritableFile = Path("autoforge.log")
+    audit_csv: WritableFile | None = None
     publisher_config: Path | None = None
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
         if self.mqtt_client_key and not self.mqtt_client_cert:
             raise ValueError("MQTT_CLIENT_KEY: needs MQTT_CLIENT_CERT, the certificate that belongs to it")
+        return self
+
+    @model_validator(mode="after")
+    def _password_with_name(self) -> Self:
+        if self.broker.password and not self.broker.username:
+            raise ValueError("MQTT_PASSWORD: needs MQTT_USERNAME, the name that it belongs to")
         return self
 
     @property
@@ -203,10 +212,13 @@ class Settings(BaseSettings):
         return make_url(self.database_url)
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Read the environment and `.env`. Raises SettingsError naming each bad variable and what it allows."""
+def load_settings(kind: type[Settings] = Settings, **overrides: Any) -> Settings:
+    """Read the environment and `.env`; another kind has other defaults.
+
+    Raises SettingsError naming each bad variable and what it allows.
+    """
     try:
-        return Settings(**overrides)
+        return kind(**overrides)
     except UnicodeDecodeError as error:
         raise SettingsError(f".env: must be UTF-8 text: byte {error.start} is not") from None
     except ValidationError as error:

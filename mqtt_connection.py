@@ -114,4 +114,7 @@ def connect(client: paho.Client, settings: Settings, persistent: bool) -> None:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type there
         properties.SessionExpiryInterval = NEVER_EXPIRES if persistent else 0
         arguments |= {"clean_start": not persistent, "properties": properties}
-    client.connect(settings.broker.host, settings.broker.port, **arguments)
+    try:
+        client.connect(settings.broker.host, settings.broker.port, **arguments)
+    except IndexError as error:  # paho splits the headers of the answer to a WebSocket's handshake at ": "
+        raise OSError("the answer to the WebSocket's handshake cannot be read") from error

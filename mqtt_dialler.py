@@ -9,6 +9,7 @@ from mqtt_loop import Loop
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 10.0
+"""Also how long a connection must last, to be dialled again as if nothing had been wrong with it."""
 JITTER = 0.25
 """By what share of it a delay may be shorter."""
 _ANSWER_SECONDS = 10.0
@@ -21,6 +22,11 @@ def reason(error: Exception) -> str:
     """An error in words."""
     strerror = getattr(error, "strerror", None)
     return str(strerror or error) or type(error).__name__
+
+
+def _shortened(delay: float) -> float:
+    # Many programs that lost the same broker must not all come back in the same moment.
+    return delay * random.uniform(1 - JITTER, 1)  # noqa: S311 - no secret
 
 
 class Dialled(Protocol):
@@ -41,6 +47,11 @@ class Dialler:
         self._waiting: deque[Dialled] = deque()
         self._under_way: dict[Dialled, float] = {}
         """Those that were dialled, and when."""
+        self._accepted: dict[Dialled, float] = {}
+        """Those that are connected, and since when."""
+        self._delays: dict[Dialled, float] = {}
+        """Of those that the broker accepted and soon ended, the delay of each."""
+        self._resting: set[Dialled] = set()
         self._scheduled = False
         self._stopped = False
         self._delay = FIRST_DELAY
@@ -58,23 +69,32 @@ class Dialler:
     def connected(self, connection: Dialled) -> None:
         """Hear that the broker accepted a connection."""
         self._under_way.pop(connection, None)
+        self._accepted[connection] = time.monotonic()
         self.fault, self.failures, self._delay, self._not_before = "", 0, FIRST_DELAY, 0.0
         self._schedule()
 
     def failed(self, connection: Dialled, fault: str) -> None:
         """Hear that a connection was lost or refused; it is tried again, after a while."""
+        now = time.monotonic()
         attempt = self._under_way.pop(connection, None)
+        accepted = self._accepted.pop(connection, None)
         self.fault = fault
-        if time.monotonic() >= self._not_before:
+        if accepted is not None and now - accepted < LONGEST_DELAY:
+            self._rest(connection)
+            return
+        if accepted is not None:
+            self._delays.pop(connection, None)
+        if now >= self._not_before:
             self.failures += attempt is not None
-            # Many programs that lost the same broker must not all come back in the same moment.
-            self._not_before = time.monotonic() + self._delay * random.uniform(1 - JITTER, 1)  # noqa: S311 - no secret
+            self._not_before = now + _shortened(self._delay)
             self._delay = min(2 * self._delay, LONGEST_DELAY)
         self.want(connection)
 
     def forget(self, connection: Dialled) -> None:
         """Leave off connecting this one."""
-        self._under_way.pop(connection, None)
+        for known in (self._under_way, self._accepted, self._delays):
+            known.pop(connection, None)
+        self._resting.discard(connection)
         if connection in self._waiting:
             self._waiting.remove(connection)
         self._schedule()
@@ -82,6 +102,19 @@ class Dialler:
     def stop(self) -> None:
         """Connect nothing any more."""
         self._stopped = True
+
+    def _rest(self, connection: Dialled) -> None:
+        """Connect this one later: the broker is there, but something about this connection makes it end it."""
+        delay = self._delays.get(connection, FIRST_DELAY)
+        self._delays[connection] = min(2 * delay, LONGEST_DELAY)
+        self._resting.add(connection)
+
+        def rested() -> None:
+            if connection in self._resting:
+                self._resting.discard(connection)
+                self.want(connection)
+
+        self._loop.call_in(_shortened(delay), rested)
 
     def _schedule(self) -> None:
         most = 1 if self.fault else _AT_ONCE

@@ -68,7 +68,6 @@ def test_every_setting_has_its_documented_default() -> None:
         ("MQTT_BROKER", "mqtt.example.com", "mqtt.example.com"),
         ("MQTT_PORT", "1884", 1884),
         ("MQTT_USERNAME", "autoforge", "autoforge"),
-        ("MQTT_PASSWORD", SECRET, SecretStr(SECRET)),
         ("MQTT_CA_CERT", "a.pem", Path("a.pem")),
         ("PUBLISHER_CONFIG", "a.pem", Path("a.pem")),
         ("MQTT_CLIENT_CERT", "a.pem", Path("a.pem")),
@@ -197,6 +196,12 @@ def test_a_key_without_its_certificate_is_a_fault(monkeypatch: pytest.MonkeyPatc
     Path("a.pem").touch()
     message = fault(monkeypatch, MQTT_CLIENT_KEY="a.pem")
     assert message == "MQTT_CLIENT_KEY: needs MQTT_CLIENT_CERT, the certificate that belongs to it"
+
+
+def test_a_password_without_a_name_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = fault(monkeypatch, MQTT_PASSWORD=SECRET)
+    assert message == "MQTT_PASSWORD: needs MQTT_USERNAME, the name that it belongs to"
+    assert read(monkeypatch, MQTT_PASSWORD=SECRET, MQTT_USERNAME="autoforge").mqtt_password == SecretStr(SECRET)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def manager(settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) 
     made: list[MQTTConnectionManager] = []
 
     def make(port: int, **values: Any) -> MQTTConnectionManager:
-        made.append(MQTTConnectionManager(settings(mqtt_broker="127.0.0.1", mqtt_port=port, **values)))
+        made.append(MQTTConnectionManager(settings(**{"mqtt_broker": "127.0.0.1", "mqtt_port": port} | values)))
         return made[-1]
 
     yield make
@@ -160,6 +160,32 @@ def test_many_threads_may_use_it_at_once_and_each_ones_order_is_kept(manager: Ma
     assert not shared.alive
 
 
+# paho leaves it to the garbage collector to close the socket.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_answer_to_the_websocket_that_is_none_is_a_failed_attempt_like_any_other(manager: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            while True:
+                try:
+                    opened, _ = server.accept()
+                except OSError:
+                    return
+                with opened:
+                    opened.recv(4096)
+                    opened.sendall(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nSec-WebSocket-Accept:\r\n\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        shared = manager(server.getsockname()[1], mqtt_broker="ws://127.0.0.1")
+        shared.connect()
+        wait_for(lambda: shared.problem, what="the problem")
+        assert shared.problem == "the answer to the WebSocket's handshake cannot be read"
+        assert shared.alive
+        server.shutdown(socket.SHUT_RDWR)
+        answering.join(10)
+
+
 # Who may connect
 
 
@@ -194,6 +220,22 @@ def test_a_login_that_the_broker_refuses_is_one_line(tmp_path: Path, closed: Mos
         assert "wrong" not in program.told()
         assert program.stop_seconds() < 2
         assert [line.split(" - ")[-2] for line in program.lines("refused the connection")] == ["WARNING"]
+
+
+def test_a_topic_that_the_broker_forbids_is_told_once_with_the_reason(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("topic readwrite t/good\n")
+    rules.chmod(0o700)
+    server = Mosquitto(tmp_path / "forbids", f"acl_file {rules}")
+    server.start()
+    with Program(tmp_path, server.port, [entry("good"), entry("bad")], MQTT_PROTOCOL="5") as program:
+        program.wait_status(lambda status: status["statistics"]["total_failed"] > 3)
+        (line,) = program.lines("The broker refuses what is published on t/bad")
+        assert "Not authorized" in line
+        program.stop()
+        assert program.counts("bad")["failed"] == program.counts("bad")["published"]
+        assert program.counts("good")["failed"] == 0
+    server.stop()
 
 
 def test_a_login_may_be_on_the_command_line_or_in_the_environment(tmp_path: Path, closed: Mosquitto) -> None:

@@ -239,6 +239,49 @@ class Refused:
         """It never is: every attempt is answered."""
 
 
+class Ended(Refused):
+    """What is accepted whenever it is dialled, and ended at once."""
+
+    def __init__(self, loop: Loop, dialler: Dialler) -> None:
+        super().__init__()
+        self._loop = loop
+        self._dialler = dialler
+        self.gone = False
+
+    def dial(self) -> None:
+        self.times.append(time.monotonic())
+        self._loop.call_in(0, self._end)
+
+    def _end(self) -> None:
+        if not self.gone:
+            self._dialler.connected(self)
+            self._dialler.failed(self, "the connection was lost")
+
+
+def test_pauses_of_one_that_is_accepted_and_soon_ended_double_whatever_becomes_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mqtt_dialler.FIRST_DELAY", 0.04)
+    monkeypatch.setattr("mqtt_dialler.LONGEST_DELAY", 0.16)
+    loop = Loop()
+    dialler = Dialler(loop)
+    both = [Ended(loop, dialler) for _ in range(2)]
+    for one in both:
+        dialler.want(one)
+    while not all(len(one.times) >= 6 for one in both):
+        loop.turn(0.1)
+    both[0].gone = True
+    dialler.forget(both[0])
+    seen = len(both[0].times)
+    while len(both[1].times) < 8:
+        loop.turn(0.1)
+    loop.close()
+    assert len(both[0].times) == seen
+    for one in both:
+        pauses = [later - earlier for earlier, later in pairwise(one.times)]
+        assert all(pause >= low * (1 - JITTER) for pause, low in zip(pauses, (0.04, 0.08, 0.16, 0.16), strict=False))
+
+
 def test_pauses_between_attempts_double_up_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mqtt_dialler.FIRST_DELAY", 0.04)
     monkeypatch.setattr("mqtt_dialler.LONGEST_DELAY", 0.16)

@@ -372,7 +372,7 @@ def test_a_second_program_on_the_same_file_is_refused_in_one_line(tmp_path: Path
         assert numbers(came, 0.1) == [0, 1, 2]
 
 
-KILLED = {
+KILLED: dict[str, Any] = {
     "running": True, "connected": True, "problem": None, "broker": "b", "config": "c",
     "active_configs": 1, "faults": [], "connections": {"open": 1, "needed": 1},
     "publisher_id": "0123456789abcdef",
@@ -413,6 +413,29 @@ def test_no_statistics_file_is_too_broken_for_the_status(tmp_path: Path, capsys:
     file.write_text(json.dumps(KILLED))
     assert main(["--config", str(tmp_path / "entries.json"), "--status"]) == 0
     assert capsys.readouterr().out.startswith("1 active configurations, 7 published, 7 acknowledged, 0 failed, 0 mis")
+
+
+def test_a_killed_process_whose_clock_ran_ahead_is_not_taken_for_one_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "entries.json").write_text("[]")
+    ahead = KILLED | {"statistics": KILLED["statistics"] | {"saved_at": "2999-01-01T00:00:00Z"}}
+    statistics_of(tmp_path / "entries.json").write_text(json.dumps(ahead))
+    assert main(["--config", str(tmp_path / "entries.json"), "--status"]) == 0
+    assert "no process publishes it" in capsys.readouterr().out
+
+
+def test_a_log_that_it_does_not_use_stops_neither_the_start_nor_the_status(tmp_path: Path, broker: Mosquitto) -> None:
+    # A folder is no file that can be written, to the superuser neither.
+    (tmp_path / "autoforge.log").mkdir()
+    with (
+        Subscriber(broker.port, "log/#") as heard,
+        Program(tmp_path, broker.port, [entry("a", "log/a")]) as program,
+    ):
+        heard.wait("log/a")
+        (tmp_path / "elsewhere").mkdir()
+        code, shown = program.run("--status", LOG_FILE="elsewhere")
+        assert (code, "active configurations" in shown) == (0, True)
 
 
 def test_statistics_that_cannot_be_read_begin_anew_with_a_warning(tmp_path: Path, broker: Mosquitto) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from filelock import FileLock
 
 from config import Settings
@@ -22,7 +23,7 @@ from services.publisher.run import Run
 from services.publisher.service import AlreadyPublished, PublisherService
 from services.publisher.status import Progress
 from tests.publishing import Document, Program, Subscriber, entry, statistics_of
-from tests.support import Mosquitto, wait_for
+from tests.support import Mosquitto, free_port, wait_for
 
 Make = Callable[[], PublisherService]
 
@@ -544,5 +545,64 @@ def test_statistics_that_cannot_be_saved_are_told_and_stop_nothing(
     one.start()
     heard.wait("t/a", 5)
     wait_for(lambda: [text for text in caplog.messages if "cannot be saved: Is a directory" in text], what="the line")
-    heard.wait_more("t/a", 3)
+    heard.wait_more("t/a", 5)
+    assert len([text for text in caplog.messages if "cannot be saved" in text]) == 1
     assert one.get_status()["running"]
+
+
+# What goes wrong in between
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_run_that_a_fault_ended_is_followed_by_another_which_counts_on(
+    service: Make, heard: Subscriber, runs: list[Run]
+) -> None:
+    one = service()
+    one.start()
+    heard.wait("t/a", 3)
+    before = published(one)
+
+    def fail() -> None:
+        raise RuntimeError("a fault of the program")
+
+    runs[0].connections.hand_over(fail)
+    heard.wait_more("t/a", 3)
+    wait_for(lambda: len(runs) == 2 and one.get_status()["connected"], what="another run")
+    assert one.alive
+    assert published(one) >= before + 3
+
+
+def test_a_standby_survives_a_certificate_that_is_away_when_its_turn_comes(
+    settings: Callable[..., Settings], tmp_path: Path, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(certificate))
+    place = settings(mqtt_broker="mqtts://127.0.0.1", mqtt_port=free_port(), mqtt_ca_cert=certificate)
+    standby = PublisherService(place, file)
+    with FileLock(f"{file}.lock", timeout=0):
+        standby.start(standby=True)
+        certificate.rename(tmp_path / "away.pem")
+    wait_for(lambda: [text for text in caplog.messages if text.startswith("MQTT_CA_CERT")], what="the warning")
+    (tmp_path / "away.pem").rename(certificate)
+    wait_for(lambda: standby.get_status()["running"], what="its run")
+    standby.stop()
+
+
+def test_a_link_that_is_switched_to_another_file_is_a_change(
+    service: Make, file: Path, tmp_path: Path, heard: Subscriber
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "entries.json", entry(name))
+    file.unlink()
+    file.symlink_to(tmp_path / "first" / "entries.json")
+    one, other = service(), service()
+    one.start()
+    heard.wait("t/first", 2)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "second" / "entries.json")
+    link.replace(file)
+    heard.wait("t/second", 2)
+    assert other.get_status()["running"]
+    with pytest.raises(AlreadyPublished):
+        other.start()

@@ -1,8 +1,14 @@
 """An entry for which the broker ends the connection: who is found to blame, and that others are disturbed no more."""
 
+import contextlib
+import socket
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -74,6 +80,7 @@ def test_who_is_forgotten_begins_anew() -> None:
     assert connection(suspects, "a") == []
 
 
+CONNACK = bytes([0x20, 2, 0, 0])
 Part = dict[str, Any]
 LIMITS: dict[str, tuple[str, Part]] = {
     "too large": ("max_packet_size 5000", {"data": {"text": 9000 * "x"}}),
@@ -81,34 +88,102 @@ LIMITS: dict[str, tuple[str, Part]] = {
 }
 
 
-@pytest.fixture(params=LIMITS)
-def limited(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Mosquitto, Part]]:
-    """A broker that does not take everything, and what of an entry it does not take."""
-    extra, guilt = LIMITS[request.param]
-    server = Mosquitto(tmp_path / "limited", extra)
+@contextlib.contextmanager
+def limited(folder: Path, limit: str) -> Iterator[Mosquitto]:
+    """A broker that does not take everything."""
+    server = Mosquitto(folder / "limited", limit)
     server.start()
-    yield server, guilt
-    server.stop()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
+@pytest.mark.parametrize(("limit", "guilt"), LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize(("qos", "protocol"), [(1, "3.1.1"), (0, "5")])
 def test_an_entry_that_the_broker_does_not_take_disturbs_the_others_no_more(
-    tmp_path: Path, limited: tuple[Mosquitto, Part], qos: int, protocol: str
+    tmp_path: Path, limit: str, guilt: Part, qos: int, protocol: str
 ) -> None:
-    server, guilt = limited
     entries = [*(entry(name, qos=qos) for name in "abcde"), entry("guilty", qos=qos, interval=0.3, **guilt)]
     with (
+        limited(tmp_path, limit) as server,
         Subscriber(server.port) as heard,
         Program(tmp_path, server.port, entries, MQTT_PROTOCOL=protocol) as program,
     ):
-        found = wait_for(lambda: program.lines("From now on each has a connection of its own"), 20, "the line")
-        assert '"guilty"' in found[0]
+        wait_for(lambda: program.lines('whenever "guilty" is published on t/guilty'), 20, "the line")
+        assert len(program.lines("ends the connection whenever")) == 1
+        # Others that were suspected return when a connection of their own has carried them.
+        program.wait_status(lambda status: status["connections"]["needed"] == 2)
         heard.wait_more("t/a")
         came = heard.wait_more("t/a", 31)
         assert came[30].time - came[0].time == pytest.approx(3.0, abs=0.1)
-        status = program.wait_status(lambda status: [row["connected"] for row in status["configs"][:-1]] == 5 * [True])
-        assert status["connections"]["needed"] > 1
+        program.wait_status(lambda status: [row["connected"] for row in status["configs"][:-1]] == 5 * [True])
         program.write([*entries[:-1], entry("guilty", qos=qos)])
         heard.wait("t/guilty", 3)
-        program.wait_status(lambda status: status["connected"])
+        program.wait_status(lambda status: status["connections"] == {"open": 1, "needed": 1})
+        assert program.stop_seconds() < 2
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_it_is_found_among_hundreds(tmp_path: Path, qos: int) -> None:
+    large = entry("guilty", qos=qos, interval=1.0, data={"text": 9000 * "x"})
+    entries = [*(entry(str(number), qos=qos, interval=1.0) for number in range(300)), large]
+    with (
+        limited(tmp_path, "max_packet_size 5000") as server,
+        Subscriber(server.port) as heard,
+        Program(tmp_path, server.port, entries) as program,
+    ):
+        wait_for(lambda: program.lines('whenever "guilty" is published'), 30, "the line")
+        program.wait_status(lambda status: status["connections"]["needed"] == 2, 30)
+        before = len(heard.arrivals)
+        heard.wait("#", before + 5 * 300)
+        came = Counter(arrival.topic for arrival in heard.arrivals[before : before + 5 * 300])
+        assert len(came) == 300
+        assert set(came.values()) <= {4, 5, 6}
+        assert len(program.lines("ends the connection whenever")) == 1
+
+
+class Kicker:
+    """Something that accepts MQTT connections and ends each at the first message, as brokers do that forbid a topic."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port = int(self._server.getsockname()[1])
+        self.accepted: list[float] = []
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        self._server.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                opened, _ = self._server.accept()
+                self._threads.append(threading.Thread(target=self._serve, args=(opened,)))
+                self._threads[-1].start()
+
+    def _serve(self, opened: socket.socket) -> None:
+        with opened, contextlib.suppress(OSError):
+            opened.recv(4096)
+            opened.sendall(CONNACK)
+            self.accepted.append(time.monotonic())
+            opened.recv(4096)
+
+
+def test_wills_that_are_accepted_and_then_ended_are_named_and_come_back_less_and_less_often(tmp_path: Path) -> None:
+    entries = [entry(name, lwt=True) for name in "ab"]
+    with Kicker() as kicker, Program(tmp_path, kicker.port, entries) as program:
+        for name in "ab":
+            wait_for(partial(program.lines, f'whenever "{name}" is published on t/{name}'), what="the line")
+        began = kicker.accepted[0]
+        wait_for(lambda: time.monotonic() > began + 5, what="five seconds")
+        # The shared one stays; each of the others comes at about 0, 1, 3 and 7 s.
+        assert 5 <= sum(moment < began + 5 for moment in kicker.accepted) <= 9
         assert program.stop_seconds() < 2

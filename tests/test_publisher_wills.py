@@ -237,6 +237,30 @@ def more_lines(program: Program, part: str, seen: int) -> bool:
     return len(program.lines(part)) > seen
 
 
+@pytest.mark.parametrize("change", [{"data": {"of": "b"}}, {"id": "b"}], ids=["data", "id"])
+def test_a_change_while_the_connection_is_away_does_not_leave_its_will_as_the_last_word(
+    tmp_path: Path, broker: Mosquitto, change: Document
+) -> None:
+    """The broker hears that the cable broke when the changed entry has long said that it is online."""
+    topic = f"changed/{next(iter(change))}"
+    one = entry("a", topic, lwt=True, interval=NEVER)
+    with (
+        Way(broker.port) as way,
+        Subscriber(broker.port, "changed/#") as heard,
+        Program(tmp_path, way.port, [one]) as program,
+        publishing(broker.port) as publish,
+    ):
+        heard.wait(topic)
+        way.forget(topic.encode())
+        program.write([one | change])
+        program.send(signal.SIGHUP)
+        heard.wait_since(0.0, topic, 2, {"online": 1})
+        way.remember()
+        publish("changed/marker", "{}")
+        heard.wait("changed/marker")
+        wait_for(lambda: heard.documents(topic)[-1]["online"], what="it to be online")
+
+
 def test_more_wills_than_the_machine_allows_connections_leave_the_rest_in_peace(
     tmp_path: Path, broker: Mosquitto
 ) -> None:

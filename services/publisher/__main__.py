@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
+import os
 import queue
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from config import Settings, SettingsError, load_settings
+from config import Settings, SettingsError, WritableFile, load_settings
 from services.publisher.loader import DEFAULT_PATH, ConfigurationError
 from services.publisher.service import AlreadyPublished, PublisherService
 from services.publisher.status import summary, table
@@ -18,6 +19,12 @@ DEFAULT_LOG = Path("logs/mqtt_publisher.log")
 _ALIVE_SECONDS = 1.0
 _FAILED = 1
 _UNUSABLE = 2
+
+
+class PublisherSettings(Settings):
+    """As the backend's, but with a log of its own where none is named."""
+
+    log_file: WritableFile = DEFAULT_LOG
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,7 +81,9 @@ def _settings(options: argparse.Namespace) -> Settings:
         "mqtt_client_key": options.client_key,
     }
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    settings = load_settings(**given)
+    if options.status:
+        given["log_file"] = Path(os.devnull)  # it logs nothing, and may be somebody who may not write there
+    settings = load_settings(PublisherSettings, **given)
     broker = settings.mqtt_broker or "localhost"
     if (options.tls or options.ca_cert) and not settings.broker.tls:
         if "://" in broker:
@@ -82,9 +91,7 @@ def _settings(options: argparse.Namespace) -> Settings:
                 f"--tls: the broker is {settings.broker}, which is not encrypted; mqtts:// and wss:// are"
             )
         broker = f"mqtts://{broker}"
-    if "log_file" not in settings.model_fields_set:
-        given["log_file"] = DEFAULT_LOG
-    return load_settings(**given | {"mqtt_broker": broker})
+    return load_settings(PublisherSettings, **given | {"mqtt_broker": broker})
 
 
 def _parser() -> argparse.ArgumentParser:

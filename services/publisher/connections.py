@@ -12,11 +12,14 @@ from mqtt_connection import tls_context
 from mqtt_dialler import Dialler
 from mqtt_loop import Loop
 from services.publisher.line import Line, Message, Network, Outcome, Owner
+from utils.logger import Throttle
 
 ANSWER_SECONDS = 10.0
 """How long `connect` and `publish` wait for the broker."""
 FAREWELL_SECONDS = 1.2
 """How long the wills are published at the end; a line that is not done by then is cut, and the broker publishes it."""
+REFUSED_SECONDS = 60.0
+"""How often it is told of a topic that the broker refuses what is published there."""
 LONGEST_TURN = 1.0
 
 
@@ -41,7 +44,7 @@ class MQTTConnectionManager:
         """Get ready what a thread needs from its start to its end."""
         self._loop = Loop()
         self._dialler = Dialler(self._loop)
-        self._network = Network(self.settings, self._context, self._loop, self._dialler, {})
+        self._network = Network(self.settings, self._context, self._loop, self._dialler, {}, Throttle(REFUSED_SECONDS))
         self._errands: deque[Callable[[], None]] = deque()
         self._bell, self._rope = os.pipe()
         os.set_blocking(self._rope, False)

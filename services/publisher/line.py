@@ -1,5 +1,6 @@
 """A line: one connection to the broker, on which messages are published at any QoS and followed to their end."""
 
+import logging
 import ssl
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +13,9 @@ from mqtt_connection import connect, new_client
 from mqtt_dialler import Dialler
 from mqtt_loop import Driver, Loop
 from utils.descriptors import demand_spare
+from utils.logger import Throttle
 
+logger = logging.getLogger(__name__)
 WINDOW = 1000
 """Messages that the broker has not acknowledged; who has more of them does not get what follows either."""
 SHARED_BYTES, OWN_BYTES = 16_000_000, 65_536
@@ -66,6 +69,7 @@ class Network(NamedTuple):
     dialler: Dialler
     lines: "dict[str, Line]"
     """All that have not left, by client id."""
+    throttle: Throttle
 
 
 class Line:
@@ -186,12 +190,17 @@ class Line:
         self._owner.answered()
 
     def _on_publish(self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        leaving = self._leaving
         if mid in self._sent:  # of two that had the same packet id, the second is not
             sender, message = self._sent.pop(mid)
             self._bytes -= len(message.payload)
-            confirmed = Outcome.CONFIRMED if message.qos else Outcome.WRITTEN
-            sender.settled(Outcome.REFUSED if reason.is_failure else confirmed)
-        if self._leaving and not self._sent:
+            if reason.is_failure:
+                told = f"The broker refuses what is published on {message.topic}: {reason}"
+                self._network.throttle.warn(logger, message.topic, told)
+                sender.settled(Outcome.REFUSED)
+            else:
+                sender.settled(Outcome.CONFIRMED if message.qos else Outcome.WRITTEN)
+        if leaving and not self._sent:
             self.client.disconnect()
 
     def _on_disconnect(self, client: paho.Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
@@ -11,7 +12,7 @@ from services.publisher.entries import PublishConfig
 from services.publisher.line import Line, Message, Outcome
 from services.publisher.schedule import Appointment, Schedule
 from services.publisher.statistics import Counts, Statistics
-from services.publisher.suspects import Suspects
+from services.publisher.suspects import ANSWER_SECONDS, Suspects
 
 logger = logging.getLogger(__name__)
 BATCH = 200
@@ -19,15 +20,18 @@ BATCH = 200
 SPREAD_SECONDS = 1.0
 UNTRIED_SECONDS = 0.05
 """How often it looks whether those that have not begun can begin."""
-MOST_APART = 20
-"""Entries without a will that get a connection of their own, because the broker ends the shared one for them."""
+FEW = 10
+"""Of the suspects of one end: so many of the first that the broker confirms, and of the last that it does not."""
+BLAMED_ENDS = 2
+MOST_APART = 100
+"""Entries that have a connection of their own because the broker may have ended the shared one for them."""
 _GOLDEN = 0.6180339887498949
 
 
 class Entry:
     """One entry: when it is due it is published, unless its line has no room."""
 
-    __slots__ = ("_appointment", "_before", "_message", "config", "counts", "line", "publication")
+    __slots__ = ("_appointment", "_before", "_ends", "_message", "_tried", "config", "counts", "line", "publication")
 
     def __init__(self, config: PublishConfig, counts: Counts, publication: "Publication") -> None:
         self.config = config
@@ -36,6 +40,10 @@ class Entry:
         self._message = Message(config.topic, config.payload, config.qos, config.retain)
         self._appointment: Appointment[Entry] | None = None
         self._before: Line | None = None
+        self._tried: float | None = None
+        """When it was first published on the present connection of its own, until that has carried it."""
+        self._ends = 0
+        """How many connections in a row have ended before they had carried it."""
         self.line = publication.line(self)
 
     def begin(self, first: float) -> None:
@@ -43,8 +51,8 @@ class Entry:
         self.publication.untried.discard(self)
         self._appointment = self.publication.schedule.add(self, first, self.config.interval)
 
-    def end(self, successor: PublishConfig | None) -> Line | None:
-        """Be due no more; the line with the will is left to a successor on the same topic until it has its own."""
+    def end(self, *, inherited: bool) -> Line | None:
+        """Be due no more; if another inherits the line with the will, it has it until its own is open."""
         self.publication.untried.discard(self)
         self.publication.suspects.forget(self)
         if self._appointment is not None:
@@ -53,7 +61,7 @@ class Entry:
             if self.apart:
                 self.line.leave()
             return None
-        if successor is not None and successor.lwt and successor.topic == self.config.topic:
+        if inherited:
             if self._before is None:
                 return self.line
             self.line.leave(silently=True)
@@ -68,8 +76,9 @@ class Entry:
         return self.line is not self.publication.shared and not self.config.lwt
 
     def move_apart(self) -> None:
-        """Disturb the others no more."""
+        """Be published on another connection, so that only its own ends."""
         self.publication.suspects.forget(self)
+        self._ends = BLAMED_ENDS - 1
         self.line = self.publication.own_line(self, None)
 
     def take_over(self, line: Line | None) -> None:
@@ -79,6 +88,8 @@ class Entry:
     def fall_due(self, left_out: int) -> None:
         """Publish, or count that it could not be."""
         self.counts.missed += left_out
+        if self._tried is not None and time.monotonic() > self._tried + ANSWER_SECONDS and not self.config.qos:
+            self._carried()
         if self.line.room:
             self._publish()
         else:
@@ -89,6 +100,11 @@ class Entry:
         if not self.publication.has(self):
             self.line.leave(silently=True)
             return
+        if self._tried is not None:
+            self._tried = None
+            self._ends += 1
+            if self._ends == BLAMED_ENDS:
+                self._blame()
         now = time.monotonic()
         if self.line.open and self.config.lwt:
             self._publish()
@@ -103,6 +119,23 @@ class Entry:
         self.counts.settled(outcome)
         if outcome in (Outcome.CONFIRMED, Outcome.REFUSED):
             self.publication.suspects.clear(self)
+            if self._tried is not None:
+                self._carried()
+
+    def _carried(self) -> None:
+        """Hear that the broker has taken it from a connection of its own; if it was suspected, return to the others."""
+        self._tried, self._ends = None, 0
+        if self.apart:
+            self.line.leave()
+            self.line = self.publication.shared
+
+    def _blame(self) -> None:
+        logger.warning(
+            'The broker ends the connection whenever "%s" is published on %s: does it take its size, its retain flag '
+            "and its topic? It has a connection of its own, and the others are not disturbed",
+            self.config.id,
+            self.config.topic,
+        )
 
     def _publish(self) -> None:
         self.counts.published += 1
@@ -110,6 +143,8 @@ class Entry:
         self.line.publish(self._message, self)
         if self.line is self.publication.shared:
             self.publication.suspects.published(self, time.monotonic(), confirmed_later=self.config.qos > 0)
+        elif self._tried is None:
+            self._tried = time.monotonic()
 
 
 class Publication:
@@ -133,17 +168,23 @@ class Publication:
     def apply(self, configs: Iterable[PublishConfig]) -> None:
         """Publish these and no others; who did not change keeps its times, its line and its counts."""
         wanted = {config.id: config for config in configs}
-        lines = {}
-        for name, entry in list(self.entries.items()):
-            successor = wanted.get(name)
-            if successor != entry.config:
-                lines[name] = self.entries.pop(name).end(successor)
-                if successor is None:
-                    self._statistics.forget(name)
-        for name, config in wanted.items():
-            if name not in self.entries:
-                entry = self.entries[name] = Entry(config, self._statistics.of(name), self)
-                entry.take_over(lines.get(name))
+        ended = [entry for name, entry in self.entries.items() if wanted.get(name) != entry.config]
+        for entry in ended:
+            del self.entries[entry.config.id]
+        new = [config for name, config in wanted.items() if name not in self.entries]
+        heirs = Counter(config.topic for config in new if config.lwt)
+        lines: dict[str, list[Line]] = {}
+        for entry in ended:
+            topic = entry.config.topic
+            if line := entry.end(inherited=heirs[topic] > 0):
+                heirs[topic] -= 1
+                lines.setdefault(topic, []).append(line)
+            if entry.config.id not in wanted:
+                self._statistics.forget(entry.config.id)
+        for config in new:
+            entry = self.entries[config.id] = Entry(config, self._statistics.of(config.id), self)
+            if config.lwt and lines.get(config.topic):
+                entry.take_over(lines[config.topic].pop())
 
     def has(self, entry: Entry) -> bool:
         """Whether an entry has not ended."""
@@ -180,18 +221,12 @@ class Publication:
         return longest if wait is None else min(wait, longest)
 
     def _move_suspects_apart(self) -> None:
-        found = self.suspects.connection_ended(time.monotonic())
-        if len(found) + sum(entry.apart for entry in self.entries.values()) > MOST_APART:
-            return
-        for entry in found:
+        suspects = self.suspects.connection_ended(time.monotonic())
+        first = [entry for entry in suspects if entry.config.qos][:FEW]
+        last = [entry for entry in suspects if not entry.config.qos][-FEW:]
+        apart = sum(entry.apart for entry in self.entries.values())
+        for entry in (first + last)[: MOST_APART - apart]:
             entry.move_apart()
-        if found:
-            logger.warning(
-                "The connection ended again (%s) as one of these was published: %s. From now on each has a connection "
-                "of its own, to disturb no other. Does the broker take their size, their retain flag and their topic?",
-                self._connections.problem,
-                ", ".join(f'"{entry.config.id}"' for entry in found),
-            )
 
     def _client_ids(self, config: PublishConfig) -> Iterator[str]:
         """The same over dials and restarts, others for a changed entry, whose line is open beside the old one's.

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
-from config import Settings, load_settings
+from config import Settings, SettingsError, load_settings
 from mqtt_connection import tls_context
 from services.publisher.entries import PublishConfig
 from services.publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
@@ -49,9 +49,10 @@ class PublisherService:
         """Held while the file is read, which may take for ever, and until what was read is published."""
         self._changing = threading.RLock()
         """Held, always for a short time, by whoever begins or ends a run or saves its statistics; after `_loading`."""
-        real = self.path.resolve()
-        self._turn = FileLock(f"{real}.lock", thread_local=False)
-        self._file = Path(f"{real}.statistics")
+        # As it is named: a link may be switched to another file, which is a change like any other.
+        named = self.path.absolute()
+        self._turn = FileLock(f"{named}.lock", thread_local=False)
+        self._file = Path(f"{named}.statistics")
         self._run: Run | None = None
         self._throttle = Throttle(LOG_SECONDS)
         self._ending = threading.Event()
@@ -61,8 +62,8 @@ class PublisherService:
     @property
     def alive(self) -> bool:
         """Whether it does what it was started for."""
-        thread, run = self._thread, self._run
-        return thread is not None and thread.is_alive() and (run is None or run.alive)
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     def start(self, standby: bool = False) -> None:
         """Publish from now on; in `standby` as soon as it can: no other process does, and the file can be read.
@@ -124,7 +125,7 @@ class PublisherService:
         if found is None:
             return self._status(None)
         age = clock.now() - clock.parse(found["statistics"]["saved_at"])
-        if not found["running"] or age.total_seconds() > OLD_SECONDS:
+        if not found["running"] or abs(age.total_seconds()) > OLD_SECONDS:
             found |= {"running": False, "connected": False, "problem": NOBODY}
             found["connections"]["open"] = 0
         return found
@@ -173,7 +174,7 @@ class PublisherService:
         """Take the turn if it is free; what is in the way is told, and it is tried again."""
         try:
             self._take_turn(ending)
-        except ConfigurationError as error:
+        except (ConfigurationError, SettingsError, OSError) as error:
             self._throttle.warn(logger, "turn", str(error))
 
     def _look_after(self, ending: threading.Event) -> None:
@@ -183,6 +184,9 @@ class PublisherService:
             run = self._run
             if run is None:
                 self._take_turn_later(ending)
+                continue
+            if not run.alive:
+                self._give_up(run)
                 continue
             if self._loader.changed():
                 self.reload_config()
@@ -201,6 +205,14 @@ class PublisherService:
                 self._tell(run)
                 tell += LOG_SECONDS
 
+    def _give_up(self, run: Run) -> None:
+        """Leave the turn to whoever takes it next, perhaps this process: the thread of its run has ended."""
+        with self._changing:
+            if run is self._run:
+                self._run = None
+                self._save(run, running=False)
+                self._turn.release(force=True)
+
     def _save(self, run: Run, *, running: bool) -> None:
         """Save its statistics; for who holds `_changing`."""
         status = self._status(run)
@@ -208,7 +220,7 @@ class PublisherService:
         try:
             files.replace(self._file, msgspec.json.encode(status))
         except OSError as error:
-            logger.error("%s: cannot be saved: %s", self._file, error.strerror)  # noqa: TRY400 - it says all
+            self._throttle.warn(logger, "save", f"{self._file}: cannot be saved: {error.strerror}")
 
     def _tell_connection(self, problem: str | None) -> None:
         if problem is None:
