@@ -44,6 +44,8 @@ class Dialler:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
+        self.first: Dialled | None = None
+        """The one that goes before all others."""
         self._waiting: deque[Dialled] = deque()
         self._under_way: dict[Dialled, float] = {}
         """Those that were dialled, and when."""
@@ -63,7 +65,10 @@ class Dialler:
 
     def want(self, connection: Dialled) -> None:
         """Connect this one."""
-        self._waiting.append(connection)
+        if connection is self.first:
+            self._waiting.appendleft(connection)
+        else:
+            self._waiting.append(connection)
         self._schedule()
 
     def connected(self, connection: Dialled) -> None:

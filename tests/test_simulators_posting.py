@@ -163,7 +163,8 @@ def test_a_lost_connection_is_no_failed_attempt_and_attempts_at_the_same_time_ar
     dialler.failed(other, "connection lost")
     assert dialler.failures == 0
     refused = Lines("refused", "refused", "refused")
-    dialler._waiting.clear()
+    for line in (one, other):
+        dialler.forget(line)
     dialler.want(refused)
     while refused.dialled < 3:
         loop.turn(0.01)

@@ -23,8 +23,8 @@ def allow(connections: int) -> str | None:
     return None if enough else f"needs {needed} open files, and this machine allows {hard}"
 
 
-def demand_spare() -> None:
-    """Raise OSError if a further connection would leave too few for files."""
+def demand_spare(kept: int = 0) -> None:
+    """Raise OSError if a further connection would leave too few for files, and for as many that come first."""
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415
@@ -32,5 +32,5 @@ def demand_spare() -> None:
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit != resource.RLIM_INFINITY and lowest + _SPARE >= limit:
+    if limit != resource.RLIM_INFINITY and lowest + _SPARE + kept >= limit:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

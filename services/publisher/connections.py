@@ -52,7 +52,7 @@ class MQTTConnectionManager:
         self._loop.watch(self._bell, self._run_errands)
         self._answered = threading.Event()
         self._leave_until: float | None = None
-        self.shared = Line(self._network, self)
+        self.shared = self._dialler.first = Line(self._network, self)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     @property

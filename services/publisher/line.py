@@ -79,7 +79,7 @@ class Line:
         """Have it dialled; without a client id it is the line that all share."""
         self._network = network
         self._owner = owner
-        self._client_id = client_id
+        self.client_id = client_id
         self._will = will
         self._client: paho.Client | None = None
         self._sent: dict[int, tuple[Sender, Message]] = {}
@@ -113,7 +113,7 @@ class Line:
     def dial(self) -> None:
         """Open the connection; the owner hears of the answer. Raises OSError."""
         settings = self._network.settings
-        client = self._client = new_client(settings, self._client_id, persistent=False, context=self._network.context)
+        client = self._client = new_client(settings, self.client_id, persistent=False, context=self._network.context)
         # 0 is no limit: the window is ours, and with its own paho walks over all messages at every acknowledgement.
         client.max_inflight_messages = client.max_queued_messages = 0
         if self._will is not None:
@@ -124,7 +124,7 @@ class Line:
         Driver(client, self._network.loop, at_once=True)
         self._fault = ""
         try:
-            demand_spare()
+            demand_spare(1 if self.client_id else 0)  # the shared line must never wait for another to end
             connect(client, settings, persistent=False)
         except (OSError, ValueError) as error:
             self.tried = True
@@ -156,7 +156,7 @@ class Line:
         if self.open and self._will is not None and not silently:
             self.publish(self._will, self)
         if not self._dialled:
-            del self._network.lines[self._client_id]
+            del self._network.lines[self.client_id]
         elif not self._sent:
             self.client.disconnect()
 
@@ -211,7 +211,7 @@ class Line:
         for sender, _ in lost.values():
             sender.settled(Outcome.LOST)
         if self._leaving:
-            del self._network.lines[self._client_id]
+            del self._network.lines[self.client_id]
             return
         # Of a connection that breaks, paho's reason is no more than "Unspecified error".
         by_broker = flags.is_disconnect_packet_from_server

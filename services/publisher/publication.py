@@ -33,18 +33,21 @@ class Entry:
 
     __slots__ = ("_appointment", "_before", "_ends", "_message", "_tried", "config", "counts", "line", "publication")
 
-    def __init__(self, config: PublishConfig, counts: Counts, publication: "Publication") -> None:
+    def __init__(
+        self, config: PublishConfig, counts: Counts, publication: "Publication", before: Line | None = None
+    ) -> None:
         self.config = config
         self.counts = counts
         self.publication = publication
         self._message = Message(config.topic, config.payload, config.qos, config.retain)
         self._appointment: Appointment[Entry] | None = None
-        self._before: Line | None = None
+        self._before = before if before is not None and before.open else None
+        """The line of the one before, until the own one is open."""
         self._tried: float | None = None
         """When it was first published on the present connection of its own, until that has carried it."""
         self._ends = 0
         """How many connections in a row have ended before they had carried it."""
-        self.line = publication.line(self)
+        self.line = publication.line(self, before)
 
     def begin(self, first: float) -> None:
         """Be due from a time on."""
@@ -80,10 +83,6 @@ class Entry:
         self.publication.suspects.forget(self)
         self._ends = BLAMED_ENDS - 1
         self.line = self.publication.own_line(self, None)
-
-    def take_over(self, line: Line | None) -> None:
-        """End the line of the one before when the own one is open."""
-        self._before = line
 
     def fall_due(self, left_out: int) -> None:
         """Publish, or count that it could not be."""
@@ -182,26 +181,30 @@ class Publication:
             if entry.config.id not in wanted:
                 self._statistics.forget(entry.config.id)
         for config in new:
-            entry = self.entries[config.id] = Entry(config, self._statistics.of(config.id), self)
-            if config.lwt and lines.get(config.topic):
-                entry.take_over(lines[config.topic].pop())
+            before = lines[config.topic].pop() if config.lwt and lines.get(config.topic) else None
+            self.entries[config.id] = Entry(config, self._statistics.of(config.id), self, before)
 
     def has(self, entry: Entry) -> bool:
         """Whether an entry has not ended."""
         return self.entries.get(entry.config.id) is entry
 
-    def line(self, entry: Entry) -> Line:
-        """The line of a new entry: one of its own if it has a will."""
+    def line(self, entry: Entry, before: Line | None) -> Line:
+        """The line of a new entry: one of its own if it has a will; the one before it on this topic is known."""
         config = entry.config
         if config.lwt:
             self.untried.add(entry)
-            return self.own_line(entry, Message(config.topic, config.offline, config.qos, config.retain))
+            return self.own_line(entry, Message(config.topic, config.offline, config.qos, config.retain), before)
         self._waiting.append(entry)
         return self.shared
 
-    def own_line(self, entry: Entry, will: Message | None) -> Line:
+    def own_line(self, entry: Entry, will: Message | None, before: Line | None = None) -> Line:
         """A line that an entry has for itself."""
-        return self._connections.line(entry, self._client_ids(entry.config), will)
+        client_ids = self._client_ids(entry.config)
+        if before is not None and not before.open:
+            # The broker may think it alive: who comes with its client id ends it, and its will is not the last word.
+            before.leave(silently=True)
+            client_ids = itertools.chain([before.client_id], client_ids)
+        return self._connections.line(entry, client_ids, will)
 
     def turn(self) -> float:
         """Publish what is due; in how many seconds the next is."""
