@@ -44,8 +44,6 @@ class Dialler:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self.first: Dialled | None = None
-        """The one that goes before all others."""
         self._waiting: deque[Dialled] = deque()
         self._under_way: dict[Dialled, float] = {}
         """Those that were dialled, and when."""
@@ -65,10 +63,7 @@ class Dialler:
 
     def want(self, connection: Dialled) -> None:
         """Connect this one."""
-        if connection is self.first:
-            self._waiting.appendleft(connection)
-        else:
-            self._waiting.append(connection)
+        self._waiting.append(connection)
         self._schedule()
 
     def connected(self, connection: Dialled) -> None:

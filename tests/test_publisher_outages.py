@@ -92,6 +92,22 @@ def test_two_hundred_wills_come_back(tmp_path: Path, mosquitto: Mosquitto) -> No
         assert program.stop_seconds() < 2
 
 
+def test_where_files_are_short_those_without_a_will_come_back_all_the_same(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    wills = [entry(str(number), f"many/{number}", lwt=True, interval=1000.0, qos=0) for number in range(100)]
+    program = Program(tmp_path, mosquitto.port, [*wills, entry("plain", qos=0)])
+    program.open_files = 80
+    with Subscriber(mosquitto.port, "t/#") as heard, program:
+        for _ in range(3):
+            heard.wait_more("t/plain", 3)
+            wait_for(lambda: established(mosquitto.port) > 40, what="as many wills as there may be")
+            mosquitto.stop()
+            mosquitto.start()
+        heard.wait_more("t/plain", 3)
+        assert not program.lines("ends the connection whenever"), "none was to blame"
+
+
 def test_what_changed_meanwhile_is_what_it_publishes_afterwards(tmp_path: Path, mosquitto: Mosquitto) -> None:
     with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, [
         entry("changes", lwt=True), entry("goes", lwt=True), entry("plain"),

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import pytest
 
-from services.publisher.suspects import ANSWER_SECONDS, Suspects
+from services.publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
 from tests.publishing import Program, Subscriber, entry
 from tests.support import Mosquitto, wait_for
 
@@ -80,12 +80,45 @@ def test_who_is_forgotten_begins_anew() -> None:
     assert connection(suspects, "a") == []
 
 
-CONNACK = bytes([0x20, 2, 0, 0])
+def test_who_ends_its_own_connection_twice_while_another_stays_is_to_blame() -> None:
+    trial = Trial()
+    for start, blamed in ((0, False), (10, True), (20, False)):
+        trial.published(start)
+        trial.ended(start + 1)
+        assert trial.reopened(other_since=-5) is blamed, "and that is said once"
+
+
+@pytest.mark.parametrize("other_since", [None, 11.5], ids=["is closed", "ended too"])
+def test_who_loses_its_own_connection_when_the_other_one_does_is_not(other_since: float | None) -> None:
+    trial = Trial(BLAMED_ENDS - 1)
+    trial.published(10)
+    trial.ended(11)
+    assert not trial.reopened(other_since)
+
+
+def test_who_was_carried_in_between_by_its_own_connection_is_not() -> None:
+    trial = Trial()
+    for start in (0, 10, 20):
+        trial.published(start)
+        trial.ended(start + 1)
+        assert not trial.reopened(other_since=-5)
+        trial.published(start + 2)
+        assert trial.carried()
+        assert not trial.carried()
+        trial.ended(start + 3)
+
+
+def test_what_its_own_connection_has_not_ended_for_in_time_was_taken() -> None:
+    trial = Trial()
+    assert not trial.unanswered(10)
+    trial.published(0)
+    trial.published(ANSWER_SECONDS)
+    assert not trial.unanswered(0.9 * ANSWER_SECONDS)
+    assert trial.unanswered(1.1 * ANSWER_SECONDS)
+
+
 Part = dict[str, Any]
-LIMITS: dict[str, tuple[str, Part]] = {
-    "too large": ("max_packet_size 5000", {"data": {"text": 9000 * "x"}}),
-    "retained": ("retain_available false", {"retain": True}),
-}
+LARGE = {"text": 9000 * "x"}
 
 
 @contextlib.contextmanager
@@ -99,8 +132,13 @@ def limited(folder: Path, limit: str) -> Iterator[Mosquitto]:
         server.stop()
 
 
-@pytest.mark.parametrize(("limit", "guilt"), LIMITS.values(), ids=LIMITS)
-@pytest.mark.parametrize(("qos", "protocol"), [(1, "3.1.1"), (0, "5")])
+@pytest.mark.parametrize(
+    ("limit", "guilt", "qos", "protocol"),
+    [
+        pytest.param("max_packet_size 5000", {"data": LARGE}, 1, "3.1.1", id="too large"),
+        pytest.param("retain_available false", {"retain": True}, 0, "5", id="retained"),
+    ],
+)
 def test_an_entry_that_the_broker_does_not_take_disturbs_the_others_no_more(
     tmp_path: Path, limit: str, guilt: Part, qos: int, protocol: str
 ) -> None:
@@ -126,7 +164,7 @@ def test_an_entry_that_the_broker_does_not_take_disturbs_the_others_no_more(
 
 @pytest.mark.parametrize("qos", [0, 1])
 def test_it_is_found_among_hundreds(tmp_path: Path, qos: int) -> None:
-    large = entry("guilty", qos=qos, interval=1.0, data={"text": 9000 * "x"})
+    large = entry("guilty", qos=qos, interval=1.0, data=LARGE)
     entries = [*(entry(str(number), qos=qos, interval=1.0) for number in range(300)), large]
     with (
         limited(tmp_path, "max_packet_size 5000") as server,
@@ -141,6 +179,9 @@ def test_it_is_found_among_hundreds(tmp_path: Path, qos: int) -> None:
         assert len(came) == 300
         assert set(came.values()) <= {4, 5, 6}
         assert len(program.lines("ends the connection whenever")) == 1
+
+
+CONNACK = bytes([0x20, 2, 0, 0])
 
 
 class Kicker:

@@ -43,8 +43,12 @@ class MQTTConnectionManager:
     def _prepare(self) -> None:
         """Get ready what a thread needs from its start to its end."""
         self._loop = Loop()
-        self._dialler = Dialler(self._loop)
-        self._network = Network(self.settings, self._context, self._loop, self._dialler, {}, Throttle(REFUSED_SECONDS))
+        lines: dict[str, Line] = {}
+        throttle = Throttle(REFUSED_SECONDS)
+        # Each with a dialler of its own: what is wrong with wills must not delay those that have none.
+        self._network, self._wills = (
+            Network(self.settings, self._context, self._loop, Dialler(self._loop), lines, throttle) for _ in range(2)
+        )
         self._errands: deque[Callable[[], None]] = deque()
         self._bell, self._rope = os.pipe()
         os.set_blocking(self._rope, False)
@@ -52,13 +56,13 @@ class MQTTConnectionManager:
         self._loop.watch(self._bell, self._run_errands)
         self._answered = threading.Event()
         self._leave_until: float | None = None
-        self.shared = self._dialler.first = Line(self._network, self)
+        self.shared = Line(self._network, self)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     @property
     def problem(self) -> str | None:
         """Why the broker is away, or None."""
-        return self._dialler.fault or None
+        return self._network.dialler.fault or self._wills.dialler.fault or None
 
     @property
     def alive(self) -> bool:
@@ -126,7 +130,7 @@ class MQTTConnectionManager:
     def line(self, owner: Owner, client_ids: Iterable[str], will: Message | None) -> Line:
         """Open a further connection, with the first of the client ids that no other has; for the own thread."""
         free = (client_id for client_id in client_ids if client_id not in self._network.lines)
-        return Line(self._network, owner, next(free), will)
+        return Line(self._network if will is None else self._wills, owner, next(free), will)
 
     def answered(self) -> None:
         """Hear of the shared line."""
@@ -146,7 +150,8 @@ class MQTTConnectionManager:
 
     def _leave(self) -> None:
         self._leave_until = time.monotonic() + FAREWELL_SECONDS
-        self._dialler.stop()
+        for network in (self._network, self._wills):
+            network.dialler.stop()
         for line in list(self._network.lines.values()):
             line.leave()
 

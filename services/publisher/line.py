@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import time
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +21,8 @@ WINDOW = 1000
 """Messages that the broker has not acknowledged; who has more of them does not get what follows either."""
 SHARED_BYTES, OWN_BYTES = 16_000_000, 65_536
 """Nor who has not acknowledged so many bytes: of all that share a line, or of the one that has its own."""
+KEPT = 10
+"""File descriptors that wills leave to the line that all others share, so that it need not wait for one to end."""
 # paho 2.2 forgets the rest of a WebSocket frame that the socket took only in part. So few messages
 # that they always fit into the socket's buffer are never taken in part.
 WEBSOCKET_WINDOW = 50
@@ -61,14 +64,14 @@ class Owner(Protocol):
 
 
 class Network(NamedTuple):
-    """What all lines have in common."""
+    """What lines have in common: those without a will, and those with one."""
 
     settings: Settings
     context: ssl.SSLContext | None
     loop: Loop
     dialler: Dialler
     lines: "dict[str, Line]"
-    """All that have not left, by client id."""
+    """All of both that have not left, by client id."""
     throttle: Throttle
 
 
@@ -93,6 +96,8 @@ class Line:
         self._dialled = self._leaving = False
         self.open = False
         """Whether the broker has accepted the connection, and it has not ended since."""
+        self.since = 0.0
+        """When it was opened last, on the monotonic clock."""
         self.tried = False
         """Whether it has been open, or could not be."""
         network.lines[client_id] = self
@@ -124,7 +129,7 @@ class Line:
         Driver(client, self._network.loop, at_once=True)
         self._fault = ""
         try:
-            demand_spare(1 if self.client_id else 0)  # the shared line must never wait for another to end
+            demand_spare(0 if self._will is None else KEPT)
             connect(client, settings, persistent=False)
         except (OSError, ValueError) as error:
             self.tried = True
@@ -185,6 +190,7 @@ class Line:
             return
         self._window = min(self._most, getattr(properties, "ReceiveMaximum", self._most))
         self.open = self.tried = True
+        self.since = time.monotonic()
         self._network.dialler.connected(self)
         self._keep_alive(client)
         self._owner.answered()

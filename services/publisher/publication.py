@@ -12,7 +12,7 @@ from services.publisher.entries import PublishConfig
 from services.publisher.line import Line, Message, Outcome
 from services.publisher.schedule import Appointment, Schedule
 from services.publisher.statistics import Counts, Statistics
-from services.publisher.suspects import ANSWER_SECONDS, Suspects
+from services.publisher.suspects import BLAMED_ENDS, Suspects, Trial
 
 logger = logging.getLogger(__name__)
 BATCH = 200
@@ -22,7 +22,6 @@ UNTRIED_SECONDS = 0.05
 """How often it looks whether those that have not begun can begin."""
 FEW = 10
 """Of the suspects of one end: so many of the first that the broker confirms, and of the last that it does not."""
-BLAMED_ENDS = 2
 MOST_APART = 100
 """Entries that have a connection of their own because the broker may have ended the shared one for them."""
 _GOLDEN = 0.6180339887498949
@@ -31,7 +30,18 @@ _GOLDEN = 0.6180339887498949
 class Entry:
     """One entry: when it is due it is published, unless its line has no room."""
 
-    __slots__ = ("_appointment", "_before", "_ends", "_message", "_tried", "config", "counts", "line", "publication")
+    __slots__ = (
+        "_appointment",
+        "_before",
+        "_ended",
+        "_ends",
+        "_message",
+        "_trial",
+        "config",
+        "counts",
+        "line",
+        "publication",
+    )
 
     def __init__(
         self, config: PublishConfig, counts: Counts, publication: "Publication", before: Line | None = None
@@ -43,10 +53,8 @@ class Entry:
         self._appointment: Appointment[Entry] | None = None
         self._before = before if before is not None and before.open else None
         """The line of the one before, until the own one is open."""
-        self._tried: float | None = None
-        """When it was first published on the present connection of its own, until that has carried it."""
-        self._ends = 0
-        """How many connections in a row have ended before they had carried it."""
+        self._trial = Trial() if config.lwt else None
+        """Of its own connection, if it has one."""
         self.line = publication.line(self, before)
 
     def begin(self, first: float) -> None:
@@ -81,13 +89,13 @@ class Entry:
     def move_apart(self) -> None:
         """Be published on another connection, so that only its own ends."""
         self.publication.suspects.forget(self)
-        self._ends = BLAMED_ENDS - 1
+        self._trial = Trial(BLAMED_ENDS - 1)
         self.line = self.publication.own_line(self, None)
 
     def fall_due(self, left_out: int) -> None:
         """Publish, or count that it could not be."""
         self.counts.missed += left_out
-        if self._tried is not None and time.monotonic() > self._tried + ANSWER_SECONDS and not self.config.qos:
+        if self._trial is not None and not self.config.qos and self._trial.unanswered(time.monotonic()):
             self._carried()
         if self.line.room:
             self._publish()
@@ -99,12 +107,9 @@ class Entry:
         if not self.publication.has(self):
             self.line.leave(silently=True)
             return
-        if self._tried is not None:
-            self._tried = None
-            self._ends += 1
-            if self._ends == BLAMED_ENDS:
-                self._blame()
         now = time.monotonic()
+        if self._trial is not None:
+            self._hold(self._trial, now)
         if self.line.open and self.config.lwt:
             self._publish()
             if self._before is not None:
@@ -118,23 +123,25 @@ class Entry:
         self.counts.settled(outcome)
         if outcome in (Outcome.CONFIRMED, Outcome.REFUSED):
             self.publication.suspects.clear(self)
-            if self._tried is not None:
-                self._carried()
+            self._carried()
 
     def _carried(self) -> None:
-        """Hear that the broker has taken it from a connection of its own; if it was suspected, return to the others."""
-        self._tried, self._ends = None, 0
-        if self.apart:
+        """Hear that the broker has taken it; if it was suspected, return to the others."""
+        if self._trial is not None and self._trial.carried() and self.apart:
             self.line.leave()
-            self.line = self.publication.shared
+            self.line, self._trial = self.publication.shared, None
 
-    def _blame(self) -> None:
-        logger.warning(
-            'The broker ends the connection whenever "%s" is published on %s: does it take its size, its retain flag '
-            "and its topic? It has a connection of its own, and the others are not disturbed",
-            self.config.id,
-            self.config.topic,
-        )
+    def _hold(self, trial: Trial, now: float) -> None:
+        shared = self.publication.shared
+        if not self.line.open:
+            trial.ended(now)
+        elif trial.reopened(shared.since if shared.open else None):
+            logger.warning(
+                'The broker ends the connection whenever "%s" is published on %s: does it take its size, its retain '
+                "flag and its topic? It has a connection of its own, and the others are not disturbed",
+                self.config.id,
+                self.config.topic,
+            )
 
     def _publish(self) -> None:
         self.counts.published += 1
@@ -142,8 +149,8 @@ class Entry:
         self.line.publish(self._message, self)
         if self.line is self.publication.shared:
             self.publication.suspects.published(self, time.monotonic(), confirmed_later=self.config.qos > 0)
-        elif self._tried is None:
-            self._tried = time.monotonic()
+        elif self._trial is not None:
+            self._trial.published(time.monotonic())
 
 
 class Publication:

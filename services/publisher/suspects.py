@@ -1,4 +1,4 @@
-"""Suspects: for which of those that share a connection the broker may have ended it."""
+"""Suspects: for which of those that are published the broker may have ended the connection."""
 
 from collections import Counter
 from typing import Generic, TypeVar
@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 ANSWER_SECONDS = 1.0
 """After so long without an end, what is not acknowledged, as at QoS 0, was taken."""
+BLAMED_ENDS = 2
 
 
 class Suspects(Generic[T]):
@@ -50,3 +51,44 @@ class Suspects(Generic[T]):
         self._ends.update(present)
         most = max((self._ends[thing] for thing in present), default=0)
         return [thing for thing in present if self._ends[thing] == most] if most > 1 else []
+
+
+class Trial:
+    """Whether it is for this thing that the connection ends, which it has for itself."""
+
+    __slots__ = ("_ended", "_ends", "_published")
+
+    def __init__(self, ends: int = 0) -> None:
+        """Begin with this many ends that it may be to blame for."""
+        self._ends = ends
+        self._published: float | None = None
+        """When it was first published on this connection, until that has carried it."""
+        self._ended: float | None = None
+        """When the one before ended that had not carried it."""
+
+    def published(self, now: float) -> None:
+        """Hear that it is on its way."""
+        if self._published is None:
+            self._published = now
+
+    def carried(self) -> bool:
+        """Hear that the connection has carried it; whether that was not known."""
+        news, self._published, self._ends = self._published is not None, None, 0
+        return news
+
+    def unanswered(self, now: float) -> bool:
+        """Whether it is so long on its way that the connection would have ended for it."""
+        return self._published is not None and now > self._published + ANSWER_SECONDS
+
+    def ended(self, now: float) -> None:
+        """Hear that the connection has ended, or could not be opened."""
+        if self._published is not None:
+            self._published, self._ended = None, now
+
+    def reopened(self, other_since: float | None) -> bool:
+        """Whether it is found to blame now: only its own connection ends, and another is open since long before."""
+        ended, self._ended = self._ended, None
+        if ended is None:
+            return False
+        self._ends = self._ends + 1 if other_since is not None and other_since < ended else 0
+        return self._ends == BLAMED_ENDS
