@@ -30,18 +30,7 @@ _GOLDEN = 0.6180339887498949
 class Entry:
     """One entry: when it is due it is published, unless its line has no room."""
 
-    __slots__ = (
-        "_appointment",
-        "_before",
-        "_ended",
-        "_ends",
-        "_message",
-        "_trial",
-        "config",
-        "counts",
-        "line",
-        "publication",
-    )
+    __slots__ = ("_appointment", "_before", "_message", "_trial", "config", "counts", "line", "publication")
 
     def __init__(
         self, config: PublishConfig, counts: Counts, publication: "Publication", before: Line | None = None
