@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections import deque
+from collections import OrderedDict
 from typing import Protocol
 
 from mqtt_loop import Loop
@@ -44,7 +44,9 @@ class Dialler:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._waiting: deque[Dialled] = deque()
+        self._waiting: OrderedDict[Dialled, None] = OrderedDict()
+        self._refused: OrderedDict[Dialled, None] = OrderedDict()
+        """Those whose last attempt failed, behind all others: of a few that fail always, the others must not wait."""
         self._under_way: dict[Dialled, float] = {}
         """Those that were dialled, and when."""
         self._accepted: dict[Dialled, float] = {}
@@ -63,14 +65,14 @@ class Dialler:
 
     def want(self, connection: Dialled) -> None:
         """Connect this one."""
-        self._waiting.append(connection)
+        self._waiting[connection] = None
         self._schedule()
 
     def connected(self, connection: Dialled) -> None:
         """Hear that the broker accepted a connection."""
         self._under_way.pop(connection, None)
         self._accepted[connection] = time.monotonic()
-        self.fault, self.failures, self._delay, self._not_before = "", 0, FIRST_DELAY, 0.0
+        self._recover()
         self._schedule()
 
     def failed(self, connection: Dialled, fault: str) -> None:
@@ -78,6 +80,8 @@ class Dialler:
         now = time.monotonic()
         attempt = self._under_way.pop(connection, None)
         accepted = self._accepted.pop(connection, None)
+        if attempt is None and accepted is None:
+            return  # it was forgotten meanwhile
         self.fault = fault
         if accepted is not None and now - accepted < LONGEST_DELAY:
             self._rest(connection)
@@ -88,20 +92,24 @@ class Dialler:
             self.failures += attempt is not None
             self._not_before = now + _shortened(self._delay)
             self._delay = min(2 * self._delay, LONGEST_DELAY)
-        self.want(connection)
+        (self._waiting if attempt is None else self._refused)[connection] = None
+        self._schedule()
 
     def forget(self, connection: Dialled) -> None:
         """Leave off connecting this one."""
-        for known in (self._under_way, self._accepted, self._delays):
+        for known in (self._waiting, self._refused, self._under_way, self._accepted, self._delays):
             known.pop(connection, None)
         self._resting.discard(connection)
-        if connection in self._waiting:
-            self._waiting.remove(connection)
+        if not (self._waiting or self._refused or self._under_way or self._resting):
+            self._recover()
         self._schedule()
 
     def stop(self) -> None:
         """Connect nothing any more."""
         self._stopped = True
+
+    def _recover(self) -> None:
+        self.fault, self.failures, self._delay, self._not_before = "", 0, FIRST_DELAY, 0.0
 
     def _rest(self, connection: Dialled) -> None:
         """Connect this one later: the broker is there, but something about this connection makes it end it."""
@@ -118,7 +126,7 @@ class Dialler:
 
     def _schedule(self) -> None:
         most = 1 if self.fault else _AT_ONCE
-        if self._scheduled or self._stopped or not self._waiting or len(self._under_way) >= most:
+        if self._scheduled or self._stopped or not (self._waiting or self._refused) or len(self._under_way) >= most:
             return
         self._scheduled = True
         self._loop.call_in(max(0.0, self._not_before - time.monotonic()), self._dial)
@@ -127,8 +135,8 @@ class Dialler:
         self._scheduled = False
         end = time.monotonic() + _SHARE
         most = 1 if self.fault else _AT_ONCE
-        while self._waiting and len(self._under_way) < most and not self._stopped:
-            connection = self._waiting.popleft()
+        while (queue := self._waiting or self._refused) and len(self._under_way) < most and not self._stopped:
+            connection, _ = queue.popitem(last=False)
             self._under_way[connection] = time.monotonic()
             try:
                 connection.dial()

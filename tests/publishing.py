@@ -58,7 +58,7 @@ class Subscriber:
         self.subscribed = threading.Event()
         self._topic = topic
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=uuid.uuid4().hex, protocol=MQTTProtocolVersion.MQTTv5
+            CallbackAPIVersion.VERSION2, client_id=f"auto-{uuid.uuid4().hex}", protocol=MQTTProtocolVersion.MQTTv5
         )
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self.subscribed.set()

@@ -1,5 +1,6 @@
 """MQTTConnectionManager as the document shows it: connect, publish, disconnect, by any thread."""
 
+import gc
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import trustme
 from config import Settings, SettingsError
 from services.publisher import connections
 from services.publisher.connections import MQTTConnectionManager
+from services.publisher.line import Message, Outcome
 from tests.publishing import Program, Subscriber, entry, hanging
 from tests.support import Mosquitto, free_port, missing, wait_for
 
@@ -160,8 +162,38 @@ def test_many_threads_may_use_it_at_once_and_each_ones_order_is_kept(manager: Ma
     assert not shared.alive
 
 
+def test_of_two_messages_that_paho_gives_one_packet_id_the_first_is_counted_as_lost(
+    manager: Make, broker: Mosquitto
+) -> None:
+    shared = manager(broker.port)
+    assert shared.connect()
+    first, second = Outcomes(), Outcomes()
+
+    def publish() -> None:
+        shared.shared.publish(Message("ids/a", b"first", 1, retain=False), first)
+        # As after 65,535 more.
+        shared.shared.client._last_mid -= 1
+        shared.shared.publish(Message("ids/a", b"second", 0, retain=False), second)
+
+    shared.hand_over(publish)
+    wait_for(lambda: second.heard, what="the second one")
+    assert shared.publish("ids/a", "third")
+    assert (first.heard, second.heard) == ([Outcome.LOST], [Outcome.WRITTEN])
+    assert shared.shared._bytes == 0
+
+
+class Outcomes:
+    """Who has something published, and what became of it."""
+
+    def __init__(self) -> None:
+        self.heard: list[Outcome] = []
+
+    def settled(self, outcome: Outcome) -> None:
+        self.heard.append(outcome)
+
+
 # paho leaves it to the garbage collector to close the socket.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_an_answer_to_the_websocket_that_is_none_is_a_failed_attempt_like_any_other(manager: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -182,8 +214,10 @@ def test_an_answer_to_the_websocket_that_is_none_is_a_failed_attempt_like_any_ot
         wait_for(lambda: shared.problem, what="the problem")
         assert shared.problem == "the answer to the WebSocket's handshake cannot be read"
         assert shared.alive
+        shared.disconnect()
         server.shutdown(socket.SHUT_RDWR)
         answering.join(10)
+        gc.collect()
 
 
 # Who may connect

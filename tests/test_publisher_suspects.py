@@ -1,19 +1,22 @@
 """An entry for which the broker ends the connection: who is found to blame, and that others are disturbed no more."""
 
 import contextlib
+import json
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
+from config import Settings
+from services.publisher.service import PublisherService
 from services.publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
-from tests.publishing import Program, Subscriber, entry
+from tests.publishing import Document, Program, Subscriber, entry
 from tests.support import Mosquitto, wait_for
 
 
@@ -132,6 +135,32 @@ def limited(folder: Path, limit: str) -> Iterator[Mosquitto]:
         server.stop()
 
 
+Start = Callable[..., PublisherService]
+
+
+@pytest.fixture
+def start(settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Start]:
+    """Starts a service that publishes entries at the broker of a port."""
+    file = tmp_path / "entries.json"
+    made: list[PublisherService] = []
+
+    def make(port: int, entries: list[Document], **values: Any) -> PublisherService:
+        file.write_text(json.dumps(entries))
+        made.append(PublisherService(settings(mqtt_broker="127.0.0.1", mqtt_port=port, **values), file))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def guilty(told: pytest.LogCaptureFixture) -> list[str]:
+    """Who is named in the log, as often as it is."""
+    parts = [message.split('"') for message in told.messages if "The broker ends the connection whenever" in message]
+    return [part[1] for part in parts]
+
+
 @pytest.mark.parametrize(
     ("limit", "guilt", "qos", "protocol"),
     [
@@ -140,45 +169,51 @@ def limited(folder: Path, limit: str) -> Iterator[Mosquitto]:
     ],
 )
 def test_an_entry_that_the_broker_does_not_take_disturbs_the_others_no_more(
-    tmp_path: Path, limit: str, guilt: Part, qos: int, protocol: str
+    tmp_path: Path, start: Start, caplog: pytest.LogCaptureFixture, limit: str, guilt: Part, qos: int, protocol: str
 ) -> None:
-    entries = [*(entry(name, qos=qos) for name in "abcde"), entry("guilty", qos=qos, interval=0.3, **guilt)]
-    with (
-        limited(tmp_path, limit) as server,
-        Subscriber(server.port) as heard,
-        Program(tmp_path, server.port, entries, MQTT_PROTOCOL=protocol) as program,
-    ):
-        wait_for(lambda: program.lines('whenever "guilty" is published on t/guilty'), 20, "the line")
-        assert len(program.lines("ends the connection whenever")) == 1
+    good = [entry(name, qos=qos) for name in "abcde"]
+    entries = [*good, entry("guilty", qos=qos, interval=0.3, **guilt)]
+    with limited(tmp_path, limit) as server, Subscriber(server.port) as heard:
+        service = start(server.port, entries, mqtt_protocol=protocol)
+        wait_for(lambda: guilty(caplog), what="the line")
         # Others that were suspected return when a connection of their own has carried them.
-        program.wait_status(lambda status: status["connections"]["needed"] == 2)
+        wait_for(lambda: service.get_status()["connections"]["needed"] == 2, what="the others to return")
         heard.wait_more("t/a")
         came = heard.wait_more("t/a", 31)
         assert came[30].time - came[0].time == pytest.approx(3.0, abs=0.1)
-        program.wait_status(lambda status: [row["connected"] for row in status["configs"][:-1]] == 5 * [True])
-        program.write([*entries[:-1], entry("guilty", qos=qos)])
+        assert [row["connected"] for row in service.get_status()["configs"][:-1]] == 5 * [True]
+        assert guilty(caplog) == ["guilty"]
+        service.path.write_text(json.dumps([*good, entry("guilty", qos=qos)]))
         heard.wait("t/guilty", 3)
-        program.wait_status(lambda status: status["connections"] == {"open": 1, "needed": 1})
-        assert program.stop_seconds() < 2
+        wait_for(lambda: service.get_status()["connections"] == {"open": 1, "needed": 1}, what="one connection")
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-def test_it_is_found_among_hundreds(tmp_path: Path, qos: int) -> None:
+def test_it_is_found_among_hundreds(tmp_path: Path, start: Start, caplog: pytest.LogCaptureFixture, qos: int) -> None:
     large = entry("guilty", qos=qos, interval=1.0, data=LARGE)
     entries = [*(entry(str(number), qos=qos, interval=1.0) for number in range(300)), large]
-    with (
-        limited(tmp_path, "max_packet_size 5000") as server,
-        Subscriber(server.port) as heard,
-        Program(tmp_path, server.port, entries) as program,
-    ):
-        wait_for(lambda: program.lines('whenever "guilty" is published'), 30, "the line")
-        program.wait_status(lambda status: status["connections"]["needed"] == 2, 30)
+    with limited(tmp_path, "max_packet_size 5000") as server, Subscriber(server.port) as heard:
+        service = start(server.port, entries)
+        wait_for(lambda: guilty(caplog), 30, "the line")
+        wait_for(lambda: service.get_status()["connections"]["needed"] == 2, 30, "the others to return")
         before = len(heard.arrivals)
         heard.wait("#", before + 5 * 300)
         came = Counter(arrival.topic for arrival in heard.arrivals[before : before + 5 * 300])
         assert len(came) == 300
         assert set(came.values()) <= {4, 5, 6}
-        assert len(program.lines("ends the connection whenever")) == 1
+        assert guilty(caplog) == ["guilty"]
+
+
+def test_where_the_broker_allows_no_further_connection_the_others_come_back_to_the_shared_one(
+    tmp_path: Path, start: Start
+) -> None:
+    limits = "max_packet_size 5000\nclientid_prefixes auto-\nauto_id_prefix auto-"
+    entries = [*(entry(name, qos=0) for name in "abc"), entry("guilty", qos=0, interval=2.0, data=LARGE)]
+    with limited(tmp_path, limits) as server, Subscriber(server.port) as heard:
+        service = start(server.port, entries)
+        wait_for(lambda: service.get_status()["connections"]["needed"] > 1, what="suspects to be moved apart")
+        for name in "abc":
+            heard.wait_more(f"t/{name}", 2, 20)
 
 
 CONNACK = bytes([0x20, 2, 0, 0])

@@ -45,8 +45,8 @@ class MQTTConnectionManager:
         self._loop = Loop()
         lines: dict[str, Line] = {}
         throttle = Throttle(REFUSED_SECONDS)
-        # Each with a dialler of its own: what is wrong with wills must not delay those that have none.
-        self._network, self._wills = (
+        # Each with a dialler of its own: what is wrong with one of the others must not delay what is shared.
+        self._network, self._others = (
             Network(self.settings, self._context, self._loop, Dialler(self._loop), lines, throttle) for _ in range(2)
         )
         self._errands: deque[Callable[[], None]] = deque()
@@ -62,7 +62,7 @@ class MQTTConnectionManager:
     @property
     def problem(self) -> str | None:
         """Why the broker is away, or None."""
-        return self._network.dialler.fault or self._wills.dialler.fault or None
+        return self._network.dialler.fault or self._others.dialler.fault or None
 
     @property
     def alive(self) -> bool:
@@ -130,7 +130,7 @@ class MQTTConnectionManager:
     def line(self, owner: Owner, client_ids: Iterable[str], will: Message | None) -> Line:
         """Open a further connection, with the first of the client ids that no other has; for the own thread."""
         free = (client_id for client_id in client_ids if client_id not in self._network.lines)
-        return Line(self._network if will is None else self._wills, owner, next(free), will)
+        return Line(self._others, owner, next(free), will)
 
     def answered(self) -> None:
         """Hear of the shared line."""
@@ -150,7 +150,7 @@ class MQTTConnectionManager:
 
     def _leave(self) -> None:
         self._leave_until = time.monotonic() + FAREWELL_SECONDS
-        for network in (self._network, self._wills):
+        for network in (self._network, self._others):
             network.dialler.stop()
         for line in list(self._network.lines.values()):
             line.leave()

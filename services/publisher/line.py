@@ -22,7 +22,7 @@ WINDOW = 1000
 SHARED_BYTES, OWN_BYTES = 16_000_000, 65_536
 """Nor who has not acknowledged so many bytes: of all that share a line, or of the one that has its own."""
 KEPT = 10
-"""File descriptors that wills leave to the line that all others share, so that it need not wait for one to end."""
+"""File descriptors that other lines leave to the one that is shared, so that it need not wait for one to end."""
 # paho 2.2 forgets the rest of a WebSocket frame that the socket took only in part. So few messages
 # that they always fit into the socket's buffer are never taken in part.
 WEBSOCKET_WINDOW = 50
@@ -64,14 +64,14 @@ class Owner(Protocol):
 
 
 class Network(NamedTuple):
-    """What lines have in common: those without a will, and those with one."""
+    """What lines have in common: the shared one has a dialler of its own."""
 
     settings: Settings
     context: ssl.SSLContext | None
     loop: Loop
     dialler: Dialler
     lines: "dict[str, Line]"
-    """All of both that have not left, by client id."""
+    """All that have not left, by client id; the shared one has none."""
     throttle: Throttle
 
 
@@ -129,7 +129,7 @@ class Line:
         Driver(client, self._network.loop, at_once=True)
         self._fault = ""
         try:
-            demand_spare(0 if self._will is None else KEPT)
+            demand_spare(KEPT if self.client_id else 0)
             connect(client, settings, persistent=False)
         except (OSError, ValueError) as error:
             self.tried = True
@@ -149,6 +149,9 @@ class Line:
             # A packet id may be taken by a message that waits since 65,535 messages: then the next one is free.
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 break
+        if info.mid in self._sent:
+            # paho gave the id of one that waits since 65,535 messages to one at QoS 0: which is answered is not known.
+            self._take(info.mid)[0].settled(Outcome.LOST)
         self._sent[info.mid] = (sender, message)
         self._bytes += len(message.payload)
 
@@ -198,8 +201,7 @@ class Line:
     def _on_publish(self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         leaving = self._leaving
         if mid in self._sent:  # of two that had the same packet id, the second is not
-            sender, message = self._sent.pop(mid)
-            self._bytes -= len(message.payload)
+            sender, message = self._take(mid)
             if reason.is_failure:
                 told = f"The broker refuses what is published on {message.topic}: {reason}"
                 self._network.throttle.warn(logger, message.topic, told)
@@ -208,6 +210,11 @@ class Line:
                 sender.settled(Outcome.CONFIRMED if message.qos else Outcome.WRITTEN)
         if leaving and not self._sent:
             self.client.disconnect()
+
+    def _take(self, mid: int) -> tuple[Sender, Message]:
+        taken = self._sent.pop(mid)
+        self._bytes -= len(taken[1].payload)
+        return taken
 
     def _on_disconnect(self, client: paho.Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
         if client is not self._client or not self._dialled:

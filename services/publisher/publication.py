@@ -12,7 +12,7 @@ from services.publisher.entries import PublishConfig
 from services.publisher.line import Line, Message, Outcome
 from services.publisher.schedule import Appointment, Schedule
 from services.publisher.statistics import Counts, Statistics
-from services.publisher.suspects import BLAMED_ENDS, Suspects, Trial
+from services.publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
 
 logger = logging.getLogger(__name__)
 BATCH = 200
@@ -84,8 +84,8 @@ class Entry:
     def fall_due(self, left_out: int) -> None:
         """Publish, or count that it could not be."""
         self.counts.missed += left_out
-        if self._trial is not None and not self.config.qos and self._trial.unanswered(time.monotonic()):
-            self._carried()
+        if self._trial is not None:
+            self._wait_no_longer(time.monotonic())
         if self.line.room:
             self._publish()
         else:
@@ -117,8 +117,18 @@ class Entry:
     def _carried(self) -> None:
         """Hear that the broker has taken it; if it was suspected, return to the others."""
         if self._trial is not None and self._trial.carried() and self.apart:
-            self.line.leave()
-            self.line, self._trial = self.publication.shared, None
+            self._rejoin()
+
+    def _rejoin(self) -> None:
+        self.line.leave()
+        self.line, self._trial = self.publication.shared, None
+
+    def _wait_no_longer(self, now: float) -> None:
+        shared = self.publication.shared
+        if not self.config.qos and self.line.open and self._trial is not None and self._trial.unanswered(now):
+            self._carried()
+        elif self.apart and not self.line.since and shared.open and now > shared.since + ANSWER_SECONDS:
+            self._rejoin()  # the broker, or this machine, allows no further connection
 
     def _hold(self, trial: Trial, now: float) -> None:
         shared = self.publication.shared

@@ -88,7 +88,7 @@ class Trial:
     def reopened(self, other_since: float | None) -> bool:
         """Whether it is found to blame now: only its own connection ends, and another is open since long before."""
         ended, self._ended = self._ended, None
-        if ended is None:
+        if ended is None or other_since is None or other_since > ended:
             return False
-        self._ends = self._ends + 1 if other_since is not None and other_since < ended else 0
+        self._ends += 1
         return self._ends == BLAMED_ENDS
