@@ -122,8 +122,6 @@ def _upper(value: object) -> object:
 
 ExistingFile = Annotated[Path, AfterValidator(_file)]
 DeviceTopic = Annotated[str, AfterValidator(_topic_with_device)]
-
-
 WritableFile = Annotated[Path, AfterValidator(_writable)]
 
 

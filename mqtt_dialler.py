@@ -83,10 +83,10 @@ class Dialler:
         if attempt is None and accepted is None:
             return  # it was forgotten meanwhile
         self.fault = fault
-        if accepted is not None and now - accepted < LONGEST_DELAY:
-            self._rest(connection)
-            return
         if accepted is not None:
+            if now - accepted < LONGEST_DELAY:
+                self._rest(connection)
+                return
             self._delays.pop(connection, None)
         if now >= self._not_before:
             self.failures += attempt is not None

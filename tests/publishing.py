@@ -210,6 +210,10 @@ class Program:
         new.write_bytes(entries if isinstance(entries, bytes) else json.dumps(list(entries)).encode())
         new.replace(self.file)
 
+    def wait_more(self, part: str, before: int, what: str = "") -> None:
+        """Wait until more lines of the console have this in them."""
+        wait_for(lambda: len(self.lines(part)) > before, what=what or f"another line with {part}")
+
     def told(self) -> str:
         """What the console shows."""
         return self.console.read_text() if self.console.exists() else ""
@@ -253,16 +257,12 @@ class Program:
         return [sys.executable, "-m", "services.publisher", *options]
 
 
-class Way:
-    """A way to a broker that leads through this process, which may cut single connections."""
+class Listener:
+    """Something that listens on a port of its own, from `with` to its end, and serves each connection in a thread."""
 
-    def __init__(self, port: int) -> None:
-        self._broker = port
+    def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port = int(self._server.getsockname()[1])
-        self._pairs: dict[bytes, tuple[socket.socket, socket.socket]] = {}
-        """Both ends of each connection, by what was said first."""
-        self._forgotten: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
 
     def __enter__(self) -> Self:
@@ -271,12 +271,41 @@ class Way:
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
-        self.remember()
-        for first in list(self._pairs):
-            self.cut(first)
+        self.end()
         for thread in self._threads:
             thread.join(10)
         self._server.close()
+
+    def serve(self, opened: socket.socket) -> None:
+        """Serve a connection until it ends; close it."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """End the connections that would not end by themselves."""
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                opened = self._server.accept()[0]
+                self._threads.append(threading.Thread(target=self.serve, args=(opened,)))
+                self._threads[-1].start()
+
+
+class Way(Listener):
+    """A way to a broker that leads through this process, which may cut single connections."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._broker = port
+        self._pairs: dict[bytes, tuple[socket.socket, socket.socket]] = {}
+        """Both ends of each connection, by what was said first."""
+        self._forgotten: list[socket.socket] = []
+
+    def end(self) -> None:
+        """End all connections."""
+        self.remember()
+        for first in list(self._pairs):
+            self.cut(first)
 
     def cut(self, part: bytes) -> None:
         """Cut every connection that has this in its first packet."""
@@ -297,15 +326,9 @@ class Way:
         for far in self._forgotten:
             _shut(far)
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near = self._server.accept()[0]
-                self._threads.append(threading.Thread(target=self._lead, args=(near,)))
-                self._threads[-1].start()
-
-    def _lead(self, near: socket.socket) -> None:
-        with near, socket.create_connection(("127.0.0.1", self._broker)) as far:
+    def serve(self, opened: socket.socket) -> None:
+        """Lead a connection to the broker."""
+        with opened as near, socket.create_connection(("127.0.0.1", self._broker)) as far:
             first = near.recv(65536)
             self._pairs[first + str(near.getpeername()).encode()] = (near, far)
             far.sendall(first)

@@ -18,7 +18,7 @@ from config import Settings, SettingsError
 from services.publisher import connections
 from services.publisher.connections import MQTTConnectionManager
 from services.publisher.line import Message, Outcome
-from tests.publishing import Program, Subscriber, entry, hanging
+from tests.publishing import Listener, Program, Subscriber, entry, hanging
 from tests.support import Mosquitto, free_port, missing, wait_for
 
 Make = Callable[..., MQTTConnectionManager]
@@ -192,31 +192,26 @@ class Outcomes:
         self.heard.append(outcome)
 
 
+class Garbler(Listener):
+    """Something that answers a WebSocket's handshake with a header that paho cannot split."""
+
+    def serve(self, opened: socket.socket) -> None:
+        """Answer, and end it."""
+        with opened:
+            opened.recv(4096)
+            opened.sendall(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nSec-WebSocket-Accept:\r\n\r\n")
+
+
 # paho leaves it to the garbage collector to close the socket.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_an_answer_to_the_websocket_that_is_none_is_a_failed_attempt_like_any_other(manager: Make) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            while True:
-                try:
-                    opened, _ = server.accept()
-                except OSError:
-                    return
-                with opened:
-                    opened.recv(4096)
-                    opened.sendall(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nSec-WebSocket-Accept:\r\n\r\n")
-
-        answering = threading.Thread(target=answer)
-        answering.start()
-        shared = manager(server.getsockname()[1], mqtt_broker="ws://127.0.0.1")
+    with Garbler() as server:
+        shared = manager(server.port, mqtt_broker="ws://127.0.0.1")
         shared.connect()
         wait_for(lambda: shared.problem, what="the problem")
         assert shared.problem == "the answer to the WebSocket's handshake cannot be read"
         assert shared.alive
         shared.disconnect()
-        server.shutdown(socket.SHUT_RDWR)
-        answering.join(10)
         gc.collect()
 
 

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -507,13 +506,9 @@ def test_two_hundred_malformed_files_neither_end_it_nor_stay_without_a_message(
             before = len(program.lines("ERROR"))
             program.write(found.content)
             program.send(signal.SIGHUP)
-            wait_for(partial(more_errors, program, before), what=f"a message for file {number}: {found}")
+            program.wait_more("ERROR", before, f"a message for file {number}: {found}")
             line = program.lines("ERROR")[before]
             assert ("last good configuration" if found.touched is None else f"entry {found.touched}") in line
         assert program.ended is None
         program.write([entry("b", "through/b")])
         heard.wait("through/b")
-
-
-def more_errors(program: Program, before: int) -> bool:
-    return len(program.lines("ERROR")) > before

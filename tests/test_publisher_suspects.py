@@ -3,20 +3,19 @@
 import contextlib
 import json
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from config import Settings
 from services.publisher.service import PublisherService
 from services.publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
-from tests.publishing import Document, Program, Subscriber, entry
+from tests.publishing import Document, Listener, Program, Subscriber, entry
 from tests.support import Mosquitto, wait_for
 
 
@@ -219,33 +218,15 @@ def test_where_the_broker_allows_no_further_connection_the_others_come_back_to_t
 CONNACK = bytes([0x20, 2, 0, 0])
 
 
-class Kicker:
+class Kicker(Listener):
     """Something that accepts MQTT connections and ends each at the first message, as brokers do that forbid a topic."""
 
     def __init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.port = int(self._server.getsockname()[1])
+        super().__init__()
         self.accepted: list[float] = []
-        self._threads = [threading.Thread(target=self._accept)]
 
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        self._server.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                opened, _ = self._server.accept()
-                self._threads.append(threading.Thread(target=self._serve, args=(opened,)))
-                self._threads[-1].start()
-
-    def _serve(self, opened: socket.socket) -> None:
+    def serve(self, opened: socket.socket) -> None:
+        """Accept, and end it at what comes next."""
         with opened, contextlib.suppress(OSError):
             opened.recv(4096)
             opened.sendall(CONNACK)

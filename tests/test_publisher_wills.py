@@ -226,15 +226,11 @@ def test_a_change_that_is_taken_back_at_once_never_says_offline(tmp_path: Path, 
                 seen = len(program.lines("2 configurations"))
                 program.write(entries)
                 program.send(signal.SIGHUP)
-                wait_for(partial(more_lines, program, "2 configurations", seen), what="the new file")
+                program.wait_more("2 configurations", seen)
         program.write([entry("a", "back/a", lwt=True, interval=NEVER, data={"of": "c"})])
         program.send(signal.SIGHUP)
         heard.wait_said("back/a", {"online": 1, "of": "c"})
         assert offline(heard) == []
-
-
-def more_lines(program: Program, part: str, seen: int) -> bool:
-    return len(program.lines(part)) > seen
 
 
 @pytest.mark.parametrize("change", [{"data": {"of": "b"}}, {"id": "b"}], ids=["data", "id"])

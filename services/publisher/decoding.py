@@ -28,11 +28,16 @@ class Unreadable(Exception):
 
 def decode_file(content: bytes) -> Iterator[object]:
     """The entries of an array, each decoded when it is asked for. Raises Unreadable."""
+    return map(_value, raw_entries(content))
+
+
+def raw_entries(content: bytes) -> list[msgspec.Raw]:
+    """The entries of an array as they were written. Raises Unreadable."""
     text = _text(content)
     if not text.strip():
         raise Unreadable("is empty; write [] for no entries")
     try:
-        return map(_value, _split(text, list[msgspec.Raw], MAX_DEPTH + 2))
+        return _split(text, list[msgspec.Raw], MAX_DEPTH + 2)
     except msgspec.ValidationError as error:
         kind = str(error).rpartition("got ")[2].strip("`")
         raise Unreadable(f"must be a JSON array of entries, [ … ], not {_KINDS.get(kind, kind)}") from error

@@ -1,6 +1,5 @@
 """Changes to the configuration file: one at a time, each whole or not at all, and nothing beside the one entry."""
 
-import codecs
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
+from services.publisher.decoding import Unreadable, raw_entries
 from services.publisher.entries import MAX_VERSION, Fault, Unusable, check
 from services.publisher.loader import ConfigurationError, ConfigurationLoader
 from utils import clock, files
@@ -106,10 +106,8 @@ class ConfigurationEditor:
     def _raws(self) -> list[msgspec.Raw]:
         """The entries as they were written, so that they can be written again. Raises ConfigurationError."""
         try:
-            text = self.path.read_bytes().removeprefix(codecs.BOM_UTF8)
-            text.decode()
-            return msgspec.json.decode(text, type=list[msgspec.Raw])
-        except (OSError, ValueError, msgspec.DecodeError, RecursionError) as error:
+            return raw_entries(self.path.read_bytes())
+        except (OSError, ValueError, Unreadable) as error:
             # The words are the loader's.
             self.check()
             raise ConfigurationError(f"{self.path}: is being written just now; try again") from error

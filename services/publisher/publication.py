@@ -85,7 +85,7 @@ class Entry:
         """Publish, or count that it could not be."""
         self.counts.missed += left_out
         if self._trial is not None:
-            self._wait_no_longer(time.monotonic())
+            self._wait_no_longer(self._trial, time.monotonic())
         if self.line.room:
             self._publish()
         else:
@@ -123,9 +123,9 @@ class Entry:
         self.line.leave()
         self.line, self._trial = self.publication.shared, None
 
-    def _wait_no_longer(self, now: float) -> None:
+    def _wait_no_longer(self, trial: Trial, now: float) -> None:
         shared = self.publication.shared
-        if not self.config.qos and self.line.open and self._trial is not None and self._trial.unanswered(now):
+        if not self.config.qos and trial.unanswered(now):
             self._carried()
         elif self.apart and not self.line.since and shared.open and now > shared.since + ANSWER_SECONDS:
             self._rejoin()  # the broker, or this machine, allows no further connection
