@@ -28,10 +28,19 @@ def health(settings: Settings, database: Database) -> Document:
         reachable = {"reachable": False, "url": str(database)}
         return {"status": "unhealthy", **place, "message": message, "database": reachable}
     mqtt = _mqtt(ways["mqtt"], settings)
-    trouble = None if mqtt["problem"] is None else f"MQTT: {mqtt['problem']}"
+    concerns = _concerns(mqtt)
     place |= {"database": {"reachable": True, "url": str(database)}}
     ways_in = {"mqtt": mqtt, "http": _counts(ways["http"])}
-    return {"status": "degraded" if trouble else "healthy", "message": trouble, **place, **ways_in}
+    message = "; ".join(concerns) or None
+    return {"status": "degraded" if concerns else "healthy", "message": message, **place, **ways_in}
+
+
+def _concerns(mqtt: Document) -> list[str]:
+    """What degrades the backend, a sentence each, the worst first."""
+    concerns = []
+    if mqtt["problem"] is not None:
+        concerns.append(f"MQTT: {mqtt['problem']}")
+    return concerns
 
 
 def ingestion(settings: Settings, database: Database) -> Document:
