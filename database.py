@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+import backfill
 import schema
-from dialects import Lock, Row, dialect_of
+from dialects import Lock, Merge, Row, dialect_of
 from models import Base, reading_tables
 from streams.declaration import Streams
 
@@ -42,6 +43,7 @@ class Database:
     def __init__(self, url: URL, streams: Streams) -> None:
         self.dialect = dialect_of(url)
         self.engine = self.dialect.create_engine()
+        self._streams = streams
         self.tables: Mapping[str, Table] = reading_tables(streams)
 
     def __str__(self) -> str:
@@ -75,6 +77,7 @@ class Database:
         """Create and migrate the tables, one process at a time. Raises Unavailable, SchemaError."""
         with self.connection() as connection, self._locked(connection), connection.begin():
             schema.bring_up_to_date(connection, self.tables.values())
+            backfill.bring_up_to_date(connection, self._streams, self.tables)
 
     @contextmanager
     def transaction(self, connection: Connection) -> Iterator[None]:
@@ -108,7 +111,24 @@ class Database:
         self, connection: Connection, model: type[Base], key: Mapping[str, str], amounts: Mapping[str, int]
     ) -> None:
         """Add amounts to the columns of the row with this key; make the row if there is none. Raises DBAPIError."""
-        connection.execute(self.dialect.adding(model.metadata.tables[model.__tablename__], key, amounts))
+        table = model.metadata.tables[model.__tablename__]
+        sums = self.dialect.upsert(
+            table, list(key), lambda stored, incoming: [(name, stored[name] + incoming[name]) for name in amounts]
+        )
+        connection.execute(sums, [{**key, **amounts}])
+
+    def merge(
+        self,
+        connection: Connection,
+        model: type[Base],
+        keys: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        merge: Merge,
+    ) -> None:
+        """Insert rows, or change those with the same keys, as `merge` says; no key twice. Raises DBAPIError."""
+        if rows:
+            table = model.metadata.tables[model.__tablename__]
+            connection.execute(self.dialect.upsert(table, keys, merge), rows)
 
     def lock(self, connection: Connection, name: str) -> Lock:
         """The lock `ingest`, `analyses` or `schema` of this database, held by this connection."""

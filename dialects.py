@@ -5,7 +5,7 @@ import io
 import re
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,9 +17,13 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 Row = tuple[Any, ...]
 """The values of a reading table's columns, in their order, without id and created_at: device, time, …"""
+Columns = ReadOnlyColumnCollection[str, Any]
+Merge = Callable[[Columns, Columns], Sequence[tuple[str, Any]]]
+"""Of the stored and the incoming columns of a row: columns to change, and to what."""
 BUSY_SECONDS = 10
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5
@@ -75,8 +79,8 @@ class Dialect:
         """Insert the rows whose key is new and say how many those were. Raises DBAPIError."""
         raise NotImplementedError
 
-    def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
-        """An upsert that adds amounts to the columns of the row with this key."""
+    def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:
+        """An insert that changes the row with the same key, if there is one, as `merge` says."""
         raise NotImplementedError
 
     def lock(self, connection: Connection, name: str) -> Lock:
@@ -136,11 +140,10 @@ class SQLite(Dialect):
         encoded = [(row[0], row[1].isoformat(" ", "microseconds"), *row[2:]) for row in rows]
         return connection.exec_driver_sql(sql, encoded).rowcount
 
-    def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
-        statement = sqlite.insert(table).values({**key, **amounts})
-        return statement.on_conflict_do_update(
-            index_elements=list(key), set_={name: table.c[name] + amount for name, amount in amounts.items()}
-        )
+    def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:
+        statement = sqlite.insert(table)
+        changes = merge(table.c, statement.excluded)
+        return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes))
 
     def lock(self, connection: Connection, name: str) -> Lock:  # noqa: ARG002 - SQLite has no locks of its own
         path = Path(self.url.database or "")
@@ -209,11 +212,10 @@ class PostgreSQL(Dialect):
             "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         ).rowcount
 
-    def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
-        statement = postgresql.insert(table).values({**key, **amounts})
-        return statement.on_conflict_do_update(
-            index_elements=list(key), set_={name: table.c[name] + amount for name, amount in amounts.items()}
-        )
+    def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:
+        statement = postgresql.insert(table)
+        changes = merge(table.c, statement.excluded)
+        return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes))
 
     def lock(self, connection: Connection, name: str) -> Lock:
         arguments = {"key": 0x4175746F_00000001 + self._LOCKS.index(name)}
@@ -250,9 +252,10 @@ class MySQL(Dialect):
         )
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
-    def adding(self, table: Table, key: Mapping[str, Any], amounts: Mapping[str, int]) -> Insert:
-        statement = mysql.insert(table).values({**key, **amounts})
-        return statement.on_duplicate_key_update({name: table.c[name] + amount for name, amount in amounts.items()})
+    def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:  # noqa: ARG002 - it finds the key itself
+        statement = mysql.insert(table)
+        # In this order: each change sees those before it.
+        return statement.on_duplicate_key_update(list(merge(table.c, statement.inserted)))
 
     def lock(self, connection: Connection, name: str) -> Lock:
         # GET_LOCK's names belong to the whole server.

@@ -15,6 +15,8 @@ MAX_DEVICE_ID = 128
 MAX_COMMAND_ID = 36
 MAX_TEXT = 255
 MAX_TOPIC = 1024
+MAX_STREAM = 40
+MAX_METRIC = 51
 MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
 
 Timestamp = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
@@ -46,7 +48,7 @@ class RejectedMessage(Base):
     __table_args__ = (MYSQL_OPTIONS,)
 
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
-    stream: Mapped[str | None] = mapped_column(String(40))
+    stream: Mapped[str | None] = mapped_column(String(MAX_STREAM))
     topic: Mapped[str] = mapped_column(String(MAX_TOPIC))
     payload: Mapped[bytes] = mapped_column(Bytes)
     """The raw bytes; of a very long message, the beginning."""
@@ -66,6 +68,21 @@ class RejectionCount(Base):
     count: Mapped[int] = mapped_column(BigInteger)
 
 
+RETAINED, EMPTY = "retained", "empty"
+"""Why a message is ignored: it is an old one that the broker repeats, or it clears such a one."""
+
+
+class IgnoredCount(Base):
+    """How many messages that came in by one way were ever ignored for a reason."""
+
+    __tablename__ = "ignored_counts"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    source: Mapped[str] = mapped_column(String(10), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(40), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+
+
 class IngestStatus(Base):
     """What came in by one way (`mqtt`, `http`), counted in the transaction that stores it; and how the ingester is."""
 
@@ -77,6 +94,7 @@ class IngestStatus(Base):
     stored: Mapped[int] = mapped_column(BigInteger, default=0)
     duplicate: Mapped[int] = mapped_column(BigInteger, default=0)
     rejected: Mapped[int] = mapped_column(BigInteger, default=0)
+    ignored: Mapped[int] = mapped_column(BigInteger, default=0)
     best_effort: Mapped[int] = mapped_column(BigInteger, default=0)
     """How many of the received came at QoS 0, which promises nothing."""
     first_deliveries: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -104,8 +122,47 @@ class Analysed(Base):
     __tablename__ = "analyses"
     __table_args__ = (MYSQL_OPTIONS,)
 
-    stream: Mapped[str] = mapped_column(String(40), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
+    reading_id: Mapped[int] = mapped_column(BigInteger)
+
+
+class StreamState(Base):
+    """A stream whose table is in use; a writer locks its row, so that ids are committed in their order."""
+
+    __tablename__ = "stream_states"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
+    table: Mapped[str] = mapped_column("table_name", String(63))
+    """Its table, whose keys and devices are kept since then."""
+    newest_of: Mapped[str] = mapped_column(LongText)
+    """The metrics whose newest values are kept, with spaces between them."""
+
+
+class Device(Base):
+    """A device of a stream that a reading came from."""
+
+    __tablename__ = "devices"
+    __table_args__ = (Index("ix_devices_last_heard", "stream", "last_heard"), MYSQL_OPTIONS)
+
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
+    last_id: Mapped[int] = mapped_column(BigInteger)
+    """The highest id among its readings."""
+    last_heard: Mapped[datetime | None] = mapped_column(Timestamp)
+    """When the server received the last reading of it, also one that was stored before; no retained one."""
+
+
+class NewestValue(Base):
+    """The newest reading of a device that has a value of a metric; only of metrics that a reading may lack."""
+
+    __tablename__ = "newest_values"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(MAX_METRIC), primary_key=True)
+    timestamp: Mapped[datetime] = mapped_column(Timestamp)
     reading_id: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -119,7 +176,7 @@ class DeliveredBatch(Base):
     first_deliveries: Mapped[int] = mapped_column(BigInteger, index=True)
     """How many there had been, ever, with this batch."""
     deliveries: Mapped[str] = mapped_column(LongText)
-    """JSON: a list of [packet id, fingerprint]."""
+    """JSON: a list of [packet id, hash of topic and payload]."""
 
 
 class Command(Base):
@@ -147,6 +204,10 @@ class Command(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     issued_at: Mapped[datetime] = mapped_column(Timestamp)
     expires_at: Mapped[datetime] = mapped_column(Timestamp)
+    boot: Mapped[str | None] = mapped_column(String(36))
+    """The run of the machine on which it was issued; there `deadline` says when it expires."""
+    deadline: Mapped[float | None] = mapped_column(Double)
+    """Seconds since that machine was started, which no change of its clock touches."""
     sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
     updated_at: Mapped[datetime] = mapped_column(Timestamp)
 
@@ -158,7 +219,8 @@ class Presence(Base):
     __table_args__ = (MYSQL_OPTIONS,)
 
     device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
-    online: Mapped[bool] = mapped_column(Boolean)
+    online: Mapped[bool | None] = mapped_column(Boolean)
+    """None once the message that said so was cleared."""
     changed_at: Mapped[datetime] = mapped_column(Timestamp)
 
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+import random
 import selectors
 import socket
 import threading
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -16,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
 from mqtt_connection import Backoff, connect, new_client, send_at_once, together
-from utils.clock import now
+from utils.clock import MICROSECOND, now, server_time
 
 logger = logging.getLogger(__name__)
 MAX_BATCH = 10_000
@@ -29,7 +31,6 @@ FAREWELL_SECONDS = 2.0
 NOTHING = "autoforge/nothing"
 """A topic that nobody subscribes to."""
 TICK_SECONDS = 1.0
-MICROSECOND = timedelta(microseconds=1)
 
 
 class Message(msgspec.Struct, gc=False):
@@ -43,6 +44,10 @@ class Message(msgspec.Struct, gc=False):
     redelivered: bool = False
     valid_topic: bool = True
     """False where the topic was not UTF-8; `topic` then has the bad bytes escaped."""
+    retained: bool = False
+    """Whether the broker repeats an old message, because somebody has just subscribed."""
+    serial: int = msgspec.field(default_factory=partial(random.getrandbits, 62))
+    """Tells this delivery from every other; of the same message, only a redelivery gets another."""
 
 
 class Receiver(Protocol):
@@ -172,7 +177,7 @@ class Subscriber:
     def _read(self) -> None:
         before, limit = -1, len(self._held) + MAX_BATCH
         byte_limit = self._held_bytes + MAX_BATCH_BYTES
-        self._moment = max(self._moment, now())
+        self._moment = server_time(self._moment)
         while before < len(self._held) < limit and self._held_bytes < byte_limit and not self._full():
             before = len(self._held)
             self._client.loop_read()
@@ -258,7 +263,9 @@ class Subscriber:
             valid, topic = False, bytes(error.object).decode(errors="backslashreplace")
         packet_id = message.mid if message.qos else 0
         self._moment += MICROSECOND
-        self._held.append(Message(topic, bytes(message.payload), self._moment, packet_id, message.dup, valid))
+        self._held.append(
+            Message(topic, bytes(message.payload), self._moment, packet_id, message.dup, valid, message.retain)
+        )
         self._held_bytes += len(message.payload)
         if packet_id:
             self._acks.append(packet_id)

@@ -5,7 +5,7 @@ import io
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from config import Settings
@@ -56,12 +56,12 @@ class AuditTrail:
 
     def _rows(self, source: str, outcome: Outcome) -> Iterator[tuple[str, ...]]:
         """In the order in which the messages came."""
-        reasons = {id(rejection.message): rejection.reason for rejection in outcome.rejections}
+        rejected = {id(rejection.message): rejection.reason for rejection in outcome.rejections}
+        ignored = {id(item.message): item.reason for item in outcome.ignored}
         said: list[tuple[Message, Parsed | None]] = [(item.message, item) for item in outcome.parsed]
         said += [(message, None) for message in outcome.repeated]
         for message, item in sorted(said, key=lambda pair: pair[0].received_at):
-            reason = reasons.get(id(message), "")
-            became = "repeated" if item is None else "rejected" if reason else "accepted"
+            became, reason = _fate(message, item, rejected, ignored)
             stream, device_id, timestamp = self._understood(message, item)
             yield (
                 rfc3339(message.received_at),
@@ -84,6 +84,18 @@ class AuditTrail:
         found = self._streams.match(message.topic) if message.valid_topic else None
         stream, device_id = (found[0].name, found[1] or "") if found else ("", "")
         return (item.stream or "" if isinstance(item, Rejection) else stream), device_id, ""
+
+
+def _fate(
+    message: Message, item: Parsed | None, rejected: Mapping[int, str], ignored: Mapping[int, str]
+) -> tuple[str, str]:
+    """What became of a message, and the reason if it was not stored; the reasons are by the ids of messages."""
+    if item is None:
+        return "repeated", ""
+    for became, reasons in (("rejected", rejected), ("ignored", ignored)):
+        if reason := reasons.get(id(message)):
+            return became, reason
+    return "accepted", ""
 
 
 def _text(payload: bytes) -> str:

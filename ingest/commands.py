@@ -5,9 +5,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from sqlalchemy import Connection, case, insert, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, case, insert, update
 
 import queries.devices
 from ingest.decoding import shown
@@ -15,6 +15,7 @@ from ingest.device_messages import Acknowledgement
 from ingest.message import Applied, Rejection
 from models import Command
 from utils import clock
+from utils.clock import Uptime
 
 OPEN = ("pending", "sent", "in_progress")
 FINAL = ("succeeded", "failed", "rejected", "expired")
@@ -29,9 +30,24 @@ class State(NamedTuple):
     reason: str | None
     result: str | None
     expires_at: datetime
+    boot: str | None = None
+    deadline: float | None = None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Self:
+        """The state of a stored command."""
+        return cls(*(row[name] for name in cls._fields))
+
+    def left(self, moment: datetime, up: Uptime) -> float:
+        """Seconds until it expires; on the machine that issued it no change of the clock touches them."""
+        if self.deadline is not None and self.boot == up.boot:
+            return self.deadline - up.seconds
+        return (self.expires_at - moment).total_seconds()
 
 
-def judge(state: State | None, said: Acknowledgement, moment: datetime) -> Literal["change", "repeat"] | Rejection:
+def judge(
+    state: State | None, said: Acknowledgement, moment: datetime, up: Uptime
+) -> Literal["change", "repeat"] | Rejection:
     """Whether what a device said changes the command's state, repeats what is known, or cannot be."""
     if state is None or state.device_id != said.device_id:
         sentence = f"command_id: this device was sent no command {shown(said.command_id)}"
@@ -42,7 +58,7 @@ def judge(state: State | None, said: Acknowledgement, moment: datetime) -> Liter
         return "repeat"
     if state.status in FINAL and state.status == said.status:
         return "repeat"
-    if state.status == "expired" or (state.status in OPEN and moment >= state.expires_at):
+    if state.status == "expired" or (state.status in OPEN and state.left(moment, up) <= 0):
         sentence = f"status: {said.status} comes too late; the command expired at {clock.rfc3339(state.expires_at)}"
         return Rejection(None, "late_acknowledgement", sentence, said.message)
     if state.status in FINAL:
@@ -54,12 +70,13 @@ def judge(state: State | None, said: Acknowledgement, moment: datetime) -> Liter
 def acknowledge(connection: Connection, said: Sequence[Acknowledgement], moment: datetime) -> Applied:
     """Apply what devices said, in its order."""
     rows = queries.devices.commands_to_change(connection, {item.command_id for item in said})
-    states = {row["command_id"]: State(*(row[name] for name in State._fields)) for row in rows}
+    states = {row["command_id"]: State.of(row) for row in rows}
+    up = clock.uptime()
     changed: set[str] = set()
     applied = Applied()
     for item in said:
         state = states.get(item.command_id)
-        verdict = judge(state, item, item.message.received_at)
+        verdict = judge(state, item, item.message.received_at, _then(up, item.message.received_at))
         if isinstance(verdict, Rejection):
             applied.rejections.append(verdict)
         elif verdict == "repeat":
@@ -96,8 +113,15 @@ def mark_unsent(connection: Connection, command_id: str, reason: str, moment: da
 
 def expire(connection: Connection, due: Sequence[str], moment: datetime) -> list[str]:
     """End those of these commands whose time is over and that are not final; the answer is their ids."""
+    over = queries.devices.is_over(moment, clock.uptime())
     values = {"status": "expired", "reason": EXPIRED, "updated_at": moment}
-    return [command_id for command_id in sorted(due) if _change(connection, command_id, OPEN, values, moment)]
+    return [command_id for command_id in sorted(due) if _change(connection, command_id, OPEN, values, over)]
+
+
+def _then(up: Uptime, received_at: datetime) -> Uptime:
+    """How long the machine ran when a message came, which may have waited for the database since."""
+    waited = (clock.now() - received_at).total_seconds()
+    return up._replace(seconds=up.seconds - max(0.0, waited))
 
 
 def _change(
@@ -105,9 +129,7 @@ def _change(
     command_id: str,
     statuses: Sequence[str],
     values: dict[str, Any],
-    expired_at: datetime | None = None,
+    *conditions: ColumnElement[bool],
 ) -> bool:
-    condition = update(Command).where(Command.command_id == command_id, Command.status.in_(statuses))
-    if expired_at is not None:
-        condition = condition.where(Command.expires_at <= expired_at)
+    condition = update(Command).where(Command.command_id == command_id, Command.status.in_(statuses), *conditions)
     return connection.execute(condition.values(values)).rowcount == 1

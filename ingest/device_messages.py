@@ -29,10 +29,10 @@ class Acknowledgement(msgspec.Struct, gc=False):
 
 
 class PresenceNotice(msgspec.Struct, gc=False):
-    """A device that says that it is online, or its broker that it no longer is."""
+    """A device that says that it is online, or its broker that it no longer is; None: nobody says so any more."""
 
     device_id: str
-    online: bool
+    online: bool | None
     message: Message
 
 
@@ -80,7 +80,9 @@ def _acknowledgement(device_id: str, message: Message) -> Acknowledgement:
     return Acknowledgement(command_id, device_id, status, reason and reason[:MAX_REASON], text, message)
 
 
-def _is_online(payload: bytes) -> bool:
+def _is_online(payload: bytes) -> bool | None:
+    if not payload:
+        return None
     said = payload.removeprefix(BOM).strip()
     if said not in (b"online", b"offline"):
         status = _object(decode_untyped(payload)).get("status")

@@ -24,6 +24,13 @@ class Reading(msgspec.Struct, gc=False):
     """Whether `timestamp` is the device's, so that a redelivery has the same key."""
 
 
+class Ignored(msgspec.Struct, gc=False):
+    """A message that says nothing new and is no fault: an old one that a broker repeats, or an empty one."""
+
+    reason: str
+    message: Message
+
+
 class Rejection(msgspec.Struct, gc=False):
     """A message that was not understood: a reason code, and a sentence for people."""
 
@@ -46,7 +53,7 @@ class Applied:
     """The ids of the commands, or of the devices, that are different now."""
 
 
-def fingerprint(message: Message) -> int:
-    """A signed 64-bit hash of topic and payload: equal for a redelivery, different for another reading."""
+def content_hash(message: Message) -> int:
+    """A signed 64-bit hash of topic and payload, which are the same in a redelivery."""
     digest = hashlib.blake2b(b"%b\0%b" % (message.topic.encode(), message.payload), digest_size=8)
     return int.from_bytes(digest.digest(), "big", signed=True)

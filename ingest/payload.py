@@ -8,13 +8,14 @@ import msgspec
 from ingest.decoding import UNSET, Fault, shown, single_reader, wide_reader
 from ingest.device_messages import Acknowledgement, DeviceMessages, PresenceNotice
 from ingest.identity import device_id_fault
-from ingest.message import Reading, Rejection
+from ingest.message import Ignored, Reading, Rejection
+from models import EMPTY, RETAINED
 from mqtt_client import Message
 from streams.declaration import Streams
 from streams.stream import Stream
 from utils import clock
 
-Parsed = Reading | Acknowledgement | PresenceNotice | Rejection
+Parsed = Reading | Acknowledgement | PresenceNotice | Rejection | Ignored
 EARLIEST = datetime(2000, 1, 1)
 MAX_AHEAD = timedelta(minutes=5)
 
@@ -50,6 +51,16 @@ class Parser:
 
     def parse(self, message: Message) -> Parsed:
         """Find what the topic is for and read the payload."""
+        said = self._understood(message)
+        if isinstance(said, Rejection) and not message.payload:
+            # It clears the message that the broker repeats to whoever subscribes.
+            return Ignored(EMPTY, message)
+        if message.retained and isinstance(said, Reading) and not said.own_time:
+            # When it was measured, nobody knows any more.
+            return Ignored(RETAINED, message)
+        return said
+
+    def _understood(self, message: Message) -> Reading | Acknowledgement | PresenceNotice | Rejection:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
         found = self._streams.match(message.topic)

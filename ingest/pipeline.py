@@ -1,7 +1,7 @@
 """The pipeline: a batch of messages to committed rows, in one transaction."""
 
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +15,11 @@ from database import Database
 from ingest import commands, presence
 from ingest.decoding import MAX_PAYLOAD
 from ingest.device_messages import Acknowledgement, PresenceNotice
-from ingest.message import Applied, Reading, Rejection, fingerprint
+from ingest.message import Applied, Ignored, Reading, Rejection, content_hash
 from ingest.payload import Parsed, Parser
+from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
-from models import MAX_TOPIC, IngestStatus, RejectedMessage, RejectionCount
+from models import MAX_TOPIC, RETAINED, IgnoredCount, IngestStatus, RejectedMessage, RejectionCount
 from mqtt_client import Message
 from mqtt_notices import News
 from streams.declaration import Streams
@@ -35,12 +36,13 @@ KEPT = 4_096
 
 @dataclass
 class Outcome:
-    """What became of a batch; every message received is counted in exactly one of the other three."""
+    """What became of a batch; every message received is counted in exactly one of the other four."""
 
     received: int = 0
     stored: int = 0
     duplicate: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
     parsed: Sequence[Parsed] = ()
     """What was said by the messages that are not known as repeated."""
     repeated: Sequence[Message] = ()
@@ -69,6 +71,7 @@ class Pipeline:
     ) -> None:
         self._database = database
         self._parser = Parser(streams)
+        self._writer = ReadingWriter(database, streams)
         self._source = source
         self._tell = tell
         self._record = record
@@ -109,7 +112,7 @@ class Pipeline:
         """End the commands whose time is over. Raises Unavailable."""
         moment = clock.now()
         with self._database.reader() as reader:
-            due = queries.devices.due_commands(reader, commands.OPEN, moment)
+            due = queries.devices.due_commands(reader, commands.OPEN, moment, clock.uptime())
         if due:
             with self._database.transaction(connection):
                 expired = commands.expire(connection, due, moment)
@@ -125,6 +128,7 @@ class Pipeline:
     def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message]) -> Outcome:
         outcome = Outcome(len(parsed) + len(repeated), 0, len(repeated), parsed=parsed, repeated=repeated)
         outcome.rejections = [item for item in parsed if isinstance(item, Rejection)]
+        outcome.ignored = [item for item in parsed if isinstance(item, Ignored)]
         outcome.best_effort = sum(not item.message.packet_id for item in parsed) if self._source == "mqtt" else 0
         outcome.first_deliveries = sum(not item.message.redelivered for item in parsed)
         deliveries = _unkeyed(parsed)
@@ -133,6 +137,7 @@ class Pipeline:
         with self._database.transaction(connection):
             self._write_readings(connection, parsed, moment, outcome)
             self._apply_device_messages(connection, parsed, moment, outcome)
+            _ignore_repeated(outcome)
             if outcome.rejections:
                 self._write_rejections(connection, outcome.rejections, moment)
             self._count(connection, outcome, moment)
@@ -150,25 +155,12 @@ class Pipeline:
     def _write_readings(
         self, connection: Connection, parsed: Sequence[Parsed], moment: datetime, outcome: Outcome
     ) -> None:
-        by_stream: dict[str, list[Reading]] = defaultdict(list)
-        for item in parsed:
-            if isinstance(item, Reading):
-                by_stream[item.stream.name].append(item)
-        for name, group in by_stream.items():
-            rows = [
-                (item.device_id, item.timestamp, item.device_timestamp, *item.values, fingerprint(item.message))
-                for item in group
-            ]
-            result = self._database.write_batch(connection, self._database.tables[name], rows, moment)
-            for refused in result.refused:
-                sentence = f"the database refused the row: {refused.reason}"
-                outcome.rejections.append(
-                    Rejection(name, "refused_by_database", sentence, group[refused.place].message)
-                )
-            outcome.stored += result.stored
-            outcome.duplicate += len(group) - result.stored - len(result.refused)
-            if result.stored:
-                outcome.news.readings[name] = [moment]
+        readings = [item for item in parsed if isinstance(item, Reading)]
+        written = self._writer.write(connection, readings, moment)
+        outcome.stored += written.stored
+        outcome.duplicate += written.duplicate
+        outcome.rejections += written.rejections
+        outcome.news.readings = {name: [moment] for name in written.streams}
 
     @staticmethod
     def _apply_device_messages(
@@ -215,17 +207,29 @@ class Pipeline:
                 stored=IngestStatus.stored + outcome.stored,
                 duplicate=IngestStatus.duplicate + outcome.duplicate,
                 rejected=IngestStatus.rejected + len(outcome.rejections),
+                ignored=IngestStatus.ignored + len(outcome.ignored),
                 best_effort=IngestStatus.best_effort + outcome.best_effort,
                 first_deliveries=IngestStatus.first_deliveries + outcome.first_deliveries,
                 last_batch_at=moment,
             )
         )
+        reasons = Counter(ignored.reason for ignored in outcome.ignored)
+        for reason, count in sorted(reasons.items()):
+            self._database.add(connection, IgnoredCount, {"source": self._source, "reason": reason}, {"count": count})
 
 
 def _unkeyed(parsed: Sequence[Parsed]) -> list[Delivery]:
     """The deliveries whose repetition no key in a table would absorb."""
     return [
-        (item.message.packet_id, fingerprint(item.message))
+        (item.message.packet_id, content_hash(item.message))
         for item in parsed
         if item.message.packet_id and not (isinstance(item, Reading) and item.own_time)
     ]
+
+
+def _ignore_repeated(outcome: Outcome) -> None:
+    """Of old messages that a broker repeats at every connection, reject none: each was judged when it was new."""
+    repeated = [rejection for rejection in outcome.rejections if rejection.message.retained]
+    if repeated:
+        outcome.rejections = [rejection for rejection in outcome.rejections if not rejection.message.retained]
+        outcome.ignored += [Ignored(RETAINED, rejection.message) for rejection in repeated]

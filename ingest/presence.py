@@ -15,12 +15,12 @@ from models import Presence
 def announce(connection: Connection, notices: Sequence[PresenceNotice], moment: datetime) -> Applied:
     """Apply notices in their order; a broker repeats the newest of each device at every connection."""
     rows = queries.devices.presence(connection, {notice.device_id for notice in notices})
-    known = {row["device_id"]: bool(row["online"]) for row in rows}
+    known = {row["device_id"]: row["online"] for row in rows}
     online = dict(known)
     changed: dict[str, dict[str, Any]] = {}
     applied = Applied()
     for notice in notices:
-        if online.get(notice.device_id) == notice.online:
+        if online.get(notice.device_id) is notice.online:
             applied.repeated += 1
             continue
         applied.stored += 1

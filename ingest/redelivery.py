@@ -1,7 +1,7 @@
 """Redeliveries of messages without a usable device time, which the table's key cannot recognise.
 
 Their timestamp is the server's, so a second delivery would get another key. What is left is MQTT's own mark:
-the same packet id, with the DUP flag. The packet ids and fingerprints of the newest committed messages are kept
+the same packet id, with the DUP flag. The packet ids and hashes of the newest committed messages are kept
 in memory and, in the transaction of each batch, in the table `delivered_batches`, so that the next ingester
 knows them too. Newest means: among the last 50,000 that were delivered for the first time. A broker can have no
 more than that under way without being acknowledged, and it gives the same packet id again only after 65,535, so
@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from sqlalchemy import Connection, delete, insert
 
-from ingest.message import fingerprint
+from ingest.message import content_hash
 from models import DeliveredBatch
 from mqtt_client import Message
 
 WINDOW = 50_000
 Delivery = tuple[int, int]
-"""Packet id and fingerprint."""
+"""Packet id and `content_hash`."""
 
 
 class RecentDeliveries:
@@ -45,7 +45,7 @@ class RecentDeliveries:
         known = {packet_id: content for _, deliveries in self._batches for packet_id, content in deliveries}
         fresh = []
         for message in messages:
-            content = fingerprint(message)
+            content = content_hash(message)
             if not (message.redelivered and message.packet_id and known.get(message.packet_id) == content):
                 fresh.append(message)
             known[message.packet_id] = content

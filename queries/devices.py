@@ -4,13 +4,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
 
-from models import Command, Presence
+from models import Command, Presence, StreamState
 from queries.reader import Reader
+from utils.clock import Uptime
 
 CHUNK = 500
 _COMMANDS = Command.metadata.tables["commands"]
+_STREAMS = StreamState.metadata.tables["stream_states"]
 _PRESENCE = Presence.metadata.tables["presence"]
 
 
@@ -53,10 +55,16 @@ def commands_to_change(connection: Connection, command_ids: Iterable[str]) -> Se
     return _in_chunks(connection, select(_COMMANDS).with_for_update(), _COMMANDS.c.command_id, command_ids)
 
 
-def due_commands(reader: Reader, statuses: Sequence[str], moment: datetime) -> Sequence[str]:
-    """The ids of up to 1,000 commands in these states that expired at `moment` or before, in the order of issue."""
-    query = select(Command.command_id).where(Command.status.in_(statuses), Command.expires_at <= moment)
+def due_commands(reader: Reader, statuses: Sequence[str], moment: datetime, up: Uptime) -> Sequence[str]:
+    """The ids of up to 1,000 commands in these states whose time is over, in the order of issue."""
+    query = select(Command.command_id).where(Command.status.in_(statuses), is_over(moment, up))
     return reader.scalars(query.order_by(Command.id).limit(1000)).all()
+
+
+def is_over(moment: datetime, up: Uptime) -> ColumnElement[bool]:
+    """Whether a command's time is over: of this run of this machine by how long it runs, else by the clock."""
+    here = func.coalesce(Command.boot, "") == (up.boot or "-")
+    return or_(and_(here, Command.deadline <= up.seconds), and_(~here, Command.expires_at <= moment))
 
 
 def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:
@@ -79,3 +87,13 @@ def _in_chunks(
     ordered = sorted(values)
     chunks = (ordered[place : place + CHUNK] for place in range(0, len(ordered), CHUNK))
     return [row for chunk in chunks for row in reader.execute(query.where(column.in_(chunk))).mappings()]
+
+
+def lock_streams(connection: Connection, streams: Iterable[str]) -> None:
+    """Let no other transaction write readings of these streams until this one ends, so that ids keep their order.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name != "sqlite":
+        query = select(_STREAMS.c.stream).where(_STREAMS.c.stream.in_(sorted(streams)))
+        connection.execute(query.order_by(_STREAMS.c.stream).with_for_update()).all()

@@ -1,12 +1,21 @@
 """SELECTs of what came in and what was rejected, and of this installation."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from models import Analysed, DeliveredBatch, IngestStatus, Installation, RejectedMessage, RejectionCount
+from models import (
+    EMPTY,
+    RETAINED,
+    Analysed,
+    DeliveredBatch,
+    IgnoredCount,
+    IngestStatus,
+    Installation,
+    RejectedMessage,
+    RejectionCount,
+)
 from queries.reader import Reader
 
 
@@ -22,6 +31,12 @@ def rejection_counts(session: Session) -> dict[str, int]:
     """How many messages were ever rejected, by reason."""
     counts = session.scalars(select(RejectionCount).order_by(RejectionCount.reason))
     return {counted.reason: counted.count for counted in counts}
+
+
+def ignored_counts(session: Session, source: str) -> dict[str, int]:
+    """How many messages that came in by one way were ever ignored, by reason; 0 for those that never were."""
+    counts = session.scalars(select(IgnoredCount).where(IgnoredCount.source == source).order_by(IgnoredCount.reason))
+    return {RETAINED: 0, EMPTY: 0} | {counted.reason: counted.count for counted in counts}
 
 
 def newest_rejected_id(session: Session) -> int:
@@ -45,10 +60,9 @@ def recent_deliveries(session: Session, first: int, window: int) -> Sequence[Del
     return session.scalars(query.order_by(DeliveredBatch.id)).all()
 
 
-def analysed(reader: Reader, stream: str) -> Row[datetime, int] | None:
-    """The time of storing and the id of the newest reading whose analysis is published, or None."""
-    query = select(Analysed.created_at, Analysed.reading_id).where(Analysed.stream == stream)
-    return reader.execute(query).first()
+def analysed(reader: Reader, stream: str) -> int | None:
+    """The highest id of a reading whose analysis is published, or None."""
+    return reader.execute(select(Analysed.reading_id).where(Analysed.stream == stream)).scalar()
 
 
 def ping(reader: Reader) -> None:

@@ -1,17 +1,23 @@
 """SELECTs of readings: functions of (reader, table, …) that return plain rows."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, Row, RowMapping, Select, Table, and_, bindparam, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Row, RowMapping, Select, Table, bindparam, case, func, or_, select
 
-from models import Presence
+from models import Device, NewestValue, Presence
 from queries.reader import Reader
 from streams.stream import Stream
 
 SAMPLES_AT_ONCE = 5_000
+LEFT_OUT = ("first_id", "last_id")
+"""What `newest_of_each` says of the readings that it leaves out."""
+MAX_CROSSING = 20_000
+"""How many ids two transactions that cross each other may take."""
+_DEVICES = Device.metadata.tables["devices"]
+_NEWEST = NewestValue.metadata.tables["newest_values"]
 _PRESENCE = Presence.metadata.tables["presence"]
 
 
@@ -25,13 +31,9 @@ class Window(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """The readings up to the id `end` that were stored after a time; of those of that time itself, after an id.
+    """The readings with ids from `start` to `end`; with `later` only those measured or stored after it."""
 
-    With `later` only those whose own time or time of storing is after it.
-    """
-
-    created_at: datetime
-    id: int
+    start: int
     end: int
     later: datetime | None = None
 
@@ -130,49 +132,91 @@ def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
     return reader.execute(query).scalar() or datetime(1970, 1, 1)
 
 
+def first_uncertain(reader: Reader, table: Table, reading_id: int, around: timedelta) -> int:
+    """The lowest id whose reading may have been committed after the one with this id was seen.
+
+    Ids are given before the commit, so that what is stored at about the same time may come in another order.
+    """
+    stored = written_at(reader, table, reading_id)
+    near = table.c.created_at.between(stored - around, stored + around)
+    close = table.c.id.between(reading_id - MAX_CROSSING, reading_id)
+    return reader.execute(select(func.min(table.c.id)).where(close, near)).scalar() or reading_id + 1
+
+
+def first_stored_after(reader: Reader, table: Table, moment: datetime, around: timedelta) -> int:
+    """The lowest id of the readings that were stored after a time, or at about the same time as those."""
+    query = select(table.c.id).where(table.c.created_at > moment).order_by(table.c.created_at, table.c.id).limit(1)
+    first = reader.execute(query).scalar()
+    return newest_id(reader, table) + 1 if first is None else first_uncertain(reader, table, first, around)
+
+
 def newest_of_each(
-    reader: Reader, stream: Stream, table: Table, condition: ColumnElement[bool]
+    reader: Reader, stream: Stream, table: Table, condition: ColumnElement[bool], known: int
 ) -> Sequence[RowMapping]:
     """Of the readings that meet a condition the newest of each device, by their timestamps.
 
-    Where each metric has a topic of its own, the newest of each device and metric.
+    Where each metric has a topic of its own, the newest of each device and metric. `first_id` and `last_id` are the
+    lowest and the highest id above `known` of those that it was chosen from; null where none is above.
     """
     apart = [table.c[metric.name].is_(None) for metric in stream.metrics] if stream.topic.has_metric else []
-    place = func.row_number().over(
-        partition_by=[table.c.device_id, *apart], order_by=[table.c.timestamp.desc(), table.c.id.desc()]
-    )
-    ranked = _public(table).add_columns(place.label("place_of_reading")).where(condition).subquery()
+    group = [table.c.device_id, *apart]
+    order = [table.c.timestamp.desc(), table.c.id.desc()]
+    place = func.row_number().over(partition_by=group, order_by=order).label("place_of_reading")
+    new = case((table.c.id > known, table.c.id))
+    lowest, highest = (figure.over(partition_by=group) for figure in (func.min(new), func.max(new)))
+    ends = [end.label(name) for name, end in zip(LEFT_OUT, (lowest, highest), strict=True)]
+    ranked = _public(table).add_columns(place, *ends).where(condition).subquery()
     columns = [column for column in ranked.c if column.name != "place_of_reading"]
     query = select(*columns).where(ranked.c.place_of_reading == 1).order_by(ranked.c.id)
     return reader.execute(query).mappings().all()
 
 
-def readings_after(
+def readings_of(
     reader: Reader, table: Table, device_id: str | None, stretch: Stretch, limit: int
 ) -> Sequence[RowMapping]:
     """The first readings of a stretch, of one device or of all, in the order in which they were stored."""
-    query = _within(_public(table), table, Window(device_id)).where(table.c.id <= stretch.end)
-    same = and_(table.c.created_at == stretch.created_at, table.c.id > stretch.id)
-    query = query.where(or_(table.c.created_at > stretch.created_at, same))
+    query = _within(_public(table), table, Window(device_id))
+    query = query.where(table.c.id.between(stretch.start, stretch.end))
     if stretch.later is not None:
         query = query.where(or_(table.c.created_at > stretch.later, table.c.timestamp > stretch.later))
-    return reader.execute(query.order_by(table.c.created_at, table.c.id).limit(limit)).mappings().all()
+    return reader.execute(query.order_by(table.c.id).limit(limit)).mappings().all()
 
 
-def devices(reader: Reader, table: Table) -> Sequence[RowMapping]:
-    """Every device by device id: `first_seen` and `last_seen` of its readings, `online` or null.
+def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
+    """Every device of a stream by device id: `first_seen`, `last_seen`, `last_heard`, and `online` or null."""
+    own = table.c.device_id == _DEVICES.c.device_id
+    first = select(func.min(table.c.timestamp)).where(own).scalar_subquery().correlate(_DEVICES)
+    last = select(func.max(table.c.timestamp)).where(own).scalar_subquery().correlate(_DEVICES)
+    columns = [_DEVICES.c.device_id, first.label("first_seen"), last.label("last_seen"), _DEVICES.c.last_heard]
+    with_presence = _DEVICES.outerjoin(_PRESENCE, _PRESENCE.c.device_id == _DEVICES.c.device_id)
+    query = select(*columns, _PRESENCE.c.online).select_from(with_presence)
+    query = query.where(_DEVICES.c.stream == stream).order_by(_DEVICES.c.device_id)
+    return [row for row in reader.execute(query).mappings() if row["first_seen"] is not None]
 
-    The recursion hops from one device id to the next on the index, so that the cost grows with the
-    number of devices, not of readings.
-    """
-    ids = select(func.min(table.c.device_id).label("device_id")).cte("ids", recursive=True)
-    following = (
-        select(func.min(table.c.device_id)).where(table.c.device_id > ids.c.device_id).scalar_subquery().correlate(ids)
-    )
-    ids = ids.union_all(select(following).where(ids.c.device_id.is_not(None)))
-    own = table.c.device_id == ids.c.device_id
-    first = select(func.min(table.c.timestamp)).where(own).scalar_subquery().correlate(ids)
-    last = select(func.max(table.c.timestamp)).where(own).scalar_subquery().correlate(ids)
-    online = select(_PRESENCE.c.online).where(_PRESENCE.c.device_id == ids.c.device_id).scalar_subquery().correlate(ids)
-    query = select(ids.c.device_id, first.label("first_seen"), last.label("last_seen"), online.label("online"))
-    return reader.execute(query.where(ids.c.device_id.is_not(None)).order_by(ids.c.device_id)).mappings().all()
+
+def last_ids_after(reader: Reader, table: Table, reading_id: int) -> dict[str, int]:
+    """The highest id of each device among the readings with higher ids than this."""
+    # The limit keeps SQLite from walking the whole index of devices instead of the new rows.
+    new = select(table.c.device_id, table.c.id).where(table.c.id > reading_id).order_by(table.c.id).limit(2**31 - 1)
+    rows = new.subquery()
+    found = reader.execute(select(rows.c.device_id, func.max(rows.c.id).label("last_id")).group_by(rows.c.device_id))
+    return {row.device_id: row.last_id for row in found}
+
+
+def values_after(
+    reader: Reader, table: Table, names: Sequence[str], reading_id: int
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Id, device id, timestamp and these metrics of the readings with higher ids than this, by their timestamps."""
+    columns = [table.c.id, table.c.device_id, table.c.timestamp, *(table.c[name] for name in names)]
+    query = select(*columns).where(table.c.id > reading_id).order_by(table.c.timestamp, table.c.id)
+    return reader.execute(query).all()
+
+
+def newest_values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:
+    """The newest value of each metric that a reading may lack, with its timestamp; none of what never came."""
+    own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
+    places = reader.execute(select(_NEWEST.c.metric, _NEWEST.c.reading_id).where(own)).all()
+    rows = reader.execute(select(table).where(table.c.id.in_({place.reading_id for place in places}))).mappings()
+    by_id = {row["id"]: row for row in rows}
+    known = [(place.metric, by_id.get(place.reading_id)) for place in places if place.metric in table.c]
+    return {name: (row[name], row["timestamp"]) for name, row in known if row is not None}

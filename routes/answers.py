@@ -85,9 +85,12 @@ class Device(BaseModel):
     """A device and when it was heard."""
 
     device_id: str
-    first_seen: Rfc3339
-    last_seen: Rfc3339
-    silent_for: float = Field(description="Seconds since `last_seen`.")
+    first_seen: Rfc3339 = Field(description="The time of its first reading, as the device said.")
+    last_seen: Rfc3339 = Field(description="The time of its newest reading, as the device said.")
+    last_heard: Rfc3339 | None = Field(
+        description="When the server received its last reading; null of a device known from a retained message only."
+    )
+    silent_for: float | None = Field(description="Seconds since `last_heard`.")
     online: bool | None = Field(description="As the device and its broker said last; null if it never said so.")
 
 
@@ -152,12 +155,16 @@ class StreamsAnswer(BaseModel):
 
 
 class Counts(BaseModel):
-    """Messages that came in by one way; received = stored + duplicate + rejected."""
+    """Messages that came in by one way; received = stored + duplicate + rejected + ignored."""
 
     received: int
     stored: int
     duplicate: int
     rejected: int
+    ignored: int
+    ignored_by_reason: dict[str, int] = Field(
+        description="`retained`: an old message without a time that the broker repeats; `empty`: it clears such a one."
+    )
     last_batch_at: Rfc3339 | None
 
 

@@ -32,7 +32,7 @@ def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
     api = APIBlueprint(
         f"live-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
     )
-    events = {"description": "Events `reading`, `command` and `presence`", "content": {"text/event-stream": {}}}
+    events = {"description": "Events `reading`, `command`, `presence` and `gap`", "content": {"text/event-stream": {}}}
 
     @api.get("/live", responses={200: events, 400: Error, 503: Error})
     def live(query: LiveQuery, header: LastEventHeader) -> Response:
@@ -74,5 +74,5 @@ def _texts(hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime
 
 
 def _text(event: Event) -> str:
-    number = f"id: {event.document['id']}\n" if event.stream else ""
+    number = "" if event.reading_id is None else f"id: {event.reading_id}\n"
     return f"event: {event.name}\n{number}data: {event.json}\n\n"

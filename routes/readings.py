@@ -97,7 +97,7 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
     def devices() -> Answer:
         """Every device: the times of its first and last reading, and whether it is online."""
         with database.reader() as reader:
-            rows = queries.readings.devices(reader, table)
+            rows = queries.readings.devices(reader, stream.name, table)
         now = clock.now()
         listed = [documents.device(row, now) for row in rows]
         return {"count": len(listed), "devices": listed}

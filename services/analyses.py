@@ -2,14 +2,14 @@
 
 Whichever process has the lease reads what was stored since the last reading whose analysis the broker has, a place
 that the database keeps. So nothing is left out when a process ends or the broker is away; whoever takes over publishes
-those of the last seconds once more, with the same `id`.
+those of the last seconds once more, with the same `id`. The place is an id, which no change of the clock moves.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, insert
@@ -22,6 +22,7 @@ from ingest.lease import Lease
 from models import Analysed
 from mqtt_notices import News
 from mqtt_publisher import Publisher, PublishError
+from queries.readings import Stretch
 from schema import SchemaError
 from services import health_index, status
 from streams.declaration import Streams
@@ -38,7 +39,7 @@ STATUS_SECONDS = 60.0
 STOP_SECONDS = 10.0
 PAGE = 200
 OVERLAP = timedelta(seconds=15)
-"""How long after its time a batch may be committed."""
+"""How long before or after another that has a higher id a reading may be committed."""
 HEALTHY = "AutoForge receives and stores readings"
 
 
@@ -123,10 +124,10 @@ class Channel:
         topic = stream.health.status_topic
         self._publisher = Publisher(settings, will=(topic, gone) if topic else None)
         self._begun = clock.now()
-        self._newest = 0
-        """The highest id whose analysis this process has published."""
-        self._seen: dict[int, datetime] = {}
-        """By id, when those were stored that are published already but are read again."""
+        self._newest: int | None = None
+        """The highest id whose analysis is published, as this process knows."""
+        self._seen: set[int] = set()
+        """The ids whose analyses this process has published and that are read again."""
         self._told: tuple[str, str, int] | None = None
         self._tell_again_at = 0.0
 
@@ -173,31 +174,31 @@ class Channel:
         with self._database.reader() as reader:
             place = queries.ingestion.analysed(reader, self.stream.name)
             end = queries.readings.newest_id(reader, self._table)
-        since = self._begun if place is None else place.created_at
-        if place is not None and place.reading_id != self._newest:  # another process has published
-            self._newest, self._seen = place.reading_id, {}
-        self._seen = {number: stored for number, stored in self._seen.items() if stored >= since - OVERLAP}
-        stretch = queries.readings.Stretch(since - OVERLAP, 0, end)
+            if place is None:
+                first = queries.readings.first_stored_after(reader, self._table, self._begun, OVERLAP)
+            else:
+                first = queries.readings.first_uncertain(reader, self._table, place, OVERLAP)
+        if place != self._newest:  # another process has published
+            self._newest, self._seen = place, set()
+        self._seen = {number for number in self._seen if number >= first}
+        stretch = Stretch(first, end)
         while page := self._page(stretch):
             new = [row for row in page if row["id"] not in self._seen]
             for row in new:
                 self._publisher.publish(self.stream.health.analysis_topic, _analysis(self.stream, row))
-                self._seen[row["id"]] = row["created_at"]
+                self._seen.add(row["id"])
             if new:
-                since = max(since, new[-1]["created_at"])
-                self._write_place(connection, since, max(row["id"] for row in new))
-            stretch = queries.readings.Stretch(page[-1]["created_at"], page[-1]["id"], end)
+                self._write_place(connection, max(self._newest or 0, new[-1]["id"]))
+            stretch = Stretch(page[-1]["id"] + 1, end)
 
-    def _page(self, stretch: queries.readings.Stretch) -> Sequence[RowMapping]:
+    def _page(self, stretch: Stretch) -> Sequence[RowMapping]:
         with self._database.reader() as reader:
-            return queries.readings.readings_after(reader, self._table, None, stretch, PAGE)
+            return queries.readings.readings_of(reader, self._table, None, stretch, PAGE)
 
-    def _write_place(self, connection: Connection, stored: datetime, newest: int) -> None:
-        newest = max(self._newest, newest)
+    def _write_place(self, connection: Connection, newest: int) -> None:
         with self._database.transaction(connection):
             connection.execute(delete(Analysed).where(Analysed.stream == self.stream.name))
-            place = {"stream": self.stream.name, "created_at": stored, "reading_id": newest}
-            connection.execute(insert(Analysed).values(place))
+            connection.execute(insert(Analysed).values(stream=self.stream.name, reading_id=newest))
         self._newest = newest
 
 

@@ -9,10 +9,11 @@ import queries.devices
 import queries.ingestion
 import queries.readings
 from database import Database
-from ingest.payload import EARLIEST, MAX_AHEAD
+from ingest.payload import MAX_AHEAD
 from mqtt_notices import News
+from queries.readings import Stretch
 from services import documents
-from services.feed import Event, Interest
+from services.feed import GAP, Event, Interest, gap
 from streams.declaration import Streams
 from streams.stream import Metric, Stream
 from utils import clock
@@ -21,8 +22,8 @@ PAGE = 500
 MAX_SHOWN = 10_000
 OVERLAP = timedelta(seconds=2)
 """How far the clocks of the machines may differ, and how long after its time a batch may be committed."""
-LOOK_BACK = timedelta(seconds=30)
-"""How far `everything` goes back at most; another process takes over ingesting within seconds."""
+MAX_LOOK_BACK = 20_000
+"""How many readings `everything` goes back at most."""
 
 
 class Changes:
@@ -31,13 +32,17 @@ class Changes:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._streams = streams
-        self._looked_at = clock.now()
         self._shown: dict[tuple[str, ...], str] = {}
         """Of what changed lately, what was made of it."""
+        self.skip()
 
     def skip(self) -> None:
         """Pass over all that there is by now."""
         self._looked_at = clock.now()
+        self._looked_to: dict[str, int] = {}
+        """By stream, the highest id when `everything` was looked at."""
+        self._reached: dict[str, int] = {}
+        """By stream, the highest id that was read."""
 
     def ask(self) -> None:
         """Ask the database for a sign of life. Raises Unavailable."""
@@ -45,59 +50,78 @@ class Changes:
             queries.ingestion.ping(reader)
 
     def read(self, news: News) -> list[Event]:
-        """The newest reading of every device and the states that are new. Raises Unavailable."""
+        """The newest reading of every device, what was left out of it, and new states. Raises Unavailable."""
         now = clock.now()
-        since = max(self._looked_at, now - LOOK_BACK) - OVERLAP
         with self._database.reader() as reader:
-            events = [event for stream in self._streams for event in self._readings(reader, stream, news, since)]
+            looked_to = (
+                {stream.name: self._newest(reader, stream) for stream in self._streams} if news.everything else {}
+            )
+            events = [event for stream in self._streams for event in self._readings(reader, stream, news)]
             if news.everything:
-                events += self._states_since(reader, since)
+                events += self._states_since(reader, _earlier(self._looked_at))
             else:
                 commands = queries.devices.commands_by_id(reader, news.commands)
                 events += _states(commands, queries.devices.presence(reader, news.devices))
         if news.everything:
             self._looked_at = now
+            self._looked_to = looked_to
+        for event in events:
+            self._reached[event.stream] = max(self._reached.get(event.stream, 0), event.reading_id or 0)
         return [event for event in events if self._is_new(event)]
 
     def missed(self, interest: Interest, since: int | datetime) -> Iterator[Event]:
         """What one client missed since it saw an id, or since a time: states, then readings as they were stored.
 
-        It begins a little earlier, because what was stored first is not always sent first. Raises Unavailable.
+        It begins a little earlier, because what was stored first is not always sent first. An id that is not there
+        yet, as after a backup was restored, is a gap. Raises Unavailable.
         """
         stream = self._streams[interest.stream]
         table = self._database.tables[stream.name]
         with self._database.reader() as reader:
             end = queries.readings.newest_id(reader, table)
-            moment = queries.readings.written_at(reader, table, since) if isinstance(since, int) else since
-            moment = max(moment, EARLIEST) - OVERLAP
+            if isinstance(since, int):
+                if since > end:
+                    yield gap(stream.name, interest.device_id, end + 1, since)
+                moment = _earlier(queries.readings.written_at(reader, table, since))
+                stretch = Stretch(queries.readings.first_uncertain(reader, table, min(since, end), OVERLAP), end)
+            else:
+                # A time that a client saw may be that of a device whose clock is ahead.
+                moment = max(since, clock.EPOCH + MAX_AHEAD + OVERLAP) - OVERLAP
+                first = queries.readings.first_stored_after(reader, table, moment - MAX_AHEAD, OVERLAP)
+                stretch = Stretch(first, end, moment)
             commands = queries.devices.commands_since(reader, moment, interest.device_id)
             presence = queries.devices.presence_since(reader, moment, interest.device_id)
         yield from _states(commands, presence)
-        # A time that a client saw may be that of a device whose clock is ahead.
-        later = None if isinstance(since, int) else moment
-        stretch = queries.readings.Stretch(moment if later is None else moment - MAX_AHEAD, 0, end, later)
-        while True:
-            with self._database.reader() as reader:
-                page = queries.readings.readings_after(reader, table, interest.device_id, stretch, PAGE)
-            yield from (_reading(stream, row) for row in page)
-            if len(page) < PAGE:
-                return
-            stretch = queries.readings.Stretch(page[-1]["created_at"], page[-1]["id"], end, later)
+        yield from self._stretch(stream, interest.device_id, stretch)
 
     def newest_id(self, stream: str) -> int:
         """The id of the newest reading of a stream; 0 if there is none. Raises Unavailable."""
         with self._database.reader() as reader:
-            return queries.readings.newest_id(reader, self._database.tables[stream])
+            return self._newest(reader, self._streams[stream])
 
-    def _readings(self, reader: Connection, stream: Stream, news: News, since: datetime) -> Iterator[Event]:
+    def _newest(self, reader: Connection, stream: Stream) -> int:
+        return queries.readings.newest_id(reader, self._database.tables[stream.name])
+
+    def _stretch(self, stream: Stream, device_id: str | None, stretch: Stretch) -> Iterator[Event]:
+        table = self._database.tables[stream.name]
+        while True:
+            with self._database.reader() as reader:
+                page = queries.readings.readings_of(reader, table, device_id, stretch, PAGE)
+            yield from (_reading(stream, row) for row in page)
+            if len(page) < PAGE:
+                return
+            stretch = stretch._replace(start=page[-1]["id"] + 1)
+
+    def _readings(self, reader: Connection, stream: Stream, news: News) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         if news.everything:
-            # By time, because ids may be committed in another order.
-            rows = queries.readings.newest_of_each(reader, stream, table, table.c.created_at >= since)
+            condition, known = table.c.id >= self._start(reader, stream), self._reached.get(stream.name, 0)
         elif moments := news.readings.get(stream.name):
-            rows = queries.readings.newest_of_each(reader, stream, table, table.c.created_at.in_(moments))
+            condition, known = table.c.created_at.in_(moments), 0
         else:
             return
+        rows = queries.readings.newest_of_each(reader, stream, table, condition, known)
+        yield from _left_out(stream, rows)
         yield from (_reading(stream, row) for row in rows)
         announced = [metric for metric in stream.metrics if metric.event]
         if announced:
@@ -107,12 +131,23 @@ class Changes:
                 newest = {row["device_id"]: row for row in by_time if row[metric.name] is not None}
                 yield from (_announcement(stream, metric, row) for row in newest.values())
 
+    def _start(self, reader: Connection, stream: Stream) -> int:
+        """The id from which on something may not have been looked at yet."""
+        table = self._database.tables[stream.name]
+        looked_to = self._looked_to.get(stream.name)
+        if looked_to is None:
+            return queries.readings.first_stored_after(reader, table, self._looked_at - OVERLAP, OVERLAP)
+        first = queries.readings.first_uncertain(reader, table, looked_to, OVERLAP)
+        return max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
+
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
         return _states(
             queries.devices.commands_since(reader, moment, None), queries.devices.presence_since(reader, moment, None)
         )
 
     def _is_new(self, event: Event) -> bool:
+        if event.name == GAP:
+            return True
         known = self._shown.pop(event.key, None)
         self._shown[event.key] = event.json
         if len(self._shown) > MAX_SHOWN:
@@ -121,9 +156,31 @@ class Changes:
 
 
 def _reading(stream: Stream, row: RowMapping) -> Event:
-    # Where each metric has a topic of its own, a reading replaces only readings of the same metric.
-    has = [metric.name for metric in stream.metrics if stream.topic.has_metric and row[metric.name] is not None]
-    return Event("reading", row["device_id"], documents.reading(row), stream.name, ",".join(has))
+    document = documents.reading(row)
+    for name in queries.readings.LEFT_OUT:
+        document.pop(name, None)
+    return Event("reading", row["device_id"], document, stream.name, _part(stream, row))
+
+
+def _part(stream: Stream, row: RowMapping) -> str:
+    """Where each metric has a topic of its own, a reading replaces only readings of the same metric."""
+    return ",".join(
+        metric.name for metric in stream.metrics if stream.topic.has_metric and row[metric.name] is not None
+    )
+
+
+def _left_out(stream: Stream, rows: Iterable[RowMapping]) -> Iterator[Event]:
+    """What is stored but not shown, because a batch has several readings of a device: a client can ask for it."""
+    for row in rows:
+        first, last = (row[name] for name in queries.readings.LEFT_OUT)
+        if first is not None and first < last:
+            last = last if last > row["id"] else last - 1
+            yield gap(stream.name, row["device_id"], first, last, _part(stream, row))
+
+
+def _earlier(moment: datetime) -> datetime:
+    """A little before a time; if that is still to come, the clock was set back, and no time tells what is new."""
+    return clock.EPOCH if moment > clock.now() + clock.STEP else max(moment, clock.EPOCH + OVERLAP) - OVERLAP
 
 
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:

@@ -88,7 +88,7 @@ class Commands:
     def get(self, command_id: str) -> RowMapping | None:
         """The command as it is now, or None. Raises Unavailable."""
         row = self._row(command_id)
-        if row is not None and row["status"] in states.OPEN and row["expires_at"] <= clock.now():
+        if row is not None and row["status"] in states.OPEN and _left(row) <= 0:
             self._end([command_id])
             row = self._row(command_id)
         return row
@@ -110,8 +110,7 @@ class Commands:
                 left = deadline - time.monotonic()
                 if row is None or row["status"] in states.FINAL or left <= 0:
                     return row
-                expiry = (row["expires_at"] - clock.now()).total_seconds()
-                news.wait(max(0.0, min(left, expiry, LONGEST_SLEEP)))
+                news.wait(max(0.0, min(left, _left(row), LONGEST_SLEEP)))
 
     def _create(self, values: dict[str, Any], order: Order) -> str | None:
         """Write the command, or find the id of the earlier one with the same key."""
@@ -136,7 +135,7 @@ class Commands:
 
     def _due(self) -> Sequence[str]:
         with self._database.reader() as reader:
-            return queries.devices.due_commands(reader, states.OPEN, clock.now())
+            return queries.devices.due_commands(reader, states.OPEN, clock.now(), clock.uptime())
 
     def _end(self, due: Sequence[str]) -> None:
         with self._writing() as connection:
@@ -149,8 +148,13 @@ class Commands:
             yield connection
 
 
+def _left(row: RowMapping) -> float:
+    """Seconds until a command expires."""
+    return states.State.of(row).left(clock.now(), clock.uptime())
+
+
 def _new(order: Order, key: str | None) -> dict[str, Any]:
-    now = clock.now()
+    now, up = clock.now(), clock.uptime()
     return {
         "command_id": str(uuid.uuid4()),
         "device_id": order.device_id,
@@ -160,6 +164,8 @@ def _new(order: Order, key: str | None) -> dict[str, Any]:
         "idempotency_key": key,
         "issued_at": now,
         "expires_at": now + timedelta(seconds=order.expires_in),
+        "boot": up.boot,
+        "deadline": up.seconds + order.expires_in,
         "updated_at": now,
     }
 

@@ -39,13 +39,13 @@ def command(row: RowMapping) -> Document:
 
 
 def device(row: RowMapping, now: datetime) -> Document:
-    """A device of a stream; `silent_for` is in seconds."""
-    silent = max(0.0, (now - row["last_seen"]).total_seconds())
-    times = {name: clock.rfc3339(row[name]) for name in ("first_seen", "last_seen")}
-    online = None if row["online"] is None else bool(row["online"])
-    return {"device_id": row["device_id"], **times, "silent_for": round(silent, 3), "online": online}
+    """A device of a stream; `silent_for` is in seconds since the server heard it, whatever its own clock says."""
+    heard = row["last_heard"]
+    silent = None if heard is None else round(max(0.0, (now - heard).total_seconds()), 3)
+    times = {name: row[name] and clock.rfc3339(row[name]) for name in ("first_seen", "last_seen", "last_heard")}
+    return {"device_id": row["device_id"], **times, "silent_for": silent, "online": row["online"]}
 
 
 def presence(row: RowMapping) -> Document:
-    """Whether a device is online, and since when."""
-    return {"device_id": row["device_id"], "online": bool(row["online"]), "since": clock.rfc3339(row["changed_at"])}
+    """Whether a device is online, and since when; null once the message that said so was cleared."""
+    return {"device_id": row["device_id"], "online": row["online"], "since": clock.rfc3339(row["changed_at"])}

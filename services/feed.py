@@ -18,12 +18,16 @@ class Interest(NamedTuple):
     device_id: str | None = None
 
 
+GAP = "gap"
 EVERYONE = Interest("*")
 """What is sent to everybody who has this interest, whichever streams they ask for."""
 
 
 class Event:
-    """Something that was committed: a `reading`, a `command`, a `presence`, or what is told to `everyone`."""
+    """Something that was committed: a `reading`, a `command`, a `presence`, or what is told to `everyone`.
+
+    A `gap` says which readings of a device were left out.
+    """
 
     def __init__(
         self,
@@ -46,12 +50,33 @@ class Event:
     @property
     def data(self) -> dict[str, Any]:
         """What the client gets."""
-        return {"stream": self.stream, "data": self.document} if self.stream and not self.everyone else self.document
+        if self.name == GAP or self.everyone or not self.stream:
+            return self.document
+        return {"stream": self.stream, "data": self.document}
+
+    @property
+    def reading_id(self) -> int | None:
+        """The id of the reading that it is about; None if it is not about one."""
+        return self.document["id"] if self.name == "reading" else None
+
+    def replacing(self, older: "Event | None") -> "Event":
+        """This event in the place of an older one with its key, which nobody was sent."""
+        if older is None or self.name != GAP:
+            return self
+        first = min(older.document["from_id"], self.document["from_id"])
+        last = max(older.document["to_id"], self.document["to_id"])
+        return gap(self.stream, self.device_id, first, last, self.key[3])
 
     @cached_property
     def json(self) -> str:
         """The same as JSON text, made once for all clients."""
         return msgspec.json.encode(self.data).decode()
+
+
+def gap(stream: str, device_id: str | None, first: int, last: int, part: str = "") -> Event:
+    """Readings of a device, or of any, whose ids are from `first` to `last`, were not sent."""
+    said = {"stream": stream, "device_id": device_id, "from_id": first, "to_id": last}
+    return Event(GAP, device_id or "", said, stream, part)
 
 
 class Client(Protocol):
@@ -80,7 +105,7 @@ def wants(interests: frozenset[Interest], event: Event) -> bool:
 
 def keep(waiting: dict[tuple[str, ...], Event], event: Event) -> None:
     """Put an event in the place of an older one with its key; of too many the oldest is dropped."""
-    waiting[event.key] = event
+    waiting[event.key] = event.replacing(waiting.get(event.key))
     if len(waiting) > MAX_WAITING:
         del waiting[next(iter(waiting))]
 
@@ -117,4 +142,5 @@ class Mailbox:
                 self._changed.wait(timeout)
             events = list(self._waiting.values())
             self._waiting.clear()
-        return events
+        # A client that loses its connection between them goes on from the highest id that it has seen.
+        return sorted(events, key=lambda event: event.reading_id or 0)

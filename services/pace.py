@@ -19,7 +19,7 @@ class Pace:
         passed = self._due(now)
         for event in events:
             if event.key in self._recent:
-                self._parked[event.key] = event
+                self._parked[event.key] = event.replacing(self._parked.get(event.key))
             else:
                 passed.append(self._let(event, now))
         return passed

@@ -57,11 +57,12 @@ class SocketClient:
     def flush(self) -> bool:
         """Send what was kept, as far as it is taken; whether something is left."""
         with self._lock:
-            while self._waiting and not self._catching_up:
-                key, event = next(iter(self._waiting.items()))
-                if not self._send(event):
-                    break
-                del self._waiting[key]
+            if self._waiting and not self._catching_up:
+                # A client that loses its connection goes on from the highest id that it has seen.
+                for event in sorted(self._waiting.values(), key=lambda event: event.reading_id or 0):
+                    if not self._send(event):
+                        break
+                    del self._waiting[event.key]
             return bool(self._waiting)
 
     def close(self) -> None:

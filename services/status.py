@@ -23,16 +23,16 @@ def health(settings: Settings, database: Database) -> Document:
     try:
         with database.session() as session:
             ways = _ways(session)
+            mqtt = _mqtt(session, ways["mqtt"], settings)
+            http = _counts(session, ways["http"])
     except Unavailable as error:
-        message = f"The database cannot be used: {error}"
         reachable = {"reachable": False, "url": str(database)}
-        return {"status": "unhealthy", **place, "message": message, "database": reachable}
-    mqtt = _mqtt(ways["mqtt"], settings)
+        reason = f"The database cannot be used: {error}"
+        return {"status": "unhealthy", **place, "message": reason, "database": reachable}
     concerns = _concerns(mqtt)
     place |= {"database": {"reachable": True, "url": str(database)}}
-    ways_in = {"mqtt": mqtt, "http": _counts(ways["http"])}
     message = "; ".join(concerns) or None
-    return {"status": "degraded" if concerns else "healthy", "message": message, **place, **ways_in}
+    return {"status": "degraded" if concerns else "healthy", "message": message, **place, "mqtt": mqtt, "http": http}
 
 
 def _concerns(mqtt: Document) -> list[str]:
@@ -46,7 +46,7 @@ def _concerns(mqtt: Document) -> list[str]:
 def ingestion(settings: Settings, database: Database) -> Document:
     """How the ingester is, and what it has counted. Raises Unavailable."""
     with database.session() as session:
-        told = _mqtt(_ways(session)["mqtt"], settings)
+        told = _mqtt(session, _ways(session)["mqtt"], settings)
         return told | {"client_id": settings.mqtt_client_id or queries.ingestion.client_id(session)}
 
 
@@ -58,7 +58,7 @@ def _ways(session: Session) -> dict[str, IngestStatus]:
     return ways
 
 
-def _mqtt(status: IngestStatus, settings: Settings) -> Document:
+def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> Document:
     beat = status.heartbeat_at
     running = status.holder is not None and beat is not None and clock.now() - beat < HEARTBEAT_LIMIT
     return {
@@ -75,13 +75,14 @@ def _mqtt(status: IngestStatus, settings: Settings) -> Document:
         "messages_per_second": status.messages_per_second if running else None,
         "processing_ms": status.processing_ms if running else None,
         "best_effort": status.best_effort,
-        **_counts(status),
+        **_counts(session, status),
     }
 
 
-def _counts(status: IngestStatus) -> Document:
-    counts = {name: getattr(status, name) for name in ("received", "stored", "duplicate", "rejected")}
-    return {**counts, "last_batch_at": _time(status.last_batch_at)}
+def _counts(session: Session, status: IngestStatus) -> Document:
+    counts = {name: getattr(status, name) for name in ("received", "stored", "duplicate", "rejected", "ignored")}
+    reasons = queries.ingestion.ignored_counts(session, status.source)
+    return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}
 
 
 def _seconds_since(moment: datetime | None) -> float | None:

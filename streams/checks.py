@@ -26,6 +26,7 @@ RESERVED_EVENTS = {
     "connect_error",
     "disconnect",
     "error",
+    "gap",
     "message",
     "mqtt-connected",
     "mqtt-error",
@@ -37,11 +38,15 @@ RESERVED_TABLES = {
     "analyses",
     "commands",
     "delivered_batches",
+    "devices",
+    "ignored_counts",
     "ingest_status",
     "installation",
+    "newest_values",
     "presence",
     "rejected_messages",
     "rejection_counts",
+    "stream_states",
 }
 STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")

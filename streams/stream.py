@@ -158,3 +158,10 @@ class Stream:
     def factors(self) -> tuple[Metric, ...]:
         """The metrics with an ideal band; there is a health index if there are any."""
         return tuple(metric for metric in self.metrics if metric.ideal is not None)
+
+    @property
+    def lackable(self) -> tuple[Metric, ...]:
+        """The metrics that a reading may lack."""
+        if self.topic.has_metric:
+            return self.metrics
+        return tuple(metric for metric in self.metrics if not metric.required)

@@ -19,7 +19,7 @@ from models import Command, Presence
 from mqtt_client import Message
 from mqtt_notices import News
 from services.changes import Changes
-from services.feed import Event, Interest
+from services.feed import GAP, Event, Interest
 from streams import declaration
 from tests.conftest import _running, fresh_database
 from tests.parsing import RECEIVED as NOON
@@ -102,7 +102,13 @@ class Site:
 
 def said(events: Iterable[Event]) -> list[Any]:
     """(device, temperature), (device, metric, value), (command, status), or (device, whether it is online)."""
-    return [_said(event) for event in events]
+    return [_said(event) for event in events if event.name != GAP]
+
+
+def left_out(events: Iterable[Event]) -> list[tuple[str | None, int, int]]:
+    """(device, first id, last id) of the readings that were not said."""
+    gaps = [event.document for event in events if event.name == GAP]
+    return [(gap["device_id"], gap["from_id"], gap["to_id"]) for gap in gaps]
 
 
 def _said(event: Event) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from database import Unavailable
 from mqtt_notices import News
 from services import changes as changes_module
 from services.changes import OVERLAP
-from tests.sites import ALL, KINDS, Site, prepared_site, said
+from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
 from tests.test_database import execute
 from utils import clock
 
@@ -40,8 +40,21 @@ def test_of_readings_of_one_time_the_last_stored_is_the_newest(site: Site) -> No
     at = clock.now()
     with site.database.connection() as connection, site.database.transaction(connection):
         site.write(connection, "sensors", [site.row("a", 5, value, 1, 1, 1) for value in (3, 1, 2)], at)
-    (event,) = site.changes.read(News(readings={"sensors": [at]}))
-    assert event.document["id"] == site.changes.newest_id("sensors")
+    events = site.changes.read(News(readings={"sensors": [at]}))
+    newest = site.changes.newest_id("sensors")
+    assert [event.reading_id for event in events if event.name == "reading"] == [newest]
+    assert left_out(events) == [("a", newest - 2, newest - 1)]
+
+
+def test_of_what_is_not_said_the_ids_are_said(site: Site) -> None:
+    news = site.store(("a", 1), ("a", 3), ("b", 1), ("a", 2))
+    assert left_out(site.changes.read(news)) == [("a", 1, 4)]
+    assert left_out(site.changes.read(site.store(("a", 4), ("b", 2)))) == []
+    site.store(("a", 5))
+    site.store(("a", 6))
+    site.store(("b", 3))
+    assert left_out(site.changes.read(EVERYTHING)) == [("a", 7, 7)]
+    assert left_out(site.changes.read(EVERYTHING)) == []
 
 
 def test_batches_that_nobody_told_of_are_not_looked_for(site: Site) -> None:

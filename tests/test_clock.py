@@ -1,6 +1,8 @@
 """Time: what comes in becomes naive UTC, what goes out is RFC 3339 with `Z`."""
 
 import math
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config import PROJECT
 from utils import clock
 
 MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
@@ -168,6 +171,42 @@ def test_a_query_is_read_as_it_arrives_in_a_url(text: str, moment: datetime) -> 
 def test_a_query_that_is_no_time_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a time|outside the years"):
         clock.parse_query(text)
+
+
+LAST = datetime(2026, 1, 29, 14, 30, 45)
+
+
+@pytest.mark.parametrize(
+    ("step", "after"),
+    [
+        pytest.param(timedelta(seconds=5), timedelta(seconds=5), id="it goes on"),
+        pytest.param(timedelta(0), clock.MICROSECOND, id="it stands"),
+        pytest.param(timedelta(seconds=-1.9), clock.MICROSECOND, id="it goes back a little"),
+        pytest.param(timedelta(seconds=-2.1), timedelta(seconds=-2.1), id="it is set back"),
+        pytest.param(timedelta(days=-365), timedelta(days=-365), id="it was a year ahead"),
+        pytest.param(timedelta(days=365), timedelta(days=365), id="it is a year ahead"),
+    ],
+)
+def test_server_time_waits_for_a_small_step_back_and_follows_a_large_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: timedelta, after: timedelta
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: LAST + step)
+    assert clock.server_time(LAST) == LAST + after
+    assert ("was set back" in caplog.text) == (step < -clock.STEP)
+
+
+def test_the_time_that_a_machine_runs_is_the_same_for_every_process() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from utils import clock; print(*clock.uptime())"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    boot, seconds = told.stdout.split()
+    up = clock.uptime()
+    assert boot == str(up.boot)
+    assert 0 <= up.seconds - float(seconds) < 60
 
 
 def test_the_strict_clock_gives_every_caller_another_time() -> None:

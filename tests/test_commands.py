@@ -4,7 +4,7 @@ import itertools
 import random
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,9 +19,13 @@ from ingest.device_messages import ANSWERS, Acknowledgement, Answer
 from ingest.message import Applied, Rejection
 from mqtt_client import Message
 from tests.parsing import RECEIVED as NOW
+from utils import clock
+from utils.clock import Uptime
 
 BEFORE, AFTER = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
 TICK = timedelta(microseconds=1)
+YEAR = timedelta(days=365)
+HERE = Uptime("this run", 1000.0)
 LATE, CONTRADICTS = "late_acknowledgement", "command_is_final"
 ENDED = ("succeeded", "failed", "rejected")
 
@@ -39,11 +43,38 @@ def state(status: str, device_id: str = "a", **changes: Any) -> State:
 
 def verdict(known: State | None, said: Acknowledgement, late: bool = False) -> str:
     """The verdict, or the reason of the rejection."""
-    found = judge(known, said, AFTER if late else NOW)
+    found = judge(known, said, AFTER if late else NOW, HERE)
     return found.reason if isinstance(found, Rejection) else found
 
 
 # judge
+
+
+@pytest.mark.parametrize(
+    ("boot", "deadline", "moment", "found"),
+    [
+        pytest.param("this run", 1060.0, AFTER + YEAR, "change", id="a clock that was set a year ahead"),
+        pytest.param("this run", 1000.0, AFTER - YEAR, LATE, id="a clock that was set a year back"),
+        pytest.param("another run", 1060.0, AFTER, LATE, id="issued before the machine was started, or on another"),
+        pytest.param(None, None, AFTER, LATE, id="issued where nothing tells the run"),
+    ],
+)
+def test_no_change_of_the_clock_makes_an_answer_late(
+    boot: str | None, deadline: float | None, moment: datetime, found: str
+) -> None:
+    said = judge(state("sent", boot=boot, deadline=deadline), ack("c", "succeeded"), moment, HERE)
+    assert (said.reason if isinstance(said, Rejection) else said) == found
+
+
+@pytest.mark.parametrize("ahead", [YEAR, -YEAR, timedelta(0)], ids=["a year ahead", "a year back", "right"])
+def test_no_change_of_the_clock_ends_a_command(database: Database, ahead: timedelta) -> None:
+    up = clock.uptime()
+    put(database, "here", boot=up.boot, deadline=up.seconds + 60, expires_at=NOW + timedelta(seconds=60))
+    put(database, "over", boot=up.boot, deadline=up.seconds, expires_at=NOW, status="succeeded")
+    with database.reader() as reader:
+        assert queries.devices.due_commands(reader, OPEN, NOW + ahead, up) == []
+        later = up._replace(seconds=up.seconds + 61)
+        assert queries.devices.due_commands(reader, OPEN, NOW + ahead, later) == ["here"]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +100,8 @@ def test_the_table_of_verdicts_has_every_state() -> None:
 
 
 def test_an_answer_comes_too_late_from_the_very_moment_of_expiry() -> None:
-    assert judge(state("sent"), ack("c", "succeeded"), AFTER - TICK) == "change"
-    found = judge(state("sent"), ack("c", "succeeded"), AFTER)
+    assert judge(state("sent"), ack("c", "succeeded"), AFTER - TICK, HERE) == "change"
+    found = judge(state("sent"), ack("c", "succeeded"), AFTER, HERE)
     assert isinstance(found, Rejection)
     assert found.sentence == "status: succeeded comes too late; the command expired at 2026-01-29T14:30:47Z"
 
@@ -89,7 +120,7 @@ def test_the_end_is_the_same_whatever_else_a_repetition_says() -> None:
 
 @pytest.mark.parametrize("known", [None, state("sent", device_id="b"), state("succeeded", device_id="b")])
 def test_a_device_cannot_answer_for_a_command_it_was_not_sent(known: State | None) -> None:
-    found = judge(known, ack("c-1", "succeeded"), NOW)
+    found = judge(known, ack("c-1", "succeeded"), NOW, HERE)
     assert isinstance(found, Rejection)
     assert (found.stream, found.reason) == (None, "unknown_command")
     assert found.sentence.startswith("command_id: this device was sent no command")
@@ -232,7 +263,7 @@ def test_only_what_is_due_and_open_expires_and_only_once(database: Database) -> 
     put(database, "pending", status="pending", expires_at=BEFORE)
     everything = ["early", "now", "progress", "later", "pending", *FINAL, "no such"]
     with database.reader() as reader:
-        assert queries.devices.due_commands(reader, OPEN, NOW) == ["early", "now", "progress", "pending"]
+        assert queries.devices.due_commands(reader, OPEN, NOW, HERE) == ["early", "now", "progress", "pending"]
     assert expire(database, *everything) == ["early", "now", "pending", "progress"]
     assert expire(database, *everything) == []
     assert statuses(database, everything[:5]) == ["expired", "expired", "expired", "sent", "expired"]

@@ -84,9 +84,7 @@ def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> Non
 def test_it_keeps_a_device_id_as_it_is(database: Database, device: str) -> None:
     write(database, row(device=device))
     with database.session() as session:
-        assert [found["device_id"] for found in queries.readings.devices(session, database.tables["sensors"])] == [
-            device
-        ]
+        assert queries.readings.latest(session, database.tables["sensors"], device)
 
 
 def test_devices_whose_ids_look_alike_are_different_devices(database: Database) -> None:
@@ -103,7 +101,7 @@ def test_preparing_twice_changes_nothing(database: Database) -> None:
     write(database, row())
     database.prepare()
     with database.session() as session:
-        assert len(queries.readings.devices(session, database.tables["sensors"])) == 1
+        assert queries.readings.newest_id(session, database.tables["sensors"]) == 1
 
 
 def test_the_mqtt_client_id_belongs_to_the_database(database: Database) -> None:

@@ -1,6 +1,6 @@
 """`/api/<stream>/devices`: who sends, since when, and whether it still lives; the same on every database."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -10,7 +10,7 @@ from mqtt_client import Message
 from tests.api import Api, reading
 from utils import clock
 
-KEYS = {"device_id", "first_seen", "last_seen", "silent_for", "online"}
+KEYS = {"device_id", "first_seen", "last_seen", "last_heard", "silent_for", "online"}
 
 
 def announce(api: Api, device_id: str, word: str) -> None:
@@ -52,18 +52,29 @@ def test_a_device_is_online_or_offline_or_null_if_it_never_said(api: Api) -> Non
     assert answer["count"] == 4
 
 
-def test_a_device_is_silent_since_its_newest_reading(api: Api) -> None:
-    now = datetime.now(UTC)
-    times = {"a": [90, 3600], "b": [86_400], "ahead": [-120]}
-    api.submit(
-        *[
-            reading(name, timestamp=(now - timedelta(seconds=ago)).isoformat())
-            for name, agos in times.items()
-            for ago in agos
-        ]
-    )
-    silent = {device["device_id"]: device["silent_for"] for device in api.get("/api/sensors/devices")["devices"]}
-    passed = (datetime.now(UTC) - now).total_seconds()
-    assert 90 <= silent["a"] <= 90 + passed + 0.001
-    assert silent["b"] == pytest.approx(86_400, abs=passed + 0.001)
-    assert silent["ahead"] == 0
+def test_a_device_is_silent_since_the_server_heard_it_whatever_its_own_clock_says(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, start = clock.now, clock.now()
+    for name, behind in (("five hours behind", 5), ("right", 0), ("ahead", -0.05)):
+        api.submit(reading(name, timestamp=(start - timedelta(hours=behind)).isoformat()))
+    monkeypatch.setattr(clock, "now", lambda: right() + timedelta(seconds=90))
+    again = api.post("/api/sensors/readings", reading("right", timestamp=start.isoformat()))
+    assert again["duplicate"] == 1
+    devices = {device["device_id"]: device for device in api.get("/api/sensors/devices")["devices"]}
+    passed = (right() - start).total_seconds()
+    assert 90 <= devices["five hours behind"]["silent_for"] <= 90 + passed
+    assert 90 <= devices["ahead"]["silent_for"] <= 90 + passed
+    assert devices["right"]["silent_for"] <= passed
+    assert clock.parse(devices["five hours behind"]["last_seen"]) == start - timedelta(hours=5)
+    assert clock.parse(devices["five hours behind"]["last_heard"]) >= start
+
+
+def test_after_the_clock_was_set_back_no_device_is_silent_for_less_than_no_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = clock.now
+    api.submit(reading("a"))
+    monkeypatch.setattr(clock, "now", lambda: right() - timedelta(hours=1))
+    (device,) = api.get("/api/sensors/devices")["devices"]
+    assert device["silent_for"] == 0

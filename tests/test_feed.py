@@ -71,7 +71,7 @@ def test_of_the_readings_of_a_device_the_newest_is_kept() -> None:
     mailbox = Mailbox([])
     for event in (reading(1), reading(2, "b"), reading(3), reading(4)):
         mailbox.offer(event)
-    assert kept(mailbox) == [4, 2]
+    assert kept(mailbox) == [2, 4]
     assert kept(mailbox) == []
 
 

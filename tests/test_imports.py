@@ -19,6 +19,7 @@ ORDER = [
     "config",
     "streams",
     "models",
+    "backfill",
     "schema",
     "dialects",
     "database",
@@ -38,7 +39,7 @@ ORDER = [
     "simulators",
     "benchmarks",
 ]
-STORAGE = {"models", "schema", "dialects", "database", "queries"}
+STORAGE = {"models", "backfill", "schema", "dialects", "database", "queries"}
 SELECTS_ELSEWHERE = {
     # Taking a lock, copying an empty table and COPY's INSERT … SELECT are how a dialect writes; they read no rows.
     "dialects.py": re.compile(r"advisory|GET_LOCK|RELEASE_LOCK|AS SELECT|\) SELECT"),
@@ -178,7 +179,8 @@ def _texts(file: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] != "benchmarks"], ids=str)
 def test_every_select_stands_in_queries(file: Path) -> None:
-    if file.parts[0] == "queries":
+    # What moves the rows of an earlier version is a migration that knows the streams.
+    if file.parts[0] == "queries" or file.as_posix() == "backfill.py":
         return
     assert not {"select", "Select", "Query"} & _names_from_sqlalchemy(file)
     attributes = [node for node in ast.walk(tree(file)) if isinstance(node, ast.Attribute)]

@@ -103,7 +103,7 @@ def test_the_table_of_rejected_messages_is_bounded_and_the_counts_are_exact(
     monkeypatch.setattr(pipeline_module, "MAX_REJECTED_ROWS", 10)
     for _ in range(5):
         outcome = pipeline.handle(
-            connection, [message("{"), message("", packet_id=2), message(payload()), message("{")]
+            connection, [message("{"), message(" ", packet_id=2), message(payload()), message("{")]
         )
         assert len(outcome.rejections) == 3
     with database.session() as session:
@@ -130,7 +130,7 @@ def test_nothing_is_stored_of_a_batch_that_fails(connected: Connected) -> None:
     with pytest.raises(Unavailable, match="rejection_counts"):
         pipeline.handle(connection, [message(payload()), message("{")])
     with database.session() as session:
-        assert queries.readings.devices(session, database.tables["sensors"]) == []
+        assert queries.readings.devices(session, "sensors", database.tables["sensors"]) == []
         assert queries.ingestion.ingest_status(session)["mqtt"].received == 0
 
 

@@ -3,13 +3,22 @@
 Outside, times are RFC 3339 with `Z`, or epoch numbers; a naive time from outside means UTC.
 """
 
+import logging
 import re
 import threading
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
 
 from utils.text import printable
 
+logger = logging.getLogger(__name__)
+MICROSECOND = timedelta(microseconds=1)
+STEP = timedelta(seconds=2)
+"""A clock that goes back by more than this was set; one that goes back by less is waited for."""
 EPOCH = datetime(1970, 1, 1)
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _OFFSET_AFTER_SPACE = re.compile(r" (\d\d:?\d\d)$")
 _EPOCH_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d*)?", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
@@ -71,15 +80,45 @@ def rfc3339(moment: datetime) -> str:
     return moment.isoformat() + "Z"
 
 
+class Uptime(NamedTuple):
+    """How long a machine runs, which no change of its clock touches."""
+
+    boot: str | None
+    """Which of its runs, the same for all its processes; None where the system does not tell."""
+    seconds: float
+
+
+def uptime() -> Uptime:
+    """The present run of this machine, with the time that it slept."""
+    try:
+        return Uptime(_BOOT_ID.read_text().strip(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    except (OSError, AttributeError):
+        return Uptime(None, time.monotonic())
+
+
+def server_time(last: datetime) -> datetime:
+    """The server's time after `last`, naive UTC: later by a microsecond at least, unless the clock was set back.
+
+    The only place that decides what server time is when the clock steps.
+    """
+    present = now()
+    if present > last:
+        return present
+    if last - present > STEP:
+        logger.warning("The clock was set back by %.1f s; readings get its new time", (last - present).total_seconds())
+        return present
+    return last + MICROSECOND
+
+
 class StrictClock:
-    """Gives each caller a later time than the one before, so that no two messages share a server time."""
+    """Server time for several threads: no two messages share one, unless the clock was set back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = EPOCH
 
     def now(self) -> datetime:
-        """The present moment, naive UTC, at least one microsecond after the last answer."""
+        """The present moment, naive UTC; see `server_time`."""
         with self._lock:
-            self._last = max(now(), self._last + timedelta(microseconds=1))
+            self._last = server_time(self._last)
             return self._last

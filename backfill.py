@@ -1,0 +1,109 @@
+"""Backfill: what a first start fills in for the rows that an earlier version, or an earlier declaration, has stored.
+
+For each stream, in the transaction that brings the schema up to date: the keys of the newest readings, so that what
+the broker still holds is not stored twice; the devices; and the newest values.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, case, delete, func, insert, literal, select, update
+
+from models import Device, NewestValue, StreamState
+from streams.declaration import Streams
+from streams.reading_key import ReadingKey
+from streams.stream import Stream
+
+logger = logging.getLogger(__name__)
+REKEYED_ROWS = 100_000
+"""The newest of a stream; a broker does not hold more than that."""
+CHUNK = 500
+_STATES = StreamState.metadata.tables["stream_states"]
+_DEVICES = Device.metadata.tables["devices"]
+_NEWEST = NewestValue.metadata.tables["newest_values"]
+
+
+def bring_up_to_date(connection: Connection, streams: Streams, tables: Mapping[str, Table]) -> None:
+    """Fill in what is missing for each stream. Raises DBAPIError."""
+    states = {row.stream: row for row in connection.execute(select(_STATES))}
+    for stream in streams:
+        lackable = [metric.name for metric in stream.lackable]
+        state = states.get(stream.name)
+        if state is None or state.table_name != stream.table:
+            _begin(connection, stream, tables[stream.name], lackable)
+        elif set(lackable) != (kept := set(state.newest_of.split())):
+            _fill_newest(connection, stream.name, tables[stream.name], sorted(set(lackable) - kept))
+            connection.execute(_state(stream, lackable))
+
+
+def _begin(connection: Connection, stream: Stream, table: Table, lackable: Sequence[str]) -> None:
+    rekeyed = _rekey(connection, table, ReadingKey([metric.name for metric in stream.metrics]))
+    _fill_devices(connection, stream.name, table)
+    connection.execute(delete(_NEWEST).where(_NEWEST.c.stream == stream.name))
+    _fill_newest(connection, stream.name, table, lackable)
+    connection.execute(delete(_STATES).where(_STATES.c.stream == stream.name))
+    values = {"stream": stream.name, "table_name": stream.table, "newest_of": " ".join(lackable)}
+    connection.execute(insert(_STATES).values(values))
+    if rekeyed:
+        logger.info("The newest %d readings of %s have the keys of this version", rekeyed, stream.name)
+
+
+def _state(stream: Stream, lackable: Sequence[str]) -> Any:
+    return update(_STATES).where(_STATES.c.stream == stream.name).values(newest_of=" ".join(lackable))
+
+
+def _rekey(connection: Connection, table: Table, key: ReadingKey) -> int:
+    """Give the newest rows their keys; of two that become equal the younger keeps its old one."""
+    taken: set[tuple[str, datetime, int]] = set()
+    rekeyed = 0
+    for rows in _newest_rows(connection, table):
+        keys: dict[int, int] = {}
+        for reading_id, device_id, timestamp, old, *values in rows:
+            new = key.of(values)
+            if new != old and (device_id, timestamp, new) not in taken:
+                keys[reading_id] = new
+            taken.add((device_id, timestamp, new))
+        if keys:
+            chosen = case(keys, value=table.c.id)
+            connection.execute(update(table).where(table.c.id.in_(keys)).values(fingerprint=chosen))
+        rekeyed += len(keys)
+    return rekeyed
+
+
+def _newest_rows(connection: Connection, table: Table) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+    """The newest rows with their metrics, oldest first, some at a time."""
+    own = ("id", "device_id", "timestamp", "fingerprint")
+    others = (*own, "device_timestamp", "created_at")
+    columns = [table.c[name] for name in own] + [column for column in table.c if column.name not in others]
+    lowest = select(table.c.id).order_by(table.c.id.desc()).limit(1).offset(REKEYED_ROWS - 1)
+    last = (connection.execute(lowest).scalar() or 1) - 1
+    while True:
+        page = select(*columns).where(table.c.id > last).order_by(table.c.id).limit(CHUNK)
+        rows = connection.execute(page).all()
+        if not rows:
+            return
+        yield rows
+        last = rows[-1].id
+
+
+def _fill_devices(connection: Connection, stream: str, table: Table) -> None:
+    connection.execute(delete(_DEVICES).where(_DEVICES.c.stream == stream))
+    last = select(table.c.device_id, func.max(table.c.id).label("id")).group_by(table.c.device_id).subquery()
+    rows = select(literal(stream), table.c.device_id, table.c.id, table.c.created_at)
+    names = ["stream", "device_id", "last_id", "last_heard"]
+    connection.execute(insert(_DEVICES).from_select(names, rows.join(last, last.c.id == table.c.id)))
+
+
+def _fill_newest(connection: Connection, stream: str, table: Table, metrics: Sequence[str]) -> None:
+    for name in metrics:
+        connection.execute(delete(_NEWEST).where(_NEWEST.c.stream == stream, _NEWEST.c.metric == name))
+        has = table.c[name].is_not(None)
+        grouped = select(table.c.device_id, func.max(table.c.timestamp).label("timestamp")).where(has)
+        newest = grouped.group_by(table.c.device_id).subquery()
+        same = (newest.c.device_id == table.c.device_id) & (newest.c.timestamp == table.c.timestamp)
+        rows = select(literal(stream), table.c.device_id, literal(name), table.c.timestamp, func.max(table.c.id))
+        rows = rows.join(newest, same).where(has).group_by(table.c.device_id, table.c.timestamp)
+        names = ["stream", "device_id", "metric", "timestamp", "reading_id"]
+        connection.execute(insert(_NEWEST).from_select(names, rows))

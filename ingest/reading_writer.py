@@ -1,0 +1,117 @@
+"""The writer of readings: rows, and what is kept of the devices they came from, in the transaction of a batch."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, case, func
+
+import queries.devices
+import queries.readings
+from database import Database
+from dialects import Columns
+from ingest.message import Reading, Rejection
+from models import Device, NewestValue
+from streams.declaration import Streams
+from streams.reading_key import ReadingKey
+from streams.stream import Stream
+
+
+@dataclass
+class Written:
+    """What became of the readings of a batch."""
+
+    stored: int = 0
+    duplicate: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    streams: list[str] = field(default_factory=list)
+    """Those that have new readings."""
+
+
+class ReadingWriter:
+    """Writes readings, each once, and keeps the devices and the newest values of their streams."""
+
+    def __init__(self, database: Database, streams: Streams) -> None:
+        self._database = database
+        self._keys = {stream.name: ReadingKey([metric.name for metric in stream.metrics]) for stream in streams}
+
+    def write(self, connection: Connection, readings: Sequence[Reading], moment: datetime) -> Written:
+        """Write readings of any streams within a transaction. Raises DBAPIError."""
+        written = Written()
+        by_stream: dict[str, list[Reading]] = defaultdict(list)
+        for reading in readings:
+            by_stream[reading.stream.name].append(reading)
+        if by_stream:
+            queries.devices.lock_streams(connection, by_stream)
+        for name in sorted(by_stream):
+            self._write_stream(connection, by_stream[name], moment, written)
+        return written
+
+    def _write_stream(
+        self, connection: Connection, group: Sequence[Reading], moment: datetime, written: Written
+    ) -> None:
+        stream = group[0].stream
+        table = self._database.tables[stream.name]
+        before = queries.readings.newest_id(connection, table)
+        result = self._database.write_batch(connection, table, [self._row(reading) for reading in group], moment)
+        refused = dict(result.refused)
+        for place, reason in refused.items():
+            sentence = f"the database refused the row: {reason}"
+            written.rejections.append(Rejection(stream.name, "refused_by_database", sentence, group[place].message))
+        written.stored += result.stored
+        written.duplicate += len(group) - result.stored - len(refused)
+        if result.stored:
+            written.streams.append(stream.name)
+        accepted = [reading for place, reading in enumerate(group) if place not in refused] if refused else group
+        self._keep_devices(connection, stream.name, table, accepted, before)
+        if result.stored and stream.lackable:
+            self._keep_newest(connection, stream, table, before)
+
+    def _row(self, reading: Reading) -> tuple[Any, ...]:
+        # Without a time of its own, a reading is known by its delivery.
+        key = self._keys[reading.stream.name].of(reading.values) if reading.own_time else reading.message.serial
+        return (reading.device_id, reading.timestamp, reading.device_timestamp, *reading.values, key)
+
+    def _keep_devices(
+        self, connection: Connection, stream: str, table: Table, accepted: Sequence[Reading], before: int
+    ) -> None:
+        heard: dict[str, datetime | None] = {reading.device_id: None for reading in accepted}
+        heard |= {
+            reading.device_id: reading.message.received_at for reading in accepted if not reading.message.retained
+        }
+        last = queries.readings.last_ids_after(connection, table, before)
+        rows = [
+            {"stream": stream, "device_id": device, "last_id": last.get(device, 0), "last_heard": heard[device]}
+            for device in sorted(heard)
+        ]
+        self._database.merge(connection, Device, ("stream", "device_id"), rows, _heard)
+
+    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, before: int) -> None:
+        names = [metric.name for metric in stream.lackable]
+        newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for reading_id, device_id, timestamp, *values in queries.readings.values_after(
+            connection, table, names, before
+        ):
+            place = {"timestamp": timestamp, "reading_id": reading_id}
+            newest.update({(device_id, n): place for n, v in zip(names, values, strict=True) if v is not None})
+        rows = [
+            {"stream": stream.name, "device_id": device_id, "metric": name, **newest[device_id, name]}
+            for device_id, name in sorted(newest)
+        ]
+        self._database.merge(connection, NewestValue, ("stream", "device_id", "metric"), rows, _newest)
+
+
+def _heard(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
+    later = case((incoming.last_id > stored.last_id, incoming.last_id), else_=stored.last_id)
+    return [("last_id", later), ("last_heard", func.coalesce(incoming.last_heard, stored.last_heard))]
+
+
+def _newest(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
+    # A reading that is measured at the same moment and stored later is the newer one.
+    newer = incoming.timestamp >= stored.timestamp
+    return [
+        ("reading_id", case((newer, incoming.reading_id), else_=stored.reading_id)),
+        ("timestamp", case((newer, incoming.timestamp), else_=stored.timestamp)),
+    ]

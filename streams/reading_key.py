@@ -1,0 +1,49 @@
+"""The key of a reading: with its device and time, what tells whether two deliveries are the same reading.
+
+It hashes the names and the stored values of the metrics that have one, sorted by name. So neither the way, nor
+the spelling, nor a metric that is declared later changes it.
+"""
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+
+class ReadingKey:
+    """Makes the keys of a stream's readings; `names` are its metrics in the order of the values."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        # Names of one stream differ in more than case, and a column keeps its first spelling.
+        self._ordered = sorted((name.lower().encode(), place) for place, name in enumerate(names))
+        self._places = [place for _, place in self._ordered]
+        self._head = _head(name for name, _ in self._ordered)
+        self._pack = struct.Struct(f">{len(names)}d").pack
+
+    def of(self, values: Sequence[Any]) -> int:
+        """A signed 64-bit hash of a reading's values: numbers, texts or None, one for each metric."""
+        try:
+            # -0.0 + 0.0 is 0.0, and neither text nor None can be added.
+            packed = self._pack(*[values[place] + 0.0 for place in self._places])
+        except TypeError:
+            return self._of_some(values)
+        return _hashed(self._head + packed)
+
+    def _of_some(self, values: Sequence[Any]) -> int:
+        present = [(name, values[place]) for name, place in self._ordered if values[place] is not None]
+        return _hashed(_head(name for name, _ in present) + b"".join(_encoded(value) for _, value in present))
+
+
+def _head(names: Any) -> bytes:
+    return b"\0".join(names) + b"\0\0"
+
+
+def _encoded(value: float | str) -> bytes:
+    if isinstance(value, str):
+        text = value.encode()
+        return struct.pack(">I", len(text)) + text
+    return struct.pack(">d", value + 0.0)
+
+
+def _hashed(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big", signed=True)

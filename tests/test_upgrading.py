@@ -1,0 +1,119 @@
+"""The first start of this version on a database of the one before: no row is lost, none is stored twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+import backfill
+import queries.readings
+from database import Database
+from ingest.pipeline import Pipeline
+from mqtt_client import Message
+from streams.declaration import Streams
+from tests import earlier_version
+from tests.live import at_broker, serving
+from tests.support import Backend, Mosquitto, ignore, publishing, wait_for
+from utils import clock
+
+READINGS, WAITING = 100_000, 1_000
+
+
+@pytest.fixture
+def upgraded(database_url: str, streams: Streams) -> Callable[[int], Database]:
+    """Brings a database of the version before, with so many readings, up to date."""
+
+    def make(readings: int) -> Database:
+        earlier_version.make(database_url, readings)
+        database = Database(make_url(database_url), streams)
+        database.prepare()
+        return database
+
+    return make
+
+
+def count(database: Database, table: str) -> int:
+    with database.connection() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def test_readings_of_the_version_before_are_known_again(upgraded: Callable[[int], Database], streams: Streams) -> None:
+    database = upgraded(2_000)
+    told = [Message(topic, said.encode(), clock.now(), 1) for topic, said in map(earlier_version.message, range(2_010))]
+    with database.connection() as connection:
+        outcome = Pipeline(database, streams, "mqtt", ignore).handle(connection, told)
+    assert (outcome.stored, outcome.duplicate, len(outcome.rejections)) == (10, 2_000, 0)
+    assert count(database, "sensor_readings") == 2_010
+    database.close()
+
+
+def test_the_devices_and_newest_values_of_the_version_before_are_known(upgraded: Callable[[int], Database]) -> None:
+    database = upgraded(2_000)
+    with database.reader() as reader:
+        devices = queries.readings.devices(reader, "sensors", database.tables["sensors"])
+        newest = queries.readings.newest_values(reader, "panels", database.tables["panels"], "trafo0")
+    assert [device["device_id"] for device in devices] == [f"board-{number}" for number in range(10)]
+    assert all(device["last_heard"] > device["last_seen"] for device in devices)
+    assert {name: value for name, (value, _) in newest.items()} == {"voltage": 198.0}
+    database.close()
+
+
+def test_of_two_readings_that_become_equal_both_stay(
+    upgraded: Callable[[int], Database], database_url: str, streams: Streams
+) -> None:
+    database = upgraded(10)
+    doubled = "INSERT INTO sensor_readings ({0}, fingerprint) SELECT {0}, fingerprint + 1 FROM sensor_readings"
+    with database.connection() as connection, database.transaction(connection):
+        connection.execute(text("DELETE FROM stream_states"))
+        names = "device_id, timestamp, temperature, vibration, gas, power, created_at"
+        connection.execute(text(doubled.format(names)))
+    database.prepare()
+    assert count(database, "sensor_readings") == 20
+    database.close()
+
+
+def test_a_second_start_fills_in_nothing(upgraded: Callable[[int], Database], monkeypatch: pytest.MonkeyPatch) -> None:
+    database = upgraded(10)
+    monkeypatch.setattr(backfill, "_begin", None)
+    monkeypatch.setattr(backfill, "_fill_newest", None)
+    database.prepare()
+    database.close()
+
+
+def test_a_start_on_100000_readings_with_1000_messages_waiting_loses_and_doubles_none(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    """Half of what waits at the broker is stored already: its acknowledgement never reached the broker."""
+    backend = at_broker(tmp_path / "backend", mosquitto)
+    earlier_version.make(f"sqlite:///{backend.folder}/sensors.db", READINGS)
+    _register_session(mosquitto.port)
+    with publishing(mosquitto.port, wait=False) as publish:
+        for number in range(READINGS - WAITING // 2, READINGS + WAITING // 2):
+            publish(*earlier_version.message(number))
+    with serving(backend):
+        wait_for(lambda: _received(backend) == WAITING, seconds=60, what="the messages that waited")
+        told = backend.get("/api/health")[1]["mqtt"]
+        assert (told["stored"], told["duplicate"], told["rejected"]) == (WAITING // 2, WAITING // 2, 0)
+        assert backend.get("/api/sensors/stats")[1]["stats"]["count"] == READINGS + WAITING // 2
+        assert backend.get("/api/panels/stats")[1]["stats"]["count"] == READINGS // 10
+
+
+def _received(backend: Backend) -> int:
+    return int(backend.get("/api/health")[1].get("mqtt", {}).get("received", 0))
+
+
+def _register_session(port: int) -> None:
+    """What an ingester of the version before left at the broker."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=earlier_version.CLIENT_ID, clean_session=False)
+    subscribed: list[bool] = []
+    client.on_subscribe = lambda *_: subscribed.append(True)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    client.subscribe("sensors/+/data", 1)
+    wait_for(lambda: subscribed, what="the session of the version before")
+    client.disconnect()
+    client.loop_stop()
