@@ -68,6 +68,7 @@ def _zone(name: str) -> str:
 
 
 MAX_PARAMETERS = 16_384
+MAX_ID = 2**63 - 1
 MAX_LIFETIME = 604_800
 MAX_SPAN = timedelta(days=3660)
 LAST_MOMENT = datetime(9998, 1, 1)
@@ -104,6 +105,16 @@ def _since(text: object) -> int | datetime:
 
 _ID_OR_TIME = {"type": "string", "examples": ["1296", "2026-01-29T14:30:45Z", "-1m"]}
 Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_ID_OR_TIME)]
+
+
+def _last_event(text: object) -> int | datetime:
+    """An id, however large: a browser sends what it was sent, also by a database that was replaced since."""
+    if isinstance(text, str) and re.fullmatch(r"\d+", text, re.ASCII):
+        return MAX_ID if len(text) > len(str(MAX_ID)) else min(int(text), MAX_ID)
+    return _since(text)
+
+
+LastEventId = Annotated[int | datetime, BeforeValidator(_last_event), WithJsonSchema(_ID_OR_TIME)]
 
 
 class Query(BaseModel):
@@ -225,7 +236,9 @@ class Subscription(BaseModel):
 class LastEventHeader(BaseModel):
     """What a browser sends when it connects again."""
 
-    last_event_id: Since | None = Field(None, alias="Last-Event-ID", description="As `since`, which it outdoes.")
+    last_event_id: LastEventId | None = Field(
+        None, alias="Last-Event-ID", description="As `since`, which it outdoes; every whole number is an id."
+    )
 
 
 class WaitQuery(Query):

@@ -82,8 +82,9 @@ class Changes:
             if isinstance(since, int):
                 if since > end:
                     yield gap(stream.name, interest.device_id, end + 1, since)
-                moment = _earlier(queries.readings.written_at(reader, table, since))
-                stretch = Stretch(queries.readings.first_uncertain(reader, table, min(since, end), OVERLAP), end)
+                seen = min(since, end)
+                moment = _earlier(queries.readings.written_at(reader, table, seen))
+                stretch = Stretch(queries.readings.first_uncertain(reader, table, seen, OVERLAP), end)
             else:
                 # A time that a client saw may be that of a device whose clock is ahead.
                 moment = max(since, clock.EPOCH + MAX_AHEAD + OVERLAP) - OVERLAP

@@ -10,7 +10,7 @@ from services import changes as changes_module
 from services.changes import OVERLAP, Changes
 from services.feed import Interest
 from tests.parsing import RECEIVED as NOON
-from tests.sites import ALL, KINDS, Site, prepared_site, said
+from tests.sites import ALL, KINDS, Site, prepared_site, said, left_out
 from utils import clock
 
 START = NOON + timedelta(days=1)
@@ -72,6 +72,13 @@ def test_since_an_id_everything_stored_later_is_said_in_order(hour: Site) -> Non
 )
 def test_since_an_id_or_a_time_nothing_is_missing(hour: Site, since: Any, temperatures: list[float]) -> None:
     assert numbers(hour.missed(since)) == temperatures
+
+
+@pytest.mark.parametrize("since", [13, 10**18, 2**63 - 1])
+def test_an_id_above_the_newest_is_a_gap_and_what_comes_is_live(hour: Site, since: int) -> None:
+    first, *others = hour.another().missed(ALL, since)
+    assert first.data == {"stream": "sensors", "device_id": None, "from_id": 13, "to_id": since}
+    assert left_out(others) == []
 
 
 def test_since_an_id_that_is_gone_begins_at_the_one_before(hour: Site) -> None:
