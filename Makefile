@@ -22,7 +22,7 @@ check: $(VENV)/dev
 	$(MAKE) test
 
 bench: $(VENV)/dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(if $(BASE),--base $(BASE)) $(foreach name,$(ONLY),--only $(name))
 
 chaos: $(VENV)/dev
 	$(BIN)/python -m pytest -m chaos --timeout 1800

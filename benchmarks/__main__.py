@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     broker,
     commands,
+    compare,
     ingest_rate,
     latency,
     live_clients,
@@ -44,8 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, for trying out")
     parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="only this one; may be repeated")
+    parser.add_argument("--base", metavar="COMMIT", help="compare with this commit: quick runs of both in turn")
+    parser.add_argument("--rounds", type=int, default=compare.ROUNDS, help="of a comparison; %(default)s")
     options = parser.parse_args(arguments)
     chosen = options.only or list(MEASUREMENTS)
+    if options.base:
+        return compare.run(options.base, chosen, options.rounds)
     with tempfile.TemporaryDirectory(prefix="autoforge-bench-") as folder, postgres.server(Path(folder)) as server:
         version = None if server is None else f"{postgres.version(server[1])}, {server[0]}"
         report = Report(options.quick, machine(mosquitto=broker.mosquitto_version(), postgresql=version))

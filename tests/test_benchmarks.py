@@ -19,6 +19,7 @@ from benchmarks import (
     arrivals,
     broker,
     commands,
+    compare,
     live_clients,
     load,
     rest_client,
@@ -298,3 +299,30 @@ def test_the_report_is_a_table_and_a_json_file(tmp_path: Path) -> None:
     table = report.table()
     for word in ("20,000 messages/s", "10,000", "2.00", "≥ 1", "yes", "ingest: as shipped", "Left out: PostgreSQL"):
         assert word in table
+
+
+@pytest.mark.parametrize(
+    ("unit", "before", "after", "reached"),
+    [
+        ("messages/s", 100.0, 100.0, True),
+        ("messages/s", 100.0, 90.0, False),
+        ("ms", 10.0, 11.0, False),
+        ("ms", 10.0, 9.0, True),
+        ("MB", 100.0, 110.0, False),
+    ],
+)
+def test_a_line_is_compared_by_what_is_better_in_its_unit(
+    unit: str, before: float, after: float, reached: bool
+) -> None:
+    pairs = [compare.Pair(before * noise, after * noise, unit) for noise in (0.9, 1.0, 1.1, 0.95, 1.05)]
+    compared = compare.compare("a line", pairs)
+    assert compared.reached == reached
+    assert (compared.ratio > 1) == (compare.Pair(before, after, unit).ratio > 1)
+    assert "a line" in "\n".join(compare.table("abc", [compared], [1.0]))
+
+
+def test_a_line_that_only_noise_makes_worse_reaches_what_is_required() -> None:
+    pairs = [compare.Pair(100.0, after, "messages/s") for after in (80.0, 95.0, 99.0, 101.0, 120.0)]
+    compared = compare.compare("a line", pairs)
+    assert compared.low < compared.ratio <= compared.high
+    assert compared.reached

@@ -10,7 +10,7 @@ from services import changes as changes_module
 from services.changes import OVERLAP, Changes
 from services.feed import Interest
 from tests.parsing import RECEIVED as NOON
-from tests.sites import ALL, KINDS, Site, prepared_site, said, left_out
+from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
 from utils import clock
 
 START = NOON + timedelta(days=1)
