@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Insert, Table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -111,24 +111,14 @@ class Database:
         self, connection: Connection, model: type[Base], key: Mapping[str, str], amounts: Mapping[str, int]
     ) -> None:
         """Add amounts to the columns of the row with this key; make the row if there is none. Raises DBAPIError."""
-        table = model.metadata.tables[model.__tablename__]
-        sums = self.dialect.upsert(
-            table, list(key), lambda stored, incoming: [(name, stored[name] + incoming[name]) for name in amounts]
+        sums = self.upsert(
+            model, list(key), lambda stored, incoming: [(name, stored[name] + incoming[name]) for name in amounts]
         )
         connection.execute(sums, [{**key, **amounts}])
 
-    def merge(
-        self,
-        connection: Connection,
-        model: type[Base],
-        keys: Sequence[str],
-        rows: Sequence[Mapping[str, Any]],
-        merge: Merge,
-    ) -> None:
-        """Insert rows, or change those with the same keys, as `merge` says; no key twice. Raises DBAPIError."""
-        if rows:
-            table = model.metadata.tables[model.__tablename__]
-            connection.execute(self.dialect.upsert(table, keys, merge), rows)
+    def upsert(self, model: type[Base], keys: Sequence[str], merge: Merge) -> Insert:
+        """A statement that inserts rows, or changes those with the same keys, as `merge` says; for no key twice."""
+        return self.dialect.upsert(model.metadata.tables[model.__tablename__], keys, merge)
 
     def lock(self, connection: Connection, name: str) -> Lock:
         """The lock `ingest`, `analyses` or `schema` of this database, held by this connection."""

@@ -2,14 +2,12 @@
 
 import contextlib
 import logging
-import random
 import selectors
 import socket
 import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -46,8 +44,8 @@ class Message(msgspec.Struct, gc=False):
     """False where the topic was not UTF-8; `topic` then has the bad bytes escaped."""
     retained: bool = False
     """Whether the broker repeats an old message, because somebody has just subscribed."""
-    serial: int = msgspec.field(default_factory=partial(random.getrandbits, 62))
-    """Tells this delivery from every other; of the same message, only a redelivery gets another."""
+    serial: int = 0
+    """Tells this delivery from every other; drawn when that is needed first."""
 
 
 class Receiver(Protocol):

@@ -51,29 +51,35 @@ class Parser:
 
     def parse(self, message: Message) -> Parsed:
         """Find what the topic is for and read the payload."""
-        said = self._understood(message)
-        if isinstance(said, Rejection) and not message.payload:
-            # It clears the message that the broker repeats to whoever subscribes.
-            return Ignored(EMPTY, message)
-        if message.retained and isinstance(said, Reading) and not said.own_time:
-            # When it was measured, nobody knows any more.
-            return Ignored(RETAINED, message)
-        return said
+        found = self._streams.match(message.topic) if message.valid_topic else None
+        said: Reading | Acknowledgement | PresenceNotice | Rejection
+        if found is None:
+            said = self._other(message)
+        else:
+            stream, device_id, level = found
+            said = self._parsers[stream.name].parse(message, device_id, level)
+        return said if message.payload and not message.retained else _of_old_ones(said)
 
-    def _understood(self, message: Message) -> Reading | Acknowledgement | PresenceNotice | Rejection:
+    def _other(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
-        found = self._streams.match(message.topic)
-        if found is None:
-            return self._device_messages.parse(message)
-        stream, device_id, level = found
-        return self._parsers[stream.name].parse(message, device_id, level)
+        return self._device_messages.parse(message)
 
     def parse_for(
         self, stream: Stream, message: Message, device_id: str | None, level: str | None
     ) -> Reading | Rejection:
         """Read the payload as one of this stream, whatever the topic; for HTTP."""
         return self._parsers[stream.name].parse(message, device_id, level)
+
+
+def _of_old_ones(said: Reading | Acknowledgement | PresenceNotice | Rejection) -> Parsed:
+    """What is left of a message that a broker repeats, or of an empty one, which clears such a message."""
+    if isinstance(said, Rejection) and not said.message.payload:
+        return Ignored(EMPTY, said.message)
+    if isinstance(said, Reading) and said.message.retained and not said.own_time:
+        # When it was measured, nobody knows any more.
+        return Ignored(RETAINED, said.message)
+    return said
 
 
 def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import Connection, Update, bindparam, delete, insert, update
 from sqlalchemy.orm import Session
 
 import queries.devices
@@ -30,6 +31,7 @@ from utils.logger import Throttle
 logger = logging.getLogger(__name__)
 MAX_REJECTED_ROWS = 100_000
 """Older rejected messages make room for newer ones; their counts stay."""
+COUNTED = ("received", "stored", "duplicate", "rejected", "ignored", "best_effort", "first_deliveries")
 KEPT = 4_096
 """Bytes that are kept of a payload that is too large to be a reading."""
 
@@ -199,23 +201,22 @@ class Pipeline:
         connection.execute(delete(RejectedMessage).where(RejectedMessage.id <= newest - MAX_REJECTED_ROWS))
 
     def _count(self, connection: Connection, outcome: Outcome, moment: datetime) -> None:
-        connection.execute(
-            update(IngestStatus)
-            .where(IngestStatus.source == self._source)
-            .values(
-                received=IngestStatus.received + outcome.received,
-                stored=IngestStatus.stored + outcome.stored,
-                duplicate=IngestStatus.duplicate + outcome.duplicate,
-                rejected=IngestStatus.rejected + len(outcome.rejections),
-                ignored=IngestStatus.ignored + len(outcome.ignored),
-                best_effort=IngestStatus.best_effort + outcome.best_effort,
-                first_deliveries=IngestStatus.first_deliveries + outcome.first_deliveries,
-                last_batch_at=moment,
-            )
-        )
+        counts = (len(outcome.rejections), len(outcome.ignored), outcome.best_effort, outcome.first_deliveries)
+        counted = (outcome.received, outcome.stored, outcome.duplicate, *counts)
+        more = {f"more_{name}": count for name, count in zip(COUNTED, counted, strict=True)}
+        connection.execute(_counting(), {"way": self._source, "moment": moment, **more})
         reasons = Counter(ignored.reason for ignored in outcome.ignored)
         for reason, count in sorted(reasons.items()):
             self._database.add(connection, IgnoredCount, {"source": self._source, "reason": reason}, {"count": count})
+
+
+@lru_cache(maxsize=1)
+def _counting() -> Update:
+    # Kept, because building the statement takes longer than running it.
+    columns = IngestStatus.metadata.tables["ingest_status"].c
+    more = {name: columns[name] + bindparam(f"more_{name}") for name in COUNTED}
+    statement = update(IngestStatus).where(columns.source == bindparam("way"))
+    return statement.values(**more, last_batch_at=bindparam("moment"))
 
 
 def _unkeyed(parsed: Sequence[Parsed]) -> list[Delivery]:

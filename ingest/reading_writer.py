@@ -1,5 +1,6 @@
 """The writer of readings: rows, and what is kept of the devices they came from, in the transaction of a batch."""
 
+import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,10 @@ from sqlalchemy import Connection, Table, case, func
 import queries.devices
 import queries.readings
 from database import Database
-from dialects import Columns
+from dialects import Columns, Row
 from ingest.message import Reading, Rejection
 from models import Device, NewestValue
+from mqtt_client import Message
 from streams.declaration import Streams
 from streams.reading_key import ReadingKey
 from streams.stream import Stream
@@ -35,6 +37,8 @@ class ReadingWriter:
 
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
+        self._heard = database.upsert(Device, ("stream", "device_id"), _heard)
+        self._newest = database.upsert(NewestValue, ("stream", "device_id", "metric"), _newest)
         self._keys = {stream.name: ReadingKey([metric.name for metric in stream.metrics]) for stream in streams}
 
     def write(self, connection: Connection, readings: Sequence[Reading], moment: datetime) -> Written:
@@ -55,7 +59,7 @@ class ReadingWriter:
         stream = group[0].stream
         table = self._database.tables[stream.name]
         before = queries.readings.newest_id(connection, table)
-        result = self._database.write_batch(connection, table, [self._row(reading) for reading in group], moment)
+        result = self._database.write_batch(connection, table, self._rows(stream, group), moment)
         refused = dict(result.refused)
         for place, reason in refused.items():
             sentence = f"the database refused the row: {reason}"
@@ -65,28 +69,35 @@ class ReadingWriter:
         if result.stored:
             written.streams.append(stream.name)
         accepted = [reading for place, reading in enumerate(group) if place not in refused] if refused else group
-        self._keep_devices(connection, stream.name, table, accepted, before)
+        last_ids = queries.readings.last_ids_after(connection, table, before) if result.stored else {}
+        self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:
             self._keep_newest(connection, stream, table, before)
 
-    def _row(self, reading: Reading) -> tuple[Any, ...]:
-        # Without a time of its own, a reading is known by its delivery.
-        key = self._keys[reading.stream.name].of(reading.values) if reading.own_time else reading.message.serial
-        return (reading.device_id, reading.timestamp, reading.device_timestamp, *reading.values, key)
+    def _rows(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
+        key = self._keys[stream.name].of
+        return [
+            # Without a time of its own, a reading is known by its delivery.
+            (
+                r.device_id,
+                r.timestamp,
+                r.device_timestamp,
+                *r.values,
+                key(r.values) if r.own_time else _serial(r.message),
+            )
+            for r in group
+        ]
 
     def _keep_devices(
-        self, connection: Connection, stream: str, table: Table, accepted: Sequence[Reading], before: int
+        self, connection: Connection, stream: str, accepted: Sequence[Reading], last_ids: Mapping[str, int]
     ) -> None:
-        heard: dict[str, datetime | None] = {reading.device_id: None for reading in accepted}
-        heard |= {
-            reading.device_id: reading.message.received_at for reading in accepted if not reading.message.retained
-        }
-        last = queries.readings.last_ids_after(connection, table, before)
+        heard = _heard_at(accepted)
         rows = [
-            {"stream": stream, "device_id": device, "last_id": last.get(device, 0), "last_heard": heard[device]}
+            {"stream": stream, "device_id": device, "last_id": last_ids.get(device, 0), "last_heard": heard[device]}
             for device in sorted(heard)
         ]
-        self._database.merge(connection, Device, ("stream", "device_id"), rows, _heard)
+        if rows:
+            connection.execute(self._heard, rows)
 
     def _keep_newest(self, connection: Connection, stream: Stream, table: Table, before: int) -> None:
         names = [metric.name for metric in stream.lackable]
@@ -100,7 +111,24 @@ class ReadingWriter:
             {"stream": stream.name, "device_id": device_id, "metric": name, **newest[device_id, name]}
             for device_id, name in sorted(newest)
         ]
-        self._database.merge(connection, NewestValue, ("stream", "device_id", "metric"), rows, _newest)
+        if rows:
+            connection.execute(self._newest, rows)
+
+
+def _serial(message: Message) -> int:
+    """What tells this delivery from every other, also when it is handed over again."""
+    if not message.serial:
+        message.serial = random.getrandbits(62)
+    return message.serial
+
+
+def _heard_at(accepted: Sequence[Reading]) -> dict[str, datetime | None]:
+    """When each device was heard last; None of those of which there are only repeated messages."""
+    last = {reading.device_id: reading.message for reading in accepted}
+    if any(message.retained for message in last.values()):
+        live = {reading.device_id: reading.message for reading in accepted if not reading.message.retained}
+        return {device: live[device].received_at if device in live else None for device in last}
+    return {device: message.received_at for device, message in last.items()}
 
 
 def _heard(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:

@@ -121,9 +121,14 @@ def first_sample(reader: Reader, table: Table, window: Window) -> Row[*tuple[Any
     return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(1)).first()
 
 
+@lru_cache(maxsize=256)
+def _newest_id(table: Table) -> Select[Any]:
+    return select(func.max(table.c.id))
+
+
 def newest_id(reader: Reader, table: Table) -> int:
     """The highest id among the readings; 0 where there is none."""
-    return reader.execute(select(func.max(table.c.id))).scalar() or 0
+    return reader.execute(_newest_id(table)).scalar() or 0
 
 
 def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
@@ -194,13 +199,17 @@ def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
     return [row for row in reader.execute(query).mappings() if row["first_seen"] is not None]
 
 
+@lru_cache(maxsize=256)
+def _last_ids_after(table: Table) -> Select[Any]:
+    new = select(table.c.device_id, table.c.id).where(table.c.id > bindparam("reading_id"))
+    # The limit keeps SQLite from walking the whole index of devices instead of the new rows.
+    rows = new.order_by(table.c.id).limit(2**31 - 1).subquery()
+    return select(rows.c.device_id, func.max(rows.c.id)).group_by(rows.c.device_id)
+
+
 def last_ids_after(reader: Reader, table: Table, reading_id: int) -> dict[str, int]:
     """The highest id of each device among the readings with higher ids than this."""
-    # The limit keeps SQLite from walking the whole index of devices instead of the new rows.
-    new = select(table.c.device_id, table.c.id).where(table.c.id > reading_id).order_by(table.c.id).limit(2**31 - 1)
-    rows = new.subquery()
-    found = reader.execute(select(rows.c.device_id, func.max(rows.c.id).label("last_id")).group_by(rows.c.device_id))
-    return {row.device_id: row.last_id for row in found}
+    return dict(reader.execute(_last_ids_after(table), {"reading_id": reading_id}).tuples().all())
 
 
 def values_after(
