@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import BaseWSGIServer, make_server
 
 import mqtt_broker
-from config import VERSION, Settings, SettingsError, load_settings
+from config import VERSION, Settings, SettingsError, load_settings, warn_of_unknown_settings
 from database import Database
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
@@ -41,6 +41,7 @@ from streams.checks import StreamError
 from streams.declaration import Streams
 from streams.stream import Stream
 from utils import logger as logs
+from utils import origins
 from utils.json_provider import CompactJson, IndentedJson
 
 logger = logging.getLogger("autoforge")
@@ -143,7 +144,7 @@ def _web_application(settings: Settings) -> OpenAPI:
     # By default Swagger UI shows the document to a validator on another host.
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
     app.url_map.strict_slashes = False
-    CORS(app, origins=settings.origins)
+    CORS(app, origins=origins.patterns(settings.origins))
     if settings.proxy_count:
         n = settings.proxy_count
         wrapped = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n, x_prefix=n)
@@ -201,6 +202,7 @@ def main() -> None:
     try:
         settings = load_settings()
         logs.configure(settings.log_level, settings.log_file)
+        warn_of_unknown_settings()
         check_files(settings)
         listener = _listen(settings)
         app = create_app(settings)
@@ -211,7 +213,7 @@ def main() -> None:
     start_background(app)
     server = make_server(settings.flask_host, settings.flask_port, app, threaded=True, fd=listener.fileno())
     _stop_on_signal(server)
-    logger.info("AutoForge %s at http://%s:%d/api/docs", VERSION, _shown_host(settings), settings.flask_port)
+    logger.info("AutoForge %s at http://%s/api/docs", VERSION, _shown_address(settings))
     server.serve_forever()
     stop_background(app)
     if broker is not None:
@@ -223,14 +225,14 @@ def _listen(settings: Settings) -> socket.socket:
         family = socket.AF_INET6 if ":" in settings.flask_host else socket.AF_INET
         return socket.create_server((settings.flask_host, settings.flask_port), family=family, backlog=128)
     except OSError as error:
-        address = f"{settings.flask_host}:{settings.flask_port}"
         raise SettingsError(
-            f"FLASK_PORT={settings.flask_port}: cannot listen on {address}: {error.strerror}"
+            f"FLASK_PORT={settings.flask_port}: cannot listen on {settings.http_address}: {error.strerror}"
         ) from error
 
 
-def _shown_host(settings: Settings) -> str:
-    return "localhost" if settings.flask_host in ("0.0.0.0", "::") else settings.flask_host  # noqa: S104 - compared only
+def _shown_address(settings: Settings) -> str:
+    everywhere = settings.flask_host in ("0.0.0.0", "::")  # noqa: S104 - compared only
+    return f"localhost:{settings.flask_port}" if everywhere else settings.http_address
 
 
 def _stop_on_signal(server: BaseWSGIServer) -> None:

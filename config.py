@@ -1,27 +1,34 @@
 """Settings: every environment variable, read once, with a message that names a bad one."""
 
+import logging
 import os
 import re
-from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from utils import broker_address, clock, device_topic, env_file, origins
+from utils.broker_address import BrokerAddress
+from utils.text import printable
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+logger = logging.getLogger(__name__)
 VERSION = "1.0.0"
 PROJECT = Path(__file__).parent
 DEFAULT_DATABASE = "sqlite:///sensors.db"
-_SCHEMES = {
-    "mqtt": ("tcp", False, 1883),
-    "mqtts": ("tcp", True, 8883),
-    "ws": ("websockets", False, 80),
-    "wss": ("websockets", True, 443),
-}
+ENV_FILE = ".env"
+_OF_OTHERS = {"POSTGRES_PASSWORD", "FLASK_APP", "FLASK_DEBUG", "FLASK_RUN_HOST", "FLASK_RUN_PORT"}
+"""What a `.env` may say to Docker Compose and to the command `flask`."""
+_AS_THEY_ARE = {"mqtt_username", "mqtt_password"}
+"""Settings of which white space at the ends is a part."""
+_WHOLE_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
+_HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?")
+_SHOWN = 200
 _DRIVERS = {
     "sqlite": "sqlite",
     "postgresql": "postgresql+psycopg2",
@@ -36,23 +43,6 @@ _DRIVERS = {
 
 class SettingsError(Exception):
     """A variable has a value that cannot be used; the text has one line for each."""
-
-
-@dataclass(frozen=True)
-class BrokerAddress:
-    """Where the MQTT broker is and how to reach it."""
-
-    host: str
-    port: int
-    transport: Literal["tcp", "websockets"] = "tcp"
-    tls: bool = False
-    path: str = "/mqtt"
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-    def __str__(self) -> str:
-        scheme = {("tcp", False): "mqtt", ("tcp", True): "mqtts", ("websockets", False): "ws"}
-        return f"{scheme.get((self.transport, self.tls), 'wss')}://{self.host}:{self.port}"
 
 
 def _database_url(text: str) -> str:
@@ -70,30 +60,6 @@ def _database_url(text: str) -> str:
     if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
         raise ValueError("must name a file, such as sqlite:///sensors.db")
     return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
-
-
-def _broker(text: str) -> str:
-    if "://" not in text:
-        if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[^\s/:@#?\[\]]+", text):
-            raise ValueError("must be a host name, or a URL such as mqtts://host:8883 (the port goes into MQTT_PORT)")
-        return text
-    try:
-        parts = urlsplit(text)
-        plain = parts.scheme in ("ws", "wss") or parts.path in ("", "/")
-        valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0 and plain
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("must be a host name or mqtt://, mqtts://, ws:// or wss://host:port/path")
-    return text
-
-
-def _topic_with_device(text: str) -> str:
-    levels = text.split("/")
-    plain = [level for level in levels if level not in ("+", "{device_id}")]
-    if len(plain) != len(levels) - 1 or "" in levels or set("".join(plain)) & set("+#{}"):
-        raise ValueError('must be a topic with exactly one level "+", which is the device id')
-    return text.replace("+", "{device_id}")
 
 
 def _file(path: Path) -> Path:
@@ -116,12 +82,46 @@ def _writable(path: Path) -> Path:
     return path
 
 
+def _origins(text: str) -> str:
+    return ",".join(origins.checked(text))
+
+
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def _whole(value: object) -> object:
+    if isinstance(value, str) and not _WHOLE_NUMBER.fullmatch(value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _past(value: object) -> object:
+    allowed = "must be a date or a time in the past, such as 2020-01-01 or 2020-01-01T06:00:00Z"
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = clock.naive_utc(datetime.fromisoformat(value))
+    except ValueError as error:
+        raise ValueError(allowed) from error
+    if moment > clock.now():
+        raise ValueError(allowed)
+    return moment
+
+
+def _listening(host: str) -> str:
+    plain = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not _HOST.fullmatch(plain):
+        raise ValueError("must be an address such as 127.0.0.1 or ::1 (the port goes into FLASK_PORT)")
+    return plain
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+ListenAddress = Annotated[str, AfterValidator(_listening)]
+Moment = Annotated[datetime, BeforeValidator(_past)]
 ExistingFile = Annotated[Path, AfterValidator(_file)]
-DeviceTopic = Annotated[str, AfterValidator(_topic_with_device)]
+Origins = Annotated[str, AfterValidator(_origins)]
+DeviceTopic = Annotated[str, AfterValidator(device_topic.checked)]
 WritableFile = Annotated[Path, AfterValidator(_writable)]
 
 
@@ -129,11 +129,16 @@ class Settings(BaseSettings):
     """What the environment and `.env` say; the variables are these names in capitals."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
-    mqtt_broker: Annotated[str, AfterValidator(_broker)] | None = Field(None, repr=False)
-    mqtt_port: int | None = Field(None, ge=1, le=65535)
+    mqtt_broker: Annotated[str, AfterValidator(broker_address.checked)] | None = Field(None, repr=False)
+    mqtt_port: Whole | None = Field(None, ge=1, le=65535)
     mqtt_username: str | None = None
     mqtt_password: SecretStr | None = None
     mqtt_ca_cert: ExistingFile | None = None
@@ -141,22 +146,33 @@ class Settings(BaseSettings):
     mqtt_client_key: ExistingFile | None = None
     mqtt_client_id: str | None = Field(None, max_length=65)
     mqtt_protocol: Literal["3.1.1", "5"] = "3.1.1"
-    mqtt_keepalive: int = Field(60, ge=5, le=3600)
+    mqtt_keepalive: Whole = Field(60, ge=5, le=3600)
     sensor_topic: DeviceTopic = "sensors/{device_id}/data"
     control_topic: DeviceTopic = "control/{device_id}/command"
     ack_topic: DeviceTopic = "control/{device_id}/ack"
     status_topic: DeviceTopic = "status/{device_id}"
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(DEFAULT_DATABASE, repr=False)
     streams_dir: Annotated[Path, AfterValidator(_folder)] = PROJECT / "streams"
-    flask_host: str = "0.0.0.0"  # noqa: S104 - documented default: devices and dashboards are on other machines
-    flask_port: int = Field(5000, ge=1, le=65535)
+    earliest_time: Moment = datetime(2020, 1, 1)
+    """Naive UTC; a device's time before it is not believed."""
+    flask_host: ListenAddress = "0.0.0.0"  # noqa: S104 - documented default: devices and dashboards are elsewhere
+    flask_port: Whole = Field(5000, ge=1, le=65535)
     flask_env: Literal["development", "production"] = "production"
-    cors_origins: str = "*"
-    proxy_count: int = Field(0, ge=0, le=10)
+    cors_origins: Origins = "*"
+    proxy_count: Whole = Field(0, ge=0, le=10)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     log_file: WritableFile = Path("autoforge.log")
     audit_csv: WritableFile | None = None
     publisher_config: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_white_space(cls, values: dict[str, Any]) -> dict[str, Any]:
+        stripped = {
+            name: value.strip() if isinstance(value, str) and name not in _AS_THEY_ARE else value
+            for name, value in values.items()
+        }
+        return {name: value for name, value in stripped.items() if value != ""}
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
@@ -179,28 +195,19 @@ class Settings(BaseSettings):
     def broker(self) -> BrokerAddress:
         """The broker's address, from MQTT_BROKER, MQTT_PORT, MQTT_USERNAME and MQTT_PASSWORD."""
         password = self.mqtt_password.get_secret_value() if self.mqtt_password else None
-        login = (self.mqtt_username, password)
         text = self.mqtt_broker or "127.0.0.1"
-        if "://" not in text:
-            return BrokerAddress(text.strip("[]"), self.mqtt_port or 1883, username=login[0], password=login[1])
-        url = urlsplit(text)
-        transport, tls, port = _SCHEMES[url.scheme]
-        if url.username:
-            login = (unquote(url.username), unquote(url.password) if url.password else password)
-        return BrokerAddress(
-            host=str(url.hostname),
-            port=url.port or self.mqtt_port or port,
-            transport="websockets" if transport == "websockets" else "tcp",
-            tls=tls,
-            path=url.path or "/mqtt",
-            username=login[0],
-            password=login[1],
-        )
+        return broker_address.address(text, self.mqtt_port, self.mqtt_username, password)
+
+    @property
+    def http_address(self) -> str:
+        """Where to listen, with the port; an IPv6 address is in brackets."""
+        host = f"[{self.flask_host}]" if ":" in self.flask_host else self.flask_host
+        return f"{host}:{self.flask_port}"
 
     @property
     def origins(self) -> list[str]:
         """The web pages that may ask, from CORS_ORIGINS; `*` for all."""
-        return [origin.strip() for origin in self.cors_origins.split(",")]
+        return self.cors_origins.split(",")
 
     @property
     def url(self) -> "URL":
@@ -215,12 +222,30 @@ def load_settings(kind: type[Settings] = Settings, **overrides: Any) -> Settings
 
     Raises SettingsError naming each bad variable and what it allows.
     """
+    if overrides.get("_env_file", ENV_FILE) is not None:
+        _env_file()
     try:
         return kind(**overrides)
-    except UnicodeDecodeError as error:
-        raise SettingsError(f".env: must be UTF-8 text: byte {error.start} is not") from None
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(dict(fault)) for fault in error.errors())) from None
+
+
+def warn_of_unknown_settings() -> None:
+    """Log the names in `.env` that are no setting, in one line. Raises SettingsError."""
+    known = {name.upper() for name in Settings.model_fields}
+    names = ", ".join(env_file.unknown(_env_file(), known | _OF_OTHERS))
+    if names:
+        logger.warning("%s: not a setting of AutoForge, and not used: %s", ENV_FILE, names)
+
+
+def _env_file() -> dict[str, str]:
+    file = Path(ENV_FILE)
+    try:
+        return env_file.values(file.read_bytes()) if file.is_file() else {}
+    except OSError as error:
+        raise SettingsError(f"{ENV_FILE}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsError(f"{ENV_FILE}: {error}") from None
 
 
 def _sentence(fault: dict[str, Any]) -> str:
@@ -229,5 +254,5 @@ def _sentence(fault: dict[str, Any]) -> str:
         return allowed
     name = str(fault["loc"][0]).upper()
     secret = name in ("DATABASE_URL", "MQTT_BROKER", "MQTT_PASSWORD")
-    shown = "" if secret else f"={fault['input']}"
+    shown = "" if secret else f"={printable(str(fault['input'])[:_SHOWN])}"
     return f"{name}{shown}: {allowed}"

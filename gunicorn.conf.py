@@ -8,14 +8,14 @@ from typing import Any
 
 import app
 import mqtt_broker
-from config import SettingsError, load_settings
+from config import SettingsError, load_settings, warn_of_unknown_settings
 from utils import logger
 
 try:
     settings = load_settings()
 except SettingsError as error:
     raise SystemExit(str(error)) from None
-bind = f"{settings.flask_host}:{settings.flask_port}"
+bind = settings.http_address
 workers = 2
 # A live client and a request that waits for a command hold a thread each (services/waiting.py: 200 in a process).
 threads = 256
@@ -30,6 +30,7 @@ def on_starting(server: Any) -> None:
     global _broker  # noqa: PLW0603 - gunicorn's hooks share nothing but this module
     logger.configure(settings.log_level, settings.log_file, "" if server.cfg.proc_name == "worker" else "live-master")
     try:
+        warn_of_unknown_settings()
         app.check_files(settings)
         _broker = mqtt_broker.start_if_needed(settings)
     except SettingsError as error:

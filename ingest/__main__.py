@@ -4,7 +4,7 @@ import signal
 import sys
 
 import mqtt_broker
-from config import SettingsError, load_settings
+from config import SettingsError, load_settings, warn_of_unknown_settings
 from database import Database
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
@@ -19,6 +19,7 @@ def main() -> None:
     try:
         settings = load_settings()
         logger.configure(settings.log_level, settings.log_file, "ingest")
+        warn_of_unknown_settings()
         streams = declaration.declared(settings)
         broker = mqtt_broker.start_if_needed(settings)
     except (SettingsError, StreamError) as error:

@@ -1,11 +1,20 @@
 """Settings: what each variable may say, its default, and the one line that names a bad one."""
 
+import re
+import socket
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from hashlib import sha1
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from config import PROJECT, BrokerAddress, Settings, SettingsError, load_settings
+from config import PROJECT, Settings, SettingsError, load_settings
+from mqtt_connection import connect, new_client
+from simulators.client import Clients
+from utils.broker_address import BrokerAddress
 
 SECRET = "hunter2"
 DEFAULTS = {
@@ -25,6 +34,7 @@ DEFAULTS = {
     "status_topic": "status/{device_id}",
     "database_url": "sqlite:///sensors.db",
     "streams_dir": PROJECT / "streams",
+    "earliest_time": datetime(2020, 1, 1),
     "flask_host": "0.0.0.0",
     "flask_port": 5000,
     "flask_env": "production",
@@ -39,8 +49,16 @@ HOST = "must be a host name, or a URL such as mqtts://host:8883 (the port goes i
 BROKER = "must be a host name or mqtt://, mqtts://, ws:// or wss://host:port/path"
 DATABASE = "must be a URL such as sqlite:///sensors.db"
 DATABASES = "must begin with sqlite:///, postgresql:// or mysql+pymysql://"
-TOPIC = 'must be a topic with exactly one level "+", which is the device id'
-INTEGER = "should be a valid integer, unable to parse string as an integer"
+INTEGER = "must be a whole number"
+ESCAPES = "; in a login / is written %2F, @ %40, # %23 and ? %3F"
+LOGIN = "must have a user name before the @, or no @ at all"
+PATH = "must have no path: only ws:// and wss:// have one"
+QUERY = "must have no ? and nothing behind it: only ws:// and wss:// have a query; in a login, ? is written %3F"
+FRAGMENT = "must have no # and nothing behind it; in a login or a query, # is written %23"
+SPACE = "must have no space in its path or query: it is written %20"
+CONTROL = "must have no control characters; in a login they are written %09 and so on"
+PAST = "must be a date or a time in the past, such as 2020-01-01 or 2020-01-01T06:00:00Z"
+ADDRESS = "must be an address such as 127.0.0.1 or ::1 (the port goes into FLASK_PORT)"
 
 
 def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
@@ -82,8 +100,19 @@ def test_every_setting_has_its_documented_default() -> None:
         ("STATUS_TOPIC", "+", "{device_id}"),
         ("DATABASE_URL", "sqlite:////var/lib/autoforge/sensors.db", "sqlite:////var/lib/autoforge/sensors.db"),
         ("STREAMS_DIR", ".", Path()),
+        ("EARLIEST_TIME", "2021-06-01", datetime(2021, 6, 1)),
+        ("EARLIEST_TIME", "2021-06-01T12:00:00+02:00", datetime(2021, 6, 1, 10)),
+        ("EARLIEST_TIME", "1970-01-01T00:00:00Z", datetime(1970, 1, 1)),
         ("FLASK_HOST", "::1", "::1"),
+        ("FLASK_HOST", "[::1]", "::1"),
+        ("FLASK_HOST", "localhost", "localhost"),
         ("FLASK_PORT", "65535", 65535),
+        ("FLASK_PORT", " 8000\t", 8000),
+        ("FLASK_ENV", " development ", "development"),
+        ("LOG_LEVEL", "info ", "INFO"),
+        ("LOG_FILE", " x.log\r\n", Path("x.log")),
+        ("MQTT_BROKER", " broker.example ", "broker.example"),
+        ("MQTT_USERNAME", " two words ", " two words "),
         ("FLASK_ENV", "development", "development"),
         ("CORS_ORIGINS", "https://a.example,https://b.example", "https://a.example,https://b.example"),
         ("PROXY_COUNT", "2", 2),
@@ -121,21 +150,21 @@ def test_an_empty_variable_counts_as_unset(name: str, monkeypatch: pytest.Monkey
         ("MQTT_PROTOCOL", "4", "should be '3.1.1' or '5'"),
         ("MQTT_KEEPALIVE", "4", "should be greater than or equal to 5"),
         ("MQTT_KEEPALIVE", "3601", "should be less than or equal to 3600"),
-        ("SENSOR_TOPIC", "sensors/data", TOPIC),
-        ("SENSOR_TOPIC", "sensors/+/+", TOPIC),
-        ("SENSOR_TOPIC", "sensors/+/{device_id}", TOPIC),
-        ("SENSOR_TOPIC", "sensors/+/#", TOPIC),
-        ("SENSOR_TOPIC", "sensors//+", TOPIC),
-        ("SENSOR_TOPIC", "a+b/+", TOPIC),
-        ("CONTROL_TOPIC", "control", TOPIC),
-        ("CONTROL_TOPIC", "a+b/+", TOPIC),
-        ("ACK_TOPIC", "control/ack", TOPIC),
-        ("ACK_TOPIC", "control/+/ack/#", TOPIC),
-        ("ACK_TOPIC", "control/{device}/ack", TOPIC),
-        ("STATUS_TOPIC", "status/+/+", TOPIC),
-        ("STATUS_TOPIC", "status/+/", TOPIC),
         ("STREAMS_DIR", "no-folder", "must be the path of a folder that exists"),
+        ("EARLIEST_TIME", "yesterday", PAST),
+        ("EARLIEST_TIME", "2020", PAST),
+        ("EARLIEST_TIME", "1577836800", PAST),
+        ("EARLIEST_TIME", "2020-02-30", PAST),
+        ("EARLIEST_TIME", "9999-01-01", PAST),
+        ("EARLIEST_TIME", "0001-01-01T00:00:00+01:00", PAST),
+        ("FLASK_HOST", "http://0.0.0.0", ADDRESS),
+        ("FLASK_HOST", "0.0.0.0:5000", ADDRESS),
+        ("FLASK_HOST", "a b", ADDRESS),
         ("FLASK_PORT", "5.5", INTEGER),
+        ("FLASK_PORT", "5000.0", INTEGER),
+        ("FLASK_PORT", "5_000", INTEGER),
+        ("FLASK_PORT", "5,000", INTEGER),
+        ("FLASK_PORT", "५०००", INTEGER),
         ("FLASK_PORT", "-1", "should be greater than or equal to 1"),
         ("FLASK_ENV", "staging", "should be 'development' or 'production'"),
         ("PROXY_COUNT", "11", "should be less than or equal to 10"),
@@ -152,17 +181,33 @@ def test_a_bad_value_is_one_line_with_variable_value_and_what_is_allowed(
     ("name", "text", "allowed"),
     [
         pytest.param("MQTT_BROKER", f"user:{SECRET}@host", HOST, id="a login without a scheme"),
-        pytest.param("MQTT_BROKER", f"http://user:{SECRET}@host", BROKER, id="another scheme"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@", BROKER, id="no host"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@host:99999", BROKER, id="a port that is none"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@host:0", BROKER, id="port 0"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}/x@host", BROKER, id="a slash in the password"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@[::1", BROKER, id="an open bracket"),
+        pytest.param("MQTT_BROKER", f"http://user:{SECRET}@host", BROKER + ESCAPES, id="another scheme"),
+        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@", BROKER + ESCAPES, id="no host"),
+        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@host:99999", BROKER + ESCAPES, id="a port that is none"),
+        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@host:0", BROKER + ESCAPES, id="port 0"),
+        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}/x@host", BROKER + ESCAPES, id="a slash in the password"),
+        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@[::1", BROKER + ESCAPES, id="an open bracket"),
         pytest.param("MQTT_BROKER", "host:1883", HOST, id="a port without a scheme"),
         pytest.param("MQTT_BROKER", "host/path", HOST, id="a path without a scheme"),
         pytest.param("MQTT_BROKER", "::1", HOST, id="IPv6 without brackets"),
         pytest.param("MQTT_BROKER", "[::1]:1883", HOST, id="IPv6 with a port"),
         pytest.param("MQTT_BROKER", "[not a host", HOST, id="only an open bracket"),
+        pytest.param("MQTT_BROKER", "[::1", HOST, id="an address in half a pair of brackets"),
+        pytest.param("MQTT_BROKER", "[:::]", HOST, id="no IPv6 address"),
+        pytest.param("MQTT_BROKER", "mqtt://a b", BROKER, id="a space in the host"),
+        pytest.param("MQTT_BROKER", "mqtt://:1883", BROKER, id="a port alone"),
+        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}#x@host", BROKER + ESCAPES, id="a # in the password"),
+        pytest.param("MQTT_BROKER", f"mqtt://:{SECRET}@host", LOGIN, id="a password without a name"),
+        pytest.param("MQTT_BROKER", "mqtt://@host", LOGIN, id="an @ without a login"),
+        pytest.param("MQTT_BROKER", "mqtt://host/topic", PATH, id="a path without WebSocket"),
+        pytest.param("MQTT_BROKER", f"mqtt://host?token={SECRET}", QUERY, id="a query without WebSocket"),
+        pytest.param(
+            "MQTT_BROKER", f"mqtts://host:8883/?token={SECRET}", QUERY, id="a query without WebSocket, by TLS"
+        ),
+        pytest.param("MQTT_BROKER", f"wss://host/mqtt#{SECRET}", FRAGMENT, id="a fragment"),
+        pytest.param("MQTT_BROKER", "mqtts://host#", FRAGMENT, id="an empty fragment"),
+        pytest.param("MQTT_BROKER", "wss://host/a b", SPACE, id="a space in the path"),
+        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}\t1@host", CONTROL, id="a tab in the password"),
         pytest.param("DATABASE_URL", f"oracle:{SECRET}", DATABASE, id="no database URL"),
         pytest.param("DATABASE_URL", f"mssql://user:{SECRET}@host/db", DATABASES, id="another database"),
         pytest.param("DATABASE_URL", f"postgresql+asyncpg://user:{SECRET}@host/db", DATABASES, id="another driver"),
@@ -217,6 +262,14 @@ def test_a_password_without_a_name_is_a_fault(monkeypatch: pytest.MonkeyPatch) -
         pytest.param({"MQTT_BROKER": "ws://h"}, BrokerAddress("h", 80, "websockets"), id="ws"),
         pytest.param({"MQTT_BROKER": "wss://h"}, BrokerAddress("h", 443, "websockets", tls=True), id="wss"),
         pytest.param({"MQTT_BROKER": "ws://h:9/x"}, BrokerAddress("h", 9, "websockets", path="/x"), id="a path"),
+        pytest.param(
+            {"MQTT_BROKER": "wss://h/mqtt?token=a%2Bb&x=1"},
+            BrokerAddress("h", 443, "websockets", tls=True, path="/mqtt?token=a%2Bb&x=1"),
+            id="a path and a query",
+        ),
+        pytest.param(
+            {"MQTT_BROKER": "ws://h?x=1"}, BrokerAddress("h", 80, "websockets", path="/mqtt?x=1"), id="a query"
+        ),
         pytest.param({"MQTT_BROKER": "mqtts://h", "MQTT_PORT": "7"}, BrokerAddress("h", 7, tls=True), id="MQTT_PORT"),
         pytest.param({"MQTT_BROKER": "mqtt://h:9", "MQTT_PORT": "7"}, BrokerAddress("h", 9), id="the URL's port wins"),
         pytest.param({"MQTT_BROKER": "mqtt://[::1]:9"}, BrokerAddress("::1", 9), id="an IPv6 address and a port"),
@@ -254,10 +307,67 @@ def test_the_broker_is_at(variables: dict[str, str], address: BrokerAddress, mon
     assert settings.embedded_broker is ("MQTT_BROKER" not in variables)
 
 
-@pytest.mark.parametrize("url", ["mqtt://h:9", "mqtts://h:9", "ws://h:9", "wss://h:9"])
+@pytest.mark.parametrize(
+    "url", ["mqtt://h:9", "mqtts://h:9", "ws://h:9", "wss://h:9", "mqtt://[::1]:9", "ws://[::1]:9"]
+)
 def test_an_address_is_shown_without_the_login(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read(monkeypatch, MQTT_BROKER=url.replace("//", f"//me:{SECRET}@"))
     assert str(settings.broker) == url
+
+
+def test_the_path_and_the_query_may_hold_a_secret_and_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, MQTT_BROKER=f"ws://h:9/mqtt?token={SECRET}")
+    assert str(settings.broker) == "ws://h:9"
+    assert SECRET not in f"{settings!r}{settings.broker!r}"
+
+
+@pytest.mark.parametrize("part", ["the backend", "a simulator"])
+def test_a_websocket_asks_for_the_path_and_the_query(part: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as listening:
+        asked = listening.submit(_accept_websocket, server)
+        broker = f"ws://127.0.0.1:{server.getsockname()[1]}/mqtt?token=a%2Bb"
+        settings = Settings(_env_file=None, mqtt_broker=broker)
+        if part == "the backend":
+            client = new_client(settings, "c", persistent=False)
+            connect(client, settings, persistent=False)
+        else:
+            client = Clients(settings).new("d")
+            client.reconnect()
+        assert asked.result(10) == "GET /mqtt?token=a%2Bb HTTP/1.1"
+        opened = client.socket()
+        assert opened is not None
+        opened.close()
+
+
+def _accept_websocket(server: socket.socket) -> str:
+    connection, _ = server.accept()
+    with connection:
+        request = connection.recv(4096).decode()
+        (key,) = re.findall(r"Sec-Websocket-Key: (\S+)", request, re.IGNORECASE)
+        proof = b64encode(sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+        answer = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+        connection.sendall("\r\n".join([*answer, f"Sec-WebSocket-Accept: {proof}", "", ""]).encode())
+    return request.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1:5000"), ("::1", "[::1]:5000"), ("::", "[::]:5000"), ("localhost", "localhost:5000")],
+)
+def test_the_address_to_listen_on_has_brackets_for_ipv6(
+    host: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read(monkeypatch, FLASK_HOST=host).http_address == address
+
+
+@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - {"mqtt_username", "mqtt_password"}))
+def test_white_space_counts_as_unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert getattr(read(monkeypatch, **{name.upper(): " \t"}), name) == DEFAULTS[name]
+
+
+def test_a_fault_is_one_line_whatever_the_value_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = fault(monkeypatch, FLASK_PORT="a\n\x1b[31mb" + "c" * 1000)
+    assert message == f"FLASK_PORT=a\\u000a\\u001b[31mb{'c' * 192}: {INTEGER}"
 
 
 @pytest.mark.parametrize(
@@ -281,26 +391,3 @@ def test_a_database_url_selects_the_driver_that_is_installed(
     assert url.get_dialect()().driver == driver.partition("+")[2] or driver == "sqlite"
     assert url.password in ("p@ss", None)
     assert "p%40ss" not in str(url)
-
-
-def test_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(".env").write_text("MQTT_BROKER=of-file\nFLASK_PORT=8000\nLOG_LEVEL=\nUNKNOWN=1\n")
-    settings = read(monkeypatch, FLASK_PORT="9000")
-    assert (settings.mqtt_broker, settings.flask_port, settings.log_level) == ("of-file", 9000, "INFO")
-
-
-def test_an_empty_variable_leaves_what_env_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(".env").write_text("FLASK_PORT=8000\n")
-    assert read(monkeypatch, FLASK_PORT="").flask_port == 8000
-
-
-def test_a_fault_in_env_file_is_named_as_one_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(".env").write_text("FLASK_PORT=x\n")
-    assert fault(monkeypatch) == f"FLASK_PORT=x: {INTEGER}"
-
-
-def test_an_env_file_that_is_not_utf_8_is_a_fault_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(".env").write_bytes("# Gerät\nFLASK_PORT=8000\n".encode("latin-1"))
-    message = fault(monkeypatch)
-    assert message.startswith(".env: ")
-    assert "UTF-8" in message

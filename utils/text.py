@@ -1,7 +1,9 @@
 """Text and nested values from outside: what is in them, and text made fit for a line of the log."""
 
+import codecs
 import unicodedata
 
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
@@ -16,6 +18,18 @@ def invisible(text: str) -> str | None:
     if text.isprintable():
         return None
     return next((character for character in text if unicodedata.category(character) in _INVISIBLE), None)
+
+
+def decoded(raw: bytes) -> str:
+    """The text of a file in UTF-8, without the byte-order mark that some editors put first. Raises ValueError."""
+    if raw.startswith(_WIDE_MARKS) or b"\0" in raw[:4]:
+        raise ValueError("is UTF-16 or UTF-32; it must be UTF-8")
+    text = raw.removeprefix(codecs.BOM_UTF8)
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line}: byte 0x{text[error.start]:02x} is not UTF-8; it must be UTF-8") from error
 
 
 def nested_deeper(value: object, depth: int) -> bool:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from config import Settings, SettingsError, WritableFile, load_settings
+from config import Settings, SettingsError, WritableFile, load_settings, warn_of_unknown_settings
 from services.publisher.loader import DEFAULT_PATH, ConfigurationError
 from services.publisher.service import AlreadyPublished, PublisherService
 from services.publisher.status import summary, table
@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         # A log that the settings name may be another process's too, and two that rotate one file lose lines.
         own = settings.log_file == DEFAULT_LOG
         logger.configure(settings.log_level, settings.log_file, "" if own else "publisher")
+        warn_of_unknown_settings()
         return _publish(service)
     except (SettingsError, ConfigurationError, AlreadyPublished) as error:
         print(error, file=sys.stderr)

@@ -1,0 +1,44 @@
+"""The topic that a setting names: one of its levels is the device id."""
+
+from utils.text import invisible, printable
+
+DEVICE = "{device_id}"
+MOST_CHARACTERS = 1024
+_ALLOWED = f"must be a topic such as sensors/{DEVICE}/data"
+
+
+def checked(text: str) -> str:
+    """The topic with `{device_id}` for a plain `+`. Raises ValueError with what is wrong with it."""
+    if fault := _fault_of_text(text) or _fault_of_levels(text.replace("+", DEVICE).split("/"), text):
+        raise ValueError(f"{_ALLOWED}: {fault}")
+    return text.replace("+", DEVICE)
+
+
+def _fault_of_text(text: str) -> str:
+    if len(text) > MOST_CHARACTERS:
+        return f"it has {len(text):,} characters, at most {MOST_CHARACTERS:,} are allowed"
+    if (character := invisible(text)) is not None:
+        return f"it has the invisible character {printable(character)}"
+    if text.startswith("$share/"):
+        return "it is a shared subscription; leave out $share and the group"
+    if text.startswith("$"):
+        return "it begins with $, which is for the broker's own topics"
+    if "#" in text:
+        return "it has a #, which stands for any number of levels"
+    return ""
+
+
+def _fault_of_levels(levels: list[str], text: str) -> str:
+    if not levels[0]:
+        return "it begins with /, which makes its first level empty"
+    if not levels[-1]:
+        return "it ends with /, which makes its last level empty"
+    if "" in levels:
+        return "it has // and so an empty level"
+    for level, shown in zip(levels, text.split("/"), strict=True):
+        if level != DEVICE and set(level) & set("{}"):
+            return f"{shown!r} must be plain text; + or {DEVICE} stands alone in its level"
+    devices = levels.count(DEVICE)
+    if devices != 1:
+        return f"exactly one level must be {DEVICE} or +, not {devices or 'none'}"
+    return ""

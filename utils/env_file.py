@@ -1,0 +1,33 @@
+"""A `.env` file: what cannot be read in it, and the names in it that nobody knows."""
+
+import io
+import re
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+
+from dotenv.parser import parse_stream
+
+from utils.text import decoded, printable
+
+_REFERENCE = re.compile(r"\$\{([^}:]*)")
+_SIMILAR = 0.75
+
+
+def values(raw: bytes) -> dict[str, str]:
+    """What it says, by name. Raises ValueError for a line that is no setting, or a file that is not UTF-8."""
+    found = list(parse_stream(io.StringIO(decoded(raw), newline="")))
+    for binding in found:
+        if binding.error:
+            blank = len(binding.original.string) - len(binding.original.string.lstrip())
+            line = binding.original.line + len(binding.original.string[:blank].splitlines())
+            raise ValueError(f"line {line} must be NAME=value, with the quotes around a value closed")
+    return {binding.key: binding.value or "" for binding in found if binding.key is not None}
+
+
+def unknown(said: Mapping[str, str], known: Collection[str]) -> Iterator[str]:
+    """The names that are neither known nor used in the value of another, each with the one that may be meant."""
+    used = {name for value in said.values() for name in _REFERENCE.findall(value)}
+    for name in said:
+        if name.upper() not in known and name not in used:
+            near = get_close_matches(name.upper(), known, 1, _SIMILAR)
+            yield printable(name) + (f" (did you mean {near[0]}?)" if near else "")
