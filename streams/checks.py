@@ -143,12 +143,12 @@ def check_streams(streams: Sequence[Stream], device_topics: DeviceTopics) -> Non
     for index, stream in enumerate(streams):
         for other in streams[:index]:
             _check_pair(stream, other)
-    taken = {f"{stream.name}.toml: topic": stream.topic for stream in streams}
+    taken = {_topic_key(stream): stream.topic for stream in streams}
     for name, topic in device_topics._asdict().items():
         variable = f"{name.upper()}_TOPIC"
         for holder, pattern in taken.items():
             if topic.overlaps(pattern):
-                raise StreamError(f"{holder}: expected none that {variable} ({topic}) also is")
+                raise StreamError(_clash(holder, pattern, variable, topic))
         taken[variable] = topic
     for stream in streams:
         for key, text in stream.health.topics().items():
@@ -156,6 +156,19 @@ def check_streams(streams: Sequence[Stream], device_topics: DeviceTopics) -> Non
             for holder, pattern in taken.items():
                 if published.overlaps(pattern):
                     raise StreamError(f"{stream.name}.toml: {key}: expected another topic than that of {holder}")
+
+
+def _topic_key(stream: Stream) -> str:
+    """Who says the topic of a stream: its file, or a variable in its place."""
+    return stream.topic.setting or f"{stream.name}.toml: topic"
+
+
+def _clash(name: str, topic: TopicPattern, other_name: str, other: TopicPattern) -> str:
+    """A sentence about two topics of which a message can be on both; it blames what was set, and not the shipped."""
+    if other.setting and not topic.setting:
+        name, topic, other_name, other = other_name, other, name, topic
+    blamed = f"{name}={topic}" if topic.setting else name
+    return f"{blamed}: expected none that {other_name} ({other}) also receives"
 
 
 def _check_health_topics(topics: Mapping[str, str]) -> None:
@@ -246,4 +259,4 @@ def _check_pair(stream: Stream, other: Stream) -> None:
             f"{stream.name}.toml: table: expected another than {stream.table}, which {other.name}.toml has"
         )
     if stream.topic.overlaps(other.topic):
-        raise StreamError(f"{stream.name}.toml: topic: expected none that {other.name}.toml also receives")
+        raise StreamError(_clash(_topic_key(stream), stream.topic, _topic_key(other), other.topic))

@@ -1,7 +1,6 @@
 """The module that reads the declarations: TOML files to `Stream` objects, with every fault named."""
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from config import Settings
 from streams.checks import StreamError, check_metric, check_name, check_stream, check_streams, check_table, check_topic
 from streams.stream import Devices, Energy, Health, Metric, Oee, Stream, Timestamp
 from streams.topics import METRIC, DeviceTopics, TopicPattern
+from utils.text import decoded
 
 
 class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,8 +75,9 @@ class Streams:
 
 
 def declared(settings: Settings) -> Streams:
-    """The streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC. Raises StreamError."""
-    return load(settings.streams_dir, {"sensors": settings.sensor_topic}, DeviceTopics.of(settings))
+    """The streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC if that is set. Raises StreamError."""
+    topics = {"sensors": settings.sensor_topic} if "sensor_topic" in settings.model_fields_set else {}
+    return load(settings.streams_dir, topics, DeviceTopics.of(settings))
 
 
 def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics) -> Streams:
@@ -94,11 +95,11 @@ def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics) -
 
 def _read(file: Path, topic: str | None) -> Stream:
     try:
-        declared = msgspec.toml.decode(file.read_bytes(), type=_Declaration)
-        if topic is not None:
-            declared = msgspec.structs.replace(declared, topic=topic)
-        return _stream(file.stem, declared)
-    except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        declared = msgspec.toml.decode(decoded(file.read_bytes()), type=_Declaration)
+        return _stream(file.stem, declared, topic)
+    except OSError as error:
+        raise StreamError(f"{file}: cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, ValueError) as error:  # a TOMLDecodeError is a ValueError
         raise StreamError(f"{file}: {_where(str(error))}") from error
     except StreamError as error:
         raise StreamError(f"{file}: {error}") from error
@@ -109,12 +110,13 @@ def _where(message: str) -> str:
     return f"{path.strip('`.')}: {text}" if path else text
 
 
-def _stream(name: str, declared: _Declaration) -> Stream:
+def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -> Stream:
     check_name(name)
     metrics = tuple(_metric(key, metric) for key, metric in declared.metrics.items())
     table = declared.table or f"{name.replace('-', '_')}_readings"
     check_table(table)
-    topic = _topic(declared.topic, metrics)
+    setting = "" if other_topic is None else "SENSOR_TOPIC"
+    topic = _topic(other_topic or declared.topic, metrics, setting)
     stream = Stream(
         name,
         declared.title or name,
@@ -150,9 +152,9 @@ def _metric(name: str, declared: Any) -> Metric:
     )
 
 
-def _topic(text: str, metrics: tuple[Metric, ...]) -> TopicPattern:
+def _topic(text: str, metrics: tuple[Metric, ...], setting: str) -> TopicPattern:
     levels = tuple(text.split("/"))
     by_level = {metric.level: metric.name for metric in metrics} if METRIC in levels else {}
-    topic = TopicPattern(levels, by_level)
+    topic = TopicPattern(levels, by_level, setting)
     check_topic(topic)
     return topic

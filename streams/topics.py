@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from config import Settings
@@ -18,6 +18,8 @@ class TopicPattern:
     levels: tuple[str, ...]
     metric_levels: Mapping[str, str]
     """For `{metric}`: what stands in that level, to the metric's name."""
+    setting: str = field(default="", compare=False)
+    """The variable that says it, where the environment or `.env` does."""
 
     def __str__(self) -> str:
         return "/".join(self.levels)
@@ -76,5 +78,9 @@ class DeviceTopics(NamedTuple):
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """As configured."""
-        texts = (settings.control_topic, settings.ack_topic, settings.status_topic)
-        return cls(*(TopicPattern(tuple(text.split("/")), {}) for text in texts))
+        return cls(*(_of_setting(settings, f"{name}_topic") for name in cls._fields))
+
+
+def _of_setting(settings: Settings, name: str) -> TopicPattern:
+    variable = name.upper() if name in settings.model_fields_set else ""
+    return TopicPattern(tuple(getattr(settings, name).split("/")), {}, variable)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from config import Settings, SettingsError, load_settings
-from tests.api import Api
+from tests.api import running
 from utils.origins import checked
 
 ALLOWED = "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, separated by commas: "
@@ -84,12 +84,12 @@ def test_what_no_browser_can_send_stops_the_start_in_one_line(
     ],
 )
 def test_rest_and_socket_io_allow_the_same_pages(
-    setting: str, asks: str, allowed: bool, make_api: Callable[..., Api], settings: Callable[..., Settings]
+    setting: str, asks: str, allowed: bool, settings: Callable[..., Settings]
 ) -> None:
     assert settings(cors_origins=setting).origins == checked(setting)
-    api, origin = make_api(cors_origins=setting), {"Origin": asks}
-    rest = api.client.get("/api/streams", headers=origin)
-    socket = api.client.get("/socket.io/?EIO=4&transport=polling", headers=origin)
+    with running(settings(cors_origins=setting)) as api:
+        rest = api.client.get("/api/streams", headers={"Origin": asks})
+        socket = api.client.get("/socket.io/?EIO=4&transport=polling", headers={"Origin": asks})
     told = [answer.headers.get("Access-Control-Allow-Origin") for answer in (rest, socket)]
     assert told == [asks if allowed else None] * 2
     assert socket.status_code == (200 if allowed else 400)

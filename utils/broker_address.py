@@ -62,13 +62,13 @@ def address(text: str, port: int | None, username: str | None, password: str | N
     transport, tls, usual = _SCHEMES[url.scheme]
     if url.username:
         username, password = unquote(url.username), unquote(url.password) if url.password else password
-    query = f"?{url.query}" if url.query else ""
+    _, asks, query = text.partition("?")
     return BrokerAddress(
         host=unquote(url.hostname or ""),
         port=url.port or port or usual,
         transport="websockets" if transport == "websockets" else "tcp",
         tls=tls,
-        path=(url.path or "/mqtt") + query,
+        path=(url.path or "/mqtt") + asks + query,
         username=username,
         password=password,
     )
@@ -97,10 +97,10 @@ def _check_rest(url: SplitResult, text: str) -> None:
     websocket = _SCHEMES[url.scheme][0] == "websockets"
     _require("#" not in text, "must have no # and nothing behind it; in a login or a query, # is written %23")
     _require(websocket or url.path in ("", "/"), "must have no path: only ws:// and wss:// have one")
-    query = "must have no ? and nothing behind it: only ws:// and wss:// have a query; in a login, ? is written %3F"
-    _require(websocket or "?" not in text, query)
+    no_query = "must have no ? and nothing behind it: only ws:// and wss:// have a query; in a login, ? is written %3F"
+    _require(websocket or "?" not in text, no_query)
     _require(text.isprintable(), "must have no control characters; in a login they are written %09 and so on")
-    rest = url.path + url.query
+    rest = url.path + text.partition("?")[2]
     _require(rest.isascii() and " " not in rest, "must have no space in its path or query: it is written %20")
 
 
