@@ -25,6 +25,11 @@ def start_if_needed(settings: Settings) -> Broker | None:
             raise SettingsError(f"MQTT_PORT={port}: taken by something that is not an MQTT broker; set another port")
         logger.info("A broker already answers on port %d of this host: using it", port)
         return None
+    return start(port)
+
+
+def start(port: int) -> Broker:
+    """Start an embedded broker on a port of this host. Raises SettingsError when the port is taken."""
     # rumqttd itself would listen on every interface, without authentication.
     broker = Broker(port=port, listen="127.0.0.1", max_payload_size=MAX_PAYLOAD, max_inflight_count=1000)
     try:

@@ -1,18 +1,32 @@
 """`make demo`: the backend with simulated devices of every kind, and what to type to see their readings."""
 
+import http.client
+import json
 import os
 import signal
-import subprocess
+import socket
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
+from iotcore import Broker
+
+import mqtt_broker
 from config import PROJECT, Settings, SettingsError, load_settings
+from simulators.children import Children
+from simulators.console import Console
 
 START_SECONDS = 30.0
+RENEW_SECONDS = 1.0
+MOST_TRIED = 100
+"""Ports that are tried, one after the other, unless the environment names one."""
 SIMULATORS = {
     "sensors": ("--devices", "3"),
     "machines": ("--devices", "2", "--rate", "1"),
@@ -20,72 +34,146 @@ SIMULATORS = {
     "soil": ("--devices", "1", "--rate", "0.2"),
 }
 """The devices of each stream; some talk more often than real ones, so that there is something to see."""
+T = TypeVar("T")
 
 
-def main() -> None:
-    """Run until Ctrl-C; whatever cannot start says why in one line."""
-    os.environ.setdefault("DATABASE_URL", f"sqlite:///{Path.cwd()}/demo.db")
-    os.environ.setdefault("LOG_FILE", f"{Path.cwd()}/demo.log")
+class CannotRunError(Exception):
+    """The demo cannot run, or run on: the text says why."""
+
+
+def main() -> int:
+    """Run until Ctrl-C, which is exit code 0; whatever cannot run says why in one line, and is exit code 1."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    console = Console()
+    try:
+        with tempfile.TemporaryDirectory(prefix="autoforge-demo-") as folder:
+            _run(Path(folder), console)
+    except KeyboardInterrupt:
+        return 0
+    except (SettingsError, CannotRunError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        console.show("")
+    return 0
+
+
+def _run(folder: Path, console: Console) -> None:
+    with ExitStack() as stack:
+        broker = _prepare(folder)
+        stack.callback(broker.stop)
+        settings = load_settings(_env_file=None)
+        children = stack.enter_context(Children(folder, console))
+        children.start("The backend", str(PROJECT / "app.py"))
+        _wait_for(partial(_is_ready, settings), "The backend has not subscribed", children)
+        for stream, options in SIMULATORS.items():
+            arguments = ("-m", "simulators", "--stream", stream, *options)
+            children.start(f"The simulator of {stream}", *arguments, prefix=f"{stream}: ")
+        for stream in SIMULATORS:
+            path = f"/api/{stream}/latest"
+            _wait_for(partial(_ask, settings, path), f"There is no reading at {path}", children)
+        console.say(_instructions(settings))
+        _watch(settings, console, children)
+
+
+def _prepare(folder: Path) -> Broker:
+    """Start a broker for the demo alone, and say in the environment where everything is. Raises SettingsError."""
+    os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/demo.db")
+    os.environ.setdefault("LOG_FILE", f"{folder}/demo.log")
     os.environ.setdefault("FLASK_HOST", "127.0.0.1")
     os.environ["PYTHONPATH"] = str(PROJECT)
-    try:
-        settings = load_settings(_env_file=None)
-    except SettingsError as error:
-        sys.exit(str(error))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory() as folder:
-        _run(settings, Path(folder))
+    # The readings are made up: they must not go to a broker of real devices.
+    for name in [name for name in os.environ if name.upper().startswith("MQTT_") and name.upper() != "MQTT_PORT"]:
+        del os.environ[name]
+    settings = load_settings(_env_file=None)
+    port = _first(_ports(settings, "flask_port", 5000), partial(_free_port, settings))
+    broker = _first(_ports(settings, "mqtt_port", 1883), mqtt_broker.start)
+    os.environ.pop("MQTT_PORT", None)
+    os.environ |= {"FLASK_PORT": str(port), "MQTT_BROKER": f"mqtt://127.0.0.1:{broker.port}"}
+    return broker
 
 
-def _run(settings: Settings, folder: Path) -> None:
-    backend = _start(folder, str(PROJECT / "app.py"))
-    processes = [backend]
-    try:
-        _wait_for(settings, "/api/health", backend)
-        for stream, options in SIMULATORS.items():
-            processes.append(_start(folder, "-m", "simulators", "--stream", stream, *options))
-        for stream in SIMULATORS:
-            _wait_for(settings, f"/api/{stream}/latest", backend)
-        print(_instructions(settings), flush=True)
-        backend.wait()
-    except KeyboardInterrupt:
-        print("\nEnding the demo; its readings stay in demo.db", flush=True)
-    finally:
-        _end(processes)
+def _ports(settings: Settings, name: str, usual: int) -> Iterable[int]:
+    """The port that the environment names, or those to try."""
+    if name in settings.model_fields_set:
+        return [getattr(settings, name)]
+    return range(usual, usual + MOST_TRIED)
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    # In a folder without `.env`, so that no simulated reading goes to the broker and the database of real devices;
-    # in a session of its own, so that Ctrl-C reaches this program alone, which ends the others in order.
-    return subprocess.Popen([sys.executable, *arguments], cwd=folder, start_new_session=True)
-
-
-def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """The devices first, so that they can say goodbye; the backend is the first of the processes."""
-    for group in (processes[1:], processes[:1]):
-        for process in group:
-            process.terminate()
-        for process in group:
-            process.wait()
-
-
-def _wait_for(settings: Settings, path: str, backend: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if backend.poll() is not None:
-            sys.exit(backend.returncode)
+def _first(ports: Iterable[int], attempt: Callable[[int], T]) -> T:
+    """What an attempt makes of the first port that it can use. Raises SettingsError."""
+    fault = SettingsError()
+    for port in ports:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{settings.flask_port}{path}", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    sys.exit(f"Nothing answered at {path} within {START_SECONDS:.0f} s; the lines above say why")
+            return attempt(port)
+        except SettingsError as error:
+            fault = error
+    raise fault
+
+
+def _free_port(settings: Settings, port: int) -> int:
+    host = settings.flask_host
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise SettingsError(f"FLASK_PORT={port}: cannot listen on {host}: {error.strerror}") from error
+    return port
+
+
+def _wait_for(condition: Callable[[], object], fault: str, children: Children) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        _check(children)
+        if time.monotonic() > deadline:
+            raise CannotRunError(f"{fault} within {START_SECONDS:.0f} s; the lines above may say why")
+        time.sleep(0.1)
+
+
+def _check(children: Children) -> None:
+    if ended := children.ended():
+        raise CannotRunError(f"{ended}; the lines above say why")
+
+
+def _is_ready(settings: Settings) -> bool:
+    """Whether the backend of this demo, and no other program on its port, takes what is published."""
+    mqtt = (_ask(settings, "/api/health") or {}).get("mqtt", {})
+    return mqtt.get("broker") == str(settings.broker) and mqtt.get("subscribed") is True
+
+
+def _watch(settings: Settings, console: Console, children: Children) -> None:
+    begun = time.monotonic()
+    while True:
+        _check(children)
+        if console.live and (health := _ask(settings, "/api/health")):
+            console.show(_progress(health["mqtt"], time.monotonic() - begun))
+        time.sleep(RENEW_SECONDS)
+
+
+def _progress(mqtt: dict[str, Any], seconds: float) -> str:
+    counts = f"{mqtt['stored']:,} readings stored, {mqtt['rejected']:,} rejected"
+    rate = mqtt["messages_per_second"] or 0
+    return f"{timedelta(seconds=int(seconds))} {counts}, {rate:.1f} messages a second; Ctrl-C ends the demo"
+
+
+def _ask(settings: Settings, path: str) -> dict[str, Any] | None:
+    """What the backend answers, or None while it does not or has nothing."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://{settings.http_address}{path}", timeout=2) as said:
+            found: dict[str, Any] = json.load(said)
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    return found
 
 
 def _instructions(settings: Settings) -> str:
-    url = f"http://localhost:{settings.flask_port}"
+    local = settings.flask_host in ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - compared only
+    url = f"http://localhost:{settings.flask_port}" if local else f"http://{settings.http_address}"
     return f"""
-AutoForge is running with three ESP32 boards, two machines, an energy panel and a soil probe; Ctrl-C ends it.
+AutoForge is running with three ESP32 boards, two machines, an energy panel and a soil probe; Ctrl-C ends it, and
+removes its readings.
 
   API documentation   {url}/api/docs
   Health              {url}/api/health
@@ -109,4 +197,4 @@ Or in a browser:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The programs that another one starts: it passes on what they say, knows whether they run, and ends them."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+from simulators.console import Console
+
+END_SECONDS = 15.0
+"""How long a program may take to end before it is killed."""
+
+
+class Children:
+    """Python programs in a folder, which end with the `with` block, the last one first."""
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self._folder = folder
+        self._console = console
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self._relays: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Who asks twice must not keep it from ending the rest.
+        with contextlib.suppress(ValueError):  # not the main thread
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+        self.end()
+
+    def start(self, name: str, *arguments: str, prefix: str = "") -> None:
+        """Start one; each line that it says comes to the console, behind a prefix."""
+        # In a session of its own, so that Ctrl-C reaches the parent alone, which ends the others in order.
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self._folder,
+            env=os.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        relay = threading.Thread(
+            target=self._relay, args=(cast("IO[str]", process.stdout), prefix), name=f"relay-{name}", daemon=True
+        )
+        relay.start()
+        self._running[name] = process
+        self._relays.append(relay)
+
+    def ended(self) -> str | None:
+        """The name of one that has ended by itself, with its exit code, or None."""
+        for name, process in self._running.items():
+            if (code := process.poll()) is not None:
+                return f"{name} has ended with exit code {code}"
+        return None
+
+    def end(self) -> None:
+        """End all but the first, then the first; what they say at the end comes to the console too."""
+        processes = list(self._running.values())
+        for group in (processes[1:], processes[:1]):
+            for process in group:
+                process.terminate()
+            for process in group:
+                _wait(process)
+        for relay in self._relays:
+            relay.join(END_SECONDS)
+
+    def _relay(self, said: IO[str], prefix: str) -> None:
+        with said:
+            for line in said:
+                self._console.say(prefix + line.rstrip("\n"))
+
+
+def _wait(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
