@@ -43,6 +43,19 @@ class Stretch(NamedTuple):
         middle = ((part.start - self.span.start).total_seconds() + part.seconds / 2) / self.span.seconds
         return (self.first + (self.last - self.first) * middle) * part.seconds
 
+    def fed_in(self, part: Span) -> float:
+        """How much of the energy of a part of it is negative; from 0."""
+        low, high = sorted((self._watts(part.start), self._watts(part.end)))
+        if low >= 0:
+            return 0.0
+        if high <= 0:
+            return -self.joules(part)
+        return low * (low / (high - low)) / 2 * part.seconds
+
+    def _watts(self, moment: datetime) -> float:
+        share = (moment - self.span.start).total_seconds() / self.span.seconds
+        return self.first + (self.last - self.first) * share
+
 
 @dataclass(slots=True)
 class Hour:
@@ -58,6 +71,17 @@ class Hour:
     """Seconds of which the energy is known."""
     covered: float = 0.0
     """Seconds between samples that are close enough."""
+    export: float | None = None
+    """What is paid for a kilowatt-hour that is fed in."""
+    fed_in: float = 0.0
+    """Joules, which are also in `joules`, with the other sign."""
+
+    def cost(self) -> float | None:
+        """What its energy costs, less what is paid for what is fed in; None without a price."""
+        if self.price is None:
+            return None
+        paid = 0.0 if self.export is None else self.fed_in * (self.price - self.export)
+        return (self.joules * self.price + paid) / JOULES
 
 
 _BUCKET_OF: dict[Interval, Callable[[Hour], datetime | date | tuple[int, int]]] = {
@@ -108,7 +132,9 @@ def measured(
 def hours_of(span: Span, place: ZoneInfo, tariff: Tariff | None) -> list[Hour]:
     """The local hours of a span, of which nothing is known yet."""
     hours = ((hour, calendar.local(hour.start, place)) for hour in calendar.hours(span, place))
-    return [Hour(hour, local, None if tariff is None else tariff.at(local.hour)) for hour, local in hours]
+    if tariff is None:
+        return [Hour(hour, local, None) for hour, local in hours]
+    return [Hour(hour, local, tariff.at(local.hour), export=tariff.export) for hour, local in hours]
 
 
 def power_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch]:
@@ -147,6 +173,8 @@ def integrate(stretches: Iterable[Stretch], hours: Sequence[Hour]) -> None:
         for number, part in timeline.parts(stretch.span):
             hour = hours[number]
             hour.joules += stretch.joules(part)
+            if hour.export is not None:
+                hour.fed_in += stretch.fed_in(part)
             hour.known += part.seconds
             hour.covered += part.seconds if stretch.covered else 0.0
 
@@ -182,7 +210,7 @@ def _figure(hours: Sequence[Hour]) -> Figure:
     span = Span(hours[0].span.start, hours[-1].span.end)
     known = any(hour.known for hour in hours)
     energy = sum(hour.joules for hour in hours) / JOULES
-    costs = [hour.joules / JOULES * hour.price for hour in hours if hour.price is not None]
+    costs = [cost for hour in hours if (cost := hour.cost()) is not None]
     covered = sum(hour.covered for hour in hours)
     return Figure(
         span,

@@ -239,6 +239,8 @@ def _check_energy(stream: Stream, energy: Energy) -> None:
 def _check_tariff(tariff: Tariff) -> None:
     prices = [tariff.price, *(hours.price for hours in tariff.hours)]
     expect(all(0 <= price < math.inf for price in prices), "energy.tariff", "prices from 0")
+    export = 0 if tariff.export is None else tariff.export
+    expect(0 <= export < math.inf, "energy.tariff.export", "a price from 0")
     taken: set[int] = set()
     for hours in tariff.hours:
         within = 0 <= hours.start < hours.end <= 24

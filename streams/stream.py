@@ -115,6 +115,8 @@ class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     currency: str = ""
     hours: tuple[Hours, ...] = ()
     """Hours of the day with another price."""
+    export: float | None = None
+    """What is paid for a kilowatt-hour that is fed in; None for the price of the hour."""
 
     def at(self, hour: int) -> float:
         """The price of a kilowatt-hour in an hour of the day, 0 to 23."""

@@ -265,6 +265,27 @@ def test_the_night_is_an_hour_shorter_in_spring_and_longer_in_autumn(date: str, 
     assert found.total.cost == pytest.approx(night * 0.20 + 16 * 0.40 + 2 * 0.25)
 
 
+@pytest.mark.parametrize(
+    ("export", "cost"),
+    [(None, 0.4 - 0.2), (0.0, 0.4), (0.1, 0.4 - 0.05), (0.5, 0.4 - 0.25)],
+    ids=["as it costs", "nothing", "less", "more"],
+)
+def test_what_is_fed_in_has_a_price_of_its_own(export: float | None, cost: float) -> None:
+    used, fed_in = every(15, Span(MIDNIGHT, at(1, 0)[0]), 1000), every(15, Span(at(2, 0)[0], at(3, 0)[0]), -500)
+    found = of_power([*used, *fed_in], Asked(tariff=Tariff(0.4, export=export)))
+    assert found.total.energy == pytest.approx(0.5)
+    assert found.total.cost == pytest.approx(cost)
+
+
+@pytest.mark.parametrize("export", [None, 0.0, 0.1])
+def test_what_is_fed_in_counts_from_the_moment_the_power_goes_below_zero(export: float | None) -> None:
+    # In 600 s from 600 W to -300 W: 400 s are drawn, 300 W on average, and 200 s fed in, 150 W on average.
+    found = of_power([at(1, 600), at(1 + 1 / 6, -300)], Asked(tariff=Tariff(0.5, export=export)))
+    assert found.total.energy == pytest.approx((300 * 400 - 150 * 200) / 3.6e6)
+    paid = 0.5 if export is None else export
+    assert found.total.cost == pytest.approx((300 * 400 * 0.5 - 150 * 200 * paid) / 3.6e6)
+
+
 def test_there_is_no_cost_without_a_tariff() -> None:
     assert of_power(every(15, WINDOW, 1000)).total.cost is None
 

@@ -125,6 +125,8 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
         ('[energy]\npower = "power"\ngap = -1', "energy.gap: expected a number of seconds above 0, at most a year"),
         ('[energy]\npower = "power"\n[energy.tariff]\nprice = -1', "energy.tariff: expected prices from 0"),
         ('[energy]\npower = "power"\n[energy.tariff]\nprice = inf', "energy.tariff: expected prices from 0"),
+        (f"{TARIFF}export = -0.1", "energy.tariff.export: expected a price from 0"),
+        (f"{TARIFF}export = nan", "energy.tariff.export: expected a price from 0"),
         (
             '[energy]\npower = "power"\n[energy.tariff]\nprice = 1\nhours = [{ from = 22, to = 6, price = 2 }]',
             "energy.tariff.hours: expected from and to within 0 to 24, from before to",
