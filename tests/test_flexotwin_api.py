@@ -1,5 +1,6 @@
 """FlexoTwin's paths: `/api/sensor/…`, `/api/info` and `/health`, payload for payload as its guide shows them."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any
 import pytest
 
 from config import PROJECT, Settings
+from ingest.payload import Parser
+from streams.declaration import load
 from tests.api import Api, running
-from tests.support import Backend, Mosquitto, publishing, wait_for
+from tests.parsing import reading, rejection
+from tests.support import DEVICE_TOPICS, Backend, Mosquitto, publishing, wait_for
 
 TOPIC = "flexotwin/machine/status"
 READING = {
@@ -130,3 +134,24 @@ def test_what_a_machine_publishes_is_served(broker: Mosquitto, backend: Backend)
         "mqtt": {"connected": True, "broker": f"127.0.0.1:{broker.port}", "topic": TOPIC},
         "sensor": {"machine_id": "C_FL104", "status": "Running", "last_update": "2025-01-21T10:30:45.123456Z"},
     }
+
+
+def declared_as_documented(folder: Path) -> Parser:
+    """The shipped machines on the topic with which docs/systems.md has topic and payload agree."""
+    text = (PROJECT / "docs" / "systems.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^```toml\n(topic = .*?\ndevice = .*?\n)```", text, re.MULTILINE)
+    shipped = (PROJECT / "streams" / "machines.toml").read_text(encoding="utf-8")
+    changed = re.sub(r"^topic = .*\ndevice = .*\n", told, shipped, flags=re.MULTILINE)
+    assert changed != shipped
+    (folder / "machines.toml").write_text(changed, encoding="utf-8")
+    return Parser(load(folder, {}, DEVICE_TOPICS))
+
+
+def test_a_machine_may_not_speak_for_another_where_the_topic_names_it(tmp_path: Path) -> None:
+    parser = declared_as_documented(tmp_path)
+    own, silent = json.dumps(READING), json.dumps({key: READING[key] for key in READING if key != "machine_id"})
+    assert reading(parser, own, "flexotwin/C_FL104/status").device_id == "C_FL104"
+    assert reading(parser, silent, "flexotwin/C_FL104/status").device_id == "C_FL104"
+    reason, sentence = rejection(parser, own, "flexotwin/C_FL105/status")
+    assert reason == "device_mismatch"
+    assert sentence == 'machine_id: "C_FL104", but the topic says "C_FL105"'

@@ -205,19 +205,30 @@ def test_the_message_it_publishes_is_stored(backend: Backend, embedded_broker: i
 def test_what_the_sketch_publishes_is_stored(backend: Backend, embedded_broker: int) -> None:
     (sketch,) = blocks("cpp")
     form = re.search(r'"(\{\\"temperature.*\})"', sketch)
-    topic = re.search(r'TOPIC\[\] = "(.*?)"', sketch)
     assert form is not None
-    assert topic is not None
     text = form[1].replace('\\"', '"').replace("%lu.%06lu", "1769697045.000123")
     with publishing(embedded_broker) as publish:
-        publish(topic[1], re.sub(r"%\.(\d)f", "1.5", text))
+        publish(constants(sketch)["TOPIC"], re.sub(r"%\.(\d)f", "1.5", text))
     wait_for(lambda: backend.get("/api/sensors/latest")[0] == 200, what="the reading")
     assert backend.get("/api/sensors/latest")[1]["data"]["timestamp"] == "2026-01-29T14:30:45.000123Z"
 
 
+def constants(sketch: str) -> dict[str, str]:
+    """The texts of the sketch by their names, put together as the compiler does it."""
+    (device,) = re.findall(r'^#define DEVICE "(.*?)"', sketch, re.MULTILINE)
+    named = re.findall(r"\b([A-Z]+)\[\] = ([^,;]+)", sketch)
+    texts = {name: re.findall(r'"(.*?)"', value.replace("DEVICE", f'"{device}"')) for name, value in named}
+    return {name: "".join(parts) for name, parts in texts.items()} | {"DEVICE": device}
+
+
+def test_the_sketch_names_the_board_once() -> None:
+    (sketch,) = blocks("cpp")
+    assert sketch.count(constants(sketch)["DEVICE"]) == 1
+
+
 def test_the_sketch_uses_the_topics_of_a_device() -> None:
     (sketch,) = blocks("cpp")
-    named = dict(re.findall(r"\b([A-Z]+)\[\] = \"(.*?)\"", sketch))
+    named = constants(sketch)
     control, ack, status = (DEVICE_TOPICS.control, DEVICE_TOPICS.ack, DEVICE_TOPICS.status)
     expected = {"COMMANDS": control, "ANSWERS": ack, "STATUS": status}
     assert {name: named[name] for name in expected} == {
