@@ -115,6 +115,7 @@ class StatusAnswer(BaseModel):
     config: str
     connections: Connections
     publisher_id: str = Field(description="Random, kept over restarts; its client ids at the broker come from it.")
+    retained: list[str] = Field(description="Topics on which the broker may keep a message of its entries.")
     active_configs: int
     faults: list[str]
     statistics: Statistics

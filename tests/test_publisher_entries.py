@@ -270,9 +270,11 @@ def test_entries_may_share_a_topic() -> None:
     assert ([config.topic for config in configs], faults) == (["t", "t"], [])
 
 
-def test_with_a_will_the_publishers_online_stands_first_and_for_the_datas_own() -> None:
-    config = accepted(lwt=True, data={"a": 1, "online": "perhaps", "b": {"online": 2}})
-    assert config.payload == b'{"online":1,"a":1,"b":{"online":2}}'
+@pytest.mark.parametrize("own", ["perhaps", 1, 0, None, [True]])
+def test_with_a_will_the_datas_own_online_is_published_and_the_will_says_0(own: object) -> None:
+    config = accepted(lwt=True, data={"a": 1, "online": own, "b": {"online": 2}})
+    written = json.dumps(own).encode()
+    assert config.payload == b'{"online":' + written + b',"a":1,"b":{"online":2}}'
     assert config.offline == b'{"online":0,"a":1,"b":{"online":2}}'
 
 
@@ -382,7 +384,7 @@ def test_whatever_the_entries_each_is_taken_or_has_a_fault_of_one_line(entries: 
 def test_whatever_the_data_its_payload_says_the_same(entry: dict[str, Any]) -> None:
     [config], _ = read([entry])
     lwt = entry.get("lwt", False)
-    assert json.loads(config.payload) == entry["data"] | ({"online": 1} if lwt else {})
+    assert json.loads(config.payload) == ({"online": 1} if lwt else {}) | entry["data"]
     assert not lwt or json.loads(config.offline) == entry["data"] | {"online": 0}
 
 

@@ -252,8 +252,8 @@ def _published(data: dict[str, Any], *, online: bool) -> tuple[bytes, bytes]:
     """The payload, and the one that says that the publisher is offline, empty where nothing says that it is online."""
     if not online:
         return _json(data), b""
-    rest = {key: value for key, value in data.items() if key != "online"}
-    return _json({"online": 1} | rest), _json({"online": 0} | rest)
+    # A will that repeated what the data itself says as `online` would say nothing.
+    return _json({"online": 1} | data), _json({"online": 1} | data | {"online": 0})
 
 
 def _too_large(data: object, payload: bytes, offline: bytes) -> list[_Finding]:

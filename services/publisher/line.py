@@ -155,14 +155,16 @@ class Line:
         self._sent[info.mid] = (sender, message)
         self._bytes += len(message.payload)
 
-    def leave(self, *, silently: bool = False) -> None:
-        """Publish the will as the last message, unless silently, and disconnect when everything is settled."""
+    def leave(self, *, silently: bool = False, last: tuple[Message, Sender] | None = None) -> None:
+        """Publish the will, unless silently, and then the `last` message; disconnect when everything is settled."""
         if self._leaving:
             return
         self._leaving = True
         self._network.dialler.forget(self)
         if self.open and self._will is not None and not silently:
             self.publish(self._will, self)
+        if self.open and last is not None:
+            self.publish(*last)
         if not self._dialled:
             del self._network.lines[self.client_id]
         elif not self._sent:

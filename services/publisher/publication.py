@@ -10,6 +10,7 @@ from hashlib import blake2b
 from services.publisher.connections import MQTTConnectionManager
 from services.publisher.entries import PublishConfig
 from services.publisher.line import Line, Message, Outcome
+from services.publisher.retained import Retained
 from services.publisher.schedule import Appointment, Schedule
 from services.publisher.statistics import Counts, Statistics
 from services.publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
@@ -59,7 +60,7 @@ class Entry:
             self.publication.schedule.cancel(self._appointment)
         if not self.config.lwt:
             if self.apart:
-                self.line.leave()
+                self._leave(self.line)
             return None
         if inherited:
             if self._before is None:
@@ -67,8 +68,12 @@ class Entry:
             self.line.leave(silently=True)
             return self._before
         for line in filter(None, (self.line, self._before)):
-            line.leave()
+            self._leave(line)
         return None
+
+    def _leave(self, line: Line) -> None:
+        """Have a line end; on another one the message that clears the topic could overtake its last ones."""
+        line.leave(last=self.publication.retained.last_of(self.config.topic) if line.open else None)
 
     @property
     def apart(self) -> bool:
@@ -146,6 +151,8 @@ class Entry:
         self.counts.published += 1
         self.counts.last = time.time()
         self.line.publish(self._message, self)
+        if self.config.retain:
+            self.publication.retained.published(self.config.topic)
         if self.line is self.publication.shared:
             self.publication.suspects.published(self, time.monotonic(), confirmed_later=self.config.qos > 0)
         elif self._trial is not None:
@@ -155,8 +162,11 @@ class Entry:
 class Publication:
     """All entries."""
 
-    def __init__(self, connections: MQTTConnectionManager, statistics: Statistics, publisher_id: str) -> None:
+    def __init__(
+        self, connections: MQTTConnectionManager, statistics: Statistics, publisher_id: str, retained: Retained
+    ) -> None:
         self._connections = connections
+        self.retained = retained
         self._publisher_id = publisher_id
         self._statistics = statistics
         self.shared = connections.shared
@@ -173,6 +183,7 @@ class Publication:
     def apply(self, configs: Iterable[PublishConfig]) -> None:
         """Publish these and no others; who did not change keeps its times, its line and its counts."""
         wanted = {config.id: config for config in configs}
+        self.retained.want(config.topic for config in wanted.values() if config.retain)
         ended = [entry for name, entry in self.entries.items() if wanted.get(name) != entry.config]
         for entry in ended:
             del self.entries[entry.config.id]
@@ -223,6 +234,7 @@ class Publication:
             # While the broker is away they are dialled one after the other; what falls due until then is missed.
             for entry in list(self.untried):
                 entry.begin(time.monotonic())
+        self.retained.clear(self.shared, BATCH)
         for entry, left_out in self.schedule.due(time.monotonic(), BATCH):
             entry.fall_due(left_out)
         wait = self.schedule.wait(time.monotonic())

@@ -9,6 +9,7 @@ from config import Settings
 from services.publisher.connections import MQTTConnectionManager
 from services.publisher.entries import PublishConfig
 from services.publisher.publication import Entry, Publication
+from services.publisher.retained import Retained
 from services.publisher.statistics import Statistics
 from services.publisher.status import EntryStatus, Progress, Status, Totals
 from utils import clock
@@ -27,7 +28,8 @@ class Run:
         if saved is not None:
             self._statistics.restore(saved)
         self._publisher_id = secrets.token_hex(8) if saved is None else saved["publisher_id"]
-        self._publication = Publication(self.connections, self._statistics, self._publisher_id)
+        self._retained = Retained(() if saved is None else saved["retained"])
+        self._publication = Publication(self.connections, self._statistics, self._publisher_id, self._retained)
         self._started = clock.now()
         self._begun = time.monotonic()
         # Before its thread runs, which may be held up by a broker that does not answer.
@@ -65,6 +67,7 @@ class Run:
             "problem": problem,
             "connections": {"open": opened, "needed": needed},
             "publisher_id": self._publisher_id,
+            "retained": self._retained.topics(),
             "statistics": totals,
             "configs": entries,
         }
@@ -99,6 +102,7 @@ def nothing_run() -> Progress:
         "problem": NOBODY,
         "connections": {"open": 0, "needed": 0},
         "publisher_id": "",
+        "retained": [],
         "statistics": _totals(Statistics()),
         "configs": [],
     }

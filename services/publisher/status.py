@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import msgspec
 
@@ -60,6 +60,8 @@ class Progress(TypedDict):
     connections: Connections
     publisher_id: str
     """Random, kept for ever; the client ids at the broker come from it."""
+    retained: NotRequired[list[str]]
+    """Topics on which the broker may keep a message of ours."""
     statistics: Totals
     configs: list[EntryStatus]
 
@@ -85,6 +87,7 @@ def saved(file: Path) -> Status | None:
     except (OSError, RecursionError, ValueError) as error:  # msgspec's errors are ValueErrors
         logger.warning("%s cannot be read: the statistics begin anew: %s", file, error)
         return None
+    found.setdefault("retained", [])
     return found
 
 
