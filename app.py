@@ -226,13 +226,13 @@ def _listen(settings: Settings) -> socket.socket:
         return socket.create_server((settings.flask_host, settings.flask_port), family=family, backlog=128)
     except OSError as error:
         raise SettingsError(
-            f"FLASK_PORT={settings.flask_port}: cannot listen on {settings.http_address}: {error.strerror}"
+            f"FLASK_PORT={settings.flask_port}: cannot listen on {settings.address}: {error.strerror}"
         ) from error
 
 
 def _shown_address(settings: Settings) -> str:
     everywhere = settings.flask_host in ("0.0.0.0", "::")  # noqa: S104 - compared only
-    return f"localhost:{settings.flask_port}" if everywhere else settings.http_address
+    return f"localhost:{settings.flask_port}" if everywhere else settings.address
 
 
 def _stop_on_signal(server: BaseWSGIServer) -> None:

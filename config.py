@@ -199,8 +199,8 @@ class Settings(BaseSettings):
         return broker_address.address(text, self.mqtt_port, self.mqtt_username, password)
 
     @property
-    def http_address(self) -> str:
-        """Where to listen, with the port; an IPv6 address is in brackets."""
+    def address(self) -> str:
+        """Where HTTP is served, as URLs have it: an IPv6 address is in brackets."""
         host = f"[{self.flask_host}]" if ":" in self.flask_host else self.flask_host
         return f"{host}:{self.flask_port}"
 

@@ -15,7 +15,7 @@ try:
     settings = load_settings()
 except SettingsError as error:
     raise SystemExit(str(error)) from None
-bind = settings.http_address
+bind = settings.address
 workers = 2
 # A live client and a request that waits for a command hold a thread each (services/waiting.py: 200 in a process).
 threads = 256

@@ -161,7 +161,7 @@ def _ask(settings: Settings, path: str) -> dict[str, Any] | None:
     """What the backend answers, or None while it does not or has nothing."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://{settings.http_address}{path}", timeout=2) as said:
+        with opener.open(f"http://{settings.address}{path}", timeout=2) as said:
             found: dict[str, Any] = json.load(said)
     except (OSError, ValueError, http.client.HTTPException):
         return None
@@ -170,7 +170,7 @@ def _ask(settings: Settings, path: str) -> dict[str, Any] | None:
 
 def _instructions(settings: Settings) -> str:
     local = settings.flask_host in ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - compared only
-    url = f"http://localhost:{settings.flask_port}" if local else f"http://{settings.http_address}"
+    url = f"http://localhost:{settings.flask_port}" if local else f"http://{settings.address}"
     return f"""
 AutoForge is running with three ESP32 boards, two machines, an energy panel and a soil probe; Ctrl-C ends it, and
 removes its readings.

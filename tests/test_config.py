@@ -357,7 +357,7 @@ def _accept_websocket(server: socket.socket) -> str:
 def test_the_address_to_listen_on_has_brackets_for_ipv6(
     host: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert read(monkeypatch, FLASK_HOST=host).http_address == address
+    assert read(monkeypatch, FLASK_HOST=host).address == address
 
 
 @pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - {"mqtt_username", "mqtt_password"}))

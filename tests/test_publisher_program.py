@@ -375,6 +375,7 @@ KILLED: dict[str, Any] = {
     "running": True, "connected": True, "problem": None, "broker": "b", "config": "c",
     "active_configs": 1, "faults": [], "connections": {"open": 1, "needed": 1},
     "publisher_id": "0123456789abcdef",
+    "retained": [],
     "statistics": {
         "total_published": 7, "total_acknowledged": 7, "total_failed": 0, "total_missed": 0, "total_errors": 0,
         "last_published_at": "2026-01-01T00:00:00Z", "saved_at": "2026-01-01T00:00:00Z", "uptime_seconds": 1.0,

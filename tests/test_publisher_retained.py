@@ -9,7 +9,7 @@ import pytest
 
 from services.publisher.line import Message, Outcome
 from services.publisher.retained import Retained
-from tests.publishing import Document, Program, Subscriber, entry, statistics_of
+from tests.publishing import Document, Program, Subscriber, entry
 from tests.support import Mosquitto, wait_for
 
 NEVER = 1000.0
@@ -101,17 +101,6 @@ def test_it_is_cleared_when_a_broker_that_was_away_is_back(tmp_path: Path, mosqu
         mosquitto.start()
         program.wait_status(lambda status: status["connected"] and status["retained"] == ["kept/plain"], 30)
         assert kept_by(mosquitto, "kept/away") == []
-
-
-def test_statistics_of_before_this_was_known_are_taken_over(tmp_path: Path, broker: Mosquitto) -> None:
-    with Program(tmp_path, broker.port, [PLAIN]) as program:
-        program.wait_status(lambda status: status["statistics"]["total_acknowledged"] == 1)
-        program.stop()
-        file = statistics_of(program.file)
-        file.write_bytes(file.read_bytes().replace(b'"retained":["kept/plain"],', b""))
-        assert "retained" not in program.status()
-        program.start()
-        program.wait_status(lambda status: status["statistics"]["total_acknowledged"] == 2)
 
 
 # The rules, without a broker

@@ -40,6 +40,7 @@ def status(statistics: Statistics, *names: str) -> Status:
         "config": "payloads.json",
         "connections": {"open": 1, "needed": 1},
         "publisher_id": "0123456789abcdef",
+        "retained": [],
         "active_configs": len(names),
         "faults": [],
         "statistics": totals,
@@ -211,6 +212,13 @@ def test_a_saved_file_is_given_as_it_was_saved(tmp_path: Path) -> None:
     file = tmp_path / "a.json.statistics"
     told = status(Statistics(), "a")
     file.write_text(json.dumps(told))
+    assert saved(file) == told
+
+
+def test_a_saved_file_of_before_topics_were_remembered_has_none(tmp_path: Path) -> None:
+    file = tmp_path / "a.json.statistics"
+    told = status(Statistics(), "a")
+    file.write_text(json.dumps({name: value for name, value in told.items() if name != "retained"}))
     assert saved(file) == told
 
 
