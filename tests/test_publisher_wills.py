@@ -68,7 +68,8 @@ def test_who_ends_it_hears_offline_once_and_within_two_seconds(
         heard.wait("#", 2 * len(entries) - 1)
         wait_for(lambda: established(broker.port) == 1, what="the broker to see the connections end")
         # What a broker has to say for a connection that ended it says before this.
-        with Program(tmp_path, broker.port, [entry("last", f"{prefix}/last", interval=NEVER)]):
+        (other := tmp_path / "other").mkdir()
+        with Program(other, broker.port, [entry("last", f"{prefix}/last", interval=NEVER)]):
             heard.wait(f"{prefix}/last")
         assert offline(heard) == sorted(one["topic"] for one in entries[:-1])
         for one in entries[:-1]:
