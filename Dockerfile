@@ -8,8 +8,8 @@ RUN pip install --no-cache-dir -r requirements.txt
 COPY . .
 RUN useradd --system --uid 10001 --home-dir /data autoforge && install -d -o autoforge /data
 
-# The database and the logs, where no setting says otherwise.
-ENV DATABASE_URL=sqlite:////data/sensors.db LOG_FILE=/data/autoforge.log
+# The database and the logs, where no setting says otherwise. A container's own 127.0.0.1 cannot be reached from outside.
+ENV DATABASE_URL=sqlite:////data/sensors.db LOG_FILE=/data/autoforge.log FLASK_HOST=0.0.0.0
 VOLUME /data
 USER autoforge
 EXPOSE 5000

@@ -1,7 +1,6 @@
 """AutoForge: `create_app` wires, `start_background` starts, `python app.py` runs it, `app` is for gunicorn."""
 
 import logging
-import signal
 import socket
 import sys
 import threading
@@ -12,7 +11,7 @@ from flask_cors import CORS
 from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import make_server
 
 import mqtt_broker
 from config import VERSION, Settings, SettingsError, load_settings, warn_of_unknown_settings
@@ -211,10 +210,8 @@ def main() -> None:
         sys.exit(f"{error}")
     logger.info("Configuration: MQTT=%s, database=%s", settings.broker, app.extensions["autoforge"]["database"])
     start_background(app)
-    server = make_server(settings.flask_host, settings.flask_port, app, threaded=True, fd=listener.fileno())
-    _stop_on_signal(server)
     logger.info("AutoForge %s at http://%s/api/docs", VERSION, _shown_address(settings))
-    server.serve_forever()
+    _serve(app, listener)
     stop_background(app)
     if broker is not None:
         broker.stop()
@@ -223,7 +220,7 @@ def main() -> None:
 def _listen(settings: Settings) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in settings.flask_host else socket.AF_INET
-        return socket.create_server((settings.flask_host, settings.flask_port), family=family, backlog=128)
+        return socket.create_server((settings.flask_host, settings.flask_port), family=family, backlog=1024)
     except OSError as error:
         raise SettingsError(
             f"FLASK_PORT={settings.flask_port}: cannot listen on {settings.address}: {error.strerror}"
@@ -235,12 +232,14 @@ def _shown_address(settings: Settings) -> str:
     return f"localhost:{settings.flask_port}" if everywhere else settings.address
 
 
-def _stop_on_signal(server: BaseWSGIServer) -> None:
-    def stop(*_: object) -> None:
-        threading.Thread(target=server.shutdown, name="shutdown").start()
+def _serve(app: OpenAPI, listener: socket.socket) -> None:
+    """Answer requests until told to stop."""
+    if sys.platform == "win32":
+        make_server(*listener.getsockname()[:2], app, threaded=True, fd=listener.fileno()).serve_forever()
+    else:
+        from serving.process import Server  # noqa: PLC0415 - gunicorn cannot be imported on Windows
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+        Server(app, listener, lambda: end_live(app)).init_process()
 
 
 def __getattr__(name: str) -> Any:

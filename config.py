@@ -167,6 +167,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
+    def _host_behind_a_proxy(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Listen where only the proxy is, unless told otherwise."""
+        behind = str(values.get("proxy_count", "0")) != "0"
+        return {"flask_host": "127.0.0.1"} | values if behind else values
+
+    # The last of these runs first.
+    @model_validator(mode="before")
+    @classmethod
     def _without_white_space(cls, values: dict[str, Any]) -> dict[str, Any]:
         stripped = {
             name: value.strip() if isinstance(value, str) and name not in _AS_THEY_ARE else value

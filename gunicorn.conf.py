@@ -1,8 +1,6 @@
 """gunicorn: the embedded broker belongs to the master, and each worker starts its part after the fork."""
 
 import atexit
-import errno
-import logging
 import signal
 from typing import Any
 
@@ -18,7 +16,9 @@ except SettingsError as error:
 bind = settings.address
 workers = 2
 # A live client and a request that waits for a command hold a thread each (services/waiting.py: 200 in a process).
+worker_class = "serving.worker.Worker"
 threads = 256
+worker_connections = 2000
 proc_name = "worker"
 graceful_timeout = 20
 control_socket_disable = True
@@ -49,15 +49,8 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.log_slot = min(set(range(1, len(taken) + 2)) - taken)
 
 
-def _unread(record: logging.LogRecord) -> bool:
-    """Leave out that a client stopped reading, which is no fault of ours (routes/websockets.py)."""
-    error = record.exc_info and record.exc_info[1]
-    return not (isinstance(error, OSError) and error.errno == errno.ETIMEDOUT)
-
-
 def post_fork(_: Any, worker: Any) -> None:
     """Log to a file of the worker's own: processes that rotate one file lose lines."""
-    logging.getLogger("gunicorn.error").addFilter(_unread)
     logger.configure(settings.log_level, settings.log_file, f"{worker.cfg.proc_name}-{worker.log_slot}")
     if _broker is not None:
         atexit.unregister(_broker.stop)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from werkzeug.exceptions import HTTPException
 from wsproto.utilities import ProtocolError
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,9 @@ class Connections:
             if error.args != ("Session is disconnected",):
                 raise
             return _refusal(start_response, "400 BAD REQUEST", "The session has ended. Connect again")
+        except HTTPException as error:
+            # A body that did not arrive as a whole (serving/body.py).
+            return _refusal(start_response, f"{error.code} {error.name}", str(error.description))
 
     def _refused(self, environ: dict[str, Any]) -> tuple[str, str] | None:
         length = environ.get("CONTENT_LENGTH") or "0"
@@ -100,6 +104,8 @@ class Connections:
             return "400 BAD REQUEST", "Content-Length: expected a number"
         if int(length) > MAX_BODY:
             return "413 CONTENT TOO LARGE", f"The body is too large: at most {MAX_BODY} bytes"
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            return "411 LENGTH REQUIRED", "Content-Length: expected the length of the body, and no chunks"
         if "sid=" not in environ.get("QUERY_STRING", "") and self._sessions() >= MAX_SESSIONS:
             return "503 SERVICE UNAVAILABLE", "Too many clients are live in this process. Try again later"
         return None

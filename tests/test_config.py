@@ -391,3 +391,190 @@ def test_a_database_url_selects_the_driver_that_is_installed(
     assert url.get_dialect()().driver == driver.partition("+")[2] or driver == "sqlite"
     assert url.password in ("p@ss", None)
     assert "p%40ss" not in str(url)
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        pytest.param({}, BrokerAddress("127.0.0.1", 1883), id="none: the embedded one"),
+        pytest.param({"MQTT_BROKER": "h"}, BrokerAddress("h", 1883), id="a host"),
+        pytest.param({"MQTT_BROKER": "10.0.0.7"}, BrokerAddress("10.0.0.7", 1883), id="an IPv4 address"),
+        pytest.param({"MQTT_BROKER": "[::1]"}, BrokerAddress("::1", 1883), id="an IPv6 address"),
+        pytest.param({"MQTT_BROKER": "h", "MQTT_PORT": "7"}, BrokerAddress("h", 7), id="a host, and MQTT_PORT"),
+        pytest.param({"MQTT_BROKER": "mqtt://h"}, BrokerAddress("h", 1883), id="mqtt"),
+        pytest.param({"MQTT_BROKER": "mqtts://h"}, BrokerAddress("h", 8883, tls=True), id="mqtts"),
+        pytest.param({"MQTT_BROKER": "ws://h"}, BrokerAddress("h", 80, "websockets"), id="ws"),
+        pytest.param({"MQTT_BROKER": "wss://h"}, BrokerAddress("h", 443, "websockets", tls=True), id="wss"),
+        pytest.param({"MQTT_BROKER": "ws://h:9/x"}, BrokerAddress("h", 9, "websockets", path="/x"), id="a path"),
+        pytest.param(
+            {"MQTT_BROKER": "wss://h/mqtt?token=a%2Bb&x=1"},
+            BrokerAddress("h", 443, "websockets", tls=True, path="/mqtt?token=a%2Bb&x=1"),
+            id="a path and a query",
+        ),
+        pytest.param(
+            {"MQTT_BROKER": "ws://h?x=1"}, BrokerAddress("h", 80, "websockets", path="/mqtt?x=1"), id="a query"
+        ),
+        pytest.param({"MQTT_BROKER": "mqtts://h", "MQTT_PORT": "7"}, BrokerAddress("h", 7, tls=True), id="MQTT_PORT"),
+        pytest.param({"MQTT_BROKER": "mqtt://h:9", "MQTT_PORT": "7"}, BrokerAddress("h", 9), id="the URL's port wins"),
+        pytest.param({"MQTT_BROKER": "mqtt://[::1]:9"}, BrokerAddress("::1", 9), id="an IPv6 address and a port"),
+        pytest.param(
+            {"MQTT_BROKER": "mqtt://me:p%40ss%2F@h"},
+            BrokerAddress("h", 1883, username="me", password="p@ss/"),
+            id="a login with escapes",
+        ),
+        pytest.param({"MQTT_BROKER": "mqtt://me@h"}, BrokerAddress("h", 1883, username="me"), id="a name alone"),
+        pytest.param(
+            {"MQTT_BROKER": "h", "MQTT_USERNAME": "me", "MQTT_PASSWORD": SECRET},
+            BrokerAddress("h", 1883, username="me", password=SECRET),
+            id="a host, and a login",
+        ),
+        pytest.param(
+            {"MQTT_BROKER": "mqtt://h", "MQTT_USERNAME": "me", "MQTT_PASSWORD": SECRET},
+            BrokerAddress("h", 1883, username="me", password=SECRET),
+            id="a URL, and a login",
+        ),
+        pytest.param(
+            {"MQTT_BROKER": "mqtt://me:mine@h", "MQTT_USERNAME": "you", "MQTT_PASSWORD": SECRET},
+            BrokerAddress("h", 1883, username="me", password="mine"),
+            id="the URL's login wins",
+        ),
+        pytest.param(
+            {"MQTT_BROKER": "mqtt://me@h", "MQTT_PASSWORD": SECRET},
+            BrokerAddress("h", 1883, username="me", password=SECRET),
+            id="a name in the URL, and MQTT_PASSWORD",
+        ),
+    ],
+)
+def test_the_broker_is_at(variables: dict[str, str], address: BrokerAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, **variables)
+    assert settings.broker == address
+    assert settings.embedded_broker is ("MQTT_BROKER" not in variables)
+
+
+@pytest.mark.parametrize(
+    "url", ["mqtt://h:9", "mqtts://h:9", "ws://h:9", "wss://h:9", "mqtt://[::1]:9", "ws://[::1]:9"]
+)
+def test_an_address_is_shown_without_the_login(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, MQTT_BROKER=url.replace("//", f"//me:{SECRET}@"))
+    assert str(settings.broker) == url
+
+
+def test_the_path_and_the_query_may_hold_a_secret_and_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, MQTT_BROKER=f"ws://h:9/mqtt?token={SECRET}")
+    assert str(settings.broker) == "ws://h:9"
+    assert SECRET not in f"{settings!r}{settings.broker!r}"
+
+
+@pytest.mark.parametrize("part", ["the backend", "a simulator"])
+def test_a_websocket_asks_for_the_path_and_the_query(part: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as listening:
+        asked = listening.submit(_accept_websocket, server)
+        broker = f"ws://127.0.0.1:{server.getsockname()[1]}/mqtt?token=a%2Bb"
+        settings = Settings(_env_file=None, mqtt_broker=broker)
+        if part == "the backend":
+            client = new_client(settings, "c", persistent=False)
+            connect(client, settings, persistent=False)
+        else:
+            client = Clients(settings).new("d")
+            client.reconnect()
+        assert asked.result(10) == "GET /mqtt?token=a%2Bb HTTP/1.1"
+        opened = client.socket()
+        assert opened is not None
+        opened.close()
+
+
+def _accept_websocket(server: socket.socket) -> str:
+    connection, _ = server.accept()
+    with connection:
+        request = connection.recv(4096).decode()
+        (key,) = re.findall(r"Sec-Websocket-Key: (\S+)", request, re.IGNORECASE)
+        proof = b64encode(sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+        answer = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+        connection.sendall("\r\n".join([*answer, f"Sec-WebSocket-Accept: {proof}", "", ""]).encode())
+    return request.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1:5000"), ("::1", "[::1]:5000"), ("::", "[::]:5000"), ("localhost", "localhost:5000")],
+)
+def test_the_address_to_listen_on_has_brackets_for_ipv6(
+    host: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read(monkeypatch, FLASK_HOST=host).address == address
+
+
+@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - {"mqtt_username", "mqtt_password"}))
+def test_white_space_counts_as_unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert getattr(read(monkeypatch, **{name.upper(): " \t"}), name) == DEFAULTS[name]
+
+
+def test_a_fault_is_one_line_whatever_the_value_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = fault(monkeypatch, FLASK_PORT="a\n\x1b[31mb" + "c" * 1000)
+    assert message == f"FLASK_PORT=a\\u000a\\u001b[31mb{'c' * 192}: {INTEGER}"
+
+
+@pytest.mark.parametrize(
+    ("text", "driver"),
+    [
+        ("sqlite:///sensors.db", "sqlite"),
+        ("postgresql://user:p%40ss@localhost:5432/autoforge", "postgresql+psycopg2"),
+        ("postgres://user:p%40ss@localhost:5432/autoforge", "postgresql+psycopg2"),
+        ("postgresql+psycopg2://user:p%40ss@localhost:5432/autoforge", "postgresql+psycopg2"),
+        ("mysql+pymysql://user:p%40ss@localhost:3306/autoforge", "mysql+pymysql"),
+        ("mysql://user:p%40ss@localhost:3306/autoforge", "mysql+pymysql"),
+        ("mariadb://user:p%40ss@localhost:3306/autoforge", "mysql+pymysql"),
+        ("mariadb+pymysql://user:p%40ss@localhost:3306/autoforge", "mysql+pymysql"),
+    ],
+)
+def test_a_database_url_selects_the_driver_that_is_installed(
+    text: str, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = read(monkeypatch, DATABASE_URL=text).url
+    assert url.drivername == driver
+    assert url.get_dialect()().driver == driver.partition("+")[2] or driver == "sqlite"
+    assert url.password in ("p@ss", None)
+    assert "p%40ss" not in str(url)
+
+
+def test_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("MQTT_BROKER=of-file\nFLASK_PORT=8000\nLOG_LEVEL=\nUNKNOWN=1\n")
+    settings = read(monkeypatch, FLASK_PORT="9000")
+    assert (settings.mqtt_broker, settings.flask_port, settings.log_level) == ("of-file", 9000, "INFO")
+
+
+def test_an_empty_variable_leaves_what_env_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("FLASK_PORT=8000\n")
+    assert read(monkeypatch, FLASK_PORT="").flask_port == 8000
+
+
+def test_a_fault_in_env_file_is_named_as_one_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("FLASK_PORT=x\n")
+    assert fault(monkeypatch) == f"FLASK_PORT=x: {INTEGER}"
+
+
+def test_an_env_file_that_is_not_utf_8_is_a_fault_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_bytes("# Gerät\nFLASK_PORT=8000\n".encode("latin-1"))
+    message = fault(monkeypatch)
+    assert message.startswith(".env: ")
+    assert "UTF-8" in message
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({}, "0.0.0.0:5000"),
+        ({"PROXY_COUNT": "0"}, "0.0.0.0:5000"),
+        ({"PROXY_COUNT": "1"}, "127.0.0.1:5000"),
+        ({"PROXY_COUNT": "1", "FLASK_HOST": "0.0.0.0"}, "0.0.0.0:5000"),
+        ({"FLASK_HOST": "::1", "FLASK_PORT": "19225"}, "[::1]:19225"),
+        ({"FLASK_HOST": "::"}, "[::]:5000"),
+        ({"FLASK_HOST": "example.org"}, "example.org:5000"),
+    ],
+)
+def test_the_address_is_this_machine_alone_behind_a_proxy_and_fit_for_a_url(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], address: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert Settings(_env_file=None).address == address

@@ -34,6 +34,7 @@ ORDER = [
     "ingest",
     "services",
     "routes",
+    "serving",
     "app",
     "gunicorn.conf",
     "simulators",
@@ -47,6 +48,7 @@ SELECTS_ELSEWHERE = {
 BROAD_HANDLERS = {
     "ingest/pipeline.py": 1,  # around a message
     "ingest/ingester.py": 1,  # around a turn of the loop
+    "serving/worker.py": 1,  # around a request
 }
 
 

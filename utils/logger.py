@@ -2,6 +2,7 @@
 
 import logging
 import logging.config
+import math
 import os
 import threading
 import time
@@ -9,9 +10,11 @@ from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from utils.log_lines import FORMAT, Coloured, Flood, OneLine
+
 MAX_FILE_BYTES = 10 * 1024 * 1024
 BACKUP_FILES = 5
-_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+MAX_KEYS = 1_000
 _process_name = ""
 
 
@@ -29,14 +32,16 @@ def configure(level: str, file: Path, process_name: str = "") -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {
-                "plain": {"format": _FORMAT},
-                "coloured": {"()": "colorlog.ColoredFormatter", "format": f"%(log_color)s{_FORMAT}"},
+                "plain": {"()": OneLine, "fmt": FORMAT},
+                "coloured": {"()": Coloured, "fmt": f"%(log_color)s{FORMAT}"},
             },
+            "filters": {"flood": {"()": Flood}},
             "handlers": {
-                "console": {"class": "colorlog.StreamHandler", "formatter": "coloured"},
+                "console": {"class": "colorlog.StreamHandler", "formatter": "coloured", "filters": ["flood"]},
                 "file": {
                     "class": "logging.handlers.RotatingFileHandler",
                     "formatter": "plain",
+                    "filters": ["flood"],
                     "filename": str(file),
                     "maxBytes": MAX_FILE_BYTES,
                     "backupCount": BACKUP_FILES,
@@ -45,7 +50,12 @@ def configure(level: str, file: Path, process_name: str = "") -> None:
                 },
             },
             "root": {"level": level, "handlers": ["console", "file"]},
-            "loggers": {"alembic": {"level": "WARNING"}, "werkzeug": {"level": "WARNING"}},
+            "loggers": {
+                "alembic": {"level": "WARNING"},
+                "werkzeug": {"level": "WARNING"},
+                # Its own handlers escape nothing that clients send.
+                "gunicorn.error": {"handlers": [], "propagate": True},
+            },
         }
     )
 
@@ -93,16 +103,19 @@ class Throttle:
     def __init__(self, seconds: float = 1.0) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._last: dict[str, float] = {}
-        self._held: dict[str, int] = {}
+        self._last: dict[str, tuple[float, int]] = {}
 
     def warn(self, logger: logging.Logger, key: str, message: str) -> None:
         """Log `message` at WARNING, unless a line with the same key was logged within the second."""
         with self._lock:
             now = time.monotonic()
-            if now - self._last.get(key, -self._seconds) < self._seconds:
-                self._held[key] = self._held.get(key, 0) + 1
+            last, held = self._last.get(key, (-math.inf, 0))
+            if now - last < self._seconds:
+                self._last[key] = (last, held + 1)
                 return
-            self._last[key] = now
-            held = self._held.pop(key, 0)
-        logger.warning("%s%s", message, f" (and {held} more like it)" if held else "")
+            # The newest is last, and of too many keys the oldest is forgotten.
+            self._last.pop(key, None)
+            self._last[key] = (now, 0)
+            if len(self._last) > MAX_KEYS:
+                del self._last[next(iter(self._last))]
+        logger.warning("%s%s", message, f" (and {held} more like it)" if held else "", stacklevel=2)

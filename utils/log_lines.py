@@ -1,0 +1,88 @@
+"""What a record becomes in the log: one line that nobody outside can forge, lengthen or repeat at will."""
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+
+from colorlog import ColoredFormatter
+
+from utils.text import printable
+
+FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+MAX_BYTES = 1_000
+"""Of a message, and of the message of an exception below it."""
+BURST, RATE = 100, 1.0
+"""Lines, and lines a second, that one place in the code may log."""
+_CAUSE = "The above exception was the direct cause of the following exception:"
+_CONTEXT = "During handling of the above exception, another exception occurred:"
+
+
+def shown(text: str) -> str:
+    """A text as a part of one line: what does not print is escaped, and of a long text only the beginning is kept."""
+    line = printable(text[:MAX_BYTES])
+    if len(text) <= MAX_BYTES and len(line.encode()) <= MAX_BYTES:
+        return line
+    return f"{line.encode()[:MAX_BYTES].decode(errors='ignore')}… ({len(text)} characters)"
+
+
+class OneLine(logging.Formatter):
+    """Writes a record as one line, and below it the traceback: its own lines, and each exception's message as one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record."""
+        safe = logging.makeLogRecord(record.__dict__)
+        held: int = getattr(record, "held", 0)
+        more = f" (and {held} more like it)" if held else ""
+        safe.msg, safe.args, safe.name = f"{shown(record.getMessage())}{more}", None, shown(record.name)
+        error = record.exc_info[1] if record.exc_info else None
+        safe.exc_info, safe.exc_text = None, "\n".join(_lines(error)) if error else None
+        return super().format(safe)
+
+
+class Coloured(OneLine, ColoredFormatter):
+    """The same in colours."""
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    return _of(traceback.TracebackException.from_exception(error, compact=True))
+
+
+def _of(said: traceback.TracebackException) -> Iterator[str]:
+    for before, how in ((said.__cause__, _CAUSE), (said.__context__, _CONTEXT)):
+        if before is not None:
+            yield from _of(before)
+            yield how
+    yield "Traceback (most recent call last):"
+    yield from "".join(said.stack.format()).splitlines()
+    yield shown("".join(said.format_exception_only()).rstrip("\n"))
+    for inner in said.exceptions or ():
+        yield from (f"  | {line}" for line in _of(inner))
+
+
+class Flood(logging.Filter):
+    """Lets so many lines of each place in the code through, whoever makes it log; the next says how many were held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._places: dict[tuple[str, int], tuple[float, float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log a record; asked once by each handler, it says the same."""
+        passes: bool | None = getattr(record, "passes", None)
+        if passes is None:
+            passes = record.passes = self._passes(record)
+        return passes
+
+    def _passes(self, record: logging.LogRecord) -> bool:
+        place, now = (record.pathname, record.lineno), time.monotonic()
+        with self._lock:
+            allowed, counted, held = self._places.get(place, (float(BURST), now, 0))
+            allowed = min(BURST, allowed + (now - counted) * RATE)
+            passes = allowed >= 1
+            self._places[place] = (allowed - passes, now, 0 if passes else held + 1)
+        if passes and held:
+            record.held = held
+        return passes
