@@ -54,6 +54,8 @@ def post_fork(_: Any, worker: Any) -> None:
     logger.configure(settings.log_level, settings.log_file, f"{worker.cfg.proc_name}-{worker.log_slot}")
     if _broker is not None:
         atexit.unregister(_broker.stop)
+    # With --preload it was made before the fork, and all workers would share its sockets, locks and selectors.
+    worker.app.callable = None
 
 
 def post_worker_init(worker: Any) -> None:

@@ -65,7 +65,7 @@ class Notices:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self._origin = secrets.token_hex(6)
+        self._origin = ""
         self._topic = ""
         self._listeners: list[Callable[[News], None]] = []
         self._client = new_client(settings, "", persistent=False)
@@ -90,6 +90,9 @@ class Notices:
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost."""
+        # Not before: processes that are forked from one that was wired would all take themselves for it.
+        with self._lock:
+            self._origin = self._waiting.origin = secrets.token_hex(6)
         threading.Thread(target=self._join, name="notices", daemon=True).start()
 
     def stop(self) -> None:

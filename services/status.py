@@ -86,7 +86,8 @@ def _counts(session: Session, status: IngestStatus) -> Document:
 
 
 def _seconds_since(moment: datetime | None) -> float | None:
-    return None if moment is None else round((clock.now() - moment).total_seconds(), 3)
+    # The clock may have been set back since.
+    return None if moment is None else max(0.0, round((clock.now() - moment).total_seconds(), 3))
 
 
 def _time(moment: datetime | None) -> str | None:
