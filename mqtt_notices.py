@@ -166,8 +166,11 @@ class Notices:
             self._throttle.warn(logger, "foreign", f"Ignored what is no notice on {self._topic}: {error}")
             return
         if news.origin != self._origin:
-            if news:
-                self._spread(news)
+            # Whoever may publish here may publish more than the database can look up at once.
+            bounded = News(origin=news.origin)
+            bounded.add(news)
+            if bounded:
+                self._spread(bounded)
         elif not self.listening:
             self._begin()
 

@@ -1,16 +1,13 @@
 """What a device id, a text value and nested JSON may be, for messages and for HTTP alike."""
 
-from functools import lru_cache
-
 from models import MAX_DEVICE_ID, MAX_TEXT
+from utils.caching import remembering
 from utils.text import invisible, nested_deeper
 
 MAX_DEPTH = 32
 
 
-@lru_cache(maxsize=100_000)
-def device_id_fault(device_id: str) -> str | None:
-    """What is wrong with a device id, or None. It must be able to stand as one level of a topic."""
+def _device_id_fault(device_id: str) -> str | None:
     if not device_id:
         return "the device id is empty"
     if len(device_id) > MAX_DEVICE_ID:
@@ -24,17 +21,23 @@ def device_id_fault(device_id: str) -> str | None:
     return _invisible_fault("the device id", device_id)
 
 
+device_id_fault = remembering(_device_id_fault, 20_000)
+"""What is wrong with a device id, or None. It must be able to stand as one level of a topic."""
+
+
 def nesting_fault(value: object) -> str | None:
     """What is wrong with the depth of a JSON value, or None."""
     return f"it is nested more than {MAX_DEPTH} deep" if nested_deeper(value, MAX_DEPTH) else None
 
 
-@lru_cache(maxsize=10_000)
-def text_fault(text: str) -> str | None:
-    """What is wrong with a text value, or None."""
+def _text_fault(text: str) -> str | None:
     if len(text) > MAX_TEXT:
         return f"the text has {len(text)} characters; at most {MAX_TEXT} are allowed"
     return _invisible_fault("the text", text)
+
+
+text_fault = remembering(_text_fault, 10_000)
+"""What is wrong with a text value, or None."""
 
 
 def _invisible_fault(what: str, text: str) -> str | None:

@@ -32,8 +32,8 @@ class Changes:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._streams = streams
-        self._shown: dict[tuple[str, ...], str] = {}
-        """Of what changed lately, what was made of it."""
+        self._shown: dict[tuple[str, ...], int] = {}
+        """Of what changed lately, the hash of what was made of it: a command may be long."""
         self.skip()
 
     def skip(self) -> None:
@@ -149,11 +149,11 @@ class Changes:
     def _is_new(self, event: Event) -> bool:
         if event.name == GAP:
             return True
-        known = self._shown.pop(event.key, None)
-        self._shown[event.key] = event.json
+        known, shown = self._shown.pop(event.key, None), hash(event.json)
+        self._shown[event.key] = shown
         if len(self._shown) > MAX_SHOWN:
             del self._shown[next(iter(self._shown))]
-        return known != event.json
+        return known != shown
 
 
 def _reading(stream: Stream, row: RowMapping) -> Event:

@@ -8,7 +8,11 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 MAX_WAITING = 10_000
-"""Events that wait for one client; of more, the oldest are dropped. It can ask for what it missed."""
+MAX_WAITING_SIZE = 8_000_000
+"""Events, and characters of their JSON, that wait for one client; of more, the oldest are dropped.
+
+It can ask for what it missed.
+"""
 
 
 class Interest(NamedTuple):
@@ -103,11 +107,38 @@ def wants(interests: frozenset[Interest], event: Event) -> bool:
     return any(interest.device_id in (None, event.device_id) for interest in interests)
 
 
-def keep(waiting: dict[tuple[str, ...], Event], event: Event) -> None:
-    """Put an event in the place of an older one with its key; of too many the oldest is dropped."""
-    waiting[event.key] = event.replacing(waiting.get(event.key))
-    if len(waiting) > MAX_WAITING:
-        del waiting[next(iter(waiting))]
+class Backlog:
+    """What waits for one client: of each kind and device the newest, and of too much the oldest is dropped."""
+
+    def __init__(self) -> None:
+        self._events: dict[tuple[str, ...], Event] = {}
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._events)
+
+    def put(self, event: Event) -> None:
+        """Add an event, in the place of an older one with its key."""
+        before = self._events.get(event.key)
+        kept = self._events[event.key] = event.replacing(before)
+        self._size += len(kept.json) - (len(before.json) if before else 0)
+        while len(self._events) > MAX_WAITING or self._size > MAX_WAITING_SIZE:
+            self.remove(next(iter(self._events.values())))
+
+    def in_order(self) -> list[Event]:
+        """What waits, the readings by their ids."""
+        # A client that loses its connection goes on from the highest id that it has seen.
+        return sorted(self._events.values(), key=lambda event: event.reading_id or 0)
+
+    def remove(self, event: Event) -> None:
+        """Forget an event."""
+        self._size -= len(self._events.pop(event.key).json)
+
+    def take_all(self) -> list[Event]:
+        """What waits, in order; nothing does any longer."""
+        events = self.in_order()
+        self._events, self._size = {}, 0
+        return events
 
 
 class Mailbox:
@@ -117,12 +148,12 @@ class Mailbox:
         self.interests = frozenset(interests)
         self.closed = False
         self._changed = threading.Condition()
-        self._waiting: dict[tuple[str, ...], Event] = {}
+        self._waiting = Backlog()
 
     def offer(self, event: Event) -> None:
         """Keep an event, in the place of an older one of the same kind."""
         with self._changed:
-            keep(self._waiting, event)
+            self._waiting.put(event)
             self._changed.notify()
 
     def flush(self) -> bool:
@@ -140,7 +171,4 @@ class Mailbox:
         with self._changed:
             if not self._waiting and not self.closed:
                 self._changed.wait(timeout)
-            events = list(self._waiting.values())
-            self._waiting.clear()
-        # A client that loses its connection between them goes on from the highest id that it has seen.
-        return sorted(events, key=lambda event: event.reading_id or 0)
+            return self._waiting.take_all()

@@ -12,7 +12,7 @@ from engineio.packet import MESSAGE, Packet
 from socketio import Server
 
 from database import Unavailable
-from services.feed import EVERYONE, Event, Interest, keep
+from services.feed import EVERYONE, Backlog, Event, Interest
 
 logger = logging.getLogger(__name__)
 MAX_QUEUED = 12
@@ -30,7 +30,7 @@ class SocketClient:
         self._engine = server.eio
         self._engine_sid = server.manager.eio_sid_from_sid(sid, "/")
         self._lock = threading.Lock()
-        self._waiting: dict[tuple[str, ...], Event] = {}
+        self._waiting = Backlog()
         self._missed: deque[Iterable[Event]] = deque()
         self._catching_up = False
 
@@ -52,17 +52,16 @@ class SocketClient:
         """Send an event, or keep it in the place of an older one of the same kind."""
         with self._lock:
             if self._waiting or self._catching_up or not self._send(event):
-                keep(self._waiting, event)
+                self._waiting.put(event)
 
     def flush(self) -> bool:
         """Send what was kept, as far as it is taken; whether something is left."""
         with self._lock:
             if self._waiting and not self._catching_up:
-                # A client that loses its connection goes on from the highest id that it has seen.
-                for event in sorted(self._waiting.values(), key=lambda event: event.reading_id or 0):
+                for event in self._waiting.in_order():
                     if not self._send(event):
                         break
-                    del self._waiting[event.key]
+                    self._waiting.remove(event)
             return bool(self._waiting)
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from config import Settings
 from streams.checks import StreamError, check_metric, check_name, check_stream, check_streams, check_table, check_topic
 from streams.stream import Devices, Energy, Health, Metric, Oee, Stream, Timestamp
 from streams.topics import METRIC, DeviceTopics, TopicPattern
+from utils.caching import remembering
 from utils.text import decoded
 
 
@@ -40,7 +40,7 @@ class Streams:
         parts = [self._named(index, stream) for index, stream in enumerate(streams)]
         self._regex = re.compile("|".join(parts) or r"(?!)", re.DOTALL)
         self._ordered = streams
-        self.match = lru_cache(maxsize=100_000)(self._match)
+        self.match = remembering(self._match, 20_000)
         """The stream, the device id and the metric's level that a topic names, or None."""
 
     def __iter__(self) -> Iterator[Stream]:

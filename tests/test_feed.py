@@ -98,6 +98,21 @@ def test_a_mailbox_is_bounded_and_the_oldest_make_room(monkeypatch: pytest.Monke
     assert kept(mailbox) == [2, 3, 4]
 
 
+def test_a_mailbox_is_bounded_in_size_too_and_forgets_the_size_of_what_was_replaced_or_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = len(reading(0, "0").json)
+    monkeypatch.setattr(feed, "MAX_WAITING_SIZE", 3 * one)
+    mailbox = Mailbox([Interest("sensors")])
+    for _ in range(3):
+        for device_id in "00011122":
+            mailbox.offer(reading(0, device_id))
+        assert [event.device_id for event in mailbox.take(0)] == ["0", "1", "2"]
+    for device_id in "01234":
+        mailbox.offer(reading(0, device_id))
+    assert [event.device_id for event in mailbox.take(0)] == ["2", "3", "4"]
+
+
 def test_10000_events_fit_and_one_more_costs_one() -> None:
     mailbox = Mailbox([])
     for number in range(10_001):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -208,3 +209,15 @@ def test_news_are_added_up_to_a_limit() -> None:
     assert news == News(everything=True)
     news.add(News(commands=["later"]))
     assert (news.everything, bool(news), bool(News(origin="x"))) == (True, True, False)
+
+
+def test_a_flood_of_entries_on_the_topic_only_says_that_everything_may_be_new(
+    settings: Make, sqlite: Database, embedded_broker: int
+) -> None:
+    flood = News(commands=[str(number) for number in range(50_000)], origin="x")
+    with processes(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), sqlite) as (one,):
+        before = len(one.heard)
+        with publishing(embedded_broker) as publish, sqlite.session() as session:
+            publish(f"autoforge/{queries.ingestion.client_id(session)}/notices", msgspec.json.encode(flood))
+        wait_for(lambda: any(news.everything and news.origin == "x" for news in one.heard[before:]))
+        assert not one.commands
