@@ -21,7 +21,7 @@ from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
 from mqtt_notices import Notices
 from mqtt_publisher import Publisher
-from routes import command_line, control, energy, errors, flexotwin, oee, pelbiot, readings, soil_health, system
+from routes import command_line, control, energy, errors, flexotwin, heavy, oee, pelbiot, readings, soil_health, system
 from routes import live as live_events  # `live` is what gunicorn asks this module for
 from routes import publisher as configurations
 from routes.answers import Error
@@ -82,6 +82,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     app.register_api(system.blueprint(settings, streams, database))
     app.register_api(control.blueprint(commands))
     errors.register(app, streams)
+    heavy.register(app, settings.heavy_requests)
     app.cli.add_command(command_line.verify(settings, streams))
     listeners = [commands.hear, hub.hear]
     parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}

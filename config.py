@@ -160,9 +160,12 @@ class Settings(BaseSettings):
     flask_env: Literal["development", "production"] = "production"
     cors_origins: Origins = "*"
     proxy_count: Whole = Field(0, ge=0, le=10)
+    heavy_requests: Whole = Field(4, ge=1, le=100)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     log_file: WritableFile = Path("autoforge.log")
     audit_csv: WritableFile | None = None
+    audit_csv_mb: Whole = Field(10, ge=1, le=100_000)
+    audit_csv_count: Whole = Field(5, ge=1, le=1_000)
     publisher_config: Path | None = None
 
     @model_validator(mode="before")

@@ -16,7 +16,7 @@ from ingest.pipeline import KEPT, Outcome
 from mqtt_client import Message
 from streams.declaration import Streams
 from utils.clock import rfc3339
-from utils.logger import Throttle, append
+from utils.logger import MEGABYTE, Rotation, Throttle, append
 from utils.text import printable
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class AuditTrail:
 
     def __init__(self, settings: Settings, streams: Streams) -> None:
         self._file = settings.audit_csv
+        self._megabytes, self._kept = settings.audit_csv_mb, settings.audit_csv_count
         self._streams = streams
         self._lock = threading.Lock()
         self._missing = 0
@@ -43,11 +44,12 @@ class AuditTrail:
         return None if file is None else lambda outcome: self._record(file, source, outcome)
 
     def _record(self, file: Path, source: str, outcome: Outcome) -> None:
+        rotation = Rotation(self._megabytes * MEGABYTE, self._kept)
         written = io.StringIO()
         csv.writer(written, lineterminator="\n").writerows(self._rows(source, outcome))
         try:
             with self._lock:
-                append(file, HEADER, written.getvalue().encode())
+                append(file, HEADER, written.getvalue().encode(), rotation)
         except OSError as error:
             # The readings are stored: a full disk is no reason to keep devices waiting.
             self._missing += outcome.received

@@ -11,6 +11,7 @@ import services.energy
 from database import Database
 from routes.answers import Error, Rfc3339
 from routes.arguments import SpanQuery
+from routes.heavy import take_turn
 from services.energy import Figure, Interval, Method
 from streams.stream import Energy, Stream
 from utils import calendar, clock
@@ -75,6 +76,7 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
     def figures(query: EnergyQuery) -> Answer:
         """Kilowatt-hours and cost of a device, in total and by hours, days or months of a time zone."""
         span = query.span()
+        take_turn()
         with database.reader() as reader:
             found = services.energy.measured(
                 reader, table, energy, query.device_id, span, place=query.place, interval=query.interval

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 from database import Unavailable
 from mqtt_publisher import PublishError
 from services.commands import KeyReused, Undelivered
+from services.heavy import Busy
 from services.publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritable
 from services.publisher.loader import ConfigurationError
 from services.submissions import BadSubmission
@@ -82,6 +83,10 @@ def _register_own(app: Flask) -> None:
     def database_away(error: Unavailable) -> tuple[Response, int, dict[str, str]]:
         logger.warning("%s %s: the database cannot be used: %s", request.method, request.path, error)
         return jsonify(message=f"The database cannot be used now: {error}. Try again"), 503, RETRY_AFTER
+
+    @app.errorhandler(Busy)
+    def busy(error: Busy) -> tuple[Response, int, dict[str, str]]:
+        return jsonify(message=str(error)), 503, RETRY_AFTER
 
     @app.errorhandler(KeyReused)
     def key_reused(error: KeyReused) -> tuple[Response, int]:

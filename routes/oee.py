@@ -11,6 +11,7 @@ import services.oee
 from database import Database
 from routes.answers import Error, Rfc3339
 from routes.arguments import SpanQuery
+from routes.heavy import take_turn
 from services.oee import Effectiveness
 from streams.stream import Oee, Stream
 from utils import calendar, clock
@@ -77,6 +78,7 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
     def figures(query: OeeQuery) -> Answer:
         """Availability, performance and quality of a machine, and their product, the OEE."""
         span = query.span()
+        take_turn()
         with database.reader() as reader:
             found = services.oee.measured(reader, table, oee, query.device_id, span, spans=query.spans(span))
         asked = {"device_id": query.device_id, "from": clock.rfc3339(span.start), "to": clock.rfc3339(span.end)}

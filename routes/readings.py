@@ -11,6 +11,7 @@ import queries.readings
 from database import Database
 from routes.answers import DevicesAnswer, Error, NotFound, SubmissionAnswer, stream_answers
 from routes.arguments import DeviceQuery, MlQuery, ReadingsQuery, SubmissionQuery, WindowQuery
+from routes.heavy import take_turn
 from services import documents, health_index
 from services.submissions import Submissions
 from streams.stream import Stream
@@ -64,6 +65,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
         """Readings, newest first."""
         if query.health and not stream.factors:
             raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=stream.metrics[0].name))
+        take_turn(query.limit + query.offset)
         with database.reader() as reader:
             rows = queries.readings.history(reader, table, query.window(), query.limit, query.offset)
             data = [documents.reading(row) for row in rows]
@@ -75,6 +77,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     @api.get("/ml-data", responses={200: answers["ml-data"]})
     def ml_data(query: MlQuery) -> Answer:
         """The newest samples as columns, oldest first: ready for numpy."""
+        take_turn(query.limit)
         with database.reader() as reader:
             rows = queries.readings.ml_data(reader, stream, table, query.window(), query.limit)
         columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
@@ -89,6 +92,7 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
     @api.get("/stats", responses={200: stream_answers(stream)["stats"]})
     def stats(query: WindowQuery) -> Answer:
         """Count, average, minimum and maximum of every numeric metric."""
+        take_turn()
         with database.reader() as reader:
             row = queries.readings.stats(reader, stream, table, query.window())
         return {"stats": dict(row), "device_id": query.device_id}

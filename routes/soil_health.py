@@ -11,6 +11,7 @@ import queries.readings
 from database import Database
 from routes.answers import Error, RejectedItem, Rfc3339
 from routes.arguments import HistoryQuery
+from routes.heavy import take_turn
 from routes.readings import json_body, payload_schema
 from services import documents, health_index
 from services.soil_health import SoilHealth
@@ -180,6 +181,7 @@ def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
     @api.get("/history", responses={200: AnalysedHistory, 400: Error})
     def history(query: HistoryQuery) -> Answer:
         """Latest 100 readings with analysis, newest first."""
+        take_turn(query.limit + query.offset)
         with database.reader() as reader:
             rows = queries.readings.history(reader, table, query.window(), query.limit, query.offset)
             data = [documents.reading(row) for row in rows]

@@ -17,7 +17,7 @@ import queries.ingestion
 from config import Settings
 from database import Database
 from ingest.audit import COLUMNS, HEADER, AuditTrail
-from ingest.pipeline import Pipeline
+from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
 from streams import declaration
 from tests.api import Api, reading, running
@@ -26,7 +26,7 @@ from tests.support import Mosquitto, ignore, payload, publishing, wait_for
 from tests.test_database import FORBID_666, execute
 from tests.test_gunicorn import gunicorn
 from utils import clock
-from utils import logger as logs
+from utils.logger import MEGABYTE, Rotation
 
 TOPIC = "sensors/ESP32_001/data"
 FILE = Path("audit.csv")
@@ -210,7 +210,7 @@ def test_topic_and_device_are_harmless_cells_too(handle: Handle) -> None:
 def test_a_file_that_is_full_makes_room_and_each_file_has_the_header(
     handle: Handle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "MAX_FILE_BYTES", 1_000)
+    monkeypatch.setattr("ingest.audit.MEGABYTE", 100)
     for number in range(30):
         handle(message(payload(temperature=number)))
     files = [FILE, *(Path(f"audit.csv.{number}") for number in range(1, 6))]
@@ -222,7 +222,7 @@ def test_a_file_that_is_full_makes_room_and_each_file_has_the_header(
 
 def test_a_batch_is_one_write(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[bytes] = []
-    monkeypatch.setattr("ingest.audit.append", lambda _, __, lines: written.append(lines))
+    monkeypatch.setattr("ingest.audit.append", lambda _, __, lines, ___: written.append(lines))
     FILE.write_bytes(HEADER)
     handle(*(message(payload(temperature=number)) for number in range(100)))
     assert [lines.count(b"\n") for lines in written] == [100]
@@ -333,3 +333,15 @@ def test_the_times_are_those_of_receiving(handle: Handle) -> None:
     said = [message(payload(temperature=number)) for number in range(2)]
     said[1].received_at += timedelta(seconds=1)
     assert [row["received_at"] for row in handle(*said)] == [clock.rfc3339(item.received_at) for item in said]
+
+
+def test_settings_say_when_the_trail_is_rotated_and_how_many_old_files_are_kept(
+    settings: Callable[..., Settings], streams: declaration.Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Rotation] = []
+    monkeypatch.setattr("ingest.audit.append", lambda _, __, ___, rotation: seen.append(rotation))
+    for names in ({}, {"audit_csv_mb": 100, "audit_csv_count": 30}):
+        record = AuditTrail(settings(audit_csv=FILE, **names), streams).recorder("http")
+        assert record is not None
+        record(Outcome())
+    assert seen == [Rotation(10 * MEGABYTE, 5), Rotation(100 * MEGABYTE, 30)]

@@ -94,14 +94,14 @@ def test_each_process_has_a_file_of_its_own(file: str, process: str, expected: s
 def test_lines_of_another_file_go_into_one_of_the_process_with_a_header_at_the_top(process: str, expected: str) -> None:
     logs.configure("INFO", Path("autoforge.log"), process)
     for line in (b"1\n", b"2\n3\n"):
-        logs.append(Path("deep/t.csv"), b"number\n", line)
+        logs.append(Path("deep/t.csv"), b"number\n", line, logs.Rotation())
     assert [str(path) for path in Path().rglob("*.csv")] == [expected]
     assert Path(expected).read_bytes() == b"number\n1\n2\n3\n"
 
 
 def test_another_file_rotates_as_the_log_does() -> None:
     for number in range(8):
-        logs.append(Path("t.csv"), b"", b"%d" % number + b"x" * (logs.MAX_FILE_BYTES - 2) + b"\n")
+        logs.append(Path("t.csv"), b"", b"%d" % number + b"x" * (logs.MAX_FILE_BYTES - 2) + b"\n", logs.Rotation())
     kept = sorted(Path().glob("t.csv*"))
     assert [str(path) for path in kept] == ["t.csv", *(f"t.csv.{number}" for number in range(1, 6))]
     assert [path.read_bytes()[:1] for path in kept] == [b"7", b"6", b"5", b"4", b"3", b"2"]

@@ -9,10 +9,12 @@ import time
 from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.log_lines import FORMAT, Coloured, Flood, OneLine
 
-MAX_FILE_BYTES = 10 * 1024 * 1024
+MEGABYTE = 1024 * 1024
+MAX_FILE_BYTES = 10 * MEGABYTE
 BACKUP_FILES = 5
 MAX_KEYS = 1_000
 _process_name = ""
@@ -60,15 +62,22 @@ def configure(level: str, file: Path, process_name: str = "") -> None:
     )
 
 
-def append(file: Path, header: bytes, lines: bytes) -> None:
-    """Add whole lines to this process's `file` (10 MB × 5), all or none; each file begins with `header`.
+class Rotation(NamedTuple):
+    """After how many bytes a file makes room for a new one, and how many old ones are kept."""
+
+    size: int = MAX_FILE_BYTES
+    kept: int = BACKUP_FILES
+
+
+def append(file: Path, header: bytes, lines: bytes, rotation: Rotation) -> None:
+    """Add whole lines to this process's `file`, all or none; each file begins with `header`.
 
     The kernel has them when it returns. Not for two threads at once. Raises OSError.
     """
     file = _own(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    if _is_full(file, len(lines)):
-        with closing(RotatingFileHandler(file, maxBytes=MAX_FILE_BYTES, backupCount=BACKUP_FILES, delay=True)) as old:
+    if _is_full(file, len(lines), rotation.size):
+        with closing(RotatingFileHandler(file, backupCount=rotation.kept, delay=True)) as old:
             old.doRollover()
     with file.open("ab", buffering=0) as opened:
         before = opened.tell()
@@ -86,13 +95,13 @@ def _own(file: Path) -> Path:
     return file.with_name(f"{file.stem}.{_process_name}{file.suffix}") if _process_name else file
 
 
-def _is_full(file: Path, more: int) -> bool:
+def _is_full(file: Path, more: int, most: int) -> bool:
     """Whether there is no room, or the last line is what a killed process has left of it."""
     try:
         with file.open("rb") as opened:
             size = opened.seek(0, os.SEEK_END)
             opened.seek(max(0, size - 1))
-            return size > 0 and (size + more > MAX_FILE_BYTES or opened.read(1) != b"\n")
+            return size > 0 and (size + more > most or opened.read(1) != b"\n")
     except FileNotFoundError:
         return False
 
