@@ -14,7 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import make_server
 
 import mqtt_broker
-from config import VERSION, Settings, SettingsError, load_settings, warn_of_unknown_settings
+from config import VERSION, Settings, SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from database import Database
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
@@ -41,6 +41,7 @@ from streams.declaration import Streams
 from streams.stream import Stream
 from utils import logger as logs
 from utils import origins
+from utils.files import keep_private
 from utils.json_provider import CompactJson, IndentedJson
 
 logger = logging.getLogger("autoforge")
@@ -199,10 +200,12 @@ def stop_background(app: OpenAPI) -> None:
 
 def main() -> None:
     """Run the backend until Ctrl-C or SIGTERM; a fault in the settings is one line and exit code 1."""
+    keep_private()
     try:
         settings = load_settings()
         logs.configure(settings.log_level, settings.log_file)
         warn_of_unknown_settings()
+        warn_of_exposed_files(settings)
         check_files(settings)
         listener = _listen(settings)
         app = create_app(settings)
@@ -248,6 +251,7 @@ def __getattr__(name: str) -> Any:
 
     Socket.IO needs all requests of a client in one process: `live` serves it, and `app` the rest in any number of them.
     """
+    keep_private()
     try:
         if name == "app":
             return create_app(load_settings(), sockets=False)

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from utils import broker_address, clock, device_topic, env_file, origins
 from utils.broker_address import BrokerAddress
+from utils.files import others_may_read
 from utils.text import printable
 
 if TYPE_CHECKING:
@@ -257,6 +258,13 @@ def _env_file() -> dict[str, str]:
         raise SettingsError(f"{ENV_FILE}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise SettingsError(f"{ENV_FILE}: {error}") from None
+
+
+def warn_of_exposed_files(settings: Settings) -> None:
+    """Log a line for each file with a secret that every user of this machine may read."""
+    for name, file in ((".env", Path(".env")), ("MQTT_CLIENT_KEY", settings.mqtt_client_key)):
+        if file is not None and others_may_read(file):
+            logger.warning("%s: every user of this machine may read it. Run: chmod 600 %s", name, file)
 
 
 def _sentence(fault: dict[str, Any]) -> str:

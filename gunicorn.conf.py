@@ -6,8 +6,8 @@ from typing import Any
 
 import app
 import mqtt_broker
-from config import SettingsError, load_settings, warn_of_unknown_settings
-from utils import logger
+from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
+from utils import files, logger
 
 try:
     settings = load_settings()
@@ -28,7 +28,9 @@ _broker: Any = None
 def on_starting(server: Any) -> None:
     """Start the embedded broker, if one is needed, where no killed worker takes it down."""
     global _broker  # noqa: PLW0603 - gunicorn's hooks share nothing but this module
+    files.keep_private()
     logger.configure(settings.log_level, settings.log_file, "" if server.cfg.proc_name == "worker" else "live-master")
+    warn_of_exposed_files(settings)
     try:
         warn_of_unknown_settings()
         app.check_files(settings)

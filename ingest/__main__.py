@@ -4,7 +4,7 @@ import signal
 import sys
 
 import mqtt_broker
-from config import SettingsError, load_settings, warn_of_unknown_settings
+from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from database import Database
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
@@ -12,14 +12,17 @@ from mqtt_notices import Notices
 from streams import declaration
 from streams.checks import StreamError
 from utils import logger
+from utils.files import keep_private
 
 
 def main() -> None:
     """Ingest until Ctrl-C or SIGTERM; a fault in the settings is one line and exit code 1."""
+    keep_private()
     try:
         settings = load_settings()
         logger.configure(settings.log_level, settings.log_file, "ingest")
         warn_of_unknown_settings()
+        warn_of_exposed_files(settings)
         streams = declaration.declared(settings)
         broker = mqtt_broker.start_if_needed(settings)
     except (SettingsError, StreamError) as error:

@@ -11,6 +11,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from serving.worker import Worker
+from utils.files import PRIVATE
 
 THREADS = 1_200
 """They are started when they are needed: each websocket holds one."""
@@ -35,7 +36,8 @@ class Server(Worker):
     def __init__(self, application: Any, listener: socket.socket, ending: Callable[[], None]) -> None:
         cfg = Config()
         settings = {"threads": THREADS, "worker_connections": CONNECTIONS, "graceful_timeout": GRACE_SECONDS}
-        for name, value in settings.items():
+        # For a moment the worker sets the umask of gunicorn, while other threads create files.
+        for name, value in (settings | {"umask": PRIVATE}).items():
             cfg.set(name, value)
         self._ending = ending
         super().__init__(0, os.getppid(), [listener], _Application(application), 0, cfg, _log(cfg))

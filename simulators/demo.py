@@ -22,6 +22,7 @@ import mqtt_broker
 from config import PROJECT, Settings, SettingsError, load_settings
 from simulators.children import Children
 from simulators.console import Console
+from utils.files import keep_private
 
 START_SECONDS = 30.0
 RENEW_SECONDS = 1.0
@@ -43,6 +44,7 @@ class CannotRunError(Exception):
 
 def main() -> int:
     """Run until Ctrl-C, which is exit code 0; whatever cannot run says why in one line, and is exit code 1."""
+    keep_private()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     console = Console()

@@ -5,16 +5,31 @@ import os
 import stat
 from pathlib import Path
 
+PRIVATE = 0o077
+"""The umask of files that nobody but this user may read."""
+
+
+def keep_private() -> None:
+    """Make every file that this process and its children create one of this user alone."""
+    os.umask(PRIVATE)
+
+
+def others_may_read(file: Path) -> bool:
+    """Whether every user of this machine may read a file."""
+    try:
+        return bool(file.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
 
 def replace(file: Path, content: bytes) -> None:
     """Give a file new content, and make sure that it is on the disk. Not for two callers at once. Raises OSError."""
     # Always the same name: what a killed process has left is overwritten.
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
-    # What nobody else may read may not be read for a moment either.
-    mode = 0o600 if file.exists() else 0o644
     try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        # What nobody else may read may not be read for a moment either.
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()

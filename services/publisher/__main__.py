@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from config import Settings, SettingsError, WritableFile, load_settings, warn_of_unknown_settings
+from config import Settings, SettingsError, WritableFile, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from services.publisher.loader import DEFAULT_PATH, ConfigurationError
 from services.publisher.service import AlreadyPublished, PublisherService
 from services.publisher.status import summary, table
 from utils import logger
+from utils.files import keep_private
 
 DEFAULT_LOG = Path("logs/mqtt_publisher.log")
 _ALIVE_SECONDS = 1.0
@@ -30,6 +31,7 @@ class PublisherSettings(Settings):
 def main(arguments: list[str] | None = None) -> int:
     """Publish until Ctrl-C or SIGTERM; SIGHUP reads the file again. The exit code is 2 if it cannot start."""
     options = _parser().parse_args(arguments)
+    keep_private()
     try:
         settings = _settings(options)
         service = PublisherService(settings, options.config)
@@ -39,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         own = settings.log_file == DEFAULT_LOG
         logger.configure(settings.log_level, settings.log_file, "" if own else "publisher")
         warn_of_unknown_settings()
+        warn_of_exposed_files(settings)
         return _publish(service)
     except (SettingsError, ConfigurationError, AlreadyPublished) as error:
         print(error, file=sys.stderr)
