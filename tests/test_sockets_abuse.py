@@ -166,6 +166,28 @@ def test_a_body_that_is_broken_is_refused_without_a_traceback(backend: Backend, 
         assert answer.split()[1] in ((b"400", b"411", b"413") if "sid" in path else (b"400",))
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/socket.io/?EIO=4&transport=polling&sid=x%0a2026-01-01%2000:00:00,000%20-%20autoforge%20-%20ERROR%20-%20FAKE%1b[31m",
+        "/socket.io/?EIO=4&transport=x%0d%0aFAKE%1b[31m",
+        "/api/publisher/configs/x%0aFAKE%1b[31m",
+        "/api/control/x%0aFAKE%1b[31m",
+    ],
+)
+def test_nobody_can_write_a_line_into_the_log(backend: Backend, path: str) -> None:
+    with http_answer(backend, "GET", path) as answer:
+        assert 400 <= answer.status < 500
+    log = (backend.folder / "autoforge.log").read_text()
+    assert "\x1b" not in log
+    lines = log.splitlines() + backend.console.read_text().splitlines()
+    assert not [
+        line for line in lines if "FAKE" in line and " - engineio" not in line and " - autoforge - " not in line
+    ]
+    assert not [line for line in lines if line.startswith("2026-01-01")]
+    assert "FAKE\x1b" not in backend.console.read_text()
+
+
 # Packets
 
 

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: whenever a process is killed, there is the old content or the new."""
+"""Files: who may read them, and how one is replaced as a whole, so that a killed process leaves the old or the new."""
 
 import contextlib
 import os
