@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import Sse, post, serving, tracebacks
-from tests.support import PROJECT, Backend, free_port
+from tests.support import PROJECT, Backend, free_port, wait_for
 
 MODES = {
     "python app.py": [sys.executable, str(PROJECT / "app.py")],
@@ -39,6 +39,7 @@ def half_open(port: int, count: int) -> Iterator[list[socket.socket]]:
 @pytest.fixture(params=MODES)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     with serving(Backend(tmp_path, MODES[request.param], MQTT_PORT=str(free_port()))) as started:
+        wait_for(started.ready, what="a healthy backend")
         yield started
 
 
