@@ -15,7 +15,7 @@ RATE, DEVICES = 300, 100
 STREAMS, SOCKETS = 8, 7
 WARM_UP_SECONDS, SECONDS = 800.0, 800.0
 """At first each connection to SQLite fills its cache of 16 MB."""
-MAX_GROWTH = 6_000_000
+MAX_GROWTH = 10_000_000
 
 
 class Forgetful(list[Got]):
