@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from logging.handlers import RotatingFileHandler
@@ -144,6 +145,26 @@ def test_the_throttle_says_how_many_it_held_back(caplog: pytest.LogCaptureFixtur
         calls += 1
     assert caplog.messages == ["a line", f"a line (and {calls - 2} more like it)"]
     assert calls > 2
+
+
+def test_the_throttle_tells_what_it_held_back_when_nothing_more_comes(caplog: pytest.LogCaptureFixture) -> None:
+    before, throttle = time.monotonic(), Throttle(seconds=0.2)
+    for number in range(4):
+        throttle.warn(logging.getLogger("autoforge"), "key", f"line {number}")
+    throttle.warn(logging.getLogger("autoforge"), "other", "alone")
+    while len(caplog.messages) < 3:
+        logs.flush_throttles()
+    assert time.monotonic() - before >= 0.2
+    assert caplog.messages == ["line 0", "alone", "line 3 (and 2 more like it)"]
+
+
+def test_a_second_line_of_a_kind_is_told_in_full_before_long(caplog: pytest.LogCaptureFixture) -> None:
+    throttle = Throttle(seconds=0.05)
+    for line in ("first", "second"):
+        throttle.warn(logging.getLogger("autoforge"), "key", line)
+    while len(caplog.messages) < 2:
+        throttle.flush()
+    assert caplog.messages == ["first", "second"]
 
 
 def test_the_throttle_lets_a_line_through_after_its_second_without_a_count(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,10 +2,10 @@
 
 import logging
 import logging.config
-import math
 import os
 import threading
 import time
+import weakref
 from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -18,6 +18,7 @@ MAX_FILE_BYTES = 10 * MEGABYTE
 BACKUP_FILES = 5
 MAX_KEYS = 1_000
 _process_name = ""
+_throttles: "weakref.WeakSet[Throttle]" = weakref.WeakSet()
 
 
 def configure(level: str, file: Path, process_name: str = "") -> None:
@@ -106,25 +107,60 @@ def _is_full(file: Path, more: int, most: int) -> bool:
         return False
 
 
+class _Held(NamedTuple):
+    """The newest line that was held back, and how many there were."""
+
+    logger: logging.Logger
+    message: str
+    lines: int
+
+
 class Throttle:
-    """Lets at most one log line a second through for each key, and counts what it held back."""
+    """Lets one log line in so many seconds through for each key, and tells later how many it held back."""
 
     def __init__(self, seconds: float = 1.0) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._last: dict[str, tuple[float, int]] = {}
+        self._last: dict[str, float] = {}
+        self._held: dict[str, _Held] = {}
+        _throttles.add(self)
 
     def warn(self, logger: logging.Logger, key: str, message: str) -> None:
-        """Log `message` at WARNING, unless a line with the same key was logged within the second."""
+        """Log `message` at WARNING, unless a line with the same key was logged within the time."""
         with self._lock:
             now = time.monotonic()
-            last, held = self._last.get(key, (-math.inf, 0))
-            if now - last < self._seconds:
-                self._last[key] = (last, held + 1)
+            held = self._held.get(key)
+            count = held.lines if held else 0
+            if now - self._last.get(key, -self._seconds) < self._seconds:
+                self._held[key] = _Held(logger, message, count + 1)
                 return
             # The newest is last, and of too many keys the oldest is forgotten.
             self._last.pop(key, None)
-            self._last[key] = (now, 0)
+            self._last[key] = now
+            self._held.pop(key, None)
             if len(self._last) > MAX_KEYS:
-                del self._last[next(iter(self._last))]
-        logger.warning("%s%s", message, f" (and {held} more like it)" if held else "", stacklevel=2)
+                oldest = next(iter(self._last))
+                del self._last[oldest]
+                self._held.pop(oldest, None)
+        _warn(logger, message, count)
+
+    def flush(self) -> None:
+        """Log the newest line that was held back for each key whose time is over, and how many there were."""
+        with self._lock:
+            now = time.monotonic()
+            due = [key for key in self._held if now - self._last[key] >= self._seconds]
+            told = [self._held.pop(key) for key in due]
+            self._last.update(dict.fromkeys(due, now))
+        for held in told:
+            _warn(held.logger, held.message, held.lines - 1)
+
+
+def flush_throttles() -> None:
+    """Let every throttle of this process tell what it has held back long enough; to be called every second or so."""
+    for throttle in list(_throttles):
+        throttle.flush()
+
+
+def _warn(logger: logging.Logger, message: str, more: int) -> None:
+    # The caller of `warn` is the place of the line.
+    logger.warning("%s%s", message, f" (and {more} more like it)" if more else "", stacklevel=3)

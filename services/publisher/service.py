@@ -16,7 +16,7 @@ from services.publisher.loader import DEFAULT_PATH, ConfigurationError, Configur
 from services.publisher.run import NOBODY, Run, nothing_run
 from services.publisher.status import Status, saved, summary, table
 from utils import clock, files
-from utils.logger import Throttle
+from utils.logger import Throttle, flush_throttles
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
@@ -181,6 +181,7 @@ class PublisherService:
         problem: str | None = "not connected yet"
         save, tell = 0.0, time.monotonic() + LOG_SECONDS
         while not ending.wait(LOOK_SECONDS):
+            flush_throttles()
             run = self._run
             if run is None:
                 self._take_turn_later(ending)
