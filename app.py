@@ -19,9 +19,23 @@ from database import Database
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
+from ingest.rejected import Room
 from mqtt_notices import Notices
 from mqtt_publisher import Publisher
-from routes import command_line, control, energy, errors, flexotwin, heavy, oee, pelbiot, readings, soil_health, system
+from routes import (
+    command_line,
+    control,
+    energy,
+    errors,
+    flexotwin,
+    heavy,
+    oee,
+    pelbiot,
+    readings,
+    rejected,
+    soil_health,
+    system,
+)
 from routes import live as live_events  # `live` is what gunicorn asks this module for
 from routes import publisher as configurations
 from routes.answers import Error
@@ -74,13 +88,15 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     watch = BrokerWatch(settings, database) if announces else None
     hub = Hub(database, streams, notices, None if watch is None else watch.news)
     trail = AuditTrail(settings, streams)
-    submissions = Submissions(database, Pipeline(database, streams, "http", notices.tell, trail.recorder("http")))
+    pipeline = Pipeline(database, streams, "http", notices.tell, trail.recorder("http"), room=Room.of(settings))
+    submissions = Submissions(database, pipeline)
     core = Core(settings, streams, database, publisher, submissions)
     for stream in streams:
         _add_stream(app, stream, core)
         app.register_api(live_events.blueprint(stream, hub, held))
     _add_systems(app, core)
     app.register_api(system.blueprint(settings, streams, database))
+    app.register_api(rejected.blueprint(database, Room.of(settings)))
     app.register_api(control.blueprint(commands))
     errors.register(app, streams)
     heavy.register(app, settings.heavy_requests)

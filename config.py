@@ -167,6 +167,7 @@ class Settings(BaseSettings):
     audit_csv: WritableFile | None = None
     audit_csv_mb: Whole = Field(10, ge=1, le=100_000)
     audit_csv_count: Whole = Field(5, ge=1, le=1_000)
+    rejected_max_mb: Whole = Field(256, ge=1, le=1_000_000)
     publisher_config: Path | None = None
 
     @model_validator(mode="before")

@@ -45,10 +45,10 @@ class RejectedMessage(Base):
     """A message that could not be stored as a reading, as it came, with the reason."""
 
     __tablename__ = "rejected_messages"
-    __table_args__ = (MYSQL_OPTIONS,)
+    __table_args__ = (Index("ix_rejected_messages_share", "share", "id"), MYSQL_OPTIONS)
 
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
-    stream: Mapped[str | None] = mapped_column(String(MAX_STREAM))
+    stream: Mapped[str | None] = mapped_column(String(MAX_STREAM), index=True)
     topic: Mapped[str] = mapped_column(String(MAX_TOPIC))
     payload: Mapped[bytes] = mapped_column(Bytes)
     """The raw bytes; of a very long message, the beginning."""
@@ -56,6 +56,30 @@ class RejectedMessage(Base):
     reason: Mapped[str] = mapped_column(String(40), index=True)
     message: Mapped[str] = mapped_column(String(500))
     created_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+    device_id: Mapped[str | None] = mapped_column(String(MAX_DEVICE_ID), index=True)
+    """The device that sent it, where topic or payload says so."""
+    share: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The `RejectedShare` that it counts in."""
+
+
+class RejectedShare(Base):
+    """What the rejected messages of one device and reason hold; of one topic, where the device is unknown."""
+
+    __tablename__ = "rejected_shares"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    share: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """A hash of what it is of; 0 for messages of no share of their own, and for the lock of all writers."""
+    stream: Mapped[str | None] = mapped_column(String(MAX_STREAM))
+    device_id: Mapped[str | None] = mapped_column(String(MAX_DEVICE_ID))
+    topic: Mapped[str | None] = mapped_column(String(MAX_TEXT))
+    reason: Mapped[str | None] = mapped_column(String(40))
+    messages: Mapped[int] = mapped_column(BigInteger)
+    """How many of them are kept."""
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    """What those take."""
+    evicted: Mapped[int] = mapped_column(BigInteger)
+    """How many others made room."""
 
 
 class RejectionCount(Base):

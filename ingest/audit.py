@@ -12,7 +12,8 @@ from config import Settings
 from ingest.device_messages import Acknowledgement, PresenceNotice
 from ingest.message import Reading, Rejection
 from ingest.payload import Parsed
-from ingest.pipeline import KEPT, Outcome
+from ingest.pipeline import Outcome
+from ingest.rejected import KEPT
 from mqtt_client import Message
 from streams.declaration import Streams
 from utils.clock import rfc3339

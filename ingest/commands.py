@@ -51,7 +51,7 @@ def judge(
     """Whether what a device said changes the command's state, repeats what is known, or cannot be."""
     if state is None or state.device_id != said.device_id:
         sentence = f"command_id: this device was sent no command {shown(said.command_id)}"
-        return Rejection(None, "unknown_command", sentence, said.message)
+        return Rejection(None, "unknown_command", sentence, said.message, said.device_id)
     known = (state.status, state.reason, state.result)
     overtaken = said.status == "in_progress" and state.status in ("succeeded", "failed", "rejected")
     if overtaken or known == (said.status, said.reason, said.result):
@@ -60,10 +60,10 @@ def judge(
         return "repeat"
     if state.status == "expired" or (state.status in OPEN and state.left(moment, up) <= 0):
         sentence = f"status: {said.status} comes too late; the command expired at {clock.rfc3339(state.expires_at)}"
-        return Rejection(None, "late_acknowledgement", sentence, said.message)
+        return Rejection(None, "late_acknowledgement", sentence, said.message, said.device_id)
     if state.status in FINAL:
         sentence = f"status: {said.status} contradicts {state.status}, which is final"
-        return Rejection(None, "command_is_final", sentence, said.message)
+        return Rejection(None, "command_is_final", sentence, said.message, said.device_id)
     return "change"
 
 

@@ -45,13 +45,16 @@ class DeviceMessages:
 
     def parse(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
         """Read a message that belongs to no stream."""
+        device_id = None
         try:
             if found := self._ack.fullmatch(message.topic):
-                return _acknowledgement(_device(found["device"]), message)
+                device_id = _device(found["device"])
+                return _acknowledgement(device_id, message)
             if found := self._status.fullmatch(message.topic):
-                return PresenceNotice(_device(found["device"]), _is_online(message.payload), message)
+                device_id = _device(found["device"])
+                return PresenceNotice(device_id, _is_online(message.payload), message)
         except Fault as fault:
-            return Rejection(None, fault.reason, str(fault), message)
+            return Rejection(None, fault.reason, str(fault), message, device_id)
         return Rejection(None, "unknown_topic", "no declared stream has this topic", message)
 
 

@@ -16,13 +16,14 @@ from database import Database, Unavailable
 from ingest.lease import Lease
 from ingest.meter import Meter
 from ingest.pipeline import Outcome, Pipeline
+from ingest.rejected import Room
 from models import IngestStatus
 from mqtt_client import Message, Subscriber
 from mqtt_notices import News
 from schema import SchemaError
 from streams.declaration import Streams
 from utils import clock
-from utils.logger import Throttle
+from utils.logger import Throttle, flush_throttles
 
 logger = logging.getLogger(__name__)
 STANDBY_SECONDS = 1.0
@@ -46,7 +47,7 @@ class Ingester:
         self._database = database
         self._streams = streams
         self._lease = Lease(database)
-        self._pipeline = Pipeline(database, streams, "mqtt", tell, record)
+        self._pipeline = Pipeline(database, streams, "mqtt", tell, record, room=Room.of(settings))
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
         self._lost = False
@@ -88,6 +89,7 @@ class Ingester:
             except Exception:
                 # Whatever it was: nothing was acknowledged, so the broker delivers it again to the next turn.
                 logger.exception("Ingesting failed; it begins again")
+            flush_throttles()
             self._stop.wait(STANDBY_SECONDS)
 
     def _take_turn(self) -> None:
@@ -145,6 +147,7 @@ class Ingester:
         if now >= self._next_expiry and not self._lost:
             self._next_expiry = now + EXPIRY_SECONDS
             self._expire()
+        flush_throttles()
         return not (self._lost or self._stop.is_set())
 
     def _expire(self) -> None:

@@ -38,6 +38,8 @@ class Rejection(msgspec.Struct, gc=False):
     reason: str
     sentence: str
     message: Message
+    device_id: str | None = None
+    """Who sent it, where topic or payload says so."""
 
 
 @dataclass

@@ -9,6 +9,7 @@ from ingest.decoding import UNSET, Fault, shown, single_reader, wide_reader
 from ingest.device_messages import Acknowledgement, DeviceMessages, PresenceNotice
 from ingest.identity import device_id_fault
 from ingest.message import Ignored, Reading, Rejection
+from ingest.sender import Sender
 from models import EMPTY, RETAINED
 from mqtt_client import Message
 from streams.declaration import Streams
@@ -26,6 +27,7 @@ class StreamParser:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._wide = wide_reader(stream)
+        self._sender = Sender(stream)
         self._single = {metric.level: single_reader(stream, metric) for metric in stream.metrics}
 
     def parse(self, message: Message, device_id: str | None, level: str | None) -> Reading | Rejection:
@@ -36,7 +38,8 @@ class StreamParser:
             device = _device(stream, device_id, fields.device)
             timestamp, claimed = _time(stream, fields.timestamp, message.received_at)
         except Fault as fault:
-            return Rejection(stream.name, fault.reason, str(fault), message)
+            sender = self._sender.of(device_id, message.payload)
+            return Rejection(stream.name, fault.reason, str(fault), message, sender)
         own = timestamp is not None
         return Reading(stream, device, timestamp or message.received_at, claimed, fields.values, message, own)
 

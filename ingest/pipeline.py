@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Connection, Update, bindparam, delete, insert, update
+from sqlalchemy import Connection, Update, bindparam, update
 from sqlalchemy.orm import Session
 
 import queries.devices
 import queries.ingestion
 from database import Database
 from ingest import commands, presence
-from ingest.decoding import MAX_PAYLOAD
 from ingest.device_messages import Acknowledgement, PresenceNotice
 from ingest.message import Applied, Ignored, Reading, Rejection, content_hash
 from ingest.payload import Parsed, Parser
 from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
-from models import MAX_TOPIC, RETAINED, IgnoredCount, IngestStatus, RejectedMessage, RejectionCount
+from ingest.rejected import RejectedMessages, Room
+from models import RETAINED, IgnoredCount, IngestStatus
 from mqtt_client import Message
 from mqtt_notices import News
 from streams.declaration import Streams
@@ -29,11 +29,7 @@ from utils import clock
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
-MAX_REJECTED_ROWS = 100_000
-"""Older rejected messages make room for newer ones; their counts stay."""
 COUNTED = ("received", "stored", "duplicate", "rejected", "ignored", "best_effort", "first_deliveries")
-KEPT = 4_096
-"""Bytes that are kept of a payload that is too large to be a reading."""
 
 
 @dataclass
@@ -60,7 +56,8 @@ class Outcome:
 class Pipeline:
     """Parses messages and stores them; `source` (`mqtt`, `http`) is the way they came, for the counts.
 
-    After each commit `tell` is called with what is new, and `record` with what became of every message.
+    After each commit `tell` is called with what is new, and `record` with what became of every message. Rejected
+    messages are kept as far as there is `room`.
     """
 
     def __init__(
@@ -70,6 +67,8 @@ class Pipeline:
         source: str,
         tell: Callable[[News], None],
         record: Callable[[Outcome], None] | None = None,
+        *,
+        room: Room | None = None,
     ) -> None:
         self._database = database
         self._parser = Parser(streams)
@@ -79,6 +78,7 @@ class Pipeline:
         self._record = record
         self._uncertain = False
         """Whether something may have been committed that was not told."""
+        self._rejected = RejectedMessages(database, room or Room())
         self._recent = RecentDeliveries()
         self._throttle = Throttle()
 
@@ -141,7 +141,7 @@ class Pipeline:
             self._apply_device_messages(connection, parsed, moment, outcome)
             _ignore_repeated(outcome)
             if outcome.rejections:
-                self._write_rejections(connection, outcome.rejections, moment)
+                self._rejected.write(connection, outcome.rejections, moment)
             self._count(connection, outcome, moment)
             self._recent.record(connection, outcome.first_deliveries, deliveries)
         self._uncertain = False
@@ -177,28 +177,6 @@ class Pipeline:
             outcome.stored += applied.stored
             outcome.duplicate += applied.repeated
             outcome.rejections += applied.rejections
-
-    def _write_rejections(self, connection: Connection, rejections: Sequence[Rejection], moment: datetime) -> None:
-        rows = [
-            {
-                "stream": rejection.stream,
-                "topic": rejection.message.topic[:MAX_TOPIC].replace("\0", "\\0"),
-                "payload": rejection.message.payload[: KEPT if len(rejection.message.payload) > MAX_PAYLOAD else None],
-                "payload_size": len(rejection.message.payload),
-                "reason": rejection.reason,
-                "message": rejection.sentence[:500],
-                "created_at": moment,
-            }
-            for rejection in rejections
-        ]
-        connection.execute(insert(RejectedMessage), rows)
-        reasons = Counter(rejection.reason for rejection in rejections)
-        # In one order everywhere, so that two writers cannot wait for each other.
-        for reason, count in sorted(reasons.items()):
-            self._database.add(connection, RejectionCount, {"reason": reason}, {"count": count})
-        with Session(connection) as session:
-            newest = queries.ingestion.newest_rejected_id(session)
-        connection.execute(delete(RejectedMessage).where(RejectedMessage.id <= newest - MAX_REJECTED_ROWS))
 
     def _count(self, connection: Connection, outcome: Outcome, moment: datetime) -> None:
         counts = (len(outcome.rejections), len(outcome.ignored), outcome.best_effort, outcome.first_deliveries)

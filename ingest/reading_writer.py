@@ -63,7 +63,9 @@ class ReadingWriter:
         refused = dict(result.refused)
         for place, reason in refused.items():
             sentence = f"the database refused the row: {reason}"
-            written.rejections.append(Rejection(stream.name, "refused_by_database", sentence, group[place].message))
+            written.rejections.append(
+                Rejection(stream.name, "refused_by_database", sentence, group[place].message, group[place].device_id)
+            )
         written.stored += result.stored
         written.duplicate += len(group) - result.stored - len(refused)
         if result.stored:

@@ -1,47 +1,18 @@
-"""SELECTs of what came in and what was rejected, and of this installation."""
+"""SELECTs of what came in, and of this installation."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from models import (
-    EMPTY,
-    RETAINED,
-    Analysed,
-    DeliveredBatch,
-    IgnoredCount,
-    IngestStatus,
-    Installation,
-    RejectedMessage,
-    RejectionCount,
-)
+from models import EMPTY, RETAINED, Analysed, DeliveredBatch, IgnoredCount, IngestStatus, Installation
 from queries.reader import Reader
-
-
-def rejected(session: Session, reason: str | None, limit: int, offset: int) -> Sequence[RejectedMessage]:
-    """Rejected messages, newest first."""
-    query = select(RejectedMessage).order_by(RejectedMessage.id.desc()).limit(limit).offset(offset)
-    if reason is not None:
-        query = query.where(RejectedMessage.reason == reason)
-    return session.scalars(query).all()
-
-
-def rejection_counts(session: Session) -> dict[str, int]:
-    """How many messages were ever rejected, by reason."""
-    counts = session.scalars(select(RejectionCount).order_by(RejectionCount.reason))
-    return {counted.reason: counted.count for counted in counts}
 
 
 def ignored_counts(session: Session, source: str) -> dict[str, int]:
     """How many messages that came in by one way were ever ignored, by reason; 0 for those that never were."""
     counts = session.scalars(select(IgnoredCount).where(IgnoredCount.source == source).order_by(IgnoredCount.reason))
     return {RETAINED: 0, EMPTY: 0} | {counted.reason: counted.count for counted in counts}
-
-
-def newest_rejected_id(session: Session) -> int:
-    """The highest id among the rejected messages; 0 where there is none."""
-    return session.scalar(select(func.max(RejectedMessage.id))) or 0
 
 
 def ingest_status(session: Session) -> dict[str, IngestStatus]:

@@ -102,16 +102,51 @@ class DevicesAnswer(BaseModel):
 
 
 class RejectedMessage(BaseModel):
-    """A rejected message as it came."""
+    """A rejected message, with the beginning of its payload."""
 
     id: int
     stream: str | None
+    device_id: str | None = Field(description="Who sent it, where topic or payload says so.")
     topic: str
-    payload: str
-    payload_size: int
+    payload: str = Field(description="The beginning, at most 1 KB; bytes that are no UTF-8 as `\\xff`.")
+    payload_size: int = Field(description="Bytes as it came.")
+    truncated: bool = Field(description="Whether only the beginning was kept, because it was over 64 KB.")
     reason: str
     message: str
     created_at: Rfc3339
+
+
+class RejectedPayload(RejectedMessage):
+    """A rejected message with all that was kept of it."""
+
+    payload_base64: str
+
+
+class RejectedRoom(BaseModel):
+    """The limits of what is kept."""
+
+    messages: int
+    bytes: int
+
+
+class RejectedKept(BaseModel):
+    """What is kept of the rejected messages, and how much may be."""
+
+    messages: int
+    bytes: int
+    max: RejectedRoom
+
+
+class RejectedShare(BaseModel):
+    """What one device, or where it is unknown one topic, holds for one reason."""
+
+    stream: str | None
+    device_id: str | None
+    topic: str | None
+    reason: str | None
+    messages: int
+    bytes: int
+    evicted: int
 
 
 class RejectedAnswer(BaseModel):
@@ -121,6 +156,9 @@ class RejectedAnswer(BaseModel):
     limit: int
     offset: int
     counts: dict[str, int]
+    evicted: int = Field(description="How many made room for others; their payloads are gone.")
+    kept: RejectedKept
+    shares: list[RejectedShare] = Field(description="Those that hold most.")
     data: list[RejectedMessage]
 
 
@@ -194,6 +232,12 @@ class DatabaseHealth(BaseModel):
     url: str
 
 
+class RejectedHealth(RejectedKept):
+    """The table of rejected messages."""
+
+    evicted: int = Field(description="How many made room for others.")
+
+
 class Health(BaseModel):
     """The state of the backend."""
 
@@ -204,6 +248,7 @@ class Health(BaseModel):
     database: DatabaseHealth
     mqtt: MqttHealth | None = None
     http: Counts | None = None
+    rejected_messages: RejectedHealth | None = None
 
 
 class HealthSummary(BaseModel):

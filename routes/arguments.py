@@ -204,12 +204,19 @@ class SubmissionQuery(DeviceQuery):
     metric: str | None = Field(None, description="The metric, where each has a topic of its own.")
 
 
-class RejectedQuery(Query):
+class RejectedQuery(DeviceQuery):
     """A page of rejected messages."""
 
     reason: Reason | None = Field(None, description="Only this reason code.")
+    stream: Reason | None = Field(None, description="Only this stream.")
     limit: int = Field(100, ge=1, le=1000)
     offset: int = Field(0, ge=0, le=2**53)
+
+
+class RejectedPath(BaseModel):
+    """Which rejected message."""
+
+    id: int = Field(ge=1, le=2**63 - 1)
 
 
 class LiveQuery(DeviceQuery):

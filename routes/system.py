@@ -1,20 +1,16 @@
-"""`/api/health`, `/api/streams` and `/api/rejected`: the backend about itself."""
+"""`/api/health` and `/api/streams`: the backend about itself."""
 
 from typing import Any
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
-import queries.ingestion
 from config import Settings
 from database import Database
-from models import RejectedMessage
-from routes.answers import Error, Health, RejectedAnswer, StreamsAnswer
-from routes.arguments import RejectedQuery
+from routes.answers import Error, Health, StreamsAnswer
 from services import status
 from streams.declaration import Streams
 from streams.stream import Stream
-from utils import clock
 
 Answer = dict[str, Any]
 
@@ -36,21 +32,7 @@ def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBl
         listed = [_stream(stream) for stream in streams]
         return {"count": len(listed), "streams": listed}
 
-    @api.get("/api/rejected", responses={200: RejectedAnswer, 400: Error, 503: Error})
-    def rejected(query: RejectedQuery) -> Answer:
-        """Messages that could not be stored, with the reason, newest first."""
-        with database.session() as session:
-            counts = queries.ingestion.rejection_counts(session)
-            rows = [
-                _rejected(row) for row in queries.ingestion.rejected(session, query.reason, query.limit, query.offset)
-            ]
-        return {"count": len(rows), "limit": query.limit, "offset": query.offset, "counts": counts, "data": rows}
-
     return api
-
-
-def _time(moment: Any) -> str | None:
-    return None if moment is None else clock.rfc3339(moment)
 
 
 def _stream(stream: Stream) -> Answer:
@@ -64,9 +46,3 @@ def _stream(stream: Stream) -> Answer:
         "metrics": [{name: getattr(metric, name) for name in names} for metric in stream.metrics],
         "url": f"/api/{stream.name}",
     }
-
-
-def _rejected(row: RejectedMessage) -> Answer:
-    names = ("id", "stream", "topic", "payload_size", "reason", "message")
-    listed = {name: getattr(row, name) for name in names}
-    return {**listed, "payload": row.payload.decode(errors="backslashreplace"), "created_at": _time(row.created_at)}

@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 import queries.ingestion
 from config import VERSION, Settings
 from database import Database, Unavailable
+from ingest.rejected import Room
 from models import IngestStatus
 from schema import SOURCES
+from services import rejected
 from utils import clock
 
 Document = dict[str, Any]
@@ -25,21 +27,26 @@ def health(settings: Settings, database: Database) -> Document:
             ways = _ways(session)
             mqtt = _mqtt(session, ways["mqtt"], settings)
             http = _counts(session, ways["http"])
+            room = Room.of(settings)
+            kept, filled = rejected.kept(session, room), rejected.concern(session, room)
     except Unavailable as error:
         reachable = {"reachable": False, "url": str(database)}
         reason = f"The database cannot be used: {error}"
         return {"status": "unhealthy", **place, "message": reason, "database": reachable}
-    concerns = _concerns(mqtt)
+    concerns = _concerns(mqtt, filled)
     place |= {"database": {"reachable": True, "url": str(database)}}
+    parts = {"mqtt": mqtt, "http": http, "rejected_messages": kept}
     message = "; ".join(concerns) or None
-    return {"status": "degraded" if concerns else "healthy", "message": message, **place, "mqtt": mqtt, "http": http}
+    return {"status": "degraded" if concerns else "healthy", "message": message, **place, **parts}
 
 
-def _concerns(mqtt: Document) -> list[str]:
+def _concerns(mqtt: Document, filled: str | None) -> list[str]:
     """What degrades the backend, a sentence each, the worst first."""
     concerns = []
     if mqtt["problem"] is not None:
         concerns.append(f"MQTT: {mqtt['problem']}")
+    if filled is not None:
+        concerns.append(filled)
     return concerns
 
 

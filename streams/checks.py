@@ -45,6 +45,7 @@ RESERVED_TABLES = {
     "newest_values",
     "presence",
     "rejected_messages",
+    "rejected_shares",
     "rejection_counts",
     "stream_states",
 }

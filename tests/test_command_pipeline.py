@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 import queries.ingestion
+import queries.rejected
 from database import Database, Unavailable
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
@@ -47,14 +48,16 @@ def test_every_acknowledgement_is_accounted_for_and_what_changed_is_told(ingesti
     assert (outcome.received, outcome.stored, outcome.duplicate, len(outcome.rejections)) == (6, 1, 1, 4)
     assert [news.commands for news in told] == [["c"]]
     with database.session() as session:
-        kept = queries.ingestion.rejected(session, None, 10, 0)
+        kept = queries.rejected.page(session, {}, 10, 0)
         status = queries.ingestion.ingest_status(session)["mqtt"]
         assert (status.received, status.stored, status.duplicate, status.rejected) == (6, 1, 1, 4)
-    assert {(item.reason, item.stream, item.topic) for item in kept} == {
+    assert {(item["reason"], item["stream"], item["topic"]) for item in kept} == {
         (reason, None, "control/a/ack")
         for reason in ("command_is_final", "late_acknowledgement", "unknown_command", "invalid_acknowledgement")
     }
-    assert json.loads(next(item.payload for item in kept if item.reason == "unknown_command"))["command_id"] == "x"
+    assert (
+        json.loads(next(item["payload"] for item in kept if item["reason"] == "unknown_command"))["command_id"] == "x"
+    )
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

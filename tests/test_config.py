@@ -46,6 +46,7 @@ DEFAULTS = {
     "log_level": "INFO",
     "log_file": Path("autoforge.log"),
     "audit_csv": None,
+    "rejected_max_mb": 256,
     "publisher_config": None,
 }
 HOST = "must be a host name, or a URL such as mqtts://host:8883 (the port goes into MQTT_PORT)"
@@ -119,6 +120,7 @@ def test_every_setting_has_its_documented_default() -> None:
         ("FLASK_ENV", "development", "development"),
         ("CORS_ORIGINS", "https://a.example,https://b.example", "https://a.example,https://b.example"),
         ("PROXY_COUNT", "2", 2),
+        ("REJECTED_MAX_MB", "1", 1),
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
         ("LOG_LEVEL", "debug", "DEBUG"),
         ("LOG_FILE", "logs/x.log", Path("logs/x.log")),
@@ -171,6 +173,7 @@ def test_an_empty_variable_counts_as_unset(name: str, monkeypatch: pytest.Monkey
         ("FLASK_PORT", "-1", "should be greater than or equal to 1"),
         ("FLASK_ENV", "staging", "should be 'development' or 'production'"),
         ("PROXY_COUNT", "11", "should be less than or equal to 10"),
+        ("REJECTED_MAX_MB", "0", "should be greater than or equal to 1"),
         ("LOG_LEVEL", "LOUD", "should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'"),
     ],
 )

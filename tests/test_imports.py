@@ -198,7 +198,7 @@ def _is_named(node: ast.expr, *names: str) -> bool:
     return isinstance(node, ast.Name) and node.id in names
 
 
-@pytest.mark.parametrize("name", ["readings", "devices", "ingestion"])
+@pytest.mark.parametrize("name", ["readings", "devices", "ingestion", "rejected"])
 def test_queries_has_the_selects(name: str) -> None:
     assert "select" in _names_from_sqlalchemy(Path("queries") / f"{name}.py")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import queries.ingestion
+import queries.rejected
 from database import Database
 from ingest.identity import MAX_DEPTH, nesting_fault
 from ingest.pipeline import Pipeline
@@ -48,10 +48,10 @@ def test_an_acknowledgement_with_a_deep_result_is_set_aside(database: Database, 
     with database.connection() as connection:
         Pipeline(database, streams, "mqtt", ignore).handle(connection, messages)
     with database.session() as session:
-        assert queries.ingestion.rejection_counts(session) == {"too_deep": 3, "unknown_command": 1}
-        kept = queries.ingestion.rejected(session, "too_deep", 10, 0)
-    assert [row.payload for row in kept] == said[2::-1]
-    assert {row.message for row in kept} == {f"result: {FAULT}"}
+        assert queries.rejected.counts(session) == {"too_deep": 3, "unknown_command": 1}
+        kept = queries.rejected.page(session, {"reason": "too_deep"}, 10, 0)
+    assert [row["payload"] for row in kept] == said[2::-1]
+    assert {row["message"] for row in kept} == {f"result: {FAULT}"}
 
 
 @pytest.mark.parametrize("kind", [list, dict, tuple])

@@ -10,8 +10,8 @@ from sqlalchemy.engine import make_url
 
 import queries.ingestion
 import queries.readings
+import queries.rejected
 from database import Database, Unavailable
-from ingest import pipeline as pipeline_module
 from ingest import redelivery
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
@@ -65,17 +65,6 @@ def test_every_message_is_stored_or_a_duplicate_or_rejected(connected: Connected
     assert counted == (4, 2, 1, 1)
 
 
-def test_a_rejected_message_is_kept_as_it_came_with_the_reason(connected: Connected) -> None:
-    database, connection, pipeline = connected
-    pipeline.handle(connection, [message(b"\xff\x00\xfe")])
-    with database.session() as session:
-        (kept,) = queries.ingestion.rejected(session, None, 10, 0)
-        counts = queries.ingestion.rejection_counts(session)
-    assert (kept.payload, kept.reason, kept.topic) == (b"\xff\x00\xfe", "invalid_utf8", "sensors/ESP32_001/data")
-    assert kept.message == "byte 0 is not valid UTF-8"
-    assert counts == {"invalid_utf8": 1}
-
-
 def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(connected: Connected) -> None:
     database, connection, pipeline = connected
     execute(database, FORBID_666[database.engine.dialect.name])
@@ -85,32 +74,7 @@ def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(co
     assert outcome.rejections[0].reason == "refused_by_database"
     assert json.loads(outcome.rejections[0].message.payload)["temperature"] == 666
     with database.session() as session:
-        assert queries.ingestion.rejection_counts(session) == {"refused_by_database": 1}
-
-
-def test_a_ten_megabyte_payload_is_kept_truncated(connected: Connected) -> None:
-    database, connection, pipeline = connected
-    assert summary(pipeline.handle(connection, [message(b"x" * 10_000_000), message(payload())])) == (2, 1, 0, 1)
-    with database.session() as session:
-        (kept,) = queries.ingestion.rejected(session, None, 10, 0)
-    assert (kept.reason, kept.payload_size, len(kept.payload)) == ("too_large", 10_000_000, 4_096)
-
-
-def test_the_table_of_rejected_messages_is_bounded_and_the_counts_are_exact(
-    connected: Connected, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database, connection, pipeline = connected
-    monkeypatch.setattr(pipeline_module, "MAX_REJECTED_ROWS", 10)
-    for _ in range(5):
-        outcome = pipeline.handle(
-            connection, [message("{"), message(" ", packet_id=2), message(payload()), message("{")]
-        )
-        assert len(outcome.rejections) == 3
-    with database.session() as session:
-        kept = queries.ingestion.rejected(session, None, 1000, 0)
-        counts = queries.ingestion.rejection_counts(session)
-    assert 10 <= len(kept) <= 12
-    assert counts == {"invalid_json": 10, "empty_payload": 5}
+        assert queries.rejected.counts(session) == {"refused_by_database": 1}
 
 
 def test_the_brokers_own_topics_are_ignored(connected: Connected) -> None:

@@ -1,8 +1,7 @@
-"""`/api/health`, `/api/streams` and `/api/rejected`: the backend about itself."""
+"""`/api/health` and `/api/streams`: the backend about itself."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,55 +160,9 @@ def test_streams_shows_the_topic_that_is_in_force(settings: Callable[..., Settin
         assert topics["sensors"] == "plant/{device_id}/esp32"
 
 
-# rejected
-
-
-def test_rejected_messages_are_listed_newest_first_with_exact_counts(api: Api) -> None:
-    api.post("/api/sensors/readings", [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)])
-    answer = api.get("/api/rejected", limit=2)
-    assert (answer["count"], answer["limit"], answer["offset"]) == (2, 2, 0)
-    assert answer["counts"] == {"missing_field": 2, "not_a_number": 1}
-    assert [item["reason"] for item in answer["data"]] == ["missing_field", "not_a_number"]
-    newest = answer["data"][0]
-    assert newest["stream"] == "sensors"
-    assert '"device_id": "c"' in newest["payload"]
-    assert newest["payload_size"] == len(newest["payload"])
-    assert "gas" in newest["message"]
-    assert [item["id"] for item in api.get("/api/rejected", offset=1)["data"]] == [newest["id"] - 1, newest["id"] - 2]
-
-
 @pytest.mark.parametrize("path", ["/api/health", "/api/sensor/status", "/api/mqtt/status"])
 def test_tables_that_are_still_being_made_are_a_503(sqlite_api: Api, path: str) -> None:
     database = sqlite_api.app.extensions["autoforge"]["database"]
     with database.connection() as connection, database.transaction(connection):
         connection.execute(delete(IngestStatus))
     assert "its tables are being made" in sqlite_api.get(path, 503)["message"]
-
-
-def test_rejected_messages_can_be_picked_by_reason(api: Api) -> None:
-    api.post("/api/sensors/readings", [reading(gas=None), reading(temperature="hot")])
-    assert [item["reason"] for item in api.get("/api/rejected", reason="not_a_number")["data"]] == ["not_a_number"]
-    for reason in ("unheard-of", "'; --", "ü🌡️"):
-        assert api.get("/api/rejected", reason=reason)["data"] == []
-
-
-def test_a_reason_that_no_database_can_hold_is_no_server_error(api: Api) -> None:
-    assert api.client.get("/api/rejected", query_string={"reason": "\0"}).status_code in (200, 400)
-
-
-@pytest.mark.parametrize(("name", "value"), [("limit", 0), ("limit", 1001), ("limit", "x"), ("offset", -1)])
-def test_a_bad_page_of_rejected_messages_is_400_and_named(sqlite_api: Api, name: str, value: Any) -> None:
-    assert sqlite_api.get("/api/rejected", expect=400, **{name: value})["message"].startswith(f"{name}: ")
-
-
-def test_a_rejected_payload_that_is_no_text_is_shown_escaped(
-    settings: Callable[..., Settings], database_url: str, embedded_broker: int, tmp_path: Path
-) -> None:
-    values = {"mqtt_broker": "127.0.0.1", "mqtt_port": embedded_broker, "database_url": database_url}
-    with running(settings(**values), start=True) as api:
-        wait_for(in_state(api, "healthy"), what="healthy")
-        with publishing(embedded_broker) as publish:
-            publish("sensors/ESP32_001/data", b"\xff\x00{")
-        shown = wait_for(lambda: api.get("/api/rejected")["data"], what="the rejected message")[0]
-        assert (shown["topic"], shown["payload"], shown["payload_size"]) == ("sensors/ESP32_001/data", "\\xff\0{", 3)
-        assert shown["reason"] == "invalid_utf8"

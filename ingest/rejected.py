@@ -1,0 +1,205 @@
+"""Rejected messages: kept as they came, within a limit that no device can use up for the others.
+
+Each device has a share for each reason; where the device is unknown, the topic has. When room must be made, the share
+that holds most gives its oldest. The names of devices and topics are anybody's to choose, so that the number of
+shares is limited too: what finds no share free counts in one that all others with its reason have together.
+"""
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, RowMapping
+
+import queries.rejected
+from config import Settings
+from database import Database
+from ingest.decoding import MAX_PAYLOAD
+from ingest.message import Rejection
+from models import MAX_TEXT, MAX_TOPIC, RejectionCount
+from queries.rejected import UNSHARED
+
+KEPT = 4_096
+"""Bytes that are kept of a payload that is too large to be a reading."""
+MAX_MESSAGES = 100_000
+MAX_SHARES = 1_000
+ROW_BYTES = 200
+"""What a row takes beside its topic, payload and sentence."""
+STEP = 1_000
+"""Messages that are evicted at once at most; a limit that was lowered is reached little by little."""
+
+
+class Room(NamedTuple):
+    """How much may be kept."""
+
+    messages: int = MAX_MESSAGES
+    bytes: int = 256_000_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Room":
+        """As configured."""
+        return cls(MAX_MESSAGES, settings.rejected_max_mb * 1_000_000)
+
+
+@dataclass
+class Share:
+    """What one device, or one topic, holds for one reason."""
+
+    number: int
+    messages: int = 0
+    bytes: int = 0
+    evicted: int = 0
+    new: Mapping[str, str | None] | None = None
+    """What it is of, where the database does not know it yet."""
+    changed: bool = False
+
+    def add(self, messages: int, weight: int) -> None:
+        """Count messages in, or with negative figures out."""
+        self.messages = max(0, self.messages + messages)
+        self.bytes = max(0, self.bytes + weight)
+        self.evicted += max(0, -messages)
+        self.changed = True
+
+
+class Ledger:
+    """All shares, as they are during one transaction; pure."""
+
+    def __init__(self, shares: Iterable[Share]) -> None:
+        self._shares = {share.number: share for share in shares}
+        self._shares.setdefault(UNSHARED, Share(UNSHARED, new=_named(None, None)))
+
+    def share_for(self, row: Mapping[str, Any]) -> Share:
+        """The share in which a message counts: that of its device or topic, or the common one of its reason."""
+        stream, device_id, topic, reason = (row[name] for name in ("stream", "device_id", "topic", "reason"))
+        known = ("topic", topic) if device_id is None else ("device", stream or "", device_id)
+        own = _number(*known, reason)
+        if own in self._shares:
+            return self._shares[own]
+        if len(self._shares) < MAX_SHARES:
+            place = topic[:MAX_TEXT] if device_id is None else None
+            return self._shares.setdefault(own, Share(own, new=_named(reason, stream, device_id, place)))
+        common = _number("others", reason)
+        return self._shares.setdefault(common, Share(common, new=_named(reason, None)))
+
+    def next_eviction(self, room: Room) -> tuple[Share, int] | None:
+        """The share that holds most and how many messages it is to give, or None when there is room."""
+        shares = self._shares.values()
+        messages_over = sum(share.messages for share in shares) - room.messages
+        if messages_over > 0:
+            first, lead = _largest(shares, "messages")
+            return first, _portion(first.messages, lead, messages_over)
+        bytes_over = sum(share.bytes for share in shares) - room.bytes
+        if bytes_over > 0:
+            first, lead = _largest(shares, "bytes")
+            weight = first.bytes // max(1, first.messages) + 1
+            return first, _portion(first.messages, lead // weight, bytes_over // weight + 1)
+        return None
+
+    def empty(self) -> list[Share]:
+        """Take out the shares that hold nothing; their evictions are counted where no share is named."""
+        empty = [share for share in self._shares.values() if share.changed and not share.messages]
+        gone = [share for share in empty if share.number != UNSHARED]
+        for share in gone:
+            del self._shares[share.number]
+            self._shares[UNSHARED].evicted += share.evicted
+            self._shares[UNSHARED].changed = True
+        return gone
+
+    def changed(self) -> list[Share]:
+        """The shares that must be written."""
+        return [share for share in self._shares.values() if share.changed]
+
+
+class RejectedMessages:
+    """Writes rejected messages, their counts and their shares, and makes room."""
+
+    def __init__(self, database: Database, room: Room) -> None:
+        self._database = database
+        self._room = room
+
+    def write(self, connection: Connection, rejections: Sequence[Rejection], moment: datetime) -> None:
+        """Keep messages, as part of a transaction. Raises DBAPIError."""
+        # First: whoever has the shares is alone with all that follows.
+        ledger = Ledger(Share(*row) for row in queries.rejected.lock_shares(connection))
+        rows = [_row(rejection, moment) for rejection in rejections]
+        for row in rows:
+            share = ledger.share_for(row)
+            share.add(1, _weight(row))
+            row["share"] = share.number
+        queries.rejected.add_messages(connection, rows)
+        for reason, count in sorted(Counter(rejection.reason for rejection in rejections).items()):
+            self._database.add(connection, RejectionCount, {"reason": reason}, {"count": count})
+        self._make_room(connection, ledger, STEP + 2 * len(rows))
+        _save(connection, ledger)
+
+    def _make_room(self, connection: Connection, ledger: Ledger, at_most: int) -> None:
+        while at_most > 0 and (found := ledger.next_eviction(self._room)) is not None:
+            share, wanted = found[0], min(found[1], at_most)
+            oldest = queries.rejected.oldest(connection, share.number, wanted)
+            share.add(-len(oldest), -sum(map(_weight, oldest)))
+            if oldest:
+                queries.rejected.evict(connection, share.number, oldest[-1]["id"])
+            if len(oldest) < wanted:
+                share.messages = share.bytes = 0  # somebody has deleted rows: this is the truth
+            at_most -= max(1, len(oldest))
+
+
+def _save(connection: Connection, ledger: Ledger) -> None:
+    gone = [share.number for share in ledger.empty() if share.new is None]
+    if gone:
+        queries.rejected.drop_shares(connection, gone)
+    changed = ledger.changed()
+    if new := [_figures(share) | {"share": share.number, **share.new} for share in changed if share.new is not None]:
+        queries.rejected.add_shares(connection, new)
+    if old := [_figures(share) | {"number": share.number} for share in changed if share.new is None]:
+        queries.rejected.change_shares(connection, old)
+
+
+def _figures(share: Share) -> dict[str, Any]:
+    return {"messages": share.messages, "bytes": share.bytes, "evicted": share.evicted}
+
+
+def _row(rejection: Rejection, moment: datetime) -> dict[str, Any]:
+    payload = rejection.message.payload
+    return {
+        "stream": rejection.stream,
+        "device_id": rejection.device_id,
+        "topic": rejection.message.topic.replace("\0", "\\0")[:MAX_TOPIC],
+        "payload": payload if len(payload) <= MAX_PAYLOAD else payload[:KEPT],
+        "payload_size": len(payload),
+        "reason": rejection.reason,
+        "message": rejection.sentence[:500],
+        "created_at": moment,
+    }
+
+
+def _weight(row: Mapping[str, Any] | RowMapping) -> int:
+    """Bytes that a message takes; the same before and after it is written."""
+    size: int = row["payload_size"]
+    kept = size if size <= MAX_PAYLOAD else KEPT
+    return kept + len(row["topic"].encode()) + len(row["message"].encode()) + ROW_BYTES
+
+
+def _largest(shares: Iterable[Share], measure: str) -> tuple[Share, int]:
+    """The share that has most of something, and how much more than the next one."""
+    first, *others = heapq.nlargest(2, shares, key=lambda share: getattr(share, measure))
+    return first, getattr(first, measure) - (getattr(others[0], measure) if others else 0)
+
+
+def _portion(messages: int, lead: int, needed: int) -> int:
+    """How many to take of the largest share: what is needed, but hardly more than make it the second largest."""
+    # Of many of one size each gives up to an eighth at once, or every message would cost a turn of its own.
+    return min(STEP, needed, max(1, lead, messages // 8))
+
+
+def _named(reason: str | None, stream: str | None, device_id: str | None = None, topic: str | None = None) -> Any:
+    return {"stream": stream, "device_id": device_id, "topic": topic, "reason": reason}
+
+
+def _number(*parts: str) -> int:
+    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -1,0 +1,38 @@
+"""How full the table of rejected messages is, and whose messages fill it."""
+
+from typing import Any
+
+import queries.rejected
+from ingest.rejected import Room
+from queries.reader import Reader
+
+Document = dict[str, Any]
+NEARLY_FULL = 0.8
+"""Of the room, from which on the backend is degraded."""
+
+
+def kept(reader: Reader, room: Room) -> Document:
+    """How many messages are kept, their bytes, the most that may be, and how many made room."""
+    totals = queries.rejected.totals(reader)
+    return {**totals._asdict(), "max": room._asdict()}
+
+
+def concern(reader: Reader, room: Room) -> str | None:
+    """A sentence that names what fills the room, where it is nearly full."""
+    totals = queries.rejected.totals(reader)
+    full = {"messages": totals.messages / room.messages, "bytes": totals.bytes / room.bytes}
+    measure = max(full, key=lambda name: full[name])
+    shares = queries.rejected.largest_shares(reader, measure, 1)
+    if full[measure] < NEARLY_FULL or not shares:
+        return None
+    held, limit = getattr(totals, measure), getattr(room, measure)
+    amount = f"{held:,} of {limit:,} {measure}"
+    return f"Rejected messages: {full[measure]:.0%} full ({amount}), most by {_name(shares[0])}; see /api/rejected"
+
+
+def _name(share: Any) -> str:
+    """What a share is of, for people."""
+    if share["reason"] is None:
+        return "what was rejected before an upgrade"
+    who = share["device_id"] or share["topic"]
+    return f"{share['reason']} of {who!r}" if who else f"{share['reason']} of various devices"
