@@ -100,6 +100,16 @@ def test_its_shares_are_named_and_no_more_than_a_thousand(old: Database) -> None
     assert totals(old).messages == 1_203
 
 
+def test_an_upgrade_that_was_interrupted_while_it_counted_begins_again(old: Database) -> None:
+    fill(old, [old_row("sensors/a/data")] * 3, 4)
+    old.prepare()
+    with old.connection() as connection, old.transaction(connection):
+        connection.execute(text("UPDATE alembic_version SET version_num = :before"), {"before": revisions()[0]})
+    with old.connection() as connection, connection.begin():
+        command.upgrade(migrations(connection), revisions()[1])
+    assert (totals(old).messages, totals(old).evicted) == (3, 1)
+
+
 def test_large_payloads_are_counted_as_what_is_kept_of_them(old: Database) -> None:
     topic, sentence, row = len("t"), len("not valid"), 200
     fill(old, [old_row("t", b"x" * 65_536), old_row("t", b"x" * 4_096, 10_000_000)], 2)

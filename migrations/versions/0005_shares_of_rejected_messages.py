@@ -24,11 +24,40 @@ Figures = list[int]
 
 messages = sa.table("rejected_messages", *map(sa.column, ("id", "topic", "payload_size", "reason", "message", "share")))
 counts = sa.table("rejection_counts", sa.column("count"))
+_NAMES = ("share", "stream", "device_id", "topic", "reason", "messages", "bytes", "evicted")
+shares = sa.table("rejected_shares", *map(sa.column, _NAMES))
+COLUMNS: list[sa.Column[Any]] = [
+    sa.Column("device_id", sa.String(128)),
+    sa.Column("share", sa.BigInteger, nullable=False, server_default="0"),
+]
+INDEXES = {
+    "ix_rejected_messages_stream": ["stream"],
+    "ix_rejected_messages_device_id": ["device_id"],
+    "ix_rejected_messages_share": ["share", "id"],
+}
 
 
 def upgrade() -> None:
     """Create the table and the columns, and count what is there."""
-    shares = op.create_table(
+    # MySQL commits with every change of a table: what was interrupted while it counted begins again here.
+    inspector = sa.inspect(op.get_bind())
+    if not inspector.has_table("rejected_shares"):
+        _create_table()
+    present = {column["name"] for column in inspector.get_columns("rejected_messages")}
+    for column in COLUMNS:
+        if column.name not in present:
+            fresh = sa.Column(column.name, column.type, nullable=column.nullable, server_default=column.server_default)
+            op.add_column("rejected_messages", fresh)
+    indexed = {index["name"] for index in inspector.get_indexes("rejected_messages")}
+    for name, columns in INDEXES.items():
+        if name not in indexed:
+            op.create_index(name, "rejected_messages", columns)
+    op.execute(sa.delete(shares))
+    op.bulk_insert(shares, _fill(op.get_bind()))
+
+
+def _create_table() -> None:
+    op.create_table(
         "rejected_shares",
         sa.Column("share", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("stream", sa.String(40)),
@@ -38,12 +67,6 @@ def upgrade() -> None:
         *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("messages", "bytes", "evicted")),
         **MYSQL_OPTIONS,
     )
-    op.add_column("rejected_messages", sa.Column("device_id", sa.String(128)))
-    op.add_column("rejected_messages", sa.Column("share", sa.BigInteger, nullable=False, server_default="0"))
-    for name in ("stream", "device_id"):
-        op.create_index(f"ix_rejected_messages_{name}", "rejected_messages", [name])
-    op.create_index("ix_rejected_messages_share", "rejected_messages", ["share", "id"])
-    op.bulk_insert(shares, _fill(op.get_bind()))
 
 
 def _fill(connection: sa.Connection) -> list[dict[str, Any]]:
@@ -108,8 +131,8 @@ def _number(*parts: str) -> int:
 
 def downgrade() -> None:
     """Drop them."""
-    for name in ("stream", "device_id", "share"):
-        op.drop_index(f"ix_rejected_messages_{name}", "rejected_messages")
-    for name in ("device_id", "share"):
-        op.drop_column("rejected_messages", name)
+    for name in INDEXES:
+        op.drop_index(name, "rejected_messages")
+    for column in COLUMNS:
+        op.drop_column("rejected_messages", column.name)
     op.drop_table("rejected_shares")
