@@ -23,7 +23,7 @@ from streams import declaration
 from tests.api import Api, reading, running
 from tests.live import at_broker, serving
 from tests.support import Mosquitto, ignore, payload, publishing, wait_for
-from tests.test_database import FORBID_666, execute
+from tests.test_database import forbid_666
 from tests.test_gunicorn import gunicorn
 from utils import clock
 from utils.logger import MEGABYTE, Rotation
@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_rejected_with_its_reason(handle: Handle) -> None
 def test_what_the_database_refuses_is_rejected_and_its_neighbours_are_accepted(
     sqlite: Database, handle: Handle
 ) -> None:
-    execute(sqlite, FORBID_666["sqlite"])
+    forbid_666(sqlite)
     written = handle(*(message(payload(temperature=degrees)) for degrees in (1, 666, 2)))
     assert [shown(row, "outcome", "reason", "timestamp") for row in written] == [
         ("accepted", "", "2026-01-29T14:30:45.123456Z"),

@@ -18,7 +18,7 @@ from mqtt_client import Message
 from streams import declaration
 from streams.declaration import Streams
 from tests.support import DEVICE_TOPICS, ignore, payload
-from tests.test_database import FORBID_666, execute
+from tests.test_database import execute, forbid_666
 from utils import clock
 
 GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]'
@@ -67,7 +67,7 @@ def test_every_message_is_stored_or_a_duplicate_or_rejected(connected: Connected
 
 def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(connected: Connected) -> None:
     database, connection, pipeline = connected
-    execute(database, FORBID_666[database.engine.dialect.name])
+    forbid_666(database)
     batch = [message(payload(temperature=666 if number == 5 else number)) for number in range(10)]
     outcome = pipeline.handle(connection, batch)
     assert summary(outcome) == (10, 9, 0, 1)

@@ -1,0 +1,64 @@
+"""The subscriber, packet by packet: what it asks for, what it acknowledges, on which connection and in which order."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from config import Settings
+from tests.scripted_broker import PUBACK, ScriptedBroker, scripted_broker
+from tests.support import wait_for
+from tests.test_subscriber import Store, running
+
+CLEAN_SESSION = 2
+
+
+@pytest.fixture
+def broker() -> Iterator[ScriptedBroker]:
+    with scripted_broker() as made:
+        yield made
+
+
+@pytest.fixture
+def store(settings: Callable[..., Settings], broker: ScriptedBroker) -> Iterator[Store]:
+    """What a subscriber to the broker hands over."""
+    made = Store()
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port), made):
+        yield made
+        broker.close()
+
+
+def test_it_asks_for_a_session_that_lasts_and_for_qos_1(store: Store, broker: ScriptedBroker) -> None:
+    connect, subscribe = broker.accept().welcome(session_present=False)
+    protocol = b"\0\4MQTT\4"
+    assert connect.body.startswith(protocol)
+    assert not connect.body[len(protocol)] & CLEAN_SESSION
+    assert subscribe.body[2:] == b"\0\3t/#\1"
+
+
+def test_it_acknowledges_in_the_order_received(store: Store, broker: ScriptedBroker) -> None:
+    peer = broker.accept()
+    peer.welcome(session_present=False)
+    store.open.clear()
+    for packet_id in (3, 1, 2):
+        peer.publish(packet_id, b"x")
+    wait_for(lambda: store.refusals, what="the first attempt to store")
+    store.open.set()
+    assert [peer.expect(PUBACK).packet_id for _ in range(3)] == [3, 1, 2]
+
+
+def test_it_acknowledges_on_no_other_connection_than_the_message_came_on(store: Store, broker: ScriptedBroker) -> None:
+    first = broker.accept()
+    first.welcome(session_present=False)
+    store.open.clear()
+    for packet_id in (1, 2):
+        first.publish(packet_id, b"before")
+    wait_for(lambda: store.refusals, what="the first attempt to store")
+    first.close()
+    second = broker.accept()
+    second.welcome(session_present=True)
+    store.open.set()
+    wait_for(lambda: len(store.messages) == 2, what="what the first connection brought")
+    second.publish(7, b"after")
+    # It acknowledges in order: one of the first connection would come before this.
+    assert second.expect(PUBACK).packet_id == 7
+    assert store.payloads == [b"before", b"before", b"after"]
