@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 3
 
-.PHONY: demo run test check bench chaos format clean
+.PHONY: demo run test check bench chaos mutants format clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/python -m simulators.demo
@@ -26,6 +26,10 @@ bench: $(VENV)/dev
 
 chaos: $(VENV)/dev
 	$(BIN)/python -m pytest -m chaos --timeout 1800
+	$(MAKE) mutants
+
+mutants: $(VENV)/dev
+	$(BIN)/python -m tests.mutants
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .
