@@ -101,6 +101,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     errors.register(app, streams)
     heavy.register(app, settings.heavy_requests)
     app.cli.add_command(command_line.verify(settings, streams))
+    app.cli.add_command(command_line.forget_rejected(database))
     listeners = [commands.hear, hub.hear]
     parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
     parts |= _add_publisher(app, settings, ingests)

@@ -101,3 +101,13 @@ def change_shares(connection: Connection, rows: Sequence[Mapping[str, int]]) -> 
 def drop_shares(connection: Connection, numbers: Sequence[int]) -> None:
     """Delete shares that hold nothing."""
     connection.execute(delete(_SHARES).where(_SHARES.c.share == bindparam("number")), [{"number": n} for n in numbers])
+
+
+def forget(connection: Connection) -> int:
+    """Delete all messages and their shares; how many there were. They count as evicted."""
+    known = lock_shares(connection)
+    forgotten = connection.execute(delete(_MESSAGES)).rowcount
+    connection.execute(delete(_SHARES).where(_SHARES.c.share != UNSHARED))
+    evicted = sum(share.messages + share.evicted for share in known)
+    change_shares(connection, [{"number": UNSHARED, "messages": 0, "bytes": 0, "evicted": evicted}])
+    return forgotten

@@ -1,11 +1,12 @@
-"""`flask verify`: the command line beside the web."""
+"""`flask verify` and `flask forget-rejected`: the command line beside the web."""
 
 import sys
 
 import click
 
 from config import Settings
-from services import verification
+from database import Database, Unavailable
+from services import rejected, verification
 from services.running_backend import server_url
 from streams.declaration import Streams
 
@@ -28,6 +29,20 @@ def verify(settings: Settings, streams: Streams) -> click.Command:
             sys.exit(1)
 
     return check
+
+
+def forget_rejected(database: Database) -> click.Command:
+    """The command that empties the table of rejected messages."""
+
+    @click.command("forget-rejected", help="Delete all rejected messages, whose counts stay. See /api/rejected first.")
+    @click.confirmation_option(prompt="Delete all rejected messages?")
+    def forget() -> None:
+        try:
+            click.echo(f"{rejected.forget(database)} rejected messages deleted")
+        except Unavailable as error:
+            raise click.ClickException(f"The database cannot be used: {error}") from error
+
+    return forget
 
 
 def _url(_: click.Context, __: click.Parameter, url: str) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import queries.rejected
+from database import Database
 from ingest.rejected import Room
 from queries.reader import Reader
 
@@ -27,7 +28,14 @@ def concern(reader: Reader, room: Room) -> str | None:
         return None
     held, limit = getattr(totals, measure), getattr(room, measure)
     amount = f"{held:,} of {limit:,} {measure}"
-    return f"Rejected messages: {full[measure]:.0%} full ({amount}), most by {_name(shares[0])}; see /api/rejected"
+    advice = "see /api/rejected, then run flask forget-rejected"
+    return f"Rejected messages: {full[measure]:.0%} full ({amount}), most by {_name(shares[0])}; {advice}"
+
+
+def forget(database: Database) -> int:
+    """Make all the room free: delete the messages, not their counts; how many there were. Raises Unavailable."""
+    with database.connection() as connection, database.transaction(connection):
+        return queries.rejected.forget(connection)
 
 
 def _name(share: Any) -> str:

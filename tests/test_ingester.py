@@ -61,3 +61,16 @@ def test_a_locked_table_makes_it_wait_and_does_not_hang_it(
         wait_for(lambda: "wait for the database" in (status(database).problem or ""))
         locking.invalidate()
     wait_for(lambda: status(database).stored == 1)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_log_has_the_second_rejection_of_a_kind_too(
+    ingester: Ingester, embedded_broker: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(device: str) -> bool:
+        return any(f"'sensors/{device}/data': invalid_json" in line for line in caplog.messages)
+
+    with publishing(embedded_broker) as publish:
+        publish("sensors/first/data", "{")
+        publish("sensors/second/data", "{")
+    wait_for(lambda: told("first") and told("second"), what="both in the log")

@@ -205,6 +205,20 @@ def test_a_share_has_a_name_for_people(share: dict[str, Any], expected: str) -> 
     assert filling._name(share) == expected
 
 
+def test_an_operator_who_has_looked_may_delete_them_all_and_the_counts_stay(api: Api) -> None:
+    reject(api, *[b"{"] * 5, room=Room(messages=3))
+    reject(api, b"{", topic="what/is/this")
+    runner = api.app.test_cli_runner()
+    assert "Aborted" in runner.invoke(args=["forget-rejected"], input="n\n").output
+    assert api.get("/api/rejected")["kept"]["messages"] == 4
+    assert runner.invoke(args=["forget-rejected", "--yes"]).output == "4 rejected messages deleted\n"
+    answer = api.get("/api/rejected")
+    assert (answer["data"], answer["shares"], answer["kept"]["bytes"]) == ([], [], 0)
+    assert (answer["evicted"], answer["counts"]) == (6, {"invalid_json": 5, "unknown_topic": 1})
+    reject(api, b"{")
+    assert api.get("/api/rejected")["kept"]["messages"] == 1
+
+
 def test_the_shares_of_a_database_are_counted_without_looking_at_its_messages(sqlite_api: Api) -> None:
     reject(sqlite_api, b"{")
     database = sqlite_api.app.extensions["autoforge"]["database"]
