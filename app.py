@@ -88,7 +88,15 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     watch = BrokerWatch(settings, database) if announces else None
     hub = Hub(database, streams, notices, None if watch is None else watch.news)
     trail = AuditTrail(settings, streams)
-    pipeline = Pipeline(database, streams, "http", notices.tell, trail.recorder("http"), room=Room.of(settings))
+    pipeline = Pipeline(
+        database,
+        streams,
+        "http",
+        notices.tell,
+        trail.recorder("http"),
+        room=Room.of(settings),
+        earliest=settings.earliest_time,
+    )
     submissions = Submissions(database, pipeline)
     core = Core(settings, streams, database, publisher, submissions)
     for stream in streams:

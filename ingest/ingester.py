@@ -47,7 +47,8 @@ class Ingester:
         self._database = database
         self._streams = streams
         self._lease = Lease(database)
-        self._pipeline = Pipeline(database, streams, "mqtt", tell, record, room=Room.of(settings))
+        room, earliest = Room.of(settings), settings.earliest_time
+        self._pipeline = Pipeline(database, streams, "mqtt", tell, record, room=room, earliest=earliest)
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
         self._lost = False

@@ -17,15 +17,17 @@ from streams.stream import Stream
 from utils import clock
 
 Parsed = Reading | Acknowledgement | PresenceNotice | Rejection | Ignored
-EARLIEST = datetime(2000, 1, 1)
+EARLIEST = datetime(2020, 1, 1)
+"""Before it no program of this kind ran: what a clock shows after its battery was changed is not believed."""
 MAX_AHEAD = timedelta(minutes=5)
 
 
 class StreamParser:
     """Parses the payloads of one stream."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, earliest: datetime) -> None:
         self._stream = stream
+        self._earliest = earliest
         self._wide = wide_reader(stream)
         self._sender = Sender(stream)
         self._single = {metric.level: single_reader(stream, metric) for metric in stream.metrics}
@@ -36,7 +38,7 @@ class StreamParser:
         try:
             fields = (self._wide if level is None else self._single[level])(message.payload)
             device = _device(stream, device_id, fields.device)
-            timestamp, claimed = _time(stream, fields.timestamp, message.received_at)
+            timestamp, claimed = _time(stream, fields.timestamp, message.received_at, self._earliest)
         except Fault as fault:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, fault.reason, str(fault), message, sender)
@@ -45,11 +47,14 @@ class StreamParser:
 
 
 class Parser:
-    """Parses messages of every stream, and those of devices beside their readings."""
+    """Parses messages of every stream, and those of devices beside their readings.
 
-    def __init__(self, streams: Streams) -> None:
+    A device's time before `earliest` is not believed.
+    """
+
+    def __init__(self, streams: Streams, earliest: datetime = EARLIEST) -> None:
         self._streams = streams
-        self._parsers = {stream.name: StreamParser(stream) for stream in streams}
+        self._parsers = {stream.name: StreamParser(stream, earliest) for stream in streams}
         self._device_messages = DeviceMessages(streams.device_topics)
 
     def parse(self, message: Message) -> Parsed:
@@ -101,7 +106,7 @@ def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
     return device
 
 
-def _time(stream: Stream, stated: Any, received_at: datetime) -> tuple[datetime | None, str | None]:
+def _time(stream: Stream, stated: Any, received_at: datetime, earliest: datetime) -> tuple[datetime | None, str | None]:
     """The device's time if it can be believed, else None and what the device said."""
     field = stream.timestamp.field
     if stated is UNSET:
@@ -114,7 +119,7 @@ def _time(stream: Stream, stated: Any, received_at: datetime) -> tuple[datetime 
         if stream.timestamp.required:
             raise Fault("invalid_timestamp", f"{field}: {error}") from error
         return None, shown(stated)[:64]
-    if EARLIEST <= moment <= received_at + MAX_AHEAD:
+    if earliest <= moment <= received_at + MAX_AHEAD:
         return moment, None
     return None, clock.rfc3339(moment)
 

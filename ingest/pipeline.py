@@ -16,7 +16,7 @@ from database import Database
 from ingest import commands, presence
 from ingest.device_messages import Acknowledgement, PresenceNotice
 from ingest.message import Applied, Ignored, Reading, Rejection, content_hash
-from ingest.payload import Parsed, Parser
+from ingest.payload import EARLIEST, Parsed, Parser
 from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
 from ingest.rejected import RejectedMessages, Room
@@ -69,9 +69,10 @@ class Pipeline:
         record: Callable[[Outcome], None] | None = None,
         *,
         room: Room | None = None,
+        earliest: datetime = EARLIEST,
     ) -> None:
         self._database = database
-        self._parser = Parser(streams)
+        self._parser = Parser(streams, earliest)
         self._writer = ReadingWriter(database, streams)
         self._source = source
         self._tell = tell

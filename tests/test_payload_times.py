@@ -22,7 +22,7 @@ from tests.parsing import MOMENT, RECEIVED, SECOND, reading, rejection, sensors
         pytest.param("1769697045123456000", MOMENT, id="ns"),
         pytest.param('"1769697045"', SECOND, id="seconds as text"),
         pytest.param('"1769697045123"', SECOND + timedelta(milliseconds=123), id="ms as text"),
-        pytest.param("946684800", datetime(2000, 1, 1), id="the first moment that is believed"),
+        pytest.param("1577836800", datetime(2020, 1, 1), id="the first moment that is believed"),
         pytest.param('"2026-01-29T14:35:46"', RECEIVED + timedelta(minutes=5), id="the last moment that is believed"),
     ],
 )
@@ -38,7 +38,8 @@ def test_the_devices_time_is_believed(text: str, moment: datetime, parser: Parse
         pytest.param("0", "1970-01-01T00:00:00Z", id="1970"),
         pytest.param("42.5", "1970-01-01T00:00:42.500000Z", id="seconds since the start"),
         pytest.param("-1", "1969-12-31T23:59:59Z", id="before 1970"),
-        pytest.param('"1999-12-31T23:59:59.999999"', "1999-12-31T23:59:59.999999Z", id="before 2000"),
+        pytest.param('"2019-12-31T23:59:59.999999"', "2019-12-31T23:59:59.999999Z", id="before 2020"),
+        pytest.param('"2000-01-01T00:00:07"', "2000-01-01T00:00:07Z", id="a clock whose battery was changed"),
         pytest.param('"2026-01-29T14:35:46.000001"', "2026-01-29T14:35:46.000001Z", id="over 5 minutes ahead"),
         pytest.param('"2036-02-07T06:28:16+01:00"', "2036-02-07T05:28:16Z", id="years ahead"),
     ],

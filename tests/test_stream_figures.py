@@ -45,7 +45,7 @@ def load(folder: Path, text: str) -> Streams:
         ('event = "Mqtt Update"', "metrics.t.event: expected lower-case letters, digits, - and _"),
         (
             'event = "reading"',
-            "metrics.t.event: expected another than command, connect, connect_error, disconnect, error, message, mqtt-",
+            "metrics.t.event: expected another than command, connect, connect_error, disconnect, error, gap, message",
         ),
         ('event = "mqtt-error"', "metrics.t.event: expected another than command, connect"),
         ("simulate = { mean = nan }", "metrics.t.simulate: expected numbers that are finite"),
