@@ -209,7 +209,7 @@ def _last_ids_after(table: Table) -> Select[Any]:
 
 def last_ids_after(reader: Reader, table: Table, reading_id: int) -> dict[str, int]:
     """The highest id of each device among the readings with higher ids than this."""
-    return dict(reader.execute(_last_ids_after(table), {"reading_id": reading_id}).tuples().all())
+    return {row[0]: row[1] for row in reader.execute(_last_ids_after(table), {"reading_id": reading_id})}
 
 
 def values_after(
