@@ -91,7 +91,7 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
 
 def _bucket(figure: Figure) -> Answer:
     times = {"start": clock.rfc3339(figure.span.start), "end": clock.rfc3339(figure.span.end)}
-    return {**times, "local": figure.local.isoformat(), **_rounded(figure)}
+    return {**times, "local": figure.local.isoformat(timespec="microseconds"), **_rounded(figure)}
 
 
 def _rounded(figure: Figure) -> Answer:

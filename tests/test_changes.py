@@ -72,7 +72,7 @@ def test_the_document_is_that_of_the_rest_api(site: Site) -> None:
         "data": {
             "id": 1,
             "device_id": "a",
-            "timestamp": "2026-01-29T14:30:56Z",
+            "timestamp": "2026-01-29T14:30:56.000000Z",
             "device_timestamp": None,
             "temperature": 10.0,
             "vibration": 1.0,

@@ -81,6 +81,21 @@ def test_what_it_writes_it_reads_back(moment: datetime) -> None:
     assert clock.parse(clock.rfc3339(moment)) == moment
 
 
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (SECOND, "2026-01-29T14:30:45.000000Z"),
+        (MOMENT, "2026-01-29T14:30:45.123456Z"),
+        (datetime(1, 1, 1), "0001-01-01T00:00:00.000000Z"),
+        (datetime(2026, 1, 29, 14, 30, 45, 100_000), "2026-01-29T14:30:45.100000Z"),
+    ],
+)
+def test_every_time_is_written_with_six_digits_so_that_a_column_of_them_has_one_form(
+    moment: datetime, text: str
+) -> None:
+    assert clock.rfc3339(moment) == text
+
+
 @settings(deadline=None)
 @given(EPOCH_MOMENTS, OFFSETS)
 def test_an_offset_changes_nothing_about_the_moment(moment: datetime, offset: timezone) -> None:

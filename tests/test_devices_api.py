@@ -26,8 +26,8 @@ def test_devices_are_listed_with_the_times_of_their_first_and_last_reading(api: 
     api.submit(reading("b", 5), reading("a", 2), reading("a", 1), reading("a", 3))
     listed = api.get("/api/sensors/devices")["devices"]
     assert [(device["device_id"], device["first_seen"], device["last_seen"]) for device in listed] == [
-        ("a", "2026-01-29T12:00:01Z", "2026-01-29T12:00:03Z"),
-        ("b", "2026-01-29T12:00:05Z", "2026-01-29T12:00:05Z"),
+        ("a", "2026-01-29T12:00:01.000000Z", "2026-01-29T12:00:03.000000Z"),
+        ("b", "2026-01-29T12:00:05.000000Z", "2026-01-29T12:00:05.000000Z"),
     ]
 
 

@@ -167,8 +167,11 @@ def test_a_published_test_message_of_a_probe_without_a_name(typed: Type) -> None
         """{"N":22,"P":18,"K":150,"CO2":500,"Temperature":22,"Moisture":55,"pH":7.2}}'"""
     )
     history = "curl 'http://localhost:5000/api/soil-health/history?limit=100'"
-    wait_for(lambda: "2025-12-02T17:00:00Z" in [row["timestamp"] for row in typed(history)["data"]], what="the reading")
-    (row,) = [row for row in typed(history)["data"] if row["timestamp"] == "2025-12-02T17:00:00Z"]
+    wait_for(
+        lambda: "2025-12-02T17:00:00.000000Z" in [row["timestamp"] for row in typed(history)["data"]],
+        what="the reading",
+    )
+    (row,) = [row for row in typed(history)["data"] if row["timestamp"] == "2025-12-02T17:00:00.000000Z"]
     assert (row["device_id"], row["N"], row["pH"]) == ("sensor-publisher-01", 22.0, 7.2)
 
 

@@ -22,7 +22,11 @@ counter = "total"
 [metrics.total]
 """
 JANUARY: dict[str, Any] = {"from_": "2025-01-29", "to": "2025-01-30"}
-WHOLE_DAY = {"start": "2025-01-29T00:00:00Z", "end": "2025-01-30T00:00:00Z", "local": "2025-01-29T00:00:00+00:00"}
+WHOLE_DAY = {
+    "start": "2025-01-29T00:00:00.000000Z",
+    "end": "2025-01-30T00:00:00.000000Z",
+    "local": "2025-01-29T00:00:00.000000+00:00",
+}
 
 
 def measured(start: str, count: int, step: float, power: float = 1000, **changes: Any) -> list[dict[str, Any]]:
@@ -57,7 +61,7 @@ def test_it_answers_with_the_energy_and_cost_of_each_day_and_in_total(api: Api) 
     store(api, measured("2025-01-29T06:00", 13, 600))
     figures = {"energy": 2.0, "cost": 2500.0, "coverage": 8.33}  # 1 kW · 2 h; 1250 Rp a kWh; 2 of 24 h
     assert api.get(PATH, device_id="trafo1", **JANUARY) == {
-        "device_id": "trafo1", "from": "2025-01-29T00:00:00Z", "to": "2025-01-30T00:00:00Z", "tz": "UTC",
+        "device_id": "trafo1", "from": "2025-01-29T00:00:00.000000Z", "to": "2025-01-30T00:00:00.000000Z", "tz": "UTC",
         "interval": "day", "method": "power", "currency": "Rp", "gap": 900.0,
         **figures, "data": [{**WHOLE_DAY, **figures}],
     }  # fmt: skip
@@ -91,7 +95,9 @@ def test_hours_and_days_are_those_of_the_time_zone(api: Api) -> None:
     store(api, measured("2025-03-29T22:00", 101, 900))
     window: dict[str, Any] = {"from_": "2025-03-29T23:00", "to": "2025-03-30T22:00", "tz": "Europe/Berlin"}
     daily = api.get(PATH, device_id="trafo1", **window)
-    assert [(bucket["local"], bucket["energy"]) for bucket in daily["data"]] == [("2025-03-30T00:00:00+01:00", 23)]
+    assert [(bucket["local"], bucket["energy"]) for bucket in daily["data"]] == [
+        ("2025-03-30T00:00:00.000000+01:00", 23)
+    ]
     hourly = api.get(PATH, device_id="trafo1", interval="hour", **window)["data"]
     assert [bucket["local"][11:13] for bucket in hourly[:4]] == ["00", "01", "03", "04"]
     assert [bucket["energy"] for bucket in hourly] == [1.0] * 23

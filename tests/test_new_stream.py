@@ -68,13 +68,13 @@ def test_every_endpoint_answers_for_it(settings: Callable[..., Settings], databa
         answer = api.post("/api/greenhouse/readings", body)
         assert (answer["stored"], [error["index"] for error in answer["errors"]]) == (2, [2])
         newest = api.get("/api/greenhouse/latest", device_id="g1")["data"]
-        assert (newest["humidity"], newest["vent"], newest["timestamp"]) == (64.5, None, "2026-01-29T12:00:02Z")
+        assert (newest["humidity"], newest["vent"], newest["timestamp"]) == (64.5, None, "2026-01-29T12:00:02.000000Z")
         assert [item["vent"] for item in api.get("/api/greenhouse/history")["data"]] == [None, "open"]
         assert api.get("/api/greenhouse/stats", from_=noon(2))["stats"] == {
             "count": 1, "avg_humidity": 64.5, "min_humidity": 64.5, "max_humidity": 64.5,
         }  # fmt: skip
         assert api.get("/api/greenhouse/ml-data")["data"] == {
-            "timestamps": ["2026-01-29T12:00:01Z", "2026-01-29T12:00:02Z"],
+            "timestamps": ["2026-01-29T12:00:01.000000Z", "2026-01-29T12:00:02.000000Z"],
             "device_ids": ["g1", "g1"],
             "humidities": [60.0, 64.5],
             "vent": ["open", None],

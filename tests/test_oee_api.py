@@ -26,7 +26,7 @@ def test_it_answers_with_the_oee_and_what_it_is_made_of(api: Api) -> None:
     store(api, said("06:05:00", "Idle"), said("06:08:00", "Idle"))
     # Running 4 of 8 minutes; performance (3 · 60 + 1 · 100) / 4; 0.5 · 0.7 · 0.9; 8 of 60 minutes are known.
     assert api.get(PATH, device_id="C_FL001", **MORNING) == {
-        "device_id": "C_FL001", "from": "2025-01-29T06:00:00Z", "to": "2025-01-29T07:00:00Z", "tz": "UTC",
+        "device_id": "C_FL001", "from": "2025-01-29T06:00:00.000000Z", "to": "2025-01-29T07:00:00.000000Z", "tz": "UTC",
         "shift": None, "gap": 300.0,
         "availability": 50.0, "performance": 70.0, "quality": 90.0, "oee": 31.5, "coverage": 13.33,
         "states": {"Idle": 240.0, "Running": 240.0},

@@ -17,7 +17,7 @@ VALUES = {"voltage": 230.45, "ampere": 15.32, "power": 3542.65, "energy_cost": 4
 
 
 def at(second: int) -> str:
-    return f"2024-01-15T10:30:{second:02}Z"
+    return f"2024-01-15T10:30:{second:02}.000000Z"
 
 
 def store(api: Api, metric: str, value: float, second: int, panel: str = "trafo1") -> None:
@@ -33,7 +33,7 @@ def filled(api: Api) -> Api:
 
 
 def test_last_values_are_the_newest_of_each_metric(filled: Api) -> None:
-    assert filled.get("/api/mqtt/last-values") == VALUES | {"timestamp": "2024-01-15T10:30:43Z"}
+    assert filled.get("/api/mqtt/last-values") == VALUES | {"timestamp": "2024-01-15T10:30:43.000000Z"}
 
 
 def test_what_never_came_is_null_and_not_0(sqlite_api: Api) -> None:

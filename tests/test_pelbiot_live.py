@@ -38,7 +38,7 @@ def test_the_time_is_that_of_the_device_where_it_says_one(broker: Mosquitto, das
     with publishing(broker.port) as publish:
         publish("panel/trafo2/volt", '{"value": 229.9, "timestamp": "2024-01-15T10:30:45Z"}')
     assert dashboard.await_count("mqtt-voltage-update", 1) == [
-        {"topic": "panel/trafo2/volt", "value": 229.9, "timestamp": "2024-01-15T10:30:45Z"}
+        {"topic": "panel/trafo2/volt", "value": 229.9, "timestamp": "2024-01-15T10:30:45.000000Z"}
     ]
 
 

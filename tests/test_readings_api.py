@@ -12,7 +12,7 @@ from config import Settings
 from tests.api import Api, noon, reading, running
 
 READING_KEYS = {"id", "device_id", "temperature", "vibration", "gas", "power", "timestamp", "created_at"}
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 WINDOWED = ("history", "stats", "ml-data")
 BAD_DEVICE_IDS = ["a+b", "#", "a/b", "..", ".", "", " a", "a ", "a\nb", "a\0b", "a\u200bb", "a" * 129]
 NO_TIMES = [
@@ -56,8 +56,8 @@ def test_latest_answers_with_the_documented_keys_and_the_values_as_sent(api: Api
 
 def test_latest_is_the_reading_with_the_newest_time_whatever_came_last(api: Api) -> None:
     api.submit(reading("a", 1), reading("b", 3), reading("a", 2), reading("b", 0))
-    assert api.get("/api/sensors/latest")["data"]["timestamp"] == "2026-01-29T12:00:03Z"
-    assert api.get("/api/sensors/latest", device_id="a")["data"]["timestamp"] == "2026-01-29T12:00:02Z"
+    assert api.get("/api/sensors/latest")["data"]["timestamp"] == "2026-01-29T12:00:03.000000Z"
+    assert api.get("/api/sensors/latest", device_id="a")["data"]["timestamp"] == "2026-01-29T12:00:02.000000Z"
 
 
 def test_latest_without_readings_is_404_and_says_of_which_device(api: Api) -> None:
@@ -76,7 +76,7 @@ def test_history_is_newest_first_with_the_documented_keys(api: Api) -> None:
     answer = api.get("/api/sensors/history", device_id="a", limit=100, offset=0)
     data = answer.pop("data")
     assert answer == {"count": 2, "limit": 100, "offset": 0, "device_id": "a"}
-    assert [item["timestamp"] for item in data] == ["2026-01-29T12:00:03Z", "2026-01-29T12:00:01Z"]
+    assert [item["timestamp"] for item in data] == ["2026-01-29T12:00:03.000000Z", "2026-01-29T12:00:01.000000Z"]
     assert all(item.keys() >= READING_KEYS for item in data)
     assert data[0]["temperature"] == -1.5
 
@@ -156,7 +156,7 @@ def test_ml_data_is_the_newest_samples_oldest_first_as_columns(api: Api) -> None
         "sample_count": 3,
         "device_id": None,
         "data": {
-            "timestamps": ["2026-01-29T12:00:02Z", "2026-01-29T12:00:03Z", "2026-01-29T12:00:04Z"],
+            "timestamps": ["2026-01-29T12:00:02.000000Z", "2026-01-29T12:00:03.000000Z", "2026-01-29T12:00:04.000000Z"],
             "temperatures": [2.0, 3.0, 4.0],
             "vibrations": [1.0, 1.5, 2.0],
             "gases": [20.0, 30.0, 40.0],
@@ -180,7 +180,7 @@ def test_ml_data_has_1000_samples_unless_told_otherwise(sqlite_api: Api) -> None
     sqlite_api.submit(*[reading(second=i / 100) for i in range(1100)])
     answer = sqlite_api.get("/api/sensors/ml-data")
     assert answer["sample_count"] == 1000
-    assert answer["data"]["timestamps"][0] == "2026-01-29T12:00:01Z"
+    assert answer["data"]["timestamps"][0] == "2026-01-29T12:00:01.000000Z"
     assert {len(column) for column in answer["data"].values()} == {1000}
 
 
@@ -259,7 +259,7 @@ def test_a_time_may_be_written_as(sqlite_api: Api, moment: str) -> None:
 def test_the_plus_of_an_offset_need_not_be_escaped_in_the_url(sqlite_api: Api, offset: str) -> None:
     sqlite_api.submit(reading(second=1), reading(second=3))
     found = sqlite_api.get(f"/api/sensors/history?from=2026-01-29T14:00:02{offset}")
-    assert [item["timestamp"] for item in found["data"]] == ["2026-01-29T12:00:03Z"]
+    assert [item["timestamp"] for item in found["data"]] == ["2026-01-29T12:00:03.000000Z"]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_bare_values_may_say_device_and_time(api: Api) -> None:
 
 def api_time(second: int) -> str:
     """A time after noon as answers have it."""
-    return f"2026-01-29T12:00:0{second}Z"
+    return f"2026-01-29T12:00:0{second}.000000Z"
 
 
 def test_bare_values_without_a_time_are_stored_each_time(sqlite_api: Api) -> None:
@@ -254,8 +254,8 @@ def test_pages_of_10000_out_of_100000_readings_are_analysed(sqlite_api: Api) -> 
         assert sqlite_api.post("/api/soil/readings", [nested(item) for item in body])["stored"] == 10_000
     newest = sqlite_api.get(HISTORY, limit=10_000)
     oldest = sqlite_api.get("/api/soil/history", limit=10_000, offset=90_000, health=1)
-    assert (newest["count"], newest["data"][0]["timestamp"]) == (10_000, "2026-01-02T03:46:39Z")
-    assert (oldest["count"], oldest["data"][-1]["timestamp"]) == (10_000, "2026-01-01T00:00:00Z")
+    assert (newest["count"], newest["data"][0]["timestamp"]) == (10_000, "2026-01-02T03:46:39.000000Z")
+    assert (oldest["count"], oldest["data"][-1]["timestamp"]) == (10_000, "2026-01-01T00:00:00.000000Z")
     assert {item["health_index"] for item in newest["data"]} == {71.0}
     assert {item["health"]["index"] for item in oldest["data"]} == {71.0}
 

@@ -76,8 +76,8 @@ def parse_query(text: str) -> datetime:
 
 
 def rfc3339(moment: datetime) -> str:
-    """Write a naive UTC time as RFC 3339 with `Z`."""
-    return moment.isoformat() + "Z"
+    """Write a naive UTC time as RFC 3339 with `Z`, always with six digits after the second."""
+    return moment.isoformat(timespec="microseconds") + "Z"
 
 
 class Uptime(NamedTuple):
