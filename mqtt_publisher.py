@@ -40,7 +40,7 @@ class Publisher:
         self._silent_until = 0.0
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish at QoS 1 and wait until the broker has it. Raises PublishError."""
+        """Publish at QoS 1 and wait until the broker has it. Raises PublishError, also where the broker refuses it."""
         if not self._lock.acquire(timeout=self._timeout):
             raise PublishError(f"{self._settings.broker} does not answer")
         try:
@@ -61,6 +61,8 @@ class Publisher:
                 f"{self._settings.broker} did not acknowledge the message",
                 may_be_sent=info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS,
             )
+        if refusal := client.user_data_get().pop(info.mid, None):
+            raise PublishError(f"{self._settings.broker} refused the message on {topic}: {refusal}")
 
     def close(self) -> None:
         """Disconnect."""
@@ -89,6 +91,8 @@ class Publisher:
             answered.set()
 
         client.on_connect = on_connect
+        client.user_data_set({})
+        client.on_publish = _note_refusal
         try:
             connect(client, self._settings, persistent=False)
         except (OSError, ValueError) as error:
@@ -108,6 +112,12 @@ class Publisher:
             if self._client is client:
                 self._client = None
         _end(client)
+
+
+def _note_refusal(_: paho.Client, refused: dict[int, str], mid: int, reason: ReasonCode, __: Any) -> None:
+    """Keep, by packet id, with which error a broker acknowledged a message, as MQTT 5 can."""
+    if reason.is_failure:
+        refused[mid] = str(reason)
 
 
 def _end(client: paho.Client) -> None:

@@ -81,6 +81,15 @@ class SubmissionAnswer(BaseModel):
     errors: list[RejectedItem]
 
 
+class RefusedSubmission(Error):
+    """Why nothing was stored; the counts are missing where the body as a whole could not be read."""
+
+    stored: int | None = None
+    duplicate: int | None = None
+    rejected: int | None = None
+    errors: list[RejectedItem] | None = None
+
+
 class Device(BaseModel):
     """A device and when it was heard."""
 

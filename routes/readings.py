@@ -9,11 +9,11 @@ from werkzeug.exceptions import BadRequest
 
 import queries.readings
 from database import Database
-from routes.answers import DevicesAnswer, Error, NotFound, SubmissionAnswer, stream_answers
+from routes.answers import DevicesAnswer, Error, NotFound, RefusedSubmission, SubmissionAnswer, stream_answers
 from routes.arguments import DeviceQuery, MlQuery, ReadingsQuery, SubmissionQuery, WindowQuery
 from routes.heavy import take_turn
 from services import documents, health_index
-from services.submissions import Submissions
+from services.submissions import Receipt, Submissions
 from streams.stream import Stream
 from utils import clock
 
@@ -36,15 +36,27 @@ def blueprint(stream: Stream, database: Database, submissions: Submissions) -> A
     _add_reading_endpoints(api, stream, database)
     _add_summary_endpoints(api, stream, database)
 
-    @api.post("/readings", responses={201: SubmissionAnswer, 413: Error, 415: Error}, request_body=_body(stream))
+    answers: dict[Any, Any] = {201: SubmissionAnswer, 207: SubmissionAnswer, 400: RefusedSubmission}
+
+    @api.post("/readings", responses=answers | {413: Error, 415: Error}, request_body=_body(stream))
     def readings(query: SubmissionQuery) -> tuple[Answer, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
-        receipt = submissions.submit(stream, request.get_data(), query.device_id, query.metric)
-        errors = [{"index": i, "reason": item.reason, "message": item.sentence} for i, item in receipt.rejections]
-        counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
-        return {**counts, "errors": errors}, 201
+        return _outcome(submissions.submit(stream, request.get_data(), query.device_id, query.metric))
 
     return api
+
+
+def _outcome(receipt: Receipt) -> tuple[Answer, int]:
+    """What became of a submission, and the status: 201 unless something was rejected, 400 if all of it was."""
+    errors = [{"index": i, "reason": item.reason, "message": item.sentence} for i, item in receipt.rejections]
+    counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
+    answer: Answer = {**counts, "errors": errors}
+    if not errors:
+        return answer, 201
+    if receipt.stored or receipt.duplicate:
+        return answer, 207
+    which = "The reading was rejected" if len(errors) == 1 else f"All {len(errors)} readings were rejected; the first"
+    return {"message": f"{which}: {errors[0]['message']}", **answer}, 400
 
 
 def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database) -> None:

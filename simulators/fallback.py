@@ -12,7 +12,7 @@ from simulators.tally import Tally
 
 MOST_AT_ONCE = 1000
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 5.0
-_TAKEN, _BAD_REQUEST, _SERVER_ERROR = 201, 400, 500
+_TAKEN, _PARTLY_TAKEN, _BAD_REQUEST, _SERVER_ERROR = 201, 207, 400, 500
 
 
 class Fallback:
@@ -67,12 +67,14 @@ class Fallback:
         body = batch[0].payload if batch[0].invalid else b"[" + b",".join(reading.payload for reading in batch) + b"]"
         answer = self._answer(batch[0].path, body)
         # The verdict about one that is broken on purpose is what was wanted.
-        if answer.status == _TAKEN or (batch[0].invalid and answer.status == _BAD_REQUEST):
-            self._tally.posted += len(batch)
+        wanted = batch[0].invalid and answer.status == _BAD_REQUEST
+        refused = 0 if wanted else _refused(answer, len(batch))
+        self._tally.posted += len(batch) - refused
+        self._tally.turned_down += refused
+        if not refused:
             self._noted = ""
-        else:
-            self._tally.turned_down += len(batch)
-            self._say(f"the backend at {self._backend.url} refuses readings: {answer.status} {_message(answer.text)}")
+            return
+        self._say(f"the backend at {self._backend.url} refuses readings: {answer.status} {_message(answer.text)}")
 
     def _answer(self, path: str, body: bytes) -> Answer:
         """Ask until there is an answer, always with the same bytes, by which the backend knows a repetition."""
@@ -96,8 +98,20 @@ class Fallback:
             self._note(text)
 
 
+def _refused(answer: Answer, count: int) -> int:
+    """How many of so many readings the backend refused for good; sent again they would be refused again."""
+    if answer.status == _TAKEN:
+        return 0
+    try:
+        rejected = json.loads(answer.text)["rejected"] if answer.status == _PARTLY_TAKEN else count
+    except (ValueError, LookupError, TypeError):
+        return count
+    return min(max(rejected, 0), count) if isinstance(rejected, int) else count
+
+
 def _message(text: str) -> str:
     try:
-        return str(json.loads(text)["message"])
+        answer = json.loads(text)
+        return str(answer["message"] if "message" in answer else answer["errors"][0]["message"])
     except (ValueError, LookupError, TypeError):
         return text[:100]

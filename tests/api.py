@@ -33,6 +33,16 @@ class Api:
         headers = {"content_type": "application/json"}
         return _json(self.client.post(path, data=data, query_string=query or None, **headers), expect)
 
+    def judge(self, path: str, body: Any, **query: Any) -> Any:
+        """The answer to a submission, whose status must say what its counts say."""
+        data = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        response = self.client.post(path, data=data, query_string=query or None, content_type="application/json")
+        answer = json.loads(response.text)
+        taken = answer["stored"] + answer["duplicate"]
+        assert response.status_code == (201 if not answer["rejected"] else 207 if taken else 400), response.text
+        assert ("message" in answer) == (response.status_code == 400)
+        return answer
+
     def submit(self, *readings: dict[str, Any]) -> None:
         """Store readings of the stream `sensors`; all of them must be new."""
         answer = self.post("/api/sensors/readings", list(readings))

@@ -157,7 +157,7 @@ def test_acknowledgements_and_presence_are_messages_too(handle: Handle) -> None:
 
 
 def test_readings_over_http_are_rows_of_the_same_file(audited: Api) -> None:
-    audited.post("/api/sensors/readings", [reading(second=1), reading(gas="none"), reading(second=1)])
+    audited.judge("/api/sensors/readings", [reading(second=1), reading(gas="none"), reading(second=1)])
     audited.post("/api/panels/readings", 231.5, device_id="trafo1", metric="voltage")
     columns = ("source", "topic", "stream", "device_id", "outcome", "reason")
     assert [shown(row, *columns) for row in rows()] == [

@@ -65,7 +65,7 @@ def test_every_endpoint_answers_for_it(settings: Callable[..., Settings], databa
             {"device_id": "g1", "humidity": 64.5, "timestamp": noon(2)},
             {"device_id": "g1", "vent": "open"},
         ]
-        answer = api.post("/api/greenhouse/readings", body)
+        answer = api.judge("/api/greenhouse/readings", body)
         assert (answer["stored"], [error["index"] for error in answer["errors"]]) == (2, [2])
         newest = api.get("/api/greenhouse/latest", device_id="g1")["data"]
         assert (newest["humidity"], newest["vent"], newest["timestamp"]) == (64.5, None, "2026-01-29T12:00:02.000000Z")

@@ -4,12 +4,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from config import Settings
 from mqtt_publisher import Publisher, PublishError
-from tests.support import free_port
+from tests.support import Mosquitto, free_port
 
 TIMEOUT = 0.5
 
@@ -52,3 +53,20 @@ def test_a_broker_that_comes_back_is_used_again(settings: Callable[..., Settings
     publisher.close()
     publisher.publish("a", b"2")
     publisher.close()
+
+
+def test_a_message_that_the_broker_refuses_is_not_called_published(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    access = tmp_path / "access"
+    access.write_text("topic write allowed/#\n")
+    broker = Mosquitto(tmp_path / "broker", f"acl_file {access}")
+    broker.start()
+    publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port, mqtt_protocol="5"), TIMEOUT)
+    publisher.publish("allowed/topic", b"1")
+    with pytest.raises(PublishError, match=r"refused the message on forbidden: Not authorized") as caught:
+        publisher.publish("forbidden", b"2")
+    assert not caught.value.may_be_sent
+    publisher.publish("allowed/topic", b"3")
+    publisher.close()
+    broker.stop()

@@ -45,7 +45,7 @@ class Desk(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.answers: deque[int] = deque()
+        self.answers: deque[int | tuple[int, str]] = deque()
         self.requests: list[Request] = []
 
 
@@ -54,9 +54,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         assert isinstance(self.server, Desk)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests.append(Request(self.path, body))
-        self.send_response(self.server.answers.popleft() if self.server.answers else 201)
+        answer = self.server.answers.popleft() if self.server.answers else 201
+        status, text = answer if isinstance(answer, tuple) else (answer, '{"message": "because"}')
+        self.send_response(status)
         self.end_headers()
-        self.wfile.write(b'{"message": "because"}')
+        self.wfile.write(text.encode())
 
     def log_message(self, *_: Any) -> None:
         """It is silent."""
@@ -107,6 +109,26 @@ def test_a_refusal_is_reported_and_not_repeated(desk: Desk) -> None:
     fallback.take(readings(Device(STREAMS["sensors"], "a", 1), 1))
     wait_for(lambda: tally.posted == 1)
     assert (tally.complete, tally.outstanding) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "turned_down"),
+    [
+        ('{"stored": 1, "duplicate": 1, "rejected": 1, "errors": [{"index": 1, "message": "because"}]}', 1),
+        ('{"stored": 3, "duplicate": 0, "rejected": 0, "errors": []}', 0),
+        ('{"rejected": 99, "message": "because"}', 3),
+        ('{"rejected": "some", "message": "because"}', 3),
+        ("because", 3),
+    ],
+)
+def test_what_is_taken_in_part_counts_in_part_and_is_not_repeated(desk: Desk, text: str, turned_down: int) -> None:
+    desk.answers.append((207, text))
+    notes: list[str] = []
+    tally = Tally(measured=3)
+    Fallback(Backend(desk.url), tally, notes.append).take(readings(Device(STREAMS["sensors"], "a", 1), 3))
+    wait_for(lambda: tally.outstanding == 0)
+    assert (tally.posted, tally.turned_down, len(desk.requests)) == (3 - turned_down, turned_down, 1)
+    assert notes == [f"the backend at {desk.url} refuses readings: 207 because"] * bool(turned_down)
 
 
 def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(desk: Desk) -> None:

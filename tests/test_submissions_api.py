@@ -82,7 +82,7 @@ def test_bad_readings_are_listed_with_index_and_reason_and_their_neighbours_are_
         reading("a/b"),
         reading(second=5),
     ]
-    answer = api.post(READINGS, body)
+    answer = api.judge(READINGS, body)
     assert counts(answer) == (3, 1, 5)
     assert [(item["index"], item["reason"]) for item in answer["errors"]] == [
         (1, "missing_field"),
@@ -98,8 +98,41 @@ def test_bad_readings_are_listed_with_index_and_reason_and_their_neighbours_are_
     assert stored(api) == 3
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "found"),
+    [
+        pytest.param(reading(), 201, (1, 0, 0), id="stored"),
+        pytest.param([reading("old"), reading("old")], 201, (1, 1, 0), id="stored and a duplicate"),
+        pytest.param([reading(), reading(gas="much")], 207, (1, 0, 1), id="stored and rejected"),
+        pytest.param([reading("first"), reading(gas="much")], 207, (0, 1, 1), id="a duplicate and rejected"),
+        pytest.param(reading(gas="much"), 400, (0, 0, 1), id="one that is rejected"),
+        pytest.param([reading(gas="much")], 400, (0, 0, 1), id="an array of one that is rejected"),
+        pytest.param([reading(gas="much"), 7], 400, (0, 0, 2), id="all rejected"),
+        pytest.param("null", 400, (0, 0, 1), id="null"),
+    ],
+)
+def test_the_status_says_whether_everything_was_taken(
+    sqlite_api: Api, body: Any, status: int, found: tuple[int, int, int]
+) -> None:
+    sqlite_api.submit(reading("first"))
+    answer = sqlite_api.post(READINGS, body, expect=status)
+    assert counts(answer) == found
+    assert ("message" in answer) == (status == 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (reading(gas="much"), 'The reading was rejected: gas: not a number: "much"'),
+        ([7, 8], "All 2 readings were rejected; the first: expected a JSON object, not 7"),
+    ],
+)
+def test_where_nothing_was_taken_a_message_says_why(sqlite_api: Api, body: Any, message: str) -> None:
+    assert sqlite_api.post(READINGS, body, expect=400)["message"] == message
+
+
 def test_rejected_readings_are_kept_and_counted(api: Api) -> None:
-    api.post(READINGS, [reading(), reading(gas=None), {"temperature": "é"}])
+    api.judge(READINGS, [reading(), reading(gas=None), {"temperature": "é"}])
     kept = api.get("/api/rejected")
     assert kept["counts"] == {"missing_field": 1, "not_a_number": 1}
     assert {item["stream"] for item in kept["data"]} == {"sensors"}
@@ -126,12 +159,12 @@ def test_an_array_of_10001_is_400_and_nothing_of_it_is_stored(sqlite_api: Api) -
 
 
 def test_an_array_of_10000_bad_readings_lists_all_of_them(sqlite_api: Api) -> None:
-    answer = sqlite_api.post(READINGS, [{}] * 10_000)
+    answer = sqlite_api.judge(READINGS, [{}] * 10_000)
     assert counts(answer) == (0, 0, 10_000)
     assert [item["index"] for item in answer["errors"]] == list(range(10_000))
 
 
-def test_clients_that_post_the_same_and_other_readings_at_once_are_all_answered_201(api: Api) -> None:
+def test_clients_that_post_the_same_and_other_readings_at_once_are_all_answered(api: Api) -> None:
     ready = threading.Barrier(6)
 
     def post(number: int) -> tuple[int, int, int]:
@@ -139,7 +172,7 @@ def test_clients_that_post_the_same_and_other_readings_at_once_are_all_answered_
         common = [reading("shared", second) for second in range(20)]
         ready.wait(10)
         answers = [
-            counts(own.post(READINGS, [*common, *[reading(f"d{number}", i) for i in range(10)], {}])) for _ in range(3)
+            counts(own.judge(READINGS, [*common, *[reading(f"d{number}", i) for i in range(10)], {}])) for _ in range(3)
         ]
         first, second, third = map(sum, zip(*answers, strict=True))
         return first, second, third
@@ -180,7 +213,7 @@ def test_a_reading_whose_device_is_not_known_is_rejected(
     sqlite_api: Api, device_in_body: Any, query: dict[str, Any], reason: str
 ) -> None:
     body = {key: value for key, value in (reading() | {"device_id": device_in_body}).items() if value is not None}
-    answer = sqlite_api.post(READINGS, body, **query)
+    answer = sqlite_api.judge(READINGS, body, **query)
     assert [(item["index"], item["reason"]) for item in answer["errors"]] == [(0, reason)]
     assert stored(sqlite_api) == 0
 
@@ -215,13 +248,13 @@ def test_a_device_id_in_the_query_that_cannot_be_one_is_400(sqlite_api: Api, dev
     ],
 )
 def test_a_reading_is_judged_as_over_mqtt(sqlite_api: Api, changes: dict[str, Any], reason: str | None) -> None:
-    answer = sqlite_api.post(READINGS, reading(**changes))
+    answer = sqlite_api.judge(READINGS, reading(**changes))
     assert [item["reason"] for item in answer["errors"]] == ([reason] if reason else [])
     assert answer["stored"] == (0 if reason else 1)
 
 
 def test_null_is_no_number(sqlite_api: Api) -> None:
-    answer = sqlite_api.post(READINGS, reading() | {"temperature": None})
+    answer = sqlite_api.judge(READINGS, reading() | {"temperature": None})
     assert [item["reason"] for item in answer["errors"]] == ["not_a_number"]
 
 
@@ -270,9 +303,9 @@ def test_readings_without_a_time_are_each_stored_however_alike(others: Api) -> N
 def test_a_metric_with_its_own_topic_is_named_in_the_query(others: Api) -> None:
     path = "/api/panel/readings"
     device: dict[str, Any] = {"device_id": "p1"}
-    assert counts(others.post(path, 230.5, **device, metric="voltage")) == (1, 0, 0)
-    assert counts(others.post(path, {"value": "4.5", "timestamp": noon()}, **device, metric="current")) == (1, 0, 0)
-    assert counts(others.post(path, ["on", {"value": "off"}, 7], **device, metric="state")) == (2, 0, 1)
+    assert counts(others.judge(path, 230.5, **device, metric="voltage")) == (1, 0, 0)
+    assert counts(others.judge(path, {"value": "4.5", "timestamp": noon()}, **device, metric="current")) == (1, 0, 0)
+    assert counts(others.judge(path, ["on", {"value": "off"}, 7], **device, metric="state")) == (2, 0, 1)
     newest = others.get("/api/panel/history", device_id="p1")["data"]
     assert [(item["voltage"], item["current"], item["state"]) for item in newest] == [
         (None, None, "off"), (None, None, "on"), (230.5, None, None), (None, 4.5, None),
