@@ -30,6 +30,7 @@ from routes import (
     flexotwin,
     heavy,
     oee,
+    parameters,
     pelbiot,
     readings,
     rejected,
@@ -108,6 +109,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     app.register_api(control.blueprint(commands))
     errors.register(app, streams)
     heavy.register(app, settings.heavy_requests)
+    parameters.register(app)
     app.cli.add_command(command_line.verify(settings, streams))
     app.cli.add_command(command_line.forget_rejected(database))
     listeners = [commands.hear, hub.hear]

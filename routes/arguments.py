@@ -26,6 +26,11 @@ from utils import calendar, clock
 from utils.calendar import Span
 
 
+def _digits(value: object) -> object:
+    """A whole number as its digits; where the id of a device is a number in JSON."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _device_id(text: str) -> str:
     if fault := device_id_fault(text):
         raise ValueError(fault)
@@ -74,7 +79,7 @@ MAX_SPAN = timedelta(days=3660)
 LAST_MOMENT = datetime(9998, 1, 1)
 _DEVICE_ID = {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE_ID, "pattern": "^[^+#/]*$"}
 _TIME = {"type": "string", "examples": ["2026-01-29T14:30:45Z", "1769697045", "-24h"]}
-DeviceId = Annotated[str, AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
+DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
 Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema({"type": "string", "examples": ["Asia/Jakarta"]})]
 _TOPIC = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT, "pattern": "^[^+#]*$"}

@@ -16,6 +16,7 @@ from services.publisher.loader import ConfigurationError
 from services.submissions import BadSubmission
 from services.topic_values import UnknownTopic
 from streams.declaration import Streams
+from utils.json_provider import RepeatedKey
 
 logger = logging.getLogger(__name__)
 MAX_PATH = 3
@@ -139,6 +140,8 @@ def invalid_arguments(error: ValidationError) -> Response:
     if has_body:
         try:
             json.loads(request.get_data())
+        except RepeatedKey as fault:
+            return make_response(jsonify(message=str(fault)), 400)
         except (ValueError, RecursionError) as fault:
             return make_response(jsonify(message=f"The body is not JSON: {fault}"), 400)
     return make_response(jsonify(message=sentences(error, "The body" if has_body else "")), 400)

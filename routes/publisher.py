@@ -5,7 +5,7 @@ from typing import Any
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from routes.answers import Error, Rfc3339
 from routes.arguments import Query
@@ -16,7 +16,6 @@ from services.publisher.entries import Entry
 from services.publisher.loader import ConfigurationError
 from services.publisher.service import PublisherService
 from services.publisher.status import Status
-from utils.text import printable
 
 Answer = dict[str, Any]
 FAULTS: dict[Any, Any] = {503: Error}
@@ -33,17 +32,6 @@ class VersionQuery(Query):
     """Which version of a configuration."""
 
     version: int | None = Field(None, ge=1, description="Only if it still has this version.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        # A misspelt one would remove without a guard.
-        for name in arguments:
-            if name not in cls.model_fields:
-                raise ValueError(
-                    f"{printable(name[:60])}: there is no such parameter; there is {', '.join(cls.model_fields)}"
-                )
-        return arguments
 
 
 class Configuration(BaseModel):

@@ -122,13 +122,16 @@ def test_the_control_topic_is_the_configured_one(settings: Callable[..., Setting
     [
         ({"device_id": None}, "device_id"),
         ({"command": None}, "command"),
-        ({"device_id": 7}, "device_id"),
+        ({"device_id": 7.5}, "device_id"),
+        ({"device_id": True}, "device_id"),
+        ({"device_id": [7]}, "device_id"),
         ({"command": 7}, "command"),
         ({"command": ""}, "command"),
         ({"command": "x" * 65}, "command"),
         ({"parameters": [1]}, "parameters"),
         ({"parameters": "fast"}, "parameters"),
         ({"parametres": {}}, "parametres"),
+        ({"expire_in": 5}, "expire_in"),
         ({"command_id": "mine"}, "command_id"),
         ({"command": "a\nb"}, "command"),
         ({"command": "a\0b"}, "command"),
@@ -158,6 +161,37 @@ def test_a_bad_command_is_400_and_names_the_field(refusing: Api, changes: dict[s
 def test_a_body_that_is_no_command_is_400(refusing: Api, body: str | bytes) -> None:
     assert refusing.post("/api/control", body, expect=400)["message"]
     assert refusing.get("/api/control")["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ('{"device_id": "a", "device_id": "b", "command": "x"}', "device_id"),
+        ('{"device_id": "a", "device_id": "a", "command": "x"}', "device_id"),
+        ('{"device_id": "a", "command": "x", "expires_in": 5, "expires_in": 600}', "expires_in"),
+        ('{"device_id": "a", "command": "x", "parameters": {"speed": 1, "speed": 2}}', "speed"),
+        ('{"device_id": "a", "command": "x", "parameters": {"steps": [{"to": 1, "to": 2}]}}', "to"),
+        ('{"device_id": "a", "command": "x", "d\\u0065vice_id": "b"}', "device_id"),
+        ('{"device_id": "a", "command": "x", "parameters": {"\\n": 1, "\\n": 2}}', "\\u000a"),
+    ],
+)
+def test_a_field_that_stands_twice_is_400_and_named(refusing: Api, body: str, named: str) -> None:
+    message = refusing.post("/api/control", body, expect=400)["message"]
+    assert message == f"{named}: stands twice in one object; send it once"
+    assert refusing.get("/api/control")["count"] == 0
+
+
+def test_a_body_may_begin_with_a_byte_order_mark(api: Api, device: Device) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps(COMMAND).encode()
+    answer = api.post("/api/control", body, expect=202)
+    assert device.next_command()["command_id"] == answer["command_id"]
+
+
+@pytest.mark.parametrize("device_id", [7, 0, 20251129])
+def test_a_device_id_that_is_a_whole_number_is_its_digits(api: Api, device: Device, device_id: int) -> None:
+    answer = api.post("/api/control", COMMAND | {"device_id": device_id}, expect=202)
+    assert answer["device_id"] == str(device_id)
+    assert device.next().topic == f"control/{device_id}/command"
 
 
 def test_deeply_nested_parameters_are_sent_or_400(api: Api) -> None:

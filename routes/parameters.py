@@ -1,0 +1,60 @@
+"""Query strings: an operation takes the parameters that the OpenAPI document names, and each of them once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import abort, jsonify, make_response, request
+from flask_openapi.models.operation import Operation
+from flask_openapi.models.parameter import Parameter
+from flask_openapi.models.parameter_in_type import ParameterInType
+from flask_openapi.openapi import OpenAPI
+from flask_openapi.utils import parse_rule
+
+from utils.text import printable
+
+LENIENT = {"/health", "/api/health"}
+"""What load balancers and monitors ask, with parameters of their own."""
+MAX_NAME = 60
+MAX_FAULTS = 5
+
+
+def register(app: OpenAPI) -> None:
+    """Refuse unknown and repeated query parameters, which would silently widen or change what is asked for."""
+
+    @app.before_request
+    def check_parameters() -> None:
+        if not request.query_string or request.url_rule is None or request.url_rule.rule in LENIENT:
+            return
+        operation = _operation(app.paths, request.url_rule.rule, request.method)
+        if operation is not None and (found := faults(operation, request.args.to_dict(flat=False))):
+            abort(make_response(jsonify(message="; ".join(found[:MAX_FAULTS])), 400))
+
+
+def faults(operation: Operation, given: Mapping[str, list[str]]) -> list[str]:
+    """What is wrong with the parameters of a query string, in a sentence for each."""
+    takes = {item.name: item for item in operation.parameters or () if _in_query(item)}
+    return [fault for name, values in given.items() if (fault := _fault(takes, name, values))]
+
+
+def _operation(paths: Mapping[str, Any], rule: str, method: str) -> Operation | None:
+    item = paths.get(parse_rule(rule))
+    return getattr(item, "get" if method == "HEAD" else method.lower(), None)
+
+
+def _in_query(item: Any) -> bool:
+    return isinstance(item, Parameter) and item.param_in == ParameterInType.QUERY
+
+
+def _fault(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str | None:
+    shown = printable(name[:MAX_NAME])
+    if name not in takes:
+        known = f"there is {', '.join(takes)}" if takes else "this path takes none"
+        return f"{shown}: there is no such parameter; {known}"
+    if len(values) > 1 and not _takes_several(takes[name]):
+        return f"{shown}: given {len(values)} times; it takes one value"
+    return None
+
+
+def _takes_several(parameter: Parameter) -> bool:
+    declared = parameter.param_schema
+    return getattr(declared, "type", None) == "array"

@@ -1,0 +1,98 @@
+"""Query strings: what an operation does not take, or takes once and gets twice, is refused on every one of them."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from config import PROJECT, Settings
+from tests.api import Api, reading, running
+from tests.support import free_port
+
+LENIENT = {"/health", "/api/health"}
+VALUES = {"device_id": "a", "command_id": "x", "id": "x", "topic": "panel/a/volt"}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API with every path that there is; no broker."""
+    folder = tmp_path_factory.mktemp("parameters")
+    (folder / "publisher.json").write_text("[]")
+    values: dict[str, Any] = {"database_url": f"sqlite:///{folder}/test.db", "mqtt_port": free_port()}
+    values |= {"publisher_config": folder / "publisher.json", "streams_dir": PROJECT / "streams"}
+    with running(Settings(_env_file=None, mqtt_broker="127.0.0.1", **values)) as api:
+        api.submit(reading("a"))
+        yield api
+
+
+@pytest.fixture(scope="module")
+def operations(api: Api) -> dict[tuple[str, str], list[str]]:
+    """The query parameters of every operation of the document, by method and path."""
+    document = api.get("/api/docs/openapi.json")
+    return {
+        (method, path): [item["name"] for item in operation.get("parameters", []) if item["in"] == "query"]
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def asked(api: Api, method: str, path: str, query: str) -> tuple[int, str]:
+    """Status and message of a request with a query string."""
+    place = re.sub(r"\{(\w+)\}", lambda found: VALUES[found[1]], path)
+    body = "{}" if method in ("post", "put") else None
+    kind = "application/json" if body else None
+    answer = api.client.open(f"{place}?{query}", method=method.upper(), data=body, content_type=kind)
+    return answer.status_code, json.loads(answer.text).get("message")
+
+
+def test_a_parameter_that_an_operation_does_not_take_is_400_with_those_that_it_takes(
+    api: Api, operations: dict[tuple[str, str], list[str]]
+) -> None:
+    for (method, path), names in operations.items():
+        if path not in LENIENT:
+            known = f"there is {', '.join(names)}" if names else "this path takes none"
+            expected = (400, f"deviceid: there is no such parameter; {known}")
+            assert asked(api, method, path, "deviceid=a") == expected, (method, path)
+
+
+def test_a_parameter_that_is_given_twice_is_400(api: Api, operations: dict[tuple[str, str], list[str]]) -> None:
+    for (method, path), names in operations.items():
+        for name in names:
+            expected = (400, f"{name}: given 2 times; it takes one value")
+            assert asked(api, method, path, f"{name}=1&{name}=1") == expected, (method, path)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("Device_id=a", "Device_id: there is no such parameter; there is device_id"),
+        ("device_id=a&x=1&y=2", "x: there is no such parameter; there is device_id; y: there is no such parameter; "),
+        ("device_id=a&device_id=b&device_id=c", "device_id: given 3 times; it takes one value"),
+        ("start=-1h", "start: there is no such parameter"),
+        ("=1", ": there is no such parameter"),
+        ("a%0Ab=1", "a\\u000ab: there is no such parameter"),
+        ("device_id%20=a", "device_id : there is no such parameter"),
+        ("x" * 5000, f"{'x' * 60}: there is no such parameter"),
+    ],
+)
+def test_the_message_names_what_was_wrong(api: Api, query: str, message: str) -> None:
+    assert api.get(f"/api/sensors/latest?{query}", expect=400)["message"].startswith(message)
+
+
+def test_of_very_many_unknown_parameters_a_few_are_named(api: Api) -> None:
+    query = "&".join(f"p{number}=1" for number in range(500))
+    assert len(api.get(f"/api/sensors/latest?{query}", expect=400)["message"]) < 500
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/health", "/api/docs/openapi.json"])
+def test_health_and_pages_take_whatever_is_asked(api: Api, path: str) -> None:
+    assert api.client.get(f"{path}?cache=1&cache=2").status_code == 200
+
+
+def test_a_path_or_method_that_is_none_is_told_first(api: Api) -> None:
+    assert "nothing at" in api.get("/api/nothing?x=1", expect=404)["message"]
+    assert "does not take DELETE" in asked(api, "delete", "/api/sensors/latest", "x=1")[1]
+    assert api.client.options("/api/sensors/latest?x=1").status_code == 200
+    assert api.client.head("/api/sensors/latest?x=1").status_code == 400
