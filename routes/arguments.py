@@ -1,6 +1,7 @@
 """What requests may carry: for validation and for the OpenAPI document."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo
@@ -94,21 +95,33 @@ Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$")]
 Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
 
 
+FIRST_EPOCH = 10**8
+"""From this number on `since` may be epoch time, of 1973 or later."""
+
+
 def _since(text: object) -> int | datetime:
-    """An id, or a time; whole numbers are ids. Raises ValueError."""
+    """A number, which may be an id, or a time. Raises ValueError."""
     if isinstance(text, int) and not isinstance(text, bool):
         text = str(text)
     if not isinstance(text, str):
         raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
-    if re.fullmatch(r"\d{1,18}", text, re.ASCII):
+    if re.fullmatch(r"\d{1,20}", text, re.ASCII):
         return int(text)
     try:
         return clock.parse_query(text)
     except ValueError as error:
-        raise ValueError(f"{error}; expected the id of a reading, ISO 8601, or relative such as -1m") from error
+        expected = "expected the id of a reading, ISO 8601, epoch seconds or milliseconds, or relative such as -1m"
+        raise ValueError(f"{error}; {expected}") from error
 
 
-_ID_OR_TIME = {"type": "string", "examples": ["1296", "2026-01-29T14:30:45Z", "-1m"]}
+def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int | datetime | None:
+    """What `since` means: a number is an id if there are so many readings, and otherwise an epoch time if it may be."""
+    if isinstance(since, int) and since >= FIRST_EPOCH and since > newest_id():
+        return clock.from_epoch(since)
+    return since
+
+
+_ID_OR_TIME = {"type": "string", "examples": ["1296", "2026-01-29T14:30:45Z", "1769697045", "-1m"]}
 Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_ID_OR_TIME)]
 
 
@@ -148,6 +161,12 @@ class WindowQuery(DeviceQuery):
 
     start: Moment | None = Field(None, alias="from", description="From this time on (inclusive).")
     end: Moment | None = Field(None, alias="to", description="Before this time (exclusive).")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start is not None and self.end is not None and self.start > self.end:
+            raise ValueError("from: must not be after to")
+        return self
 
     def window(self) -> Window:
         """The same for `queries`."""

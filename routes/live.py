@@ -12,7 +12,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from database import Unavailable
 from routes.answers import Error
-from routes.arguments import LastEventHeader, LiveQuery
+from routes.arguments import LastEventHeader, LiveQuery, position
 from routes.websockets import limit_unread
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
@@ -38,10 +38,11 @@ def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
     def live(query: LiveQuery, header: LastEventHeader) -> Response:
         """Readings, commands and presence as they are committed; `since` or Last-Event-ID asks for what was missed."""
         interest = Interest(stream.name, query.device_id)
+        since = position(query.since, lambda: hub.changes.newest_id(stream.name))
         mailbox, leave = _joined(hub, held, interest)
         limit_unread(request.environ)
-        since = query.since if header.last_event_id is None else header.last_event_id
-        response = Response(_texts(hub, mailbox, interest, since), mimetype="text/event-stream", headers=HEADERS)
+        seen = since if header.last_event_id is None else header.last_event_id
+        response = Response(_texts(hub, mailbox, interest, seen), mimetype="text/event-stream", headers=HEADERS)
         response.call_on_close(leave)
         return response
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from socketio import Server
 
 from database import Unavailable
-from routes.arguments import Subscription
+from routes.arguments import Subscription, position
 from routes.errors import sentences
 from routes.websockets import MAX_BODY, Connections
 from services.broker_watch import BrokerWatch
@@ -69,7 +69,8 @@ class Sockets:
         try:
             wanted = self._wanted(arguments)
             self._hub.changes.ask()
-            missed = None if wanted.since is None else self._hub.changes.missed(wanted.interest, wanted.since)
+            since = position(wanted.since, lambda: self._hub.changes.newest_id(wanted.stream))
+            missed = None if since is None else self._hub.changes.missed(wanted.interest, since)
             self._client().subscribe(wanted.interest, missed)
         except (ValueError, Unavailable) as error:
             return _fault(error)

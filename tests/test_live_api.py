@@ -4,11 +4,13 @@ import http.client
 import json
 import time
 from contextlib import ExitStack
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from routes.arguments import position
 from services.waiting import MAX_HELD
 from tests.api import Api, reading
 from tests.connections import established
@@ -159,7 +161,7 @@ def test_what_was_stored_while_a_client_was_away_arrives_when_it_comes_back(back
         assert [int(got.id or 0) for got in client.events] == [item["id"] for item in client.of("reading")]
 
 
-@pytest.mark.parametrize("since", ["0", "-1h", "1970-01-01T00:00:00Z", "0.0"])
+@pytest.mark.parametrize("since", ["0", "-1h", "1970-01-01T00:00:00Z", "1769697045", "1769697045000", "1769697045.5"])
 def test_since_an_id_or_a_time_what_was_stored_arrives_first(backend: Backend, since: str) -> None:
     device_id = f"since{since.replace(':', '')}"
     post(backend, device_id, 1)
@@ -195,6 +197,7 @@ def test_the_last_event_id_outdoes_since(backend: Backend) -> None:
         ("device_id=a/b", None, "device_id"),
         ("device_id=", None, "device_id"),
         ("", "abc", "Last-Event-ID"),
+        ("since=" + "9" * 21, None, "since"),
     ],
 )
 def test_a_bad_argument_is_named(sqlite_api: Api, query: str, header: str | None, name: str) -> None:
@@ -202,6 +205,31 @@ def test_a_bad_argument_is_named(sqlite_api: Api, query: str, header: str | None
     with sqlite_api.client.get(f"/api/sensors/live?{query}", headers=headers) as answer:
         assert answer.status_code == 400
         assert json.loads(answer.get_data(as_text=True))["message"].startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("digits", ["9" * 9, "9" * 19, "9" * 5000])
+def test_an_id_that_a_browser_saw_is_never_refused(sqlite_api: Api, digits: str) -> None:
+    with sqlite_api.client.get("/api/sensors/live", headers={"Last-Event-ID": digits}) as answer:
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("since", "newest", "meant"),
+    [
+        (None, 5, None),
+        (7, 5, 7),
+        (99_999_999, 5, 99_999_999),
+        (1_769_697_045, 5, datetime(2026, 1, 29, 14, 30, 45)),
+        (1_769_697_045_123, 5, datetime(2026, 1, 29, 14, 30, 45, 123_000)),
+        (1_769_697_045, 1_769_697_045, 1_769_697_045),
+        (150_000_000, 2_000_000_000, 150_000_000),
+        (datetime(2026, 1, 29), 5, datetime(2026, 1, 29)),
+    ],
+)
+def test_a_number_is_an_id_where_there_are_so_many_and_otherwise_a_time(
+    since: int | datetime | None, newest: int, meant: int | datetime | None
+) -> None:
+    assert position(since, lambda: newest) == meant
 
 
 def test_a_stream_that_is_not_declared_is_not_found(sqlite_api: Api) -> None:

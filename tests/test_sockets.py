@@ -144,7 +144,7 @@ def test_of_one_device_at_most_ten_readings_a_second_arrive_and_the_last(
 # What was missed
 
 
-@pytest.mark.parametrize("since", [0, "0", "-1h", "1970-01-01T00:00:00Z"])
+@pytest.mark.parametrize("since", [0, "0", "-1h", "1970-01-01T00:00:00Z", 1769697045, "1769697045000"])
 def test_since_an_id_or_a_time_everything_stored_arrives_in_order_and_then_the_live(
     backend: Backend, client: Io, since: int | str
 ) -> None:
