@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from click import ClickException
 from flask_cors import CORS
-from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import make_server
@@ -40,6 +39,7 @@ from routes import (
 from routes import live as live_events  # `live` is what gunicorn asks this module for
 from routes import publisher as configurations
 from routes.answers import Error
+from routes.document import DocumentedApp
 from routes.sockets import Sockets
 from services.analyses import Analyses
 from services.broker_watch import BrokerWatch
@@ -157,21 +157,15 @@ def _add_publisher(app: OpenAPI, settings: Settings, publishes: bool) -> Parts:
 
 
 def _web_application(settings: Settings) -> OpenAPI:
-    app = OpenAPI(
+    app = DocumentedApp(
         __name__,
-        info=Info(title="AutoForge IoT Backend", version=VERSION),
-        doc_prefix="/api/docs",
         validation_error_status=400,
         validation_error_model=Error,
         validation_error_callback=errors.invalid_arguments,
         static_folder=None,
     )
-    app.openapi_version = "3.1.0"
     app.json = IndentedJson(app) if settings.flask_env == "development" else CompactJson(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    # By default Swagger UI shows the document to a validator on another host.
-    app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
-    app.url_map.strict_slashes = False
     CORS(app, origins=origins.patterns(settings.origins))
     if settings.proxy_count:
         n = settings.proxy_count

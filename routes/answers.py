@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, JsonValue, create_model
 
-from routes.arguments import Status
+from routes.fields import Status
 from streams.stream import Metric, Stream
 
 Rfc3339 = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -245,6 +245,17 @@ class RejectedHealth(RejectedKept):
     """The table of rejected messages."""
 
     evicted: int = Field(description="How many made room for others.")
+
+
+class Root(BaseModel):
+    """What this is, and where to go on."""
+
+    service: str
+    version: str
+    docs: str
+    openapi: str
+    health: str
+    streams: str
 
 
 class Health(BaseModel):

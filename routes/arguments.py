@@ -1,138 +1,34 @@
 """What requests may carry: for validation and for the OpenAPI document."""
 
-import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
-import msgspec
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ingest.identity import device_id_fault, nesting_fault, text_fault
-from models import MAX_COMMAND_ID, MAX_DEVICE_ID, MAX_TEXT
+from models import MAX_COMMAND_ID
 from queries.readings import Window
+from routes.fields import (
+    CommandName,
+    DeviceId,
+    Key,
+    LastEventId,
+    Lifetime,
+    Moment,
+    Parameters,
+    Reason,
+    Since,
+    Status,
+    Zone,
+    checked_text,
+)
 from services.commands import Order
 from services.feed import Interest
 from utils import calendar, clock
 from utils.calendar import Span
 
-
-def _digits(value: object) -> object:
-    """A whole number as its digits; where the id of a device is a number in JSON."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _device_id(text: str) -> str:
-    if fault := device_id_fault(text):
-        raise ValueError(fault)
-    return text
-
-
-def _text(text: str) -> str:
-    if fault := text_fault(text):
-        raise ValueError(fault)
-    return text
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return clock.parse_query(text)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; expected ISO 8601, epoch seconds or milliseconds, or relative such as -24h"
-        ) from error
-
-
-def _parameters(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    size = len(msgspec.json.encode(parameters))
-    if size > MAX_PARAMETERS:
-        raise ValueError(f"{size} bytes as JSON; at most {MAX_PARAMETERS} are allowed")
-    if fault := nesting_fault(parameters):
-        raise ValueError(fault)
-    return parameters
-
-
-def _topic(topic: str) -> str:
-    if set(topic) & set("+#"):
-        raise ValueError("must be a topic without the wildcards + and #")
-    return _text(topic)
-
-
-def _zone(name: str) -> str:
-    calendar.zone(name)
-    return name
-
-
-MAX_PARAMETERS = 16_384
-MAX_ID = 2**63 - 1
-MAX_LIFETIME = 604_800
 MAX_SPAN = timedelta(days=3660)
 LAST_MOMENT = datetime(9998, 1, 1)
-_DEVICE_ID = {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE_ID, "pattern": "^[^+#/]*$"}
-_TIME = {"type": "string", "examples": ["2026-01-29T14:30:45Z", "1769697045", "-24h"]}
-DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
-Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
-Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema({"type": "string", "examples": ["Asia/Jakarta"]})]
-_TOPIC = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT, "pattern": "^[^+#]*$"}
-Topic = Annotated[str, Field(min_length=1), AfterValidator(_topic), WithJsonSchema(_TOPIC)]
-Reason = Annotated[str, AfterValidator(_text)]
-CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_text)]
-Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
-Lifetime = Annotated[
-    int, Field(strict=True, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it.")
-]
-Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$")]
-Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
-
-
-FIRST_EPOCH = 10**8
-"""From this number on `since` may be epoch time, of 1973 or later."""
-
-
-def _since(text: object) -> int | datetime:
-    """A number, which may be an id, or a time. Raises ValueError."""
-    if isinstance(text, int) and not isinstance(text, bool):
-        text = str(text)
-    if not isinstance(text, str):
-        raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
-    if re.fullmatch(r"\d{1,20}", text, re.ASCII):
-        return int(text)
-    try:
-        return clock.parse_query(text)
-    except ValueError as error:
-        expected = "expected the id of a reading, ISO 8601, epoch seconds or milliseconds, or relative such as -1m"
-        raise ValueError(f"{error}; {expected}") from error
-
-
-def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int | datetime | None:
-    """What `since` means: a number is an id if there are so many readings, and otherwise an epoch time if it may be."""
-    if isinstance(since, int) and since >= FIRST_EPOCH and since > newest_id():
-        return clock.from_epoch(since)
-    return since
-
-
-_ID_OR_TIME = {"type": "string", "examples": ["1296", "2026-01-29T14:30:45Z", "1769697045", "-1m"]}
-Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_ID_OR_TIME)]
-
-
-def _last_event(text: object) -> int | datetime:
-    """An id, however large: a browser sends what it was sent, also by a database that was replaced since."""
-    if isinstance(text, str) and re.fullmatch(r"\d+", text, re.ASCII):
-        return MAX_ID if len(text) > len(str(MAX_ID)) else min(int(text), MAX_ID)
-    return _since(text)
-
-
-LastEventId = Annotated[int | datetime, BeforeValidator(_last_event), WithJsonSchema(_ID_OR_TIME)]
 
 
 class Query(BaseModel):
@@ -176,20 +72,24 @@ class WindowQuery(DeviceQuery):
 class HistoryQuery(WindowQuery):
     """A page of readings."""
 
-    limit: int = Field(100, ge=1, le=10_000, description="At most this many readings.")
-    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.")
+    limit: int = Field(100, ge=1, le=10_000, description="At most this many readings.", examples=[100])
+    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
 
 
 class ReadingsQuery(HistoryQuery):
     """A page of readings of any stream."""
 
-    health: bool = Field(default=False, description="Also the health index of each, where the stream has ideal bands.")
+    health: bool = Field(
+        default=False,
+        description="Also the health index of each, where the stream has ideal bands.",
+        examples=[False],
+    )
 
 
 class MlQuery(WindowQuery):
     """A sample of readings."""
 
-    limit: int = Field(1000, ge=1, le=100_000, description="The newest this many samples.")
+    limit: int = Field(1000, ge=1, le=100_000, description="The newest this many samples.", examples=[1000])
 
 
 class SpanQuery(Query):
@@ -225,7 +125,7 @@ class SubmissionQuery(DeviceQuery):
     """What an MQTT topic would have said."""
 
     device_id: DeviceId | None = Field(None, description="The device, where the payload does not say it.")
-    metric: str | None = Field(None, description="The metric, where each has a topic of its own.")
+    metric: str | None = Field(None, description="The metric, where each has a topic of its own.", examples=["voltage"])
 
 
 class RejectedQuery(DeviceQuery):
@@ -233,14 +133,14 @@ class RejectedQuery(DeviceQuery):
 
     reason: Reason | None = Field(None, description="Only this reason code.")
     stream: Reason | None = Field(None, description="Only this stream.")
-    limit: int = Field(100, ge=1, le=1000)
-    offset: int = Field(0, ge=0, le=2**53)
+    limit: int = Field(100, ge=1, le=1000, description="At most this many messages.", examples=[100])
+    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
 
 
 class RejectedPath(BaseModel):
     """Which rejected message."""
 
-    id: int = Field(ge=1, le=2**63 - 1)
+    id: int = Field(ge=1, le=2**63 - 1, description="The message's id.", examples=[17])
 
 
 class LiveQuery(DeviceQuery):
@@ -275,7 +175,9 @@ class LastEventHeader(BaseModel):
 class WaitQuery(Query):
     """How long the answer may take."""
 
-    wait: float = Field(0, ge=0, le=60, description="Hold the answer up to this many seconds, until it is final.")
+    wait: float = Field(
+        0, ge=0, le=60, description="Hold the answer up to this many seconds, until it is final.", examples=[10]
+    )
 
 
 class KeyHeader(BaseModel):
@@ -287,14 +189,18 @@ class KeyHeader(BaseModel):
 class CommandPath(BaseModel):
     """Which command."""
 
-    command_id: Annotated[str, Field(max_length=MAX_COMMAND_ID), AfterValidator(_text)]
+    command_id: Annotated[
+        str,
+        Field(max_length=MAX_COMMAND_ID, examples=["5d7f8a52-3a39-4c9b-9d0e-0f2f6a1b7c11"]),
+        AfterValidator(checked_text),
+    ]
 
 
 class CommandsQuery(DeviceQuery):
     """Which commands."""
 
-    status: Status | None = Field(None, description="Only in this state.")
-    limit: int = Field(100, ge=1, le=1000, description="The newest this many.")
+    status: Status | None = Field(None, description="Only in this state.", examples=["sent"])
+    limit: int = Field(100, ge=1, le=1000, description="The newest this many.", examples=[100])
 
 
 class Body(BaseModel):
@@ -310,6 +216,12 @@ class Body(BaseModel):
 
 class ControlBody(Body):
     """A command for a device."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"device_id": "ESP32_001", "command": "set_interval", "parameters": {"seconds": 5}}]
+        }
+    )
 
     device_id: DeviceId
     command: CommandName

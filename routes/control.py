@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
@@ -17,7 +18,12 @@ FAULTS: dict[Any, Any] = {400: Error, 503: Error}
 
 def blueprint(commands: Commands) -> APIBlueprint:
     """The endpoints."""
-    api = APIBlueprint("control", __name__, url_prefix="/api/control", abp_tags=[Tag(name="control")])
+    api = APIBlueprint(
+        "control",
+        __name__,
+        url_prefix="/api/control",
+        abp_tags=[Tag(name="control", description="Commands to devices")],
+    )
     own: dict[Any, Any] = {413: Error, 415: Error, 422: Error, 503: Undelivered}
 
     @api.post("", responses=FAULTS | own | {200: CommandAnswer, 202: ControlAnswer})
@@ -27,14 +33,18 @@ def blueprint(commands: Commands) -> APIBlueprint:
         if query.wait or not new:
             return _awaited(commands, command_id, query.wait, 202)
         told = {"command_id": command_id, "device_id": body.device_id, "command": body.command}
-        url = f"/api/control/{command_id}"
+        url = f"{request.script_root}/api/control/{command_id}"
         return {"status": "acknowledged", **told, "url": url, "message": "Command sent to device"}, 202
 
     @api.get("", responses=FAULTS | {200: CommandsAnswer})
     def listed(query: CommandsQuery) -> Answer:
         """Commands, newest first."""
         rows = commands.find(query.device_id, query.status, query.limit)
-        return {"count": len(rows), "limit": query.limit, "data": [documents.command(row) for row in rows]}
+        return {
+            "count": len(rows),
+            "limit": query.limit,
+            "data": [documents.command(row, request.script_root) for row in rows],
+        }
 
     @api.get("/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error})
     def state(path: CommandPath, query: WaitQuery) -> tuple[Answer, int]:
@@ -49,7 +59,8 @@ def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: in
     row = commands.wait(command_id, seconds)
     if row is None:
         return {"message": f"There is no command {command_id}. GET /api/control lists them"}, 404
+    document = documents.command(row, request.script_root)
     if row["status"] in FINAL:
-        return documents.command(row), 200
+        return document, 200
     told = {"message": "The command is not final yet; ask again"} if unfinished == 202 else {}
-    return documents.command(row) | told, unfinished
+    return document | told, unfinished

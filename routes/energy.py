@@ -23,7 +23,7 @@ MAX_BUCKETS = 10_000
 class EnergyQuery(SpanQuery):
     """One device, a time, and in which parts to divide it."""
 
-    interval: Interval = Field("day", description="Hours, days or months of the time zone.")
+    interval: Interval = Field("day", description="Hours, days or months of the time zone.", examples=["day"])
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:

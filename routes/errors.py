@@ -72,7 +72,7 @@ def _nothing_at(path: str, streams: Streams) -> str:
     if path.startswith("/socket.io"):
         return "Socket.IO is served by a process of its own, `app:live`; nginx has to send /socket.io/ there"
     names = ", ".join(stream.name for stream in streams)
-    return f"There is nothing at {path}. Declared streams: {names}. All paths: /api/docs"
+    return f"There is nothing at {path}. Declared streams: {names}. All paths: {request.script_root}/api/docs"
 
 
 def _register_own(app: Flask) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from pydantic import BaseModel, Field
@@ -33,7 +34,7 @@ ENDPOINTS = {
 class SensorHistoryQuery(WindowQuery):
     """The newest readings."""
 
-    limit: int = Field(50, ge=1, le=10_000, description="At most this many.")
+    limit: int = Field(50, ge=1, le=10_000, description="At most this many.", examples=[50])
 
 
 class Machine(BaseModel):
@@ -159,7 +160,8 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
     @api.get("/info", responses={200: Info})
     def info() -> Answer:
         """What there is."""
-        return {"success": True, "name": status.SERVICE, "version": VERSION, "endpoints": endpoints}
+        placed = {f"{request.script_root}{path}": what for path, what in endpoints.items()}
+        return {"success": True, "name": status.SERVICE, "version": VERSION, "endpoints": placed}
 
 
 def _machine(stream: Stream, row: RowMapping) -> Answer:

@@ -12,7 +12,8 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from database import Unavailable
 from routes.answers import Error
-from routes.arguments import LastEventHeader, LiveQuery, position
+from routes.arguments import LastEventHeader, LiveQuery
+from routes.fields import position
 from routes.websockets import limit_unread
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub

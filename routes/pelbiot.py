@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import AfterValidator, BaseModel, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from config import Settings
 from database import Database
@@ -13,7 +13,8 @@ from ingest.decoding import MAX_PAYLOAD
 from ingest.identity import device_id_fault, nesting_fault
 from mqtt_publisher import Publisher
 from routes.answers import Error, Rfc3339
-from routes.arguments import Body, DeviceQuery, Topic
+from routes.arguments import Body, DeviceQuery
+from routes.fields import Topic
 from services import status
 from services.topic_values import TopicValues
 from streams.declaration import Streams
@@ -46,11 +47,13 @@ class TopicHistoryQuery(DeviceQuery):
     """The newest messages."""
 
     topic: Topic | None = Field(None, description="Only this topic.")
-    limit: int = Field(100, ge=1, le=10_000, description="At most this many.")
+    limit: int = Field(100, ge=1, le=10_000, description="At most this many.", examples=[100])
 
 
 class PublishBody(Body):
     """A message for a topic."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"topic": "panel/trafo1/volt", "message": 230.45}]})
 
     topic: Topic
     message: Annotated[JsonValue, AfterValidator(_publishable)] = Field(

@@ -25,13 +25,13 @@ CHANGE_FAULTS: dict[Any, Any] = FAULTS | {409: Error, 413: Error, 415: Error}
 class ConfigurationPath(BaseModel):
     """Which configuration; also one whose id breaks the rules."""
 
-    id: str = Field(min_length=1, max_length=1000)
+    id: str = Field(min_length=1, max_length=1000, examples=["boiler"])
 
 
 class VersionQuery(Query):
     """Which version of a configuration."""
 
-    version: int | None = Field(None, ge=1, description="Only if it still has this version.")
+    version: int | None = Field(None, ge=1, description="Only if it still has this version.", examples=[1])
 
 
 class Configuration(BaseModel):
@@ -110,8 +110,12 @@ class StatusAnswer(BaseModel):
     configs: list[ConfigurationState]
 
 
-_ENTRY = Entry.model_json_schema()
-_REPLACEMENT = _ENTRY | {"required": [*(name for name in _ENTRY["required"] if name != "id"), "version"]}
+_EXAMPLE = {"id": "boiler", "topic": "plant/boiler", "data": {"temperature": 80}, "interval": 30}
+_ENTRY = Entry.model_json_schema() | {"examples": [_EXAMPLE]}
+_REPLACEMENT = _ENTRY | {
+    "required": [*(name for name in _ENTRY["required"] if name != "id"), "version"],
+    "examples": [_EXAMPLE | {"version": 1}],
+}
 
 
 def blueprint(service: PublisherService, editor: ConfigurationEditor) -> APIBlueprint:

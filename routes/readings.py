@@ -14,6 +14,7 @@ from routes.arguments import DeviceQuery, MlQuery, ReadingsQuery, SubmissionQuer
 from routes.heavy import take_turn
 from services import documents, health_index
 from services.submissions import Receipt, Submissions
+from services.verification import plausible_value
 from streams.stream import Stream
 from utils import clock
 
@@ -120,12 +121,14 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
 
 
 def _body(stream: Stream) -> Answer:
+    example = example_payload(stream, stream.values)
     payload = payload_schema(stream, stream.values)
     if stream.topic.has_metric:
         bare: Answer = {"anyOf": [{"type": "number"}, {"type": "string"}]}
         single = {"type": "object", "properties": {**payload["properties"], "value": bare}, "required": ["value"]}
         payload = {"anyOf": [bare, single, payload]}
-    return json_body({"anyOf": [payload, {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}]})
+    array = {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}
+    return json_body({"anyOf": [payload, array], "examples": [example, [example]]})
 
 
 def payload_schema(stream: Stream, values: str) -> Answer:
@@ -135,6 +138,16 @@ def payload_schema(stream: Stream, values: str) -> Answer:
     time = {"anyOf": [{"type": "string"}, {"type": "number"}]}
     own = {stream.device: {"type": "string"}, stream.timestamp.field: time}
     return {"type": "object", "properties": properties | own}
+
+
+def example_payload(stream: Stream, values: str) -> Answer:
+    """A reading as a device would send it, with the metrics nested under `values`, or at the top if that is empty."""
+    measured: Answer = {}
+    for metric in stream.metrics:
+        measured[metric.name] = plausible_value(metric, measured)
+    device = (stream.simulate.names or f"{stream.name}_{{:03}}").format(1)
+    own = {stream.device: device, stream.timestamp.field: "2026-01-29T14:30:45.123Z"}
+    return own | ({values: measured} if values else measured)
 
 
 def json_body(schema: Answer) -> Answer:

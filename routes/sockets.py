@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from socketio import Server
 
 from database import Unavailable
-from routes.arguments import Subscription, position
+from routes.arguments import Subscription
 from routes.errors import sentences
+from routes.fields import position
 from routes.websockets import MAX_BODY, Connections
 from services.broker_watch import BrokerWatch
 from services.feed import EVERYONE

@@ -12,7 +12,7 @@ from database import Database
 from routes.answers import Error, RejectedItem, Rfc3339
 from routes.arguments import HistoryQuery
 from routes.heavy import take_turn
-from routes.readings import json_body, payload_schema
+from routes.readings import example_payload, json_body, payload_schema
 from services import documents, health_index
 from services.soil_health import SoilHealth
 from services.submissions import Submissions
@@ -145,7 +145,7 @@ def blueprint(stream: Stream, database: Database, submissions: Submissions) -> A
         "soil-health",
         __name__,
         url_prefix="/api/soil-health",
-        abp_tags=[Tag(name="soil-health")],
+        abp_tags=[Tag(name="soil-health", description="The paths of Harit Samarth")],
         abp_responses={503: Error},
     )
     _add_analyses(api, stream, SoilHealth(stream, submissions))
@@ -157,9 +157,12 @@ def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
     reading = {"anyOf": [payload_schema(stream, ""), payload_schema(stream, stream.values)]}
     array = {"type": "array", "items": reading, "minItems": 1, "maxItems": 10_000}
     wrapped = {"type": "object", "properties": {"readings": array}, "required": ["readings"]}
+    example = example_payload(stream, "")
+    one = reading | {"examples": [example, example_payload(stream, stream.values)]}
+    several = {"anyOf": [array, wrapped], "examples": [[example]]}
     faults: dict[Any, Any] = {400: NotAnalysed, 413: Error, 415: Error}
 
-    @api.post("/analyze", responses=faults | {200: AnalysisAnswer}, request_body=json_body(reading))
+    @api.post("/analyze", responses=faults | {200: AnalysisAnswer}, request_body=json_body(one))
     def analyze() -> tuple[Answer, int]:
         """Store one reading, bare or as a device would publish it, and tell the health of the soil."""
         answer = soil.analyse(request.get_data())
@@ -168,7 +171,7 @@ def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
     @api.post(
         "/batch-analyze",
         responses=faults | {200: BatchAnswer},
-        request_body=json_body({"anyOf": [array, wrapped]}),
+        request_body=json_body(several),
     )
     def batch_analyze() -> Answer:
         """The same for up to 10,000 readings; those that are rejected do not hold up the others."""

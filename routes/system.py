@@ -2,22 +2,39 @@
 
 from typing import Any
 
+from flask import redirect, request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
+from werkzeug.wrappers import Response
 
-from config import Settings
+from config import VERSION, Settings
 from database import Database
-from routes.answers import Error, Health, StreamsAnswer
+from routes.answers import Error, Health, Root, StreamsAnswer
 from services import status
 from streams.declaration import Streams
 from streams.stream import Stream
 
 Answer = dict[str, Any]
+PLACES = {
+    "docs": "/api/docs",
+    "openapi": "/api/docs/openapi.json",
+    "health": "/api/health",
+    "streams": "/api/streams",
+}
 
 
 def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBlueprint:
     """The endpoints."""
-    api = APIBlueprint("system", __name__, abp_tags=[Tag(name="system")], abp_responses={400: Error})
+    tag = Tag(name="system", description="The backend about itself")
+    api = APIBlueprint("system", __name__, abp_tags=[tag], abp_responses={400: Error})
+
+    @api.get("/", responses={200: Root, 302: {"description": "To the form, for browsers"}})
+    def root() -> Answer | Response:
+        """What this is, and where to go on; a browser gets the form at `/api/docs`."""
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            return redirect(f"{request.script_root}/api/docs")
+        places = {name: f"{request.script_root}{path}" for name, path in PLACES.items()}
+        return {"service": status.SERVICE, "version": VERSION, **places}
 
     @api.get("/health", responses={200: Health, 503: Health})
     @api.get("/api/health", responses={200: Health, 503: Health})
@@ -44,5 +61,5 @@ def _stream(stream: Stream) -> Answer:
         "device": stream.device,
         "timestamp_required": stream.timestamp.required,
         "metrics": [{name: getattr(metric, name) for name in names} for metric in stream.metrics],
-        "url": f"/api/{stream.name}",
+        "url": f"{request.script_root}/api/{stream.name}",
     }

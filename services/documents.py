@@ -24,8 +24,8 @@ def message(stream: Stream, metric: Metric, row: RowMapping) -> Document:
     return {"topic": topic, "value": row[metric.name], "timestamp": clock.rfc3339(row["timestamp"])}
 
 
-def command(row: RowMapping) -> Document:
-    """A command with its state."""
+def command(row: RowMapping, root: str = "") -> Document:
+    """A command with its state; `root` is the path below which the API is served."""
     shown = ("command_id", "device_id", "command", "status", "reason")
     times = {name: row[name] and clock.rfc3339(row[name]) for name in ("issued_at", "expires_at", "sent_at")}
     return {
@@ -34,7 +34,7 @@ def command(row: RowMapping) -> Document:
         "result": row["result"] and msgspec.json.decode(row["result"]),
         **times,
         "updated_at": clock.rfc3339(row["updated_at"]),
-        "url": f"/api/control/{row['command_id']}",
+        "url": f"{root}/api/control/{row['command_id']}",
     }
 
 

@@ -176,7 +176,7 @@ def plausible(stream: Stream) -> Sample:
     payload[stream.timestamp.field] = moment
     values: dict[str, Any] = {}
     for metric in stream.metrics[: 1 if stream.topic.has_metric else None]:
-        values[metric.name] = _value(metric, values)
+        values[metric.name] = plausible_value(metric, values)
     if stream.topic.has_metric:
         payload["value"] = values[stream.metrics[0].name]
     else:
@@ -185,7 +185,8 @@ def plausible(stream: Stream) -> Sample:
     return Sample(topic, payload, {"device_id": DEVICE, "timestamp": moment, **values})
 
 
-def _value(metric: Metric, before: dict[str, Any]) -> float | str:
+def plausible_value(metric: Metric, before: dict[str, Any]) -> float | str:
+    """What a simulated device would say on average; `before` has the values of the metrics that stand before."""
     simulation = metric.simulate
     if metric.type == "text":
         return simulation.states[0]

@@ -27,7 +27,7 @@ def api(settings: Callable[..., Settings]) -> Iterator[Api]:
 @pytest.mark.parametrize(
     ("method", "path", "content_type", "body", "status", "said"),
     [
-        ("GET", "/", None, "", 404, "sensors"),
+        ("POST", "/", JSON, "{}", 405, "GET"),
         ("GET", "/api", None, "", 404, "/api/docs"),
         ("GET", "/api/nothing", None, "", 404, "/api/nothing"),
         ("GET", "/api/sensors", None, "", 404, "/api/docs"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from routes.arguments import position
+from routes.fields import position
 from services.waiting import MAX_HELD
 from tests.api import Api, reading
 from tests.connections import established

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -65,7 +66,7 @@ STATUSES = {
     ("get", "/api/rejected"): {200, 400, 503},
     ("get", "/api/rejected/{id}"): {200, 400, 404, 503},
     ("get", "/api/rejected/{id}/payload"): {200, 400, 404, 503},
-    ("post", "/api/sensors/readings"): {201, 400, 413, 415, 503},
+    ("post", "/api/sensors/readings"): {201, 207, 400, 413, 415, 503},
     ("post", "/api/publisher/configs"): {201, 400, 409, 413, 415, 503},
     ("put", "/api/publisher/configs/{id}"): {200, 400, 404, 409, 413, 415, 503},
     ("delete", "/api/publisher/configs/{id}"): {200, 400, 404, 409, 503},
@@ -123,8 +124,11 @@ def operations(document: Any) -> dict[tuple[str, str], Any]:
 def test_it_is_valid_openapi_3_1(schema: OpenApiSchema, document: Any) -> None:
     schema.validate()
     assert document["openapi"].startswith("3.1.")
-    assert document["info"]["title"] == "AutoForge IoT Backend"
+    assert document["info"]["title"] == "AutoForge API"
     assert document["info"]["version"] == "1.0.0"
+    assert document["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
+    assert (PROJECT / "LICENSE").read_text().startswith("MIT License")
+    assert all(tag["description"] for tag in document["tags"])
 
 
 def test_every_route_is_in_it_and_nothing_else(api: Api, document: Any) -> None:
@@ -237,7 +241,114 @@ def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
         ask()
 
 
+def test_every_parameter_and_body_has_an_example_that_is_valid(document: Any) -> None:
+    for place, operation in operations(document).items():
+        for parameter in operation.get("parameters", []):
+            declared = parameter["schema"]
+            assert declared["examples"], (place, parameter["name"])
+            assert all(fits(document, declared, example) for example in declared["examples"]), (place, parameter)
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            assert fits(document, content["schema"], content["example"]), place
+
+
+def test_the_example_of_a_reading_is_stored_when_it_is_sent(api: Api, document: Any) -> None:
+    for stream in ("sensors", "machines", "panels", "soil", "panel", "machine"):
+        path = f"/api/{stream}/readings"
+        content = operations(document)["post", path]["requestBody"]["content"]["application/json"]
+        answer = api.post(path, content["example"])
+        assert answer["stored"] + answer["duplicate"] == 1, stream
+
+
+def test_the_example_of_a_command_is_sent_and_so_is_that_of_a_message(api: Api, document: Any) -> None:
+    for path, status in (("/api/control", 202), ("/api/mqtt/publish", 200), ("/api/soil-health/analyze", 200)):
+        content = operations(document)["post", path]["requestBody"]["content"]["application/json"]
+        assert api.post(path, content["example"], expect=status)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("get", "/api/sensors/history", "sensors_history"),
+        ("get", "/api/sensors/ml-data", "sensors_ml_data"),
+        ("post", "/api/sensors/readings", "sensors_readings"),
+        ("get", "/api/panels/energy", "panels_energy"),
+        ("post", "/api/control", "control_create"),
+        ("get", "/api/control/{command_id}", "control_get"),
+        ("get", "/api/mqtt/last-value/{topic}", "mqtt_last_value"),
+        ("put", "/api/publisher/configs/{id}", "publisher_configs_replace"),
+        ("get", "/api/soil-health/optimal-ranges", "soil_health_optimal_ranges"),
+        ("get", "/api/health", "health"),
+    ],
+)
+def test_an_operation_is_called(document: Any, method: str, path: str, name: str) -> None:
+    assert operations(document)[method, path]["operationId"] == name
+
+
+def test_every_operation_has_a_name_of_its_own_and_nobody_has_to_log_in(document: Any) -> None:
+    names = [operation["operationId"] for operation in operations(document).values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
+    assert document["security"] == []
+
+
+def test_below_a_path_of_a_proxy_the_server_and_the_links_are_there(tmp_path: Path) -> None:
+    values: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path}/test.db", "proxy_count": 1}
+    below = {"X-Forwarded-Prefix": "/autoforge"}
+    with running(Settings(_env_file=None, mqtt_broker="127.0.0.1", mqtt_port=free_port(), **values)) as api:
+
+        def ask(path: str, prefix: str | None = "/autoforge", **more: str) -> Any:
+            headers = more | ({"X-Forwarded-Prefix": prefix} if prefix else {})
+            return api.client.get(path, headers=headers)
+
+        assert ask(DOCUMENT).json["servers"] == [{"url": "/autoforge"}]
+        assert ask(DOCUMENT, None).json["servers"] == [{"url": "/"}]
+        assert ask(DOCUMENT, "/other").json["servers"] == [{"url": "/other"}]
+        assert ask("/api/streams").json["streams"][0]["url"] == "/autoforge/api/machines"
+        assert ask("/").json["health"] == "/autoforge/api/health"
+        assert "/autoforge/api/sensor/latest" in ask("/api/info").json["endpoints"]
+        assert "All paths: /autoforge/api/docs" in ask("/nothing").json["message"]
+        assert ask("/api/docs").headers["Location"] == "/autoforge/api/docs/swagger"
+        command = {"device_id": "a", "command": "ping"}
+        refused = api.client.post("/api/control", json=command, headers=below).json
+        (listed,) = ask("/api/control").json["data"]
+        assert listed["url"] == f"/autoforge/api/control/{refused['command_id']}"
+        assert ask(listed["url"].removeprefix("/autoforge")).json["url"] == listed["url"]
+
+
 # The pages
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/api/docs/"])
+def test_the_form_opens_at_once_and_wherever_host_points_to(api: Api, path: str) -> None:
+    answer = api.client.get(path, headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/api/docs/swagger")
+    assert "<title>AutoForge API</title>" in api.client.get(path, follow_redirects=True).text
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", 302),
+        ("*/*", 200),
+        ("application/json", 200),
+        (None, 200),
+    ],
+)
+def test_the_root_shows_browsers_the_form_and_others_where_to_go_on(api: Api, accept: str | None, status: int) -> None:
+    answer = api.client.get("/", headers={"Accept": accept} if accept else {})
+    assert answer.status_code == status
+    if status == 302:
+        assert answer.headers["Location"] == "/api/docs"
+    else:
+        places = answer.get_json()
+        assert {api.client.get(places[name]).status_code for name in ("openapi", "health", "streams")} == {200}
+
+
+@pytest.mark.parametrize("path", ["//api//health", "/api//health", "/api/sensors//latest", "//evil.example/x"])
+def test_no_path_redirects_to_where_the_host_header_points(api: Api, path: str) -> None:
+    answer = api.client.get("/", base_url="http://evil.example", environ_overrides={"PATH_INFO": path})
+    assert answer.status_code == 404
+    assert "Location" not in answer.headers
 
 
 def test_the_pages_need_nothing_that_the_app_does_not_serve_itself(api: Api) -> None:
@@ -246,8 +357,8 @@ def test_the_pages_need_nothing_that_the_app_does_not_serve_itself(api: Api) -> 
         path = waiting.pop()
         answer = api.client.get(path, follow_redirects=True, buffered=True)
         assert answer.status_code == 200, path
-        seen.add(path)
         base = answer.request.path
+        seen |= {path, base}
         if answer.mimetype not in ("text/html", "text/css"):
             continue
         found = [a or b for a, b in REFERENCE.findall(answer.text)] + REDIRECTION.findall(answer.text)

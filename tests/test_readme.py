@@ -16,7 +16,7 @@ import pytest
 from app import create_app
 from config import PROJECT, VERSION, Settings
 from ingest.device_messages import ANSWERS
-from routes.arguments import Status
+from routes.fields import Status
 from streams import declaration
 from tests.devices import Device
 from tests.support import DEVICE_TOPICS, Backend, missing, payload, publishing, wait_for

@@ -1,0 +1,226 @@
+"""The kinds of values that requests carry: what each may be, and how the OpenAPI document says so."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
+
+from ingest.identity import device_id_fault, nesting_fault, text_fault
+from models import MAX_DEVICE_ID, MAX_TEXT
+from utils import calendar, clock
+
+
+def _digits(value: object) -> object:
+    """A whole number as its digits; where the id of a device is a number in JSON."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _device_id(text: str) -> str:
+    if fault := device_id_fault(text):
+        raise ValueError(fault)
+    return text
+
+
+def checked_text(text: str) -> str:
+    """A text that can be stored and seen. Raises ValueError."""
+    if fault := text_fault(text):
+        raise ValueError(fault)
+    return text
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return clock.parse_query(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; expected ISO 8601, epoch seconds or milliseconds, or relative such as -24h"
+        ) from error
+
+
+def _parameters(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = len(msgspec.json.encode(parameters))
+    if size > MAX_PARAMETERS:
+        raise ValueError(f"{size} bytes as JSON; at most {MAX_PARAMETERS} are allowed")
+    if fault := nesting_fault(parameters):
+        raise ValueError(fault)
+    return parameters
+
+
+def _topic(topic: str) -> str:
+    if set(topic) & set("+#"):
+        raise ValueError("must be a topic without the wildcards + and #")
+    return checked_text(topic)
+
+
+def _zone(name: str) -> str:
+    calendar.zone(name)
+    return name
+
+
+MAX_PARAMETERS = 16_384
+MAX_LIFETIME = 604_800
+_UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
+)
+_DEVICE_ID = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_DEVICE_ID,
+    # No . or .., no white space at either end, nothing that separates levels of a topic, and nothing that is not seen.
+    "pattern": rf"^(?!\.{{1,2}}$)(?!\s)[^+#/{_UNSEEN}]*[^\s+#/{_UNSEEN}\u200c\u200d]$",
+    "examples": ["ESP32_001"],
+}
+_SPELLINGS = [
+    {"type": "string", "format": "date-time"},
+    {"type": "string", "format": "date"},
+    {"type": "string", "pattern": r"^(now|-[0-9]{1,4}[smhdw])$"},
+]
+_EPOCH = {"type": "string", "pattern": r"^[0-9]{9,13}(\.[0-9]{1,6})?$"}
+_TIME = {"anyOf": [*_SPELLINGS, _EPOCH], "examples": ["-24h", "2026-01-29T14:30:45Z", "1769697045"]}
+DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
+_ZONE = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+/-]*$", "examples": ["Asia/Jakarta"]}
+Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema(_ZONE)]
+_TOPIC = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_TEXT,
+    "pattern": rf"^[^+#{_UNSEEN}]*$",
+    "examples": ["panel/trafo1/volt"],
+}
+Topic = Annotated[str, Field(min_length=1), AfterValidator(_topic), WithJsonSchema(_TOPIC)]
+_VISIBLE = rf"^[^{_UNSEEN}]*$"
+Reason = Annotated[
+    str,
+    AfterValidator(checked_text),
+    WithJsonSchema({"type": "string", "pattern": _VISIBLE, "examples": ["not_a_number"]}),
+]
+_COMMAND = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _VISIBLE, "examples": ["set_interval"]}
+CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)]
+Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
+Lifetime = Annotated[
+    int,
+    Field(strict=True, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it."),
+]
+Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$", examples=["slower-1"])]
+Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
+FIRST_EPOCH = 10**8
+"""From this number on `since` may be epoch time, of 1973 or later."""
+MAX_ID = 2**63 - 1
+
+
+def _since(text: object) -> int | datetime:
+    """A number, which may be an id, or a time. Raises ValueError."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        text = str(text)
+    if not isinstance(text, str):
+        raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
+    if re.fullmatch(r"\d{1,20}", text, re.ASCII):
+        return int(text)
+    try:
+        return clock.parse_query(text)
+    except ValueError as error:
+        expected = "expected the id of a reading, ISO 8601, epoch seconds or milliseconds, or relative such as -1m"
+        raise ValueError(f"{error}; {expected}") from error
+
+
+def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int | datetime | None:
+    """What `since` means: a number is an id if there are so many readings, and otherwise an epoch time if it may be."""
+    if isinstance(since, int) and since >= FIRST_EPOCH and since > newest_id():
+        return clock.from_epoch(since)
+    return since
+
+
+_ID = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_DEVICE_ID,
+    # No . or .., no white space at either end, nothing that separates levels of a topic, and nothing that is not seen.
+    "pattern": rf"^(?!\.{{1,2}}$)(?!\s)[^+#/{_UNSEEN}]*[^\s+#/{_UNSEEN}\u200c\u200d]$",
+    "examples": ["ESP32_001"],
+}
+_SPELLINGS = [
+    {"type": "string", "format": "date-time"},
+    {"type": "string", "format": "date"},
+    {"type": "string", "pattern": r"^(now|-[0-9]{1,4}[smhdw])$"},
+]
+_EPOCH = {"type": "string", "pattern": r"^[0-9]{9,13}(\.[0-9]{1,6})?$"}
+_TIME = {"anyOf": [*_SPELLINGS, _EPOCH], "examples": ["-24h", "2026-01-29T14:30:45Z", "1769697045"]}
+DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
+_ZONE = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+/-]*$", "examples": ["Asia/Jakarta"]}
+Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema(_ZONE)]
+_TOPIC = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_TEXT,
+    "pattern": rf"^[^+#{_UNSEEN}]*$",
+    "examples": ["panel/trafo1/volt"],
+}
+Topic = Annotated[str, Field(min_length=1), AfterValidator(_topic), WithJsonSchema(_TOPIC)]
+_VISIBLE = rf"^[^{_UNSEEN}]*$"
+Reason = Annotated[
+    str,
+    AfterValidator(checked_text),
+    WithJsonSchema({"type": "string", "pattern": _VISIBLE, "examples": ["not_a_number"]}),
+]
+_COMMAND = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _VISIBLE, "examples": ["set_interval"]}
+CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)]
+Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
+Lifetime = Annotated[
+    int,
+    Field(strict=True, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it."),
+]
+Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$", examples=["slower-1"])]
+Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
+FIRST_EPOCH = 10**8
+"""From this number on `since` may be epoch time, of 1973 or later."""
+MAX_ID = 2**63 - 1
+
+
+def _since(text: object) -> int | datetime:
+    """A number, which may be an id, or a time. Raises ValueError."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        text = str(text)
+    if not isinstance(text, str):
+        raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
+    if re.fullmatch(r"\d{1,20}", text, re.ASCII):
+        return int(text)
+    try:
+        return clock.parse_query(text)
+    except ValueError as error:
+        expected = "expected the id of a reading, ISO 8601, epoch seconds or milliseconds, or relative such as -1m"
+        raise ValueError(f"{error}; {expected}") from error
+
+
+def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int | datetime | None:
+    """What `since` means: a number is an id if there are so many readings, and otherwise an epoch time if it may be."""
+    if isinstance(since, int) and since >= FIRST_EPOCH and since > newest_id():
+        return clock.from_epoch(since)
+    return since
+
+
+def _last_event(text: str) -> int | datetime:
+    """The id that a browser saw last, however large, so that it is never refused; or a time. Raises ValueError."""
+    if re.fullmatch(r"\d+", text, re.ASCII):
+        return int(text) if len(text) < 19 else MAX_ID
+    return _since(text)
+
+
+_ID = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+_ID_OR_TIME = {"anyOf": [_ID, *_SPELLINGS], "examples": ["-1m", "1296", "2026-01-29T14:30:45Z", "1769697045"]}
+Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_ID_OR_TIME)]
+
+
+def _last_event(text: object) -> int | datetime:
+    """An id, however large: a browser sends what it was sent, also by a database that was replaced since."""
+    if isinstance(text, str) and re.fullmatch(r"\d+", text, re.ASCII):
+        return MAX_ID if len(text) > len(str(MAX_ID)) else min(int(text), MAX_ID)
+    return _since(text)
+
+
+LastEventId = Annotated[int | datetime, BeforeValidator(_last_event), WithJsonSchema(_ID_OR_TIME)]
