@@ -3,7 +3,7 @@
 import logging
 import re
 
-from flask import Flask, Response, json, jsonify, make_response, request
+from flask import Flask, Response, current_app, json, jsonify, make_response, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 
@@ -30,8 +30,9 @@ def register(app: Flask, streams: Streams) -> None:
 
     @app.before_request
     def require_json() -> None:
-        if request.routing_exception is not None or request.method not in ("POST", "PUT") or not _has_body():
+        if request.routing_exception is not None or request.method not in ("POST", "PUT"):
             return
+        # Also where there is no body: other types are what a page of any site may have a browser send.
         if not request.is_json:
             raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
         # Of a chunked body werkzeug reads as much as is allowed and says nothing.
@@ -63,13 +64,10 @@ def register(app: Flask, streams: Streams) -> None:
     _register_publisher(app)
 
 
-def _has_body() -> bool:
-    """Whether the request has a body, as its headers tell (RFC 9112, 6)."""
-    return bool(request.content_length) or "Transfer-Encoding" in request.headers
-
-
 def _nothing_at(path: str, streams: Streams) -> str:
     if path.startswith("/socket.io"):
+        if "sockets" in current_app.extensions.get("autoforge", {}):
+            return "Socket.IO is at /socket.io/, with the slash at the end"
         return "Socket.IO is served by a process of its own, `app:live`; nginx has to send /socket.io/ there"
     names = ", ".join(stream.name for stream in streams)
     return f"There is nothing at {path}. Declared streams: {names}. All paths: {request.script_root}/api/docs"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from routes.answers import Error, Rfc3339
 from routes.arguments import Query
+from routes.origin import asked_here
 from routes.readings import json_body
 from services.publisher.decoding import Unreadable, decode_entry
 from services.publisher.editor import BadEntry, ConfigurationEditor
@@ -110,6 +111,10 @@ class StatusAnswer(BaseModel):
     configs: list[ConfigurationState]
 
 
+NOT_HERE = (
+    "GET {path} is for this machine only, because any page can make a browser ask it. "
+    "POST it with the header Content-Type: application/json"
+)
 _EXAMPLE = {"id": "boiler", "topic": "plant/boiler", "data": {"temperature": 80}, "interval": 30}
 _ENTRY = Entry.model_json_schema() | {"examples": [_EXAMPLE]}
 _REPLACEMENT = _ENTRY | {
@@ -135,7 +140,13 @@ def _add_service(api: APIBlueprint, service: PublisherService, editor: Configura
         """Whether it publishes, and its figures in total and by entry."""
         return service.get_status()
 
-    @api.get("/mqtt/reload", responses={200: ReloadAnswer})
+    @api.get("/mqtt/reload", responses={200: ReloadAnswer, 403: Error})
+    def reload_from_here() -> tuple[Answer, int]:
+        """The same for whoever asks from this machine; a page of another site in a browser there does not."""
+        if not asked_here(request):
+            return {"message": NOT_HERE.format(path=f"{request.script_root}/mqtt/reload")}, 403
+        return _reloaded(service, editor), 200
+
     @api.post("/mqtt/reload", responses={200: ReloadAnswer, 413: Error, 415: Error})
     @api.post("/api/publisher/reload", responses={200: ReloadAnswer, 413: Error, 415: Error})
     def reload() -> Answer:

@@ -38,8 +38,9 @@ def api(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
 
 
 def ask(api: Api, method: str, path: str, body: Any = None, expect: int = 200, **query: Any) -> Any:
-    """The JSON of a request with a JSON body, or without any."""
-    sent: dict[str, Any] = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+    """The JSON of a request that says it is JSON, with a body or without."""
+    sent: dict[str, Any] = {"content_type": None if method in ("GET", "DELETE") else "application/json"}
+    sent |= {} if body is None else {"data": json.dumps(body)}
     answer = api.client.open(path, method=method, query_string=query or None, **sent)
     assert (answer.status_code, answer.mimetype) == (expect, "application/json"), answer.text
     return json.loads(answer.text)
@@ -290,6 +291,56 @@ def test_a_reload_needs_no_body_and_tells_what_the_file_has(api: Api, file: Path
     assert (answer["success"], answer["active_configs"]) == (True, 1)
     assert len(answer["faults"]) == 1
     assert "qos = 9" in answer["faults"][0]
+
+
+@pytest.mark.parametrize("path", ["/mqtt/reload", "/api/publisher/reload"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"content_type": "application/x-www-form-urlencoded"},
+        {"content_type": "text/plain"},
+        {"data": "", "content_type": "multipart/form-data; boundary=x"},
+    ],
+)
+def test_a_reload_that_any_page_could_have_a_browser_post_is_415(api: Api, path: str, sent: dict[str, Any]) -> None:
+    answer = api.client.post(path, **sent)
+    assert answer.status_code == 415
+    assert "application/json" in answer.get_json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "status"),
+    [
+        ("127.0.0.1", {}, 200),
+        ("::1", {}, 200),
+        ("::ffff:127.0.0.1", {}, 200),
+        ("127.0.0.1", {"Sec-Fetch-Site": "none"}, 200),
+        ("203.0.113.7", {}, 403),
+        ("::ffff:203.0.113.7", {}, 403),
+        ("", {}, 403),
+        ("127.0.0.1", {"X-Forwarded-For": "203.0.113.7"}, 403),
+        ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}, 403),
+        ("127.0.0.1", {"Origin": "https://evil.example"}, 403),
+        ("127.0.0.1", {"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_a_reload_by_get_is_for_programs_on_this_machine(
+    api: Api, address: str, headers: dict[str, str], status: int
+) -> None:
+    answer = api.client.get("/mqtt/reload", headers=headers, environ_base={"REMOTE_ADDR": address})
+    assert answer.status_code == status
+    assert "POST it" in answer.get_json()["message"] or status == 200
+
+
+@pytest.mark.parametrize(("forwarded", "status"), [("127.0.0.1", 200), ("203.0.113.7", 403)])
+def test_behind_a_configured_proxy_the_address_that_it_forwards_counts(
+    settings: Callable[..., Settings], file: Path, forwarded: str, status: int
+) -> None:
+    values = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port(), proxy_count=1)
+    with running(values) as made:
+        answer = made.client.get("/mqtt/reload", headers={"X-Forwarded-For": forwarded})
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize(("method", "path"), RELOADS)
