@@ -44,6 +44,7 @@ from routes.sockets import Sockets
 from services.analyses import Analyses
 from services.broker_watch import BrokerWatch
 from services.commands import Commands
+from services.known_devices import KnownDevices
 from services.live import Hub
 from services.publisher.editor import ConfigurationEditor
 from services.publisher.loader import ConfigurationError, ConfigurationLoader
@@ -73,6 +74,7 @@ class Core(NamedTuple):
     database: Database
     publisher: Publisher
     submissions: Submissions
+    known: KnownDevices
 
 
 def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True, most_held: int = MAX_HELD) -> OpenAPI:
@@ -99,14 +101,14 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
         earliest=settings.earliest_time,
     )
     submissions = Submissions(database, pipeline)
-    core = Core(settings, streams, database, publisher, submissions)
+    core = Core(settings, streams, database, publisher, submissions, KnownDevices(database, streams))
     for stream in streams:
         _add_stream(app, stream, core)
         app.register_api(live_events.blueprint(stream, hub, held))
     _add_systems(app, core)
     app.register_api(system.blueprint(settings, streams, database))
     app.register_api(rejected.blueprint(database, Room.of(settings)))
-    app.register_api(control.blueprint(commands))
+    app.register_api(control.blueprint(commands, core.known))
     errors.register(app, streams)
     heavy.register(app, settings.heavy_requests)
     parameters.register(app)
@@ -128,7 +130,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
 
 
 def _add_stream(app: OpenAPI, stream: Stream, core: Core) -> None:
-    app.register_api(readings.blueprint(stream, core.database, core.submissions))
+    app.register_api(readings.blueprint(stream, core.database, core.submissions, core.known))
     if stream.energy is not None:
         app.register_api(energy.blueprint(stream, stream.energy, core.database))
     if stream.oee is not None:
@@ -137,7 +139,7 @@ def _add_stream(app: OpenAPI, stream: Stream, core: Core) -> None:
 
 def _add_systems(app: OpenAPI, core: Core) -> None:
     """The paths of the systems whose streams are declared in the shape that those paths tell of."""
-    settings, streams, database, publisher, submissions = core
+    settings, streams, database, publisher, submissions, _ = core
     if (machines := streams.get("machines")) is not None and flexotwin.fits(machines):
         app.register_api(flexotwin.blueprint(settings, machines, database))
     if (panels := streams.get("panels")) is not None and panels.topic.has_metric:

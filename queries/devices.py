@@ -1,4 +1,4 @@
-"""SELECTs of commands and presence."""
+"""SELECTs of devices, their commands and their presence."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -6,12 +6,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
 
-from models import Command, Presence, StreamState
+from models import Command, Device, Presence, StreamState
 from queries.reader import Reader
 from utils.clock import Uptime
 
 CHUNK = 500
 _COMMANDS = Command.metadata.tables["commands"]
+_DEVICES = Device.metadata.tables["devices"]
 _STREAMS = StreamState.metadata.tables["stream_states"]
 _PRESENCE = Presence.metadata.tables["presence"]
 
@@ -65,6 +66,27 @@ def is_over(moment: datetime, up: Uptime) -> ColumnElement[bool]:
     """Whether a command's time is over: of this run of this machine by how long it runs, else by the clock."""
     here = func.coalesce(Command.boot, "") == (up.boot or "-")
     return or_(and_(here, Command.deadline <= up.seconds), and_(~here, Command.expires_at <= moment))
+
+
+def is_known(reader: Reader, streams: Iterable[str], device_id: str) -> bool:
+    """Whether there is a reading of a device in one of these streams."""
+    query = select(_DEVICES.c.last_id).where(_DEVICES.c.stream.in_(sorted(streams)))
+    return reader.execute(query.where(_DEVICES.c.device_id == device_id).limit(1)).first() is not None
+
+
+def ids(reader: Reader, streams: Iterable[str], limit: int) -> Sequence[str]:
+    """The first ids of the devices of these streams in their order, at most so many."""
+    query = select(_DEVICES.c.device_id).distinct().where(_DEVICES.c.stream.in_(sorted(streams)))
+    return reader.scalars(query.order_by(_DEVICES.c.device_id).limit(limit)).all()
+
+
+def heard_last(reader: Reader, stream: str) -> str | None:
+    """The device of a stream that was heard last, or None."""
+    query = select(_DEVICES.c.device_id).where(_DEVICES.c.stream == stream)
+    heard = query.where(_DEVICES.c.last_heard.is_not(None)).order_by(_DEVICES.c.last_heard.desc())
+    last = reader.scalars(heard.order_by(_DEVICES.c.last_id.desc()).limit(1)).first()
+    # Of devices from before last_heard was kept, the order of their readings tells it.
+    return last or reader.scalars(query.order_by(_DEVICES.c.last_id.desc()).limit(1)).first()
 
 
 def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:

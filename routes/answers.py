@@ -1,11 +1,10 @@
 """What answers look like: for the OpenAPI document."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, Field, JsonValue, create_model
+from pydantic import BaseModel, Field, JsonValue
 
 from routes.fields import Status
-from streams.stream import Metric, Stream
 
 Rfc3339 = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -20,6 +19,7 @@ class NotFound(Error):
     """Nothing matches."""
 
     device_id: str | None = None
+    similar: list[str] | None = Field(None, description="Ids like it of which there are readings.")
 
 
 class ControlAnswer(BaseModel):
@@ -31,6 +31,7 @@ class ControlAnswer(BaseModel):
     command: str
     url: str
     message: str
+    hint: str | None = Field(None, description="What may be wrong: no such device was ever heard.")
 
 
 class CommandAnswer(BaseModel):
@@ -48,6 +49,7 @@ class CommandAnswer(BaseModel):
     sent_at: Rfc3339 | None
     updated_at: Rfc3339
     url: str
+    hint: str | None = Field(None, description="In the answer to the command alone.")
 
 
 class CommandsAnswer(BaseModel):
@@ -269,82 +271,3 @@ class Health(BaseModel):
     mqtt: MqttHealth | None = None
     http: Counts | None = None
     rejected_messages: RejectedHealth | None = None
-
-
-class HealthSummary(BaseModel):
-    """The health index of a reading; null where it has none of the metrics with an ideal band."""
-
-    index: float | None
-    status: str | None
-    limiting: str | None = Field(description="The metric that is furthest off.")
-
-
-def _reading_fields(stream: Stream) -> dict[str, Any]:
-    metrics: dict[str, Any] = {
-        metric.name: (_value_type(metric), Field(description=_description(metric))) for metric in stream.metrics
-    }
-    own: dict[str, Any] = {
-        "id": (int, ...),
-        "device_id": (str, ...),
-        "timestamp": (Rfc3339, ...),
-        "device_timestamp": (
-            str | None,
-            Field(description="What the device said, where that could not be believed."),
-        ),
-        "created_at": (Rfc3339, ...),
-    }
-    return own | metrics
-
-
-def reading_model(stream: Stream) -> type[BaseModel]:
-    """The model of one stored reading of a stream."""
-    return _model(stream, "Reading", _reading_fields(stream))
-
-
-def _listed_model(stream: Stream) -> type[BaseModel]:
-    """The model of a reading in a history, which may be asked for its health."""
-    health: dict[str, Any] = {"health": (HealthSummary, Field(None, description="With `health=1`."))}
-    return _model(stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {}))
-
-
-def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
-    """The answers of a stream's endpoints, by endpoint."""
-    reading: Any = reading_model(stream)
-    listed: Any = _listed_model(stream)
-    numeric = [metric.name for metric in stream.metrics if metric.type == "number"]
-    figures: dict[str, Any] = {
-        f"{kind}_{name}": (float | None, ...) for name in numeric for kind in ("avg", "min", "max")
-    }
-    columns: dict[str, Any] = {metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics}  # type: ignore[misc]  # made at run time
-    columns |= {"timestamps": (list[Rfc3339], ...), "device_ids": (list[str], ...)}
-    stats = _model(stream, "Figures", {"count": (int, ...)} | figures)
-    data = _model(stream, "Columns", columns)
-    device: Any = (str | None, None)
-    page: dict[str, Any] = {"count": (int, ...), "limit": (int, ...), "offset": (int, ...), "device_id": device}
-    return {
-        "latest": create_model(_name(stream, "Latest"), data=(reading, ...)),
-        "history": create_model(_name(stream, "History"), data=(list[listed], ...), **page),
-        "stats": create_model(_name(stream, "Stats"), stats=(stats, ...), device_id=device),
-        "ml-data": create_model(_name(stream, "MlData"), sample_count=(int, ...), device_id=device, data=(data, ...)),
-    }
-
-
-def _model(stream: Stream, what: str, fields: dict[str, Any]) -> type[BaseModel]:
-    """A model whose fields may be named like anything, also like pydantic's own attributes."""
-    numbered: dict[str, Any] = {
-        f"f{place}": (Annotated[kind, Field(alias=name)], default)
-        for place, (name, (kind, default)) in enumerate(fields.items())
-    }
-    return create_model(_name(stream, what), **numbered)
-
-
-def _name(stream: Stream, what: str) -> str:
-    return f"{stream.name.capitalize()}{what}"
-
-
-def _value_type(metric: Metric) -> Any:
-    return float | None if metric.type == "number" else str | None
-
-
-def _description(metric: Metric) -> str:
-    return f"{metric.title} [{metric.unit}]" if metric.unit else metric.title

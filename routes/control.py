@@ -1,22 +1,25 @@
 """`/api/control`: commands to devices, and what became of them."""
 
+import contextlib
 from typing import Any
 
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
+from database import Unavailable
 from ingest.commands import FINAL
 from routes.answers import CommandAnswer, CommandsAnswer, ControlAnswer, Error, Undelivered
 from routes.arguments import CommandPath, CommandsQuery, ControlBody, KeyHeader, WaitQuery
 from services import documents
 from services.commands import Commands
+from services.known_devices import KnownDevices
 
 Answer = dict[str, Any]
 FAULTS: dict[Any, Any] = {400: Error, 503: Error}
 
 
-def blueprint(commands: Commands) -> APIBlueprint:
+def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
     """The endpoints."""
     api = APIBlueprint(
         "control",
@@ -30,11 +33,13 @@ def blueprint(commands: Commands) -> APIBlueprint:
     def send(body: ControlBody, query: WaitQuery, header: KeyHeader) -> tuple[Answer, int]:
         """Store a command and publish it on the device's control topic."""
         command_id, new = commands.issue(body.order(), header.key)
+        hint = _hint(known, body.device_id)
         if query.wait or not new:
-            return _awaited(commands, command_id, query.wait, 202)
+            document, status = _awaited(commands, command_id, query.wait, 202)
+            return document | hint, status
         told = {"command_id": command_id, "device_id": body.device_id, "command": body.command}
         url = f"{request.script_root}/api/control/{command_id}"
-        return {"status": "acknowledged", **told, "url": url, "message": "Command sent to device"}, 202
+        return {"status": "acknowledged", **told, "url": url, "message": "Command sent to device", **hint}, 202
 
     @api.get("", responses=FAULTS | {200: CommandsAnswer})
     def listed(query: CommandsQuery) -> Answer:
@@ -52,6 +57,14 @@ def blueprint(commands: Commands) -> APIBlueprint:
         return _awaited(commands, path.command_id, query.wait, 202 if query.wait else 200)
 
     return api
+
+
+def _hint(known: KnownDevices, device_id: str) -> Answer:
+    # The command is on its way whatever the database does now.
+    with contextlib.suppress(Unavailable):
+        if found := known.hint(device_id):
+            return {"hint": found}
+    return {}
 
 
 def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: int) -> tuple[Answer, int]:

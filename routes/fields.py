@@ -18,6 +18,11 @@ def _digits(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _whole(value: object) -> object:
+    """A number without a fraction as JSON may spell it, 60.0, as a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _device_id(text: str) -> str:
     if fault := device_id_fault(text):
         raise ValueError(fault)
@@ -104,6 +109,7 @@ CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(
 Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
 Lifetime = Annotated[
     int,
+    BeforeValidator(_whole),
     Field(strict=True, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it."),
 ]
 Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$", examples=["slower-1"])]
@@ -133,82 +139,6 @@ def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int 
     if isinstance(since, int) and since >= FIRST_EPOCH and since > newest_id():
         return clock.from_epoch(since)
     return since
-
-
-_ID = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": MAX_DEVICE_ID,
-    # No . or .., no white space at either end, nothing that separates levels of a topic, and nothing that is not seen.
-    "pattern": rf"^(?!\.{{1,2}}$)(?!\s)[^+#/{_UNSEEN}]*[^\s+#/{_UNSEEN}\u200c\u200d]$",
-    "examples": ["ESP32_001"],
-}
-_SPELLINGS = [
-    {"type": "string", "format": "date-time"},
-    {"type": "string", "format": "date"},
-    {"type": "string", "pattern": r"^(now|-[0-9]{1,4}[smhdw])$"},
-]
-_EPOCH = {"type": "string", "pattern": r"^[0-9]{9,13}(\.[0-9]{1,6})?$"}
-_TIME = {"anyOf": [*_SPELLINGS, _EPOCH], "examples": ["-24h", "2026-01-29T14:30:45Z", "1769697045"]}
-DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
-Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
-_ZONE = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+/-]*$", "examples": ["Asia/Jakarta"]}
-Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema(_ZONE)]
-_TOPIC = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": MAX_TEXT,
-    "pattern": rf"^[^+#{_UNSEEN}]*$",
-    "examples": ["panel/trafo1/volt"],
-}
-Topic = Annotated[str, Field(min_length=1), AfterValidator(_topic), WithJsonSchema(_TOPIC)]
-_VISIBLE = rf"^[^{_UNSEEN}]*$"
-Reason = Annotated[
-    str,
-    AfterValidator(checked_text),
-    WithJsonSchema({"type": "string", "pattern": _VISIBLE, "examples": ["not_a_number"]}),
-]
-_COMMAND = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _VISIBLE, "examples": ["set_interval"]}
-CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)]
-Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
-Lifetime = Annotated[
-    int,
-    Field(strict=True, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it."),
-]
-Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$", examples=["slower-1"])]
-Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
-FIRST_EPOCH = 10**8
-"""From this number on `since` may be epoch time, of 1973 or later."""
-MAX_ID = 2**63 - 1
-
-
-def _since(text: object) -> int | datetime:
-    """A number, which may be an id, or a time. Raises ValueError."""
-    if isinstance(text, int) and not isinstance(text, bool):
-        text = str(text)
-    if not isinstance(text, str):
-        raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
-    if re.fullmatch(r"\d{1,20}", text, re.ASCII):
-        return int(text)
-    try:
-        return clock.parse_query(text)
-    except ValueError as error:
-        expected = "expected the id of a reading, ISO 8601, epoch seconds or milliseconds, or relative such as -1m"
-        raise ValueError(f"{error}; {expected}") from error
-
-
-def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int | datetime | None:
-    """What `since` means: a number is an id if there are so many readings, and otherwise an epoch time if it may be."""
-    if isinstance(since, int) and since >= FIRST_EPOCH and since > newest_id():
-        return clock.from_epoch(since)
-    return since
-
-
-def _last_event(text: str) -> int | datetime:
-    """The id that a browser saw last, however large, so that it is never refused; or a time. Raises ValueError."""
-    if re.fullmatch(r"\d+", text, re.ASCII):
-        return int(text) if len(text) < 19 else MAX_ID
-    return _since(text)
 
 
 _ID = {"type": "string", "pattern": "^[0-9]{1,18}$"}

@@ -9,10 +9,12 @@ from werkzeug.exceptions import BadRequest
 
 import queries.readings
 from database import Database
-from routes.answers import DevicesAnswer, Error, NotFound, RefusedSubmission, SubmissionAnswer, stream_answers
+from routes.answers import DevicesAnswer, Error, NotFound, RefusedSubmission, SubmissionAnswer
 from routes.arguments import DeviceQuery, MlQuery, ReadingsQuery, SubmissionQuery, WindowQuery
 from routes.heavy import take_turn
-from services import documents, health_index
+from routes.stream_answers import stream_answers
+from services import documents, health_index, newest
+from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
 from services.verification import plausible_value
 from streams.stream import Stream
@@ -25,7 +27,7 @@ NO_FACTORS = (
 )
 
 
-def blueprint(stream: Stream, database: Database, submissions: Submissions) -> APIBlueprint:
+def blueprint(stream: Stream, database: Database, submissions: Submissions, known: KnownDevices) -> APIBlueprint:
     """The endpoints of one stream."""
     api = APIBlueprint(
         f"stream-{stream.name}",  # no name that another blueprint has
@@ -34,6 +36,7 @@ def blueprint(stream: Stream, database: Database, submissions: Submissions) -> A
         abp_tags=[Tag(name=stream.name, description=stream.title)],
         abp_responses={400: Error, 503: Error},
     )
+    _add_latest(api, stream, database, known)
     _add_reading_endpoints(api, stream, database)
     _add_summary_endpoints(api, stream, database)
 
@@ -60,18 +63,24 @@ def _outcome(receipt: Receipt) -> tuple[Answer, int]:
     return {"message": f"{which}: {errors[0]['message']}", **answer}, 400
 
 
-def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database) -> None:
+def _add_latest(api: APIBlueprint, stream: Stream, database: Database, known: KnownDevices) -> None:
     table = database.tables[stream.name]
-    answers = stream_answers(stream)
 
-    @api.get("/latest", responses={200: answers["latest"], 404: NotFound})
+    @api.get("/latest", responses={200: stream_answers(stream)["latest"], 404: NotFound})
     def latest(query: DeviceQuery) -> tuple[Answer, int]:
         """The newest reading."""
         with database.reader() as reader:
-            row = queries.readings.latest(reader, table, query.device_id)
-        if row is None:
-            return {"message": f"No {table.name.replace('_', ' ')} found", "device_id": query.device_id}, 404
-        return {"data": documents.reading(row)}, 200
+            found = newest.reading(reader, stream, table, query.device_id)
+            if found is not None:
+                return {"data": found}, 200
+            alike = known.similar(reader, stream.name, query.device_id) if query.device_id else []
+        nothing = {"message": f"No {table.name.replace('_', ' ')} found", "device_id": query.device_id}
+        return nothing | ({"similar": alike} if alike else {}), 404
+
+
+def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database) -> None:
+    table = database.tables[stream.name]
+    answers = stream_answers(stream)
 
     @api.get("/history", responses={200: answers["history"]})
     def history(query: ReadingsQuery) -> Answer:

@@ -1,0 +1,94 @@
+"""What a stream's endpoints answer, made from its declaration: for the OpenAPI document."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, create_model
+
+from routes.answers import Rfc3339
+from streams.stream import Metric, Stream
+
+
+class HealthSummary(BaseModel):
+    """The health index of a reading; null where it has none of the metrics with an ideal band."""
+
+    index: float | None
+    status: str | None
+    limiting: str | None = Field(description="The metric that is furthest off.")
+
+
+def _reading_fields(stream: Stream) -> dict[str, Any]:
+    metrics: dict[str, Any] = {
+        metric.name: (_value_type(metric), Field(description=_description(metric))) for metric in stream.metrics
+    }
+    own: dict[str, Any] = {
+        "id": (int, ...),
+        "device_id": (str, ...),
+        "timestamp": (Rfc3339, ...),
+        "device_timestamp": (
+            str | None,
+            Field(description="What the device said, where that could not be believed."),
+        ),
+        "created_at": (Rfc3339, ...),
+    }
+    return own | metrics
+
+
+def reading_model(stream: Stream) -> type[BaseModel]:
+    """The model of one stored reading of a stream."""
+    return _model(stream, "Reading", _reading_fields(stream))
+
+
+def _listed_model(stream: Stream) -> type[BaseModel]:
+    """The model of a reading in a history, which may be asked for its health."""
+    health: dict[str, Any] = {"health": (HealthSummary, Field(None, description="With `health=1`."))}
+    return _model(stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {}))
+
+
+def _latest_model(stream: Stream) -> type[BaseModel]:
+    """The model of the newest reading where each metric has a topic of its own."""
+    times: Any = dict[str, Rfc3339 | None]
+    about = Field(description="When the newest value of each metric was measured; null for what never came.")
+    return _model(stream, "LatestReading", _reading_fields(stream) | {"times": (times, about)})
+
+
+def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
+    """The answers of a stream's endpoints, by endpoint."""
+    reading: Any = _latest_model(stream) if stream.topic.has_metric else reading_model(stream)
+    listed: Any = _listed_model(stream)
+    numeric = [metric.name for metric in stream.metrics if metric.type == "number"]
+    figures: dict[str, Any] = {
+        f"{kind}_{name}": (float | None, ...) for name in numeric for kind in ("avg", "min", "max")
+    }
+    columns: dict[str, Any] = {metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics}  # type: ignore[misc]  # made at run time
+    columns |= {"timestamps": (list[Rfc3339], ...), "device_ids": (list[str], ...)}
+    stats = _model(stream, "Figures", {"count": (int, ...)} | figures)
+    data = _model(stream, "Columns", columns)
+    device: Any = (str | None, None)
+    page: dict[str, Any] = {"count": (int, ...), "limit": (int, ...), "offset": (int, ...), "device_id": device}
+    return {
+        "latest": create_model(_name(stream, "Latest"), data=(reading, ...)),
+        "history": create_model(_name(stream, "History"), data=(list[listed], ...), **page),
+        "stats": create_model(_name(stream, "Stats"), stats=(stats, ...), device_id=device),
+        "ml-data": create_model(_name(stream, "MlData"), sample_count=(int, ...), device_id=device, data=(data, ...)),
+    }
+
+
+def _model(stream: Stream, what: str, fields: dict[str, Any]) -> type[BaseModel]:
+    """A model whose fields may be named like anything, also like pydantic's own attributes."""
+    numbered: dict[str, Any] = {
+        f"f{place}": (Annotated[kind, Field(alias=name)], default)
+        for place, (name, (kind, default)) in enumerate(fields.items())
+    }
+    return create_model(_name(stream, what), **numbered)
+
+
+def _name(stream: Stream, what: str) -> str:
+    return f"{stream.name.capitalize()}{what}"
+
+
+def _value_type(metric: Metric) -> Any:
+    return float | None if metric.type == "number" else str | None
+
+
+def _description(metric: Metric) -> str:
+    return f"{metric.title} [{metric.unit}]" if metric.unit else metric.title

@@ -1,0 +1,48 @@
+"""Which devices have been heard: for hints about ids that are misspelt."""
+
+import difflib
+from collections.abc import Iterable
+
+import queries.devices
+from database import Database
+from queries.reader import Reader
+from streams.declaration import Streams
+
+MOST_COMPARED = 1_000
+MOST_SHOWN = 3
+ALIKE = 0.8
+"""How alike two ids must be, from 0 to 1."""
+
+
+class KnownDevices:
+    """The devices of all streams."""
+
+    def __init__(self, database: Database, streams: Streams) -> None:
+        self._database = database
+        self._streams = streams
+
+    def hint(self, device_id: str) -> str | None:
+        """What to tell who sends a command to a device that was never heard; None if it was. Raises Unavailable."""
+        streams = [stream.name for stream in self._streams]
+        with self._database.reader() as reader:
+            if queries.devices.presence(reader, [device_id]) or queries.devices.is_known(reader, streams, device_id):
+                return None
+            alike = _alike(device_id, queries.devices.ids(reader, streams, MOST_COMPARED))
+        never = "No reading and no status of this device has ever been seen"
+        return f"{never}. Is {' or '.join(alike)} meant?" if alike else never
+
+    @staticmethod
+    def similar(reader: Reader, stream: str, device_id: str) -> list[str]:
+        """The ids of a stream's devices that are most like one that has no reading. Raises Unavailable."""
+        return _alike(device_id, queries.devices.ids(reader, [stream], MOST_COMPARED))
+
+
+def _alike(device_id: str, ids: Iterable[str]) -> list[str]:
+    """Ids that differ in case alone, then those that are alike."""
+    by_folded: dict[str, list[str]] = {}
+    for found in ids:
+        by_folded.setdefault(found.casefold(), []).append(found)
+    asked = device_id.casefold()
+    same = by_folded.pop(asked, [])
+    close = difflib.get_close_matches(asked, by_folded, MOST_SHOWN, ALIKE)
+    return [*same, *(found for folded in close for found in by_folded[folded])][:MOST_SHOWN]

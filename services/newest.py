@@ -1,0 +1,33 @@
+"""The newest reading of a stream, as `latest` answers with it."""
+
+from typing import Any
+
+from sqlalchemy import Table
+
+import queries.devices
+import queries.readings
+from queries.reader import Reader
+from services import documents
+from streams.stream import Stream
+from utils import clock
+
+Document = dict[str, Any]
+
+
+def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None) -> Document | None:
+    """The newest reading of one device, or of all devices; None if there is none.
+
+    Where each metric has a topic of its own a row has one value: then it is the newest reading of one device, of the
+    one that was heard last unless it is named, with the newest value of each metric and the time of each in `times`.
+    """
+    if stream.topic.has_metric and device_id is None:
+        device_id = queries.devices.heard_last(reader, stream.name)
+    row = queries.readings.latest(reader, table, device_id)
+    if row is None:
+        return None
+    if not stream.topic.has_metric:
+        return documents.reading(row)
+    newest = queries.readings.newest_values(reader, stream.name, table, row["device_id"])
+    found = {metric.name: newest.get(metric.name, (None, None)) for metric in stream.metrics}
+    times = {name: moment and clock.rfc3339(moment) for name, (_, moment) in found.items()}
+    return documents.reading(row) | {name: value for name, (value, _) in found.items()} | {"times": times}
