@@ -309,7 +309,7 @@ def test_below_a_path_of_a_proxy_the_server_and_the_links_are_there(tmp_path: Pa
         assert "All paths: /autoforge/api/docs" in ask("/nothing").json["message"]
         assert ask("/api/docs").headers["Location"] == "/autoforge/api/docs/swagger"
         command = {"device_id": "a", "command": "ping"}
-        refused = api.client.post("/api/control", json=command, headers=below).json
+        refused = api.client.post("/api/control", json=command, headers=below).get_json()
         (listed,) = ask("/api/control").json["data"]
         assert listed["url"] == f"/autoforge/api/control/{refused['command_id']}"
         assert ask(listed["url"].removeprefix("/autoforge")).json["url"] == listed["url"]
