@@ -187,7 +187,7 @@ def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(back
         ([{"stream": "x" * 1000}], "stream: there is no stream '"),
         ([{"stream": "sensors", "device_id": "a/b"}], "device_id: the device id must not contain + # or /"),
         ([{"stream": "sensors", "device_id": ""}], "device_id: "),
-        ([{"stream": "sensors", "device_id": 7}], "device_id: "),
+        ([{"stream": "sensors", "device_id": 7.5}], "device_id: "),
         ([{"stream": "sensors", "device": "a"}], "device: "),
         ([{"stream": "sensors", "since": "yesterday"}], "since: not a time"),
         ([{"stream": "sensors", "since": True}], "since: expected the id of a reading, or a time"),
