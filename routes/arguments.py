@@ -125,7 +125,14 @@ class SubmissionQuery(DeviceQuery):
     """What an MQTT topic would have said."""
 
     device_id: DeviceId | None = Field(None, description="The device, where the payload does not say it.")
-    metric: str | None = Field(None, description="The metric, where each has a topic of its own.", examples=["voltage"])
+
+
+class MetricSubmissionQuery(SubmissionQuery):
+    """What an MQTT topic would have said where each metric has a topic of its own."""
+
+    metric: str | None = Field(
+        None, description="The metric, where the payload is a value alone.", examples=["voltage"]
+    )
 
 
 class RejectedQuery(DeviceQuery):

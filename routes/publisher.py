@@ -147,8 +147,12 @@ def _add_service(api: APIBlueprint, service: PublisherService, editor: Configura
             return {"message": NOT_HERE.format(path=f"{request.script_root}/mqtt/reload")}, 403
         return _reloaded(service, editor), 200
 
-    @api.post("/mqtt/reload", responses={200: ReloadAnswer, 413: Error, 415: Error})
-    @api.post("/api/publisher/reload", responses={200: ReloadAnswer, 413: Error, 415: Error})
+    # Declared, so that the form sends the header that a POST needs; what stands in the body does not matter.
+    empty = json_body({"type": "object", "examples": [{}]}, required=False)
+    answers: dict[Any, Any] = {200: ReloadAnswer, 413: Error, 415: Error}
+
+    @api.post("/mqtt/reload", responses=answers, request_body=empty)
+    @api.post("/api/publisher/reload", responses=answers, request_body=empty)
     def reload() -> Answer:
         """Read the file again at once; a changed one is read within a second anyway."""
         return _reloaded(service, editor)

@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest
 import queries.readings
 from database import Database
 from routes.answers import DevicesAnswer, Error, NotFound, RefusedSubmission, SubmissionAnswer
-from routes.arguments import DeviceQuery, MlQuery, ReadingsQuery, SubmissionQuery, WindowQuery
+from routes.arguments import DeviceQuery, MetricSubmissionQuery, MlQuery, ReadingsQuery, SubmissionQuery, WindowQuery
 from routes.heavy import take_turn
 from routes.stream_answers import stream_answers
 from services import documents, health_index, newest
@@ -39,15 +39,24 @@ def blueprint(stream: Stream, database: Database, submissions: Submissions, know
     _add_latest(api, stream, database, known)
     _add_reading_endpoints(api, stream, database)
     _add_summary_endpoints(api, stream, database)
+    _add_submission(api, stream, submissions)
+    return api
 
+
+def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions) -> None:
     answers: dict[Any, Any] = {201: SubmissionAnswer, 207: SubmissionAnswer, 400: RefusedSubmission}
+    answers |= {413: Error, 415: Error}
 
-    @api.post("/readings", responses=answers | {413: Error, 415: Error}, request_body=_body(stream))
-    def readings(query: SubmissionQuery) -> tuple[Answer, int]:
+    def of_all(query: SubmissionQuery) -> tuple[Answer, int]:
+        """Store one payload as a device would publish it, or an array of up to 10,000."""
+        return _outcome(submissions.submit(stream, request.get_data(), query.device_id, None))
+
+    def of_metric(query: MetricSubmissionQuery) -> tuple[Answer, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
         return _outcome(submissions.submit(stream, request.get_data(), query.device_id, query.metric))
 
-    return api
+    take = of_metric if stream.topic.has_metric else of_all
+    api.post("/readings", responses=answers, request_body=_body(stream), endpoint="readings")(take)
 
 
 def _outcome(receipt: Receipt) -> tuple[Answer, int]:
@@ -143,10 +152,14 @@ def _body(stream: Stream) -> Answer:
 def payload_schema(stream: Stream, values: str) -> Answer:
     """The JSON schema of a reading's payload with the metrics nested under `values`, or at the top if that is empty."""
     metrics = {metric.name: {"type": "number" if metric.type == "number" else "string"} for metric in stream.metrics}
-    properties: Answer = {values: {"type": "object", "properties": metrics}} if values else metrics
+    required = [metric.name for metric in stream.metrics if metric.required]
+    said: Answer = {"type": "object", "properties": metrics, "required": required}
     time = {"anyOf": [{"type": "string"}, {"type": "number"}]}
     own = {stream.device: {"type": "string"}, stream.timestamp.field: time}
-    return {"type": "object", "properties": properties | own}
+    needed = [stream.timestamp.field] if stream.timestamp.required else []
+    if values:
+        return {"type": "object", "properties": {values: said} | own, "required": [values, *needed]}
+    return {"type": "object", "properties": metrics | own, "required": [*required, *needed]}
 
 
 def example_payload(stream: Stream, values: str) -> Answer:
@@ -159,6 +172,6 @@ def example_payload(stream: Stream, values: str) -> Answer:
     return own | ({values: measured} if values else measured)
 
 
-def json_body(schema: Answer) -> Answer:
+def json_body(schema: Answer, *, required: bool = True) -> Answer:
     """The description of a body for the OpenAPI document."""
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"required": required, "content": {"application/json": {"schema": schema}}}
