@@ -1,8 +1,10 @@
 """`/api/<stream>/live`: what is committed reaches Server-Sent Events clients of a real backend at a real broker."""
 
+import contextlib
 import http.client
 import json
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import pairwise
@@ -22,11 +24,14 @@ from tests.test_database import execute
 STATES = ("pending", "sent", "in_progress", "succeeded")
 
 
-def raw(backend: Backend, path: str, **headers: str) -> http.client.HTTPResponse:
+@contextlib.contextmanager
+def raw(backend: Backend, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
     """The answer to a GET, whose body is not read yet."""
     connection = http.client.HTTPConnection("127.0.0.1", backend.port, timeout=20)
     connection.request("GET", path, headers=headers)
-    return connection.getresponse()
+    with connection.getresponse() as answer:
+        yield answer
+    connection.close()
 
 
 def newest_id(backend: Backend) -> int:

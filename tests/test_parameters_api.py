@@ -12,7 +12,7 @@ from tests.api import Api, reading, running
 from tests.support import free_port
 
 LENIENT = {"/health", "/api/health"}
-VALUES = {"device_id": "a", "command_id": "x", "id": "x", "topic": "panel/a/volt"}
+VALUES = {"device_id": "a", "command_id": "x", "id": "1", "topic": "panel/a/volt"}
 
 
 @pytest.fixture(scope="module")

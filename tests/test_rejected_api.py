@@ -34,7 +34,9 @@ def _streams(api: Api) -> Any:
 
 
 def test_rejected_messages_are_listed_newest_first_with_exact_counts(api: Api) -> None:
-    api.post("/api/sensors/readings", [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)])
+    api.judge(
+        "/api/sensors/readings", [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)]
+    )
     answer = api.get("/api/rejected", limit=2)
     assert (answer["count"], answer["limit"], answer["offset"]) == (2, 2, 0)
     assert answer["counts"] == {"missing_field": 2, "not_a_number": 1}
@@ -66,7 +68,9 @@ PICKED: list[tuple[dict[str, Any], list[str]]] = [
 
 
 def test_they_can_be_picked_by_reason_stream_and_device(api: Api) -> None:
-    api.post("/api/sensors/readings", [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)])
+    api.judge(
+        "/api/sensors/readings", [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)]
+    )
     for query, found in PICKED:
         assert [item["device_id"] for item in api.get("/api/rejected", **query)["data"]] == found, query
 
@@ -186,7 +190,7 @@ def test_the_limit_in_bytes_is_a_setting(settings: Callable[..., Settings], tmp_
     with running(settings(rejected_max_mb=1)) as api:
         for _ in range(5):
             # Too large for a reading, small enough to be kept whole.
-            api.post("/api/sensors/readings", [{"device_id": "a", "x": "x" * 60_000}] * 10, 201)
+            api.judge("/api/sensors/readings", [{"device_id": "a", "x": "x" * 60_000}] * 10)
         kept = api.get("/api/rejected")["kept"]
         assert kept["bytes"] <= kept["max"]["bytes"] == 1_000_000
         assert kept["messages"] == len(api.get("/api/rejected")["data"]) == 16
