@@ -33,6 +33,16 @@ OFFSETS = st.integers(min_value=-14 * 60, max_value=14 * 60).map(lambda minutes:
         pytest.param("2026-01-29T09:00:45-0530", SECOND, id="west of Greenwich, without the colon"),
         pytest.param("2026-01-29T14:30", datetime(2026, 1, 29, 14, 30), id="without seconds"),
         pytest.param("2026-01-29", datetime(2026, 1, 29), id="a date is its midnight"),
+        pytest.param("20260129", datetime(2026, 1, 29), id="a date without hyphens"),
+        pytest.param("20260129143045", SECOND, id="a compact time"),
+        pytest.param("1769697045123456789", MOMENT + timedelta(microseconds=1), id="epoch nanoseconds as text"),
+        pytest.param("1712010112345678", datetime(2024, 4, 1, 22, 21, 52, 345678), id="µs that look like a date"),
+        pytest.param("1901010000000000000", datetime(2030, 3, 29, 10, 20), id="ns that look like a date"),
+        pytest.param("200000000000", datetime(1976, 5, 3, 19, 33, 20), id="ms that look like a date"),
+        pytest.param("2016-12-31T23:59:60Z", datetime(2017, 1, 1), id="a leap second"),
+        pytest.param("2016-12-31T23:59:60.5", datetime(2017, 1, 1, 0, 0, 0, 500_000), id="within a leap second"),
+        pytest.param("2017-01-01T05:29:60+05:30", datetime(2017, 1, 1), id="a leap second elsewhere"),
+        pytest.param("20161231235960", datetime(2017, 1, 1), id="a leap second, compact"),
         pytest.param("1769697045", SECOND, id="epoch seconds as text"),
         pytest.param("1769697045.123456", MOMENT, id="epoch seconds with a fraction as text"),
         pytest.param("1769697045123", SECOND + timedelta(milliseconds=123), id="epoch milliseconds as text"),
@@ -44,7 +54,20 @@ def test_it_reads(text: str, moment: datetime) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "abc", "now", "2026-02-30T00:00:00", "2026-13-01", "14:30", "1_769_697_045", "١٧٦٩٦٩٧٠٤٥", "NaN", "1e9"],
+    [
+        "",
+        "abc",
+        "now",
+        "2026-01-29T14:30:60",
+        "20260230143045",
+        "2026-02-30T00:00:00",
+        "2026-13-01",
+        "14:30",
+        "1_769_697_045",
+        "١٧٦٩٦٩٧٠٤٥",
+        "NaN",
+        "1e9",
+    ],
 )
 def test_it_says_that_a_text_is_not_a_time(text: str) -> None:
     with pytest.raises(ValueError, match=r"^not a time: ") as caught:
@@ -125,6 +148,8 @@ def test_the_size_of_an_epoch_number_tells_its_unit(moment: datetime) -> None:
         pytest.param(1769697045_123, SECOND + timedelta(milliseconds=123), id="milliseconds"),
         pytest.param(1769697045_123456, MOMENT, id="microseconds"),
         pytest.param(1769697045_123456000, MOMENT, id="nanoseconds"),
+        pytest.param(1769697045_999999500, SECOND + timedelta(seconds=1), id="nanoseconds that are rounded up"),
+        pytest.param(1769697045_000000501, SECOND + timedelta(microseconds=1), id="a few nanoseconds"),
         pytest.param(99_999_999_999, datetime(5138, 11, 16, 9, 46, 39), id="the last number of seconds"),
         pytest.param(100_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of milliseconds"),
         pytest.param(100_000_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of microseconds"),
@@ -176,6 +201,11 @@ def test_a_query_may_be_relative_to_now(text: str, ago: timedelta) -> None:
         pytest.param("2026-01-29 14:30:45", SECOND, id="a space for the T"),
         pytest.param("2026-01-29 14:30", datetime(2026, 1, 29, 14, 30), id="a space for the T, without seconds"),
         pytest.param("1769697045", SECOND, id="epoch seconds"),
+        pytest.param("20260129", datetime(2026, 1, 29), id="a date without hyphens"),
+        pytest.param("2026-W05-4", datetime(2026, 1, 29), id="a day of a week"),
+        pytest.param("20260129T143045Z", SECOND, id="without hyphens and colons"),
+        pytest.param("2016-12-31T23:59:60Z", datetime(2017, 1, 1), id="a leap second"),
+        pytest.param("100000000", datetime(1973, 3, 3, 9, 46, 40), id="the shortest epoch number"),
     ],
 )
 def test_a_query_is_read_as_it_arrives_in_a_url(text: str, moment: datetime) -> None:
@@ -222,6 +252,20 @@ def test_the_time_that_a_machine_runs_is_the_same_for_every_process() -> None:
     up = clock.uptime()
     assert boot == str(up.boot)
     assert 0 <= up.seconds - float(seconds) < 60
+
+
+@pytest.mark.parametrize("text", ["0", "1", "2026", "202601", "20261301", "99999999", "-1", "42.5", "12345678.9"])
+def test_a_query_does_not_take_a_short_number_for_seconds_of_1970(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{text} is too short for epoch seconds, which have at least 9 digits"):
+        clock.parse_query(text)
+
+
+@settings(deadline=None)
+@given(st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1)))
+def test_nanoseconds_keep_their_microseconds(moment: datetime) -> None:
+    microseconds = (moment - clock.EPOCH) // timedelta(microseconds=1)
+    assert clock.from_epoch(microseconds * 1_000) == moment
+    assert clock.parse(str(microseconds * 1_000)) == moment
 
 
 def test_the_strict_clock_gives_every_caller_another_time() -> None:

@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +19,27 @@ STEP = timedelta(seconds=2)
 """A clock that goes back by more than this was set; one that goes back by less is waited for."""
 EPOCH = datetime(1970, 1, 1)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SECOND = timedelta(seconds=1)
+MIN_EPOCH_DIGITS = 9
+"""In a query, so that a year or a date without hyphens is not taken for seconds of 1970."""
+_OFF_THE_CALENDAR = "outside the years 1 to 9999"
 _OFFSET_AFTER_SPACE = re.compile(r" (\d\d:?\d\d)$")
-_EPOCH_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d*)?", re.ASCII)
+_EPOCH_NUMBER = re.compile(r"[+-]?(\d{1,20})(\.\d{0,20})?", re.ASCII)
+_COMPACT_DIGITS = (8, 12, 14, 17)
+_ZONE = re.compile(r"(?<=\d)(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
+_DAY = re.compile(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d(?:-?\d)?", re.ASCII)
+_DAY_OF_YEAR_OR_MONTH = re.compile(r"\d{4}-(?:[0-2]\d\d|3[0-6]\d|0[1-9]|1[0-2])", re.ASCII)
+# As numbers they would be epoch times of the years 1976 and 2572 to 2665.
+_COMPACT = re.compile(
+    r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,9})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+)
+_LEAP_SECOND = re.compile(r"(.*\d\d:?\d\d:?)60([.,]\d+)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+class NoTimeOfDay(ValueError):
+    """A date that nobody can take for the time of a measurement."""
 
 
 def now() -> datetime:
@@ -37,28 +54,53 @@ def naive_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC).replace(tzinfo=None)
     except OverflowError as error:
-        raise ValueError("outside the years 1 to 9999") from error
+        raise ValueError(_OFF_THE_CALENDAR) from error
 
 
 def from_epoch(number: float) -> datetime:
     """Read an epoch number; its size tells seconds, ms, µs and ns apart. Raises ValueError off the calendar."""
     size = abs(number)
-    scale = 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1.0 if size < 1e17 else 1e-3
+    per_second = 1 if size < 1e11 else 10**3 if size < 1e14 else 10**6 if size < 1e17 else 10**9
     try:
-        return EPOCH + timedelta(microseconds=number * scale)
+        if isinstance(number, float):
+            return EPOCH + timedelta(microseconds=number * (1e6 / per_second))
+        # A float does not hold the nanoseconds of today.
+        seconds, rest = divmod(number, per_second)
+        return EPOCH + timedelta(seconds=seconds, microseconds=rest * 1_000_000 / per_second)
     except (OverflowError, ValueError) as error:
-        raise ValueError("outside the years 1 to 9999") from error
+        raise ValueError(_OFF_THE_CALENDAR) from error
+
+
+def is_compact(number: float) -> bool:
+    """Whether a number has the digits of a date or of a compact time, such as 20250929162750."""
+    if not 0 < number < 1e17 or number != int(number):
+        return False
+    digits = str(int(number))
+    return len(digits) in _COMPACT_DIGITS and digits[:2] in ("19", "20", "21")
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a day, a week or a month by ISO 8601, without a time of day."""
+    day = _ZONE.sub("", text)
+    if not _DAY.fullmatch(day):
+        return _DAY_OF_YEAR_OR_MONTH.fullmatch(day) is not None
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return False
+    return True
 
 
 def parse(text: str) -> datetime:
-    """Read ISO 8601 or an epoch number in a string. Raises ValueError saying what is wrong."""
-    if _EPOCH_NUMBER.fullmatch(text):
-        return from_epoch(float(text))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f'not a time: "{printable(text[:40])}"') from error
-    return naive_utc(moment)
+    """Read ISO 8601, also `20250929162750`, or an epoch number in a string; a date is its midnight.
+
+    Raises ValueError saying what is wrong.
+    """
+    if moment := _compact(text):
+        return moment
+    if _EPOCH_NUMBER.fullmatch(text) and not is_date(text):
+        return from_epoch(float(text) if "." in text else int(text))
+    return _iso(text, text)
 
 
 def parse_query(text: str) -> datetime:
@@ -70,9 +112,51 @@ def parse_query(text: str) -> datetime:
         try:
             return now() - timedelta(seconds=seconds)
         except OverflowError as error:
-            raise ValueError("outside the years 1 to 9999") from error
+            raise ValueError(_OFF_THE_CALENDAR) from error
+    number = _EPOCH_NUMBER.fullmatch(text)
+    if number and len(number[1]) < MIN_EPOCH_DIGITS and not is_date(text):
+        digits = f"which have at least {MIN_EPOCH_DIGITS} digits"
+        raise ValueError(f"{text} is too short for epoch seconds, {digits}; write days as 2026-01-29 or 20260129")
     # In a URL an unescaped "+" arrives as a space.
     return parse(_OFFSET_AFTER_SPACE.sub(r"+\1", text))
+
+
+def _compact(text: str) -> datetime | None:
+    """Read a date and a time without anything between their digits; None where the text is something else."""
+    found = _COMPACT.fullmatch(text)
+    if found is None:
+        return None
+    day, shown, fraction, thousandths, zone = found.groups()
+    after = f".{fraction or thousandths}" if fraction or thousandths else ""
+    try:
+        return _iso(f"{day}T{shown}{after}{zone or ''}", text)
+    except ValueError:
+        # So few digits may be milliseconds.
+        if text.isdecimal() and len(shown) == 4:
+            return None
+        raise
+
+
+def _iso(text: str, said: str) -> datetime:
+    """Read ISO 8601. Raises ValueError showing what was `said`."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        if (leap := _LEAP_SECOND.fullmatch(text)) and (after := _after(leap)):
+            return after
+        raise ValueError(f'not a time: "{printable(said[:40])}"') from error
+    return naive_utc(moment)
+
+
+def _after(leap: re.Match[str]) -> datetime | None:
+    """The second after a leap second; None unless that is at the end of a day, by UTC or by the clock that says it."""
+    try:
+        shown = datetime.fromisoformat(f"{leap[1]}59{leap[2] or ''}{leap[3] or ''}")
+        moment = naive_utc(shown)
+        at_end_of_day = (23, 59) in ((shown.hour, shown.minute), (moment.hour, moment.minute))
+        return moment + SECOND if at_end_of_day else None
+    except (OverflowError, ValueError):
+        return None
 
 
 def rfc3339(moment: datetime) -> str:
