@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple, Self
 from sqlalchemy import ColumnElement, Connection, RowMapping, case, insert, update
 
 import queries.devices
-from ingest.decoding import shown
 from ingest.device_messages import Acknowledgement
 from ingest.message import Applied, Rejection
+from ingest.values import shown
 from models import Command
 from utils import clock
 from utils.clock import Uptime

@@ -8,32 +8,25 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from ingest.identity import text_fault
+from ingest.values import EXACT, Fault, Spelled, is_no_value, number, shortened, shown, stored, text
 from streams.stream import Metric, Stream
-from utils.text import printable
+from utils import lenient_json
+from utils.lenient_json import BOM
 
 MAX_PAYLOAD = 65_536
 """Bytes; a reading is far smaller."""
 UNSET = msgspec.UNSET
-BOM = b"\xef\xbb\xbf"
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-
-_BARE = ("invalid_json", "number_out_of_range")
-"""What a text without quotes is as JSON."""
 Values = tuple[float | str | None, ...]
-
-
-class Fault(Exception):
-    """What is wrong with a payload: a reason code, and a sentence that names the field and shows the value."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# The float that is nearest to a larger whole number may be another number; those get the second look.
+_Number = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
+_Time = datetime | int | float | msgspec.UnsetType
+_SPELLED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Spelled)
 
 
 class Fields(NamedTuple):
@@ -42,12 +35,8 @@ class Fields(NamedTuple):
     device: Any
     timestamp: Any
     values: Values
-
-
-def shown(value: object) -> str:
-    """A value as JSON for a sentence, shortened to 60 characters."""
-    text = printable(msgspec.json.encode(value).decode())
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    unread: tuple[str, ...] = ()
+    """What is wrong with the values of optional metrics that could not be read, which count as none."""
 
 
 def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
@@ -58,20 +47,25 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
     plain = all(_is_required(stream, metric) and metric.type == "number" for metric in stream.metrics)
 
     def read(payload: bytes) -> Fields:
-        # The typed decoder does not look into fields that it ignores; those need the second look.
-        if len(payload) > MAX_PAYLOAD or b"\\u" in payload or not payload.isascii():
-            return _wide_fields(stream, decode_untyped(payload))
+        if not _is_clean(payload):
+            return _wide_fields(stream, _decode_reading(payload))
         try:
             decoded = decoder.decode(payload)
         except (msgspec.DecodeError, RecursionError):
-            return _wide_fields(stream, decode_untyped(payload))
+            return _wide_fields(stream, _decode_reading(payload))
         values = pick(decoded.values if stream.values else decoded)
         if not plain:
             values = tuple([None if value is UNSET else value for value in values])
-            _check_values(stream, values)
-        return Fields(decoded.device, decoded.timestamp, values)
+            if _needs_another_look(values):
+                return _wide_fields(stream, _decode_reading(payload))
+        return Fields(decoded.device, _said(decoded.timestamp), values)
 
     return read
+
+
+def _is_clean(payload: bytes) -> bool:
+    # A typed decoder does not look into fields that it ignores; those need the second look.
+    return len(payload) <= MAX_PAYLOAD and b"\\u" not in payload and payload.isascii()
 
 
 def _is_required(stream: Stream, metric: Metric) -> bool:
@@ -79,16 +73,21 @@ def _is_required(stream: Stream, metric: Metric) -> bool:
     return metric.required and not stream.topic.has_metric
 
 
+def _needs_another_look(values: Values) -> bool:
+    said = [value for value in values if value is not None]
+    return not said or any(isinstance(value, str) and text_fault(value) for value in said)
+
+
 def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
-    own = [("device", str | msgspec.UnsetType, UNSET), ("timestamp", datetime | float | msgspec.UnsetType, UNSET)]
+    own = _own_fields(stream)
     renamed = {"device": stream.device, "timestamp": stream.timestamp.field}
     metrics: list[Any] = []
     for index, metric in enumerate(stream.metrics):
-        kind: Any = float if metric.type == "number" else str
+        kind: Any = _Number if metric.type == "number" else str
         if _is_required(stream, metric):
             metrics.append((f"m{index}", kind))
         else:
-            metrics.append((f"m{index}", kind | msgspec.UnsetType, UNSET))
+            metrics.append((f"m{index}", kind | None | msgspec.UnsetType, UNSET))
     names = {f"m{index}": metric.name for index, metric in enumerate(stream.metrics)}
     if not stream.values:
         return msgspec.defstruct("Wide", [*metrics, *own], rename=renamed | names, kw_only=True)
@@ -98,95 +97,133 @@ def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
     )
 
 
+def _own_fields(stream: Stream) -> list[Any]:
+    time: Any = _Time if stream.timestamp.required else _Time | None
+    return [("device", str | int | msgspec.UnsetType, UNSET), ("timestamp", time, UNSET)]
+
+
 def single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
-    """A reader of payloads that are one metric's value, bare or as `{"value": …}`."""
+    """A reader of payloads that are one metric's value, bare or as `{"value": …}`. It raises Fault."""
+    clean = msgspec.json.Decoder(_Number | _single_struct(stream)).decode
     position = stream.metrics.index(metric)
     before, after = (None,) * position, (None,) * (len(stream.metrics) - position - 1)
 
-    def read(payload: bytes) -> Fields:
-        try:
-            decoded = decode_untyped(payload)
-        except Fault as fault:
-            bare = payload.removeprefix(BOM).strip()
-            if metric.type != "text" or fault.reason not in _BARE or bare[:1] in b'{["':
-                raise
-            decoded = bare.decode()
+    def look(payload: bytes) -> Fields:
+        found = _checked(payload).strip()
+        if not found.startswith(_JSON_OF[metric.type]):
+            return Fields(UNSET, UNSET, (*before, _bare(metric, found.decode()), *after))
+        decoded = _decode_reading(found)
         fields = decoded if isinstance(decoded, dict) else {"value": decoded}
         if "value" not in fields:
             raise Fault("missing_field", "value: missing")
-        value = _value(metric, "value", fields["value"])
-        return Fields(
-            fields.get(stream.device, UNSET), fields.get(stream.timestamp.field, UNSET), (*before, value, *after)
-        )
+        value = stored(metric, "value", fields["value"])
+        return Fields(fields.get(stream.device, UNSET), _time_of(stream, fields), (*before, value, *after))
 
-    return read
+    def read(payload: bytes) -> Fields:
+        if not _is_clean(payload):
+            return look(payload)
+        try:
+            said: Any = clean(payload)
+        except (msgspec.DecodeError, RecursionError):
+            return look(payload)
+        if isinstance(said, float):
+            return Fields(UNSET, UNSET, (*before, said, *after))
+        return Fields(said.device, _said(said.timestamp), (*before, said.value, *after))
+
+    return look if metric.type == "text" else read
+
+
+def _single_struct(stream: Stream) -> type[msgspec.Struct]:
+    fields = [("value", _Number), *_own_fields(stream)]
+    renamed = {"device": stream.device, "timestamp": stream.timestamp.field}
+    return msgspec.defstruct("Single", fields, rename=renamed, kw_only=True)
+
+
+# Whatever else a payload begins with, its bytes are the value.
+_JSON_OF = {"number": (b"{", b"[", b'"'), "text": (b"{", b'"')}
+
+
+def _bare(metric: Metric, value: str) -> float | str:
+    return text("value", value) if metric.type == "text" else number("value", value, shortened(value))
 
 
 def _wide_fields(stream: Stream, decoded: Any) -> Fields:
-    """Look at an untyped payload field by field. Raises Fault for the first one that is wrong."""
+    """Look at an untyped payload field by field. Raises Fault for the first one that is wrong and required."""
     if not isinstance(decoded, dict):
         raise Fault("not_an_object", f"expected a JSON object, not {shown(decoded)}")
-    holder = decoded
-    if stream.values:
-        if stream.values not in decoded:
-            raise Fault("missing_field", f"{stream.values}: missing")
-        holder = decoded[stream.values]
-        if not isinstance(holder, dict):
-            raise Fault("not_an_object", f"{stream.values}: expected a JSON object, not {shown(holder)}")
+    holder, unread = _holder(stream, decoded), []
     values: list[float | str | None] = []
     for metric in stream.metrics:
-        if metric.name in holder:
-            values.append(_value(metric, metric.name, holder[metric.name]))
-        elif _is_required(stream, metric):
-            raise Fault("missing_field", f"{metric.name}: missing")
-        else:
+        try:
+            values.append(_wide_value(metric, holder, required=_is_required(stream, metric)))
+        except Fault as fault:
+            if _is_required(stream, metric):
+                raise
             values.append(None)
-    _check_values(stream, tuple(values))
-    return Fields(decoded.get(stream.device, UNSET), decoded.get(stream.timestamp.field, UNSET), tuple(values))
-
-
-def _check_values(stream: Stream, values: tuple[float | str | None, ...]) -> None:
+            unread.append(fault)
     if all(value is None for value in values):
         names = ", ".join(metric.name for metric in stream.metrics)
-        raise Fault("missing_field", f"none of the metrics is there: {names}")
-    for metric, value in zip(stream.metrics, values, strict=True):
-        if isinstance(value, str) and (fault := text_fault(value)):
-            raise Fault("invalid_text", f"{metric.name}: {fault}")
+        raise unread[0] if unread else Fault("missing_field", f"none of the metrics is there: {names}")
+    device, time = decoded.get(stream.device, UNSET), _time_of(stream, decoded)
+    return Fields(device, time, tuple(values), tuple(map(str, unread)))
 
 
-def _value(metric: Metric, field: str, value: Any) -> float | str:
-    if metric.type == "text":
-        if not isinstance(value, str):
-            raise Fault("not_text", f"{field}: not a text: {shown(value)}")
-        if fault := text_fault(value):
-            raise Fault("invalid_text", f"{field}: {fault}")
-        return value
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number and not (isinstance(value, str) and len(value) <= 400 and _NUMBER.fullmatch(value)):
-        raise Fault("not_a_number", f"{field}: not a number: {shown(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = float("inf")
-    if number in (float("inf"), float("-inf")):
-        raise Fault("number_out_of_range", f"{field}: too large to be stored: {shown(value)}")
-    return number
+def _holder(stream: Stream, decoded: dict[str, Any]) -> dict[str, Any]:
+    """The object that has the metrics. Raises Fault."""
+    if not stream.values:
+        return decoded
+    if stream.values not in decoded:
+        raise Fault("missing_field", f"{stream.values}: missing")
+    holder = decoded[stream.values]
+    if not isinstance(holder, dict):
+        raise Fault("not_an_object", f"{stream.values}: expected a JSON object, not {shown(holder)}")
+    return holder
+
+
+def _wide_value(metric: Metric, holder: dict[str, Any], *, required: bool) -> float | str | None:
+    if metric.name not in holder:
+        if required:
+            raise Fault("missing_field", f"{metric.name}: missing")
+        return None
+    value = holder[metric.name]
+    return None if not required and is_no_value(metric, value) else stored(metric, metric.name, value)
+
+
+def _time_of(stream: Stream, fields: dict[str, Any]) -> Any:
+    said = fields.get(stream.timestamp.field, UNSET)
+    return said if stream.timestamp.required else _said(said)
+
+
+def _said(value: Any) -> Any:
+    return UNSET if value is None else value
+
+
+def _decode_reading(payload: bytes) -> Any:
+    """Read JSON of any shape, with numbers as devices write them. Raises Fault."""
+    return _decode(payload, lambda found: lenient_json.decoded(found, _SPELLED.decode))
 
 
 def decode_untyped(payload: bytes) -> Any:
     """Read JSON of any shape. Raises Fault."""
-    text = _text(payload)
+    return _decode(payload, msgspec.json.decode)
+
+
+def _decode(payload: bytes, decode: Callable[[bytes], Any]) -> Any:
+    found = _checked(payload)
+    if _NUL.search(found):
+        raise Fault("invalid_text", "a NUL character (\\u0000) cannot be stored")
     try:
-        return msgspec.json.decode(text)
+        return decode(found)
     except msgspec.DecodeError as error:
         if "out of range" in str(error):
             raise Fault("number_out_of_range", "a number is too large to be stored") from error
-        raise Fault("invalid_json", str(error).replace("JSON is malformed: ", "not valid JSON: ")) from error
+        raise Fault("invalid_json", f"not valid JSON: {lenient_json.why(found)}") from error
     except RecursionError as error:
         raise Fault("too_deep", "the JSON is nested too deeply") from error
 
 
-def _text(payload: bytes) -> bytes:
+def _checked(payload: bytes) -> bytes:
+    """The text of a payload. Raises Fault."""
     payload = payload.removeprefix(BOM)
     if not payload.strip():
         raise Fault("empty_payload", "the payload is empty")
@@ -197,6 +234,4 @@ def _text(payload: bytes) -> bytes:
             payload.decode()
         except UnicodeDecodeError as error:
             raise Fault("invalid_utf8", f"byte {error.start} is not valid UTF-8") from error
-    if _NUL.search(payload):
-        raise Fault("invalid_text", "a NUL character (\\u0000) cannot be stored")
     return payload

@@ -5,12 +5,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from ingest.decoding import BOM, Fault, decode_untyped, shown
+from ingest.decoding import decode_untyped
 from ingest.identity import device_id_fault, nesting_fault
 from ingest.message import Rejection
+from ingest.values import Fault, shown
 from models import MAX_COMMAND_ID
 from mqtt_client import Message
 from streams.topics import DeviceTopics
+from utils.lenient_json import BOM
 
 MAX_REASON = 500
 Answer = Literal["in_progress", "succeeded", "failed", "rejected"]

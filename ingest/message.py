@@ -22,6 +22,8 @@ class Reading(msgspec.Struct, gc=False):
     message: Message
     own_time: bool
     """Whether `timestamp` is the device's, so that a redelivery has the same key."""
+    unread: tuple[str, ...] = ()
+    """What is wrong with the values of optional metrics that could not be read, which count as none."""
 
 
 class Ignored(msgspec.Struct, gc=False):

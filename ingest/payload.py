@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from ingest.decoding import UNSET, Fault, shown, single_reader, wide_reader
+from ingest.decoding import UNSET, single_reader, wide_reader
 from ingest.device_messages import Acknowledgement, DeviceMessages, PresenceNotice
 from ingest.identity import device_id_fault
 from ingest.message import Ignored, Reading, Rejection
 from ingest.sender import Sender
+from ingest.values import Fault, shown
 from models import EMPTY, RETAINED
 from mqtt_client import Message
 from streams.declaration import Streams
@@ -43,7 +44,8 @@ class StreamParser:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, fault.reason, str(fault), message, sender)
         own = timestamp is not None
-        return Reading(stream, device, timestamp or message.received_at, claimed, fields.values, message, own)
+        moment = timestamp or message.received_at
+        return Reading(stream, device, moment, claimed, fields.values, message, own, fields.unread)
 
 
 class Parser:
@@ -91,6 +93,8 @@ def _of_old_ones(said: Reading | Acknowledgement | PresenceNotice | Rejection) -
 
 
 def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
+    if isinstance(stated, int) and not isinstance(stated, bool):
+        stated = str(stated)
     if stated is UNSET:
         device = from_topic if from_topic is not None else stream.device_default
         if not device and from_topic is None:
@@ -115,6 +119,8 @@ def _time(stream: Stream, stated: Any, received_at: datetime, earliest: datetime
         return None, None
     try:
         moment = _moment(stated)
+    except clock.NoTimeOfDay as date:
+        return None, str(date)
     except ValueError as error:
         if stream.timestamp.required:
             raise Fault("invalid_timestamp", f"{field}: {error}") from error
@@ -125,13 +131,18 @@ def _time(stream: Stream, stated: Any, received_at: datetime, earliest: datetime
 
 
 def _moment(stated: Any) -> datetime:
+    """The moment that was stated. Raises NoTimeOfDay with the text of a date, or another ValueError."""
     if isinstance(stated, datetime):
         return clock.naive_utc(stated)
-    if isinstance(stated, str):
-        try:
-            return clock.naive_utc(msgspec.convert(stated, datetime))
-        except msgspec.ValidationError:
-            return clock.parse(stated)
-    if isinstance(stated, (int, float)) and not isinstance(stated, bool):
-        return clock.from_epoch(stated)
-    raise ValueError(f"not a time: {shown(stated)}")
+    if isinstance(stated, bool) or not isinstance(stated, str | int | float):
+        raise ValueError(f"not a time: {shown(stated)}")  # noqa: TRY004 - a payload's fault, not the program's
+    if not isinstance(stated, str):
+        if not clock.is_compact(stated):
+            return clock.from_epoch(stated)
+        stated = str(int(stated))
+    try:
+        return clock.naive_utc(msgspec.convert(stated, datetime))
+    except msgspec.ValidationError:
+        if clock.is_date(stated):
+            raise clock.NoTimeOfDay(stated) from None
+        return clock.parse(stated)

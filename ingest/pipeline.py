@@ -30,6 +30,8 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 COUNTED = ("received", "stored", "duplicate", "rejected", "ignored", "best_effort", "first_deliveries")
+UNREAD_SECONDS = 60.0
+"""Between two warnings about values of one stream that could not be read; a broken sensor says so all the time."""
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Pipeline:
         self._rejected = RejectedMessages(database, room or Room())
         self._recent = RecentDeliveries()
         self._throttle = Throttle()
+        self._unread = Throttle(UNREAD_SECONDS)
 
     def resume(self, connection: Connection) -> None:
         """Take over from an earlier ingester: learn which of its last deliveries are committed. Raises Unavailable."""
@@ -153,7 +156,14 @@ class Pipeline:
         for rejection in outcome.rejections:
             line = f"Rejected a message on {rejection.message.topic!r}: {rejection.reason}: {rejection.sentence}"
             self._throttle.warn(logger, rejection.reason, line)
+        self._warn_of_unread(parsed)
         return outcome
+
+    def _warn_of_unread(self, parsed: Sequence[Parsed]) -> None:
+        for item in parsed:
+            if isinstance(item, Reading) and item.unread:
+                line = f"{item.stream.name}: {item.device_id}: stored without a value: {'; '.join(item.unread)}"
+                self._unread.warn(logger, item.stream.name, line)
 
     def _write_readings(
         self, connection: Connection, parsed: Sequence[Parsed], moment: datetime, outcome: Outcome

@@ -2,16 +2,18 @@
 
 import msgspec
 
-from ingest.decoding import BOM
 from ingest.message import Reading, Rejection
 from services import health_index
 from services.health_index import Document
-from services.submissions import BadSubmission, Receipt, Submissions, payloads
+from services.submissions import BadSubmission, Receipt, Submissions, payloads, read_json
 from streams.stream import Stream
-from utils import clock
+from utils import clock, lenient_json
+from utils.lenient_json import BOM
 
 DEVICE = "device_id"
 """What clients may call the device, whatever the stream's payloads call it."""
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class SoilHealth:
@@ -64,10 +66,7 @@ def _array(body: bytes) -> bytes:
     """The array of a body that is one, or an object with one under `readings`."""
     text = _bare(body)
     if text.startswith(b"{"):
-        try:
-            text = bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("readings", b""))
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise BadSubmission(f"the body is not JSON: {error}") from error
+        text = bytes(read_json(text, _OBJECT.decode).get("readings", b""))
     if not text.startswith(b"["):
         raise BadSubmission('expected an array of readings, or {"readings": [...]}')
     return text
@@ -79,7 +78,7 @@ def _payload(stream: Stream, given: bytes) -> bytes:
     What is in that form, or in none, stays byte for byte the same, so that a reading that came by MQTT too is known.
     """
     try:
-        fields = msgspec.json.decode(given, type=dict[str, msgspec.Raw])
+        fields = lenient_json.decoded(given, _OBJECT.decode)
     except (msgspec.DecodeError, RecursionError):
         return given  # the parser says what is wrong
     renamed = DEVICE in fields and stream.device not in fields

@@ -4,21 +4,24 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from database import Database, Unavailable
-from ingest.decoding import BOM
 from ingest.message import Reading, Rejection
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
 from streams.stream import Stream
+from utils import lenient_json
 from utils.clock import StrictClock
+from utils.lenient_json import BOM
 
+T = TypeVar("T")
 MAX_READINGS = 10_000
 ATTEMPTS = 6
 PAUSE_SECONDS = 0.05
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 class BadSubmission(Exception):
@@ -94,17 +97,24 @@ def _receipt(outcome: Outcome, messages: Sequence[Message]) -> Receipt:
 
 
 def payloads(body: bytes) -> Sequence[bytes]:
-    """The payloads of a body, which is one or an array of them. Raises BadSubmission."""
+    """The payloads of a body, which is one or an array of them, each as it was written. Raises BadSubmission."""
     body = body.removeprefix(BOM).strip()
-    try:
-        if not body.startswith(b"["):
-            msgspec.json.decode(body, type=msgspec.Raw)
-            return [body]
-        payloads = [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadSubmission(f"the body is not JSON: {error}") from error
-    if len(payloads) > MAX_READINGS:
-        raise BadSubmission(f"{len(payloads)} readings; at most {MAX_READINGS} are allowed in one request")
-    if not payloads:
+    if not body.startswith(b"["):
+        read_json(body, _RAW.decode)
+        return [body]
+    elements = read_json(body, lenient_json.items)
+    if len(elements) > MAX_READINGS:
+        raise BadSubmission(f"{len(elements)} readings; at most {MAX_READINGS} are allowed in one request")
+    if not elements:
         raise BadSubmission("the array is empty; expected at least one reading")
-    return payloads
+    return elements
+
+
+def read_json(text: bytes, decode: Callable[[bytes], T]) -> T:
+    """What `decode` reads in a text, which may have numbers that JSON does not have. Raises BadSubmission."""
+    try:
+        return lenient_json.decoded(text, decode)
+    except msgspec.DecodeError as error:
+        raise BadSubmission(f"the body is not JSON: {lenient_json.why(text)}") from error
+    except RecursionError as error:
+        raise BadSubmission("the body is not JSON: it is nested too deeply") from error

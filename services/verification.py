@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from config import Settings, SettingsError
-from ingest.decoding import shown
+from ingest.values import shown
 from mqtt_client import NOTHING
 from mqtt_publisher import Publisher, PublishError
 from services.running_backend import Failure, RunningBackend, as_list, as_object, good

@@ -17,7 +17,7 @@ _BROKEN_TEXTS = (b"", NOT_UTF8)
 def spoil_object(stream: Stream, body: Body, random: Random) -> bytes:
     """A reading's JSON object, broken in one of the ways that its stream allows."""
     faults: list[Fault] = [_empty, _truncated, _not_utf8, _not_an_object]
-    if any(metric.type == "number" for metric in stream.metrics):
+    if _numbers(stream):
         faults += [_not_a_number, _nan]
     if _required(stream):
         faults.append(_missing)
@@ -48,14 +48,17 @@ def _not_an_object(_stream: Stream, body: Body, _random: Random) -> bytes:
 
 def _not_a_number(stream: Stream, body: Body, random: Random) -> bytes:
     wrong = random.choice(("abc", True, None, [1], "1_000"))
-    # An absent value is no fault where the metric is optional.
-    numbers = [m for m in stream.metrics if m.type == "number" and (wrong is not None or m.required)]
-    return _nan(stream, body, random) if not numbers else _encode(_with(stream, body, random.choice(numbers), wrong))
+    return _encode(_with(stream, body, random.choice(_numbers(stream)), wrong))
 
 
 def _nan(stream: Stream, body: Body, random: Random) -> bytes:
-    numbers = [metric for metric in stream.metrics if metric.type == "number"]
-    return _encode(_with(stream, body, random.choice(numbers), float(random.choice(("nan", "inf", "-inf")))))
+    wrong = float(random.choice(("nan", "inf", "-inf")))
+    return _encode(_with(stream, body, random.choice(_numbers(stream)), wrong))
+
+
+def _numbers(stream: Stream) -> list[Metric]:
+    """Those of which a wrong value is a fault: an optional one just has no value then."""
+    return [metric for metric in stream.metrics if metric.type == "number" and metric.required]
 
 
 def _missing(stream: Stream, body: Body, random: Random) -> bytes:

@@ -43,7 +43,7 @@ def test_it_reads_the_documented_payload(timestamp: object, moment: datetime, pa
         ("1e-400", "0.0"),
         ("1.7976931348623157e308", "1.7976931348623157e+308"),
         ("18446744073709551616", "1.8446744073709552e+19"),
-        (f"1{'0' * 308}", "1e+308"),
+        ("1e308", "1e+308"),
     ],
 )
 def test_it_reads_a_number(text: str, temperature: str, parser: Parser) -> None:
@@ -57,23 +57,31 @@ def test_it_reads_a_number(text: str, temperature: str, parser: Parser) -> None:
         pytest.param('"1_000"', "not_a_number", 'temperature: not a number: "1_000"', id="an underscore"),
         pytest.param('"٢٤"', "not_a_number", 'temperature: not a number: "٢٤"', id="other digits"),
         pytest.param('"0x10"', "not_a_number", 'temperature: not a number: "0x10"', id="hexadecimal"),
-        pytest.param('" 24.5"', "not_a_number", 'temperature: not a number: " 24.5"', id="a space"),
+        pytest.param('"2 4.5"', "not_a_number", 'temperature: not a number: "2 4.5"', id="a space within"),
         pytest.param('""', "not_a_number", 'temperature: not a number: ""', id="an empty text"),
         pytest.param('"NaN"', "not_a_number", 'temperature: not a number: "NaN"', id="NaN as text"),
         pytest.param('"Infinity"', "not_a_number", 'temperature: not a number: "Infinity"', id="infinity as text"),
         pytest.param("true", "not_a_number", "temperature: not a number: true", id="a boolean"),
-        pytest.param("null", "not_a_number", "temperature: not a number: null", id="null"),
+        pytest.param("null", "not_a_number", "temperature: not a number: null or NaN", id="null"),
         pytest.param("{}", "not_a_number", "temperature: not a number: {}", id="an object"),
         pytest.param("[24.5]", "not_a_number", "temperature: not a number: [24.5]", id="a list"),
-        pytest.param(f'"{"1" * 500}"', "not_a_number", f'temperature: not a number: "{"1" * 59}…', id="a long text"),
+        pytest.param(f'"{"x" * 500}"', "not_a_number", f'temperature: not a number: "{"x" * 59}…', id="a long text"),
         pytest.param('"\x9b31m"', "not_a_number", 'temperature: not a number: "\\u009b31m"', id="a terminal's command"),
-        pytest.param("NaN", "invalid_json", "not valid JSON: invalid character (byte 15)", id="NaN"),
-        pytest.param("Infinity", "invalid_json", "not valid JSON: invalid character (byte 15)", id="infinity"),
-        pytest.param("-Infinity", "invalid_json", "not valid JSON: invalid character (byte 16)", id="-infinity"),
+        pytest.param("NaN", "not_a_number", "temperature: not a number: null or NaN", id="NaN"),
+        pytest.param("Infinity", "not_a_number", 'temperature: not a number: "Infinity"', id="infinity"),
+        pytest.param("-Infinity", "not_a_number", 'temperature: not a number: "-Infinity"', id="-infinity"),
         pytest.param("1_000", "invalid_json", "not valid JSON: expected ',' or '}' (byte 16)", id="a bare underscore"),
-        pytest.param("1e999", "number_out_of_range", "a number is too large to be stored", id="1e999"),
-        pytest.param("-1e999", "number_out_of_range", "a number is too large to be stored", id="-1e999"),
-        pytest.param("1" * 5_000, "number_out_of_range", "a number is too large to be stored", id="5,000 digits"),
+        pytest.param("1e999", "number_out_of_range", "temperature: too large to be stored: 1e999", id="1e999"),
+        pytest.param("-1e999", "number_out_of_range", "temperature: too large to be stored: -1e999", id="-1e999"),
+        pytest.param(
+            "1" * 5_000, "number_out_of_range", f'temperature: too large to be stored: "{"1" * 59}…', id="5,000 digits"
+        ),
+        pytest.param(
+            f'"{"1" * 500}"',
+            "number_out_of_range",
+            f'temperature: too large to be stored: "{"1" * 59}…',
+            id="500 digits",
+        ),
         pytest.param(
             '"1e999"', "number_out_of_range", 'temperature: too large to be stored: "1e999"', id="1e999 as text"
         ),
@@ -83,7 +91,7 @@ def test_it_reads_a_number(text: str, temperature: str, parser: Parser) -> None:
         pytest.param(
             f"-{'1' * 4_300}",
             "number_out_of_range",
-            "a number is too large to be stored",
+            f'temperature: too large to be stored: "-{"1" * 58}…',
             id="-4,300 digits",
         ),
     ],
@@ -115,7 +123,7 @@ DEEP = "[" * 30_000 + "]" * 30_000
             "not valid JSON: object keys must be strings (byte 1)",
             id="UTF-16 without a mark",
         ),
-        pytest.param(payload()[:-9], "invalid_json", "Input data was truncated", id="truncated"),
+        pytest.param(payload()[:-9], "invalid_json", "not valid JSON: it ends too early", id="truncated"),
         pytest.param(
             sensors() + "x",
             "invalid_json",
@@ -244,6 +252,13 @@ def test_it_rejects_a_topic_that_is_not_utf_8(parser: Parser) -> None:
     ("topic", "text", "device"),
     [
         pytest.param(TOPIC, payload(device_id="ESP32_001"), "ESP32_001", id="topic and payload agree"),
+        pytest.param("sensors/7/data", payload(device_id=7), "7", id="a number and the topic agree"),
+        pytest.param("sensors/7/data", payload(device_id=7, x="é"), "7", id="a number, in a payload that is not ASCII"),
+        pytest.param("plant/status", '{"machine_id":7,"speed":1}', "7", id="a number from the payload"),
+        pytest.param(
+            "plant/status", '{"machine_id":89490200001234567890,"speed":1}', "89490200001234567890", id="a long number"
+        ),
+        pytest.param("panel/7/ampere", '{"value":1,"device_id":7}', "7", id="a number, each metric a topic"),
         pytest.param("plant/status", '{"machine_id":"M7","speed":1}', "M7", id="from the payload"),
         pytest.param("soil/data", '{"sensor_readings":{"N":1},"node":"n2"}', "n2", id="from the payload, not default"),
         pytest.param("soil/data", '{"sensor_readings":{"N":1}}', "node-1", id="the default"),
@@ -260,7 +275,10 @@ def test_the_device_is(topic: str, text: str, device: str, parser: Parser) -> No
         (TOPIC, payload(device_id="B"), "device_mismatch", 'device_id: "B", but the topic says "ESP32_001"'),
         (TOPIC, payload(device_id="esp32_001"), "device_mismatch", None),
         (TOPIC, payload(device_id=""), "device_mismatch", 'device_id: "", but the topic says "ESP32_001"'),
-        (TOPIC, payload(device_id=7), "invalid_device_id", "device_id: not a text: 7"),
+        (TOPIC, payload(device_id=7), "device_mismatch", 'device_id: "7", but the topic says "ESP32_001"'),
+        ("sensors/7/data", payload(device_id=7.0), "invalid_device_id", "device_id: not a text: 7.0"),
+        ("sensors/1/data", payload(device_id=True), "invalid_device_id", "device_id: not a text: true"),
+        ("sensors/7/data", payload(device_id=[7]), "invalid_device_id", "device_id: not a text: [7]"),
         (TOPIC, sensors(more=',"device_id":null'), "invalid_device_id", "device_id: not a text: null"),
         ("panel/P1/ampere", '{"value":1,"device_id":"P2"}', "device_mismatch", None),
         (
@@ -310,9 +328,20 @@ def test_it_reads_the_values(topic: str, text: str | bytes, values: tuple[object
     ("topic", "text", "reason", "sentence"),
     [
         ("plant/status", '{"machine_id":"M7"}', "missing_field", "none of the metrics is there: speed, state"),
-        ("plant/status", '{"machine_id":"M7","speed":null}', "not_a_number", "speed: not a number: null"),
+        (
+            "plant/status",
+            '{"machine_id":"M7","speed":null}',
+            "missing_field",
+            "none of the metrics is there: speed, state",
+        ),
+        ("plant/status", '{"machine_id":"M7","speed":"abc"}', "not_a_number", 'speed: not a number: "abc"'),
         ("plant/status", '{"machine_id":"M7","state":5}', "not_text", "state: not a text: 5"),
-        ("plant/status", '{"machine_id":"M7","state":null}', "not_text", "state: not a text: null"),
+        (
+            "plant/status",
+            '{"machine_id":"M7","state":null}',
+            "missing_field",
+            "none of the metrics is there: speed, state",
+        ),
         (
             "plant/status",
             '{"machine_id":"M7","state":"a\\nb"}',
@@ -330,7 +359,9 @@ def test_it_reads_the_values(topic: str, text: str | bytes, values: tuple[object
         ("soil/data", '{"sensor_readings":{"pH":7}}', "missing_field", "N: missing"),
         ("soil/data", '{"N":22,"pH":7}', "missing_field", "sensor_readings: missing"),
         ("panel/P1/ampere", " ", "empty_payload", "the payload is empty"),
-        ("panel/P1/ampere", "12 A", "invalid_json", "not valid JSON: trailing characters (byte 4)"),
+        ("panel/P1/ampere", "12 A", "not_a_number", "value: not a number: 12 A"),
+        ("panel/P1/ampere", "nan", "not_a_number", "value: not a number: nan"),
+        ("panel/P1/ampere", "abc", "not_a_number", "value: not a number: abc"),
         ("panel/P1/ampere", '"abc"', "not_a_number", 'value: not a number: "abc"'),
         ("panel/P1/ampere", "true", "not_a_number", "value: not a number: true"),
         ("panel/P1/ampere", "null", "not_a_number", "value: not a number: null"),
@@ -343,8 +374,8 @@ def test_it_reads_the_values(topic: str, text: str | bytes, values: tuple[object
         ("panel/P1/mode", "x" * 256, "invalid_text", "value: the text has 256 characters; at most 255 are allowed"),
         ("panel/P1/mode", "a\0b", "invalid_text", "value: the text must not contain the invisible character U+0000"),
         ("panel/P1/mode", '{"value":5}', "not_text", "value: not a text: 5"),
-        ("panel/P1/mode", '{"value":"running"', "invalid_json", "Input data was truncated"),
-        ("panel/P1/mode", ' {"value":"running"', "invalid_json", "Input data was truncated"),
+        ("panel/P1/mode", '{"value":"running"', "invalid_json", "not valid JSON: it ends too early"),
+        ("panel/P1/mode", ' {"value":"running"', "invalid_json", "not valid JSON: it ends too early"),
     ],
 )
 def test_it_rejects_the_values(topic: str, text: str | bytes, reason: str, sentence: str, parser: Parser) -> None:

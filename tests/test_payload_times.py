@@ -20,6 +20,16 @@ from tests.parsing import MOMENT, RECEIVED, SECOND, reading, rejection, sensors
         pytest.param("1769697045123", SECOND + timedelta(milliseconds=123), id="ms"),
         pytest.param("1769697045123456", MOMENT, id="µs"),
         pytest.param("1769697045123456000", MOMENT, id="ns"),
+        pytest.param('"1769697045123456000"', MOMENT, id="ns as text"),
+        pytest.param("1769697045123455999", MOMENT, id="the nearest microsecond"),
+        pytest.param("20260129143045", SECOND, id="compact, as a number"),
+        pytest.param('"20260129143045"', SECOND, id="compact"),
+        pytest.param('"20260129T143045Z"', SECOND, id="compact, with a T"),
+        pytest.param('"20260129143045.123456"', MOMENT, id="compact, with a fraction"),
+        pytest.param("20260129143045123", SECOND + timedelta(milliseconds=123), id="compact, with milliseconds"),
+        pytest.param('"20260129153045+0100"', SECOND, id="compact, with an offset"),
+        pytest.param("202601291430", datetime(2026, 1, 29, 14, 30), id="compact, without seconds"),
+        pytest.param('"2016-12-31T23:59:60Z"', datetime(2017, 1, 1), id="a leap second is the next one"),
         pytest.param('"1769697045"', SECOND, id="seconds as text"),
         pytest.param('"1769697045123"', SECOND + timedelta(milliseconds=123), id="ms as text"),
         pytest.param("1577836800", datetime(2020, 1, 1), id="the first moment that is believed"),
@@ -42,6 +52,14 @@ def test_the_devices_time_is_believed(text: str, moment: datetime, parser: Parse
         pytest.param('"2000-01-01T00:00:07"', "2000-01-01T00:00:07.000000Z", id="a clock whose battery was changed"),
         pytest.param('"2026-01-29T14:35:46.000001"', "2026-01-29T14:35:46.000001Z", id="over 5 minutes ahead"),
         pytest.param('"2036-02-07T06:28:16+01:00"', "2036-02-07T05:28:16.000000Z", id="years ahead"),
+        pytest.param('"2026-01-29"', "2026-01-29", id="a date"),
+        pytest.param('"20260129"', "20260129", id="a date without hyphens"),
+        pytest.param("20260129", "20260129", id="a date as a number"),
+        pytest.param('"2026-01-29Z"', "2026-01-29Z", id="a date with an offset"),
+        pytest.param('"2026-W05-4"', "2026-W05-4", id="a day of a week"),
+        pytest.param('"2026-W05"', "2026-W05", id="a week"),
+        pytest.param('"2026-029"', "2026-029", id="a day of the year"),
+        pytest.param('"2026-01"', "2026-01", id="a month"),
     ],
 )
 def test_an_unbelievable_time_is_kept_beside_the_servers(text: str, claimed: str, parser: Parser) -> None:
@@ -55,9 +73,11 @@ def test_an_unbelievable_time_is_kept_beside_the_servers(text: str, claimed: str
     [
         pytest.param('"2026-02-30T00:00:00"', 'not a time: "2026-02-30T00:00:00"', id="30 February"),
         pytest.param('"2026-01-29T14:30:60"', 'not a time: "2026-01-29T14:30:60"', id="a 60th second"),
+        pytest.param('"2026-02-30"', 'not a time: "2026-02-30"', id="a date that is none"),
+        pytest.param('"20260230143045"', 'not a time: "20260230143045"', id="30 February, compact"),
+        pytest.param("20260230143045", 'not a time: "20260230143045"', id="30 February, as a number"),
         pytest.param('"yesterday"', 'not a time: "yesterday"', id="a word"),
         pytest.param('""', 'not a time: ""', id="an empty text"),
-        pytest.param("null", "not a time: null", id="null"),
         pytest.param("true", "not a time: true", id="a boolean"),
         pytest.param("[1769697045]", "not a time: [1769697045]", id="a list"),
         pytest.param("1e300", "outside the years 1 to 9999", id="1e300"),
@@ -83,6 +103,10 @@ def test_a_time_that_is_none_is_rejected_where_it_is_required_and_kept_where_not
         pytest.param("tank/T1", '{"level":1}', (RECEIVED, None, False), id="absent: the server's"),
         pytest.param("tank/T1", '{"level":1,"ts":1769697045}', (SECOND, None, True), id="another field"),
         pytest.param("tank/T1", '{"level":1,"timestamp":1}', (RECEIVED, None, False), id="only that field"),
+        pytest.param("tank/T1", '{"level":1,"ts":null}', (RECEIVED, None, False), id="null is none"),
+        pytest.param("tank/T1", '{"level":1,"ts":null,"x":"é"}', (RECEIVED, None, False), id="null, not ASCII"),
+        pytest.param("tank/T1", '{"level":1,"ts":NaN}', (RECEIVED, None, False), id="NaN is none"),
+        pytest.param("panel/P1/ampere", '{"value":1,"timestamp":null}', (RECEIVED, None, False), id="null, of a value"),
         pytest.param("panel/P1/ampere", "12.5", (RECEIVED, None, False), id="a bare value has none"),
         pytest.param(
             "panel/P1/ampere", '{"value":1,"timestamp":1769697045}', (SECOND, None, True), id="beside a value"
@@ -95,6 +119,10 @@ def test_a_time_that_is_none_is_rejected_where_it_is_required_and_kept_where_not
 def test_an_optional_time(topic: str, text: str, expected: tuple[object, ...], parser: Parser) -> None:
     read = reading(parser, text, topic)
     assert (read.timestamp, read.device_timestamp, read.own_time) == expected
+
+
+def test_null_is_rejected_where_a_time_is_required(parser: Parser) -> None:
+    assert rejection(parser, sensors(timestamp="null")) == ("invalid_timestamp", "timestamp: not a time: null")
 
 
 def test_a_time_cannot_write_a_line_into_the_log(parser: Parser) -> None:

@@ -185,3 +185,22 @@ def test_messages_at_qos_0_are_counted_as_best_effort(connected: Connected) -> N
     with database.session() as session:
         status = queries.ingestion.ingest_status(session)["mqtt"]
     assert (status.received, status.best_effort) == (2, 1)
+
+
+def test_values_that_could_not_be_read_are_told_once_a_minute_and_their_neighbours_stored(
+    connected: Connected, caplog: pytest.LogCaptureFixture
+) -> None:
+    database, connection, pipeline = connected
+    said = (
+        '{"machine_id":"M7","machine_status":"Running","performance_rate":80,"quality_rate":%d,"interval_defects":%s}'
+    )
+    batch = [message(said % (rate, '"abc"'), "flexotwin/machine/status") for rate in range(90)]
+    assert pipeline.handle(connection, batch).stored == 90
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ['machines: M7: stored without a value: interval_defects: not a number: "abc"']
+    assert pipeline.handle(connection, [message(said % (99, "null"), "flexotwin/machine/status")]).stored == 1
+    assert len(caplog.records) == 1
+    with database.session() as session:
+        newest = queries.readings.latest(session, database.tables["machines"])
+    assert newest is not None
+    assert (newest["quality_rate"], newest["interval_defects"]) == (99.0, None)

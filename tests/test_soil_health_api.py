@@ -107,7 +107,7 @@ def test_values_off_their_bands_are_anomalies_with_advice(sqlite_api: Api) -> No
         (bare() | {"K": None}, "not_a_number", "K: "),
         (bare(CO2="1e999"), "number_out_of_range", "CO2: "),
         (bare(device_id="a/b"), "invalid_device_id", "publisher_id: "),
-        (bare(device_id=7), "invalid_device_id", "publisher_id: "),
+        (bare(device_id=7.5), "invalid_device_id", "publisher_id: "),
         (PUBLISHED | {"sensor_readings": 5}, "not_an_object", "sensor_readings: "),
         (PUBLISHED | {"sensor_readings": {"N": 22}}, "missing_field", "P: missing"),
         (7, "not_an_object", "expected a JSON object"),

@@ -200,7 +200,8 @@ def test_the_device_id_comes_from_the_body_or_from_the_query(sqlite_api: Api) ->
     [
         (None, {}, "missing_device"),
         ("a", {"device_id": "b"}, "device_mismatch"),
-        (7, {}, "invalid_device_id"),
+        (7.5, {}, "invalid_device_id"),
+        (True, {}, "invalid_device_id"),
         ("", {}, "invalid_device_id"),
         ("a/b", {}, "invalid_device_id"),
         ("a+", {}, "invalid_device_id"),
@@ -305,7 +306,7 @@ def test_a_metric_with_its_own_topic_is_named_in_the_query(others: Api) -> None:
     device: dict[str, Any] = {"device_id": "p1"}
     assert counts(others.judge(path, 230.5, **device, metric="voltage")) == (1, 0, 0)
     assert counts(others.judge(path, {"value": "4.5", "timestamp": noon()}, **device, metric="current")) == (1, 0, 0)
-    assert counts(others.judge(path, ["on", {"value": "off"}, 7], **device, metric="state")) == (2, 0, 1)
+    assert counts(others.judge(path, ["on", {"value": "off"}, {"value": 7}], **device, metric="state")) == (2, 0, 1)
     newest = others.get("/api/panel/history", device_id="p1")["data"]
     assert [(item["voltage"], item["current"], item["state"]) for item in newest] == [
         (None, None, "off"), (None, None, "on"), (230.5, None, None), (None, 4.5, None),
@@ -329,7 +330,7 @@ def test_a_metric_that_cannot_be_named_is_400(
 @pytest.mark.parametrize(
     "body",
     [
-        "", " ", "temperature=24.5", "{", '{"a": 1,}', "[1, 2", "{} {}", "[] []", "NaN", '{"a": NaN}', "{'a': 1}", "nu",
+        "", " ", "temperature=24.5", "{", '{"a": 1,}', "[1, 2", "{} {}", "[] []", "nul", '{"a": NaN', "{'a': 1}", "nu",
         "[" * 100_000, '{"a":' * 100_000, "\ufeff", b"\xff\xfe{\x00}\x00",
     ],
 )  # fmt: skip

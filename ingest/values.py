@@ -1,0 +1,105 @@
+"""Values: what a field says to what is stored of it, a number or a text; pure."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from ingest.identity import text_fault
+from streams.stream import Metric
+from utils.text import printable
+
+EXACT = 2.0**53
+"""Up to here a float holds every whole number."""
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NO_NUMBER = {"", "null", "none", "nan", "+nan", "-nan", "unavailable", "unknown", "undefined"}
+"""What devices write, in any case, where they have measured nothing."""
+
+
+class Fault(Exception):
+    """What is wrong with a payload: a reason code, and a sentence that names the field and shows the value."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class Spelled(float):
+    """A number with a fraction or an exponent, and the text that it was read from."""
+
+    __slots__ = ("text",)
+
+    text: str
+
+    def __new__(cls, text: str) -> "Spelled":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def shown(value: object) -> str:
+    """A value as JSON for a sentence, shortened to 60 characters."""
+    return shortened(msgspec.json.encode(value, enc_hook=_as_spelled).decode())
+
+
+def shortened(text: str) -> str:
+    """A text for a sentence, with at most 60 characters."""
+    text = printable(text)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def is_no_value(metric: Metric, value: object) -> bool:
+    """Whether a field says that there is no value, as NaN and null do."""
+    if metric.type == "text" or not isinstance(value, str):
+        return value is None
+    return value.strip().casefold() in _NO_NUMBER
+
+
+def stored(metric: Metric, field: str, value: object) -> float | str:
+    """What is stored of a value. Raises Fault."""
+    if metric.type == "text":
+        return text(field, value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and -EXACT < value < EXACT:
+        return float(value)
+    return number(field, value, "null or NaN" if value is None else shown(value))
+
+
+def text(field: str, value: object) -> str:
+    """A text as it is. Raises Fault."""
+    if not isinstance(value, str):
+        raise Fault("not_text", f"{field}: not a text: {shown(value)}")
+    if fault := text_fault(value):
+        raise Fault("invalid_text", f"{field}: {fault}")
+    return value
+
+
+def number(field: str, value: object, said: str) -> float:
+    """A number that stands bare or in quotes, which is stored as it is or not at all. Raises Fault showing `said`."""
+    spelled = _spelled(value)
+    if not _NUMBER.fullmatch(spelled):
+        raise Fault("not_a_number", f"{field}: not a number: {said}")
+    found = float(spelled)
+    if abs(found) == float("inf"):
+        raise Fault("number_out_of_range", f"{field}: too large to be stored: {said}")
+    if abs(found) >= EXACT and not _is_exact(spelled, found):
+        raise Fault("number_not_exact", f"{field}: {said} would be stored as {found!r}, which is another number")
+    return found
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, Spelled):
+        return value.text
+    return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+
+
+def _is_exact(spelled: str, found: float) -> bool:
+    said = Decimal(spelled)
+    if "e" not in spelled.lower():
+        return said == Decimal(found)
+    # An exponent tells how many digits are meant.
+    return said == Decimal(f"{found:.{len(said.as_tuple().digits) - 1}e}")
+
+
+def _as_spelled(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(value.text.encode())
