@@ -5,6 +5,8 @@ import unicodedata
 
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"
+"""Zero width non-joiner and joiner: Persian and Hindi are written with them, and most composed emoji."""
 
 
 def printable(text: str) -> str:
@@ -13,11 +15,28 @@ def printable(text: str) -> str:
 
 
 def invisible(text: str) -> str | None:
-    """The first character of a text that nobody would see, such as a control character, or None."""
+    """The first character of a text that nobody would see, such as a control character, or None.
+
+    A joiner between two visible characters is seen by what it does to them.
+    """
     # Almost every text has none, and is told by one call that is much faster than the loop.
     if text.isprintable():
         return None
-    return next((character for character in text if unicodedata.category(character) in _INVISIBLE), None)
+    for place, character in enumerate(text):
+        if unicodedata.category(character) in _INVISIBLE and not _joins(text, place):
+            return character
+    return None
+
+
+def _joins(text: str, place: int) -> bool:
+    """Whether a character is a joiner between two visible ones."""
+    if text[place] not in _JOINERS or not 0 < place < len(text) - 1:
+        return False
+    return _is_visible(text[place - 1]) and _is_visible(text[place + 1])
+
+
+def _is_visible(character: str) -> bool:
+    return not character.isspace() and unicodedata.category(character) not in _INVISIBLE
 
 
 def decoded(raw: bytes) -> str:

@@ -1,0 +1,54 @@
+"""Text from outside: which characters nobody would see, and joiners, which are seen by what they do."""
+
+import json
+
+import pytest
+
+from ingest.identity import device_id_fault, text_fault
+from ingest.payload import Parser
+from tests.parsing import reading
+from utils.text import invisible
+
+JOINED = [
+    pytest.param("می\u200cخواهم", id="Persian"),
+    pytest.param("क्\u200dष", id="Hindi with a joiner"),
+    pytest.param("क्\u200cष", id="Hindi with a non-joiner"),
+    pytest.param("👩\u200d🔧", id="a mechanic"),
+    pytest.param("👩🏽\u200d🔧", id="a mechanic with a skin tone"),
+    pytest.param("👨\u200d👩\u200d👧\u200d👦", id="a family"),
+    pytest.param("❤\ufe0f\u200d🔥", id="a variation selector before the joiner"),
+    pytest.param("👁\ufe0f\u200d🗨\ufe0f", id="a variation selector at the end"),
+    pytest.param("🏳\ufe0f\u200d🌈 pump", id="a flag and a word"),
+    pytest.param("1\ufe0f\u20e3", id="a keycap"),
+]
+
+
+@pytest.mark.parametrize("text", JOINED)
+def test_joiners_between_visible_characters_are_allowed(text: str, parser: Parser) -> None:
+    assert (invisible(text), text_fault(text), device_id_fault(text)) == (None, None, None)
+    for ascii_only in (True, False):
+        body = json.dumps({"machine_id": text, "state": text}, ensure_ascii=ascii_only)
+        read = reading(parser, body, "plant/status")
+        assert (read.device_id, read.values) == (text, (None, text))
+    assert reading(parser, text, "panel/P1/mode").values == (None, text)
+    assert reading(parser, "1", f"panel/{text}/ampere").device_id == text
+
+
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
+@pytest.mark.parametrize("form", ["{}", "{}a", "a{}", "a{}{}b", "a {}b", "a{} b", "a{}\u00a0b", "a\n{}b", "a{}\u200bb"])
+def test_a_joiner_that_joins_nothing_is_invisible(form: str, joiner: str) -> None:
+    text = form.replace("{}", joiner)
+    found = invisible(text)
+    assert found
+    assert found in text
+    assert text_fault(text)
+    assert device_id_fault(text)
+
+
+@pytest.mark.parametrize(
+    "character",
+    ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u202e", "\u2066", "\u180e", "\u2028", "\0", "\x7f", "\U000e0041"],
+)
+def test_other_invisible_characters_stay_out(character: str) -> None:
+    assert invisible(f"a{character}b") == character
+    assert invisible(f"a\u200d{character}b") == "\u200d"
