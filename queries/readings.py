@@ -111,14 +111,19 @@ def samples(reader: Reader, table: Table, names: Sequence[str], window: Window) 
 
 def last_sample(reader: Reader, table: Table, window: Window) -> Row[*tuple[Any, ...]] | None:
     """Timestamp and value of the window's metric in its newest reading, or None. The window must name a metric."""
-    query = _within(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
-    return reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(1)).first()
+    return next(iter(last_samples(reader, table, window, 1)), None)
 
 
-def first_sample(reader: Reader, table: Table, window: Window) -> Row[*tuple[Any, ...]] | None:
-    """The same of its oldest reading."""
+def last_samples(reader: Reader, table: Table, window: Window, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    """The same of its newest readings, oldest first."""
     query = _within(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
-    return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(1)).first()
+    return reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()[::-1]
+
+
+def first_samples(reader: Reader, table: Table, window: Window, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    """The same of its oldest readings."""
+    query = _within(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+    return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(limit)).all()
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ from database import Database
 from routes.answers import Error, Rfc3339
 from routes.arguments import SpanQuery
 from routes.heavy import take_turn
+from services.documents import rounded
 from services.energy import Figure, Interval, Method
 from streams.stream import Energy, Stream
 from utils import calendar, clock
@@ -38,7 +39,7 @@ class EnergyFigure(BaseModel):
     """The energy of a time; null where nothing is known."""
 
     energy: float | None = Field(description="Kilowatt-hours.")
-    cost: float | None = Field(description="In `currency`; null also without a tariff.")
+    cost: float | None = Field(description="In `currency`, with six decimals; null also without a tariff.")
     coverage: float = Field(description="Percent of the time that lies between readings at most `gap` seconds apart.")
 
 
@@ -95,5 +96,9 @@ def _bucket(figure: Figure) -> Answer:
 
 
 def _rounded(figure: Figure) -> Answer:
-    energy, cost = figure.energy and round(figure.energy, 6), figure.cost and round(figure.cost, 2)
-    return {"energy": energy, "cost": cost, "coverage": round(figure.coverage, 2)}
+    return {
+        "energy": rounded(figure.energy, 6),
+        # As many as the energy has, so that the cost of the parts adds up to the whole.
+        "cost": rounded(figure.cost, 6),
+        "coverage": rounded(figure.coverage, 2),
+    }

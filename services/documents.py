@@ -49,3 +49,8 @@ def device(row: RowMapping, now: datetime) -> Document:
 def presence(row: RowMapping) -> Document:
     """Whether a device is online, and since when; null once the message that said so was cleared."""
     return {"device_id": row["device_id"], "online": row["online"], "since": clock.rfc3339(row["changed_at"])}
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    """A figure with so many decimals, or None; never -0.0."""
+    return None if value is None else round(value, digits) + 0.0

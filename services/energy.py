@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain, groupby, pairwise
-from operator import itemgetter
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -13,18 +12,17 @@ from sqlalchemy import Table
 import queries.readings
 from queries.reader import Reader
 from queries.readings import Window
+from services.counters import JITTER, READINGS, Sample, plausible
 from streams.stream import Energy, Tariff
 from utils import calendar
 from utils.calendar import Span, Timeline
 
 Interval = Literal["hour", "day", "month"]
 Method = Literal["power", "counter", "both"]
-Sample = tuple[datetime, float]
-"""A naive UTC time, and watts or, of a counter, kilowatt-hours."""
+AROUND = READINGS + 2
+"""So many samples before and after a time tell whether the first and the last one in it are plausible."""
 JOULES = 3_600_000
 """Of a kilowatt-hour."""
-JITTER = 0.1
-"""By which part of its value a counter may fall without having begun again."""
 
 
 class Stretch(NamedTuple):
@@ -149,11 +147,10 @@ def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch
     """Mean power between samples of a counter (kWh), oldest first, however far apart they are.
 
     A fall of at most a tenth is jitter: nothing counts until the counter is above what it had been. After a larger
-    fall it had begun again at 0.
+    fall it had begun again at 0, unless it came back: see `plausible`.
     """
     mark = float("-inf")
-    shown = (sample for sample in samples if sample[1] >= 0)  # no counter is below 0
-    for (start, old), (end, new) in pairwise(_last_of_each_moment(shown)):
+    for (start, old), (end, new) in pairwise(plausible(samples, gap)):
         mark = max(mark, old)
         if new >= mark:
             used = new - mark
@@ -194,16 +191,12 @@ def _method(hours: Sequence[Hour], uncounted: Sequence[Hour]) -> Method:
 def _counter_samples(reader: Reader, table: Table, window: Window) -> Iterator[Sample]:
     """Those of a window, and the nearest on either side of it."""
     # Not while the samples are being read: some drivers do one thing at a time.
-    last = queries.readings.last_sample(reader, table, window._replace(start=None, end=window.start))
-    first = queries.readings.first_sample(reader, table, window._replace(start=window.end, end=None))
+    before = window._replace(start=None, end=window.start)
+    after = window._replace(start=window.end, end=None)
+    last = queries.readings.last_samples(reader, table, before, AROUND)
+    first = queries.readings.first_samples(reader, table, after, AROUND)
     within = queries.readings.samples(reader, table, [str(window.metric)], window)
-    return chain(filter(None, [last]), within, filter(None, [first]))
-
-
-def _last_of_each_moment(samples: Iterable[Sample]) -> Iterator[Sample]:
-    for _, same in groupby(samples, key=itemgetter(0)):
-        *_, last = same
-        yield last
+    return chain(last, within, first)
 
 
 def _figure(hours: Sequence[Hour]) -> Figure:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
+from services.counters import Sample
 from services.energy import (
     Figures,
     Interval,
-    Sample,
     Stretch,
     counter_stretches,
     figures,

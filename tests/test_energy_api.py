@@ -21,6 +21,8 @@ counter = "total"
 [metrics.power]
 [metrics.total]
 """
+BILLED = 'topic = "billed/{device_id}"\n[metrics.power]\n[energy]\npower = "power"\n'
+TARIFF = "[energy.tariff]\nprice = 0.40\nhours = [{ from = 0, to = 6, price = 0.20 }]\n"
 JANUARY: dict[str, Any] = {"from_": "2025-01-29", "to": "2025-01-30"}
 WHOLE_DAY = {
     "start": "2025-01-29T00:00:00.000000Z",
@@ -45,6 +47,7 @@ def meters(settings: Callable[..., Settings], database_url: str, tmp_path: Path)
     """The API with meters that may have a counter, over an empty database of each kind in turn."""
     (tmp_path / "streams").mkdir()
     (tmp_path / "streams" / "meters.toml").write_text(METERS)
+    (tmp_path / "streams" / "billed.toml").write_text(BILLED + TARIFF)
     with running(settings(database_url=database_url, streams_dir=tmp_path / "streams")) as made:
         yield made
 
@@ -140,6 +143,20 @@ def test_more_readings_than_are_read_at_once_give_the_closed_form(api: Api) -> N
     assert answer["energy"] == pytest.approx(11_999**2 / 2 / 3_600_000, abs=1e-6)  # ∫ t dt in Ws
 
 
+def test_the_cost_of_the_hours_adds_up_to_the_whole(meters: Api) -> None:
+    store(meters, measured("2025-01-29T00:00", 145, 600, 10), "billed")  # 10 W for a day
+    answer = meters.get("/api/billed/energy", device_id="trafo1", interval="hour", **JANUARY)
+    assert (answer["energy"], answer["cost"]) == (0.24, 0.084)
+    assert [hour["cost"] for hour in answer["data"]] == [0.002] * 6 + [0.004] * 18
+    assert sum(hour["cost"] for hour in answer["data"]) == pytest.approx(answer["cost"], abs=24e-6)
+
+
+def test_what_is_next_to_nothing_is_not_minus_zero(meters: Api) -> None:
+    store(meters, measured("2025-01-29T06:00", 2, 600, -1e-6), "billed")
+    answer = meters.get("/api/billed/energy", device_id="trafo1", **JANUARY)
+    assert [str(answer[name]) for name in ("energy", "cost")] == ["0.0", "0.0"]
+
+
 # Counters
 
 
@@ -181,6 +198,28 @@ def test_the_counter_goes_before_power(meters: Api) -> None:
     counted(meters, ("2025-01-29T06:00Z", 10), ("2025-01-29T07:00Z", 12))
     answer = meters.get("/api/meters/energy", device_id="m1", **JANUARY)
     assert (answer["method"], answer["energy"]) == ("counter", 2)
+
+
+@pytest.mark.parametrize("wrong", [0, 99999999, 6712, -1])
+def test_one_wrong_reading_of_a_counter_changes_nothing(meters: Api, wrong: float) -> None:
+    first = datetime(2025, 1, 29)
+    counts = [wrong if place == 12 else 13423.7 + place / 10 for place in range(36)]
+    counted(meters, *((clock.rfc3339(first + timedelta(minutes=10 * i)), count) for i, count in enumerate(counts)))
+    window: dict[str, Any] = {"from_": "2025-01-29", "to": "2025-01-29T06:00", "interval": "hour"}
+    answer = meters.get("/api/meters/energy", device_id="m1", **window)
+    assert answer["energy"] == 3.5
+    assert [hour["energy"] for hour in answer["data"]] == [0.6] * 5 + [0.5]
+
+
+@pytest.mark.parametrize("wrong", [[0], [99999999], [0, 99999999], [99999999, 0]])
+def test_wrong_readings_of_a_counter_around_a_time_change_nothing_within_it(meters: Api, wrong: list[float]) -> None:
+    # One kilowatt from four hours before the day until four hours after it.
+    times = [datetime(2025, 1, 28, 20) + timedelta(minutes=30 * place) for place in range(64)]
+    counts = [100 + place / 2 for place in range(64)]
+    counts[8 - len(wrong) : 8] = counts[56 : 56 + len(wrong)] = wrong
+    counted(meters, *zip(map(clock.rfc3339, times), counts, strict=True))
+    answer = meters.get("/api/meters/energy", device_id="m1", interval="hour", **JANUARY)
+    assert [hour["energy"] for hour in answer["data"]] == [1] * 24
 
 
 def test_hours_of_which_the_counter_says_nothing_are_measured_by_power(meters: Api) -> None:

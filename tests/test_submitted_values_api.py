@@ -56,8 +56,8 @@ def test_a_posted_text_may_be_bare(text: str, api: Api) -> None:
 
 def test_what_is_set_aside_of_an_array_is_kept_as_it_was_written(api: Api) -> None:
     first, second = '{"device_id": "a",  "a": NaN}', '{"device_id": "b", "a": nan , "note": null}'
-    answer = api.client.post("/api/boards/readings", data=f"[{first} , {second}]", content_type="application/json").json
-    assert [item["reason"] for item in answer["errors"]] == ["missing_field"] * 2
+    answer = api.client.post("/api/boards/readings", data=f"[{first} , {second}]", content_type="application/json")
+    assert [item["reason"] for item in answer.get_json()["errors"]] == ["missing_field"] * 2
     rows = api.get("/api/rejected")["data"]
     assert sorted(row["payload"] for row in rows) == sorted([first, second])
 
