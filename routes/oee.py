@@ -12,6 +12,7 @@ from database import Database
 from routes.answers import Error, Rfc3339
 from routes.arguments import SpanQuery
 from routes.heavy import take_turn
+from services.documents import rounded
 from services.oee import Effectiveness
 from streams.stream import Oee, Stream
 from utils import calendar, clock
@@ -65,6 +66,7 @@ class OeeAnswer(BaseModel):
     gap: float = Field(description="Seconds; what the machine did between readings further apart is unknown.")
     states: dict[str, float] = Field(description="Seconds in each state.")
     seconds: OeeSeconds
+    notes: list[str] = Field(description="What may be wrong with the readings or with the declaration.")
 
 
 def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
@@ -82,7 +84,8 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
         with database.reader() as reader:
             found = services.oee.measured(reader, table, oee, query.device_id, span, spans=query.spans(span))
         asked = {"device_id": query.device_id, "from": clock.rfc3339(span.start), "to": clock.rfc3339(span.end)}
-        return {**asked, "tz": query.tz, "shift": query.shift, "gap": oee.gap, **_document(found)}
+        terms = {"tz": query.tz, "shift": query.shift, "gap": oee.gap}
+        return {**asked, **terms, **_document(found), "notes": services.oee.notes(oee, found)}
 
     return api
 
@@ -92,7 +95,7 @@ def _document(found: Effectiveness) -> Answer:
     percent = {**factors, "oee": found.oee, "coverage": found.coverage}
     seconds = {"window": found.window, "known": found.known, "running": found.running}
     return {
-        **{name: value and round(value, 2) for name, value in percent.items()},
+        **{name: rounded(value, 2) for name, value in percent.items()},
         "states": {state: round(found.states[state], 3) for state in sorted(found.states)},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }

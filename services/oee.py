@@ -10,10 +10,13 @@ from typing import NamedTuple
 from sqlalchemy import Table
 
 import queries.readings
+from ingest.values import shown
 from queries.reader import Reader
 from queries.readings import Window
 from streams.stream import Oee
 from utils.calendar import Span, Timeline
+
+MAX_SHOWN = 5
 
 
 class Sample(NamedTuple):
@@ -59,6 +62,8 @@ class Effectiveness:
     """Seconds in each state."""
     performance_rate: Rate = field(default_factory=Rate)
     quality_rate: Rate = field(default_factory=Rate)
+    odd_rates: set[str] = field(default_factory=set)
+    """The metrics of which a rate was below 0 or above 100 while the machine produced."""
 
     @property
     def known(self) -> float:
@@ -118,4 +123,22 @@ def effectiveness(oee: Oee, samples: Iterable[Sample], spans: Sequence[Span]) ->
                 found.running += part.seconds
                 found.performance_rate.add(sample.performance, part.seconds)
                 found.quality_rate.add(sample.quality, part.seconds)
+                found.odd_rates |= _odd_rates(oee, sample)
     return found
+
+
+def notes(oee: Oee, found: Effectiveness) -> list[str]:
+    """What may be wrong with the readings or with the declaration, a sentence each."""
+    running = ", ".join(map(shown, oee.running))
+    folded = {state.casefold() for state in oee.running}
+    alike = sorted(state for state in found.states if state not in oee.running and state.casefold() in folded)
+    said = [f"{shown(state)} is not counted as running, because oee.running has {running}" for state in alike]
+    if found.known and not found.running and not alike:
+        states = ", ".join(map(shown, sorted(found.states)[:MAX_SHOWN]))
+        said.append(f"none of the states ({states}) is among those of oee.running: {running}")
+    return said + [f"{metric}: some values are below 0 or above 100 percent" for metric in sorted(found.odd_rates)]
+
+
+def _odd_rates(oee: Oee, sample: Sample) -> set[str]:
+    rates = ((oee.performance, sample.performance), (oee.quality, sample.quality))
+    return {metric for metric, rate in rates if rate is not None and not 0 <= rate <= 100}

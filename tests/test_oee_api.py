@@ -30,7 +30,7 @@ def test_it_answers_with_the_oee_and_what_it_is_made_of(api: Api) -> None:
         "shift": None, "gap": 300.0,
         "availability": 50.0, "performance": 70.0, "quality": 90.0, "oee": 31.5, "coverage": 13.33,
         "states": {"Idle": 240.0, "Running": 240.0},
-        "seconds": {"window": 3600.0, "known": 480.0, "running": 240.0},
+        "seconds": {"window": 3600.0, "known": 480.0, "running": 240.0}, "notes": [],
     }  # fmt: skip
 
 
@@ -95,6 +95,24 @@ def test_a_machine_that_never_produced_has_an_oee_of_0(sqlite_api: Api) -> None:
     store(sqlite_api, said("06:00:00", "Stopped"), said("06:05:00", "Stopped"))
     answer = sqlite_api.get(PATH, device_id="C_FL001", **MORNING)
     assert (answer["availability"], answer["performance"], answer["oee"]) == (0, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("states", "performance", "notes"),
+    [
+        (["Running", "Idle"], 80, []),
+        (["running", "Idle"], 80, ['"running" is not counted as running, because oee.running has "Running"']),
+        (["Run", "Idle"], 80, ['none of the states ("Idle", "Run") is among those of oee.running: "Running"']),
+        (["Running"], 100, []),
+        (["Running"], 100.5, ["performance_rate: some values are below 0 or above 100 percent"]),
+        (["Running"], -1, ["performance_rate: some values are below 0 or above 100 percent"]),
+        (["Running"], 0, []),
+    ],
+)
+def test_it_notes_what_may_be_wrong(sqlite_api: Api, states: list[str], performance: float, notes: list[str]) -> None:
+    readings = [said(f"06:0{minute}:00", state, performance) for minute, state in enumerate([*states, "Idle"])]
+    store(sqlite_api, *readings)
+    assert sqlite_api.get(PATH, device_id="C_FL001", **MORNING)["notes"] == notes
 
 
 def test_more_readings_than_are_read_at_once_give_the_closed_form(api: Api) -> None:
