@@ -1,6 +1,7 @@
 """What devices say beside their readings: acknowledgements of commands, and whether they are online; pure."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -11,10 +12,11 @@ from ingest.message import Rejection
 from ingest.values import Fault, shown
 from models import MAX_COMMAND_ID
 from mqtt_client import Message
-from streams.topics import DeviceTopics
+from streams.topics import DeviceTopics, TopicPattern
 from utils.lenient_json import BOM
 
 MAX_REASON = 500
+NO_STREAM = "no declared stream has this topic"
 Answer = Literal["in_progress", "succeeded", "failed", "rejected"]
 ANSWERS: tuple[Answer, ...] = ("in_progress", "succeeded", "failed", "rejected")
 
@@ -38,26 +40,33 @@ class PresenceNotice(msgspec.Struct, gc=False):
     message: Message
 
 
+Reader = Callable[[str, Message], Acknowledgement | PresenceNotice | Rejection]
+"""What reads a message of a device."""
+
+
 class DeviceMessages:
     """Reads the messages on the topics for acknowledgements and for presence."""
 
     def __init__(self, topics: DeviceTopics) -> None:
-        self._ack = re.compile(topics.ack.regex(), re.DOTALL)
-        self._status = re.compile(topics.status.regex(), re.DOTALL)
+        readers: list[tuple[TopicPattern, Reader]] = [
+            (topics.ack, _acknowledgement),
+            (topics.status, _presence),
+            (topics.control, _command),
+        ]
+        readers.sort(key=lambda entry: entry[0].order)
+        self._readers = [(re.compile(topic.regex(), re.DOTALL), read) for topic, read in readers]
 
     def parse(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
         """Read a message that belongs to no stream."""
         device_id = None
         try:
-            if found := self._ack.fullmatch(message.topic):
-                device_id = _device(found["device"])
-                return _acknowledgement(device_id, message)
-            if found := self._status.fullmatch(message.topic):
-                device_id = _device(found["device"])
-                return PresenceNotice(device_id, _is_online(message.payload), message)
+            for topic, read in self._readers:
+                if found := topic.fullmatch(message.topic):
+                    device_id = _device(found["device"])
+                    return read(device_id, message)
         except Fault as fault:
             return Rejection(None, fault.reason, str(fault), message, device_id)
-        return Rejection(None, "unknown_topic", "no declared stream has this topic", message)
+        return Rejection(None, "unknown_topic", NO_STREAM, message)
 
 
 def _device(device_id: str) -> str:
@@ -83,6 +92,15 @@ def _acknowledgement(device_id: str, message: Message) -> Acknowledgement:
         raise Fault("too_deep", f"result: {fault}")
     text = None if result is None else msgspec.json.encode(result).decode()
     return Acknowledgement(command_id, device_id, status, reason and reason[:MAX_REASON], text, message)
+
+
+def _presence(device_id: str, message: Message) -> PresenceNotice:
+    return PresenceNotice(device_id, _is_online(message.payload), message)
+
+
+def _command(_device_id: str, message: Message) -> Rejection:
+    # A wide topic of a stream lets through what AutoForge publishes for a device.
+    return Rejection(None, "unknown_topic", NO_STREAM, message)
 
 
 def _is_online(payload: bytes) -> bool | None:

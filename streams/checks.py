@@ -148,7 +148,7 @@ def check_streams(streams: Sequence[Stream], device_topics: DeviceTopics) -> Non
     for name, topic in device_topics._asdict().items():
         variable = f"{name.upper()}_TOPIC"
         for holder, pattern in taken.items():
-            if topic.overlaps(pattern):
+            if topic.conflicts(pattern):
                 raise StreamError(_clash(holder, pattern, variable, topic))
         taken[variable] = topic
     for stream in streams:
@@ -261,5 +261,5 @@ def _check_pair(stream: Stream, other: Stream) -> None:
         raise StreamError(
             f"{stream.name}.toml: table: expected another than {stream.table}, which {other.name}.toml has"
         )
-    if stream.topic.overlaps(other.topic):
+    if stream.topic.conflicts(other.topic):
         raise StreamError(_clash(_topic_key(stream), stream.topic, _topic_key(other), other.topic))

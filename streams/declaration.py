@@ -36,9 +36,13 @@ class Streams:
     def __init__(self, streams: list[Stream], device_topics: DeviceTopics) -> None:
         self.device_topics = device_topics
         self._by_name = {stream.name: stream for stream in streams}
-        # One expression for all: the group that matched tells the stream.
-        parts = [self._named(index, stream) for index, stream in enumerate(streams)]
-        self._regex = re.compile("|".join(parts) or r"(?!)", re.DOTALL)
+        # One expression for all: the group that matched tells the stream, or that it is a topic beside the readings.
+        patterns: list[tuple[TopicPattern, Stream | None]] = [(stream.topic, stream) for stream in streams]
+        patterns += [(topic, None) for topic in device_topics]
+        patterns.sort(key=lambda entry: entry[0].order)
+        parts = [self._named(index, pattern) for index, (pattern, _) in enumerate(patterns)]
+        self._regex = re.compile("|".join(parts), re.DOTALL)
+        self._holders = [holder for _, holder in patterns]
         self._ordered = streams
         self.match = remembering(self._match, 20_000)
         """The stream, the device id and the metric's level that a topic names, or None."""
@@ -63,12 +67,15 @@ class Streams:
         if found is None:
             return None
         groups = found.groupdict()
-        index = next(i for i in range(len(self._ordered)) if groups[f"s{i}"] is not None)
-        return self._ordered[index], groups.get(f"device{index}"), groups.get(f"metric{index}")
+        index = next(i for i in range(len(self._holders)) if groups[f"s{i}"] is not None)
+        stream = self._holders[index]
+        if stream is None:
+            return None
+        return stream, groups.get(f"device{index}"), groups.get(f"metric{index}")
 
     @staticmethod
-    def _named(index: int, stream: Stream) -> str:
-        regex = stream.topic.regex()
+    def _named(index: int, pattern: TopicPattern) -> str:
+        regex = pattern.regex()
         for group in ("device", "metric"):
             regex = regex.replace(f"(?P<{group}>", f"(?P<{group}{index}>")
         return f"(?P<s{index}>{regex})"

@@ -50,6 +50,22 @@ class TopicPattern:
         groups = {DEVICE: r"(?P<device>[^/]*)", METRIC: f"(?P<metric>{choices})"}
         return "/".join(groups.get(level, re.escape(level)) for level in self.levels)
 
+    @property
+    def order(self) -> tuple[bool, ...]:
+        """Of two patterns that match a topic, it belongs to the one that comes first by this: literal levels win."""
+        return tuple(level in (DEVICE, METRIC) for level in self.levels)
+
+    def conflicts(self, other: "TopicPattern") -> bool:
+        """Whether some topic could belong to both patterns, or all of a metric's topics belong to the other one."""
+        if not self.overlaps(other):
+            return False
+        first, second = sorted((self, other), key=lambda pattern: pattern.order)
+        return first.order == second.order or first.hides(second)
+
+    def hides(self, other: "TopicPattern") -> bool:
+        """Whether every topic of the other one, or of one of its metrics, matches this one."""
+        return any(all(map(_covers, self.choices(), levels)) for levels in other.choices_of_metrics())
+
     def overlaps(self, other: "TopicPattern") -> bool:
         """Whether some topic could match both patterns."""
         return len(self.levels) == len(other.levels) and all(
@@ -57,12 +73,24 @@ class TopicPattern:
             for mine, theirs in zip(self.choices(), other.choices(), strict=True)
         )
 
+    def choices_of_metrics(self) -> list[list[set[str] | None]]:
+        """The same as `choices` for each metric alone; once where the metrics have no topics of their own."""
+        names = list(self.metric_levels) if self.has_metric else [""]
+        return [
+            [None if level == DEVICE else {name if level == METRIC else level} for level in self.levels]
+            for name in names
+        ]
+
     def choices(self) -> list[set[str] | None]:
         """For each level what may stand there; None for anything."""
         return [
             None if level == DEVICE else set(self.metric_levels) if level == METRIC else {level}
             for level in self.levels
         ]
+
+
+def _covers(choices: set[str] | None, other: set[str] | None) -> bool:
+    return choices is None or (other is not None and other <= choices)
 
 
 class DeviceTopics(NamedTuple):

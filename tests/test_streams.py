@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 
 from config import PROJECT, Settings
+from ingest.device_messages import Acknowledgement, PresenceNotice
+from ingest.message import Reading, Rejection
 from ingest.payload import Parser
+from mqtt_client import Message
 from streams.checks import StreamError
 from streams.declaration import Streams, load
 from streams.stream import Simulation, Stream
 from streams.topics import DeviceTopics
+from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 
 TOPIC = 'topic = "a/{device_id}"\n'
@@ -235,9 +239,8 @@ def test_two_streams_cannot_have_one_table(declare: Declare) -> None:
     ("one", "other", "metric"),
     [
         pytest.param("a/{device_id}", "a/{device_id}", "t", id="the same"),
-        pytest.param("a/{device_id}", "{device_id}/b", "t", id="a device each"),
-        pytest.param("a/{device_id}", "a/b", "t", id="a device and a plain level"),
         pytest.param("a/{device_id}/{metric}", "a/{device_id}/t", "t", id="a metric and a plain level"),
+        pytest.param("{device_id}/b/{metric}", "{metric}/b/{device_id}", "t", id="equally many plain levels"),
     ],
 )
 def test_two_streams_cannot_receive_one_topic(one: str, other: str, metric: str, declare: Declare) -> None:
@@ -256,22 +259,8 @@ def test_two_streams_cannot_receive_one_topic(one: str, other: str, metric: str,
             'topic = "control/{device_id}/ack"',
             "x.toml: topic: expected none that ACK_TOPIC (control/{device_id}/ack)",
         ),
-        (
-            {},
-            'topic = "{device_id}/x/command"',
-            "x.toml: topic: expected none that CONTROL_TOPIC (control/{device_id}/",
-        ),
-        (
-            {},
-            'topic = "status/oven"\ndevice = "d"',
-            "x.toml: topic: expected none that STATUS_TOPIC (status/{device_id})",
-        ),
+        ({}, 'topic = "status/{device_id}"', "x.toml: topic: expected none that STATUS_TOPIC (status/{device_id})"),
         ({}, 'topic = "status/{metric}"\ndevice = "d"', "x.toml: topic: expected none that STATUS_TOPIC (status/"),
-        (
-            {"status_topic": "+/on"},
-            'topic = "a/{device_id}"',
-            "STATUS_TOPIC={device_id}/on: expected none that x.toml: topic (a/{device_id}) also receives",
-        ),
         (
             {"ack_topic": "control/+/command"},
             "",
@@ -319,6 +308,60 @@ def test_two_streams_may_share_a_level_where_their_metrics_differ(declare: Decla
     streams = declare(one=f"{METRIC_TOPIC}[metrics.t]\n", other=f"{METRIC_TOPIC}[metrics.u]\n")
     assert streams.match("a/7/t") == (streams["one"], "7", "t")
     assert streams.match("a/7/u") == (streams["other"], "7", "u")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "topic", "receiver"),
+    [
+        ("a/{device_id}", "a/b", "a/b", ("other", None)),
+        ("a/{device_id}", "a/b", "a/c", ("one", "c")),
+        ("a/b", "a/{device_id}", "a/b", ("one", None)),
+        ("a/{device_id}", "{device_id}/b", "a/b", ("one", "b")),
+        ("{device_id}/b", "a/{device_id}", "a/b", ("other", "b")),
+        ("{device_id}/b", "a/{device_id}", "c/b", ("one", "c")),
+        ("{device_id}/{metric}", "a/{device_id}", "a/t", ("other", "t")),
+        ("{device_id}/{metric}", "a/{device_id}", "b/t", ("one", "b")),
+        ("{device_id}/b/{metric}", "a/{device_id}/{metric}", "a/b/t", ("other", "b")),
+    ],
+)
+def test_a_topic_belongs_to_the_stream_with_the_plain_level(
+    one: str, other: str, topic: str, receiver: tuple[str, str | None], declare: Declare
+) -> None:
+    streams = declare(
+        **{name: f'topic = "{text}"\ndevice = "d"\n{METRIC}' for name, text in (("one", one), ("other", other))}
+    )
+    found = streams.match(topic)
+    assert found is not None
+    assert (found[0].name, found[1]) == receiver
+    assert [stream.name for stream in streams] == ["one", "other"]
+
+
+@pytest.mark.parametrize(
+    ("topics", "stream", "topic", "kind"),
+    [
+        ({}, "{device_id}/{metric}", "status/t", PresenceNotice),
+        ({}, "{device_id}/{metric}", "board/t", Reading),
+        ({}, "{device_id}/x/{metric}", "control/x/t", Reading),
+        ({}, "{device_id}/x/command", "control/x/command", Rejection),
+        ({}, "{device_id}/x/ack", "control/x/ack", Acknowledgement),
+        ({}, "{device_id}/x/ack", "board/x/ack", Reading),
+        ({}, "status/oven", "status/oven", Reading),
+        ({}, "status/oven", "status/board", PresenceNotice),
+        ({"status_topic": "+/on"}, "a/{device_id}", "a/on", Reading),
+        ({"status_topic": "+/on"}, "a/{device_id}", "b/on", PresenceNotice),
+        ({"status_topic": "+/x/ack"}, "a", "control/x/ack", Acknowledgement),
+        ({"status_topic": "+/x/ack"}, "a", "b/x/ack", PresenceNotice),
+        ({"status_topic": "control/x/y/+", "control_topic": "control/+/y/z"}, "a", "control/x/y/z", PresenceNotice),
+        ({"status_topic": "+/command", "control_topic": "x/+"}, "a", "x/command", Rejection),
+    ],
+)
+def test_plain_levels_win_over_placeholders_beside_readings_too(
+    topics: dict[str, Any], stream: str, topic: str, kind: type[object], tmp_path: Path
+) -> None:
+    (tmp_path / "x.toml").write_text(f'topic = "{stream}"\ndevice = "d"\ndevice_default = "e"\n{METRIC}')
+    parser = Parser(load(tmp_path, {}, DeviceTopics.of(Settings(_env_file=None, **topics))))
+    payload = b"online" if kind is PresenceNotice else b'{"command_id":"c","status":"failed","value":1,"t":1}'
+    assert isinstance(parser.parse(Message(topic, payload, RECEIVED)), kind)
 
 
 def test_a_folder_without_declarations_is_a_fault(tmp_path: Path) -> None:
