@@ -6,10 +6,10 @@ from datetime import datetime
 
 import pytest
 
-from ingest.message import Reading, Rejection
+from ingest.message import Ignored, Reading, Rejection
 from ingest.payload import Parser
 from mqtt_client import Message
-from tests.parsing import MOMENT, RECEIVED, TOPIC, VALUES, reading, rejection, sensors
+from tests.parsing import MOMENT, RECEIVED, TOPIC, VALUES, parse, reading, rejection, sensors
 from tests.support import GOOD, payload
 
 
@@ -162,6 +162,11 @@ def test_it_rejects_a_payload(text: str | bytes, reason: str, sentence: str | No
     found, said = rejection(parser, text)
     assert found == reason
     assert said == sentence or (sentence is None and said)
+
+
+@pytest.mark.parametrize("topic", [TOPIC, "plant/status", "soil/data", "panel/P1/ampere", "panel/P1/mode", "unknown"])
+def test_nothing_at_all_is_ignored(topic: str, parser: Parser) -> None:
+    assert isinstance(parse(parser, b"", topic), Ignored)
 
 
 def test_a_rejection_keeps_the_message_and_names_the_stream(parser: Parser) -> None:
