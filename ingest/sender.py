@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 
-from ingest.decoding import BOM, MAX_PAYLOAD, UNSET
+from ingest.decoding import MAX_PAYLOAD, UNSET
 from ingest.identity import device_id_fault
 from models import MAX_DEVICE_ID
 from streams.stream import Stream
+from utils import lenient_json
+from utils.lenient_json import BOM
 
 
 class Sender:
@@ -16,7 +18,7 @@ class Sender:
     def __init__(self, stream: Stream) -> None:
         self._default = stream.device_default
         kind: Any = msgspec.defstruct(
-            "Named", [("device", str | msgspec.UnsetType, UNSET)], rename={"device": stream.device}, gc=False
+            "Named", [("device", str | int | msgspec.UnsetType, UNSET)], rename={"device": stream.device}, gc=False
         )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
 
@@ -31,7 +33,7 @@ class Sender:
         if len(payload) > MAX_PAYLOAD:
             return None
         try:
-            stated: Any = self._decoder.decode(payload.removeprefix(BOM)).device
+            stated: Any = lenient_json.decoded(payload.removeprefix(BOM), self._decoder.decode).device
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        return self._default if stated is UNSET else stated
+        return self._default if stated is UNSET else str(stated)

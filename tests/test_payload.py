@@ -387,5 +387,13 @@ def test_it_rejects_the_values(topic: str, text: str | bytes, reason: str, sente
     assert rejection(parser, text, topic) == (reason, sentence)
 
 
+@pytest.mark.parametrize("text", ['"7"', "7"])
+def test_a_rejection_names_the_device_that_the_payload_names(text: str, parser: Parser) -> None:
+    for speed in ('"abc"', "NaN", "+-5"):
+        parsed = parse(parser, f'{{"machine_id":{text},"speed":{speed}}}', "plant/status")
+        assert isinstance(parsed, Rejection)
+        assert parsed.device_id == ("7" if speed != "+-5" else None)
+
+
 def test_required_means_nothing_where_each_metric_has_a_topic(parser: Parser) -> None:
     assert reading(parser, "running", "panel/P1/mode").values == (None, "running")
