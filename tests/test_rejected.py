@@ -235,7 +235,7 @@ NAMED = '{"device_id": "board", "temperature": 1}'
         (None, BROKEN, None),
         (None, "[]", None),
         (None, b'{"device_id": "\xff"}', None),
-        (None, '{"device_id": 7}', None),
+        (None, '{"device_id": 7}', "7"),
         (None, '{"device_id": "a/b"}', None),
         (None, '{"device_id": "' + "x" * 129 + '"}', None),
         (None, '{"device_id": "board", "x": "' + "x" * 70_000 + '"}', None),

@@ -266,7 +266,6 @@ def test_two_streams_cannot_receive_one_topic(one: str, other: str, metric: str,
             "",
             "ACK_TOPIC=control/{device_id}/command: expected none that CONTROL_TOPIC (control/{device_id}/command)",
         ),
-        ({"status_topic": "+/x/ack"}, "", "STATUS_TOPIC={device_id}/x/ack: expected none that ACK_TOPIC (control/"),
         (
             {"control_topic": "status/+"},
             "",
