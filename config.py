@@ -63,6 +63,14 @@ def _database_url(text: str) -> str:
     return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
 
 
+def _filter(text: str) -> str:
+    levels = text.split("/")
+    whole = all(level in ("+", "#") or not set(level) & set("+#") for level in levels)
+    if not whole or "#" in levels[:-1] or not levels[0] or levels[0].startswith("$") or "\0" in text:
+        raise ValueError('must be one topic filter such as "#" or "site/#", and not begin with / or $')
+    return text
+
+
 def _file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError("must be the path of a file that exists")
@@ -152,6 +160,7 @@ class Settings(BaseSettings):
     control_topic: DeviceTopic = "control/{device_id}/command"
     ack_topic: DeviceTopic = "control/{device_id}/ack"
     status_topic: DeviceTopic = "status/{device_id}"
+    catch_all_topic: Annotated[str, AfterValidator(_filter)] | None = None
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(DEFAULT_DATABASE, repr=False)
     streams_dir: Annotated[Path, AfterValidator(_folder)] = PROJECT / "streams"
     earliest_time: Moment = datetime(2020, 1, 1)

@@ -39,6 +39,24 @@ class Installation(Base):
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
     client_id: Mapped[str] = mapped_column(String(65))
     """The MQTT client id of the ingester: the broker keeps messages for it, whichever process or host that is."""
+    notices_id: Mapped[str] = mapped_column(String(40))
+    """What tells the topic of this installation's notices from that of another's; no secret, unlike the client id."""
+    retired_client_id: Mapped[str | None] = mapped_column(String(65))
+    """A client id that others may know, until its session has been emptied and ended."""
+    handover: Mapped[str | None] = mapped_column(String(40))
+    """The token of the marker up to which the retired session had everything; the new session begins after it."""
+    session_client_id: Mapped[str | None] = mapped_column(String(65))
+    """Whose session was last subscribed."""
+    session_broker: Mapped[str | None] = mapped_column(String(300))
+    """At which broker."""
+    session_since: Mapped[datetime | None] = mapped_column(Timestamp)
+    """Since when the broker has held it without a gap."""
+    session_filters: Mapped[str | None] = mapped_column(LongText)
+    """JSON: the topic filters that the session may have."""
+    forgotten_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """When it was last found that the broker had forgotten the session."""
+    evicted_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """When another client was last seen using the client id."""
 
 
 class RejectedMessage(Base):

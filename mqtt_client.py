@@ -8,14 +8,15 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
-from mqtt_connection import Backoff, connect, new_client, send_at_once, together
+from mqtt_connection import Backoff, Evictions, connect, new_client, send_at_once, together
+from mqtt_faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
 from utils.clock import MICROSECOND, now, server_time
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,25 @@ class Receiver(Protocol):
         """Called every second; False ends the subscriber."""
         ...
 
+    def connected(self, *, session_present: bool) -> None:
+        """Called when the broker has accepted a connection, before any of its messages is handed over."""
+        ...
+
+    def subscribed(self) -> None:
+        """Called when the broker has granted every wanted filter, and has given up the unwanted ones."""
+        ...
+
+    def evicted(self) -> None:
+        """Called when another client uses the client id."""
+        ...
+
+
+class Filters(NamedTuple):
+    """What to subscribe to, and what the session may have from before that is no longer wanted."""
+
+    wanted: Sequence[str]
+    unwanted: Sequence[str] = ()
+
 
 class Subscriber:
     """Receives messages, hands them over in batches and acknowledges what the receiver has stored.
@@ -70,9 +90,9 @@ class Subscriber:
     One thread calls `run`, which drives paho's external event loop; only `stop` may be called from another.
     """
 
-    def __init__(self, settings: Settings, client_id: str, topics: Sequence[str], receiver: Receiver) -> None:
+    def __init__(self, settings: Settings, client_id: str, filters: Filters, receiver: Receiver) -> None:
         self._settings = settings
-        self._topics = topics
+        self._filters = filters
         self._receiver = receiver
         self._moment = now()
         """When the last message was received; each has a later time than the one before."""
@@ -86,7 +106,11 @@ class Subscriber:
         self._next_tick = 0.0
         self._farewell_answered = False
         self._connecting_since = 0.0
-        self._connections = 0
+        self._answered = False
+        """Whether the broker has answered CONNECT."""
+        self._evictions = Evictions()
+        self._settled = True
+        """Whether the session has the wanted filters and no other; what is received before is not handed over."""
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
@@ -140,12 +164,12 @@ class Subscriber:
             self._set_state(problem=f"{self._settings.broker} accepts connections but does not answer")
         if not self._reconnect.due() or not self._receiver.may_connect():
             return
-        self._connecting_since = time.monotonic()
+        self._connecting_since, self._answered = time.monotonic(), False
         self._reconnect.failed()
         try:
             connect(self._client, self._settings, persistent=True)
         except (OSError, ValueError) as error:
-            self._set_state(problem=f"{self._settings.broker} cannot be reached: {error}")
+            self._set_state(problem=unreachable(self._settings.broker, error))
 
     def _wait(self) -> None:
         if self._full():
@@ -164,7 +188,7 @@ class Subscriber:
                 self._wake_reader.recv(100)
 
     def _seconds_to_next_duty(self) -> float:
-        if self._held and self._retry.due():
+        if self._held and self._settled and self._retry.due():
             return 0.0
         return min(TICK_SECONDS / 4, max(0.0, self._next_tick - time.monotonic()))
 
@@ -181,7 +205,7 @@ class Subscriber:
             self._client.loop_read()
 
     def _deliver(self) -> None:
-        if not self._held or not self._retry.due():
+        if not self._held or not self._retry.due() or not self._settled:
             return
         if not self._receiver.receive(self._held):
             self._retry.failed()
@@ -223,35 +247,55 @@ class Subscriber:
         self._wake_writer.close()
 
     def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: ReasonCode, __: Any) -> None:
+        self._answered = True
         if reason.is_failure:
-            self._set_state(problem=f"{self._settings.broker} refused the connection: {reason}")
+            self._set_state(problem=refused(self._settings.broker, reason))
             return
         self._reconnect.reset()
-        self._connections += 1
-        if not flags.session_present:
-            if self._connections > 1:
-                logger.warning("%s forgot our session: what it had not delivered yet is gone", self._settings.broker)
-            else:
-                logger.info("New session at %s: it holds what is published from now on", self._settings.broker)
+        self._evictions.connected()
+        self._settled = False
         self._set_state(connected=True, problem="waiting for the subscription")
-        client.subscribe([(topic, 1) for topic in self._topics])
+        self._receiver.connected(session_present=flags.session_present)
+        client.subscribe([(wanted, 1) for wanted in self._filters.wanted])
 
-    def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
-        refused = [topic for topic, code in zip(self._topics, codes, strict=False) if code.is_failure or code.value < 1]
-        if refused:
-            self._set_state(connected=True, problem=f"the broker refused QoS 1 for {', '.join(refused)}")
+    def _on_subscribe(self, client: paho.Client, _: Any, __: int, codes: list[ReasonCode], ___: Any) -> None:
+        granted = zip(self._filters.wanted, codes, strict=False)
+        if denied := [wanted for wanted, code in granted if code.is_failure or code.value < 1]:
+            self._settled = True
+            self._set_state(connected=True, problem=f"the broker refused QoS 1 for {', '.join(denied)}")
+        elif self._filters.unwanted:
+            # Only now: what an unwanted filter shares with a wanted one must not go by in between.
+            client.unsubscribe(list(self._filters.unwanted))
         else:
-            self._set_state(connected=True, subscribed=True)
+            self._settle()
 
     def _on_unsubscribe(self, *_: Any) -> None:
-        self._farewell_answered = True
+        if self._settled:
+            self._farewell_answered = True
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        self._settled = True
+        self._set_state(connected=True, subscribed=True)
+        self._receiver.subscribed()
 
     def _on_disconnect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
-        self._farewell_answered = True
+        self._farewell_answered = self._settled = True
         # What was received is still handed over; the broker sends it again, and the key absorbs it.
         self._acks.clear()
-        if self.connected and not self._stopping.is_set():
-            self._set_state(problem=f"the connection to {self._settings.broker} was lost: {reason}")
+        if self._stopping.is_set():
+            return
+        if self.connected:
+            self._tell_loss(reason)
+        elif not self._answered:
+            self._set_state(problem=closed_at_once(self._settings))
+
+    def _tell_loss(self, reason: ReasonCode) -> None:
+        taken = reason.is_failure and reason.value == TAKEN_OVER
+        self._set_state(problem=lost(self._settings.broker, reason, soon=self._evictions.lost_soon()))
+        if self._evictions.lost() or taken:
+            self._receiver.evicted()
 
     def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         valid = True
@@ -273,6 +317,6 @@ class Subscriber:
             return
         self.connected, self.subscribed, self.problem, self.changed_at = connected, subscribed, problem, now()
         if problem is None:
-            logger.info("Subscribed to %s at %s", ", ".join(self._topics), self._settings.broker)
+            logger.info("Subscribed to %s at %s", ", ".join(self._filters.wanted), self._settings.broker)
         elif not connected:
             logger.warning("MQTT: %s", problem)

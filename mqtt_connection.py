@@ -1,10 +1,12 @@
 """Connecting to the broker: a paho client from the settings, and how long to wait between attempts."""
 
 import contextlib
+import math
 import os
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,8 @@ from paho.mqtt.properties import Properties
 from config import Settings, SettingsError
 
 NEVER_EXPIRES = 0xFFFF_FFFF
+EVICTIONS, EVICTED_SECONDS, EVICTIONS_SECONDS = 3, 5.0, 60.0
+"""So many connections that lasted less than 5 s within a minute."""
 
 
 class Backoff:
@@ -38,6 +42,32 @@ class Backoff:
     def reset(self) -> None:
         """Start over after a success."""
         self._seconds, self._due = self._first, 0.0
+
+
+class Evictions:
+    """Tells a client id that two clients use: the broker ends the connection of each for the other, soon.
+
+    MQTT 3.1.1 has no word for it, so three such ends within a minute are taken for it.
+    """
+
+    def __init__(self) -> None:
+        self._connected_at = -math.inf
+        self._ends: deque[float] = deque(maxlen=EVICTIONS)
+
+    def connected(self) -> None:
+        """The broker has accepted a connection."""
+        self._connected_at = time.monotonic()
+
+    def lost_soon(self) -> bool:
+        """Whether a connection that ends now has lasted so short a time."""
+        return time.monotonic() - self._connected_at < EVICTED_SECONDS
+
+    def lost(self) -> bool:
+        """A connection has ended; whether this makes it look as if another client used the id."""
+        now = time.monotonic()
+        if self.lost_soon():
+            self._ends.append(now)
+        return len(self._ends) == EVICTIONS and now - self._ends[0] < EVICTIONS_SECONDS
 
 
 def new_client(

@@ -125,7 +125,7 @@ class Notices:
         while not self._stop.is_set():
             with contextlib.suppress(OSError, ValueError, Unavailable):
                 with self._database.session() as session:
-                    self._topic = f"autoforge/{queries.ingestion.client_id(session)}/notices"
+                    self._topic = f"autoforge/{queries.ingestion.installation(session).notices_id}/notices"
                 connect(self._client, self._settings, persistent=False)
                 self._client.loop_start()
                 return

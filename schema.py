@@ -62,7 +62,8 @@ def _check_type(table: Table, column: Column[Any], present: object) -> None:
 
 def _ensure_rows(connection: Connection) -> None:
     rows = [insert(IngestStatus).values(source=source) for source in SOURCES]
-    rows.append(insert(Installation).values(id=1, client_id=f"autoforge-{secrets.token_hex(6)}"))
+    ids = {"client_id": f"autoforge-{secrets.token_hex(6)}", "notices_id": secrets.token_hex(6)}
+    rows.append(insert(Installation).values(id=1, **ids))
     for row in rows:
         with contextlib.suppress(IntegrityError), connection.begin_nested():
             connection.execute(row)

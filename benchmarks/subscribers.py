@@ -12,7 +12,7 @@ import argparse
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from benchmarks.processes import wait_for
 from config import Settings, load_settings
 from database import Database
 from ingest.ingester import Ingester
-from mqtt_client import Message
+from ingest.pipeline import Outcome
 from mqtt_notices import News, Notices
 from streams import declaration
 from streams.declaration import Streams
@@ -37,21 +37,18 @@ class MeasuredIngester(Ingester):
     def __init__(
         self, settings: Settings, database: Database, streams: Streams, tell: Callable[[News], None], expected: int
     ) -> None:
-        super().__init__(settings, database, streams, tell)
+        super().__init__(settings, database, streams, tell, self._note)
         self._expected = expected
         self.received = 0
         self.batches = 0
         self.first_at: datetime | None = None
 
-    def receive(self, messages: Sequence[Message]) -> bool:
-        self.first_at = self.first_at or messages[0].received_at
-        stored = super().receive(messages)
-        if stored:
-            self.received += len(messages)
-            self.batches += 1
-            if self.received >= self._expected:
-                self.request_stop()
-        return stored
+    def _note(self, outcome: Outcome) -> None:
+        self.first_at = self.first_at or outcome.parsed[0].message.received_at
+        self.received += outcome.received
+        self.batches += 1
+        if self.received >= self._expected:
+            self.request_stop()
 
 
 def ingest(expected: int, live: bool) -> dict[str, Any]:

@@ -56,8 +56,8 @@ class DeviceMessages:
         readers.sort(key=lambda entry: entry[0].order)
         self._readers = [(re.compile(topic.regex(), re.DOTALL), read) for topic, read in readers]
 
-    def parse(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
-        """Read a message that belongs to no stream."""
+    def parse(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection | None:
+        """Read a message that belongs to no stream; None where it is on no such topic."""
         device_id = None
         try:
             for topic, read in self._readers:
@@ -66,7 +66,7 @@ class DeviceMessages:
                     return read(device_id, message)
         except Fault as fault:
             return Rejection(None, fault.reason, str(fault), message, device_id)
-        return Rejection(None, "unknown_topic", NO_STREAM, message)
+        return None
 
 
 def _device(device_id: str) -> str:

@@ -1,34 +1,23 @@
-"""The ingester: the thread that holds the lease, receives, stores, acknowledges, and says how it is."""
+"""The ingester: the thread that waits for the lease, ingests while it has it, and hands it on when it stops."""
 
 import logging
-import os
-import socket
 import threading
-import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 
-from sqlalchemy import update
-
-import queries.ingestion
 from config import Settings
 from database import Database, Unavailable
+from ingest.heartbeat import Heartbeat
 from ingest.lease import Lease
-from ingest.meter import Meter
 from ingest.pipeline import Outcome, Pipeline
 from ingest.rejected import Room
-from models import IngestStatus
-from mqtt_client import Message, Subscriber
+from ingest.turn import Held, Turn
 from mqtt_notices import News
 from schema import SchemaError
 from streams.declaration import Streams
-from utils import clock
 from utils.logger import Throttle, flush_throttles
 
 logger = logging.getLogger(__name__)
 STANDBY_SECONDS = 1.0
-HEARTBEAT_SECONDS = 2.0
-EXPIRY_SECONDS = 1.0
 STOP_SECONDS = 15.0
 
 
@@ -48,17 +37,11 @@ class Ingester:
         self._streams = streams
         self._lease = Lease(database)
         room, earliest = Room.of(settings), settings.earliest_time
-        self._pipeline = Pipeline(database, streams, "mqtt", tell, record, room=room, earliest=earliest)
-        self._subscriber: Subscriber | None = None
+        pipeline = Pipeline(database, streams, "mqtt", tell, record, room=room, earliest=earliest)
+        self._held = Held(database, self._lease, pipeline, Heartbeat(database))
+        self._turn: Turn | None = None
         self._stop = threading.Event()
-        self._lost = False
         self._prepared = False
-        self._next_heartbeat = 0.0
-        self._next_expiry = 0.0
-        self._waiting: tuple[str, datetime] | None = None
-        """Why the last batch is not committed, and since when."""
-        self._waiting_messages = 0
-        self._meter = Meter()
         self._throttle = Throttle(seconds=10)
         self._thread = threading.Thread(target=self.run, name="ingest", daemon=True)
 
@@ -75,8 +58,8 @@ class Ingester:
     def request_stop(self) -> None:
         """Ask for the end without waiting for it; fit for a signal handler."""
         self._stop.set()
-        if self._subscriber is not None:
-            self._subscriber.stop()
+        if self._turn is not None:
+            self._turn.stop()
 
     def run(self) -> None:
         """Take turns at standing by and ingesting, until stopped."""
@@ -101,92 +84,9 @@ class Ingester:
             return
         logger.info("This process ingests into %s", self._database)
         try:
-            self._pipeline.resume(self._lease.connection)
-            self._ingest()
+            self._turn = Turn(self._settings, self._streams, self._held)
+            if not self._stop.is_set():
+                self._turn.run()
         finally:
+            self._turn = None
             self._lease.release()
-
-    def _ingest(self) -> None:
-        self._lost = False
-        topics = self._streams.subscriptions()
-        with self._database.session() as session:
-            client_id = self._settings.mqtt_client_id or queries.ingestion.client_id(session)
-        self._subscriber = Subscriber(self._settings, client_id, topics, self)
-        if not self._stop.is_set():
-            self._subscriber.run()
-        subscriber, self._subscriber = self._subscriber, None
-        if not self._lost:
-            self._beat(subscriber, running=False)
-
-    def receive(self, messages: Sequence[Message]) -> bool:
-        """Store a batch; see `mqtt_client.Receiver`."""
-        begun = time.monotonic()
-        try:
-            self._pipeline.handle(self._lease.connection, messages)
-        except Unavailable as error:
-            problem = f"{len(messages)} messages wait for the database: {error}"
-            self._throttle.warn(logger, "store", problem)
-            self._waiting = (problem, self._waiting[1] if self._waiting else clock.now())
-            self._waiting_messages = len(messages)
-            self._confirmed()
-            return False
-        self._waiting, self._waiting_messages = None, 0
-        self._meter.add(len(messages), time.monotonic() - begun)
-        return True
-
-    def may_connect(self) -> bool:
-        """Whether the lease is held at this moment; two clients with one id would evict each other."""
-        return self._confirmed()
-
-    def tick(self) -> bool:
-        """Renew the lease and write the heartbeat; False once another process has the lease."""
-        now = time.monotonic()
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_SECONDS
-            if self._confirmed() and self._subscriber is not None:
-                self._beat(self._subscriber, running=True)
-        if now >= self._next_expiry and not self._lost:
-            self._next_expiry = now + EXPIRY_SECONDS
-            self._expire()
-        flush_throttles()
-        return not (self._lost or self._stop.is_set())
-
-    def _expire(self) -> None:
-        try:
-            self._pipeline.expire(self._lease.connection)
-        except Unavailable as error:
-            self._throttle.warn(logger, "expire", f"The database is away: {error}")
-
-    def _confirmed(self) -> bool:
-        if self._lost:
-            return False
-        try:
-            self._lost = not self._lease.confirm()
-        except Unavailable as error:
-            self._throttle.warn(logger, "lease", f"The database is away: {error}")
-            return False
-        if self._lost:
-            logger.warning("Another process has taken over ingesting")
-        return not self._lost
-
-    def _beat(self, subscriber: Subscriber, running: bool) -> None:
-        problem, since = subscriber.problem, subscriber.changed_at
-        if not running:
-            problem, since = "no process ingests", clock.now()
-        elif problem is None and self._waiting is not None:
-            problem, since = self._waiting
-        status = {
-            "holder": f"{socket.gethostname()}:{os.getpid()}" if running else None,
-            "heartbeat_at": clock.now(),
-            "connected": running and subscriber.connected,
-            "subscribed": running and subscriber.subscribed,
-            "problem": problem[:300] if problem else None,
-            "changed_at": since,
-            "waiting": self._waiting_messages,
-            **self._meter.figures()._asdict(),
-        }
-        try:
-            with self._database.transaction(self._lease.connection):
-                self._lease.connection.execute(update(IngestStatus).where(IngestStatus.source == "mqtt").values(status))
-        except Unavailable as error:
-            self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")

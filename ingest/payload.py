@@ -73,7 +73,15 @@ class Parser:
     def _other(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
-        return self._device_messages.parse(message)
+        return self._device_messages.parse(message) or self._unknown(message)
+
+    def _unknown(self, message: Message) -> Rejection:
+        stream = self._streams.undeclared(message.topic)
+        if stream is None:
+            return Rejection(None, "unknown_topic", "no declared stream has this topic", message)
+        known = ", ".join(stream.topic.metric_levels)
+        sentence = f"the stream {stream.name} has no metric with this topic; those it has are {known}"
+        return Rejection(stream.name, "unknown_topic", sentence, message)
 
     def parse_for(
         self, stream: Stream, message: Message, device_id: str | None, level: str | None

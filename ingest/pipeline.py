@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Connection, Update, bindparam, update
+from sqlalchemy import Connection, Update, bindparam, delete, update
 from sqlalchemy.orm import Session
 
 import queries.devices
@@ -20,7 +20,7 @@ from ingest.payload import EARLIEST, Parsed, Parser
 from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
 from ingest.rejected import RejectedMessages, Room
-from models import RETAINED, IgnoredCount, IngestStatus
+from models import RETAINED, DeliveredBatch, IgnoredCount, IngestStatus
 from mqtt_client import Message
 from mqtt_notices import News
 from streams.declaration import Streams
@@ -74,6 +74,7 @@ class Pipeline:
         earliest: datetime = EARLIEST,
     ) -> None:
         self._database = database
+        self._streams = streams
         self._parser = Parser(streams, earliest)
         self._writer = ReadingWriter(database, streams)
         self._source = source
@@ -96,7 +97,7 @@ class Pipeline:
 
     def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
         """Parse and store messages by their topics, in one transaction. Raises Unavailable: nothing is stored then."""
-        messages = [message for message in messages if not message.topic.startswith("$")]
+        messages = [message for message in messages if not self._streams.is_own(message.topic)]
         fresh = self._recent.without_repeated(messages)
         known = {id(message) for message in fresh}
         repeated = [message for message in messages if id(message) not in known] if len(fresh) < len(messages) else []
@@ -113,6 +114,27 @@ class Pipeline:
         """The same for messages that are known to be of one stream; for HTTP."""
         parsed = [self._parser.parse_for(stream, message, device_id, level) for message in messages]
         return self._store(connection, parsed, [])
+
+    def pass_over(
+        self, connection: Connection, messages: Sequence[Message], beside: Callable[[Connection], None]
+    ) -> None:
+        """Take messages for repetitions, and have `beside` write in the same transaction. Raises Unavailable."""
+        outcome = Outcome(len(messages), 0, len(messages), repeated=messages)
+        outcome.first_deliveries = sum(not message.redelivered for message in messages)
+        deliveries = [(message.packet_id, content_hash(message)) for message in messages if message.packet_id]
+        with self._database.transaction(connection):
+            self._count(connection, outcome, clock.now())
+            self._recent.record(connection, outcome.first_deliveries, deliveries)
+            beside(connection)
+        self._recent.committed(outcome.first_deliveries, deliveries)
+        if self._record is not None:
+            self._record(outcome)
+
+    def forget_deliveries(self, connection: Connection) -> None:
+        """Forget which deliveries are committed, for a session that gives packet ids anew. Raises Unavailable."""
+        with self._database.transaction(connection):
+            connection.execute(delete(DeliveredBatch))
+        self._recent.clear()
 
     def expire(self, connection: Connection) -> None:
         """End the commands whose time is over. Raises Unavailable."""

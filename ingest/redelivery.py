@@ -37,6 +37,10 @@ class RecentDeliveries:
         self._first = first_deliveries
         self._batches = deque((batch.first_deliveries, decoder.decode(batch.deliveries)) for batch in batches)
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._batches.clear()
+
     def without_repeated(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The messages without those that repeat a committed one, or an earlier one of this batch."""
         if not any(message.redelivered for message in messages):

@@ -20,9 +20,9 @@ def ingest_status(session: Session) -> dict[str, IngestStatus]:
     return {status.source: status for status in session.scalars(select(IngestStatus))}
 
 
-def client_id(session: Session) -> str:
-    """The MQTT client id of the ingester of this database."""
-    return session.scalars(select(Installation.client_id)).one()
+def installation(session: Session) -> Installation:
+    """What belongs to this database: client ids, and what is known of the session at the broker."""
+    return session.scalars(select(Installation)).one()
 
 
 def recent_deliveries(session: Session, first: int, window: int) -> Sequence[DeliveredBatch]:

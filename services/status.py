@@ -53,8 +53,7 @@ def _concerns(mqtt: Document, filled: str | None) -> list[str]:
 def ingestion(settings: Settings, database: Database) -> Document:
     """How the ingester is, and what it has counted. Raises Unavailable."""
     with database.session() as session:
-        told = _mqtt(session, _ways(session)["mqtt"], settings)
-        return told | {"client_id": settings.mqtt_client_id or queries.ingestion.client_id(session)}
+        return _mqtt(session, _ways(session)["mqtt"], settings)
 
 
 def _ways(session: Session) -> dict[str, IngestStatus]:

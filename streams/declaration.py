@@ -10,9 +10,12 @@ import msgspec
 from config import Settings
 from streams.checks import StreamError, check_metric, check_name, check_stream, check_streams, check_table, check_topic
 from streams.stream import Devices, Energy, Health, Metric, Oee, Stream, Timestamp
-from streams.topics import METRIC, DeviceTopics, TopicPattern
+from streams.topics import METRIC, DeviceTopics, TopicPattern, filters_for
 from utils.caching import remembering
 from utils.text import decoded
+
+_OWN_ROOTS = ("$", "autoforge/")
+_OWN = ("autoforge/nothing", "autoforge/[^/]*/notices")
 
 
 class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,8 +36,9 @@ class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Streams:
     """All declared streams, by name, and which of them a topic belongs to."""
 
-    def __init__(self, streams: list[Stream], device_topics: DeviceTopics) -> None:
+    def __init__(self, streams: list[Stream], device_topics: DeviceTopics, catch_all: str = "") -> None:
         self.device_topics = device_topics
+        self._catch_all = catch_all
         self._by_name = {stream.name: stream for stream in streams}
         # One expression for all: the group that matched tells the stream, or that it is a topic beside the readings.
         patterns: list[tuple[TopicPattern, Stream | None]] = [(stream.topic, stream) for stream in streams]
@@ -44,6 +48,9 @@ class Streams:
         self._regex = re.compile("|".join(parts), re.DOTALL)
         self._holders = [holder for _, holder in patterns]
         self._ordered = streams
+        self._own = re.compile("|".join(self._own_topics()), re.DOTALL)
+        self.filters = filters_for(self._patterns(), catch_all)
+        """What to subscribe to: the declared topics, undeclared metrics beside them, and what CATCH_ALL_TOPIC says."""
         self.match = remembering(self._match, 20_000)
         """The stream, the device id and the metric's level that a topic names, or None."""
 
@@ -58,9 +65,26 @@ class Streams:
         return self._by_name.get(name)
 
     def subscriptions(self) -> list[str]:
-        """Every topic filter to subscribe to."""
-        patterns = [*(stream.topic for stream in self), self.device_topics.ack, self.device_topics.status]
-        return [topic for pattern in patterns for topic in pattern.subscriptions()]
+        """The filters of every declared topic, one for each metric that has its own."""
+        return [topic for pattern in self._patterns() for topic in pattern.subscriptions()]
+
+    def is_own(self, topic: str) -> bool:
+        """Whether AutoForge, or the broker itself, publishes on this topic: then it is nobody's reading."""
+        if not self._catch_all and not topic.startswith(_OWN_ROOTS):
+            return False
+        return topic.startswith("$") or self._own.fullmatch(topic) is not None
+
+    def undeclared(self, topic: str) -> Stream | None:
+        """The stream to which a topic would belong if it had declared the metric."""
+        found = (s for s in self if s.topic.has_metric and re.fullmatch(s.topic.whole_regex(), topic, re.DOTALL))
+        return next(found, None)
+
+    def _patterns(self) -> list[TopicPattern]:
+        return [*(stream.topic for stream in self), self.device_topics.ack, self.device_topics.status]
+
+    def _own_topics(self) -> list[str]:
+        published = [topic for stream in self for topic in stream.health.topics().values()]
+        return [*_OWN, self.device_topics.control.regex(), *map(re.escape, published)]
 
     def _match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
         found = self._regex.fullmatch(topic)
@@ -84,10 +108,10 @@ class Streams:
 def declared(settings: Settings) -> Streams:
     """The streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC if that is set. Raises StreamError."""
     topics = {"sensors": settings.sensor_topic} if "sensor_topic" in settings.model_fields_set else {}
-    return load(settings.streams_dir, topics, DeviceTopics.of(settings))
+    return load(settings.streams_dir, topics, DeviceTopics.of(settings), settings.catch_all_topic or "")
 
 
-def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics) -> Streams:
+def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, catch_all: str = "") -> Streams:
     """Read every `*.toml` of a folder; `topics` replaces the topic of the streams it names.
 
     Raises StreamError for the first fault: file, key and what was expected.
@@ -97,7 +121,10 @@ def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics) -
         raise StreamError(f"{folder}: no stream is declared here: expected at least one file such as sensors.toml")
     streams = [_read(file, topics.get(file.stem)) for file in files]
     check_streams(streams, device_topics)
-    return Streams(streams, device_topics)
+    try:
+        return Streams(streams, device_topics, catch_all)
+    except ValueError as error:
+        raise StreamError(f"CATCH_ALL_TOPIC={catch_all}: {error}") from error
 
 
 def _read(file: Path, topic: str | None) -> Stream:

@@ -1,7 +1,8 @@
 """Topic patterns: `sensors/{device_id}/data` to a subscription, and a topic back to its parts."""
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -39,6 +40,10 @@ class TopicPattern:
         names = list(self.metric_levels) if self.has_metric else [""]
         return [self.fill("+", name) for name in names]
 
+    def wide(self) -> str:
+        """One filter for the whole topic, which lets through metrics that nobody has declared."""
+        return self.fill("+", "+")
+
     def fill(self, device_id: str, metric_level: str = "") -> str:
         """The topic of one device (and one metric's level)."""
         values = {DEVICE: device_id, METRIC: metric_level}
@@ -65,6 +70,10 @@ class TopicPattern:
     def hides(self, other: "TopicPattern") -> bool:
         """Whether every topic of the other one, or of one of its metrics, matches this one."""
         return any(all(map(_covers, self.choices(), levels)) for levels in other.choices_of_metrics())
+
+    def whole_regex(self) -> str:
+        """The same for any metric, declared or not."""
+        return "/".join("[^/]*" if level in (DEVICE, METRIC) else re.escape(level) for level in self.levels)
 
     def overlaps(self, other: "TopicPattern") -> bool:
         """Whether some topic could match both patterns."""
@@ -112,3 +121,53 @@ class DeviceTopics(NamedTuple):
 def _of_setting(settings: Settings, name: str) -> TopicPattern:
     variable = name.upper() if name in settings.model_fields_set else ""
     return TopicPattern(tuple(getattr(settings, name).split("/")), {}, variable)
+
+
+def covers(one: str, other: str) -> bool:
+    """Whether a topic filter matches every topic that another one matches."""
+    mine, theirs = one.split("/"), other.split("/")
+    for place, level in enumerate(mine):
+        if level == "#":
+            return True
+        if place == len(theirs) or theirs[place] == "#" or level not in ("+", theirs[place]):
+            return False
+    return len(mine) == len(theirs)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some topic matches both filters."""
+    mine, theirs = one.split("/"), other.split("/")
+    for level, its in zip(mine, theirs, strict=False):
+        if "#" in (level, its):
+            return True
+        if "+" not in (level, its) and level != its:
+            return False
+    return len(mine) == len(theirs) or "#" in (*mine[len(theirs) :][:1], *theirs[len(mine) :][:1])
+
+
+def fewest(filters: Iterable[str]) -> list[str]:
+    """The filters that no other one covers: some brokers deliver a message once for each filter that matches."""
+    distinct = list(dict.fromkeys(filters))
+    return [one for one in distinct if not any(other != one and covers(other, one) for other in distinct)]
+
+
+def filters_for(patterns: Sequence[TopicPattern], catch_all: str = "") -> list[str]:
+    """What to subscribe to for these topics, with the undeclared metrics beside the declared, and for another filter.
+
+    No topic matches two of them. Raises ValueError where the other filter makes this impossible.
+    """
+    narrow: set[int] = set()
+    extra = [catch_all] if catch_all else []
+    while True:
+        wanted = [p.subscriptions() if place in narrow else [p.wide()] for place, p in enumerate(patterns)]
+        filters = fewest([*itertools.chain.from_iterable(wanted), *extra])
+        crossing = {one for one in filters for other in filters if one != other and overlap(one, other)}
+        found = {place for place, p in enumerate(patterns) if p.has_metric and crossing & {*wanted[place]}} - narrow
+        if not found:
+            break
+        # Declared topics never cross, so of these only the declared metrics are subscribed to.
+        narrow |= found
+    if crossing & {*extra}:
+        crossed = next(one for one in filters if one != catch_all and overlap(one, catch_all))
+        raise ValueError(f"expected a filter that takes in all of {crossed} or nothing of it, such as #")
+    return filters

@@ -5,12 +5,15 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 import queries.ingestion
 import queries.readings
+from config import PROJECT
 from database import Database, Unavailable
 from dialects import Row, dialect_of
 from schema import SchemaError
@@ -114,11 +117,30 @@ def test_preparing_twice_changes_nothing(database: Database) -> None:
 
 def test_the_mqtt_client_id_belongs_to_the_database(database: Database) -> None:
     with database.session() as session:
-        first = queries.ingestion.client_id(session)
+        first = queries.ingestion.installation(session).client_id
     database.prepare()
     with database.session() as session:
-        assert queries.ingestion.client_id(session) == first
+        assert queries.ingestion.installation(session).client_id == first
     assert first.startswith("autoforge-")
+
+
+def test_a_client_id_that_was_served_is_replaced_and_kept_until_its_session_is_empty(
+    database_url: str, streams: Streams
+) -> None:
+    old = Database(make_url(database_url), streams)
+    configuration = Config()
+    configuration.set_main_option("script_location", str(PROJECT / "migrations"))
+    with old.connection() as connection, connection.begin():
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0003")
+        connection.execute(text("INSERT INTO installation (id, client_id) VALUES (1, 'autoforge-0123456789ab')"))
+    old.prepare()
+    with old.session() as session:
+        now = queries.ingestion.installation(session)
+        assert now.retired_client_id == "autoforge-0123456789ab"
+        assert len({now.client_id, now.retired_client_id, now.notices_id}) == 3
+        assert now.client_id.startswith("autoforge-")
+    old.close()
 
 
 def test_several_processes_may_prepare_at_once(database_url: str, streams: Streams) -> None:

@@ -24,10 +24,12 @@ ORDER = [
     "dialects",
     "database",
     "queries",
+    "mqtt_faults",
     "mqtt_connection",
     "mqtt_loop",
     "mqtt_dialler",
     "mqtt_client",
+    "mqtt_sessions",
     "mqtt_publisher",
     "mqtt_notices",
     "mqtt_broker",
@@ -135,22 +137,22 @@ def test_migrations_import_the_models_only() -> None:
             assert imported(file) <= {"models"}, file
 
 
-@pytest.mark.parametrize("name", ["mqtt_connection", "mqtt_client", "mqtt_publisher", "mqtt_broker"])
+@pytest.mark.parametrize("name", ["mqtt_client", "mqtt_sessions", "mqtt_publisher", "mqtt_broker"])
 def test_mqtt_knows_no_database_and_no_stream(name: str) -> None:
-    assert everything_imported(name) <= {"utils", "config", "mqtt_connection"}
+    assert everything_imported(name) <= {"utils", "config", "mqtt_faults", "mqtt_connection"}
     assert not re.search(r"^(from|import) sqlalchemy", (PROJECT / f"{name}.py").read_text(), re.MULTILINE)
 
 
 def test_the_static_publisher_knows_no_database_and_no_stream() -> None:
     needed = set().union(*(everything_imported(module(f)) for f in FILES if f.parts[:2] == ("services", "publisher")))
-    assert needed <= {"utils", "config", "mqtt_connection", "mqtt_loop", "mqtt_dialler", "services"}
+    assert needed <= {"utils", "config", "mqtt_faults", "mqtt_connection", "mqtt_loop", "mqtt_dialler", "services"}
     others = {name for file in FILES if file.parts[:2] == ("services", "publisher") for name in imported(file)}
     assert not {name for name in others if name.startswith("services") and not name.startswith("services.publisher")}
 
 
 def test_simulators_share_no_parser_with_the_ingest() -> None:
     needed = set().union(*(everything_imported(module(f)) for f in FILES if f.parts[0] == "simulators"))
-    speaking_mqtt = {"mqtt_connection", "mqtt_loop", "mqtt_dialler", "mqtt_broker"}
+    speaking_mqtt = {"mqtt_connection", "mqtt_loop", "mqtt_faults", "mqtt_dialler", "mqtt_broker"}
     assert needed <= {"utils", "config", "streams", "simulators"} | speaking_mqtt
 
 

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from config import Settings
-from mqtt_client import Message, Subscriber
+from mqtt_client import Filters, Message, Subscriber
 from tests.support import Mosquitto, publishing, wait_for
 
 Make = Callable[..., Settings]
@@ -26,6 +26,9 @@ class Store:
         self.open.set()
         self.connectable = True
         self.asked = 0
+        self.present: list[bool] = []
+        self.subscriptions = 0
+        self.evictions = 0
 
     def receive(self, messages: Sequence[Message]) -> bool:
         if not self.open.is_set():
@@ -41,6 +44,15 @@ class Store:
     def tick(self) -> bool:
         return True
 
+    def connected(self, *, session_present: bool) -> None:
+        self.present.append(session_present)
+
+    def subscribed(self) -> None:
+        self.subscriptions += 1
+
+    def evicted(self) -> None:
+        self.evictions += 1
+
     @property
     def payloads(self) -> list[bytes]:
         return [message.payload for message in self.messages]
@@ -49,7 +61,7 @@ class Store:
 @contextlib.contextmanager
 def running(settings: Settings, store: Store) -> Iterator[Subscriber]:
     """A subscriber in a thread."""
-    subscriber = Subscriber(settings, "test-ingest", ["t/#"], store)
+    subscriber = Subscriber(settings, "test-ingest", Filters(["t/#"]), store)
     thread = threading.Thread(target=subscriber.run, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,129 @@
+"""The handover from a client id that others may know to a new one, without a loss and without a double.
+
+The new session is subscribed while the old one is, then a marker is published. A broker puts every message into both
+sessions in one order: what comes before the marker is taken from the old session, what comes after it from the new one.
+Until the old session has come to the marker, everything is still in it, and a crash begins the handover anew.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from paho.mqtt.client import topic_matches_sub
+
+from config import Settings
+from ingest.sessions import AT_ONCE
+from mqtt_client import Message, Receiver
+from mqtt_sessions import MARKERS, SessionError, open_beside
+from utils.logger import Throttle
+
+logger = logging.getLogger(__name__)
+QUIET_BATCH = 1_000
+"""Messages; while batches are larger the old session is still working off what waited."""
+RETRY_SECONDS = 60
+HELD_SECONDS = 30
+"""After so many seconds a marker that has not come will not come."""
+
+
+def place_of(token: str, messages: Sequence[Message]) -> int | None:
+    """Where the marker is among messages, or None."""
+    marker = (MARKERS, token.encode())
+    return next((place for place, m in enumerate(messages) if (m.topic, m.payload) == marker), None)
+
+
+class Draining:
+    """Receives for the old session as its receiver does, opens the new one, and ends at the marker."""
+
+    def __init__(
+        self, settings: Settings, successor: str, filters: Sequence[str], inner: Receiver, done: Callable[[str], bool]
+    ) -> None:
+        self._settings = settings
+        self._successor = successor
+        self._filters = filters
+        self._inner = inner
+        self._done = done
+        """Told the token once everything before the marker is stored; False: not now."""
+        self._token = ""
+        self._stored = self._quiet = self._subscribed = False
+        self._pause = 0
+        """Seconds until the next attempt."""
+        self._throttle = Throttle(seconds=3600)
+        self.drained = False
+
+    def receive(self, messages: Sequence[Message]) -> bool:
+        """Store what is before the marker; the new session has the rest too."""
+        self._quiet = self._quiet and len(messages) < QUIET_BATCH
+        if self.drained:
+            return True
+        place = place_of(self._token, messages) if self._token else None
+        if place is None:
+            return self._inner.receive(messages)
+        self._stored = self._stored or place == 0 or self._inner.receive(messages[:place])
+        self.drained = self._stored and self._done(self._token)
+        return self.drained
+
+    def may_connect(self) -> bool:
+        return self._inner.may_connect()
+
+    def tick(self) -> bool:
+        """Open the new session as soon as the old one has nothing waiting; ends when it is drained."""
+        self._pause = max(0, self._pause - 1)
+        if self._subscribed and self._quiet and not self._token and not self._pause:
+            self._open()
+        self._quiet = True
+        return self._inner.tick() and not self.drained
+
+    def connected(self, *, session_present: bool) -> None:
+        """Go over at once where the broker has forgotten the old session since the new one was opened."""
+        self._subscribed = False
+        self._inner.connected(session_present=session_present)
+        if self._token and not session_present:
+            self.drained = self._done(AT_ONCE)
+
+    def subscribed(self) -> None:
+        self._subscribed = True
+
+    def evicted(self) -> None:
+        self._inner.evicted()
+
+    def _open(self) -> None:
+        token = secrets.token_hex(16)
+        try:
+            open_beside(self._settings, self._successor, self._filters, token)
+            self._token = token
+        except (SessionError, OSError, ValueError) as error:
+            self._pause = RETRY_SECONDS
+            self._throttle.warn(logger, "handover", f"The old client id stays in use, which others may know: {error}")
+
+
+class Beginning:
+    """What a new session holds from before the marker, which the old one has given already."""
+
+    def __init__(self, token: str | None, filters: Sequence[str]) -> None:
+        self._token = token
+        self._filters = filters
+        """What the old session has."""
+        self._ticks = 0
+        self.waits = token not in (None, AT_ONCE)
+        """Whether the marker has not come yet."""
+
+    def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]] | None:
+        """The messages to pass over, and those to take; None while the marker has not come."""
+        place = None if self._token is None else place_of(self._token, messages)
+        if place is None:
+            return None if self.waits else ((), messages)
+        known = {id(message) for message in messages[:place] if self._was_received(message)}
+        before = [message for message in messages if id(message) in known]
+        return before, [message for message in messages if id(message) not in known]
+
+    def passed(self) -> None:
+        """The marker has come, or will not come."""
+        self.waits = False
+
+    def tick(self) -> bool:
+        """Count a second; True if the marker will not come any more."""
+        self._ticks += 1
+        return self.waits and self._ticks > HELD_SECONDS
+
+    def _was_received(self, message: Message) -> bool:
+        return any(topic_matches_sub(known, message.topic) for known in self._filters)

@@ -1,0 +1,65 @@
+"""The heartbeat: what the ingester writes of itself, for all processes to tell."""
+
+import logging
+import os
+import socket
+from datetime import datetime
+
+from sqlalchemy import Connection, update
+
+from database import Database, Unavailable
+from ingest.meter import Meter
+from models import IngestStatus
+from mqtt_client import Subscriber
+from utils import clock
+from utils.logger import Throttle
+
+logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Writes how the ingester is into `ingest_status`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: tuple[str, datetime] | None = None
+        """Why the last batch is not committed, and since when."""
+        self._waiting_messages = 0
+        self._meter = Meter()
+        self._throttle = Throttle(seconds=10)
+
+    def stored(self, messages: int, seconds: float) -> None:
+        """A batch of so many messages was stored."""
+        self._waiting, self._waiting_messages = None, 0
+        self._meter.add(messages, seconds)
+
+    def wait(self, messages: int, reason: str) -> None:
+        """A batch could not be stored."""
+        problem = f"{messages} messages wait for the database: {reason}"
+        self._throttle.warn(logger, "store", problem)
+        self._waiting = (problem, self._waiting[1] if self._waiting else clock.now())
+        self._waiting_messages = messages
+
+    def beat(self, connection: Connection, subscriber: Subscriber | None) -> None:
+        """Write it; None: this process ingests no more."""
+        if subscriber is None:
+            problem, since = "no process ingests", clock.now()
+        elif subscriber.problem is None and self._waiting is not None:
+            problem, since = self._waiting
+        else:
+            problem, since = subscriber.problem or "", subscriber.changed_at
+        status = {
+            "holder": None if subscriber is None else f"{socket.gethostname()}:{os.getpid()}",
+            "heartbeat_at": clock.now(),
+            "connected": subscriber is not None and subscriber.connected,
+            "subscribed": subscriber is not None and subscriber.subscribed,
+            "problem": problem[:300] or None,
+            "changed_at": since,
+            "waiting": self._waiting_messages,
+            **self._meter.figures()._asdict(),
+        }
+        try:
+            with self._database.transaction(connection):
+                connection.execute(update(IngestStatus).where(IngestStatus.source == "mqtt").values(status))
+        except Unavailable as error:
+            self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")

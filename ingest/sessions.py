@@ -1,0 +1,142 @@
+"""What this installation knows of its session at the broker, kept in the database over restarts."""
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, update
+from sqlalchemy.orm import Session
+
+import queries.ingestion
+from config import Settings
+from database import Database
+from models import DeliveredBatch, Installation
+from utils import clock
+
+logger = logging.getLogger(__name__)
+AT_ONCE = "-"
+"""Instead of a marker's token: there is none to wait for."""
+
+
+class Known(NamedTuple):
+    """The columns of `installation` that are about sessions."""
+
+    client_id: str
+    retired_client_id: str | None = None
+    handover: str | None = None
+    session_client_id: str | None = None
+    session_broker: str | None = None
+    session_filters: str | None = None
+
+    @property
+    def filters(self) -> list[str] | None:
+        """The filters that the session may have; None where nothing is known."""
+        return None if self.session_filters is None else json.loads(self.session_filters)
+
+
+class SessionMemory:
+    """Remembers which session this installation has, at which broker, and what has happened to it."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._broker = str(settings.broker)[:300]
+        self.known = Known("")
+        self._news: dict[str, Any] = {}
+        """What has happened and is not yet in the database."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the last session that was subscribed is the one of this client id at this broker."""
+        return (self.known.session_client_id, self.known.session_broker) == (self.known.client_id, self._broker)
+
+    def load(self, connection: Connection) -> Known:
+        """What is known; the client id is that of MQTT_CLIENT_ID where it is set. Raises Unavailable."""
+        with self._database.transaction(connection), Session(connection) as session:
+            row = queries.ingestion.installation(session)
+            self.known = Known(*(getattr(row, name) for name in Known._fields))
+        if self._settings.mqtt_client_id:
+            own = self._settings.mqtt_client_id
+            self.known = self.known._replace(client_id=own, retired_client_id=None, handover=None)
+        return self.known
+
+    def another(self) -> str | None:
+        """The client id of the last session, where it is another one and is not being retired."""
+        last = self.known.session_client_id
+        return None if last in (None, self.known.client_id, self.known.retired_client_id) else last
+
+    def subscribing(self, connection: Connection, wanted: Sequence[str], usual: Sequence[str]) -> list[str]:
+        """Remember filters before they are subscribed to, and say which others the session may have.
+
+        Those are `usual` where nothing is known of it. Raises Unavailable.
+        """
+        before = usual if self.known.filters is None else self.known.filters
+        self._write(connection, {"session_filters": json.dumps(sorted({*before, *wanted}))})
+        return sorted({*before} - {*wanted})
+
+    def connected(self, *, session_present: bool) -> None:
+        """Note what the broker says of the session when it accepts a connection."""
+        broker = self._settings.broker
+        if session_present:
+            return
+        self._news["session_since"] = clock.now()
+        if self.known.handover:
+            self.begun()
+        if not self.is_ours:
+            logger.info("New session at %s: it holds what is published from now on", broker)
+        elif self._settings.embedded_broker:
+            logger.info("New session at %s: AutoForge's own broker keeps nothing over a restart", broker)
+        else:
+            logger.warning("%s forgot our session: what it had not delivered yet is gone", broker)
+            self._news["forgotten_at"] = clock.now()
+
+    def subscribed(self, wanted: Sequence[str]) -> None:
+        """Note that the session has these filters and no others."""
+        if not self.is_ours:
+            self._news.setdefault("session_since", clock.now())
+        self._news |= {
+            "session_client_id": self.known.client_id,
+            "session_broker": self._broker,
+            "session_filters": json.dumps(sorted(wanted)),
+        }
+
+    def evicted(self) -> None:
+        """Note that another client uses the client id."""
+        self._news["evicted_at"] = clock.now()
+
+    def write(self, connection: Connection) -> None:
+        """Bring what was noted into the database. Raises Unavailable: then it is noted still."""
+        if self._news:
+            self._write(connection, self._news)
+            self._news = {}
+
+    def drained(self, connection: Connection, token: str, wanted: Sequence[str]) -> None:
+        """The retired session has given everything up to the marker with this token. Raises Unavailable."""
+        self.subscribed(wanted)
+        with self._database.transaction(connection):
+            # Packet ids mean something within a session only.
+            connection.execute(delete(DeliveredBatch))
+            connection.execute(update(Installation).values(**self._news, handover=token))
+        self._replace(self._news | {"handover": token})
+        self._news = {}
+
+    def ended(self, connection: Connection) -> None:
+        """The broker has forgotten the retired session. Raises Unavailable."""
+        self._write(connection, {"retired_client_id": None})
+
+    def begun(self, connection: Connection | None = None) -> None:
+        """The new session has come to its marker, or never will; written in a transaction, or noted."""
+        if connection is None:
+            self._news["handover"] = AT_ONCE
+        else:
+            connection.execute(update(Installation).values(handover=AT_ONCE))
+        self._replace({"handover": AT_ONCE})
+
+    def _write(self, connection: Connection, values: dict[str, Any]) -> None:
+        with self._database.transaction(connection):
+            connection.execute(update(Installation).values(**values))
+        self._replace(values)
+
+    def _replace(self, values: dict[str, Any]) -> None:
+        self.known = self.known._replace(**{name: values[name] for name in values.keys() & {*Known._fields}})

@@ -1,0 +1,204 @@
+"""A turn of ingesting: what the process that holds the lease does with what the broker delivers."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from config import Settings
+from database import Database, Unavailable
+from ingest.handover import Beginning, Draining
+from ingest.heartbeat import Heartbeat
+from ingest.lease import Lease
+from ingest.pipeline import Pipeline
+from ingest.sessions import Known, SessionMemory
+from mqtt_client import Filters, Message, Receiver, Subscriber
+from mqtt_connection import Backoff
+from mqtt_sessions import MARKERS, SessionError, end
+from streams.declaration import Streams
+from streams.topics import fewest
+from utils.logger import Throttle, flush_throttles
+
+logger = logging.getLogger(__name__)
+HEARTBEAT_SECONDS = 2.0
+EXPIRY_SECONDS = 1.0
+
+
+class Held(NamedTuple):
+    """What an ingester has for all its turns."""
+
+    database: Database
+    lease: Lease
+    pipeline: Pipeline
+    heart: Heartbeat
+
+
+class Turn:
+    """Receives, stores and acknowledges while the lease is held; see `mqtt_client.Receiver`."""
+
+    def __init__(self, settings: Settings, streams: Streams, held: Held) -> None:
+        self._settings = settings
+        self._lease, self._pipeline, self._heart = held.lease, held.pipeline, held.heart
+        self._memory = SessionMemory(settings, held.database)
+        self._wanted = fewest([*streams.filters, MARKERS])
+        self._usual = streams.subscriptions()
+        self._beginning = Beginning(None, ())
+        self._subscriber: Subscriber | None = None
+        self._stop = threading.Event()
+        self._lost = False
+        self._goes_on = False
+        """Whether the present session is the one to stay with."""
+        self._new_session = False
+        """Whether the broker gives packet ids anew, so that those of earlier deliveries mean nothing."""
+        self._next_heartbeat = self._next_expiry = 0.0
+        self._ending = Backoff(1.0, 60.0)
+        self._throttle = Throttle(seconds=10)
+
+    def run(self) -> None:
+        """Receive until stopped or until the lease is lost. Raises Unavailable, SettingsError."""
+        known = self._memory.load(self._lease.connection)
+        self._pipeline.resume(self._lease.connection)
+        if known.retired_client_id and not known.handover:
+            self._drain(known, known.retired_client_id)
+            self._pipeline.resume(self._lease.connection)
+        if not (self._stop.is_set() or self._lost):
+            self._go_on(self._memory.known)
+        if not self._lost:
+            self._heart.beat(self._lease.connection, None)
+
+    def stop(self) -> None:
+        """End `run` soon, after what was received is committed and acknowledged; from any thread."""
+        self._stop.set()
+        if self._subscriber is not None:
+            self._subscriber.stop()
+
+    def _drain(self, known: Known, retired: str) -> None:
+        """Receive for a client id that others may know until the session of the new one has taken over."""
+        logger.info("The client id is replaced by one that nobody knows")
+        draining = Draining(self._settings, known.client_id, self._wanted, self, self._drained)
+        # Its filters stay as they are: with MQTT 5 Mosquitto delivers twice what two filters of a session match.
+        self._receive(retired, Filters(fewest([*self._usual, MARKERS])), draining)
+
+    def _drained(self, token: str) -> bool:
+        try:
+            self._memory.drained(self._lease.connection, token, self._wanted)
+        except Unavailable as error:
+            self._throttle.warn(logger, "handover", f"The database is away: {error}")
+            return False
+        return True
+
+    def _go_on(self, known: Known) -> None:
+        if other := self._memory.another():
+            self._new_session = True
+            logger.warning(
+                "The client id has changed: %s still keeps messages in the session %s. "
+                "`flask end-session %s` takes them into the database and ends it",
+                known.session_broker,
+                other,
+                other,
+            )
+        unwanted = self._memory.subscribing(self._lease.connection, self._wanted, self._usual)
+        self._beginning = Beginning(known.handover, self._usual)
+        self._goes_on = True
+        self._receive(known.client_id, Filters(self._wanted, unwanted), self)
+
+    def _receive(self, client_id: str, filters: Filters, receiver: Receiver) -> None:
+        self._subscriber = Subscriber(self._settings, client_id, filters, receiver)
+        if not self._stop.is_set():
+            self._subscriber.run()
+
+    def receive(self, messages: Sequence[Message]) -> bool:
+        """Store a batch."""
+        begun = time.monotonic()
+        parts = self._beginning.split(messages)
+        if parts is None:
+            return False
+        try:
+            self._store(*parts)
+        except Unavailable as error:
+            self._heart.wait(len(messages), str(error))
+            self._confirmed()
+            return False
+        self._heart.stored(len(messages), time.monotonic() - begun)
+        return True
+
+    def _store(self, before: Sequence[Message], after: Sequence[Message]) -> None:
+        if self._new_session:
+            self._pipeline.forget_deliveries(self._lease.connection)
+            self._new_session = False
+        if self._beginning.waits:
+            self._pipeline.pass_over(self._lease.connection, before, self._memory.begun)
+            self._beginning.passed()
+        self._pipeline.handle(self._lease.connection, after)
+
+    def may_connect(self) -> bool:
+        """Whether the lease is held at this moment; two clients with one id would evict each other."""
+        return self._confirmed()
+
+    def tick(self) -> bool:
+        """Renew the lease and write the heartbeat; False once another process has the lease."""
+        now = time.monotonic()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            if self._confirmed() and self._subscriber is not None:
+                self._heart.beat(self._lease.connection, self._subscriber)
+        if now >= self._next_expiry and not self._lost:
+            self._next_expiry = now + EXPIRY_SECONDS
+            self._do_duties()
+        flush_throttles()
+        return not (self._lost or self._stop.is_set())
+
+    def connected(self, *, session_present: bool) -> None:
+        """Note what the broker says of the session."""
+        self._memory.connected(session_present=session_present)
+        if not session_present:
+            self._new_session = True
+            self._beginning.passed()
+
+    def subscribed(self) -> None:
+        """Note that there is a session."""
+        self._memory.subscribed(self._wanted)
+        self._do_duties()
+
+    def evicted(self) -> None:
+        """Note that somebody else uses the client id."""
+        self._memory.evicted()
+
+    def _do_duties(self) -> None:
+        try:
+            if self._beginning.tick():
+                logger.warning("The marker of the new session has not come: a few messages may be stored twice")
+                self._memory.begun()
+                self._beginning.passed()
+            self._memory.write(self._lease.connection)
+            if self._goes_on:
+                self._end_retired()
+            self._pipeline.expire(self._lease.connection)
+        except Unavailable as error:
+            self._throttle.warn(logger, "duties", f"The database is away: {error}")
+
+    def _confirmed(self) -> bool:
+        if self._lost:
+            return False
+        try:
+            self._lost = not self._lease.confirm()
+        except Unavailable as error:
+            self._throttle.warn(logger, "lease", f"The database is away: {error}")
+            return False
+        if self._lost:
+            logger.warning("Another process has taken over ingesting")
+        return not self._lost
+
+    def _end_retired(self) -> None:
+        retired = self._memory.known.retired_client_id
+        if retired is None or not self._ending.due():
+            return
+        self._ending.failed()
+        try:
+            end(self._settings, retired)
+        except SessionError as error:
+            self._throttle.warn(logger, "end", f"The session of the old client id is not ended yet: {error}")
+        else:
+            self._memory.ended(self._lease.connection)
+            logger.info("The session of the old client id is empty and ended")

@@ -1,0 +1,70 @@
+"""What is wrong with a connection to the broker, in sentences that say what to look at."""
+
+import ssl
+
+from paho.mqtt.client import WebsocketConnectionError
+from paho.mqtt.reasoncodes import ReasonCode
+
+from config import Settings
+from utils.broker_address import BrokerAddress
+
+TAKEN_OVER = 0x8E
+"""MQTT 5: another client has connected with the same client id."""
+_HINTS = {
+    "bad user name or password": "look at MQTT_USERNAME and MQTT_PASSWORD",
+    "not authorized": "look at MQTT_USERNAME and MQTT_PASSWORD, and at what the broker allows this login",
+    "unsupported protocol version": "set MQTT_PROTOCOL to the other version",
+    "client identifier not valid": "look at MQTT_CLIENT_ID, and at which client ids the broker allows this login",
+}
+
+
+def unreachable(address: BrokerAddress, error: Exception) -> str:
+    """Why a connection could not be opened."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {address} is not accepted: {error.verify_message}; "
+            "name who signed it in MQTT_CA_CERT, and the host as the certificate has it in MQTT_BROKER"
+        )
+    if address.tls and "ALERT" in str(getattr(error, "reason", "")):
+        wanted = "does it want another certificate of ours (MQTT_CLIENT_CERT, MQTT_CLIENT_KEY)?"
+        return f"{address} refused the TLS handshake ({getattr(error, 'reason', '')}): {wanted}"
+    if address.tls and _in_handshake(error):
+        plain = "ws" if address.transport == "websockets" else "mqtt"
+        return f"{address} does not answer with TLS: is that port plain ({plain}://)? ({error})"
+    if isinstance(error, WebsocketConnectionError) or "WebSocket" in str(error):
+        return (
+            f"{address} does not answer as a WebSocket: does the broker serve WebSockets on that port, "
+            f"and is the path {address.path} right?"
+        )
+    return f"{address} cannot be reached: {error}"
+
+
+def _in_handshake(error: Exception) -> bool:
+    return isinstance(error, ssl.SSLError | ConnectionResetError) or "handshake" in str(error).lower()
+
+
+def closed_at_once(settings: Settings) -> str:
+    """Why a broker may have closed a connection without an answer to CONNECT."""
+    address = settings.broker
+    if address.tls:
+        questions = ["does it want another certificate of ours (MQTT_CLIENT_CERT)?"]
+    else:
+        questions = [f"is it TLS ({'wss' if address.transport == 'websockets' else 'mqtts'}://)?"]
+    if address.transport == "tcp":
+        questions.append("is it a WebSocket (ws://)?")
+    questions += [f"does it know MQTT {settings.mqtt_protocol}?", "is it full?"]
+    return f"{address} closed the connection at once: {' '.join(questions)}"
+
+
+def refused(address: BrokerAddress, reason: ReasonCode) -> str:
+    """What the broker's answer to CONNECT says."""
+    hint = _HINTS.get(str(reason).lower())
+    return f"{address} refused the connection: {reason}" + (f"; {hint}" if hint else "")
+
+
+def lost(address: BrokerAddress, reason: ReasonCode, *, soon: bool) -> str:
+    """How a connection ended; `soon` after it began is how it looks when two clients have one id."""
+    if reason.value == TAKEN_OVER and reason.is_failure:
+        return f"another client has connected to {address} with AutoForge's client id"
+    hint = "; another client may have taken AutoForge's client id, as a copied database does" if soon else ""
+    return f"the connection to {address} was lost: {reason}{hint}"

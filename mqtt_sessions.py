@@ -1,0 +1,112 @@
+"""Sessions at the broker: opening one beside another with a marker between the two, and ending one."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+
+from config import Settings
+from mqtt_connection import connect, new_client
+from mqtt_faults import refused, unreachable
+
+MARKERS = "autoforge/sessions/notices"
+"""Where markers are published. Every ingester subscribes to it; access lists allow AutoForge autoforge/+/notices."""
+ANSWER_SECONDS = 10.0
+
+
+class SessionError(Exception):
+    """A session could not be opened or ended; the text says why."""
+
+
+def open_beside(settings: Settings, client_id: str, filters: Sequence[str], token: str) -> None:
+    """Open a persistent session, subscribe it, and publish a marker with this token; the session is left to itself.
+
+    Another session that has the same filters all the while has everything from before the marker, and this one
+    everything after it. What this session held is forgotten. Raises SessionError: then there may be no marker.
+    """
+    end(settings, client_id)
+    session = _Session(settings, client_id, persistent=True)
+    try:
+        session.subscribe([MARKERS])
+        # A broker acknowledges what its access list forbids, and drops it.
+        probe = f"probe {token}".encode()
+        session.publish(probe)
+        session.wait(lambda: probe in session.heard, f"{settings.broker} does not let us use the topic {MARKERS}")
+        session.subscribe(filters)
+        session.publish(token.encode())
+    finally:
+        session.leave()
+
+
+def end(settings: Settings, client_id: str) -> None:
+    """Have the broker forget a session, with all that waits in it. Raises SessionError."""
+    _Session(settings, client_id, persistent=False).leave()
+
+
+class _Session:
+    """A connection that waits for each answer; what comes in is acknowledged only if it is a marker."""
+
+    def __init__(self, settings: Settings, client_id: str, *, persistent: bool) -> None:
+        self.heard: set[bytes] = set()
+        self._broker = settings.broker
+        self._answers: dict[int, bool] = {}
+        self._connected: ReasonCode | None = None
+        client = self._client = new_client(settings, client_id, persistent=persistent)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        try:
+            connect(client, settings, persistent=persistent)
+        except (OSError, ValueError) as error:
+            raise SessionError(unreachable(self._broker, error)) from error
+        self.wait(lambda: self._connected is not None, f"{self._broker} does not answer")
+        if self._connected is not None and self._connected.is_failure:
+            raise SessionError(refused(self._broker, self._connected))
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        code, mid = self._client.subscribe([(wanted, 1) for wanted in filters])
+        self._expect(code, mid, f"{self._broker} refused QoS 1 for one of {', '.join(filters)}")
+
+    def publish(self, payload: bytes) -> None:
+        info = self._client.publish(MARKERS, payload, qos=1)
+        self._expect(info.rc, info.mid, f"{self._broker} refused a message on {MARKERS}")
+
+    def leave(self) -> None:
+        self._client.disconnect()
+        self._client.loop_write()
+
+    def wait(self, condition: Callable[[], bool], fault: str) -> None:
+        """Drive the connection until a condition holds. Raises SessionError with `fault` when it does not."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not condition():
+            lost = self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS
+            if lost or time.monotonic() > deadline:
+                raise SessionError(f"{fault}; the connection was lost" if lost else fault)
+
+    def _expect(self, code: MQTTErrorCode, mid: int | None, refusal: str) -> None:
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            raise SessionError(f"{refusal}; the connection was lost")
+        self.wait(lambda: mid in self._answers, f"{self._broker} does not answer")
+        if not self._answers.pop(mid):
+            raise SessionError(refusal)
+
+    def _on_connect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
+        self._connected = reason
+
+    def _on_subscribe(self, _: paho.Client, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
+        self._answers[mid] = all(not code.is_failure and code.value == 1 for code in codes)
+
+    def _on_publish(self, _: paho.Client, __: Any, mid: int, reason: ReasonCode, ___: Any) -> None:
+        self._answers[mid] = not reason.is_failure
+
+    def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
+        # What is not acknowledged comes again to whoever goes on with this session.
+        with contextlib.suppress(UnicodeDecodeError):
+            if message.topic == MARKERS and message.payload.startswith(b"probe"):
+                self.heard.add(bytes(message.payload))
+                client.ack(message.mid, message.qos)
