@@ -1,9 +1,7 @@
 """The Subscriber: receives, hands over, acknowledges; knows no database and no stream."""
 
-import contextlib
 import logging
-import selectors
-import socket
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
-from mqtt_connection import Backoff, Evictions, connect, new_client, send_at_once, together
+from mqtt_connection import Backoff, Evictions, Waiter, connect, new_client, together
 from mqtt_faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
 from utils.clock import MICROSECOND, now, server_time
 
@@ -111,9 +109,9 @@ class Subscriber:
         self._evictions = Evictions()
         self._settled = True
         """Whether the session has the wanted filters and no other; what is received before is not handed over."""
-        self._selector = selectors.DefaultSelector()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        self._settled_by = math.inf
+        self._new_session = False
+        self._waiter = Waiter()
         self.connected = False
         self.subscribed = False
         self.problem: str | None = "not connected yet"
@@ -135,8 +133,7 @@ class Subscriber:
     def stop(self) -> None:
         """End `run` soon, after what was received has been handed over."""
         self._stopping.set()
-        with contextlib.suppress(OSError):  # it has ended already
-            self._wake_writer.send(b"!")
+        self._waiter.wake()
 
     def _new_client(self, client_id: str) -> paho.Client:
         client = new_client(self._settings, client_id, persistent=True)
@@ -145,16 +142,8 @@ class Subscriber:
         client.on_subscribe = self._on_subscribe
         client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
-        client.on_socket_open = self._on_socket_open
-        client.on_socket_close = self._on_socket_close
+        self._waiter.watch(client)
         return client
-
-    def _on_socket_open(self, client: paho.Client, data: Any, opened: Any) -> None:
-        send_at_once(client, data, opened)
-        self._selector.register(opened, selectors.EVENT_READ)
-
-    def _on_socket_close(self, _: paho.Client, __: Any, closed: Any) -> None:
-        self._selector.unregister(closed)
 
     def _connect_if_due(self) -> None:
         if self._client.socket() is not None:
@@ -176,16 +165,7 @@ class Subscriber:
             # Not reading is what tells the broker to wait.
             self._stopping.wait(TICK_SECONDS / 10)
             return
-        opened = self._client.socket()
-        # TLS may hold decrypted bytes that no selector sees.
-        pending = getattr(opened, "pending", None)
-        timeout = 0.0 if pending is not None and pending() else self._seconds_to_next_duty()
-        if opened is not None:
-            writing = selectors.EVENT_WRITE if self._client.want_write() else 0
-            self._selector.modify(opened, selectors.EVENT_READ | writing)
-        for key, _ in self._selector.select(timeout):
-            if key.fileobj is self._wake_reader:
-                self._wake_reader.recv(100)
+        self._waiter.wait(self._client, self._seconds_to_next_duty())
 
     def _seconds_to_next_duty(self) -> float:
         if self._held and self._settled and self._retry.due():
@@ -226,6 +206,9 @@ class Subscriber:
         if time.monotonic() >= self._next_tick:
             self._next_tick = time.monotonic() + TICK_SECONDS
             self._client.loop_misc()
+            if not self._settled and time.monotonic() > self._settled_by:
+                # rumqttd does not answer for a filter that it does not know.
+                self._settle()
             if not self._receiver.tick():
                 self._stopping.set()
 
@@ -242,9 +225,7 @@ class Subscriber:
                 self._client.loop_write()
         self._client.disconnect()
         self._client.loop_write()
-        self._selector.close()
-        self._wake_reader.close()
-        self._wake_writer.close()
+        self._waiter.close()
 
     def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: ReasonCode, __: Any) -> None:
         self._answered = True
@@ -253,7 +234,7 @@ class Subscriber:
             return
         self._reconnect.reset()
         self._evictions.connected()
-        self._settled = False
+        self._settled, self._settled_by, self._new_session = False, math.inf, not flags.session_present
         self._set_state(connected=True, problem="waiting for the subscription")
         self._receiver.connected(session_present=flags.session_present)
         client.subscribe([(wanted, 1) for wanted in self._filters.wanted])
@@ -263,8 +244,9 @@ class Subscriber:
         if denied := [wanted for wanted, code in granted if code.is_failure or code.value < 1]:
             self._settled = True
             self._set_state(connected=True, problem=f"the broker refused QoS 1 for {', '.join(denied)}")
-        elif self._filters.unwanted:
+        elif self._filters.unwanted and not self._new_session:
             # Only now: what an unwanted filter shares with a wanted one must not go by in between.
+            self._settled_by = time.monotonic() + HANDSHAKE_SECONDS
             client.unsubscribe(list(self._filters.unwanted))
         else:
             self._settle()

@@ -10,6 +10,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
 from mqtt_connection import connect, new_client
+from mqtt_faults import closed_at_once, refused, unreachable
 
 SILENT_SECONDS = 1.0
 """How long a broker that did not answer is not asked again."""
@@ -82,30 +83,40 @@ class Publisher:
         client = new_client(self._settings, "", persistent=False)
         if self._will is not None:
             client.will_set(*self._will, qos=1, retain=True)
+        self._open(client)
+        self._client = client
+        self.connections += 1
+        return client
+
+    def _open(self, client: paho.Client) -> None:
         answered = threading.Event()
         refusals: list[str] = []
 
         def on_connect(_: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
             if reason.is_failure:
-                refusals.append(str(reason))
+                refusals.append(refused(self._settings.broker, reason))
             answered.set()
 
-        client.on_connect = on_connect
+        def on_disconnect(*_: Any) -> None:
+            if not answered.is_set():
+                refusals.append(closed_at_once(self._settings))
+                answered.set()
+
+        client.on_connect, client.on_disconnect = on_connect, on_disconnect
         client.user_data_set({})
         client.on_publish = _note_refusal
         try:
             connect(client, self._settings, persistent=False)
         except (OSError, ValueError) as error:
-            raise PublishError(f"{self._settings.broker} cannot be reached: {error}") from error
+            raise PublishError(unreachable(self._settings.broker, error)) from error
         client.loop_start()
-        if not answered.wait(self._timeout) or refusals:
+        if not answered.wait(self._timeout):
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+            refusals = [f"{self._settings.broker} does not answer"]
+        if refusals:
+            fault = refusals[0]
             _end(client)
-            self._silent_until = time.monotonic() + (0 if refusals else SILENT_SECONDS)
-            reason = f"refused the connection: {refusals[0]}" if refusals else "does not answer"
-            raise PublishError(f"{self._settings.broker} {reason}")
-        self._client = client
-        self.connections += 1
-        return client
+            raise PublishError(fault)
 
     def _discard(self, client: paho.Client) -> None:
         with self._lock:

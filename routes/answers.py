@@ -234,6 +234,8 @@ class MqttHealth(Counts):
     waiting: int = Field(description="Messages that wait for the database.")
     messages_per_second: float | None = Field(description="In the last minute.")
     processing_ms: float | None = Field(description="How long it took to store one of them.")
+    evicted_at: Rfc3339 | None = Field(description="When another client used AutoForge's client id, for ten minutes.")
+    forgotten_at: Rfc3339 | None = Field(description="When the broker had forgotten the session, for a day.")
 
 
 class DatabaseHealth(BaseModel):

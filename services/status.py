@@ -9,13 +9,15 @@ import queries.ingestion
 from config import VERSION, Settings
 from database import Database, Unavailable
 from ingest.rejected import Room
-from models import IngestStatus
+from models import IngestStatus, Installation
 from schema import SOURCES
 from services import rejected
 from utils import clock
 
 Document = dict[str, Any]
 HEARTBEAT_LIMIT = timedelta(seconds=10)
+EVICTED, FORGOTTEN = timedelta(minutes=10), timedelta(days=1)
+"""How long health tells of it."""
 SERVICE = "AutoForge IoT Backend"
 
 
@@ -26,6 +28,7 @@ def health(settings: Settings, database: Database) -> Document:
         with database.session() as session:
             ways = _ways(session)
             mqtt = _mqtt(session, ways["mqtt"], settings)
+            mqtt |= _past(queries.ingestion.installation(session))
             http = _counts(session, ways["http"])
             room = Room.of(settings)
             kept, filled = rejected.kept(session, room), rejected.concern(session, room)
@@ -42,12 +45,29 @@ def health(settings: Settings, database: Database) -> Document:
 
 def _concerns(mqtt: Document, filled: str | None) -> list[str]:
     """What degrades the backend, a sentence each, the worst first."""
-    concerns = []
+    concerns: list[str] = []
     if mqtt["problem"] is not None:
         concerns.append(f"MQTT: {mqtt['problem']}")
+    if mqtt["evicted_at"] is not None:
+        concerns.append(
+            f"MQTT: another client used AutoForge's client id at {mqtt['evicted_at']}, and can take messages away: "
+            "give each copy of the database a MQTT_CLIENT_ID, and devices a listener of their own"
+        )
+    if mqtt["forgotten_at"] is not None:
+        concerns.append(
+            f"MQTT: {mqtt['broker']} had forgotten AutoForge's session at {mqtt['forgotten_at']}: what waited there "
+            "is lost; see that it keeps sessions over a restart"
+        )
     if filled is not None:
         concerns.append(filled)
     return concerns
+
+
+def _past(installation: Installation) -> Document:
+    """What has happened to the session at the broker, and is to be told for a while."""
+    moments = {"evicted_at": (installation.evicted_at, EVICTED), "forgotten_at": (installation.forgotten_at, FORGOTTEN)}
+    recent = {name: at and abs(clock.now() - at) < limit for name, (at, limit) in moments.items()}
+    return {name: _time(at) if recent[name] else None for name, (at, _) in moments.items()}
 
 
 def ingestion(settings: Settings, database: Database) -> Document:

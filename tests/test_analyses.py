@@ -114,7 +114,7 @@ def test_what_was_stored_while_the_broker_was_away_is_analysed_when_it_is_back(
 ) -> None:
     with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
         wait_for(backend.ready, what="a healthy backend")
-        mosquitto.stop(signal.SIGKILL)
+        mosquitto.stop()
         for second in range(5):
             assert backend.post("/api/soil-health/analyze", soil(second))[0] == 200
         mosquitto.start()

@@ -48,9 +48,12 @@ def test_health_follows_the_broker_as_it_goes_and_comes_back(settings: Callable[
         since = moment(degraded["mqtt"]["since"])
         assert stopped_after - timedelta(seconds=1) < since <= datetime.now(UTC)
         with Broker(port=port, listen="127.0.0.1"):
-            healthy = wait_for(in_state(api, "healthy"), what="healthy again")
-            assert moment(healthy["mqtt"]["since"]) > since
-            assert healthy["mqtt"]["problem"] is None
+            connected = wait_for(
+                lambda: (found := api.get("/api/health"))["mqtt"]["subscribed"] and found, what="the subscription"
+            )
+            assert moment(connected["mqtt"]["since"]) > since
+            assert connected["mqtt"]["problem"] is None
+            assert "had forgotten AutoForge's session at" in connected["message"], "this broker keeps nothing"
 
 
 def test_health_has_the_documented_keys_and_what_decides_it(

@@ -1,0 +1,205 @@
+"""The ingester's session at the broker: what is noted of it, and told when it is forgotten, used by others or left."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy import text, update
+from sqlalchemy.engine import make_url
+
+import queries.ingestion
+from config import Settings
+from database import Database
+from ingest.ingester import Ingester
+from models import Installation
+from services import status
+from streams.declaration import Streams
+from tests.support import Mosquitto, ignore, payload, publishing, wait_for
+from utils import clock
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
+    made = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
+    made.prepare()
+    yield made
+    made.close()
+
+
+def at(settings: Make, broker: Mosquitto, **values: object) -> Settings:
+    return settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port, **values)
+
+
+@contextlib.contextmanager
+def ingesting(place: Settings, database: Database, streams: Streams) -> Iterator[None]:
+    """An ingester that is subscribed."""
+    ingester = Ingester(place, database, streams, ignore)
+    since = clock.now()
+    ingester.start()
+    wait_for(lambda: is_subscribed(database, since), what="the subscription")
+    yield
+    ingester.stop()
+
+
+def is_subscribed(database: Database, since: datetime) -> bool:
+    with database.session() as session:
+        now = queries.ingestion.ingest_status(session)["mqtt"]
+    return bool(now.subscribed and now.heartbeat_at and now.heartbeat_at >= since)
+
+
+def installation(database: Database) -> Installation:
+    with database.session() as session:
+        return queries.ingestion.installation(session)
+
+
+def connect_with(client_id: str, port: int, *, clean: bool = True) -> None:
+    """Somebody connects with a client id, and leaves again."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=clean)
+    client.connect("127.0.0.1", port)
+    wait_for(lambda: client.loop(0.1) == 0 and client.is_connected())
+    client.disconnect()
+
+
+def concerns(place: Settings, database: Database) -> str:
+    told = status.health(place, database)
+    assert (told["status"] == "degraded") == (told["message"] is not None)
+    return told["message"] or ""
+
+
+def test_a_session_that_the_broker_forgot_while_nobody_ingested_is_told(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = at(settings, mosquitto)
+    with ingesting(place, sqlite, streams):
+        assert concerns(place, sqlite) == ""
+    with ingesting(place, sqlite, streams):
+        assert concerns(place, sqlite) == "", "the session is there still"
+    connect_with(installation(sqlite).client_id, mosquitto.port)
+    with ingesting(place, sqlite, streams):
+        wait_for(lambda: "had forgotten AutoForge's session" in concerns(place, sqlite), what="the concern")
+    assert "forgot our session" in caplog.text
+    assert installation(sqlite).client_id not in concerns(place, sqlite)
+    with ingesting(place, sqlite, streams):
+        assert "had forgotten AutoForge's session" in concerns(place, sqlite), "after a restart too"
+
+
+def test_what_happened_to_the_session_is_told_for_a_while(settings: Make, sqlite: Database) -> None:
+    for age, told in ((timedelta(minutes=9), 2), (timedelta(minutes=11), 1), (timedelta(hours=25), 0)):
+        with sqlite.connection() as connection, sqlite.transaction(connection):
+            moment = clock.now() - age
+            connection.execute(update(Installation).values(evicted_at=moment, forgotten_at=moment))
+        message = concerns(settings(), sqlite)
+        assert message.count("client id") + message.count("had forgotten") == told
+        assert message.startswith("MQTT: no process ingests")
+
+
+def test_another_broker_is_no_forgotten_session(
+    settings: Make, mosquitto: Mosquitto, tmp_path: Path, sqlite: Database, streams: Streams
+) -> None:
+    other = Mosquitto(tmp_path / "other")
+    other.start()
+    with ingesting(at(settings, mosquitto), sqlite, streams):
+        pass
+    with ingesting(at(settings, other), sqlite, streams):
+        assert concerns(at(settings, other), sqlite) == ""
+    other.stop()
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_another_client_with_our_client_id_degrades_the_health(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams, version: str
+) -> None:
+    place = at(settings, mosquitto, mqtt_protocol=version)
+    with ingesting(place, sqlite, streams):
+        for _ in range(3):
+            since = clock.now()
+            connect_with(installation(sqlite).client_id, mosquitto.port, clean=False)
+            wait_for(lambda since=since: is_subscribed(sqlite, since), what="the next connection")  # type: ignore[misc]
+        wait_for(lambda: "another client used AutoForge's client id" in concerns(place, sqlite), what="the concern")
+        assert installation(sqlite).client_id not in concerns(place, sqlite)
+
+
+def test_a_broker_that_restarts_is_no_other_client(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams
+) -> None:
+    place = at(settings, mosquitto)
+    with ingesting(place, sqlite, streams):
+        since = clock.now()
+        mosquitto.stop()
+        mosquitto.start()
+        wait_for(lambda: is_subscribed(sqlite, since + timedelta(seconds=1)), what="the next connection")
+        assert concerns(place, sqlite) == ""
+
+
+def test_a_changed_client_id_is_a_warning_that_names_the_old_session(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams, caplog: pytest.LogCaptureFixture
+) -> None:
+    for client_id in ("one", "one", "two"):
+        assert "flask end-session" not in caplog.text
+        with ingesting(at(settings, mosquitto, mqtt_client_id=client_id), sqlite, streams):
+            pass
+    assert "`flask end-session one`" in caplog.text
+
+
+def test_packet_ids_of_another_session_are_no_redeliveries(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams
+) -> None:
+    for client_id in ("one", "two"):
+        with ingesting(at(settings, mosquitto, mqtt_client_id=client_id), sqlite, streams):
+            with publishing(mosquitto.port) as publish:
+                publish("panel/p/volt", "230")
+            wait_for(lambda: received(sqlite) > 0, what="the message")
+        with sqlite.reader() as reader:
+            assert reader.execute(text("SELECT count(*) FROM delivered_batches")).scalar() == 1
+
+
+def received(database: Database) -> int:
+    with database.session() as session:
+        return queries.ingestion.ingest_status(session)["mqtt"].received
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_filters_of_an_earlier_version_are_given_up_so_that_nothing_comes_twice(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams, version: str
+) -> None:
+    place = at(settings, mosquitto, mqtt_client_id="kept", mqtt_protocol=version)
+    client = paho.Client(CallbackAPIVersion.VERSION2, "kept", clean_session=False)
+    granted: list[int] = []
+    client.on_subscribe = lambda *_: granted.append(1)
+    client.connect("127.0.0.1", mosquitto.port)
+    wait_for(client.is_connected) if client.loop_start() else None
+    client.subscribe([(one, 1) for one in (*streams.subscriptions(), "removed/+")])
+    wait_for(lambda: granted)
+    client.disconnect()
+    client.loop_stop()
+    with sqlite.connection() as connection, sqlite.transaction(connection):
+        known = "" if version == "5" else '["panel/+/volt", "removed/+"]'
+        connection.execute(update(Installation).values(session_filters=known or None))
+    with ingesting(place, sqlite, streams), publishing(mosquitto.port) as publish:
+        publish("panel/p/volt", "230")
+        publish("sensors/a/data", payload(timestamp=None))
+        if version == "3.1.1":
+            publish("removed/a", "1")
+        publish("panel/p/ampere", "1")
+        wait_for(lambda: received(sqlite) >= 3, what="the messages")
+        time.sleep(0.3)
+        assert received(sqlite) == 3
+
+
+def test_an_undeclared_quantity_is_set_aside(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams
+) -> None:
+    with ingesting(at(settings, mosquitto), sqlite, streams), publishing(mosquitto.port) as publish:
+        publish("panel/t1/nothing", "1")
+        wait_for(lambda: received(sqlite) == 1, what="the message")
+    with sqlite.session() as session:
+        (row,) = queries.ingestion.rejected(session, "unknown_topic", 10, 0)
+    assert (row.stream, row.topic, row.payload) == ("panels", "panel/t1/nothing", b"1")
+    assert row.message.endswith("those it has are volt, ampere, power, energy_cost")
