@@ -68,7 +68,7 @@ def _filter(text: str) -> str:
     whole = all(level in ("+", "#") or not set(level) & set("+#") for level in levels)
     if not whole or "#" in levels[:-1] or not levels[0] or levels[0].startswith("$") or "\0" in text:
         raise ValueError('must be one topic filter such as "#" or "site/#", and not begin with / or $')
-    return text
+    return "#" if text == "+/#" else text
 
 
 def _file(path: Path) -> Path:

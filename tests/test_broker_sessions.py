@@ -2,24 +2,26 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from sqlalchemy import text, update
+from sqlalchemy import RowMapping, text, update
 from sqlalchemy.engine import make_url
 
 import queries.ingestion
+import queries.rejected
 from config import Settings
 from database import Database
 from ingest.ingester import Ingester
 from models import Installation
 from services import status
+from streams import declaration
 from streams.declaration import Streams
-from tests.support import Mosquitto, ignore, payload, publishing, wait_for
+from tests.support import DEVICE_TOPICS, Mosquitto, ignore, payload, publishing, wait_for
 from utils import clock
 
 Make = Callable[..., Settings]
@@ -160,6 +162,12 @@ def test_packet_ids_of_another_session_are_no_redeliveries(
             assert reader.execute(text("SELECT count(*) FROM delivered_batches")).scalar() == 1
 
 
+def aside(database: Database) -> Sequence[RowMapping]:
+    """What was set aside as of an unknown topic."""
+    with database.reader() as reader:
+        return queries.rejected.page(reader, {"reason": "unknown_topic"}, 10, 0)
+
+
 def received(database: Database) -> int:
     with database.session() as session:
         return queries.ingestion.ingest_status(session)["mqtt"].received
@@ -199,7 +207,44 @@ def test_an_undeclared_quantity_is_set_aside(
     with ingesting(at(settings, mosquitto), sqlite, streams), publishing(mosquitto.port) as publish:
         publish("panel/t1/nothing", "1")
         wait_for(lambda: received(sqlite) == 1, what="the message")
+    (row,) = aside(sqlite)
+    assert (row["stream"], row["topic"], row["payload"]) == ("panels", "panel/t1/nothing", b"1")
+    assert row["message"].endswith("those it has are volt, ampere, power, energy_cost")
+
+
+def test_with_a_catch_all_every_message_is_accounted_for_once(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database
+) -> None:
+    place = at(settings, mosquitto, catch_all_topic="#", mqtt_protocol="5")
+    with ingesting(place, sqlite, declaration.declared(place)), publishing(mosquitto.port) as publish:
+        for topic in ("control/a/command", "autoforge/x/notices", "harit-samarth/status"):
+            publish(topic, "own")
+        publish("panel/p/volt", "230")
+        publish("sensors/a/dta", payload())
+        publish("panel/p/vlot", "230")
+        publish("panel/p/ampere", "1")
+        wait_for(lambda: received(sqlite) >= 4, what="the messages")
     with sqlite.session() as session:
-        (row,) = queries.ingestion.rejected(session, "unknown_topic", 10, 0)
-    assert (row.stream, row.topic, row.payload) == ("panels", "panel/t1/nothing", b"1")
-    assert row.message.endswith("those it has are volt, ampere, power, energy_cost")
+        now = queries.ingestion.ingest_status(session)["mqtt"]
+    assert (now.received, now.stored, now.rejected) == (4, 2, 2)
+    assert sorted(row["topic"] for row in aside(sqlite)) == ["panel/p/vlot", "sensors/a/dta"]
+
+
+def test_a_stream_that_is_removed_is_no_longer_subscribed_to(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams, tmp_path: Path
+) -> None:
+    (tmp_path / "halls").mkdir()
+    (tmp_path / "halls" / "halls.toml").write_text('topic = "hall/{device_id}"\n[metrics.t]\n')
+    more = declaration.load(tmp_path / "halls", {}, DEVICE_TOPICS)
+    database = Database(make_url(f"sqlite:///{tmp_path}/test.db"), more)
+    with ingesting(at(settings, mosquitto), database, more):
+        pass
+    database.close()
+    with publishing(mosquitto.port) as publish:
+        publish("hall/a", "1")
+        with ingesting(at(settings, mosquitto), sqlite, streams):
+            publish("hall/a", "2")
+            publish("panel/p/volt", "230")
+            wait_for(lambda: received(sqlite) >= 2, what="the messages")
+    (row,) = aside(sqlite)
+    assert (row["topic"], row["payload"]) == ("hall/a", b"1"), "what waited is set aside, and nothing comes any more"

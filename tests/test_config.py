@@ -32,6 +32,7 @@ DEFAULTS = {
     "control_topic": "control/{device_id}/command",
     "ack_topic": "control/{device_id}/ack",
     "status_topic": "status/{device_id}",
+    "catch_all_topic": None,
     "database_url": "sqlite:///sensors.db",
     "streams_dir": PROJECT / "streams",
     "earliest_time": datetime(2020, 1, 1),

@@ -1,0 +1,110 @@
+"""What is subscribed to: every topic of the streams, what lies beside it, and no message twice."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from paho.mqtt.client import topic_matches_sub
+
+from config import Settings, SettingsError, load_settings
+from streams import declaration
+from streams.checks import StreamError
+from streams.topics import TopicPattern, covers, fewest, filters_for, overlap
+from tests.support import DEVICE_TOPICS
+
+Make = Callable[..., Settings]
+FILTERS = ["#", "+", "+/a/#", "+/+", "a", "a/#", "a/+", "a/b", "a/+/c", "a/b/#", "+/b", "+/b/c", "b/#"]
+LEVELS = ["a", "b", "c", "x"]
+TOPICS = ["/".join(levels) for depth in (1, 2, 3, 4) for levels in itertools.product(LEVELS, repeat=depth)]
+
+
+def pattern(text: str, *levels: str) -> TopicPattern:
+    return TopicPattern(tuple(text.split("/")), {level: level for level in levels})
+
+
+@pytest.mark.parametrize("one", FILTERS)
+@pytest.mark.parametrize("other", FILTERS)
+def test_filters_cover_and_cross_as_their_topics_do(one: str, other: str) -> None:
+    mine = {topic for topic in TOPICS if topic_matches_sub(one, topic)}
+    theirs = {topic for topic in TOPICS if topic_matches_sub(other, topic)}
+    assert covers(one, other) == (theirs <= mine)
+    assert overlap(one, other) == bool(mine & theirs)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "catch_all", "expected"),
+    [
+        ([pattern("s/{device_id}/data")], "", ["s/+/data"]),
+        ([pattern("p/{device_id}/{metric}", "u", "i")], "", ["p/+/+"]),
+        ([pattern("p/{device_id}/{metric}", "u"), pattern("p/main/{device_id}")], "", ["p/+/+"]),
+        ([pattern("{device_id}/{metric}", "u"), pattern("status/{device_id}")], "", ["+/+"]),
+        ([pattern("{metric}/all", "u"), pattern("x/{device_id}")], "", ["u/all", "x/+"]),
+        (
+            [pattern("{device_id}/u/{metric}", "a"), pattern("p/{device_id}/{metric}", "u", "i")],
+            "",
+            ["+/u/a", "p/+/u", "p/+/i"],
+        ),
+        ([pattern("s/{device_id}/data"), pattern("x/y")], "#", ["#"]),
+        ([pattern("s/{device_id}/data"), pattern("x/y")], "s/#", ["x/y", "s/#"]),
+        ([pattern("s/{device_id}/data"), pattern("x/y")], "site/#", ["s/+/data", "x/y", "site/#"]),
+    ],
+)
+def test_the_fewest_filters_are_subscribed_to(
+    patterns: list[TopicPattern], catch_all: str, expected: list[str]
+) -> None:
+    assert filters_for(patterns, catch_all) == expected
+    assert not any(overlap(one, other) for one in expected for other in expected if one != other)
+
+
+def test_the_same_filter_is_not_subscribed_to_twice() -> None:
+    assert fewest(["a/+", "a/+", "a/b"]) == ["a/+"]
+
+
+def test_what_is_declared_is_listed_as_declared(streams: declaration.Streams) -> None:
+    assert streams["panels"].topic.subscriptions() == [
+        f"panel/+/{metric}" for metric in ("volt", "ampere", "power", "energy_cost")
+    ]
+    assert set(streams["panels"].topic.subscriptions()) < set(streams.subscriptions())
+    assert "panel/+/+" in streams.filters
+
+
+@pytest.mark.parametrize("text", ["#", "site/#", "+/site/#", "site/+/raw", "a b/#"])
+def test_a_catch_all_is_a_topic_filter(text: str) -> None:
+    assert load_settings(_env_file=None, catch_all_topic=text).catch_all_topic == text
+
+
+def test_the_other_spelling_of_everything_is_everything() -> None:
+    assert load_settings(_env_file=None, catch_all_topic="+/#").catch_all_topic == "#"
+
+
+@pytest.mark.parametrize("text", ["site#", "#/a", "a/+b", "/a", "$SYS/#", "$share/g/#", "a/#/b"])
+def test_what_is_no_topic_filter_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"CATCH_ALL_TOPIC=.*one topic filter such as"):
+        load_settings(_env_file=None, catch_all_topic=text)
+
+
+def test_a_catch_all_that_cuts_a_topic_in_two_is_refused(settings: Make, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "halls.toml").write_text('topic = "{device_id}/hall/data"\n[metrics.t]\n')
+    with pytest.raises(StreamError, match=r"CATCH_ALL_TOPIC=site/#: expected .* all of \+/hall/data or nothing of it"):
+        declaration.declared(settings(streams_dir=tmp_path / "s", catch_all_topic="site/#"))
+
+
+@pytest.mark.parametrize(
+    ("topic", "own"),
+    [
+        ("$SYS/broker/uptime", True),
+        ("autoforge/0123456789ab/notices", True),
+        ("autoforge/nothing", True),
+        ("autoforge/elsewhere", False),
+        ("control/a/command", True),
+        ("control/a/ack", False),
+        ("harit-samarth/status", True),
+        ("harit-samarth/soil-health/analysis", True),
+        ("plant/x", False),
+    ],
+)
+def test_what_autoforge_publishes_itself_is_nobody_s_reading(topic: str, own: bool) -> None:
+    folder = Settings(_env_file=None).streams_dir
+    assert declaration.load(folder, {}, DEVICE_TOPICS, "#").is_own(topic) is own
