@@ -135,6 +135,10 @@ class Subscriber:
         self._stopping.set()
         self._waiter.wake()
 
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 1 without waiting; for the receiver, while it is called."""
+        self._client.publish(topic, payload, qos=1)
+
     def _new_client(self, client_id: str) -> paho.Client:
         client = new_client(self._settings, client_id, persistent=True)
         client.on_connect = self._on_connect
@@ -237,19 +241,26 @@ class Subscriber:
         self._settled, self._settled_by, self._new_session = False, math.inf, not flags.session_present
         self._set_state(connected=True, problem="waiting for the subscription")
         self._receiver.connected(session_present=flags.session_present)
-        client.subscribe([(wanted, 1) for wanted in self._filters.wanted])
+        if self._filters.wanted:
+            client.subscribe([(wanted, 1) for wanted in self._filters.wanted])
+        else:
+            self._give_up(client)
 
     def _on_subscribe(self, client: paho.Client, _: Any, __: int, codes: list[ReasonCode], ___: Any) -> None:
         granted = zip(self._filters.wanted, codes, strict=False)
         if denied := [wanted for wanted, code in granted if code.is_failure or code.value < 1]:
             self._settled = True
             self._set_state(connected=True, problem=f"the broker refused QoS 1 for {', '.join(denied)}")
-        elif self._filters.unwanted and not self._new_session:
-            # Only now: what an unwanted filter shares with a wanted one must not go by in between.
-            self._settled_by = time.monotonic() + HANDSHAKE_SECONDS
-            client.unsubscribe(list(self._filters.unwanted))
         else:
+            # Only now: what an unwanted filter shares with a wanted one must not go by in between.
+            self._give_up(client)
+
+    def _give_up(self, client: paho.Client) -> None:
+        if self._new_session or not self._filters.unwanted:
             self._settle()
+            return
+        self._settled_by = time.monotonic() + HANDSHAKE_SECONDS
+        client.unsubscribe(list(self._filters.unwanted))
 
     def _on_unsubscribe(self, *_: Any) -> None:
         if self._settled:

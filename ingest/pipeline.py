@@ -72,6 +72,7 @@ class Pipeline:
         *,
         room: Room | None = None,
         earliest: datetime = EARLIEST,
+        recent: RecentDeliveries | None = None,
     ) -> None:
         self._database = database
         self._streams = streams
@@ -83,7 +84,7 @@ class Pipeline:
         self._uncertain = False
         """Whether something may have been committed that was not told."""
         self._rejected = RejectedMessages(database, room or Room())
-        self._recent = RecentDeliveries()
+        self._recent = recent or RecentDeliveries()
         self._throttle = Throttle()
         self._unread = Throttle(UNREAD_SECONDS)
 
@@ -120,7 +121,7 @@ class Pipeline:
     ) -> None:
         """Take messages for repetitions, and have `beside` write in the same transaction. Raises Unavailable."""
         outcome = Outcome(len(messages), 0, len(messages), repeated=messages)
-        outcome.first_deliveries = sum(not message.redelivered for message in messages)
+        outcome.first_deliveries = self._recent.first(messages)
         deliveries = [(message.packet_id, content_hash(message)) for message in messages if message.packet_id]
         with self._database.transaction(connection):
             self._count(connection, outcome, clock.now())
@@ -158,7 +159,7 @@ class Pipeline:
         outcome.rejections = [item for item in parsed if isinstance(item, Rejection)]
         outcome.ignored = [item for item in parsed if isinstance(item, Ignored)]
         outcome.best_effort = sum(not item.message.packet_id for item in parsed) if self._source == "mqtt" else 0
-        outcome.first_deliveries = sum(not item.message.redelivered for item in parsed)
+        outcome.first_deliveries = self._recent.first([item.message for item in parsed])
         deliveries = _unkeyed(parsed)
         moment = clock.now()
         outcome.news.everything, self._uncertain = self._uncertain, True

@@ -37,6 +37,10 @@ class RecentDeliveries:
         self._first = first_deliveries
         self._batches = deque((batch.first_deliveries, decoder.decode(batch.deliveries)) for batch in batches)
 
+    def first(self, messages: Sequence[Message]) -> int:
+        """How many of these are counted as first deliveries: those without the DUP flag."""
+        return sum(not message.redelivered for message in messages)
+
     def clear(self) -> None:
         """Forget all of them."""
         self._batches.clear()
@@ -73,3 +77,18 @@ class RecentDeliveries:
             self._batches.append((self._first, deliveries))
         while self._batches and self._batches[0][0] < self._first - WINDOW:
             self._batches.popleft()
+
+
+class Unrecorded(RecentDeliveries):
+    """Those of a session that is about to end; packet ids of two sessions must not be mixed in the table."""
+
+    def first(self, messages: Sequence[Message]) -> int:  # noqa: ARG002 - they are not those of the session in use
+        """None of them is counted."""
+        return 0
+
+    def record(self, connection: Connection, first_deliveries: int, deliveries: list[Delivery]) -> None:
+        """Keep them in memory only."""
+
+    def committed(self, _: int, deliveries: list[Delivery]) -> None:
+        """Remember a batch; what is not counted does not grow old."""
+        super().committed(len(deliveries), deliveries)

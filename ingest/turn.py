@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from config import Settings
 from database import Database, Unavailable
+from ingest.ending import token_of
 from ingest.handover import Beginning, Draining
 from ingest.heartbeat import Heartbeat
 from ingest.lease import Lease
@@ -51,6 +52,8 @@ class Turn:
         """Whether the present session is the one to stay with."""
         self._new_session = False
         """Whether the broker gives packet ids anew, so that those of earlier deliveries mean nothing."""
+        self._unmarked = False
+        """Whether a session was made whose beginning no marker tells yet."""
         self._next_heartbeat = self._next_expiry = 0.0
         self._ending = Backoff(1.0, 60.0)
         self._throttle = Throttle(seconds=10)
@@ -153,12 +156,16 @@ class Turn:
         """Note what the broker says of the session."""
         self._memory.connected(session_present=session_present)
         if not session_present:
-            self._new_session = True
+            self._new_session = self._unmarked = True
             self._beginning.passed()
 
     def subscribed(self) -> None:
         """Note that there is a session."""
         self._memory.subscribed(self._wanted)
+        if self._unmarked and self._subscriber is not None:
+            # What waits in another session is wanted up to here: `flask end-session`.
+            self._subscriber.publish(MARKERS, token_of(self._memory.known.client_id).encode())
+            self._unmarked = False
         self._do_duties()
 
     def evicted(self) -> None:

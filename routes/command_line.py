@@ -1,14 +1,20 @@
-"""`flask verify` and `flask forget-rejected`: the command line beside the web."""
+"""`flask verify`, `flask acl`, `flask end-session` and `flask forget-rejected`: the command line beside the web."""
 
 import sys
 
 import click
 
-from config import Settings
+from config import Settings, SettingsError
 from database import Database, Unavailable
+from ingest import ending
+from ingest.audit import AuditTrail
+from ingest.pipeline import Pipeline
+from ingest.redelivery import Unrecorded
+from ingest.rejected import Room
 from services import rejected, verification
 from services.running_backend import server_url
 from streams.declaration import Streams
+from utils import logger
 
 
 def verify(settings: Settings, streams: Streams) -> click.Command:
@@ -50,3 +56,24 @@ def _url(_: click.Context, __: click.Parameter, url: str) -> str:
         return server_url(url)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def end_session(settings: Settings, streams: Streams, database: Database) -> click.Command:
+    """The command that empties and ends a session that nobody uses any more."""
+
+    @click.command("end-session", help="Store what waits at the broker in the session CLIENT_ID, and end it.")
+    @click.argument("client_id")
+    def command(client_id: str) -> None:
+        logger.configure(settings.log_level, settings.log_file, "end-session")
+        recorder = AuditTrail(settings, streams).recorder("mqtt")
+        pipeline = Pipeline(
+            database, streams, "mqtt", lambda _: None, recorder, room=Room.of(settings), recent=Unrecorded()
+        )
+        try:
+            taken = ending.end_session(settings, streams, ending.Place(database, pipeline), client_id)
+        except (ending.EndError, Unavailable, SettingsError) as error:
+            raise click.ClickException(str(error)) from error
+        counts = f"{taken.stored} stored, {taken.duplicate} known already, {len(taken.rejections)} set aside"
+        click.echo(f"{taken.received} messages: {counts}. The session {client_id} is ended")
+
+    return command
