@@ -114,6 +114,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     parameters.register(app)
     app.cli.add_command(command_line.verify(settings, streams))
     app.cli.add_command(command_line.forget_rejected(database))
+    app.cli.add_command(command_line.acl(settings, streams))
     app.cli.add_command(command_line.end_session(settings, streams, database))
     listeners = [commands.hear, hub.hear]
     parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}

@@ -11,7 +11,7 @@ from ingest.audit import AuditTrail
 from ingest.pipeline import Pipeline
 from ingest.redelivery import Unrecorded
 from ingest.rejected import Room
-from services import rejected, verification
+from services import broker_access, rejected, verification
 from services.running_backend import server_url
 from streams.declaration import Streams
 from utils import logger
@@ -75,5 +75,23 @@ def end_session(settings: Settings, streams: Streams, database: Database) -> cli
             raise click.ClickException(str(error)) from error
         counts = f"{taken.stored} stored, {taken.duplicate} known already, {len(taken.rejections)} set aside"
         click.echo(f"{taken.received} messages: {counts}. The session {client_id} is ended")
+
+    return command
+
+
+def acl(settings: Settings, streams: Streams) -> click.Command:
+    """The command that prints who may do what at the broker."""
+
+    @click.command("acl", help="Print the broker's access list for the declared streams, as Mosquitto has it.")
+    @click.option(
+        "--user", default=settings.broker.username or "autoforge", show_default=True, help="AutoForge's login."
+    )
+    @click.option("--dynamic-security", is_flag=True, help="As commands for Mosquitto's dynamic security plugin.")
+    def command(user: str, *, dynamic_security: bool) -> None:
+        kind = broker_access.dynamic_security if dynamic_security else broker_access.mosquitto
+        click.echo(kind(streams, user, settings.catch_all_topic), nl=False)
+        if names := broker_access.nameless(streams):
+            listed = ", ".join(names)
+            click.echo(f"Any device may speak for any other on the topics of {listed}: they name no device", err=True)
 
     return command

@@ -93,15 +93,19 @@ def publishing(port: int, wait: bool = True) -> Iterator[Callable[..., None]]:
 
 
 class Mosquitto:
-    """A Mosquitto with the shipped configuration, on a port and in a folder of its own."""
+    """A Mosquitto with the shipped configuration, on ports and in a folder of its own; `extra` is for the devices."""
 
     def __init__(self, folder: Path, extra: str = "") -> None:
         self.port = free_port()
+        """The listener for devices; tests that need no other connect AutoForge there too."""
+        self.own_port = free_port()
+        """The listener for AutoForge."""
         folder.mkdir(parents=True, exist_ok=True)
         shipped = (PROJECT / "deploy" / "mosquitto.conf").read_text()
         text = shipped.replace("listener 1883 127.0.0.1", f"listener {self.port} 127.0.0.1")
+        text = text.replace("listener 1884 127.0.0.1", f"listener {self.own_port} 127.0.0.1")
         text = text.replace("persistence_location /var/lib/mosquitto/", f"persistence_location {folder}/")
-        assert text.count(str(self.port)) == 1
+        assert text.count(str(self.port)) == text.count(str(self.own_port)) == 1
         assert str(folder) in text
         user = "user root\n" if os.geteuid() == 0 else ""
         self._config = folder / "mosquitto.conf"

@@ -230,6 +230,13 @@ def test_the_units_start_programs_of_the_project() -> None:
     assert "LimitNOFILE=" in (DEPLOY / "autoforge-live.service").read_text()
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_units_wait_for_the_clock(unit: str) -> None:
+    text = (DEPLOY / unit).read_text()
+    for key in ("Wants", "After"):
+        assert re.search(rf"^{key}=.*\btime-sync\.target\b", text, re.MULTILINE), key
+
+
 def test_no_two_units_have_the_same_runtime_directory() -> None:
     """systemd deletes it when one of them stops."""
     found = [re.findall(r"^RuntimeDirectory=(.*)$", (DEPLOY / unit).read_text(), re.MULTILINE) for unit in UNITS]
