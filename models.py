@@ -12,6 +12,8 @@ from sqlalchemy.types import DateTime, TypeEngine
 from streams.stream import Metric, Stream
 
 MAX_DEVICE_ID = 128
+VERIFY_DEVICE = "autoforge-verify"
+"""Whose readings `flask verify` makes; lists and figures of all devices leave them out."""
 MAX_COMMAND_ID = 36
 MAX_TEXT = 255
 MAX_TOPIC = 1024

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -47,11 +47,34 @@ def end(settings: Settings, client_id: str) -> None:
     _Session(settings, client_id, persistent=False).leave()
 
 
+def undelivered(settings: Settings, messages: Mapping[str, bytes], seconds: float) -> list[str]:
+    """Publish messages by their topics, and say which of the topics do not come back. Raises SessionError."""
+    session = _Session(settings, "", persistent=False)
+    try:
+        for topic in messages:
+            with contextlib.suppress(Refused):
+                session.subscribe([topic])
+        for topic, payload in messages.items():
+            with contextlib.suppress(Refused):
+                session.publish(payload, topic)
+        with contextlib.suppress(SessionError):
+            session.wait(lambda: session.topics >= {*messages}, "", seconds)
+        return [topic for topic in messages if topic not in session.topics]
+    finally:
+        session.leave()
+
+
+class Refused(SessionError):
+    """The broker has refused a filter or a message."""
+
+
 class _Session:
     """A connection that waits for each answer; what comes in is acknowledged only if it is a marker."""
 
     def __init__(self, settings: Settings, client_id: str, *, persistent: bool) -> None:
         self.heard: set[bytes] = set()
+        """The probes on the topic of markers."""
+        self.topics: set[str] = set()
         self._broker = settings.broker
         self._answers: dict[int, bool] = {}
         self._connected: ReasonCode | None = None
@@ -72,17 +95,17 @@ class _Session:
         code, mid = self._client.subscribe([(wanted, 1) for wanted in filters])
         self._expect(code, mid, f"{self._broker} refused QoS 1 for one of {', '.join(filters)}")
 
-    def publish(self, payload: bytes) -> None:
-        info = self._client.publish(MARKERS, payload, qos=1)
-        self._expect(info.rc, info.mid, f"{self._broker} refused a message on {MARKERS}")
+    def publish(self, payload: bytes, topic: str = MARKERS) -> None:
+        info = self._client.publish(topic, payload, qos=1)
+        self._expect(info.rc, info.mid, f"{self._broker} refused a message on {topic}")
 
     def leave(self) -> None:
         self._client.disconnect()
         self._client.loop_write()
 
-    def wait(self, condition: Callable[[], bool], fault: str) -> None:
+    def wait(self, condition: Callable[[], bool], fault: str, seconds: float = ANSWER_SECONDS) -> None:
         """Drive the connection until a condition holds. Raises SessionError with `fault` when it does not."""
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + seconds
         while not condition():
             lost = self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS
             if lost or time.monotonic() > deadline:
@@ -93,7 +116,7 @@ class _Session:
             raise SessionError(f"{refusal}; the connection was lost")
         self.wait(lambda: mid in self._answers, f"{self._broker} does not answer")
         if not self._answers.pop(mid):
-            raise SessionError(refusal)
+            raise Refused(refusal)
 
     def _on_connect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
         self._connected = reason
@@ -107,6 +130,7 @@ class _Session:
     def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         # What is not acknowledged comes again to whoever goes on with this session.
         with contextlib.suppress(UnicodeDecodeError):
+            self.topics.add(message.topic)
             if message.topic == MARKERS and message.payload.startswith(b"probe"):
                 self.heard.add(bytes(message.payload))
                 client.ack(message.mid, message.qos)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, ColumnElement, Row, RowMapping, Select, Table, bindparam, case, func, or_, select
 
-from models import Device, NewestValue, Presence
+from models import VERIFY_DEVICE, Device, NewestValue, Presence
 from queries.reader import Reader
 from streams.stream import Stream
 
@@ -50,6 +50,12 @@ def _within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
     return query
 
 
+def _listed(query: Select[Any], table: Table, window: Window) -> Select[Any]:
+    """The same without the readings of `flask verify`, unless they are asked for by their device."""
+    query = _within(query, table, window)
+    return query if window.device_id is not None else query.where(table.c.device_id != VERIFY_DEVICE)
+
+
 def _public(table: Table) -> Select[Any]:
     return select(*(column for column in table.columns if column.name != "fingerprint"))
 
@@ -57,7 +63,11 @@ def _public(table: Table) -> Select[Any]:
 @lru_cache(maxsize=256)
 def _latest(table: Table, one_device: bool) -> Select[Any]:
     # Kept, because building the statement takes longer than running it.
-    window = Window(bindparam("device_id")) if one_device else Window()
+    if not one_device:
+        # By the index of times from its end: a maximum of some of the rows would be looked for among all.
+        query = _listed(_public(table), table, Window())
+        return query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(1)
+    window = Window(bindparam("device_id"))
     newest = _within(select(func.max(table.c.timestamp)), table, window).scalar_subquery()
     query = _within(_public(table), table, window).where(table.c.timestamp == newest)
     return query.order_by(table.c.id.desc()).limit(1)
@@ -72,7 +82,7 @@ def latest(reader: Reader, table: Table, device_id: str | None = None) -> RowMap
 
 def history(reader: Reader, table: Table, window: Window, limit: int, offset: int = 0) -> Sequence[RowMapping]:
     """A page of readings, newest first."""
-    query = _within(_public(table), table, window)
+    query = _listed(_public(table), table, window)
     query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit).offset(offset)
     return reader.execute(query).mappings().all()
 
@@ -87,7 +97,7 @@ def stats(reader: Reader, stream: Stream, table: Table, window: Window) -> RowMa
             average = func.sum(column) / func.nullif(func.count(column), 0)
             figures = {"avg": average, "min": func.min(column), "max": func.max(column)}
             columns += [figure.label(f"{name}_{metric.name}") for name, figure in figures.items()]
-    query = _within(select(*columns).select_from(table), table, window)
+    query = _listed(select(*columns).select_from(table), table, window)
     return reader.execute(query).mappings().one()
 
 
@@ -96,7 +106,7 @@ def ml_data(
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """The newest `limit` samples, oldest first: timestamp, device id, then the metrics in the stream's order."""
     columns = [table.c.timestamp, table.c.device_id, *(table.c[metric.name] for metric in stream.metrics)]
-    query = _within(select(*columns), table, window)
+    query = _listed(select(*columns), table, window)
     rows = reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
     return rows[::-1]
 
@@ -104,7 +114,7 @@ def ml_data(
 def samples(reader: Reader, table: Table, names: Sequence[str], window: Window) -> Iterator[Row[*tuple[Any, ...]]]:
     """Timestamp and these metrics of each reading that has the first of them, oldest first; read as they are used."""
     columns = [table.c.timestamp, *(table.c[name] for name in names)]
-    query = _within(select(*columns), table, window._replace(metric=names[0]))
+    query = _listed(select(*columns), table, window._replace(metric=names[0]))
     query = query.order_by(table.c.timestamp, table.c.id)
     yield from reader.execute(query, execution_options={"yield_per": SAMPLES_AT_ONCE})
 
@@ -116,13 +126,13 @@ def last_sample(reader: Reader, table: Table, window: Window) -> Row[*tuple[Any,
 
 def last_samples(reader: Reader, table: Table, window: Window, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
     """The same of its newest readings, oldest first."""
-    query = _within(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+    query = _listed(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
     return reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()[::-1]
 
 
 def first_samples(reader: Reader, table: Table, window: Window, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
     """The same of its oldest readings."""
-    query = _within(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+    query = _listed(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
     return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(limit)).all()
 
 
@@ -200,7 +210,8 @@ def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
     columns = [_DEVICES.c.device_id, first.label("first_seen"), last.label("last_seen"), _DEVICES.c.last_heard]
     with_presence = _DEVICES.outerjoin(_PRESENCE, _PRESENCE.c.device_id == _DEVICES.c.device_id)
     query = select(*columns, _PRESENCE.c.online).select_from(with_presence)
-    query = query.where(_DEVICES.c.stream == stream).order_by(_DEVICES.c.device_id)
+    query = query.where(_DEVICES.c.stream == stream, _DEVICES.c.device_id != VERIFY_DEVICE)
+    query = query.order_by(_DEVICES.c.device_id)
     return [row for row in reader.execute(query).mappings() if row["first_seen"] is not None]
 
 
@@ -234,3 +245,9 @@ def newest_values(reader: Reader, stream: str, table: Table, device_id: str) -> 
     by_id = {row["id"]: row for row in rows}
     known = [(place.metric, by_id.get(place.reading_id)) for place in places if place.metric in table.c]
     return {name: (row[name], row["timestamp"]) for name, row in known if row is not None}
+
+
+def has_reading(reader: Reader, table: Table, device_id: str, timestamp: datetime) -> bool:
+    """Whether a device has a reading of this time."""
+    own = (table.c.device_id == device_id) & (table.c.timestamp == timestamp)
+    return reader.execute(select(table.c.id).where(own).limit(1)).first() is not None

@@ -4,21 +4,26 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from config import Settings, SettingsError
 from ingest.values import shown
+from models import VERIFY_DEVICE
 from mqtt_client import NOTHING
 from mqtt_publisher import Publisher, PublishError
+from mqtt_sessions import SessionError, undelivered
+from services import verification_traces
 from services.running_backend import Failure, RunningBackend, as_list, as_object, good
 from streams.declaration import Streams
 from streams.stream import Metric, Stream
 from utils import clock
 from utils.text import printable
 
-DEVICE = "autoforge-verify"
+DEVICE = VERIFY_DEVICE
+BROKER_ADVICE = "start the broker, or set MQTT_BROKER, MQTT_PORT and the login here as the backend has them"
 _METRIC = ("name", "type", "required")
 
 
@@ -36,15 +41,24 @@ class Sample(NamedTuple):
     topic: str
     payload: dict[str, Any]
     expected: dict[str, Any]
+    moment: datetime
 
 
 class Verification:
     """The checks; each gives a sentence, or raises Failure."""
 
-    def __init__(self, streams: Streams, backend: RunningBackend, publisher: Publisher) -> None:
+    def __init__(self, settings: Settings, streams: Streams, backend: RunningBackend, timeout: float) -> None:
+        self._settings = settings
         self._streams = streams
         self._backend = backend
-        self._publisher = publisher
+        self._timeout = timeout
+        self._publisher = Publisher(settings, timeout)
+        self.made: dict[str, datetime] = {}
+        """By stream, the time of a reading that was made."""
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._publisher.close()
 
     def health(self) -> str:
         """The backend says that it is well."""
@@ -91,7 +105,9 @@ class Verification:
 
     def publish(self) -> str:
         """What is published over HTTP comes back by the broker and the database."""
-        sample = plausible(self._streams["panels"])
+        panels = self._streams["panels"]
+        sample = plausible(panels, panels.metrics[0])
+        self.made[panels.name] = sample.moment
         begun = time.monotonic()
         answer = good(*self._backend.ask("/api/mqtt/publish", {"topic": sample.topic, "message": sample.payload}))
         if as_object(answer, "success")["success"] is not True:
@@ -114,11 +130,37 @@ class Verification:
         """A reading that is published is stored, and served exactly."""
         if stream.name not in self._running():
             raise Failure("this stream in the running backend", "none", "restart it with this declaration")
-        sample = plausible(stream)
         begun = time.monotonic()
-        self._publish(sample.topic, json.dumps(sample.payload).encode())
+        sample = self._deliver(stream)
         self._await(f"/api/{stream.name}/latest?device_id={DEVICE}", sample.expected)
         return f"{sample.topic} published, stored and served after {_since(begun)} ms"
+
+    def _deliver(self, stream: Stream) -> Sample:
+        """Publish a reading on each topic of a stream, and see those that name a device come back; the last one."""
+        samples = [plausible(stream, metric) for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1]]
+        samples = samples if stream.topic.has_metric else samples[:1]
+        self.made[stream.name] = samples[-1].moment
+        messages = {sample.topic: json.dumps(sample.payload).encode() for sample in samples}
+        if not stream.topic.has_device:
+            for topic, payload in messages.items():
+                self._publish(topic, payload)
+            return samples[-1]
+        try:
+            lost = ", ".join(undelivered(self._settings, messages, self._timeout))
+        except SessionError as error:
+            raise Failure("the broker's acknowledgement", f"none: {error}", BROKER_ADVICE) from error
+        if lost:
+            advice = f"the broker does not deliver {lost}: its access list? `flask acl` prints one"
+            raise Failure(f"{lost} back from the broker", f"nothing within {self._timeout:g} s", advice)
+        return samples[-1]
+
+    def clean(self) -> str | None:
+        """Remove what was made; None where it is in another database."""
+        if not verification_traces.remove(self._settings, self._streams, self.made):
+            return None
+        return (
+            f"the readings of {DEVICE} are removed; of each stream one may stay until the next time, and is not listed"
+        )
 
     def _await(self, path: str, expected: dict[str, Any]) -> None:
         answer = self._backend.wait_for(path, lambda answer: not _differing(answer, expected))
@@ -137,8 +179,7 @@ class Verification:
         try:
             self._publisher.publish(topic, payload)
         except (PublishError, SettingsError) as error:
-            advice = "start the broker, or set MQTT_BROKER, MQTT_PORT and the login here as the backend has them"
-            raise Failure("the broker's acknowledgement", f"none: {error}", advice) from error
+            raise Failure("the broker's acknowledgement", f"none: {error}", BROKER_ADVICE) from error
 
     def _running(self) -> dict[str, Any]:
         declared = as_list(as_object(self._backend.get("/api/streams"), "streams")["streams"])
@@ -147,8 +188,7 @@ class Verification:
 
 def run(settings: Settings, streams: Streams, url: str, timeout: float) -> Iterator[Result]:
     """Check a running backend; one failure does not stop the others. `timeout` in seconds is for each answer."""
-    publisher = Publisher(settings, timeout)
-    checks = Verification(streams, RunningBackend(url, timeout), publisher)
+    checks = Verification(settings, streams, RunningBackend(url, timeout), timeout)
     try:
         yield _result("Backend health", checks.health)
         panels = streams.get("panels")
@@ -165,24 +205,36 @@ def run(settings: Settings, streams: Streams, url: str, timeout: float) -> Itera
         yield _result("Declared streams", checks.declarations)
         for stream in streams:
             yield _result(f"Stream {stream.name}", partial(checks.round_trip, stream))
+        if checks.made:
+            yield _cleaning(checks, url)
     finally:
-        publisher.close()
+        checks.close()
 
 
-def plausible(stream: Stream) -> Sample:
-    """A reading of `autoforge-verify` now; of the first metric alone where each has its own topic."""
-    moment = clock.rfc3339(clock.now())
+def _cleaning(checks: Verification, url: str) -> Result:
+    if removed := checks.clean():
+        return Result("Clean up", "ok", removed)
+    kept = f"DATABASE_URL here is not the database of {url}: readings of {DEVICE} stay in {', '.join(checks.made)}"
+    return Result("Clean up", "left out", f"{kept}; lists and figures leave them out")
+
+
+def plausible(stream: Stream, metric: Metric | None = None) -> Sample:
+    """A reading of `autoforge-verify` now; of one metric alone, the first or this one, where each has its own topic."""
+    now = clock.now()
+    moment = clock.rfc3339(now)
     payload: dict[str, Any] = {} if stream.topic.has_device else {stream.device: DEVICE}
     payload[stream.timestamp.field] = moment
     values: dict[str, Any] = {}
-    for metric in stream.metrics[: 1 if stream.topic.has_metric else None]:
-        values[metric.name] = plausible_value(metric, values)
+    for each in stream.metrics:
+        values[each.name] = plausible_value(each, values)
+    only = metric or stream.metrics[0]
     if stream.topic.has_metric:
-        payload["value"] = values[stream.metrics[0].name]
+        values = {only.name: values[only.name]}
+        payload["value"] = values[only.name]
     else:
         payload |= {stream.values: values} if stream.values else values
-    topic = stream.topic.fill(DEVICE, stream.metrics[0].level)
-    return Sample(topic, payload, {"device_id": DEVICE, "timestamp": moment, **values})
+    topic = stream.topic.fill(DEVICE, only.level)
+    return Sample(topic, payload, {"device_id": DEVICE, "timestamp": moment, **values}, now)
 
 
 def plausible_value(metric: Metric, before: dict[str, Any]) -> float | str:

@@ -1,0 +1,49 @@
+"""What `flask verify` leaves behind in the database, and how it is removed."""
+
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, delete
+
+import queries.devices
+import queries.readings
+from config import Settings
+from database import Database, Unavailable
+from models import VERIFY_DEVICE, Device, NewestValue, Presence
+from streams.declaration import Streams
+
+
+def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> bool:
+    """Remove the readings of `flask verify`, which has published one of this time to each of these streams.
+
+    False where they are not in the database of DATABASE_URL: then the backend has another one.
+    """
+    if settings.url.drivername == "sqlite" and not Path(settings.url.database or "").is_file():
+        return False
+    database = Database(settings.url, streams)
+    try:
+        with database.connection() as connection, database.transaction(connection):
+            if not any(_is_there(connection, database, name, moment) for name, moment in made.items()):
+                return False
+            queries.devices.lock_streams(connection, sorted(stream.name for stream in streams))
+            for name in database.tables:
+                _forget(connection, database, name)
+            connection.execute(delete(Presence).where(Presence.device_id == VERIFY_DEVICE))
+    except Unavailable:
+        return False
+    finally:
+        database.close()
+    return True
+
+
+def _is_there(connection: Connection, database: Database, name: str, moment: datetime) -> bool:
+    return queries.readings.has_reading(connection, database.tables[name], VERIFY_DEVICE, moment)
+
+
+def _forget(connection: Connection, database: Database, name: str) -> None:
+    table = database.tables[name]
+    # SQLite gives the highest id again once its row is gone, and clients go on by ids: that row stays for now.
+    newest = queries.readings.newest_id(connection, table) if database.engine.dialect.name == "sqlite" else None
+    connection.execute(delete(table).where(table.c.device_id == VERIFY_DEVICE, table.c.id != (newest or 0)))
+    for model in (Device, NewestValue):
+        connection.execute(delete(model).where(model.stream == name, model.device_id == VERIFY_DEVICE))
