@@ -20,6 +20,7 @@ from utils.clock import Uptime
 OPEN = ("pending", "sent", "in_progress")
 FINAL = ("succeeded", "failed", "rejected", "expired")
 EXPIRED = "the device had not finished it in time"
+INTERRUPTED = "interrupted; perhaps never sent"
 
 
 class State(NamedTuple):
@@ -112,10 +113,19 @@ def mark_unsent(connection: Connection, command_id: str, reason: str, moment: da
 
 
 def expire(connection: Connection, due: Sequence[str], moment: datetime) -> list[str]:
-    """End those of these commands whose time is over and that are not final; the answer is their ids."""
+    """End those of these commands whose time is over and that are not final; the answer is their ids.
+
+    Of one that is still pending nobody knows whether it was sent: its idempotency key may be used again.
+    """
     over = queries.devices.is_over(moment, clock.uptime())
     values = {"status": "expired", "reason": EXPIRED, "updated_at": moment}
-    return [command_id for command_id in sorted(due) if _change(connection, command_id, OPEN, values, over)]
+    interrupted = values | {"reason": INTERRUPTED, "idempotency_key": None}
+    return [
+        command_id
+        for command_id in sorted(due)
+        if _change(connection, command_id, ("pending",), interrupted, over)
+        or _change(connection, command_id, OPEN, values, over)
+    ]
 
 
 def _then(up: Uptime, received_at: datetime) -> Uptime:

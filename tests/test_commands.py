@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 import queries.devices
 from database import Database
 from ingest import commands
-from ingest.commands import EXPIRED, FINAL, OPEN, State, judge
+from ingest.commands import EXPIRED, FINAL, INTERRUPTED, OPEN, State, judge
 from ingest.device_messages import ANSWERS, Acknowledgement, Answer
 from ingest.message import Applied, Rejection
 from mqtt_client import Message
@@ -269,6 +269,22 @@ def test_only_what_is_due_and_open_expires_and_only_once(database: Database) -> 
     assert statuses(database, everything[:5]) == ["expired", "expired", "expired", "sent", "expired"]
     assert statuses(database, FINAL) == list(FINAL)
     assert (stored(database, "now")["reason"], stored(database, "succeeded")["reason"]) == (EXPIRED, None)
+
+
+def test_a_command_that_was_interrupted_before_it_was_sent_says_so_and_frees_its_key(database: Database) -> None:
+    put(database, "interrupted", status="pending", idempotency_key="key", expires_at=BEFORE)
+    put(database, "sent", idempotency_key="other", expires_at=BEFORE)
+    assert expire(database, "interrupted", "sent") == ["interrupted", "sent"]
+    ends = [
+        (stored(database, name)["reason"], stored(database, name)["idempotency_key"])
+        for name in ("interrupted", "sent")
+    ]
+    assert ends == [(INTERRUPTED, None), (EXPIRED, "other")]
+    put(database, "again", idempotency_key="key")
+    with database.reader() as reader:
+        found = queries.devices.command_with_key(reader, "key")
+    assert found is not None
+    assert found["command_id"] == "again"
 
 
 def test_a_command_that_expires_while_it_is_acknowledged_ends_once(database: Database) -> None:
