@@ -4,19 +4,18 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import msgspec
 from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
 from config import Settings
 from mqtt_connection import Backoff, Evictions, Waiter, connect, new_client, together
 from mqtt_faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
+from mqtt_message import Filters, Message, Receiver
 from utils.clock import MICROSECOND, now, server_time
 
+__all__ = ["NOTHING", "Filters", "Message", "Receiver", "Subscriber"]
 logger = logging.getLogger(__name__)
 MAX_BATCH = 10_000
 MAX_BATCH_BYTES = 8_000_000
@@ -28,58 +27,6 @@ FAREWELL_SECONDS = 2.0
 NOTHING = "autoforge/nothing"
 """A topic that nobody subscribes to."""
 TICK_SECONDS = 1.0
-
-
-class Message(msgspec.Struct, gc=False):
-    """One message as it came in, by MQTT or HTTP."""
-
-    topic: str
-    payload: bytes
-    received_at: datetime
-    packet_id: int = 0
-    """The MQTT packet id; 0 where nothing can be redelivered (QoS 0, HTTP)."""
-    redelivered: bool = False
-    valid_topic: bool = True
-    """False where the topic was not UTF-8; `topic` then has the bad bytes escaped."""
-    retained: bool = False
-    """Whether the broker repeats an old message, because somebody has just subscribed."""
-    serial: int = 0
-    """Tells this delivery from every other; drawn when that is needed first."""
-
-
-class Receiver(Protocol):
-    """Who gets the messages."""
-
-    def receive(self, messages: Sequence[Message]) -> bool:
-        """Store the messages; True: they may be acknowledged, False: not now, hand them over again later."""
-        ...
-
-    def may_connect(self) -> bool:
-        """Whether this process is now the one that may use the client id."""
-        ...
-
-    def tick(self) -> bool:
-        """Called every second; False ends the subscriber."""
-        ...
-
-    def connected(self, *, session_present: bool) -> None:
-        """Called when the broker has accepted a connection, before any of its messages is handed over."""
-        ...
-
-    def subscribed(self) -> None:
-        """Called when the broker has granted every wanted filter, and has given up the unwanted ones."""
-        ...
-
-    def evicted(self) -> None:
-        """Called when another client uses the client id."""
-        ...
-
-
-class Filters(NamedTuple):
-    """What to subscribe to, and what the session may have from before that is no longer wanted."""
-
-    wanted: Sequence[str]
-    unwanted: Sequence[str] = ()
 
 
 class Subscriber:

@@ -43,7 +43,8 @@ class Mosquitto:
         self._folder = folder
         self._changes = {
             "persistence_location": f"{folder}/",
-            "listener": f"{self.port} 127.0.0.1",
+            "listener 1883": f"{self.port} 127.0.0.1",
+            "listener 1884": f"{free_port()} 127.0.0.1",
         }
 
     @contextlib.contextmanager
@@ -65,8 +66,9 @@ class Mosquitto:
 def _changed(text: str, changes: Mapping[str, str]) -> str:
     lines = []
     for line in text.splitlines():
-        name = line.partition(" ")[0]
-        lines.append(f"{name} {changes[name]}" if name in changes else line)
+        name, _, value = line.partition(" ")
+        key = f"{name} {value.partition(' ')[0]}" if name == "listener" else name
+        lines.append(f"{name} {changes[key]}" if key in changes else line)
     if os.geteuid() == 0:
         lines.append("user root")
     return "\n".join(lines) + "\n"

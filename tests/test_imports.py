@@ -28,6 +28,7 @@ ORDER = [
     "mqtt_connection",
     "mqtt_loop",
     "mqtt_dialler",
+    "mqtt_message",
     "mqtt_client",
     "mqtt_sessions",
     "mqtt_publisher",
@@ -139,7 +140,7 @@ def test_migrations_import_the_models_only() -> None:
 
 @pytest.mark.parametrize("name", ["mqtt_client", "mqtt_sessions", "mqtt_publisher", "mqtt_broker"])
 def test_mqtt_knows_no_database_and_no_stream(name: str) -> None:
-    assert everything_imported(name) <= {"utils", "config", "mqtt_faults", "mqtt_connection"}
+    assert everything_imported(name) <= {"utils", "config", "mqtt_faults", "mqtt_connection", "mqtt_message"}
     assert not re.search(r"^(from|import) sqlalchemy", (PROJECT / f"{name}.py").read_text(), re.MULTILINE)
 
 

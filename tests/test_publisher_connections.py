@@ -285,7 +285,7 @@ def encrypted(tmp_path: Path, authority: trustme.CA) -> Iterator[int]:
     certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     port = free_port()
-    extra = f"listener {port} 127.0.0.1\ncertfile {tmp_path}/cert.pem\nkeyfile {tmp_path}/key.pem"
+    extra = f"listener {port} 127.0.0.1\nallow_anonymous true\ncertfile {tmp_path}/cert.pem\nkeyfile {tmp_path}/key.pem"
     server = Mosquitto(tmp_path / "encrypted", extra)
     server.start()
     (tmp_path / "plain").write_text(str(server.port))

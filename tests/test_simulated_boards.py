@@ -330,7 +330,7 @@ def other_listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[t
     authority, port = trustme.CA(), free_port()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    lines = [f"listener {port} 127.0.0.1"]
+    lines = [f"listener {port} 127.0.0.1", "allow_anonymous true"]
     if request.param in ("ws", "wss"):
         lines.append("protocol websockets")
     if request.param in ("mqtts", "wss"):

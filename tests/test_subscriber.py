@@ -218,7 +218,9 @@ def certificates(tmp_path: Path) -> Path:
 def test_it_receives_over_tls_without_stalling(
     settings: Make, tmp_path: Path, certificates: Path, scheme: str, protocol: str
 ) -> None:
-    extra = f"protocol {protocol}\ncertfile {certificates}/cert.pem\nkeyfile {certificates}/key.pem"
+    extra = (
+        f"allow_anonymous true\nprotocol {protocol}\ncertfile {certificates}/cert.pem\nkeyfile {certificates}/key.pem"
+    )
     server = Mosquitto(tmp_path / "broker")
     plain = Mosquitto(tmp_path / "unused").port
     text = (tmp_path / "broker" / "mosquitto.conf").read_text()
@@ -237,7 +239,7 @@ def test_it_receives_over_websocket(settings: Make, tmp_path: Path) -> None:
     server = Mosquitto(tmp_path / "broker")
     other = Mosquitto(tmp_path / "unused").port
     config = tmp_path / "broker" / "mosquitto.conf"
-    config.write_text(f"{config.read_text()}\nlistener {other} 127.0.0.1\nprotocol websockets\n")
+    config.write_text(f"{config.read_text()}\nlistener {other} 127.0.0.1\nallow_anonymous true\nprotocol websockets\n")
     server.start()
     store = Store()
     with subscribed(settings(mqtt_broker=f"ws://127.0.0.1:{other}/mqtt"), store), publishing(server.port) as publish:

@@ -1,0 +1,59 @@
+"""A message, and who gets it: the contract between a source of messages and what stores them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+
+class Message(msgspec.Struct, gc=False):
+    """One message as it came in, by MQTT or HTTP."""
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+    packet_id: int = 0
+    """The MQTT packet id; 0 where nothing can be redelivered (QoS 0, HTTP)."""
+    redelivered: bool = False
+    valid_topic: bool = True
+    """False where the topic was not UTF-8; `topic` then has the bad bytes escaped."""
+    retained: bool = False
+    """Whether the broker repeats an old message, because somebody has just subscribed."""
+    serial: int = 0
+    """Tells this delivery from every other; drawn when that is needed first."""
+
+
+class Receiver(Protocol):
+    """Who gets the messages."""
+
+    def receive(self, messages: Sequence[Message]) -> bool:
+        """Store the messages; True: they may be acknowledged, False: not now, hand them over again later."""
+        ...
+
+    def may_connect(self) -> bool:
+        """Whether this process is now the one that may use the client id."""
+        ...
+
+    def tick(self) -> bool:
+        """Called every second; False ends the subscriber."""
+        ...
+
+    def connected(self, *, session_present: bool) -> None:
+        """Called when the broker has accepted a connection, before any of its messages is handed over."""
+        ...
+
+    def subscribed(self) -> None:
+        """Called when the broker has granted every wanted filter, and has given up the unwanted ones."""
+        ...
+
+    def evicted(self) -> None:
+        """Called when another client uses the client id."""
+        ...
+
+
+class Filters(NamedTuple):
+    """What to subscribe to, and what the session may have from before that is no longer wanted."""
+
+    wanted: Sequence[str]
+    unwanted: Sequence[str] = ()
