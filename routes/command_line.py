@@ -67,7 +67,14 @@ def end_session(settings: Settings, streams: Streams, database: Database) -> cli
         logger.configure(settings.log_level, settings.log_file, "end-session")
         recorder = AuditTrail(settings, streams).recorder("mqtt")
         pipeline = Pipeline(
-            database, streams, "mqtt", lambda _: None, recorder, room=Room.of(settings), recent=Unrecorded()
+            database,
+            streams,
+            "mqtt",
+            lambda _: None,
+            recorder,
+            room=Room.of(settings),
+            earliest=settings.earliest_time,
+            recent=Unrecorded(),
         )
         try:
             taken = ending.end_session(settings, streams, ending.Place(database, pipeline), client_id)
