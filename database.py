@@ -1,5 +1,7 @@
 """Database: engine, sessions, schema and the write of a batch; no queries."""
 
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,15 +14,18 @@ from sqlalchemy.orm import Session
 
 import backfill
 import schema
-from dialects import Lock, Merge, Row, dialect_of
+from dialects import dialect_of
 from models import Base, reading_tables
+from storage.dialect import Merge, Row
+from storage.failures import BadData, Replaced, Unavailable
+from storage.locks import Lock
+from storage.trouble import Trouble
 from streams.declaration import Streams
 
+__all__ = ["BadData", "Database", "Refused", "Replaced", "Unavailable", "WriteResult"]
 SCHEMA_WAIT_SECONDS = 60
-
-
-class Unavailable(Exception):
-    """The database cannot do its work now: away, locked, full. Trying again later may succeed."""
+READY_SECONDS = 10
+RETRY_SECONDS = 1.0
 
 
 class Refused(NamedTuple):
@@ -38,13 +43,22 @@ class WriteResult(NamedTuple):
 
 
 class Database:
-    """One database with the tables of all declared streams. Connects when it is first used."""
+    """One database with the tables of all declared streams. Connects, and makes the tables, when it is first used."""
 
     def __init__(self, url: URL, streams: Streams) -> None:
         self.dialect = dialect_of(url)
         self.engine = self.dialect.create_engine()
         self._streams = streams
         self.tables: Mapping[str, Table] = reading_tables(streams)
+        self.unusable: Mapping[str, str] = {}
+        """The streams whose tables do not fit, by name, and why."""
+        self.trouble = Trouble()
+        self.client_id: str | None = None
+        """The MQTT client id that a database made anew is to have, so that the broker's session goes on."""
+        self._prepared_for: int | None = None
+        """The era of the database whose tables have been made."""
+        self._preparing = threading.Lock()
+        self._failure: tuple[float, str] | None = None
 
     def __str__(self) -> str:
         # Some drivers take a password in the query as well.
@@ -53,37 +67,83 @@ class Database:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A session for reading models. Raises Unavailable when the database fails."""
-        with self._failures_as_unavailable(), Session(self.engine) as session:
+        with self.reader() as connection, Session(connection) as session:
             yield session
 
     @contextmanager
     def reader(self) -> Iterator[Connection]:
-        """A connection for reading, which costs a third of a session. Raises Unavailable when the database fails."""
-        with self._failures_as_unavailable(), self.engine.connect() as connection:
+        """A connection for reading, which costs a third of a session. Raises Unavailable, BadData."""
+        self.ensure_prepared()
+        with self._connected() as connection, self._failures_as_unavailable(connection):
             yield connection
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection for writing. Raises Unavailable when the database fails."""
-        with self._failures_as_unavailable(), self.engine.connect() as connection:
-            yield connection.execution_options(writes=True)
+        """A connection for writing; at its end all that was committed is safe. Raises Unavailable."""
+        self.ensure_prepared()
+        with self._writer() as connection:
+            yield connection
 
     def open(self) -> Connection:
         """A connection for writing that the caller closes. Raises Unavailable."""
+        self.ensure_prepared()
         with self._failures_as_unavailable():
             return self.engine.connect().execution_options(writes=True)
 
+    def ensure_prepared(self) -> None:
+        """Create and migrate the tables unless this has been done. Raises Unavailable."""
+        if self._prepared_for == self.dialect.era:
+            return
+        if not self._preparing.acquire(timeout=READY_SECONDS):
+            raise Unavailable("its tables are being made")
+        try:
+            if self._failure is not None and time.monotonic() - self._failure[0] < RETRY_SECONDS:
+                raise Unavailable(self._failure[1])
+            if self._prepared_for != self.dialect.era:
+                self.prepare()
+        finally:
+            self._preparing.release()
+
     def prepare(self) -> None:
         """Create and migrate the tables, one process at a time. Raises Unavailable, SchemaError."""
-        with self.connection() as connection, self._locked(connection), connection.begin():
-            schema.bring_up_to_date(connection, self.tables.values())
-            backfill.bring_up_to_date(connection, self._streams, self.tables)
+        era = self.dialect.era
+        try:
+            with self._writer() as connection, self._locked(connection), connection.begin():
+                self.unusable = schema.bring_up_to_date(connection, self.dialect, self.tables, self.client_id)
+                usable = {name: table for name, table in self.tables.items() if name not in self.unusable}
+                backfill.bring_up_to_date(connection, self._streams, usable)
+        except Unavailable as error:
+            self._failure = time.monotonic(), str(error)
+            raise
+        self._prepared_for, self._failure = era, None
 
     @contextmanager
     def transaction(self, connection: Connection) -> Iterator[None]:
-        """Commit what is written inside, or nothing. Raises Unavailable."""
-        with self._failures_as_unavailable(), connection.begin():
-            yield
+        """Commit what is written inside, or nothing. Raises Unavailable: also where it was committed to no purpose."""
+        try:
+            with self._failures_as_unavailable(connection):
+                with connection.begin():
+                    self.check(connection)  # now that no other can write
+                    yield
+                self.check(connection)
+        except BadData:
+            raise
+        except Unavailable as error:
+            self.trouble.failed(str(error))
+            raise
+        self.trouble.succeeded()
+
+    def check(self, connection: Connection) -> None:
+        """Raise Replaced if nobody will ever read what this connection writes."""
+        if fault := self.dialect.fault(connection):
+            raise Replaced(fault)
+
+    def checkpoint(self, connection: Connection) -> None:
+        """Bring what is committed into the one file that people copy, where there is one. Raises Unavailable."""
+        with self._failures_as_unavailable(connection):
+            self.check(connection)
+            self.dialect.checkpoint(connection)
+            self.check(connection)
 
     def write_batch(
         self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime
@@ -124,9 +184,29 @@ class Database:
         """The lock `ingest`, `analyses` or `schema` of this database, held by this connection."""
         return self.dialect.lock(connection, name)
 
+    def abandon(self, connection: Connection) -> None:
+        """Give up a connection whose place in the database has been taken away, and all that are like it."""
+        self.dialect.abandon(connection)
+
     def close(self) -> None:
         """Close all connections that are not in use."""
-        self.engine.dispose()
+        self.dialect.close(self.engine)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with self._failures_as_unavailable():
+            connection = self.engine.connect()
+        try:
+            yield connection
+        finally:
+            with self._failures_as_unavailable():
+                connection.close()
+
+    @contextmanager
+    def _writer(self) -> Iterator[Connection]:
+        with self._connected() as connection, self._failures_as_unavailable(connection):
+            yield connection.execution_options(writes=True)
+            self.check(connection)
 
     @contextmanager
     def _locked(self, connection: Connection) -> Iterator[None]:
@@ -139,9 +219,16 @@ class Database:
             lock.release()
 
     @contextmanager
-    def _failures_as_unavailable(self) -> Iterator[None]:
+    def _failures_as_unavailable(self, connection: Connection | None = None) -> Iterator[None]:
         try:
             yield
+        except Replaced:
+            if connection is not None:
+                self.abandon(connection)
+            raise
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines()
-            raise Unavailable(reason[0] if reason else type(error).__name__) from error
+            if connection is not None and self.dialect.spoils(error):
+                connection.invalidate()
+            if isinstance(error, DBAPIError) and self.dialect.refuses(error):
+                raise BadData(self.dialect.reason(error)) from error
+            raise Unavailable(self.dialect.reason(error)) from error

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 import queries.ingestion
 from config import Settings
-from database import Database, Unavailable
+from database import Database, Replaced, Unavailable
 from ingest.lease import Lease
 from ingest.meter import Meter
 from ingest.pipeline import Outcome, Pipeline
@@ -52,7 +52,8 @@ class Ingester:
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
         self._lost = False
-        self._prepared = False
+        self._resumed = 0
+        """Which taking of the lease the pipeline knows of."""
         self._next_heartbeat = 0.0
         self._next_expiry = 0.0
         self._waiting: tuple[str, datetime] | None = None
@@ -83,10 +84,10 @@ class Ingester:
         while not self._stop.is_set():
             try:
                 self._take_turn()
-            except Unavailable as error:
-                self._throttle.warn(logger, "standby", f"Waiting for the database: {error}")
             except SchemaError as error:
                 self._throttle.warn(logger, "schema", f"Cannot ingest: {error}")
+            except Unavailable as error:
+                self._throttle.warn(logger, "standby", f"Waiting for the database: {error}")
             except Exception:
                 # Whatever it was: nothing was acknowledged, so the broker delivers it again to the next turn.
                 logger.exception("Ingesting failed; it begins again")
@@ -94,23 +95,28 @@ class Ingester:
             self._stop.wait(STANDBY_SECONDS)
 
     def _take_turn(self) -> None:
-        if not self._prepared:
-            self._database.prepare()
-            self._prepared = True
         if not self._lease.acquire():
             return
         logger.info("This process ingests into %s", self._database)
         try:
-            self._pipeline.resume(self._lease.connection)
+            self._resume()
             self._ingest()
         finally:
             self._lease.release()
+
+    def _resume(self) -> None:
+        """Learn what is committed: before this process had the lease, another had it, or another database was here."""
+        self._database.ensure_prepared()
+        taken = self._lease.taken
+        self._pipeline.resume(self._lease.connection)
+        self._resumed = taken
 
     def _ingest(self) -> None:
         self._lost = False
         topics = self._streams.subscriptions()
         with self._database.session() as session:
-            client_id = self._settings.mqtt_client_id or queries.ingestion.client_id(session)
+            self._database.client_id = queries.ingestion.client_id(session)
+        client_id = self._settings.mqtt_client_id or self._database.client_id
         self._subscriber = Subscriber(self._settings, client_id, topics, self)
         if not self._stop.is_set():
             self._subscriber.run()
@@ -122,8 +128,10 @@ class Ingester:
         """Store a batch; see `mqtt_client.Receiver`."""
         begun = time.monotonic()
         try:
-            self._pipeline.handle(self._lease.connection, messages)
+            self._pipeline.handle(self._connection, messages)
         except Unavailable as error:
+            if isinstance(error, Replaced):
+                self._resumed = 0
             problem = f"{len(messages)} messages wait for the database: {error}"
             self._throttle.warn(logger, "store", problem)
             self._waiting = (problem, self._waiting[1] if self._waiting else clock.now())
@@ -133,6 +141,13 @@ class Ingester:
         self._waiting, self._waiting_messages = None, 0
         self._meter.add(len(messages), time.monotonic() - begun)
         return True
+
+    @property
+    def _connection(self) -> Connection:
+        connection = self._lease.connection
+        if self._lease.taken != self._resumed:
+            raise Unavailable("what it holds has to be read anew")
+        return connection
 
     def may_connect(self) -> bool:
         """Whether the lease is held at this moment; two clients with one id would evict each other."""
@@ -153,7 +168,7 @@ class Ingester:
 
     def _expire(self) -> None:
         try:
-            self._pipeline.expire(self._lease.connection)
+            self._pipeline.expire(self._connection)
         except Unavailable as error:
             self._throttle.warn(logger, "expire", f"The database is away: {error}")
 
@@ -162,6 +177,8 @@ class Ingester:
             return False
         try:
             self._lost = not self._lease.confirm()
+            if not self._lost and self._lease.taken != self._resumed:
+                self._resume()
         except Unavailable as error:
             self._throttle.warn(logger, "lease", f"The database is away: {error}")
             return False
@@ -186,7 +203,7 @@ class Ingester:
             **self._meter.figures()._asdict(),
         }
         try:
-            with self._database.transaction(self._lease.connection):
-                self._lease.connection.execute(update(IngestStatus).where(IngestStatus.source == "mqtt").values(status))
+            with self._database.transaction(connection := self._connection):
+                connection.execute(update(IngestStatus).where(IngestStatus.source == "mqtt").values(status))
         except Unavailable as error:
             self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Table, case, func
 import queries.devices
 import queries.readings
 from database import Database
-from dialects import Columns, Row
 from ingest.message import Reading, Rejection
 from models import Device, NewestValue
 from mqtt_client import Message
+from storage.dialect import Columns, Row
 from streams.declaration import Streams
 from streams.reading_key import ReadingKey
 from streams.stream import Stream
