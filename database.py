@@ -3,8 +3,9 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from types import TracebackType
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Insert, Table
@@ -70,19 +71,15 @@ class Database:
         with self.reader() as connection, Session(connection) as session:
             yield session
 
-    @contextmanager
-    def reader(self) -> Iterator[Connection]:
+    def reader(self) -> AbstractContextManager[Connection]:
         """A connection for reading, which costs a third of a session. Raises Unavailable, BadData."""
         self.ensure_prepared()
-        with self._connected() as connection, self._failures_as_unavailable(connection):
-            yield connection
+        return self._connected()
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self) -> AbstractContextManager[Connection]:
         """A connection for writing; at its end all that was committed is safe. Raises Unavailable."""
         self.ensure_prepared()
-        with self._writer() as connection:
-            yield connection
+        return self._writer()
 
     def open(self) -> Connection:
         """A connection for writing that the caller closes. Raises Unavailable."""
@@ -196,15 +193,12 @@ class Database:
     def _connected(self) -> Iterator[Connection]:
         with self._failures_as_unavailable():
             connection = self.engine.connect()
-        try:
+        with self._failures_as_unavailable(), connection, self._failures_as_unavailable(connection):
             yield connection
-        finally:
-            with self._failures_as_unavailable():
-                connection.close()
 
     @contextmanager
     def _writer(self) -> Iterator[Connection]:
-        with self._connected() as connection, self._failures_as_unavailable(connection):
+        with self._connected() as connection:
             yield connection.execution_options(writes=True)
             self.check(connection)
 
@@ -218,17 +212,26 @@ class Database:
         finally:
             lock.release()
 
-    @contextmanager
-    def _failures_as_unavailable(self, connection: Connection | None = None) -> Iterator[None]:
-        try:
-            yield
-        except Replaced:
-            if connection is not None:
-                self.abandon(connection)
-            raise
-        except SQLAlchemyError as error:
-            if connection is not None and self.dialect.spoils(error):
-                connection.invalidate()
-            if isinstance(error, DBAPIError) and self.dialect.refuses(error):
-                raise BadData(self.dialect.reason(error)) from error
-            raise Unavailable(self.dialect.reason(error)) from error
+    def _failures_as_unavailable(self, connection: Connection | None = None) -> "_Failures":
+        return _Failures(self, connection)
+
+
+class _Failures:
+    """Turns what the driver raises into Unavailable; a class, because it is on every request's way."""
+
+    def __init__(self, database: Database, connection: Connection | None) -> None:
+        self._database = database
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, Replaced) and self._connection is not None:
+            self._database.abandon(self._connection)
+        elif isinstance(error, SQLAlchemyError):
+            dialect = self._database.dialect
+            if self._connection is not None and dialect.spoils(error):
+                self._connection.invalidate()
+            known = BadData if isinstance(error, DBAPIError) and dialect.refuses(error) else Unavailable
+            raise known(dialect.reason(error)) from error

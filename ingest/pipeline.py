@@ -185,7 +185,9 @@ class Pipeline:
         counts = (len(outcome.rejections), len(outcome.ignored), outcome.best_effort, outcome.first_deliveries)
         counted = (outcome.received, outcome.stored, outcome.duplicate, *counts)
         more = {f"more_{name}": count for name, count in zip(COUNTED, counted, strict=True)}
-        values = {"way": self._source, "moment": moment, "before": self._recent.first_deliveries, **more}
+        values = {"way": self._source, "moment": moment, **more}
+        if self._resumed:
+            values["before"] = self._recent.first_deliveries
         written = connection.execute(_counting(alone=self._resumed), values)
         if outcome.received and not written.rowcount:
             raise Replaced("it is not as this process left it")

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -92,6 +93,8 @@ class OpenFiles:
         self._connection = connection
         self._headers = headers
         self._then = Files.of(name, self._path)
+        self.looked_at = 0.0
+        """When `fault` last looked, in monotonic seconds."""
         self._changes = headers.changes(name, self._then.main)
 
     @property
@@ -102,6 +105,7 @@ class OpenFiles:
     def fault(self) -> str | None:
         """What has happened to the files since they were opened; None while they are the same."""
         now, then = Files.of(self._name, self._path), self._then
+        self.looked_at = time.monotonic()
         if now == then:
             return None
         if now.main != then.main:

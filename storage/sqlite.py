@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 BUSY_SECONDS = 10
 PAUSE_SECONDS = 0.5
 """Before a file that has been replaced is opened: until then all processes have ended what they had begun."""
+LOOK_SECONDS = 0.1
 _FILES, _ERA = "files", "era"
 
 
@@ -99,7 +100,8 @@ class SQLite(Dialect):
 
     def _on_checkout(self, _: Any, record: ConnectionPoolEntry, __: Any) -> None:
         files: OpenFiles = record.info[_FILES]
-        if fault := files.fault():
+        # Whoever writes looks at the files once more.
+        if time.monotonic() - files.looked_at > LOOK_SECONDS and (fault := files.fault()):
             files.abandon()
             self._start_anew(fault)
             raise DisconnectionError(fault)
