@@ -17,6 +17,7 @@ import mqtt_broker
 from config import VERSION, Settings, SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from database import Database
 from ingest.audit import AuditTrail
+from ingest.heartbeat import Heartbeat
 from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
 from ingest.rejected import Room
@@ -61,6 +62,7 @@ from utils.json_provider import CompactJson, IndentedJson
 logger = logging.getLogger("autoforge")
 MAX_BODY = 16_000_000
 LIVE_HELD = 300
+TABLES_SECONDS = 10
 Parts = dict[str, Any]
 
 
@@ -106,12 +108,13 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     app.register_api(system.blueprint(settings, streams, database))
     app.register_api(rejected.blueprint(database, Room.of(settings)))
     app.register_api(control.blueprint(commands))
-    errors.register(app, streams)
+    errors.register(app, streams, database)
     heavy.register(app, settings.heavy_requests)
     app.cli.add_command(command_line.verify(settings, streams))
     app.cli.add_command(command_line.forget_rejected(database))
     listeners = [commands.hear, hub.hear]
     parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
+    parts["heartbeat"] = Heartbeat(database)
     parts |= _add_publisher(app, settings, ingests)
     if ingests:
         parts["ingester"] = Ingester(settings, database, streams, notices.tell, trail.recorder("mqtt"))
@@ -190,15 +193,20 @@ def check_files(settings: Settings) -> None:
 
 
 def start_background(app: OpenAPI) -> None:
-    """Start what runs beside the requests: the notices, and the ingester, which ingests once it has the lease."""
+    """Start what runs beside the requests: the notices, and the ingester, which ingests once it has the lease.
+
+    Returns once the tables are there, so that no request finds none; at the latest after ten seconds.
+    """
     parts = app.extensions["autoforge"]
     parts["notices"].start()
+    parts["heartbeat"].start()
     parts["hub"].start()
     if "ingester" in parts:
         parts["ingester"].start()
         parts["analyses"].start()
     if "static_publisher" in parts:
         parts["static_publisher"].start(standby=True)
+    parts["database"].wait_until_prepared(TABLES_SECONDS)
 
 
 def end_live(app: OpenAPI) -> None:
@@ -220,6 +228,7 @@ def stop_background(app: OpenAPI) -> None:
         parts["static_publisher"].stop()
     parts["notices"].stop()
     parts["publisher"].close()
+    parts["heartbeat"].stop()
     parts["database"].close()
 
 

@@ -1,5 +1,7 @@
 """Database: engine, sessions, schema and the write of a batch; no queries."""
 
+import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +26,11 @@ from storage.trouble import Trouble
 from streams.declaration import Streams
 
 __all__ = ["BadData", "Database", "Refused", "Replaced", "Unavailable", "WriteResult"]
+logger = logging.getLogger(__name__)
 SCHEMA_WAIT_SECONDS = 60
 READY_SECONDS = 10
 RETRY_SECONDS = 1.0
+POLL_SECONDS = 0.2
 
 
 class Refused(NamedTuple):
@@ -51,8 +55,11 @@ class Database:
         self.engine = self.dialect.create_engine()
         self._streams = streams
         self.tables: Mapping[str, Table] = reading_tables(streams)
-        self.unusable: Mapping[str, str] = {}
-        """The streams whose tables do not fit, by name, and why."""
+        self.declarations = streams.digest
+        """Different for different declarations."""
+        self._undeclared = streams.unusable
+        self.unusable: Mapping[str, str] = streams.unusable
+        """Why a stream cannot be used, its declaration or its table, by its name."""
         self.trouble = Trouble()
         self.client_id: str | None = None
         """The MQTT client id that a database made anew is to have, so that the broker's session goes on."""
@@ -103,16 +110,28 @@ class Database:
 
     def prepare(self) -> None:
         """Create and migrate the tables, one process at a time. Raises Unavailable, SchemaError."""
-        era = self.dialect.era
         try:
             with self._writer() as connection, self._locked(connection), connection.begin():
-                self.unusable = schema.bring_up_to_date(connection, self.dialect, self.tables, self.client_id)
-                usable = {name: table for name, table in self.tables.items() if name not in self.unusable}
+                era = self.dialect.era
+                faults = schema.bring_up_to_date(connection, self.dialect, self.tables, self.client_id)
+                usable = {name: table for name, table in self.tables.items() if name not in faults}
                 backfill.bring_up_to_date(connection, self._streams, usable)
         except Unavailable as error:
             self._failure = time.monotonic(), str(error)
             raise
+        self.unusable = {**self._undeclared, **faults}
         self._prepared_for, self._failure = era, None
+        for name, reason in self.unusable.items():
+            logger.error("The stream %s cannot be used: %s", name, reason)
+
+    def wait_until_prepared(self, seconds: float) -> None:
+        """Return once the tables are there, or the time is over."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Unavailable):
+                return self.ensure_prepared()
+            time.sleep(POLL_SECONDS)
+        return None
 
     @contextmanager
     def transaction(self, connection: Connection) -> Iterator[None]:
@@ -230,8 +249,14 @@ class _Failures:
         if isinstance(error, Replaced) and self._connection is not None:
             self._database.abandon(self._connection)
         elif isinstance(error, SQLAlchemyError):
-            dialect = self._database.dialect
-            if self._connection is not None and dialect.spoils(error):
-                self._connection.invalidate()
-            known = BadData if isinstance(error, DBAPIError) and dialect.refuses(error) else Unavailable
-            raise known(dialect.reason(error)) from error
+            raise self._told(error) from error
+
+    def _told(self, error: SQLAlchemyError) -> Unavailable:
+        dialect = self._database.dialect
+        if self._connection is not None and dialect.spoils(error):
+            if fault := dialect.fault(self._connection):
+                self._database.abandon(self._connection)
+                return Replaced(fault)
+            self._connection.invalidate()
+        known = BadData if isinstance(error, DBAPIError) and dialect.refuses(error) else Unavailable
+        return known(dialect.reason(error))

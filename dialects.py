@@ -114,7 +114,7 @@ class MySQL(Dialect):
         r"^(1040|1203|1226)\b": failures.CROWDED,
         r"^(1037|1038|1041)\b": failures.MEMORY,
         r"^1205\b": failures.LOCKED,
-        r"^(1117|1118)\b": failures.TOO_WIDE,
+        r"^(1117|1118)\b|errno: (139|185)\b": failures.TOO_WIDE,
     }
     _REFUSALS: ClassVar = {1264, 1265, 1292, 1364, 1366, 1367, 1406, 1048, 1062, 1118, 1452, 1644, 3819, 4025}
     _TABLE_REFUSALS: ClassVar = {1050, 1059, 1060, 1061, 1069, 1071, 1074, 1117, 1118, 1142, 1166, 1293, 1709, 1785}
@@ -166,7 +166,7 @@ class MySQL(Dialect):
         return self.code(error) in map(str, self._REFUSALS)
 
     def refuses_table(self, error: DBAPIError) -> bool:
-        return self.code(error) in map(str, self._TABLE_REFUSALS)
+        return self.code(error) in map(str, self._TABLE_REFUSALS) or self.reason(error) == failures.TOO_WIDE
 
     def code(self, error: SQLAlchemyError) -> str:
         arguments = getattr(getattr(error, "orig", None), "args", ())

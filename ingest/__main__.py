@@ -7,6 +7,7 @@ import mqtt_broker
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from database import Database
 from ingest.audit import AuditTrail
+from ingest.heartbeat import Heartbeat
 from ingest.ingester import Ingester
 from mqtt_notices import Notices
 from streams import declaration
@@ -30,12 +31,16 @@ def main() -> None:
     database = Database(settings.url, streams)
     notices = Notices(settings, database)
     notices.start()
+    heartbeat = Heartbeat(database)
+    heartbeat.start()
     record = AuditTrail(settings, streams).recorder("mqtt")
     ingester = Ingester(settings, database, streams, notices.tell, record)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ingester.request_stop())
     ingester.run()
     notices.stop()
+    heartbeat.stop()
+    database.close()
     if broker is not None:
         broker.stop()
 

@@ -1,5 +1,6 @@
 """The ingester: the thread that holds the lease, receives, stores, acknowledges, and says how it is."""
 
+import contextlib
 import logging
 import os
 import socket
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 STANDBY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 2.0
 EXPIRY_SECONDS = 1.0
+CHECKPOINT_SECONDS = 10.0
+IDLE_SECONDS = 1.0
 STOP_SECONDS = 15.0
 
 
@@ -56,6 +59,9 @@ class Ingester:
         """Which taking of the lease the pipeline knows of."""
         self._next_heartbeat = 0.0
         self._next_expiry = 0.0
+        self._next_checkpoint = 0.0
+        self._stored_at: float | None = None
+        """When the last batch was stored that may be in no checkpoint yet, in monotonic seconds."""
         self._waiting: tuple[str, datetime] | None = None
         """Why the last batch is not committed, and since when."""
         self._waiting_messages = 0
@@ -102,6 +108,7 @@ class Ingester:
             self._resume()
             self._ingest()
         finally:
+            self._checkpoint()
             self._lease.release()
 
     def _resume(self) -> None:
@@ -139,6 +146,7 @@ class Ingester:
             self._confirmed()
             return False
         self._waiting, self._waiting_messages = None, 0
+        self._stored_at = time.monotonic()
         self._meter.add(len(messages), time.monotonic() - begun)
         return True
 
@@ -164,7 +172,16 @@ class Ingester:
             self._next_expiry = now + EXPIRY_SECONDS
             self._expire()
         flush_throttles()
+        idle = self._stored_at is not None and now - self._stored_at >= IDLE_SECONDS
+        if idle or now >= self._next_checkpoint:
+            self._checkpoint()
         return not (self._lost or self._stop.is_set())
+
+    def _checkpoint(self) -> None:
+        """Keep the file of the database nearly current by itself, for whoever copies it."""
+        self._next_checkpoint, self._stored_at = time.monotonic() + CHECKPOINT_SECONDS, None
+        with contextlib.suppress(Unavailable):  # the next batch says so
+            self._database.checkpoint(self._connection)
 
     def _expire(self) -> None:
         try:

@@ -71,6 +71,8 @@ class Parser:
     def _other(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
+        if (unusable := self._streams.unusable_at(message.topic)) is not None:
+            return Rejection(unusable.name[:40], "stream_unusable", unusable.reason, message)
         return self._device_messages.parse(message)
 
     def parse_for(

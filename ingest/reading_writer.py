@@ -47,6 +47,10 @@ class ReadingWriter:
         by_stream: dict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
             by_stream[reading.stream.name].append(reading)
+        for name in by_stream.keys() & self._database.unusable.keys():
+            reason = self._database.unusable[name]
+            set_aside = (Rejection(name, "stream_unusable", reason, item.message) for item in by_stream.pop(name))
+            written.rejections.extend(set_aside)
         if by_stream:
             queries.devices.lock_streams(connection, by_stream)
         for name in sorted(by_stream):

@@ -20,9 +20,9 @@ def ingest_status(session: Session) -> dict[str, IngestStatus]:
     return {status.source: status for status in session.scalars(select(IngestStatus))}
 
 
-def client_id(session: Session) -> str:
+def client_id(reader: Reader) -> str:
     """The MQTT client id of the ingester of this database."""
-    return session.scalars(select(Installation.client_id)).one()
+    return reader.execute(select(Installation.client_id)).scalar_one()
 
 
 def recent_deliveries(session: Session, first: int, window: int) -> Sequence[DeliveredBatch]:

@@ -91,7 +91,8 @@ class Analyses:
         held, self._holds = self._holds, self._confirmed()
         if self._holds and not held:
             logger.info("This process publishes analyses")
-        for channel in self._channels:
+        usable = [channel for channel in self._channels if channel.stream.name not in self._database.unusable]
+        for channel in usable:
             if self._holds:
                 channel.publish(self._lease.connection)
             else:

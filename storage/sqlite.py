@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from storage import failures
 from storage.dialect import POOL, Dialect, Merge, Row, columns, literal, quoted
-from storage.files import Headers, Identity, OpenFiles, check_log
+from storage.files import Headers, Identity, OpenFiles, check_log, size
 from storage.locks import FileLockOf, Lock
 
 logger = logging.getLogger(__name__)
@@ -83,6 +83,8 @@ class SQLite(Dialect):
     def _before_connect(self, *_: Any) -> None:
         if time.monotonic() < self._open_at:
             raise sqlite3.OperationalError(f"{self.file} is being opened anew")
+        if size(self.file) == 0:
+            self.era += 1
 
     def _on_connect(self, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         # The driver's own BEGIN would come too late for savepoints and for the write lock.

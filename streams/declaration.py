@@ -1,18 +1,32 @@
 """The module that reads the declarations: TOML files to `Stream` objects, with every fault named."""
 
+import contextlib
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from config import Settings
-from streams.checks import StreamError, check_metric, check_name, check_stream, check_streams, check_table, check_topic
+from streams.checks import (
+    StreamError,
+    check_beside,
+    check_metric,
+    check_name,
+    check_settings,
+    check_stream,
+    check_table,
+    check_topic,
+)
 from streams.stream import Devices, Energy, Health, Metric, Oee, Stream, Timestamp
-from streams.topics import METRIC, DeviceTopics, TopicPattern
+from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 from utils.caching import remembering
 from utils.text import decoded
+
+SENSOR_TOPIC = "SENSOR_TOPIC"
 
 
 class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,16 +44,36 @@ class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     energy: Energy | None = None
 
 
-class Streams:
-    """All declared streams, by name, and which of them a topic belongs to."""
+class Unusable(NamedTuple):
+    """A declaration that cannot be used."""
 
-    def __init__(self, streams: list[Stream], device_topics: DeviceTopics) -> None:
+    name: str
+    reason: str
+    topic: TopicPattern | None
+    """From where its messages are set aside; None where that cannot be told, or others take them."""
+
+
+class Streams:
+    """All streams that can be used, by name; which of them a topic belongs to; and the declarations that cannot."""
+
+    def __init__(
+        self,
+        streams: list[Stream],
+        device_topics: DeviceTopics,
+        unusable: Sequence[Unusable] = (),
+        digest: str = "",
+    ) -> None:
         self.device_topics = device_topics
+        self.unusable = {declaration.name: declaration.reason for declaration in unusable}
+        """Why a declaration cannot be used, by the stream's name."""
+        self.digest = digest
+        """Different for different declarations."""
         self._by_name = {stream.name: stream for stream in streams}
         # One expression for all: the group that matched tells the stream.
         parts = [self._named(index, stream) for index, stream in enumerate(streams)]
         self._regex = re.compile("|".join(parts) or r"(?!)", re.DOTALL)
         self._ordered = streams
+        self._set_aside = [declaration for declaration in unusable if declaration.topic is not None]
         self.match = remembering(self._match, 20_000)
         """The stream, the device id and the metric's level that a topic names, or None."""
 
@@ -56,7 +90,14 @@ class Streams:
     def subscriptions(self) -> list[str]:
         """Every topic filter to subscribe to."""
         patterns = [*(stream.topic for stream in self), self.device_topics.ack, self.device_topics.status]
-        return [topic for pattern in patterns for topic in pattern.subscriptions()]
+        filters = [topic for pattern in patterns for topic in pattern.subscriptions()]
+        return filters + [str(declaration.topic).replace(DEVICE, "+") for declaration in self._set_aside]
+
+    def unusable_at(self, topic: str) -> Unusable | None:
+        """The declaration that cannot be used and would take this topic, which no other does."""
+        levels = TopicPattern(tuple(topic.split("/")), {})
+        found = (it for it in self._set_aside if it.topic is not None and it.topic.overlaps(levels))
+        return next(found, None)
 
     def _match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
         found = self._regex.fullmatch(topic)
@@ -83,14 +124,65 @@ def declared(settings: Settings) -> Streams:
 def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics) -> Streams:
     """Read every `*.toml` of a folder; `topics` replaces the topic of the streams it names.
 
-    Raises StreamError for the first fault: file, key and what was expected.
+    A file that cannot be used is among the `unusable`: file, key and what was expected. Raises StreamError where
+    there is no other, and for faults between settings.
     """
     files = sorted(folder.glob("*.toml"))
     if not files:
         raise StreamError(f"{folder}: no stream is declared here: expected at least one file such as sensors.toml")
-    streams = [_read(file, topics.get(file.stem)) for file in files]
-    check_streams(streams, device_topics)
-    return Streams(streams, device_topics)
+    stated = [TopicPattern(tuple(topics[it.stem].split("/")), {}, SENSOR_TOPIC) for it in files if it.stem in topics]
+    check_settings(device_topics.by_setting() | {topic.setting: topic for topic in stated})
+    streams: list[Stream] = []
+    faults: dict[Path, str] = {}
+    for file in files:
+        try:
+            stream = _read(file, topics.get(file.stem))
+            check_beside(stream, streams, device_topics)
+            streams.append(stream)
+        except StreamError as error:
+            faults[file] = str(error)
+    if not streams:
+        raise StreamError("\n".join(faults.values()))
+    unusable = _unusable(faults, topics, [*(stream.topic for stream in streams), *device_topics])
+    return Streams(streams, device_topics, unusable, _digest(files, topics))
+
+
+def _digest(files: Sequence[Path], topics: Mapping[str, str]) -> str:
+    digest = hashlib.blake2b(repr(sorted(topics.items())).encode(), digest_size=6)
+    for file in files:
+        with contextlib.suppress(OSError):
+            digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _unusable(
+    faults: Mapping[Path, str], topics: Mapping[str, str], taken: Sequence[TopicPattern]
+) -> Sequence[Unusable]:
+    """The declarations that cannot be used, with the topics from which their messages can be set aside."""
+    found: list[Unusable] = []
+    for file, reason in faults.items():
+        others = [*taken, *(other.topic for other in found if other.topic is not None)]
+        topic = _topic_to_set_aside(topics.get(file.stem) or _declared_topic(file))
+        # A broker may send twice what two filters match, and whoever has the topic takes its messages anyway.
+        free = topic is not None and not any(topic.overlaps(other) for other in others)
+        found.append(Unusable(file.stem, reason, topic if free else None))
+    return found
+
+
+def _declared_topic(file: Path) -> object:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig", errors="replace")).get("topic")
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+
+
+def _topic_to_set_aside(text: object) -> TopicPattern | None:
+    if not isinstance(text, str) or text.startswith("$"):
+        return None
+    levels = [DEVICE if level in (DEVICE, METRIC, "+") else level for level in text.split("/")]
+    plain = [level for level in levels if level != DEVICE]
+    usable = plain and "" not in levels and not set("".join(plain)) & set("+#{}\0")
+    return TopicPattern(tuple(levels), {}) if usable else None
 
 
 def _read(file: Path, topic: str | None) -> Stream:
@@ -115,7 +207,7 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
     metrics = tuple(_metric(key, metric) for key, metric in declared.metrics.items())
     table = declared.table or f"{name.replace('-', '_')}_readings"
     check_table(table)
-    setting = "" if other_topic is None else "SENSOR_TOPIC"
+    setting = "" if other_topic is None else SENSOR_TOPIC
     topic = _topic(other_topic or declared.topic, metrics, setting)
     stream = Stream(
         name,
