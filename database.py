@@ -249,7 +249,7 @@ class _Failures:
         if isinstance(error, Replaced) and self._connection is not None:
             self._database.abandon(self._connection)
         elif isinstance(error, SQLAlchemyError):
-            raise self._told(error) from error
+            raise self._told(_cause(error)) from error
 
     def _told(self, error: SQLAlchemyError) -> Unavailable:
         dialect = self._database.dialect
@@ -260,3 +260,11 @@ class _Failures:
             self._connection.invalidate()
         known = BadData if isinstance(error, DBAPIError) and dialect.refuses(error) else Unavailable
         return known(dialect.reason(error))
+
+
+def _cause(error: SQLAlchemyError) -> SQLAlchemyError:
+    """What ended a transaction, where all that is left to complain about is its savepoint."""
+    before = error.__context__ if "savepoint" in str(error).lower() else None
+    while before is not None and not isinstance(before, DBAPIError):
+        before = before.__context__
+    return before or error

@@ -3,9 +3,13 @@
 import logging
 import time
 
+from storage.failures import FULL, READ_ONLY
+
 logger = logging.getLogger(__name__)
 LASTING_SECONDS = 1.0
 """What is over sooner, such as two writers in each other's way, is no trouble."""
+QUIET_SECONDS = 5.0
+"""On a full disk small transactions are still written between the others."""
 
 
 class Trouble:
@@ -15,10 +19,11 @@ class Trouble:
         self.reason: str | None = None
         """Why nothing can be written; None while it can."""
         self._since: float | None = None
+        self._last = 0.0
 
     def failed(self, reason: str) -> None:
         """Note that a transaction was not written."""
-        now = time.monotonic()
+        self._last = now = time.monotonic()
         if self._since is None:
             self._since = now
         elif now - self._since >= LASTING_SECONDS and reason != self.reason:
@@ -27,6 +32,10 @@ class Trouble:
 
     def succeeded(self) -> None:
         """Note that a transaction was written."""
+        if self._since is None:
+            return
+        if self.reason in (FULL, READ_ONLY) and time.monotonic() - self._last < QUIET_SECONDS:
+            return
         if self.reason is not None:
             logger.info("The database can be written again")
         self.reason = self._since = None
