@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import queries.readings
 from config import PROJECT, Settings
 from ingest.payload import Parser
 from models import Base
@@ -175,6 +176,10 @@ def test_a_metric_whose_name_a_database_or_an_answer_has_is_a_fault(name: str, t
     told = fault(tmp_path)
     assert told.startswith(f"metrics.{name}: expected another name than {name}; ")
     assert told.endswith("a column that there is stays as it is")
+
+
+def test_names_that_a_query_adds_to_a_reading_are_reserved() -> None:
+    assert set(queries.readings.LEFT_OUT) <= RESERVED_COLUMNS
 
 
 @pytest.mark.parametrize(
