@@ -18,6 +18,7 @@ from database import Database
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
+from ingest.process_heartbeat import ProcessHeartbeat
 from ingest.rejected import Room
 from mqtt_notices import Notices
 from mqtt_publisher import Publisher
@@ -53,7 +54,7 @@ from services.submissions import Submissions
 from services.waiting import MAX_HELD, Held
 from streams import declaration
 from streams.checks import StreamError
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Stream
 from utils import logger as logs
 from utils import origins
@@ -63,6 +64,7 @@ from utils.json_provider import CompactJson, IndentedJson
 logger = logging.getLogger("autoforge")
 MAX_BODY = 16_000_000
 LIVE_HELD = 300
+TABLES_SECONDS = 10
 Parts = dict[str, Any]
 
 
@@ -109,7 +111,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     app.register_api(system.blueprint(settings, streams, database))
     app.register_api(rejected.blueprint(database, Room.of(settings)))
     app.register_api(control.blueprint(commands, core.known))
-    errors.register(app, streams)
+    errors.register(app, streams, database)
     heavy.register(app, settings.heavy_requests)
     parameters.register(app)
     app.cli.add_command(command_line.verify(settings, streams))
@@ -118,6 +120,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     app.cli.add_command(command_line.end_session(settings, streams, database))
     listeners = [commands.hear, hub.hear]
     parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
+    parts["heartbeat"] = ProcessHeartbeat(database)
     parts |= _add_publisher(app, settings, ingests)
     if ingests:
         parts["ingester"] = Ingester(settings, database, streams, notices.tell, trail.recorder("mqtt"))
@@ -190,15 +193,20 @@ def check_files(settings: Settings) -> None:
 
 
 def start_background(app: OpenAPI) -> None:
-    """Start what runs beside the requests: the notices, and the ingester, which ingests once it has the lease."""
+    """Start what runs beside the requests: the notices, and the ingester, which ingests once it has the lease.
+
+    Returns once the tables are there, so that no request finds none; at the latest after ten seconds.
+    """
     parts = app.extensions["autoforge"]
     parts["notices"].start()
+    parts["heartbeat"].start()
     parts["hub"].start()
     if "ingester" in parts:
         parts["ingester"].start()
         parts["analyses"].start()
     if "static_publisher" in parts:
         parts["static_publisher"].start(standby=True)
+    parts["database"].wait_until_prepared(TABLES_SECONDS)
 
 
 def end_live(app: OpenAPI) -> None:
@@ -220,6 +228,7 @@ def stop_background(app: OpenAPI) -> None:
         parts["static_publisher"].stop()
     parts["notices"].stop()
     parts["publisher"].close()
+    parts["heartbeat"].stop()
     parts["database"].close()
 
 

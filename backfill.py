@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, case, delete, func, insert, literal, select, update
 
 from models import Device, NewestValue, StreamState
-from streams.declaration import Streams
 from streams.reading_key import ReadingKey
+from streams.registry import Streams
 from streams.stream import Stream
 
 logger = logging.getLogger(__name__)
@@ -26,9 +26,9 @@ _NEWEST = NewestValue.metadata.tables["newest_values"]
 
 
 def bring_up_to_date(connection: Connection, streams: Streams, tables: Mapping[str, Table]) -> None:
-    """Fill in what is missing for each stream. Raises DBAPIError."""
+    """Fill in what is missing for each stream that has a table. Raises DBAPIError."""
     states = {row.stream: row for row in connection.execute(select(_STATES))}
-    for stream in streams:
+    for stream in (stream for stream in streams if stream.name in tables):
         lackable = [metric.name for metric in stream.lackable]
         state = states.get(stream.name)
         if state is None or state.table_name != stream.table:

@@ -48,6 +48,7 @@ class SettingsError(Exception):
 
 def _database_url(text: str) -> str:
     if text == DEFAULT_DATABASE:
+        _check_sqlite(Path(text.removeprefix("sqlite:///")))
         return text
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - 12 MB, which a program without a database need not have
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
@@ -60,6 +61,8 @@ def _database_url(text: str) -> str:
         raise ValueError("must begin with sqlite:///, postgresql:// or mysql+pymysql://")
     if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
         raise ValueError("must name a file, such as sqlite:///sensors.db")
+    if url.drivername == "sqlite" and not str(url.database).startswith("file:"):
+        _check_sqlite(Path(str(url.database)))
     return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
 
 
@@ -69,6 +72,20 @@ def _filter(text: str) -> str:
     if not whole or "#" in levels[:-1] or not levels[0] or levels[0].startswith("$") or "\0" in text:
         raise ValueError('must be one topic filter such as "#" or "site/#", and not begin with / or $')
     return "#" if text == "+/#" else text
+
+
+def _check_sqlite(path: Path) -> None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"{path}: the folder {folder} is not there; make it, or name another")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; name a file in it")
+    if path.is_file() and path.stat().st_nlink > 1:
+        # SQLite keeps a log beside each name, and two logs destroy the file.
+        raise ValueError(
+            f"{path}: the file has another name too (a hard link), and SQLite must know it by one; "
+            "remove the other name, or put a copy in its place (a symbolic link is fine)"
+        )
 
 
 def _file(path: Path) -> Path:
@@ -161,7 +178,9 @@ class Settings(BaseSettings):
     ack_topic: DeviceTopic = "control/{device_id}/ack"
     status_topic: DeviceTopic = "status/{device_id}"
     catch_all_topic: Annotated[str, AfterValidator(_filter)] | None = None
-    database_url: Annotated[str, AfterValidator(_database_url)] = Field(DEFAULT_DATABASE, repr=False)
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+        DEFAULT_DATABASE, repr=False, validate_default=True
+    )
     streams_dir: Annotated[Path, AfterValidator(_folder)] = PROJECT / "streams"
     earliest_time: Moment = datetime(2020, 1, 1)
     """Naive UTC; a device's time before it is not believed."""

@@ -1,198 +1,65 @@
-"""What differs between SQLite, PostgreSQL and MySQL: connecting, bulk insert, locks, and what an error means."""
+"""The dialects by their URLs, and what PostgreSQL and MySQL have of their own: bulk insert, locks, errors."""
 
-import contextlib
+import hashlib
 import io
 import re
-import sqlite3
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg2
-from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, text
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from pymysql.constants import CLIENT
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-Row = tuple[Any, ...]
-"""The values of a reading table's columns, in their order, without id and created_at: device, time, …"""
-Columns = ReadOnlyColumnCollection[str, Any]
-Merge = Callable[[Columns, Columns], Sequence[tuple[str, Any]]]
-"""Of the stored and the incoming columns of a row: columns to change, and to what."""
-BUSY_SECONDS = 10
+from storage import failures
+from storage.dialect import POOL, Dialect, Merge, Row, columns, literal, quoted
+from storage.locks import Lock, SessionLock
+from storage.sqlite import SQLite
+
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5
-_POOL = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 40, "pool_recycle": 3600}
+MAX_LOCK_NAME = 45
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]")
-
-
-class Lock:
-    """A lock that one process at a time holds."""
-
-    ends_with_connection = True
-
-    def acquire(self, wait_seconds: float) -> bool:
-        """Try to take it, waiting this long."""
-        raise NotImplementedError
-
-    def release(self) -> None:
-        """Give it back."""
-        raise NotImplementedError
-
-
-class FileLockOf(Lock):
-    """A lock on a file beside the SQLite database."""
-
-    ends_with_connection = False
-
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path, thread_local=False)
-
-    def acquire(self, wait_seconds: float) -> bool:
-        try:
-            self._lock.acquire(timeout=wait_seconds)
-        except Timeout:
-            return False
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-class Dialect:
-    """One kind of database."""
-
-    def __init__(self, url: URL) -> None:
-        self.url = url
-
-    def create_engine(self) -> Engine:
-        """An engine with this dialect's options; it does not connect yet."""
-        raise NotImplementedError
-
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
-        """Insert the rows whose key is new and say how many those were. Raises DBAPIError."""
-        raise NotImplementedError
-
-    def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:
-        """An insert that changes the row with the same key, if there is one, as `merge` says."""
-        raise NotImplementedError
-
-    def lock(self, connection: Connection, name: str) -> Lock:
-        """A lock with this name, which ends with the connection at the latest."""
-        raise NotImplementedError
-
-    def refuses(self, error: DBAPIError) -> bool:
-        """Whether the database refused the data, rather than being away, full, locked or broken."""
-        raise NotImplementedError
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch a file to its write-ahead log. Of two that do so at the same time SQLite refuses one at once."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while not _is_write_ahead(connection):
-        if time.monotonic() > deadline:
-            raise sqlite3.OperationalError("the file is locked")
-        time.sleep(0.01)
-
-
-def _is_write_ahead(connection: sqlite3.Connection) -> bool:
-    with contextlib.suppress(sqlite3.OperationalError):
-        return bool(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] == "wal")
-    return False
-
-
-class SQLite(Dialect):
-    """SQLite: a file, write-ahead log, every commit on the disk."""
-
-    def create_engine(self) -> Engine:
-        engine = create_engine(self.url, connect_args={"timeout": BUSY_SECONDS}, **_POOL)
-        event.listen(engine, "connect", self._on_connect)
-        event.listen(engine, "begin", self._on_begin)
-        return engine
-
-    @staticmethod
-    def _on_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-        # The driver's own BEGIN would come too late for savepoints and for the write lock.
-        connection.isolation_level = None
-        _write_ahead(connection)
-        for pragma in ("synchronous=FULL", "cache_size=-16000"):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @staticmethod
-    def _on_begin(connection: Connection) -> None:
-        # A writer that begins as a reader cannot wait for its turn: SQLite refuses at once. A single SELECT needs none.
-        if connection.get_execution_options().get("writes"):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
-        names = _columns(table)
-        marks = ", ".join("?" * len(names))
-        sql = (
-            f'INSERT INTO "{table.name}" ({_quoted(names)}, created_at) '  # noqa: S608 - names are checked identifiers
-            f"VALUES ({marks}, {_literal(written_at)}) ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
-        )
-        encoded = [(row[0], row[1].isoformat(" ", "microseconds"), *row[2:]) for row in rows]
-        return connection.exec_driver_sql(sql, encoded).rowcount
-
-    def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:
-        statement = sqlite.insert(table)
-        changes = merge(table.c, statement.excluded)
-        return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes))
-
-    def lock(self, connection: Connection, name: str) -> Lock:  # noqa: ARG002 - SQLite has no locks of its own
-        path = Path(self.url.database or "")
-        return FileLockOf(path.with_name(f"{path.name}.{name}.lock"))
-
-    def refuses(self, error: DBAPIError) -> bool:
-        return isinstance(
-            error.orig, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, OverflowError)
-        )
-
-
-class _SessionLock(Lock):
-    """A lock that the server keeps for a connection."""
-
-    def __init__(self, connection: Connection, take: str, give: str, arguments: Mapping[str, Any]) -> None:
-        self._connection = connection
-        self._take = take
-        self._give = give
-        self._arguments = arguments
-
-    def acquire(self, wait_seconds: float) -> bool:
-        taken = self._connection.execute(text(self._take), {**self._arguments, "wait": wait_seconds}).scalar()
-        self._connection.commit()
-        return bool(taken)
-
-    def release(self) -> None:
-        self._connection.execute(text(self._give), self._arguments)
-        self._connection.commit()
 
 
 class PostgreSQL(Dialect):
     """PostgreSQL through psycopg2: rows go in by COPY."""
 
+    SENTENCES: ClassVar[Mapping[str, str]] = {
+        "^53100|No space left on device": failures.FULL,
+        "^25006|read-only transaction": failures.READ_ONLY,
+        "^53300|too many clients|too many connections|remaining connection slots": failures.CROWDED,
+        "^53200": failures.MEMORY,
+        "^55P03": failures.LOCKED,
+        "^54": failures.TOO_WIDE,
+    }
     _LOCKS: ClassVar = ["ingest", "schema", "analyses"]
 
     def create_engine(self) -> Engine:
         # Neither a server that vanished without a word nor a locked table may hold the ingest thread for minutes.
-        options = {
+        network = {
             "connect_timeout": CONNECT_SECONDS,
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,
-            "options": f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout={LOCK_SECONDS}s",
         }
-        return create_engine(self.url, connect_args=options, **_POOL)
+        own = {name: value for name, value in network.items() if name not in self.url.normalized_query}
+        return create_engine(self.url, connect_args={**own, "options": self._options()}, **POOL)
+
+    def _options(self) -> str:
+        """The options of DATABASE_URL, after which the last of two that are alike holds."""
+        stated = self.url.normalized_query.get("options", ())
+        own = "-c synchronous_commit=on -c timezone=UTC"
+        return " ".join([f"-c lock_timeout={LOCK_SECONDS}s", *stated, own])
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
-        names = _quoted(_columns(table))
+        names = quoted(columns(table))
         incoming = f"incoming_{table.name}"
         connection.exec_driver_sql(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} ON COMMIT DELETE ROWS "  # noqa: S608 - checked identifiers
@@ -208,7 +75,7 @@ class PostgreSQL(Dialect):
             raise DBAPIError.instance(copy, None, error, psycopg2.Error) from error
         return connection.exec_driver_sql(
             f'INSERT INTO "{table.name}" ({names}, created_at) '  # noqa: S608 - checked identifiers
-            f"SELECT {names}, {_literal(written_at)} FROM {incoming} "
+            f"SELECT {names}, {literal(written_at)} FROM {incoming} "
             "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         ).rowcount
 
@@ -220,35 +87,65 @@ class PostgreSQL(Dialect):
     def lock(self, connection: Connection, name: str) -> Lock:
         arguments = {"key": 0x4175746F_00000001 + self._LOCKS.index(name)}
         take = "SELECT true FROM pg_advisory_lock(:key)" if name == "schema" else "SELECT pg_try_advisory_lock(:key)"
-        return _SessionLock(connection, take, "SELECT pg_advisory_unlock(:key)", arguments)
+        return SessionLock(connection, take, "SELECT pg_advisory_unlock(:key)", arguments)
 
     def refuses(self, error: DBAPIError) -> bool:
-        # SQLSTATE classes: data exception, constraint violation, raised by a trigger.
-        return str(getattr(error.orig, "pgcode", None) or "")[:2] in ("22", "23", "P0")
+        # SQLSTATE classes: data exception, constraint violation, row too wide, raised by a trigger.
+        return self.code(error)[:2] in ("22", "23", "54", "P0")
+
+    def refuses_table(self, error: DBAPIError) -> bool:
+        # Not supported, a rule of SQL or of access, a limit of the program.
+        return self.code(error)[:2] in ("0A", "42", "54")
+
+    def code(self, error: SQLAlchemyError) -> str:
+        return str(getattr(getattr(error, "orig", None), "pgcode", None) or "")
+
+    def spoils(self, error: SQLAlchemyError) -> bool:
+        # The server of this connection may have become a standby, and another have taken its name.
+        return self.code(error) == "25006"
 
 
 class MySQL(Dialect):
     """MySQL and MariaDB through PyMySQL."""
 
-    _REFUSALS: ClassVar = {1264, 1265, 1292, 1364, 1366, 1367, 1406, 1048, 1062, 1452, 1644, 3819, 4025}
+    SENTENCES: ClassVar[Mapping[str, str]] = {
+        r"^(1021|1114)\b|Errcode: 28|errno: 28|error 28": failures.FULL,
+        r"^(1792|1836)\b|^1290\b.*read-only": failures.READ_ONLY,
+        r"^(1040|1203|1226)\b": failures.CROWDED,
+        r"^(1037|1038|1041)\b": failures.MEMORY,
+        r"^1205\b": failures.LOCKED,
+        r"^(1117|1118)\b|errno: (139|185)\b": failures.TOO_WIDE,
+    }
+    _REFUSALS: ClassVar = {1264, 1265, 1292, 1364, 1366, 1367, 1406, 1048, 1062, 1118, 1452, 1644, 1690, 3819, 4025}
+    _TABLE_REFUSALS: ClassVar = {1050, 1059, 1060, 1061, 1069, 1071, 1074, 1117, 1118, 1142, 1166, 1293, 1709, 1785}
+    _READ_ONLY: ClassVar = {"1290", "1792", "1836"}
+    _SESSION = (
+        # By default a recursive query ends at 1,000 rounds, in MariaDB without a word.
+        "SET SESSION /*M! max_recursive_iterations */ /*!80000 cte_max_recursion_depth */ = 4294967295, "
+        f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
+    )
 
     def create_engine(self) -> Engine:
-        # client_flag 0: without FOUND_ROWS a duplicate counts as no row, which is what tells it from a new one.
-        network = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 30, "write_timeout": 30, "client_flag": 0}
-        # By default a recursive query ends at 1,000 rounds, in MariaDB without a word.
-        recursion = "/*M! max_recursive_iterations */ /*!80000 cte_max_recursion_depth */ = 4294967295"
-        waiting = f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
-        return create_engine(
-            self.url, connect_args={**network, "init_command": f"SET SESSION {recursion}, {waiting}"}, **_POOL
-        )
+        network = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 30, "write_timeout": 30}
+        own = {name: value for name, value in network.items() if name not in self.url.normalized_query}
+        # Without FOUND_ROWS a duplicate counts as no row, which is what tells it from a new one.
+        flags = int(self.url.normalized_query.get("client_flag", ("0",))[-1]) & ~CLIENT.FOUND_ROWS
+        engine = create_engine(self.url, connect_args={**own, "client_flag": flags}, **POOL)
+        # Not as init_command, of which DATABASE_URL may have one.
+        event.listen(engine, "connect", self._on_connect)
+        return engine
+
+    def _on_connect(self, connection: Any, _: ConnectionPoolEntry) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(self._SESSION)
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
-        names = _columns(table)
+        names = columns(table)
         quoted = ", ".join(f"`{name}`" for name in names)
         marks = ", ".join(["%s"] * len(names))
         sql = (
             f"INSERT INTO `{table.name}` ({quoted}, created_at) "  # noqa: S608 - checked identifiers
-            f"VALUES ({marks}, {_literal(written_at)}) ON DUPLICATE KEY UPDATE id=id"
+            f"VALUES ({marks}, {literal(written_at)}) ON DUPLICATE KEY UPDATE id=id"
         )
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
@@ -258,32 +155,31 @@ class MySQL(Dialect):
         return statement.on_duplicate_key_update(list(merge(table.c, statement.inserted)))
 
     def lock(self, connection: Connection, name: str) -> Lock:
-        # GET_LOCK's names belong to the whole server.
-        arguments = {"name": f"autoforge.{name}.{self.url.database}"[:64]}
-        return _SessionLock(connection, "SELECT GET_LOCK(:name, :wait)", "SELECT RELEASE_LOCK(:name)", arguments)
+        # GET_LOCK's names belong to the whole server, and have at most 64 characters.
+        database = str(self.url.database)
+        if len(database) > MAX_LOCK_NAME:
+            database = hashlib.sha256(database.encode()).hexdigest()[:MAX_LOCK_NAME]
+        arguments = {"name": f"autoforge.{name}.{database}"}
+        return SessionLock(connection, "SELECT GET_LOCK(:name, :wait)", "SELECT RELEASE_LOCK(:name)", arguments)
 
     def refuses(self, error: DBAPIError) -> bool:
-        code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-        return code in self._REFUSALS
+        return self.code(error) in map(str, self._REFUSALS)
+
+    def refuses_table(self, error: DBAPIError) -> bool:
+        return self.code(error) in map(str, self._TABLE_REFUSALS) or self.reason(error) == failures.TOO_WIDE
+
+    def code(self, error: SQLAlchemyError) -> str:
+        arguments = getattr(getattr(error, "orig", None), "args", ())
+        return str(arguments[0]) if arguments else ""
+
+    def spoils(self, error: SQLAlchemyError) -> bool:
+        return self.code(error) in self._READ_ONLY
 
 
 def dialect_of(url: URL) -> Dialect:
     """The dialect of a database URL."""
     kinds: dict[str, type[Dialect]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MySQL}
     return kinds[url.get_backend_name()](url)
-
-
-def _columns(table: Table) -> list[str]:
-    return [column.name for column in table.columns if column.name not in ("id", "created_at")]
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _literal(moment: datetime) -> str:
-    # Every row of a batch has it: as text of the statement it costs nothing per row.
-    return f"'{moment.isoformat(' ', 'microseconds')}'"
 
 
 def _copy_line(row: Row) -> str:

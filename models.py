@@ -268,6 +268,19 @@ class Presence(Base):
     changed_at: Mapped[datetime] = mapped_column(Timestamp)
 
 
+class Process(Base):
+    """A process of the backend that runs, and the declarations it runs with."""
+
+    __tablename__ = "processes"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    """Host and process id."""
+    declarations: Mapped[str] = mapped_column(String(12))
+    """What `Streams.digest` is there."""
+    heartbeat_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
 def reading_table(stream: Stream, metadata: MetaData) -> Table:
     """The table of one stream: the common columns and one nullable column per metric."""
     return Table(

@@ -2,34 +2,62 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Column, Connection, Double, Table, insert, inspect
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateColumn
 
 from config import PROJECT
 from models import IngestStatus, Installation
+from storage.dialect import Dialect
+from storage.failures import Unavailable
 
 SOURCES = ("mqtt", "http")
 
 
-class SchemaError(Exception):
+class SchemaError(Unavailable):
     """The database has a table that does not fit the declaration; the text says which and what to do."""
 
 
-def bring_up_to_date(connection: Connection, tables: Iterable[Table]) -> None:
-    """Run the migrations, create missing reading tables and add missing columns. Raises SchemaError."""
+def bring_up_to_date(
+    connection: Connection, dialect: Dialect, tables: Mapping[str, Table], client_id: str | None = None
+) -> dict[str, str]:
+    """Run the migrations, create missing reading tables and add missing columns; `tables` has them by streams.
+
+    Returns the streams whose tables do not fit, and why. `client_id` is for a database that has none yet.
+    Raises SchemaError.
+    """
     configuration = Config()
     configuration.set_main_option("script_location", str(PROJECT / "migrations"))
     configuration.attributes["connection"] = connection
-    command.upgrade(configuration, "head")
-    for table in tables:
-        _create_or_extend(connection, table)
-    _ensure_rows(connection)
+    try:
+        command.upgrade(configuration, "head")
+    except CommandError as error:
+        raise SchemaError(f"it was made by another version of AutoForge, which is needed to use it: {error}") from error
+    faults = {name: _fault(connection, dialect, table) for name, table in tables.items()}
+    _ensure_rows(connection, client_id)
+    return {name: fault for name, fault in faults.items() if fault is not None}
+
+
+def _fault(connection: Connection, dialect: Dialect, table: Table) -> str | None:
+    """Create or extend a table; what is wrong with it, which is no matter of the other tables."""
+    # MySQL commits before and after each change of a table.
+    together = contextlib.nullcontext() if connection.dialect.name == "mysql" else connection.begin_nested()
+    try:
+        with together:
+            _create_or_extend(connection, table)
+    except SchemaError as error:
+        return str(error)
+    except DBAPIError as error:
+        if not dialect.refuses_table(error):
+            raise
+        return f"table {table.name}: {dialect.reason(error)}"
+    return None
 
 
 def _create_or_extend(connection: Connection, table: Table) -> None:
@@ -38,11 +66,21 @@ def _create_or_extend(connection: Connection, table: Table) -> None:
         table.create(connection)
         return
     present = {column["name"]: column["type"] for column in inspector.get_columns(table.name)}
+    by_folded = {name.lower(): name for name in sorted(present)}
     for column in table.columns:
-        if column.name not in present:
+        name = column.name if column.name in present else by_folded.get(column.name.lower())
+        if name is None:
             _add_column(connection, table, column)
-        elif column.nullable:
-            _check_type(table, column, present[column.name])
+            continue
+        if column.nullable:
+            _check_type(table, column, present[name])
+        if name != column.name and connection.dialect.name == "postgresql":  # the others know no case here
+            _rename(connection, table, name, column)
+
+
+def _rename(connection: Connection, table: Table, name: str, column: Column[Any]) -> None:
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    connection.exec_driver_sql(f"ALTER TABLE {quote(table.name)} RENAME COLUMN {quote(name)} TO {quote(column.name)}")
 
 
 def _add_column(connection: Connection, table: Table, column: Column[Any]) -> None:
@@ -60,9 +98,11 @@ def _check_type(table: Table, column: Column[Any], present: object) -> None:
         raise SchemaError(f"table {table.name}: column {column.name} holds {kind}; declare it so, or rename the metric")
 
 
-def _ensure_rows(connection: Connection) -> None:
+def _ensure_rows(connection: Connection, client_id: str | None) -> None:
     rows = [insert(IngestStatus).values(source=source) for source in SOURCES]
-    ids = {"client_id": f"autoforge-{secrets.token_hex(6)}", "notices_id": secrets.token_hex(6)}
+    # Of a file that was taken away the client id stays, for which the broker keeps messages.
+    client_id = client_id or f"autoforge-{secrets.token_hex(6)}"
+    ids = {"client_id": client_id, "notices_id": secrets.token_hex(6)}
     rows.append(insert(Installation).values(id=1, **ids))
     for row in rows:
         with contextlib.suppress(IntegrityError), connection.begin_nested():

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from benchmarks.load import device
 from config import load_settings
 from database import Database
-from dialects import Row
+from storage.dialect import Row
 from streams import declaration
 from utils import clock
 

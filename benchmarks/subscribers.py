@@ -27,7 +27,7 @@ from ingest.ingester import Ingester
 from ingest.pipeline import Outcome
 from mqtt_notices import News, Notices
 from streams import declaration
-from streams.declaration import Streams
+from streams.registry import Streams
 from utils import clock, logger
 
 

@@ -8,6 +8,7 @@ from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_
 from database import Database
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
+from ingest.process_heartbeat import ProcessHeartbeat
 from mqtt_notices import Notices
 from streams import declaration
 from streams.checks import StreamError
@@ -30,12 +31,16 @@ def main() -> None:
     database = Database(settings.url, streams)
     notices = Notices(settings, database)
     notices.start()
+    heartbeat = ProcessHeartbeat(database)
+    heartbeat.start()
     record = AuditTrail(settings, streams).recorder("mqtt")
     ingester = Ingester(settings, database, streams, notices.tell, record)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ingester.request_stop())
     ingester.run()
     notices.stop()
+    heartbeat.stop()
+    database.close()
     if broker is not None:
         broker.stop()
 

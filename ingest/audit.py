@@ -15,7 +15,7 @@ from ingest.payload import Parsed
 from ingest.pipeline import Outcome
 from ingest.rejected import KEPT
 from mqtt_client import Message
-from streams.declaration import Streams
+from streams.registry import Streams
 from utils.clock import rfc3339
 from utils.logger import MEGABYTE, Rotation, Throttle, append
 from utils.text import printable

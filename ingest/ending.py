@@ -14,7 +14,7 @@ from ingest.handover import place_of
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Filters, Message, Subscriber
 from mqtt_sessions import SessionError, end
-from streams.declaration import Streams
+from streams.registry import Streams
 
 IDLE_SECONDS = 3.0
 """After so long without a message nothing waits any more."""

@@ -13,7 +13,7 @@ from ingest.rejected import Room
 from ingest.turn import Held, Turn
 from mqtt_notices import News
 from schema import SchemaError
-from streams.declaration import Streams
+from streams.registry import Streams
 from utils.logger import Throttle, flush_throttles
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ class Ingester:
         self._held = Held(database, self._lease, pipeline, Heartbeat(database))
         self._turn: Turn | None = None
         self._stop = threading.Event()
-        self._prepared = False
         self._throttle = Throttle(seconds=10)
         self._thread = threading.Thread(target=self.run, name="ingest", daemon=True)
 
@@ -66,10 +65,10 @@ class Ingester:
         while not self._stop.is_set():
             try:
                 self._take_turn()
-            except Unavailable as error:
-                self._throttle.warn(logger, "standby", f"Waiting for the database: {error}")
             except SchemaError as error:
                 self._throttle.warn(logger, "schema", f"Cannot ingest: {error}")
+            except Unavailable as error:
+                self._throttle.warn(logger, "standby", f"Waiting for the database: {error}")
             except Exception:
                 # Whatever it was: nothing was acknowledged, so the broker delivers it again to the next turn.
                 logger.exception("Ingesting failed; it begins again")
@@ -77,9 +76,6 @@ class Ingester:
             self._stop.wait(STANDBY_SECONDS)
 
     def _take_turn(self) -> None:
-        if not self._prepared:
-            self._database.prepare()
-            self._prepared = True
         if not self._lease.acquire():
             return
         logger.info("This process ingests into %s", self._database)

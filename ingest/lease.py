@@ -4,8 +4,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 import queries.ingestion
-from database import Database, Unavailable
-from dialects import Lock
+from database import Database, Replaced, Unavailable
+from storage.locks import Lock
 
 
 class Lease:
@@ -16,6 +16,8 @@ class Lease:
         self._name = name
         self._connection: Connection | None = None
         self._lock: Lock | None = None
+        self.taken = 0
+        """How often it has been taken: in between, another process may have had it."""
 
     @property
     def connection(self) -> Connection:
@@ -34,6 +36,9 @@ class Lease:
         try:
             lock = self._database.lock(connection, self._name)
             taken = lock.acquire(0)
+        except Unavailable:
+            connection.close()
+            raise
         except SQLAlchemyError as error:
             connection.invalidate()
             raise Unavailable(str(error).splitlines()[0]) from error
@@ -41,6 +46,7 @@ class Lease:
             connection.close()
             return False
         self._connection, self._lock = connection, lock
+        self.taken += 1
         return True
 
     def confirm(self) -> bool:
@@ -66,8 +72,15 @@ class Lease:
         self._connection, self._lock = None, None
 
     def _drop_if_broken(self) -> None:
+        connection, lock = self._connection, self._lock
+        if connection is None or lock is None:
+            return
+        try:
+            self._database.check(connection)
+        except Replaced:
+            self._database.abandon(connection)
         # SQLAlchemy opens a new connection in the place of a broken one by itself, and that one has no lock.
-        if self._connection is not None and self._connection.invalidated:
+        if connection.invalidated or not lock.is_held():
             self._drop()
 
     def _drop(self) -> None:

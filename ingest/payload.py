@@ -13,7 +13,7 @@ from ingest.sender import Sender
 from ingest.values import Fault, shown
 from models import EMPTY, RETAINED
 from mqtt_client import Message
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
 
@@ -73,6 +73,8 @@ class Parser:
     def _other(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
+        if (unusable := self._streams.unusable_at(message.topic)) is not None:
+            return Rejection(unusable.name[:40], "stream_unusable", unusable.reason, message)
         return self._device_messages.parse(message) or self._unknown(message)
 
     def _unknown(self, message: Message) -> Rejection:

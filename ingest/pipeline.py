@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 import queries.devices
 import queries.ingestion
-from database import Database
+from database import Database, Replaced
 from ingest import commands, presence
 from ingest.device_messages import Acknowledgement, PresenceNotice
 from ingest.message import Applied, Ignored, Reading, Rejection, content_hash
@@ -23,7 +23,7 @@ from ingest.rejected import RejectedMessages, Room
 from models import RETAINED, DeliveredBatch, IgnoredCount, IngestStatus
 from mqtt_client import Message
 from mqtt_notices import News
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
 from utils.logger import Throttle
@@ -85,6 +85,7 @@ class Pipeline:
         """Whether something may have been committed that was not told."""
         self._rejected = RejectedMessages(database, room or Room())
         self._recent = recent or RecentDeliveries()
+        self._resumed = False
         self._throttle = Throttle()
         self._unread = Throttle(UNREAD_SECONDS)
 
@@ -93,6 +94,7 @@ class Pipeline:
         with self._database.transaction(connection), Session(connection) as session:
             first = queries.ingestion.ingest_status(session)[self._source].first_deliveries
             self._recent.load(first, queries.ingestion.recent_deliveries(session, first, WINDOW))
+        self._resumed = True
         # It may have committed what it could not tell any more.
         self._tell(News(everything=True))
 
@@ -216,18 +218,26 @@ class Pipeline:
         counts = (len(outcome.rejections), len(outcome.ignored), outcome.best_effort, outcome.first_deliveries)
         counted = (outcome.received, outcome.stored, outcome.duplicate, *counts)
         more = {f"more_{name}": count for name, count in zip(COUNTED, counted, strict=True)}
-        connection.execute(_counting(), {"way": self._source, "moment": moment, **more})
+        values = {"way": self._source, "moment": moment, **more}
+        if self._resumed:
+            values["before"] = self._recent.first_deliveries
+        written = connection.execute(_counting(alone=self._resumed), values)
+        if outcome.received and not written.rowcount:
+            raise Replaced("it is not as this process left it")
         reasons = Counter(ignored.reason for ignored in outcome.ignored)
         for reason, count in sorted(reasons.items()):
             self._database.add(connection, IgnoredCount, {"source": self._source, "reason": reason}, {"count": count})
 
 
-@lru_cache(maxsize=1)
-def _counting() -> Update:
+@lru_cache(maxsize=2)
+def _counting(*, alone: bool) -> Update:
     # Kept, because building the statement takes longer than running it.
     columns = IngestStatus.metadata.tables["ingest_status"].c
     more = {name: columns[name] + bindparam(f"more_{name}") for name in COUNTED}
     statement = update(IngestStatus).where(columns.source == bindparam("way"))
+    if alone:
+        # Nobody else counts these: another number is that of another database, such as a restored backup.
+        statement = statement.where(columns.first_deliveries == bindparam("before"))
     return statement.values(**more, last_batch_at=bindparam("moment"))
 
 

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Table, case, func
 import queries.devices
 import queries.readings
 from database import Database
-from dialects import Columns, Row
 from ingest.message import Reading, Rejection
 from models import Device, NewestValue
 from mqtt_client import Message
-from streams.declaration import Streams
+from storage.dialect import Columns, Row
 from streams.reading_key import ReadingKey
+from streams.registry import Streams
 from streams.stream import Stream
 
 
@@ -47,6 +47,10 @@ class ReadingWriter:
         by_stream: dict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
             by_stream[reading.stream.name].append(reading)
+        for name in by_stream.keys() & self._database.unusable.keys():
+            reason = self._database.unusable[name]
+            set_aside = (Rejection(name, "stream_unusable", reason, item.message) for item in by_stream.pop(name))
+            written.rejections.extend(set_aside)
         if by_stream:
             queries.devices.lock_streams(connection, by_stream)
         for name in sorted(by_stream):

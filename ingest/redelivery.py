@@ -27,14 +27,14 @@ class RecentDeliveries:
     """The newest committed deliveries without a usable device time."""
 
     def __init__(self) -> None:
-        self._first = 0
+        self.first_deliveries = 0
         """How many messages were ever delivered for the first time."""
         self._batches: deque[tuple[int, list[Delivery]]] = deque()
 
     def load(self, first_deliveries: int, batches: Iterable[DeliveredBatch]) -> None:
         """Take over what an earlier ingester has recorded."""
         decoder = msgspec.json.Decoder(list[Delivery])
-        self._first = first_deliveries
+        self.first_deliveries = first_deliveries
         self._batches = deque((batch.first_deliveries, decoder.decode(batch.deliveries)) for batch in batches)
 
     def first(self, messages: Sequence[Message]) -> int:
@@ -65,17 +65,17 @@ class RecentDeliveries:
         `first_deliveries` says how many of the batch came without the DUP flag.
         """
         if deliveries:
-            first = self._first + first_deliveries
+            first = self.first_deliveries + first_deliveries
             text = msgspec.json.encode(deliveries).decode()
             connection.execute(insert(DeliveredBatch).values(first_deliveries=first, deliveries=text))
             connection.execute(delete(DeliveredBatch).where(DeliveredBatch.first_deliveries < first - WINDOW))
 
     def committed(self, first_deliveries: int, deliveries: list[Delivery]) -> None:
         """Remember a batch once its transaction has been committed."""
-        self._first += first_deliveries
+        self.first_deliveries += first_deliveries
         if deliveries:
-            self._batches.append((self._first, deliveries))
-        while self._batches and self._batches[0][0] < self._first - WINDOW:
+            self._batches.append((self.first_deliveries, deliveries))
+        while self._batches and self._batches[0][0] < self.first_deliveries - WINDOW:
             self._batches.popleft()
 
 

@@ -1,5 +1,6 @@
 """What this installation knows of its session at the broker, kept in the database over restarts."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 
 import queries.ingestion
 from config import Settings
-from database import Database
+from database import Database, Unavailable
 from models import DeliveredBatch, Installation
 from utils import clock
 
@@ -69,10 +70,13 @@ class SessionMemory:
     def subscribing(self, connection: Connection, wanted: Sequence[str], usual: Sequence[str]) -> list[str]:
         """Remember filters before they are subscribed to, and say which others the session may have.
 
-        Those are `usual` where nothing is known of it. Raises Unavailable.
+        Those are `usual` where nothing is known of it. A database that cannot be written now is told later: devices
+        would lose what they publish while there is no session.
         """
         before = usual if self.known.filters is None else self.known.filters
-        self._write(connection, {"session_filters": json.dumps(sorted({*before, *wanted}))})
+        self._news["session_filters"] = json.dumps(sorted({*before, *wanted}))
+        with contextlib.suppress(Unavailable):
+            self.write(connection)
         return sorted({*before} - {*wanted})
 
     def connected(self, *, session_present: bool) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from config import Settings
-from database import Database, Unavailable
+from database import Database, Replaced, Unavailable
 from ingest.ending import token_of
+from ingest.grip import Grip
 from ingest.handover import Beginning, Draining
 from ingest.heartbeat import Heartbeat
 from ingest.lease import Lease
@@ -17,7 +18,7 @@ from ingest.sessions import Known, SessionMemory
 from mqtt_client import Filters, Message, Receiver, Subscriber
 from mqtt_connection import Backoff
 from mqtt_sessions import MARKERS, SessionError, end
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.topics import fewest
 from utils.logger import Throttle, flush_throttles
 
@@ -40,14 +41,14 @@ class Turn:
 
     def __init__(self, settings: Settings, streams: Streams, held: Held) -> None:
         self._settings = settings
-        self._lease, self._pipeline, self._heart = held.lease, held.pipeline, held.heart
+        self._database, self._pipeline, self._heart = held.database, held.pipeline, held.heart
+        self._grip = Grip(held.database, held.lease, held.pipeline)
         self._memory = SessionMemory(settings, held.database)
         self._wanted = fewest([*streams.filters, MARKERS])
         self._usual = streams.subscriptions()
         self._beginning = Beginning(None, ())
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
-        self._lost = False
         self._goes_on = False
         """Whether the present session is the one to stay with."""
         self._new_session = False
@@ -60,15 +61,17 @@ class Turn:
 
     def run(self) -> None:
         """Receive until stopped or until the lease is lost. Raises Unavailable, SettingsError."""
-        known = self._memory.load(self._lease.connection)
-        self._pipeline.resume(self._lease.connection)
+        self._grip.resume()
+        known = self._memory.load(self._grip.connection)
+        self._database.client_id = known.client_id
         if known.retired_client_id and not known.handover:
             self._drain(known, known.retired_client_id)
-            self._pipeline.resume(self._lease.connection)
-        if not (self._stop.is_set() or self._lost):
+            self._grip.resume()
+        if not (self._stop.is_set() or self._grip.lost):
             self._go_on(self._memory.known)
-        if not self._lost:
-            self._heart.beat(self._lease.connection, None)
+        if not self._grip.lost:
+            self._heart.beat(self._grip.connection, None)
+        self._grip.checkpoint()
 
     def stop(self) -> None:
         """End `run` soon, after what was received is committed and acknowledged; from any thread."""
@@ -85,7 +88,7 @@ class Turn:
 
     def _drained(self, token: str) -> bool:
         try:
-            self._memory.drained(self._lease.connection, token, self._wanted)
+            self._memory.drained(self._grip.connection, token, self._wanted)
         except Unavailable as error:
             self._throttle.warn(logger, "handover", f"The database is away: {error}")
             return False
@@ -101,7 +104,7 @@ class Turn:
                 other,
                 other,
             )
-        unwanted = self._memory.subscribing(self._lease.connection, self._wanted, self._usual)
+        unwanted = self._memory.subscribing(self._grip.connection, self._wanted, self._usual)
         self._beginning = Beginning(known.handover, self._usual)
         self._goes_on = True
         self._receive(known.client_id, Filters(self._wanted, unwanted), self)
@@ -120,37 +123,41 @@ class Turn:
         try:
             self._store(*parts)
         except Unavailable as error:
+            if isinstance(error, Replaced):
+                self._grip.loosen()
             self._heart.wait(len(messages), str(error))
-            self._confirmed()
+            self._grip.confirmed()
             return False
+        self._grip.stored()
         self._heart.stored(len(messages), time.monotonic() - begun)
         return True
 
     def _store(self, before: Sequence[Message], after: Sequence[Message]) -> None:
         if self._new_session:
-            self._pipeline.forget_deliveries(self._lease.connection)
+            self._pipeline.forget_deliveries(self._grip.connection)
             self._new_session = False
         if self._beginning.waits:
-            self._pipeline.pass_over(self._lease.connection, before, self._memory.begun)
+            self._pipeline.pass_over(self._grip.connection, before, self._memory.begun)
             self._beginning.passed()
-        self._pipeline.handle(self._lease.connection, after)
+        self._pipeline.handle(self._grip.connection, after)
 
     def may_connect(self) -> bool:
         """Whether the lease is held at this moment; two clients with one id would evict each other."""
-        return self._confirmed()
+        return self._grip.confirmed()
 
     def tick(self) -> bool:
         """Renew the lease and write the heartbeat; False once another process has the lease."""
         now = time.monotonic()
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_SECONDS
-            if self._confirmed() and self._subscriber is not None:
-                self._heart.beat(self._lease.connection, self._subscriber)
-        if now >= self._next_expiry and not self._lost:
+            if self._grip.confirmed() and self._subscriber is not None:
+                self._beat(self._subscriber)
+        if now >= self._next_expiry and not self._grip.lost:
             self._next_expiry = now + EXPIRY_SECONDS
             self._do_duties()
         flush_throttles()
-        return not (self._lost or self._stop.is_set())
+        self._grip.tidy()
+        return not (self._grip.lost or self._stop.is_set())
 
     def connected(self, *, session_present: bool) -> None:
         """Note what the broker says of the session."""
@@ -178,24 +185,18 @@ class Turn:
                 logger.warning("The marker of the new session has not come: a few messages may be stored twice")
                 self._memory.begun()
                 self._beginning.passed()
-            self._memory.write(self._lease.connection)
+            self._memory.write(self._grip.connection)
             if self._goes_on:
                 self._end_retired()
-            self._pipeline.expire(self._lease.connection)
+            self._pipeline.expire(self._grip.connection)
         except Unavailable as error:
             self._throttle.warn(logger, "duties", f"The database is away: {error}")
 
-    def _confirmed(self) -> bool:
-        if self._lost:
-            return False
+    def _beat(self, subscriber: Subscriber) -> None:
         try:
-            self._lost = not self._lease.confirm()
+            self._heart.beat(self._grip.connection, subscriber)
         except Unavailable as error:
-            self._throttle.warn(logger, "lease", f"The database is away: {error}")
-            return False
-        if self._lost:
-            logger.warning("Another process has taken over ingesting")
-        return not self._lost
+            self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")
 
     def _end_retired(self) -> None:
         retired = self._memory.known.retired_client_id
@@ -207,5 +208,5 @@ class Turn:
         except SessionError as error:
             self._throttle.warn(logger, "end", f"The session of the old client id is not ended yet: {error}")
         else:
-            self._memory.ended(self._lease.connection)
+            self._memory.ended(self._grip.connection)
             logger.info("The session of the old client id is empty and ended")

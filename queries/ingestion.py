@@ -25,6 +25,11 @@ def installation(session: Session) -> Installation:
     return session.scalars(select(Installation)).one()
 
 
+def client_id(reader: Reader) -> str:
+    """The MQTT client id of the ingester of this database."""
+    return reader.execute(select(Installation.client_id)).scalar_one()
+
+
 def recent_deliveries(session: Session, first: int, window: int) -> Sequence[DeliveredBatch]:
     """The delivered batches among the last `window` of `first` first deliveries, oldest first."""
     query = select(DeliveredBatch).where(DeliveredBatch.first_deliveries >= first - window)

@@ -3,9 +3,24 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from math import isfinite
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, Row, RowMapping, Select, Table, bindparam, case, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Row,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
 
 from models import VERIFY_DEVICE, Device, NewestValue, Presence
 from queries.reader import Reader
@@ -16,6 +31,9 @@ LEFT_OUT = ("first_id", "last_id")
 """What `newest_of_each` says of the readings that it leaves out."""
 MAX_CROSSING = 20_000
 """How many ids two transactions that cross each other may take."""
+METRICS_AT_ONCE = 500
+HUGE = 1e290
+"""So many more fit into the sum of a column that no table has as many."""
 _DEVICES = Device.metadata.tables["devices"]
 _NEWEST = NewestValue.metadata.tables["newest_values"]
 _PRESENCE = Presence.metadata.tables["presence"]
@@ -87,18 +105,43 @@ def history(reader: Reader, table: Table, window: Window, limit: int, offset: in
     return reader.execute(query).mappings().all()
 
 
-def stats(reader: Reader, stream: Stream, table: Table, window: Window) -> RowMapping:
-    """`count`, and `avg_`, `min_` and `max_` of every numeric metric; null where there is none."""
+def stats(reader: Reader, stream: Stream, table: Table, window: Window) -> dict[str, Any]:
+    """`count`, and `avg_`, `min_` and `max_` of every numeric metric; null where there is none, or it is too large."""
+    names = [metric.name for metric in stream.metrics if metric.type == "number"]
+    found: dict[str, Any] = {}
+    # A statement has at most 1,664 columns in PostgreSQL, and 2,000 in SQLite.
+    for first in range(0, len(names), METRICS_AT_ONCE) or [0]:
+        some = names[first : first + METRICS_AT_ONCE]
+        figures = _figures_or_none(reader, table, some, window)
+        found |= _figures(reader, table, some, window, HUGE) if figures is None else figures
+    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in found.items()}
+
+
+def _figures_or_none(reader: Reader, table: Table, names: Sequence[str], window: Window) -> dict[str, Any] | None:
+    """The figures; None where a sum is too large for a number, which not every database calls infinite."""
+    try:
+        return _figures(reader, table, names, window)
+    except DBAPIError:
+        reader.rollback()
+        return None
+
+
+def _figures(
+    reader: Reader, table: Table, names: Sequence[str], window: Window, limit: float | None = None
+) -> dict[str, Any]:
+    """The figures of some metrics; with a limit no average of those that have a larger value."""
     columns: list[Any] = [func.count().label("count")]
-    for metric in stream.metrics:
-        if metric.type == "number":
-            column = table.c[metric.name]
-            # PostgreSQL's avg() squares the values and fails for 1e200.
-            average = func.sum(column) / func.nullif(func.count(column), 0)
-            figures = {"avg": average, "min": func.min(column), "max": func.max(column)}
-            columns += [figure.label(f"{name}_{metric.name}") for name, figure in figures.items()]
+    for name in names:
+        column = table.c[name]
+        summed = func.sum(column if limit is None else case((column.between(-limit, limit), column)))
+        # PostgreSQL's avg() squares the values and fails for 1e200.
+        average = summed / func.nullif(func.count(column), 0)
+        if limit is not None:
+            average = case((and_(func.max(column) <= limit, func.min(column) >= -limit), average))
+        figures = {"avg": average, "min": func.min(column), "max": func.max(column)}
+        columns += [figure.label(f"{kind}_{name}") for kind, figure in figures.items()]
     query = _listed(select(*columns).select_from(table), table, window)
-    return reader.execute(query).mappings().one()
+    return dict(reader.execute(query).mappings().one())
 
 
 def ml_data(

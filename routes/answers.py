@@ -243,6 +243,15 @@ class DatabaseHealth(BaseModel):
 
     reachable: bool
     url: str
+    problem: str | None = Field(None, description="Why it cannot be written; null while it can.")
+
+
+class StreamsHealth(BaseModel):
+    """The declarations."""
+
+    declarations: str = Field(description="A hash of the declarations that this process has read.")
+    processes: dict[str, str] = Field(description="The same for every process that runs, by host and process id.")
+    unusable: dict[str, str] = Field(description="The streams that cannot be used, by name, and why.")
 
 
 class RejectedHealth(RejectedKept):
@@ -273,3 +282,4 @@ class Health(BaseModel):
     mqtt: MqttHealth | None = None
     http: Counts | None = None
     rejected_messages: RejectedHealth | None = None
+    streams: StreamsHealth | None = None

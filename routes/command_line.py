@@ -13,7 +13,7 @@ from ingest.redelivery import Unrecorded
 from ingest.rejected import Room
 from services import broker_access, rejected, verification
 from services.running_backend import server_url
-from streams.declaration import Streams
+from streams.registry import Streams
 from utils import logger
 
 

@@ -7,7 +7,7 @@ from flask import Flask, Response, current_app, json, jsonify, make_response, re
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 
-from database import Unavailable
+from database import BadData, Database, Unavailable
 from mqtt_publisher import PublishError
 from services.commands import KeyReused, Undelivered
 from services.heavy import Busy
@@ -15,7 +15,8 @@ from services.publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritab
 from services.publisher.loader import ConfigurationError
 from services.submissions import BadSubmission
 from services.topic_values import UnknownTopic
-from streams.declaration import Streams
+from streams.registry import Streams
+from streams.reserved import RESERVED_NAMES
 from utils.json_provider import RepeatedKey
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ _MODEL = re.compile(r"a valid dictionary or instance of \w+")
 RETRY_AFTER = {"Retry-After": "5"}
 
 
-def register(app: Flask, streams: Streams) -> None:
+def register(app: Flask, streams: Streams, database: Database) -> None:
     """Make every error of the app a JSON answer."""
 
     @app.before_request
@@ -60,6 +61,7 @@ def register(app: Flask, streams: Streams) -> None:
             return make_response(error.response)
         return jsonify(message=error.description), error.code or 500
 
+    _refuse_unusable(app, database)
     _register_own(app)
     _register_publisher(app)
 
@@ -70,7 +72,18 @@ def _nothing_at(path: str, streams: Streams) -> str:
             return "Socket.IO is at /socket.io/, with the slash at the end"
         return "Socket.IO is served by a process of its own, `app:live`; nginx has to send /socket.io/ there"
     names = ", ".join(stream.name for stream in streams)
-    return f"There is nothing at {path}. Declared streams: {names}. All paths: {request.script_root}/api/docs"
+    unusable = f". Not usable, /api/health tells why: {', '.join(streams.unusable)}" if streams.unusable else ""
+    return f"There is nothing at {path}. Declared streams: {names}{unusable}. All paths: {request.script_root}/api/docs"
+
+
+def _refuse_unusable(app: Flask, database: Database) -> None:
+    @app.before_request
+    def require_usable_stream() -> tuple[Response, int] | None:
+        name = request.path.removeprefix("/api/").partition("/")[0]
+        reason = database.unusable.get(name)
+        if reason is None or name in RESERVED_NAMES:
+            return None
+        return jsonify(message=f"The stream {name} cannot be used: {reason}"), 503
 
 
 def _register_own(app: Flask) -> None:
@@ -86,6 +99,11 @@ def _register_own(app: Flask) -> None:
     @app.errorhandler(Busy)
     def busy(error: Busy) -> tuple[Response, int, dict[str, str]]:
         return jsonify(message=str(error)), 503, RETRY_AFTER
+
+    @app.errorhandler(BadData)
+    def bad_data(error: BadData) -> tuple[Response, int]:
+        logger.warning("%s %s: the database refuses it: %s", request.method, request.path, error)
+        return jsonify(message=f"The database cannot do this with what it holds: {error}"), 422
 
     @app.errorhandler(KeyReused)
     def key_reused(error: KeyReused) -> tuple[Response, int]:

@@ -17,7 +17,7 @@ from routes.arguments import Body, DeviceQuery
 from routes.fields import Topic
 from services import status
 from services.topic_values import TopicValues
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Stream
 
 Answer = dict[str, Any]

@@ -125,8 +125,8 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         """Count, average, minimum and maximum of every numeric metric."""
         take_turn()
         with database.reader() as reader:
-            row = queries.readings.stats(reader, stream, table, query.window())
-        return {"stats": dict(row), "device_id": query.device_id}
+            figures = queries.readings.stats(reader, stream, table, query.window())
+        return {"stats": figures, "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})
     def devices() -> Answer:

@@ -19,7 +19,7 @@ from services.broker_watch import BrokerWatch
 from services.feed import EVERYONE
 from services.live import Hub
 from services.sockets import SocketClient
-from streams.declaration import Streams
+from streams.registry import Streams
 
 logger = logging.getLogger(__name__)
 PING_INTERVAL = 15

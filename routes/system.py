@@ -11,7 +11,7 @@ from config import VERSION, Settings
 from database import Database
 from routes.answers import Error, Health, Root, StreamsAnswer
 from services import status
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Stream
 
 Answer = dict[str, Any]

@@ -23,9 +23,8 @@ from models import Analysed
 from mqtt_notices import News
 from mqtt_publisher import Publisher, PublishError
 from queries.readings import Stretch
-from schema import SchemaError
 from services import health_index, status
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
 from utils.logger import Throttle
@@ -50,7 +49,7 @@ class Analyses:
         self._database = database
         self._lease = Lease(database, "analyses")
         self._channels = [Channel(stream, settings, database) for stream in streams if stream.health.topics()]
-        self._prepared = self._holds = False
+        self._holds = False
         self._names = {channel.stream.name for channel in self._channels}
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -78,7 +77,7 @@ class Analyses:
         while not self._stop.is_set():
             try:
                 self._turn()
-            except (Unavailable, PublishError, SchemaError) as error:
+            except (Unavailable, PublishError) as error:
                 self._throttle.warn(logger, "publish", f"Analyses wait: {error}")
                 self._stop.wait(POLL_SECONDS)
             self._stop.wait(PAUSE_SECONDS)
@@ -89,13 +88,11 @@ class Analyses:
         self._lease.release()
 
     def _turn(self) -> None:
-        if not self._prepared:
-            self._database.prepare()
-            self._prepared = True
         held, self._holds = self._holds, self._confirmed()
         if self._holds and not held:
             logger.info("This process publishes analyses")
-        for channel in self._channels:
+        usable = [channel for channel in self._channels if channel.stream.name not in self._database.unusable]
+        for channel in usable:
             if self._holds:
                 channel.publish(self._lease.connection)
             else:

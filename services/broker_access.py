@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.topics import DEVICE, METRIC, TopicPattern
 
 NOTICES = "autoforge/+/notices"

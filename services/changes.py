@@ -14,7 +14,7 @@ from mqtt_notices import News
 from queries.readings import Stretch
 from services import documents
 from services.feed import GAP, Event, Interest, gap
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Metric, Stream
 from utils import clock
 
@@ -53,10 +53,9 @@ class Changes:
         """The newest reading of every device, what was left out of it, and new states. Raises Unavailable."""
         now = clock.now()
         with self._database.reader() as reader:
-            looked_to = (
-                {stream.name: self._newest(reader, stream) for stream in self._streams} if news.everything else {}
-            )
-            events = [event for stream in self._streams for event in self._readings(reader, stream, news)]
+            streams = [stream for stream in self._streams if stream.name not in self._database.unusable]
+            looked_to = {stream.name: self._newest(reader, stream) for stream in streams} if news.everything else {}
+            events = [event for stream in streams for event in self._readings(reader, stream, news)]
             if news.everything:
                 events += self._states_since(reader, _earlier(self._looked_at))
             else:

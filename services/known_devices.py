@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import queries.devices
 from database import Database
 from queries.reader import Reader
-from streams.declaration import Streams
+from streams.registry import Streams
 
 MOST_COMPARED = 1_000
 MOST_SHOWN = 3

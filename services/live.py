@@ -11,7 +11,7 @@ from mqtt_notices import News, Notices
 from services.changes import Changes
 from services.feed import Client, Event, wants
 from services.pace import Pace
-from streams.declaration import Streams
+from streams.registry import Streams
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)

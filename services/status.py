@@ -6,8 +6,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import queries.ingestion
+import queries.processes
 from config import VERSION, Settings
 from database import Database, Unavailable
+from ingest.process_heartbeat import GONE
 from ingest.rejected import Room
 from models import IngestStatus, Installation
 from schema import SOURCES
@@ -32,21 +34,29 @@ def health(settings: Settings, database: Database) -> Document:
             http = _counts(session, ways["http"])
             room = Room.of(settings)
             kept, filled = rejected.kept(session, room), rejected.concern(session, room)
+            processes = queries.processes.declarations(session, clock.now() - GONE)
     except Unavailable as error:
         reachable = {"reachable": False, "url": str(database)}
         reason = f"The database cannot be used: {error}"
         return {"status": "unhealthy", **place, "message": reason, "database": reachable}
-    concerns = _concerns(mqtt, filled)
-    place |= {"database": {"reachable": True, "url": str(database)}}
+    trouble = database.trouble.reason
+    if trouble is not None:
+        # What the ingester says of itself is in the database, and old now.
+        mqtt["problem"] = f"the database cannot be written: {trouble}"
+    declared = {"declarations": database.declarations, "processes": processes, "unusable": dict(database.unusable)}
+    concerns = _concerns(mqtt, declared, trouble, filled)
+    place |= {"database": {"reachable": True, "url": str(database), "problem": trouble}, "streams": declared}
     parts = {"mqtt": mqtt, "http": http, "rejected_messages": kept}
     message = "; ".join(concerns) or None
     return {"status": "degraded" if concerns else "healthy", "message": message, **place, **parts}
 
 
-def _concerns(mqtt: Document, filled: str | None) -> list[str]:
+def _concerns(mqtt: Document, declared: Document, trouble: str | None, filled: str | None) -> list[str]:
     """What degrades the backend, a sentence each, the worst first."""
-    concerns: list[str] = []
-    if mqtt["problem"] is not None:
+    concerns = []
+    if trouble is not None:
+        concerns.append(f"The database cannot be written: {trouble}")
+    elif mqtt["problem"] is not None:
         concerns.append(f"MQTT: {mqtt['problem']}")
     if mqtt["evicted_at"] is not None:
         concerns.append(
@@ -60,6 +70,10 @@ def _concerns(mqtt: Document, filled: str | None) -> list[str]:
         )
     if filled is not None:
         concerns.append(filled)
+    concerns += [f"The stream {name} cannot be used: {why}" for name, why in declared["unusable"].items()]
+    if len({declared["declarations"], *declared["processes"].values()}) > 1:
+        listed = ", ".join(f"{name} ({digest})" for name, digest in declared["processes"].items())
+        concerns.append(f"Processes run with different declarations of streams; restart the older ones: {listed}")
     return concerns
 
 

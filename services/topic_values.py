@@ -6,7 +6,7 @@ import queries.readings
 from database import Database
 from queries.readings import Window
 from services import documents
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Metric, Stream
 from utils import clock
 

@@ -17,7 +17,7 @@ from mqtt_publisher import Publisher, PublishError
 from mqtt_sessions import SessionError, undelivered
 from services import verification_traces
 from services.running_backend import Failure, RunningBackend, as_list, as_object, good
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Metric, Stream
 from utils import clock
 from utils.text import printable

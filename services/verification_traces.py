@@ -10,7 +10,7 @@ import queries.readings
 from config import Settings
 from database import Database, Unavailable
 from models import VERIFY_DEVICE, Device, NewestValue, Presence
-from streams.declaration import Streams
+from streams.registry import Streams
 
 
 def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> bool:

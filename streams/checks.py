@@ -4,51 +4,18 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from streams.reserved import (
+    ANALYSIS_FIELDS,
+    COLLISIONS,
+    RESERVED_COLUMNS,
+    RESERVED_EVENTS,
+    RESERVED_NAMES,
+    RESERVED_PREFIXES,
+    RESERVED_TABLES,
+)
 from streams.stream import Energy, Metric, Oee, Simulation, Stream, Tariff
 from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 
-RESERVED_NAMES = {
-    "control",
-    "docs",
-    "health",
-    "info",
-    "mqtt",
-    "publisher",
-    "rejected",
-    "sensor",
-    "soil-health",
-    "streams",
-}
-RESERVED_COLUMNS = {"id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"}
-RESERVED_EVENTS = {
-    "command",
-    "connect",
-    "connect_error",
-    "disconnect",
-    "error",
-    "gap",
-    "message",
-    "mqtt-connected",
-    "mqtt-error",
-    "presence",
-    "reading",
-}
-RESERVED_TABLES = {
-    "alembic_version",
-    "analyses",
-    "commands",
-    "delivered_batches",
-    "devices",
-    "ignored_counts",
-    "ingest_status",
-    "installation",
-    "newest_values",
-    "presence",
-    "rejected_messages",
-    "rejected_shares",
-    "rejection_counts",
-    "stream_states",
-}
 STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_TABLE_NAME = 49
@@ -57,6 +24,9 @@ MAX_GAP = 31_622_400.0
 MAX_WEIGHT = 1_000
 METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,50}")
 EVENT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+RENAME = "Under a new name it gets a column of its own; a column that there is stays as it is"
 
 
 class StreamError(Exception):
@@ -72,7 +42,10 @@ def expect(holds: object, key: str, expected: str) -> None:
 def check_name(name: str) -> None:
     """Check the name of a stream. Raises StreamError."""
     expect(STREAM_NAME.fullmatch(name), "the file's name", "a-z, 0-9, - and _ in it, because it is the stream's name")
-    expect(name not in RESERVED_NAMES, "the file's name", f"another than {', '.join(sorted(RESERVED_NAMES))}")
+    if name in RESERVED_NAMES:
+        table = f"{name.replace('-', '_')}_readings"
+        keep = f'rename the file, and set table = "{table}" in it to keep the readings that there are'
+        raise StreamError(f"the file's name: expected another than {name}, which AutoForge uses itself: {keep}")
 
 
 def check_table(table: str) -> None:
@@ -80,13 +53,17 @@ def check_table(table: str) -> None:
     expect(TABLE_NAME.fullmatch(table), "table", "lower-case letters, digits and _")
     expect(len(table) <= MAX_TABLE_NAME, "table", f"at most {MAX_TABLE_NAME} characters")
     expect(table not in RESERVED_TABLES, "table", f"another name than {table}, which AutoForge uses itself")
+    prefixes = ", ".join(RESERVED_PREFIXES)
+    expect(not table.startswith(RESERVED_PREFIXES), "table", f"a name that begins with none of {prefixes}")
 
 
 def check_metric(name: str, metric: Metric) -> None:
     """Check what is declared under a metric's heading. Raises StreamError."""
     key = f"metrics.{name}"
     expect(METRIC_NAME.fullmatch(name), key, "a letter, then letters, digits and _")
-    expect(name.lower() not in RESERVED_COLUMNS, key, f"another name than {', '.join(sorted(RESERVED_COLUMNS))}")
+    if name.lower() in RESERVED_COLUMNS:
+        others = ", ".join(sorted(RESERVED_COLUMNS - {name.lower()}))
+        raise StreamError(f"{key}: expected another name than {name}; {others} are taken too. {RENAME}")
     expect(not metric.name, f"{key}.name", "nothing: the table's heading is the name")
     _check_simulation(f"{key}.simulate", metric.simulate)
     if metric.ideal is not None:
@@ -124,6 +101,7 @@ def check_stream(stream: Stream) -> None:
     """Check how the parts of a stream fit together. Raises StreamError."""
     _check_levels(stream)
     _check_names(stream)
+    _check_answers(stream)
     for metric in stream.metrics:
         _check_product(stream, metric)
     if stream.simulate.names:
@@ -139,24 +117,34 @@ def check_stream(stream: Stream) -> None:
         _check_energy(stream, stream.energy)
 
 
-def check_streams(streams: Sequence[Stream], device_topics: DeviceTopics) -> None:
-    """Check that no two streams, and none of AutoForge's own topics, are in each other's way. Raises StreamError."""
-    for index, stream in enumerate(streams):
-        for other in streams[:index]:
-            _check_pair(stream, other)
-    taken = {_topic_key(stream): stream.topic for stream in streams}
-    for name, topic in device_topics._asdict().items():
-        variable = f"{name.upper()}_TOPIC"
+def check_settings(topics: Mapping[str, TopicPattern]) -> None:
+    """Check that no two topics that settings name, by the settings, are in each other's way. Raises StreamError."""
+    taken: dict[str, TopicPattern] = {}
+    for name, topic in topics.items():
         for holder, pattern in taken.items():
             if topic.conflicts(pattern):
-                raise StreamError(_clash(holder, pattern, variable, topic))
-        taken[variable] = topic
-    for stream in streams:
-        for key, text in stream.health.topics().items():
-            published = TopicPattern(tuple(text.split("/")), {})
-            for holder, pattern in taken.items():
-                if published.overlaps(pattern):
-                    raise StreamError(f"{stream.name}.toml: {key}: expected another topic than that of {holder}")
+                raise StreamError(_clash(holder, pattern, name, topic))
+        taken[name] = topic
+
+
+def check_beside(stream: Stream, others: Sequence[Stream], device_topics: DeviceTopics) -> None:
+    """Check that a stream is in the way of no other, nor of AutoForge's own topics. Raises StreamError."""
+    for other in others:
+        _check_pair(stream, other)
+    taken = device_topics.by_setting()
+    for name, topic in taken.items():
+        if topic.conflicts(stream.topic):
+            raise StreamError(_clash(_topic_key(stream), stream.topic, name, topic))
+    for publisher in (*others, stream):
+        _check_published(publisher, taken | {_topic_key(other): other.topic for other in (*others, stream)})
+
+
+def _check_published(stream: Stream, taken: Mapping[str, TopicPattern]) -> None:
+    for key, text in stream.health.topics().items():
+        published = TopicPattern(tuple(text.split("/")), {})
+        for holder, pattern in taken.items():
+            if published.overlaps(pattern):
+                raise StreamError(f"{stream.name}.toml: {key}: expected another topic than that of {holder}")
 
 
 def _topic_key(stream: Stream) -> str:
@@ -203,6 +191,18 @@ def _check_names(stream: Stream) -> None:
         names = [metric.name for metric in stream.metrics]
         expect(stream.device not in names, "device", "a field that is not a metric")
         expect(stream.timestamp.field not in names, "timestamp.field", "a field that is not a metric")
+
+
+def _check_answers(stream: Stream) -> None:
+    """What answers add to a reading must not take the place of what it says."""
+    taken = {"health"} | COLLISIONS.get(stream.name, set()) if stream.factors else set()
+    taken |= COLLISIONS["machines"] if stream.name == "machines" else set()
+    for metric in stream.metrics:
+        key = f"metrics.{metric.name}"
+        expect(metric.name not in taken, key, f"another name, because answers have {metric.name} already. {RENAME}")
+    if stream.health.analysis_topic:
+        listed = ", ".join(sorted(ANALYSIS_FIELDS))
+        expect(stream.device not in ANALYSIS_FIELDS, "device", f"another field than {listed}, which analyses have")
 
 
 def _check_product(stream: Stream, metric: Metric) -> None:

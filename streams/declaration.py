@@ -1,21 +1,31 @@
 """The module that reads the declarations: TOML files to `Stream` objects, with every fault named."""
 
-import re
-from collections.abc import Iterator, Mapping
+import contextlib
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from config import Settings
-from streams.checks import StreamError, check_metric, check_name, check_stream, check_streams, check_table, check_topic
+from streams.checks import (
+    StreamError,
+    check_beside,
+    check_metric,
+    check_name,
+    check_settings,
+    check_stream,
+    check_table,
+    check_topic,
+)
+from streams.registry import Streams, Unusable
 from streams.stream import Devices, Energy, Health, Metric, Oee, Stream, Timestamp
-from streams.topics import METRIC, DeviceTopics, TopicPattern, filters_for
-from utils.caching import remembering
+from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 from utils.text import decoded
 
-_OWN_ROOTS = ("$", "autoforge/")
-_OWN = ("autoforge/nothing", "autoforge/[^/]*/notices")
+SENSOR_TOPIC = "SENSOR_TOPIC"
 
 
 class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,78 +43,6 @@ class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     energy: Energy | None = None
 
 
-class Streams:
-    """All declared streams, by name, and which of them a topic belongs to."""
-
-    def __init__(self, streams: list[Stream], device_topics: DeviceTopics, catch_all: str = "") -> None:
-        self.device_topics = device_topics
-        self._catch_all = catch_all
-        self._by_name = {stream.name: stream for stream in streams}
-        # One expression for all: the group that matched tells the stream, or that it is a topic beside the readings.
-        patterns: list[tuple[TopicPattern, Stream | None]] = [(stream.topic, stream) for stream in streams]
-        patterns += [(topic, None) for topic in device_topics]
-        patterns.sort(key=lambda entry: entry[0].order)
-        parts = [self._named(index, pattern) for index, (pattern, _) in enumerate(patterns)]
-        self._regex = re.compile("|".join(parts), re.DOTALL)
-        self._holders = [holder for _, holder in patterns]
-        self._ordered = streams
-        self._own = re.compile("|".join(self._own_topics()), re.DOTALL)
-        self.filters = filters_for(self._patterns(), catch_all)
-        """What to subscribe to: the declared topics, undeclared metrics beside them, and what CATCH_ALL_TOPIC says."""
-        self.match = remembering(self._match, 20_000)
-        """The stream, the device id and the metric's level that a topic names, or None."""
-
-    def __iter__(self) -> Iterator[Stream]:
-        return iter(self._ordered)
-
-    def __getitem__(self, name: str) -> Stream:
-        return self._by_name[name]
-
-    def get(self, name: str) -> Stream | None:
-        """The stream with this name, or None."""
-        return self._by_name.get(name)
-
-    def subscriptions(self) -> list[str]:
-        """The filters of every declared topic, one for each metric that has its own."""
-        return [topic for pattern in self._patterns() for topic in pattern.subscriptions()]
-
-    def is_own(self, topic: str) -> bool:
-        """Whether AutoForge, or the broker itself, publishes on this topic: then it is nobody's reading."""
-        if not self._catch_all and not topic.startswith(_OWN_ROOTS):
-            return False
-        return topic.startswith("$") or self._own.fullmatch(topic) is not None
-
-    def undeclared(self, topic: str) -> Stream | None:
-        """The stream to which a topic would belong if it had declared the metric."""
-        found = (s for s in self if s.topic.has_metric and re.fullmatch(s.topic.whole_regex(), topic, re.DOTALL))
-        return next(found, None)
-
-    def _patterns(self) -> list[TopicPattern]:
-        return [*(stream.topic for stream in self), self.device_topics.ack, self.device_topics.status]
-
-    def _own_topics(self) -> list[str]:
-        published = [topic for stream in self for topic in stream.health.topics().values()]
-        return [*_OWN, self.device_topics.control.regex(), *map(re.escape, published)]
-
-    def _match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
-        found = self._regex.fullmatch(topic)
-        if found is None:
-            return None
-        groups = found.groupdict()
-        index = next(i for i in range(len(self._holders)) if groups[f"s{i}"] is not None)
-        stream = self._holders[index]
-        if stream is None:
-            return None
-        return stream, groups.get(f"device{index}"), groups.get(f"metric{index}")
-
-    @staticmethod
-    def _named(index: int, pattern: TopicPattern) -> str:
-        regex = pattern.regex()
-        for group in ("device", "metric"):
-            regex = regex.replace(f"(?P<{group}>", f"(?P<{group}{index}>")
-        return f"(?P<s{index}>{regex})"
-
-
 def declared(settings: Settings) -> Streams:
     """The streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC if that is set. Raises StreamError."""
     topics = {"sensors": settings.sensor_topic} if "sensor_topic" in settings.model_fields_set else {}
@@ -114,17 +52,68 @@ def declared(settings: Settings) -> Streams:
 def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, catch_all: str = "") -> Streams:
     """Read every `*.toml` of a folder; `topics` replaces the topic of the streams it names.
 
-    Raises StreamError for the first fault: file, key and what was expected.
+    A file that cannot be used is among the `unusable`: file, key and what was expected. Raises StreamError where
+    there is no other, and for faults between settings.
     """
     files = sorted(folder.glob("*.toml"))
     if not files:
         raise StreamError(f"{folder}: no stream is declared here: expected at least one file such as sensors.toml")
-    streams = [_read(file, topics.get(file.stem)) for file in files]
-    check_streams(streams, device_topics)
+    stated = [TopicPattern(tuple(topics[it.stem].split("/")), {}, SENSOR_TOPIC) for it in files if it.stem in topics]
+    check_settings(device_topics.by_setting() | {topic.setting: topic for topic in stated})
+    streams: list[Stream] = []
+    faults: dict[Path, str] = {}
+    for file in files:
+        try:
+            stream = _read(file, topics.get(file.stem))
+            check_beside(stream, streams, device_topics)
+            streams.append(stream)
+        except StreamError as error:
+            faults[file] = str(error)
+    if not streams:
+        raise StreamError("\n".join(faults.values()))
+    unusable = _unusable(faults, topics, [*(stream.topic for stream in streams), *device_topics])
     try:
-        return Streams(streams, device_topics, catch_all)
+        return Streams(streams, device_topics, unusable, _digest(files, topics), catch_all)
     except ValueError as error:
         raise StreamError(f"CATCH_ALL_TOPIC={catch_all}: {error}") from error
+
+
+def _digest(files: Sequence[Path], topics: Mapping[str, str]) -> str:
+    digest = hashlib.blake2b(repr(sorted(topics.items())).encode(), digest_size=6)
+    for file in files:
+        with contextlib.suppress(OSError):
+            digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _unusable(
+    faults: Mapping[Path, str], topics: Mapping[str, str], taken: Sequence[TopicPattern]
+) -> Sequence[Unusable]:
+    """The declarations that cannot be used, with the topics from which their messages can be set aside."""
+    found: list[Unusable] = []
+    for file, reason in faults.items():
+        others = [*taken, *(other.topic for other in found if other.topic is not None)]
+        topic = _topic_to_set_aside(topics.get(file.stem) or _declared_topic(file))
+        # A broker may send twice what two filters match, and whoever has the topic takes its messages anyway.
+        free = topic is not None and not any(topic.overlaps(other) for other in others)
+        found.append(Unusable(file.stem, reason, topic if free else None))
+    return found
+
+
+def _declared_topic(file: Path) -> object:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig", errors="replace")).get("topic")
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+
+
+def _topic_to_set_aside(text: object) -> TopicPattern | None:
+    if not isinstance(text, str) or text.startswith("$"):
+        return None
+    levels = [DEVICE if level in (DEVICE, METRIC, "+") else level for level in text.split("/")]
+    plain = [level for level in levels if level != DEVICE]
+    usable = plain and "" not in levels and not set("".join(plain)) & set("+#{}\0")
+    return TopicPattern(tuple(levels), {}) if usable else None
 
 
 def _read(file: Path, topic: str | None) -> Stream:
@@ -149,7 +138,7 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
     metrics = tuple(_metric(key, metric) for key, metric in declared.metrics.items())
     table = declared.table or f"{name.replace('-', '_')}_readings"
     check_table(table)
-    setting = "" if other_topic is None else "SENSOR_TOPIC"
+    setting = "" if other_topic is None else SENSOR_TOPIC
     topic = _topic(other_topic or declared.topic, metrics, setting)
     stream = Stream(
         name,

@@ -117,6 +117,10 @@ class DeviceTopics(NamedTuple):
         """As configured."""
         return cls(*(_of_setting(settings, f"{name}_topic") for name in cls._fields))
 
+    def by_setting(self) -> dict[str, TopicPattern]:
+        """By the names of their settings."""
+        return {f"{name.upper()}_TOPIC": topic for name, topic in self._asdict().items()}
+
 
 def _of_setting(settings: Settings, name: str) -> TopicPattern:
     variable = name.upper() if name in settings.model_fields_set else ""

@@ -16,6 +16,7 @@ from config import Settings
 from database import Database
 from ingest.payload import Parser
 from streams import declaration
+from streams.registry import Streams
 from tests.api import Api, running
 from tests.live import at_broker, serving, tracebacks
 from tests.parsing import make_parser
@@ -99,13 +100,13 @@ def _running(kind: str) -> str:
 
 
 @pytest.fixture
-def streams() -> declaration.Streams:
+def streams() -> Streams:
     """The shipped declarations."""
     return declaration.load(Settings(_env_file=None).streams_dir, {}, DEVICE_TOPICS)
 
 
 @pytest.fixture
-def database(database_url: str, streams: declaration.Streams) -> Iterator[Database]:
+def database(database_url: str, streams: Streams) -> Iterator[Database]:
     """A prepared database of each kind in turn."""
     made = Database(make_url(database_url), streams)
     made.prepare()

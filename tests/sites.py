@@ -12,7 +12,6 @@ from sqlalchemy.engine import make_url
 
 from config import PROJECT
 from database import Database
-from dialects import Row
 from ingest import presence
 from ingest.device_messages import PresenceNotice
 from models import Command, Presence
@@ -20,6 +19,7 @@ from mqtt_client import Message
 from mqtt_notices import News
 from services.changes import Changes
 from services.feed import GAP, Event, Interest
+from storage.dialect import Row
 from streams import declaration
 from tests.conftest import _running, fresh_database
 from tests.parsing import RECEIVED as NOON

@@ -20,6 +20,7 @@ from ingest.audit import COLUMNS, HEADER, AuditTrail
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
 from streams import declaration
+from streams.registry import Streams
 from tests.api import Api, reading, running
 from tests.live import at_broker, serving
 from tests.support import Mosquitto, ignore, payload, publishing, wait_for
@@ -51,12 +52,12 @@ def message(said: str | bytes, topic: str = TOPIC, packet_id: int = 0, dup: bool
 
 
 @pytest.fixture
-def streams(settings: Callable[..., Settings]) -> declaration.Streams:
+def streams(settings: Callable[..., Settings]) -> Streams:
     return declaration.declared(settings())
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path, streams: declaration.Streams) -> Iterator[Database]:
+def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
     made = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
     made.prepare()
     yield made
@@ -70,9 +71,7 @@ def connection(sqlite: Database) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def handle(
-    settings: Callable[..., Settings], sqlite: Database, streams: declaration.Streams, connection: Connection
-) -> Handle:
+def handle(settings: Callable[..., Settings], sqlite: Database, streams: Streams, connection: Connection) -> Handle:
     """Handle messages as one batch that came by MQTT, and read the file if there is one."""
     trail = AuditTrail(settings(audit_csv=FILE), streams)
     pipeline = Pipeline(sqlite, streams, "mqtt", ignore, trail.recorder("mqtt"))
@@ -336,7 +335,7 @@ def test_the_times_are_those_of_receiving(handle: Handle) -> None:
 
 
 def test_settings_say_when_the_trail_is_rotated_and_how_many_old_files_are_kept(
-    settings: Callable[..., Settings], streams: declaration.Streams, monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., Settings], streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Rotation] = []
     monkeypatch.setattr("ingest.audit.append", lambda _, __, ___, rotation: seen.append(rotation))

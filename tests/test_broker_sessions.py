@@ -20,7 +20,7 @@ from ingest.ingester import Ingester
 from models import Installation
 from services import status
 from streams import declaration
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import DEVICE_TOPICS, Mosquitto, ignore, payload, publishing, wait_for
 from utils import clock
 

@@ -17,6 +17,7 @@ from services import analyses as analyses_module
 from services.analyses import Analyses
 from services.submissions import Submissions
 from streams import declaration
+from streams.registry import Streams
 from tests.parsing import SHAPES
 from tests.sites import ALL, KINDS, Site, prepared_site, said
 from tests.support import DEVICE_TOPICS, ignore, wait_for
@@ -112,7 +113,7 @@ def test_two_writers_of_a_stream_commit_in_the_order_of_their_ids(site: Site) ->
 
 
 @pytest.fixture
-def tank(tmp_path: Path) -> Iterator[tuple[Database, declaration.Streams]]:
+def tank(tmp_path: Path) -> Iterator[tuple[Database, Streams]]:
     folder = tmp_path / "declared"
     folder.mkdir()
     (folder / "tank.toml").write_text(SHAPES["tank"])
@@ -125,7 +126,7 @@ def tank(tmp_path: Path) -> Iterator[tuple[Database, declaration.Streams]]:
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_readings_without_a_time_get_the_present_one_after_the_clock_was_set_back(
-    tank: tuple[Database, declaration.Streams], hands: Clock, step: timedelta
+    tank: tuple[Database, Streams], hands: Clock, step: timedelta
 ) -> None:
     database, streams = tank
     submissions = Submissions(database, Pipeline(database, streams, "http", ignore))
@@ -142,7 +143,7 @@ def test_readings_without_a_time_get_the_present_one_after_the_clock_was_set_bac
 @pytest.mark.parametrize("step", [*STEPS, timedelta(seconds=45)], ids=str)
 def test_every_reading_is_analysed_when_the_clock_is_set_back(
     settings: Callable[..., Settings],
-    streams: declaration.Streams,
+    streams: Streams,
     hands: Clock,
     monkeypatch: pytest.MonkeyPatch,
     step: timedelta,

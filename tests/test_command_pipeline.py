@@ -14,7 +14,7 @@ from database import Database, Unavailable
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
 from mqtt_notices import News
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.test_commands import put, statuses, stored
 from tests.test_database import execute
 from utils import clock

@@ -16,7 +16,7 @@ from config import Settings
 from ingest import commands
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.api import Api, running
 from tests.devices import Device
 from tests.support import free_port, ignore

@@ -103,7 +103,7 @@ def test_every_setting_has_its_documented_default() -> None:
         ("ACK_TOPIC", "factory/+/done", "factory/{device_id}/done"),
         ("ACK_TOPIC", "factory/{device_id}/done", "factory/{device_id}/done"),
         ("STATUS_TOPIC", "+", "{device_id}"),
-        ("DATABASE_URL", "sqlite:////var/lib/autoforge/sensors.db", "sqlite:////var/lib/autoforge/sensors.db"),
+        ("DATABASE_URL", "sqlite:////var/lib/sensors.db", "sqlite:////var/lib/sensors.db"),
         ("STREAMS_DIR", ".", Path()),
         ("EARLIEST_TIME", "2021-06-01", datetime(2021, 6, 1)),
         ("EARLIEST_TIME", "2021-06-01T12:00:00+02:00", datetime(2021, 6, 1, 10)),
@@ -418,3 +418,23 @@ def test_the_address_is_this_machine_alone_behind_a_proxy_and_fit_for_a_url(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert Settings(_env_file=None).address == address
+
+
+def test_a_folder_of_the_database_that_is_not_there_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = fault(monkeypatch, DATABASE_URL="sqlite:///nodir/x.db")
+    assert told == f"DATABASE_URL: nodir/x.db: the folder {tmp_path}/nodir is not there; make it, or name another"
+    assert fault(monkeypatch, DATABASE_URL=f"sqlite:///{tmp_path}").startswith(f"DATABASE_URL: {tmp_path}: is a folder")
+
+
+@pytest.mark.parametrize("variables", [{"DATABASE_URL": "sqlite:///other.db"}, {}], ids=["named", "by default"])
+def test_a_database_file_with_two_names_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / "sensors.db").touch()
+    (tmp_path / "other.db").hardlink_to(tmp_path / "sensors.db")
+    assert "the file has another name too (a hard link)" in fault(monkeypatch, **variables)
+    (tmp_path / "other.db").unlink()
+    (tmp_path / "other.db").symlink_to(tmp_path / "sensors.db")
+    assert read(monkeypatch, **variables).url.get_backend_name() == "sqlite"

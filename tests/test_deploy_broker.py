@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from mqtt_sessions import MARKERS
 from services import broker_access
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import PROJECT, Backend, Mosquitto, free_port, missing, payload, wait_for
 
 DEPLOY = PROJECT / "deploy"

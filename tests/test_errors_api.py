@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,9 +115,10 @@ def test_an_internal_error_is_500_without_a_stack_trace_and_the_log_has_it(
 
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql+pymysql", "sqlite"])
 def test_without_the_database_every_endpoint_is_503_and_names_it(
-    settings: Callable[..., Settings], scheme: str
+    settings: Callable[..., Settings], scheme: str, tmp_path: Path
 ) -> None:
-    place = "/nowhere/at/all.db" if scheme == "sqlite" else f"user:s3cret@127.0.0.1:{free_port()}/autoforge"
+    (tmp_path / "broken.db").write_text("this is no database")
+    place = f"{tmp_path}/broken.db" if scheme == "sqlite" else f"user:s3cret@127.0.0.1:{free_port()}/autoforge"
     with running(settings(database_url=f"{scheme}://{'/' * (scheme == 'sqlite')}{place}"), prepare=False) as api:
         answers = [api.get(path, expect=503) for path in [*DATABASE_PATHS, "/api/rejected", "/api/health"]]
         answers.append(api.post(READINGS, reading(), expect=503))
@@ -125,7 +127,7 @@ def test_without_the_database_every_endpoint_is_503_and_names_it(
     assert int(retry) > 0
     for answer in answers:
         assert "database" in answer["message"]
-        assert ("open database file" if scheme == "sqlite" else "127.0.0.1") in answer["message"]
+        assert ("its file is damaged" if scheme == "sqlite" else "127.0.0.1") in answer["message"]
         assert "s3cret" not in answer["message"]
 
 

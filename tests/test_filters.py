@@ -10,6 +10,7 @@ from paho.mqtt.client import topic_matches_sub
 from config import Settings, SettingsError, load_settings
 from streams import declaration
 from streams.checks import StreamError
+from streams.registry import Streams
 from streams.topics import TopicPattern, covers, fewest, filters_for, overlap
 from tests.support import DEVICE_TOPICS
 
@@ -61,7 +62,7 @@ def test_the_same_filter_is_not_subscribed_to_twice() -> None:
     assert fewest(["a/+", "a/+", "a/b"]) == ["a/+"]
 
 
-def test_what_is_declared_is_listed_as_declared(streams: declaration.Streams) -> None:
+def test_what_is_declared_is_listed_as_declared(streams: Streams) -> None:
     assert streams["panels"].topic.subscriptions() == [
         f"panel/+/{metric}" for metric in ("volt", "ampere", "power", "energy_cost")
     ]

@@ -21,7 +21,7 @@ from ingest import handover, turn
 from ingest.ingester import Ingester
 from ingest.sessions import SessionMemory
 from models import Installation
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import Mosquitto, ignore, publishing, wait_for
 
 OLD = "autoforge-0123456789ab"

@@ -11,7 +11,7 @@ from mqtt_notices import News, Notices
 from services.changes import Changes
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import wait_for
 
 

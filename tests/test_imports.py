@@ -20,6 +20,7 @@ ORDER = [
     "streams",
     "models",
     "backfill",
+    "storage",
     "schema",
     "dialects",
     "database",
@@ -43,7 +44,7 @@ ORDER = [
     "simulators",
     "benchmarks",
 ]
-STORAGE = {"models", "backfill", "schema", "dialects", "database", "queries"}
+STORAGE = {"models", "backfill", "storage", "schema", "dialects", "database", "queries"}
 SELECTS_ELSEWHERE = {
     # Taking a lock, copying an empty table and COPY's INSERT … SELECT are how a dialect writes; they read no rows.
     "dialects.py": re.compile(r"advisory|GET_LOCK|RELEASE_LOCK|AS SELECT|\) SELECT"),

@@ -10,7 +10,7 @@ from config import Settings
 from database import Database
 from ingest.ingester import Ingester
 from models import IngestStatus
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import ignore, payload, publishing, wait_for
 
 LOCK = {

@@ -10,7 +10,7 @@ from database import Database
 from ingest.identity import MAX_DEPTH, nesting_fault
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.api import Api
 from tests.parsing import RECEIVED
 from tests.support import ignore

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import create_engine, inspect
 
 from config import PROJECT, Settings
-from streams.checks import StreamError
 from tests.api import noon, reading, running
 from tests.support import wait_for
 
@@ -145,12 +144,12 @@ def test_a_table_may_have_any_name_that_the_declaration_allows(
         assert api.get("/api/other/latest")["data"]["value_a"] == 1
 
 
-def test_a_table_name_whose_indexes_would_be_too_long_stops_the_start(
+def test_a_table_name_whose_indexes_would_be_too_long_makes_the_stream_unusable(
     settings: Callable[..., Settings], streams_dir: Path
 ) -> None:
     (streams_dir / "other.toml").write_text(f'table = "{"t" * 50}"\n' + PLAIN.format(name="other"))
-    with pytest.raises(StreamError, match="table: expected"), running(settings(streams_dir=streams_dir)):
-        pass
+    with running(settings(streams_dir=streams_dir)) as api:
+        assert "table: expected" in api.get("/api/health")["streams"]["unusable"]["other"]
 
 
 def test_a_stream_may_have_a_name_of_40_characters(
@@ -174,15 +173,14 @@ def test_a_stream_may_have_any_name_that_is_not_reserved(
 
 
 @pytest.mark.parametrize("name", ["health", "streams", "control", "docs", "rejected"])
-def test_a_name_that_is_a_path_of_the_backend_stops_the_start(
+def test_a_name_that_is_a_path_of_the_backend_makes_the_stream_unusable_and_leaves_the_path(
     settings: Callable[..., Settings], streams_dir: Path, name: str
 ) -> None:
     (streams_dir / f"{name}.toml").write_text(PLAIN.format(name=name))
-    with (
-        pytest.raises(StreamError, match=f"{name}.toml: the file's name: expected another than"),
-        running(settings(streams_dir=streams_dir)),
-    ):
-        pass
+    with running(settings(streams_dir=streams_dir)) as api:
+        told = api.get("/api/health")["streams"]["unusable"][name]
+        assert api.client.get(f"/api/{name}").status_code != 503
+    assert f"{name}.toml: the file's name: expected another than {name}" in told
 
 
 def test_streams_with_names_alike_are_documented_apart(settings: Callable[..., Settings], streams_dir: Path) -> None:

@@ -16,7 +16,7 @@ import queries.ingestion
 from config import Settings
 from database import Database
 from mqtt_notices import MAX_ENTRIES, News, Notices
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import Mosquitto, publishing, wait_for
 
 NOON = datetime(2026, 1, 29, 12)

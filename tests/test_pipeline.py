@@ -16,7 +16,7 @@ from ingest import redelivery
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
 from streams import declaration
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import DEVICE_TOPICS, ignore, payload
 from tests.test_database import execute, forbid_666
 from utils import clock

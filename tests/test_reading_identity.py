@@ -10,8 +10,8 @@ from config import Settings
 from database import Database
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
-from streams.declaration import Streams
 from streams.reading_key import ReadingKey
+from streams.registry import Streams
 from tests.api import Api, running
 from tests.support import ignore
 from utils import clock

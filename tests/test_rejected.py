@@ -16,7 +16,7 @@ from ingest.payload import Parser
 from ingest.pipeline import Pipeline
 from ingest.rejected import ROW_BYTES, Room
 from mqtt_client import Message
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import ignore, payload
 from utils import clock
 

@@ -17,7 +17,7 @@ from config import PROJECT
 from database import Database
 from ingest.pipeline import Pipeline
 from ingest.rejected import Room
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.support import ignore
 from tests.test_rejected import kept, of, totals
 

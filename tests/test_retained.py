@@ -15,7 +15,7 @@ import queries.readings
 from database import Database
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, ignore, payload, publishing, wait_for
 from utils import clock

@@ -7,7 +7,7 @@ import pytest
 from config import PROJECT
 from streams import declaration
 from streams.checks import StreamError
-from streams.declaration import Streams
+from streams.registry import Streams
 from streams.stream import Energy, Hours, Oee, Tariff
 from tests.support import DEVICE_TOPICS
 

@@ -8,7 +8,7 @@ import pytest
 
 from config import Settings
 from database import Database
-from dialects import Row
+from storage.dialect import Row
 from tests.api import Api, running
 
 ROWS = 100_000

@@ -14,7 +14,7 @@ import queries.readings
 from database import Database
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
-from streams.declaration import Streams
+from streams.registry import Streams
 from tests import earlier_version
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, ignore, publishing, wait_for

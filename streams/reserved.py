@@ -1,0 +1,75 @@
+"""Names that no stream, table, metric or event may have, because AutoForge or a database has them."""
+
+from collections.abc import Mapping
+
+RESERVED_NAMES = {
+    "access",
+    "alerts",
+    "audit",
+    "control",
+    "corrections",
+    "datasets",
+    "device-accounts",
+    "devices",
+    "discovery",
+    "docs",
+    "health",
+    "import",
+    "info",
+    "keys",
+    "ledger",
+    "live",
+    "mqtt",
+    "pages",
+    "publisher",
+    "rejected",
+    "sensor",
+    "session",
+    "setup",
+    "soil-health",
+    "streams",
+    "users",
+}
+RESERVED_COLUMNS = {
+    *("id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"),
+    *("cmax", "cmin", "ctid", "oid", "tableoid", "xmax", "xmin"),  # PostgreSQL has them in every table
+    "rowid",  # SQLite does
+    *("first_id", "last_id", "place_of_reading", "rest", "times"),  # names in queries and answers
+}
+COLLISIONS: Mapping[str, set[str]] = {
+    "machines": {"machine_id"},
+    "soil": {"anomalies", "health_index", "status"},
+}
+"""What the paths of a system add to the readings of its stream."""
+ANALYSIS_FIELDS = {"anomalies", "factors", "health_index", "id", "limiting", "missing", "status", "timestamp"}
+RESERVED_EVENTS = {
+    "command",
+    "connect",
+    "connect_error",
+    "disconnect",
+    "error",
+    "gap",
+    "message",
+    "mqtt-connected",
+    "mqtt-error",
+    "presence",
+    "reading",
+}
+RESERVED_TABLES = {
+    "alembic_version",
+    "analyses",
+    "commands",
+    "delivered_batches",
+    "ignored_counts",
+    "ingest_status",
+    "installation",
+    "newest_values",
+    "presence",
+    "processes",
+    "rejected_messages",
+    "rejected_shares",
+    "rejection_counts",
+    "stream_states",
+    *(name.replace("-", "_") for name in RESERVED_NAMES),
+}
+RESERVED_PREFIXES = ("alembic_", "incoming_", "ix_", "pg_", "sqlite_", "uq_")
