@@ -101,6 +101,8 @@ class Pipeline:
     def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
         """Parse and store messages by their topics, in one transaction. Raises Unavailable: nothing is stored then."""
         messages = [message for message in messages if not self._streams.is_own(message.topic)]
+        if not messages:
+            return Outcome()
         fresh = self._recent.without_repeated(messages)
         known = {id(message) for message in fresh}
         repeated = [message for message in messages if id(message) not in known] if len(fresh) < len(messages) else []
