@@ -93,31 +93,17 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
     watch = BrokerWatch(settings, database) if announces else None
     hub = Hub(database, streams, notices, None if watch is None else watch.news)
     trail = AuditTrail(settings, streams)
-    pipeline = Pipeline(
-        database,
-        streams,
-        "http",
-        notices.tell,
-        trail.recorder("http"),
-        room=Room.of(settings),
-        earliest=settings.earliest_time,
-    )
+    tell, record = notices.tell, trail.recorder("http")
+    room, earliest = Room.of(settings), settings.earliest_time
+    pipeline = Pipeline(database, streams, "http", tell, record, room=room, earliest=earliest)
     submissions = Submissions(database, pipeline)
     core = Core(settings, streams, database, publisher, submissions, KnownDevices(database, streams))
     for stream in streams:
         _add_stream(app, stream, core)
         app.register_api(live_events.blueprint(stream, hub, held))
     _add_systems(app, core)
-    app.register_api(system.blueprint(settings, streams, database))
-    app.register_api(rejected.blueprint(database, Room.of(settings)))
     app.register_api(control.blueprint(commands, core.known))
-    errors.register(app, streams, database)
-    heavy.register(app, settings.heavy_requests)
-    parameters.register(app)
-    app.cli.add_command(command_line.verify(settings, streams))
-    app.cli.add_command(command_line.forget_rejected(database))
-    app.cli.add_command(command_line.acl(settings, streams))
-    app.cli.add_command(command_line.end_session(settings, streams, database))
+    _add_own(app, core)
     listeners = [commands.hear, hub.hear]
     parts: Parts = {"notices": notices, "hub": hub, "publisher": publisher, "database": database}
     parts["heartbeat"] = ProcessHeartbeat(database)
@@ -132,6 +118,18 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
         notices.listen(hear)
     app.extensions["autoforge"] = parts
     return app
+
+
+def _add_own(app: OpenAPI, core: Core) -> None:
+    """What tells of the backend itself, what holds for every request, and the commands of `flask`."""
+    settings, streams, database = core.settings, core.streams, core.database
+    app.register_api(system.blueprint(settings, streams, database))
+    app.register_api(rejected.blueprint(database, Room.of(settings)))
+    errors.register(app, streams, database)
+    heavy.register(app, settings.heavy_requests)
+    parameters.register(app)
+    for command in command_line.commands(settings, streams, database):
+        app.cli.add_command(command)
 
 
 def _add_stream(app: OpenAPI, stream: Stream, core: Core) -> None:

@@ -17,6 +17,12 @@ from streams.registry import Streams
 from utils import logger
 
 
+def commands(settings: Settings, streams: Streams, database: Database) -> list[click.Command]:
+    """All of them."""
+    of_streams = [verify(settings, streams), acl(settings, streams)]
+    return [*of_streams, end_session(settings, streams, database), forget_rejected(database)]
+
+
 def verify(settings: Settings, streams: Streams) -> click.Command:
     """The command that checks a running backend from outside."""
 

@@ -87,9 +87,7 @@ def _refuse_unusable(app: Flask, database: Database) -> None:
 
 
 def _register_own(app: Flask) -> None:
-    @app.errorhandler(BadSubmission)
-    def bad_submission(error: BadSubmission) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 400
+    _register_sentences(app)
 
     @app.errorhandler(Unavailable)
     def database_away(error: Unavailable) -> tuple[Response, int, dict[str, str]]:
@@ -104,14 +102,6 @@ def _register_own(app: Flask) -> None:
     def bad_data(error: BadData) -> tuple[Response, int]:
         logger.warning("%s %s: the database refuses it: %s", request.method, request.path, error)
         return jsonify(message=f"The database cannot do this with what it holds: {error}"), 422
-
-    @app.errorhandler(KeyReused)
-    def key_reused(error: KeyReused) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 422
-
-    @app.errorhandler(UnknownTopic)
-    def unknown_topic(error: UnknownTopic) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 404
 
     @app.errorhandler(PublishError)
     def unpublished(error: PublishError) -> tuple[Response, int, dict[str, str]]:
@@ -128,6 +118,22 @@ def _register_own(app: Flask) -> None:
     def internal_error(error: Exception) -> tuple[Response, int]:
         logger.error("%s %s failed", request.method, request.path, exc_info=error)
         return jsonify(message="An internal error; the log of the backend says more"), 500
+
+
+def _register_sentences(app: Flask) -> None:
+    """Faults of a request whose text is the whole answer."""
+
+    @app.errorhandler(BadSubmission)
+    def bad_submission(error: BadSubmission) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 400
+
+    @app.errorhandler(KeyReused)
+    def key_reused(error: KeyReused) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 422
+
+    @app.errorhandler(UnknownTopic)
+    def unknown_topic(error: UnknownTopic) -> tuple[Response, int]:
+        return jsonify(message=str(error)), 404
 
 
 def _register_publisher(app: Flask) -> None:
