@@ -47,7 +47,8 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
     plain = all(_is_required(stream, metric) and metric.type == "number" for metric in stream.metrics)
 
     def read(payload: bytes) -> Fields:
-        if not _is_clean(payload):
+        # As `_is_clean`: a call costs as much as it does.
+        if len(payload) > MAX_PAYLOAD or b"\\u" in payload or not payload.isascii():
             return _wide_fields(stream, _decode_reading(payload))
         try:
             decoded = decoder.decode(payload)
@@ -58,7 +59,8 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
             values = tuple([None if value is UNSET else value for value in values])
             if _needs_another_look(values):
                 return _wide_fields(stream, _decode_reading(payload))
-        return Fields(decoded.device, _said(decoded.timestamp), values)
+        timestamp = decoded.timestamp
+        return Fields(decoded.device, UNSET if timestamp is None else timestamp, values)
 
     return read
 

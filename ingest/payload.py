@@ -44,7 +44,7 @@ class StreamParser:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, fault.reason, str(fault), message, sender)
         own = timestamp is not None
-        moment = timestamp or message.received_at
+        moment = message.received_at if timestamp is None else timestamp
         return Reading(stream, device, moment, claimed, fields.values, message, own, fields.unread)
 
 
@@ -103,7 +103,7 @@ def _of_old_ones(said: Reading | Acknowledgement | PresenceNotice | Rejection) -
 
 
 def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
-    if isinstance(stated, int) and not isinstance(stated, bool):
+    if stated is not UNSET and isinstance(stated, int) and not isinstance(stated, bool):
         stated = str(stated)
     if stated is UNSET:
         device = from_topic if from_topic is not None else stream.device_default

@@ -6,8 +6,11 @@ the spelling, nor a metric that is declared later changes it.
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
+
+NEGATIVE_ZERO = struct.pack(">d", -0.0)
 
 
 class ReadingKey:
@@ -19,15 +22,18 @@ class ReadingKey:
         self._places = [place for _, place in self._ordered]
         self._head = _head(name for name, _ in self._ordered)
         self._pack = struct.Struct(f">{len(names)}d").pack
+        self._pick: Callable[[Sequence[Any]], Sequence[Any]] = itemgetter(*self._places) if len(names) > 1 else tuple
 
     def of(self, values: Sequence[Any]) -> int:
         """A signed 64-bit hash of a reading's values: numbers, texts or None, one for each metric."""
         try:
-            # -0.0 + 0.0 is 0.0, and neither text nor None can be added.
-            packed = self._pack(*[values[place] + 0.0 for place in self._places])
-        except TypeError:
+            packed = self._pack(*self._pick(values))
+        except struct.error:  # a text or None
             return self._of_some(values)
-        return _hashed(self._head + packed)
+        if NEGATIVE_ZERO in packed:
+            return self._of_some(values)
+        digest = hashlib.blake2b(self._head + packed, digest_size=8).digest()
+        return int.from_bytes(digest, "big", signed=True)
 
     def _of_some(self, values: Sequence[Any]) -> int:
         present = [(name, values[place]) for name, place in self._ordered if values[place] is not None]
@@ -42,7 +48,7 @@ def _encoded(value: float | str) -> bytes:
     if isinstance(value, str):
         text = value.encode()
         return struct.pack(">I", len(text)) + text
-    return struct.pack(">d", value + 0.0)
+    return struct.pack(">d", value + 0.0)  # -0.0 + 0.0 is 0.0
 
 
 def _hashed(content: bytes) -> int:

@@ -6,7 +6,7 @@ from config import PROJECT
 from ingest.identity import device_id_fault, text_fault
 from streams import declaration
 from tests.support import DEVICE_TOPICS
-from utils.caching import MAX_KEY_BYTES, remembering
+from utils.caching import MAX_KEY, remembering
 
 
 def asked(texts: list[str]) -> list[str]:
@@ -26,12 +26,12 @@ def test_of_too_many_answers_the_one_not_asked_for_longest_is_forgotten() -> Non
     assert asked(["a", "b", "c", "a"]) == ["a", "b", "c", "a"]
 
 
-@pytest.mark.parametrize("text", ["x" * MAX_KEY_BYTES, "é" * MAX_KEY_BYTES, "😀" * (MAX_KEY_BYTES // 4)])
+@pytest.mark.parametrize("text", ["x" * (MAX_KEY + 1), "é" * 600, "😀" * (MAX_KEY + 1)])
 def test_the_answer_to_a_long_text_is_not_kept(text: str) -> None:
     assert asked([text, text]) == [text, text]
 
 
-@pytest.mark.parametrize("text", ["😀" * 128, "é" * 128, "x" * 500])
+@pytest.mark.parametrize("text", ["😀" * 128, "é" * 128, "x" * MAX_KEY])
 def test_the_answer_to_every_possible_device_id_is_kept(text: str) -> None:
     assert asked([text, text]) == [text]
 

@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import TypeVar
 
 T = TypeVar("T")
-MAX_KEY_BYTES = 600
-"""Of a text in memory: as UTF-32 a device id of 128 characters has as many."""
+MAX_KEY = 150
+"""Characters of a text that is kept, each of up to four bytes; a device id has at most 128."""
 
 
 def remembering(function: Callable[[str], T], most: int) -> Callable[[str], T]:
@@ -14,6 +14,6 @@ def remembering(function: Callable[[str], T], most: int) -> Callable[[str], T]:
     kept = lru_cache(maxsize=most)(function)
 
     def ask(text: str) -> T:
-        return kept(text) if text.__sizeof__() <= MAX_KEY_BYTES else function(text)
+        return kept(text) if len(text) <= MAX_KEY else function(text)
 
     return ask
