@@ -19,7 +19,7 @@ from mqtt_client import Filters, Message, Receiver, Subscriber
 from mqtt_connection import Backoff
 from mqtt_sessions import MARKERS, SessionError, end
 from streams.registry import Streams
-from streams.topics import fewest
+from streams.topics import fewest, overlap
 from utils.logger import Throttle, flush_throttles
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Turn:
         self._memory = SessionMemory(settings, held.database)
         self._wanted = fewest([*streams.filters, MARKERS])
         self._usual = streams.subscriptions()
+        self._knows_all_topics = streams.knows_all_topics
         self._beginning = Beginning(None, ())
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
@@ -105,6 +106,11 @@ class Turn:
                 other,
             )
         unwanted = self._memory.subscribing(self._grip.connection, self._wanted, self._usual)
+        if not self._knows_all_topics:
+            # One of them may be that of a declaration that cannot be used now: what comes there is set aside.
+            kept = [one for one in unwanted if not any(overlap(one, other) for other in self._wanted)]
+            self._wanted = [*self._wanted, *kept]
+            unwanted = [one for one in unwanted if one not in kept]
         self._beginning = Beginning(known.handover, self._usual)
         self._goes_on = True
         self._receive(known.client_id, Filters(self._wanted, unwanted), self)

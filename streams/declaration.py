@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 from utils.text import decoded
 
 SENSOR_TOPIC = "SENSOR_TOPIC"
+_TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\1""", re.MULTILINE)
+"""The topic of a file that is no TOML."""
 
 
 class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,9 +105,14 @@ def _unusable(
 
 def _declared_topic(file: Path) -> object:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig", errors="replace")).get("topic")
-    except (OSError, tomllib.TOMLDecodeError):
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
         return None
+    try:
+        return tomllib.loads(text).get("topic")
+    except tomllib.TOMLDecodeError:
+        found = _TOPIC_LINE.search(text)
+        return found and found["topic"]
 
 
 def _topic_to_set_aside(text: object) -> TopicPattern | None:

@@ -37,6 +37,8 @@ class Streams:
         """Why a declaration cannot be used, by the stream's name."""
         self.digest = digest
         """Different for different declarations."""
+        self.knows_all_topics = all(declaration.topic is not None for declaration in unusable)
+        """Whether no declaration is without a topic from which its messages can be set aside."""
         self._set_aside = [declaration for declaration in unusable if declaration.topic is not None]
         # Where a stream takes topics on which AutoForge publishes, it hears itself.
         hears_itself = any(stream.topic.overlaps(device_topics.control) for stream in streams)

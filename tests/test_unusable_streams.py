@@ -11,13 +11,15 @@ from sqlalchemy.engine import make_url
 import queries.readings
 from config import PROJECT, Settings
 from database import Database
+from ingest.ingester import Ingester
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
+from services import status
 from streams import declaration
 from streams.checks import StreamError
 from streams.registry import Streams
 from tests.api import Api, reading, running
-from tests.support import DEVICE_TOPICS, ignore
+from tests.support import DEVICE_TOPICS, Mosquitto, ignore, publishing, wait_for
 from tests.test_database import MOMENT
 from tests.test_streams import METRIC, TOPIC, Declare, declare
 from utils import clock
@@ -45,6 +47,7 @@ def test_a_setting_whose_topic_another_setting_has_stops_the_start(declare: Decl
         (f'topic = "b/{{device_id}}/{{metric}}"\n{BAD}', "b/1/t", "b/1"),
         (f'topic = "b/+"\n{BAD}', "b/1", "b/1/t"),
         (f'topic = "b"\nrate = 1\n{METRIC}', "b", "c"),
+        ("topic = 'b/{device_id}'\n[metrics.t\n", "b/1", "b/1/t"),
     ],
 )
 def test_the_messages_of_a_file_that_cannot_be_used_are_set_aside(
@@ -178,3 +181,31 @@ def test_health_names_every_unusable_stream(api: Api) -> None:
     assert set(health["streams"]["unusable"]) == {"file", "table"}
     assert "The stream file cannot be used: " in health["message"]
     assert "The stream table cannot be used: table table_readings: column t holds number" in health["message"]
+
+
+def rejected_of(settings: Settings, broker: Mosquitto, streams: Streams, expected: int) -> list[tuple[str, str]]:
+    """Ingest one message on b/1; reason and topic of all rejected messages once so many messages have come, ever."""
+    database = Database(settings.url, streams)
+    ingester = Ingester(settings, database, streams, ignore)
+    ingester.start()
+    wait_for(lambda: status.health(settings, database)["mqtt"]["subscribed"], what="the subscription")
+    with publishing(broker.port) as publish:
+        publish("b/1", b'{"t": 1}')
+    wait_for(lambda: status.health(settings, database)["mqtt"]["received"] == expected, what="the message")
+    ingester.stop()
+    with database.reader() as reader:
+        rows = reader.execute(text("SELECT reason, topic FROM rejected_messages")).all()
+    database.close()
+    return [(reason, topic) for reason, topic in rows]
+
+
+def test_what_was_subscribed_stays_so_while_a_file_does_not_tell_its_topic(
+    settings: Callable[..., Settings], mosquitto: Mosquitto, declare: Declare
+) -> None:
+    values = settings(mqtt_port=mosquitto.port)
+    usable = declare(good=TOPIC + METRIC, bad='topic = "b/{device_id}"\n[metrics.t]\n')
+    assert rejected_of(values, mosquitto, usable, 1) == []
+    unreadable = declare(bad="nothing of it = can be read")
+    for expected in (2, 3):  # also after another start
+        rejected = rejected_of(values, mosquitto, unreadable, expected)
+        assert rejected == [("unknown_topic", "b/1")] * (expected - 1)
