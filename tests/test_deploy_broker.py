@@ -87,7 +87,7 @@ def test_a_device_cannot_take_over_the_session_of_the_ingester(tmp_path: Path) -
         if number % 20 == 0:
             take_over(broker, "board-2", "the-ingester")
         board.publish("sensors/board-1/data", payload(temperature=number), qos=1).wait_for_publish(10)
-    wait_for(lambda: (backend.answers() or {"mqtt": {"stored": 0}})["mqtt"]["stored"] == 300, what="all readings")
+    wait_for(lambda: (backend.answers() or {"mqtt": {"stored": 0}})["mqtt"]["stored"] == 300, 60, "all readings")
     wait_for(backend.ready, what="a health that tells of nothing")
     board.disconnect()
     board.loop_stop()
