@@ -112,8 +112,8 @@ class RejectionCount(Base):
     count: Mapped[int] = mapped_column(BigInteger)
 
 
-RETAINED, EMPTY = "retained", "empty"
-"""Why a message is ignored: it is an old one that the broker repeats, or it clears such a one."""
+RETAINED, EMPTY, OWN = "retained", "empty", "own"
+"""Why a message is ignored: it is an old one that the broker repeats, it clears such a one, or AutoForge sent it."""
 
 
 class IgnoredCount(Base):

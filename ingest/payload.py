@@ -11,7 +11,7 @@ from ingest.identity import device_id_fault
 from ingest.message import Ignored, Reading, Rejection
 from ingest.sender import Sender
 from ingest.values import Fault, shown
-from models import EMPTY, RETAINED
+from models import EMPTY, OWN, RETAINED
 from mqtt_client import Message
 from streams.registry import Streams
 from streams.stream import Stream
@@ -62,7 +62,7 @@ class Parser:
     def parse(self, message: Message) -> Parsed:
         """Find what the topic is for and read the payload."""
         found = self._streams.match(message.topic) if message.valid_topic else None
-        said: Reading | Acknowledgement | PresenceNotice | Rejection
+        said: Parsed
         if found is None:
             said = self._other(message)
         else:
@@ -70,9 +70,11 @@ class Parser:
             said = self._parsers[stream.name].parse(message, device_id, level)
         return said if message.payload and not message.retained else _of_old_ones(said)
 
-    def _other(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection:
+    def _other(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection | Ignored:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
+        if self._streams.publishes(message.topic):
+            return Ignored(OWN, message)
         if (unusable := self._streams.unusable_at(message.topic)) is not None:
             return Rejection(unusable.name[:40], "stream_unusable", unusable.reason, message)
         return self._device_messages.parse(message) or self._unknown(message)
@@ -92,7 +94,7 @@ class Parser:
         return self._parsers[stream.name].parse(message, device_id, level)
 
 
-def _of_old_ones(said: Reading | Acknowledgement | PresenceNotice | Rejection) -> Parsed:
+def _of_old_ones(said: Parsed) -> Parsed:
     """What is left of a message that a broker repeats, or of an empty one, which clears such a message."""
     if isinstance(said, Rejection) and not said.message.payload:
         return Ignored(EMPTY, said.message)

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, or_, select
 
-from models import Command, Device, Presence, StreamState
+from models import VERIFY_DEVICE, Command, Device, Presence, StreamState
 from queries.reader import Reader
+from utils import clock
 from utils.clock import Uptime
 
 CHUNK = 500
@@ -76,14 +77,17 @@ def is_known(reader: Reader, streams: Iterable[str], device_id: str) -> bool:
 
 def ids(reader: Reader, streams: Iterable[str], limit: int) -> Sequence[str]:
     """The first ids of the devices of these streams in their order, at most so many."""
-    query = select(_DEVICES.c.device_id).distinct().where(_DEVICES.c.stream.in_(sorted(streams)))
+    known = _DEVICES.c.stream.in_(sorted(streams)) & (_DEVICES.c.device_id != VERIFY_DEVICE)
+    query = select(_DEVICES.c.device_id).distinct().where(known)
     return reader.scalars(query.order_by(_DEVICES.c.device_id).limit(limit)).all()
 
 
 def heard_last(reader: Reader, stream: str) -> str | None:
     """The device of a stream that was heard last, or None."""
-    query = select(_DEVICES.c.device_id).where(_DEVICES.c.stream == stream)
-    heard = query.where(_DEVICES.c.last_heard.is_not(None)).order_by(_DEVICES.c.last_heard.desc())
+    query = select(_DEVICES.c.device_id).where(_DEVICES.c.stream == stream, _DEVICES.c.device_id != VERIFY_DEVICE)
+    # What was heard at a time that is still to come was heard before the clock was set back.
+    past = case((_DEVICES.c.last_heard <= clock.now(), _DEVICES.c.last_heard))
+    heard = query.where(_DEVICES.c.last_heard.is_not(None)).order_by(past.is_(None), past.desc())
     last = reader.scalars(heard.order_by(_DEVICES.c.last_id.desc()).limit(1)).first()
     # Of devices from before last_heard was kept, the order of their readings tells it.
     return last or reader.scalars(query.order_by(_DEVICES.c.last_id.desc()).limit(1)).first()

@@ -65,7 +65,8 @@ def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, c
     check_settings(device_topics.by_setting() | {topic.setting: topic for topic in stated})
     streams: list[Stream] = []
     faults: dict[Path, str] = {}
-    for file in files:
+    # Of two files that claim a topic, the one that was there first keeps it; what a setting says gives way to files.
+    for file in sorted(files, key=lambda it: (it.stem in topics, it.stat().st_mtime)):
         try:
             stream = _read(file, topics.get(file.stem))
             check_beside(stream, streams, device_topics)
@@ -74,6 +75,7 @@ def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, c
             faults[file] = str(error)
     if not streams:
         raise StreamError("\n".join(faults.values()))
+    streams.sort(key=lambda stream: stream.name)
     unusable = _unusable(faults, topics, [*(stream.topic for stream in streams), *device_topics])
     try:
         return Streams(streams, device_topics, unusable, _digest(files, topics), catch_all)

@@ -40,9 +40,7 @@ class Streams:
         self.knows_all_topics = all(declaration.topic is not None for declaration in unusable)
         """Whether no declaration is without a topic from which its messages can be set aside."""
         self._set_aside = [declaration for declaration in unusable if declaration.topic is not None]
-        # Where a stream takes topics on which AutoForge publishes, it hears itself.
-        hears_itself = any(stream.topic.overlaps(device_topics.control) for stream in streams)
-        self._hears_itself = bool(catch_all) or hears_itself
+        self._catch_all = catch_all
         self._by_name = {stream.name: stream for stream in streams}
         # One expression for all: the group that matched tells the stream, or that it is a topic beside the readings.
         patterns: list[tuple[TopicPattern, Stream | None]] = [(stream.topic, stream) for stream in streams]
@@ -80,9 +78,13 @@ class Streams:
 
     def is_own(self, topic: str) -> bool:
         """Whether AutoForge, or the broker itself, publishes on this topic: then it is nobody's reading."""
-        if not self._hears_itself and not topic.startswith(_OWN_ROOTS):
+        if not self._catch_all and not topic.startswith(_OWN_ROOTS):
             return False
         return topic.startswith("$") or self._own.fullmatch(topic) is not None
+
+    def publishes(self, topic: str) -> bool:
+        """Whether AutoForge publishes on this topic, of which a wide filter gives it its own messages back."""
+        return self._own.fullmatch(topic) is not None
 
     def undeclared(self, topic: str) -> Stream | None:
         """The stream to which a topic would belong if it had declared the metric."""

@@ -55,8 +55,8 @@ MUTANTS = [
     Mutant(
         "the subscription is at QoS 0",
         "mqtt_client.py",
-        "client.subscribe([(topic, 1) for",
-        "client.subscribe([(topic, 0) for",
+        "client.subscribe([(wanted, 1) for",
+        "client.subscribe([(wanted, 0) for",
         "tests/test_subscriber_packets.py::test_it_asks_for_a_session_that_lasts_and_for_qos_1",
     ),
     Mutant(
@@ -68,16 +68,16 @@ MUTANTS = [
     ),
     Mutant(
         "a row that the database refuses is passed over like a duplicate",
-        "dialects.py",
-        "f'INSERT INTO \"{table.name}\" ({_quoted(names)}, created_at) '",
-        "f'INSERT OR IGNORE INTO \"{table.name}\" ({_quoted(names)}, created_at) '",
+        "storage/sqlite.py",
+        "f'INSERT INTO \"{table.name}\" ({quoted(names)}, created_at) '",
+        "f'INSERT OR IGNORE INTO \"{table.name}\" ({quoted(names)}, created_at) '",
         "tests/test_database.py::test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours[sqlite]",
     ),
     Mutant(
         "readings of one device and time are one reading, whatever their values",
         "ingest/reading_writer.py",
-        "self._keys[reading.stream.name].of(reading.values)",
-        "0",
+        "key(r.values) if r.own_time",
+        "0 if r.own_time",
         "tests/test_pipeline.py::test_every_message_is_stored_or_a_duplicate_or_rejected[sqlite]",
     ),
     Mutant(
@@ -89,9 +89,9 @@ MUTANTS = [
     ),
     Mutant(
         "a batch that could not be committed is taken for stored",
-        "ingest/ingester.py",
-        "            self._confirmed()\n            return False\n",
-        "            self._confirmed()\n            return True\n",
+        "ingest/turn.py",
+        "            self._grip.confirmed()\n            return False\n",
+        "            self._grip.confirmed()\n            return True\n",
         "tests/test_ingester.py::test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is[sqlite]",
     ),
     Mutant(

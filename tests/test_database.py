@@ -130,7 +130,7 @@ def test_a_client_id_that_was_served_is_replaced_and_kept_until_its_session_is_e
     old = Database(make_url(database_url), streams)
     configuration = Config()
     configuration.set_main_option("script_location", str(PROJECT / "migrations"))
-    with old.connection() as connection, connection.begin():
+    with old.engine.begin() as connection:
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "0003")
         connection.execute(text("INSERT INTO installation (id, client_id) VALUES (1, 'autoforge-0123456789ab')"))

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 from paho.mqtt.client import topic_matches_sub
 
-from config import Settings, SettingsError, load_settings
+from config import PROJECT, Settings, SettingsError, load_settings
+from ingest.message import Ignored, Reading, Rejection
+from ingest.payload import Parser
+from mqtt_message import Message
 from streams import declaration
 from streams.checks import StreamError
 from streams.registry import Streams
 from streams.topics import TopicPattern, covers, fewest, filters_for, overlap
 from tests.support import DEVICE_TOPICS
+from utils import clock
 
 Make = Callable[..., Settings]
 FILTERS = ["#", "+", "+/a/#", "+/+", "a", "a/#", "a/+", "a/b", "a/+/c", "a/b/#", "+/b", "+/b/c", "b/#"]
@@ -109,3 +113,16 @@ def test_a_catch_all_that_cuts_a_topic_in_two_is_refused(settings: Make, tmp_pat
 def test_what_autoforge_publishes_itself_is_nobody_s_reading(topic: str, own: bool) -> None:
     folder = Settings(_env_file=None).streams_dir
     assert declaration.load(folder, {}, DEVICE_TOPICS, "#").is_own(topic) is own
+
+
+def test_what_autoforge_publishes_itself_is_ignored_where_a_wide_stream_hears_it(tmp_path: Path) -> None:
+    (tmp_path / "soil.toml").write_text((PROJECT / "streams" / "soil.toml").read_text())
+    (tmp_path / "home.toml").write_text('topic = "{device_id}/{metric}"\n[metrics.volt]\n')
+    parser = Parser(declaration.load(tmp_path, {}, DEVICE_TOPICS))
+    for topic, becomes in (
+        ("harit-samarth/status", Ignored),
+        ("control/a/command", Ignored),
+        ("a/volt", Reading),
+        ("a/other", Rejection),
+    ):
+        assert isinstance(parser.parse(Message(topic, b"1", clock.now())), becomes), topic

@@ -209,7 +209,8 @@ def test_every_fault_of_a_bad_entry_is_told(api: Api) -> None:
         ("application/json", "null", 400, "JSON object"),
         ("application/json", "x" * 16_000_001, 413, "16000000"),
         ("text/plain", "{}", 415, "application/json"),
-        (None, "", 400, "not JSON"),
+        ("application/json", "", 400, "not JSON"),
+        (None, "", 415, "application/json"),
         (None, "{}", 415, "application/json"),
     ],
 )

@@ -58,7 +58,7 @@ def old_row(topic: str, payload: bytes = b"{", size: int = 0) -> dict[str, Any]:
 def old(database_url: str, streams: Streams) -> Iterator[Database]:
     """A database as the version before has left it, without rows."""
     made = Database(make_url(database_url), streams)
-    with made.connection() as connection, connection.begin():
+    with made.engine.begin() as connection:
         command.upgrade(migrations(connection), revisions()[0])
     yield made
     made.close()
@@ -66,7 +66,7 @@ def old(database_url: str, streams: Streams) -> Iterator[Database]:
 
 def fill(database: Database, rows: list[dict[str, Any]], ever: int) -> None:
     """Put in rows of before, of so many that were ever rejected."""
-    with database.connection() as connection, database.transaction(connection):
+    with database.engine.begin() as connection:
         connection.execute(INSERT, rows)
         connection.execute(COUNT, {"count": ever})
 
@@ -136,7 +136,7 @@ def test_it_can_be_taken_back(tmp_path: Path, streams: Streams) -> None:
     database = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
     look = text("SELECT sql FROM sqlite_master WHERE name LIKE '%reject%' ORDER BY 1")
     before, own = revisions()
-    with database.connection() as connection, connection.begin():
+    with database.engine.begin() as connection:
         command.upgrade(migrations(connection), before)
         tables = connection.execute(look).all()
         command.upgrade(migrations(connection), own)

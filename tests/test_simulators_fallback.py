@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -250,7 +251,7 @@ def test_a_restart_of_the_embedded_broker_loses_and_doubles_nothing_either(tmp_p
         run(fleet, lambda: fleet.tally.posted > 30)
         published = fleet.tally.published
         with Broker(port=port, listen="127.0.0.1"):
-            wait_for(server.ready)
+            wait_for(partial(_subscribed, server), what="the subscription")
             run(fleet, lambda: fleet.tally.published > published + 30)
             turn(fleet, lambda: fleet.tally.outstanding == 0)
             assert fleet.tally.acknowledged == fleet.tally.published
@@ -326,3 +327,8 @@ def test_a_broker_that_accepts_and_never_answers_is_given_up(monkeypatch: pytest
         fleet.connect()
         assert (fleet.over_http, fleet.fault) == (True, "no answer within 0 s")
         fleet.close()
+
+
+def _subscribed(server: Server) -> bool:
+    """Whether it ingests; that the broker forgot its session degrades its health for a day."""
+    return bool((server.answers() or {}).get("mqtt", {}).get("subscribed"))

@@ -1,5 +1,6 @@
 """The files of the streams: how they are written, and who is blamed where SENSOR_TOPIC stands for a file's topic."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,16 @@ METRIC = "[metrics.t]\n"
             "panel/+/volt",
             "SENSOR_TOPIC=panel/{device_id}/volt: expected none that panels.toml: topic (panel/{device_id}/",
         ),
-        (
-            "flexotwin/+/status",
-            "SENSOR_TOPIC=flexotwin/{device_id}/status: expected none that machines.toml: topic (flexo",
-        ),
-        (
-            "harit-samarth/sensor/+",
-            "SENSOR_TOPIC=harit-samarth/sensor/{device_id}: expected none that soil.toml: topic (",
-        ),
+    ],
+)
+def test_a_sensor_topic_that_another_stream_receives_is_the_fault_of_the_variable(topic: str, sentence: str) -> None:
+    streams = declared(Settings(_env_file=None, sensor_topic=topic))
+    assert streams.unusable["sensors"].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("topic", "sentence"),
+    [
         (
             "control/+/ack",
             "SENSOR_TOPIC=control/{device_id}/ack: expected none that ACK_TOPIC (control/{device_id}/ack)",
@@ -35,7 +38,7 @@ METRIC = "[metrics.t]\n"
         ("status/+", "SENSOR_TOPIC=status/{device_id}: expected none that STATUS_TOPIC (status/{device_id}) also"),
     ],
 )
-def test_a_sensor_topic_that_another_receives_is_the_fault_of_the_variable(topic: str, sentence: str) -> None:
+def test_a_sensor_topic_that_another_variable_receives_stops_the_start_and_is_named(topic: str, sentence: str) -> None:
     with pytest.raises(StreamError) as caught:
         declared(Settings(_env_file=None, sensor_topic=topic))
     assert str(caught.value).startswith(sentence)
@@ -67,3 +70,13 @@ def test_without_sensor_topic_the_file_says_where_its_readings_arrive(tmp_path: 
     assert declared(Settings(_env_file=None, streams_dir=tmp_path)).subscriptions()[0] == "plant/+/esp32"
     moved = declared(Settings(_env_file=None, streams_dir=tmp_path, sensor_topic="sensors/+/data"))
     assert moved.subscriptions()[0] == "sensors/+/data"
+
+
+def test_of_two_files_that_claim_a_topic_the_one_that_was_there_first_keeps_it(tmp_path: Path) -> None:
+    for age, name in enumerate(("sensors", "alpha")):
+        file = tmp_path / f"{name}.toml"
+        file.write_bytes((TOPIC + METRIC).encode())
+        os.utime(file, (1_790_000_000 + age, 1_790_000_000 + age))
+    streams = load(tmp_path, {}, DEVICE_TOPICS)
+    assert [stream.name for stream in streams] == ["sensors"]
+    assert list(streams.unusable) == ["alpha"]
