@@ -49,11 +49,15 @@ class Window(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """The readings with ids from `start` to `end`; with `later` only those measured or stored after it."""
+    """The readings with ids from `start` to `end`.
+
+    With `later`, of those before the id `sure` only what was measured or stored after it.
+    """
 
     start: int
     end: int
     later: datetime | None = None
+    sure: int = 0
 
 
 def _within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
@@ -206,7 +210,7 @@ def first_uncertain(reader: Reader, table: Table, reading_id: int, around: timed
     return reader.execute(select(func.min(table.c.id)).where(close, near)).scalar() or reading_id + 1
 
 
-def first_stored_after(reader: Reader, table: Table, moment: datetime, around: timedelta) -> int:
+def first_stored_after(reader: Reader, table: Table, moment: datetime, around: timedelta = timedelta(0)) -> int:
     """The lowest id of the readings that were stored after a time, or at about the same time as those."""
     query = select(table.c.id).where(table.c.created_at > moment).order_by(table.c.created_at, table.c.id).limit(1)
     first = reader.execute(query).scalar()
@@ -241,7 +245,8 @@ def readings_of(
     query = _within(_public(table), table, Window(device_id))
     query = query.where(table.c.id.between(stretch.start, stretch.end))
     if stretch.later is not None:
-        query = query.where(or_(table.c.created_at > stretch.later, table.c.timestamp > stretch.later))
+        later = or_(table.c.created_at > stretch.later, table.c.timestamp > stretch.later)
+        query = query.where(or_(table.c.id >= stretch.sure, later))
     return reader.execute(query.order_by(table.c.id).limit(limit)).mappings().all()
 
 

@@ -88,7 +88,9 @@ class Changes:
                 # A time that a client saw may be that of a device whose clock is ahead.
                 moment = max(since, clock.EPOCH + MAX_AHEAD + OVERLAP) - OVERLAP
                 first = queries.readings.first_stored_after(reader, table, moment - MAX_AHEAD, OVERLAP)
-                stretch = Stretch(first, end, moment)
+                # What was stored from then on counts, whatever the clock said of it.
+                sure = queries.readings.first_stored_after(reader, table, moment)
+                stretch = Stretch(first, end, moment, sure)
             commands = queries.devices.commands_since(reader, moment, interest.device_id)
             presence = queries.devices.presence_since(reader, moment, interest.device_id)
         yield from _states(commands, presence)

@@ -89,6 +89,17 @@ def test_since_an_id_nothing_is_missing_when_the_clock_was_set_back(site: Site, 
     assert said(site.another().missed(ALL, 4))[-2:] == [("a", 4), ("a", 5)]
 
 
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_since_a_time_nothing_that_was_stored_later_is_missing(site: Site, hands: Clock, step: timedelta) -> None:
+    start = clock.now()
+    site.store(("a", 1))
+    for number, ahead in enumerate((-step, step, timedelta(0)), start=2):
+        hands.ahead = ahead
+        site.store(("a", number))
+    found = said(site.another().missed(ALL, start))
+    assert [value for _, value in found] == [1, 2, 3, 4]
+
+
 def test_since_an_id_that_is_committed_after_a_later_one_nothing_is_missing(site: Site) -> None:
     if site.database.engine.dialect.name == "sqlite":  # which has one writer at a time
         site.store(("slow", 1))

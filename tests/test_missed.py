@@ -183,6 +183,6 @@ def test_since_the_time_of_a_device_whose_clock_is_ahead_nothing_is_missing(site
     site.store(("ahead", ahead), at=after(0))
     site.store(("ahead", ahead + 1), at=after(1))
     site.store(("other", 5), at=after(243))
-    site.store(("older", 6), at=after(200))
+    site.store(("later", 6), at=after(200))  # as after the server's clock was set back
     seen = after(240)
-    assert site.missed(seen) == [("ahead", ahead), ("ahead", ahead + 1), ("other", 5)]
+    assert site.missed(seen) == [("ahead", ahead), ("ahead", ahead + 1), ("other", 5), ("later", 6)]
