@@ -8,15 +8,14 @@ import msgspec
 
 from ingest.decoding import decode_untyped
 from ingest.identity import device_id_fault, nesting_fault
-from ingest.message import Rejection
+from ingest.message import Ignored, Rejection
 from ingest.values import Fault, shown
-from models import MAX_COMMAND_ID
+from models import MAX_COMMAND_ID, OWN
 from mqtt_client import Message
 from streams.topics import DeviceTopics, TopicPattern
 from utils.lenient_json import BOM
 
 MAX_REASON = 500
-NO_STREAM = "no declared stream has this topic"
 Answer = Literal["in_progress", "succeeded", "failed", "rejected"]
 ANSWERS: tuple[Answer, ...] = ("in_progress", "succeeded", "failed", "rejected")
 
@@ -40,7 +39,7 @@ class PresenceNotice(msgspec.Struct, gc=False):
     message: Message
 
 
-Reader = Callable[[str, Message], Acknowledgement | PresenceNotice | Rejection]
+Reader = Callable[[str, Message], Acknowledgement | PresenceNotice | Rejection | Ignored]
 """What reads a message of a device."""
 
 
@@ -56,7 +55,7 @@ class DeviceMessages:
         readers.sort(key=lambda entry: entry[0].order)
         self._readers = [(re.compile(topic.regex(), re.DOTALL), read) for topic, read in readers]
 
-    def parse(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection | None:
+    def parse(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection | Ignored | None:
         """Read a message that belongs to no stream; None where it is on no such topic."""
         device_id = None
         try:
@@ -98,9 +97,9 @@ def _presence(device_id: str, message: Message) -> PresenceNotice:
     return PresenceNotice(device_id, _is_online(message.payload), message)
 
 
-def _command(_device_id: str, message: Message) -> Rejection:
-    # A wide topic of a stream lets through what AutoForge publishes for a device.
-    return Rejection(None, "unknown_topic", NO_STREAM, message)
+def _command(_device_id: str, message: Message) -> Ignored:
+    # A wide filter gives AutoForge back what it publishes for a device.
+    return Ignored(OWN, message)
 
 
 def _is_online(payload: bytes) -> bool | None:

@@ -9,7 +9,7 @@ import pytest
 import queries.readings
 from config import PROJECT, Settings
 from ingest.device_messages import Acknowledgement, PresenceNotice
-from ingest.message import Reading, Rejection
+from ingest.message import Ignored, Reading
 from ingest.payload import Parser
 from models import Base
 from mqtt_client import Message
@@ -389,7 +389,7 @@ def test_a_topic_belongs_to_the_stream_with_the_plain_level(
         ({}, "{device_id}/{metric}", "status/t", PresenceNotice),
         ({}, "{device_id}/{metric}", "board/t", Reading),
         ({}, "{device_id}/x/{metric}", "control/x/t", Reading),
-        ({}, "{device_id}/x/command", "control/x/command", Rejection),
+        ({}, "{device_id}/x/command", "control/x/command", Ignored),
         ({}, "{device_id}/x/ack", "control/x/ack", Acknowledgement),
         ({}, "{device_id}/x/ack", "board/x/ack", Reading),
         ({}, "status/oven", "status/oven", Reading),
@@ -399,7 +399,7 @@ def test_a_topic_belongs_to_the_stream_with_the_plain_level(
         ({"status_topic": "+/x/ack"}, "a", "control/x/ack", Acknowledgement),
         ({"status_topic": "+/x/ack"}, "a", "b/x/ack", PresenceNotice),
         ({"status_topic": "control/x/y/+", "control_topic": "control/+/y/z"}, "a", "control/x/y/z", PresenceNotice),
-        ({"status_topic": "+/command", "control_topic": "x/+"}, "a", "x/command", Rejection),
+        ({"status_topic": "+/command", "control_topic": "x/+"}, "a", "x/command", Ignored),
     ],
 )
 def test_plain_levels_win_over_placeholders_beside_readings_too(
