@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from services.publisher.line import Line, Message, Outcome, Sender
 
+MOST_LOSSES = 1
+"""A broker that ends a connection for a clearing message takes none, and had none to clear."""
+
 
 class Retained:
     """Topics on which a retained message was published, until the broker has confirmed that it is cleared."""
@@ -12,6 +15,8 @@ class Retained:
         self._topics = set(topics)
         self._wanted: set[str] = set()
         self._stale: set[str] = set()
+        self._losses: dict[str, int] = {}
+        """How often a connection ended over the clearing of a topic."""
 
     def topics(self) -> list[str]:
         """All that have one, or may have."""
@@ -43,7 +48,9 @@ class Retained:
         """Hear what became of a clearing message."""
         if topic in self._wanted:
             return
-        if outcome is Outcome.LOST:
+        losses = self._losses.pop(topic, 0) + 1
+        if outcome is Outcome.LOST and losses < MOST_LOSSES:
+            self._losses[topic] = losses
             self._stale.add(topic)
         else:
             self._topics.discard(topic)
