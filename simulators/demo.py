@@ -45,7 +45,7 @@ class CannotRunError(Exception):
 def main() -> int:
     """Run until Ctrl-C, which is exit code 0; whatever cannot run says why in one line, and is exit code 1."""
     keep_private()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     console = Console()
     try:
