@@ -140,6 +140,7 @@ class Entry:
         if not self.line.open:
             trial.ended(now)
         elif trial.reopened(shared.since if shared.open else None):
+            self.publication.retained.refused(self.config.topic)
             logger.warning(
                 'The broker ends the connection whenever "%s" is published on %s: does it take its size, its retain '
                 "flag and its topic? It has a connection of its own, and the others are not disturbed",
@@ -151,7 +152,7 @@ class Entry:
         self.counts.published += 1
         self.counts.last = time.time()
         self.line.publish(self._message, self)
-        if self.config.retain:
+        if self.config.retain and self._trial is None:
             self.publication.retained.published(self.config.topic)
         if self.line is self.publication.shared:
             self.publication.suspects.published(self, time.monotonic(), confirmed_later=self.config.qos > 0)

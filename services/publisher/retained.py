@@ -4,9 +4,6 @@ from collections.abc import Iterable
 
 from services.publisher.line import Line, Message, Outcome, Sender
 
-MOST_LOSSES = 1
-"""A broker that ends a connection for a clearing message takes none, and had none to clear."""
-
 
 class Retained:
     """Topics on which a retained message was published, until the broker has confirmed that it is cleared."""
@@ -15,8 +12,6 @@ class Retained:
         self._topics = set(topics)
         self._wanted: set[str] = set()
         self._stale: set[str] = set()
-        self._losses: dict[str, int] = {}
-        """How often a connection ended over the clearing of a topic."""
 
     def topics(self) -> list[str]:
         """All that have one, or may have."""
@@ -25,6 +20,11 @@ class Retained:
     def published(self, topic: str) -> None:
         """Note that a retained message is published there."""
         self._topics.add(topic)
+
+    def refused(self, topic: str) -> None:
+        """Note that the broker takes nothing there, so that there is nothing to clear."""
+        self._topics.discard(topic)
+        self._stale.discard(topic)
 
     def want(self, topics: Iterable[str]) -> None:
         """Keep the messages of these topics, and clear the others."""
@@ -48,9 +48,7 @@ class Retained:
         """Hear what became of a clearing message."""
         if topic in self._wanted:
             return
-        losses = self._losses.pop(topic, 0) + 1
-        if outcome is Outcome.LOST and losses < MOST_LOSSES:
-            self._losses[topic] = losses
+        if outcome is Outcome.LOST:
             self._stale.add(topic)
         else:
             self._topics.discard(topic)
