@@ -43,6 +43,7 @@ class Entry:
         self._appointment: Appointment[Entry] | None = None
         self._before = before if before is not None and before.open else None
         """The line of the one before, until the own one is open."""
+        self._refused = False
         self._trial = Trial() if config.lwt else None
         """Of its own connection, if it has one."""
         self.line = publication.line(self, before)
@@ -140,6 +141,7 @@ class Entry:
         if not self.line.open:
             trial.ended(now)
         elif trial.reopened(shared.since if shared.open else None):
+            self._refused = True
             self.publication.retained.refused(self.config.topic)
             logger.warning(
                 'The broker ends the connection whenever "%s" is published on %s: does it take its size, its retain '
@@ -152,7 +154,7 @@ class Entry:
         self.counts.published += 1
         self.counts.last = time.time()
         self.line.publish(self._message, self)
-        if self.config.retain and self._trial is None:
+        if self.config.retain and not self._refused:
             self.publication.retained.published(self.config.topic)
         if self.line is self.publication.shared:
             self.publication.suspects.published(self, time.monotonic(), confirmed_later=self.config.qos > 0)
