@@ -31,7 +31,7 @@ _GOLDEN = 0.6180339887498949
 class Entry:
     """One entry: when it is due it is published, unless its line has no room."""
 
-    __slots__ = ("_appointment", "_before", "_message", "_trial", "config", "counts", "line", "publication")
+    __slots__ = ("_appointment", "_before", "_message", "_refused", "_trial", "config", "counts", "line", "publication")
 
     def __init__(
         self, config: PublishConfig, counts: Counts, publication: "Publication", before: Line | None = None
@@ -128,6 +128,7 @@ class Entry:
     def _rejoin(self) -> None:
         self.line.leave()
         self.line, self._trial = self.publication.shared, None
+        self._refused = False
 
     def _wait_no_longer(self, trial: Trial, now: float) -> None:
         shared = self.publication.shared
