@@ -66,7 +66,7 @@ class Subscriber:
         self._client.reconnect_delay_set(0.05, 0.05)  # type: ignore[arg-type]  # paho takes fractions
         if login:
             self._client.username_pw_set(**login)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho gives it no types
         properties.SessionExpiryInterval = 3600
         self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
         self._client.loop_start()

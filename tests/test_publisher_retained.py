@@ -10,7 +10,7 @@ import pytest
 from services.publisher.line import Message, Outcome
 from services.publisher.retained import Retained
 from tests.publishing import Document, Program, Subscriber, entry
-from tests.support import Mosquitto, wait_for
+from tests.support import Mosquitto, publishing, wait_for
 
 NEVER = 1000.0
 """An interval that does not end in a test."""
@@ -20,9 +20,10 @@ numbers = itertools.count()
 
 def kept_by(broker: Mosquitto, topic: str) -> list[Document]:
     """What the broker gives to a new subscriber."""
-    with Subscriber(broker.port, topic) as later, Subscriber(broker.port, "kept/plain") as mark:
-        mark.wait("kept/plain")
-        return [arrival.document for arrival in later.of(topic)]
+    with Subscriber(broker.port, topic) as later, publishing(broker.port) as publish:
+        publish(topic, '"after what is kept"')
+        later.wait_said(topic, "after what is kept")
+        return later.documents(topic)[:-1]
 
 
 def one(topic: str, **changes: object) -> Document:
