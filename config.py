@@ -51,7 +51,7 @@ def _database_url(text: str) -> str:
         _check_sqlite(Path(text.removeprefix("sqlite:///")))
         return text
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - 12 MB, which a program without a database need not have
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - likewise
 
     try:
         url = make_url(text)
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
     @property
     def url(self) -> "URL":
         """The database's URL; its `str()` hides the password."""
-        from sqlalchemy.engine import make_url  # noqa: PLC0415
+        from sqlalchemy.engine import make_url  # noqa: PLC0415 - for programs without a database
 
         return make_url(self.database_url)
 

@@ -81,15 +81,15 @@ class MqttStatus(BaseModel):
     connected: bool
     clientId: str  # noqa: N815 - the names of PELBIOT's frontend
     subscriptions: list[str]
-    messageCount: int  # noqa: N815
-    messagesPerSecond: float | None = Field(description="In the last minute.")  # noqa: N815
-    processingTime: float | None = Field(description="Milliseconds to store a message.")  # noqa: N815
-    bufferSize: int = Field(description="Messages that wait for the database.")  # noqa: N815
+    messageCount: int  # noqa: N815 - likewise
+    messagesPerSecond: float | None = Field(description="In the last minute.")  # noqa: N815 - likewise
+    processingTime: float | None = Field(description="Milliseconds to store a message.")  # noqa: N815 - likewise
+    bufferSize: int = Field(description="Messages that wait for the database.")  # noqa: N815 - likewise
     uptime: float | None = Field(description="Seconds since the connection was made; null without one.")
     errors: int = Field(description="Messages that could not be read; /api/rejected has them.")
     error: str | None
     broker: str
-    lastMessage: TopicMessage | None  # noqa: N815
+    lastMessage: TopicMessage | None  # noqa: N815 - likewise
 
 
 class Published(BaseModel):

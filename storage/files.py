@@ -32,7 +32,7 @@ def identity(path: str) -> Identity:
 def size(path: str) -> int:
     """Bytes in a file; 0 where there is none."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116
+        return os.stat(path).st_size  # noqa: PTH116 - asked around each commit; a Path costs more than the call
     except OSError:
         return 0
 
@@ -53,7 +53,7 @@ class Files(NamedTuple):
         """Those that have the names now; `path` is `name` without symbolic links, where SQLite puts the other two."""
         others = identity(path + LOG), identity(path + SHARED)
         try:
-            found = os.stat(name)  # noqa: PTH116
+            found = os.stat(name)  # noqa: PTH116 - likewise
         except OSError:
             return cls(None, *others, 0, 0)
         return cls((found.st_dev, found.st_ino), *others, found.st_size, found.st_mtime_ns)
@@ -158,7 +158,7 @@ class OpenFiles:
         path = self._path + suffix
         if old is not None and identity(path) == old:
             with contextlib.suppress(OSError):
-                os.replace(path, path + ASIDE)  # noqa: PTH105
+                os.replace(path, path + ASIDE)  # noqa: PTH105 - names here are text
 
     def _empty_log(self, old: Identity) -> None:
         # The last connection to close writes the log into the file, which is no longer the one that it belongs to.

@@ -33,7 +33,7 @@ def allow_most() -> int:
     """Raise this process's limit as far as it may; how many connections a server can then hold."""
     if sys.platform == "win32":
         return _MOST
-    import resource  # noqa: PLC0415
+    import resource  # noqa: PLC0415 - Windows has none
 
     soft, hard = (_MOST if n == resource.RLIM_INFINITY else n for n in resource.getrlimit(resource.RLIMIT_NOFILE))
     allowed = max(soft, min(hard, _MOST))
@@ -64,7 +64,7 @@ def demand_spare(kept: int = 0) -> None:
     """Raise OSError if a further connection would leave too few for files, and for as many that come first."""
     if sys.platform == "win32":
         return
-    import resource  # noqa: PLC0415
+    import resource  # noqa: PLC0415 - Windows has none
 
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
