@@ -40,8 +40,11 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.parser = RequestParser(cfg, sock, client)
         self.parser.unreader = self.unreader
         self._end = 0.0
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):  # gunicorn may also listen at a path
+            # The head of an answer and its body are sent one after the other.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
 
     def receive(self) -> bool:
         """Take what has come; False at the end of it. Raises OSError."""

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,16 +62,17 @@ class Served(Server):
 class Running:
     """A server that runs, and clients of it."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, listener: socket.socket) -> None:
         self.application = application
-        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self._address = listener.getsockname()
+        self._family, self._address = listener.family, listener.getsockname()
         self.server = Served(application, listener, lambda: None)
         self.thread = threading.Thread(target=self.server.init_process)
         self.thread.start()
 
     def connect(self, data: bytes = b"") -> socket.socket:
-        client = socket.create_connection(self._address, timeout=10)
+        client = socket.socket(self._family)
+        client.settimeout(10)
+        client.connect(self._address)
         client.sendall(data)
         return client
 
@@ -106,18 +108,39 @@ def message(said: tuple[int, bytes]) -> str:
 
 
 @pytest.fixture
-def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+def listener() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0), backlog=1024)
+
+
+@pytest.fixture
+def running(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     monkeypatch.setattr(serving.body, "SECONDS", SECONDS)
     monkeypatch.setattr(serving.process, "CONNECTIONS", 60)
     monkeypatch.setattr(serving.worker, "PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(serving.worker, "LAST_WORDS_SECONDS", 0.3)
-    started = Running(Application())
+    started = Running(Application(), listener)
     yield started
     started.stop()
 
 
 def test_a_request_is_answered(running: Running) -> None:
     assert running.ask(HEALTH) == (200, b"read")
+
+
+def test_the_body_of_an_answer_is_not_held_back_until_its_head_is_confirmed(running: Running) -> None:
+    with running.connect(HEALTH) as client:
+        assert answer(client) == (200, b"read")
+        (held,) = wait_for(lambda: list(running.server._parked))
+        assert held.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_it_may_listen_at_a_path(tmp_path: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    served = Running(Application(), listener)
+    assert served.ask(HEALTH) == (200, b"read")
+    served.stop()
 
 
 def test_a_body_arrives_whole_in_whatever_pieces_it_is_sent(running: Running) -> None:
