@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 
 import backfill
 import schema
-from dialects import dialect_of
 from models import Base, reading_tables
 from storage.dialect import Merge, Row
+from storage.dialects import dialect_of
 from storage.failures import BadData, Replaced, Unavailable
 from storage.locks import Lock
 from storage.trouble import Trouble

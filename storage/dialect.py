@@ -17,6 +17,9 @@ Row = tuple[Any, ...]
 Columns = ReadOnlyColumnCollection[str, Any]
 Merge = Callable[[Columns, Columns], Sequence[tuple[str, Any]]]
 """Of the stored and the incoming columns of a row: columns to change, and to what."""
+CONNECT_SECONDS = 5
+LOCK_SECONDS = 5
+"""How long a server is waited for, and another connection's lock."""
 POOL: Mapping[str, Any] = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 40, "pool_recycle": 3600}
 
 

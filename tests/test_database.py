@@ -15,8 +15,8 @@ import queries.ingestion
 import queries.readings
 from config import PROJECT
 from database import Database, Unavailable
-from dialects import dialect_of
 from storage.dialect import Row
+from storage.dialects import dialect_of
 from streams import declaration
 from streams.registry import Streams
 from tests.support import DEVICE_TOPICS

@@ -19,10 +19,10 @@ from sqlalchemy.exc import DBAPIError
 import queries.ingestion
 from config import Settings
 from database import Database
-from dialects import dialect_of
 from ingest.ingester import Ingester
 from ingest.process_heartbeat import ProcessHeartbeat
 from services import status
+from storage.dialects import dialect_of
 from streams.registry import Streams
 from tests.api import running
 from tests.support import Mosquitto, ignore, payload, publishing, wait_for

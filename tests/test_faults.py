@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from dialects import dialect_of
+from storage.dialects import dialect_of
 from tests.support import Backend, Mosquitto, PostgresServer, connected_client, payload, wait_for
 
 INGEST = [sys.executable, "-m", "ingest"]

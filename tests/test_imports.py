@@ -22,7 +22,6 @@ ORDER = [
     "backfill",
     "storage",
     "schema",
-    "dialects",
     "database",
     "queries",
     "mqtt_faults",
@@ -44,10 +43,11 @@ ORDER = [
     "simulators",
     "benchmarks",
 ]
-STORAGE = {"models", "backfill", "storage", "schema", "dialects", "database", "queries"}
+STORAGE = {"models", "backfill", "storage", "schema", "database", "queries"}
 SELECTS_ELSEWHERE = {
     # Taking a lock, copying an empty table and COPY's INSERT … SELECT are how a dialect writes; they read no rows.
-    "dialects.py": re.compile(r"advisory|GET_LOCK|RELEASE_LOCK|AS SELECT|\) SELECT"),
+    "storage/mysql.py": re.compile(r"GET_LOCK|RELEASE_LOCK"),
+    "storage/postgresql.py": re.compile(r"advisory|AS SELECT|\) SELECT"),
 }
 BROAD_HANDLERS = {
     "ingest/pipeline.py": 1,  # around a message
@@ -274,6 +274,18 @@ def test_an_import_starts_no_thread_and_opens_nothing(name: str, tmp_path: Path)
         check=False,
     )
     assert (run.stdout, run.stderr, run.returncode) == ("1 [] [] []\n", "", 0)
+
+
+def test_a_process_loads_the_driver_of_its_own_database_only() -> None:
+    asked = (
+        "import ingest.__main__, sys, sqlalchemy, storage.dialects as d; "
+        "d.dialect_of(sqlalchemy.make_url('sqlite://')); "
+        "print({'pymysql', 'psycopg2', 'cryptography', 'flask'} & set(sys.modules))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", asked], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (run.stdout, run.stderr) == ("set()\n", "")
 
 
 @pytest.mark.parametrize("file", MODULES, ids=str)
