@@ -1,9 +1,8 @@
 """The round trip of a command: `POST /api/control?wait=10` with a `ping` to a simulated board, until it is answered.
 
 The request stores the command and publishes it, the board answers over MQTT, the ingester stores the answer and the
-request tells it. One request at a time; the time includes the connect, because Flask's server closes the connection
-after each answer. The baseline is the same over MQTT alone, before the backend runs: what the broker and the boards
-take of the time.
+request tells it. One request at a time, on one connection. The baseline is the same over MQTT alone, before the backend
+runs: what the broker and the boards take of the time.
 """
 
 import http.client

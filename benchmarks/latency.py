@@ -41,7 +41,7 @@ def measure(bench: Bench) -> Iterator[Line]:
                 time.sleep(2)  # every device has been heard
                 samples = list(_samples(port, time.monotonic() + seconds))
                 answer(generator)
-    note = f"{len(samples)} readings; {bench.broker}, `python app.py` (Flask's server), SQLite, {RATE} messages/s"
+    note = f"{len(samples)} readings; {bench.broker}, `python app.py`, SQLite, {RATE} messages/s"
     middle, high = median(samples), quantiles(samples, n=100)[98]
     yield Line("publish to GET latest, median", middle, "ms", None, None, "< 15", middle < 15, note)
     yield Line("publish to GET latest, 99 %", high, "ms", None, None, "< 60", high < 60, "", {"ms": samples})
