@@ -208,7 +208,7 @@ def start_background(app: OpenAPI) -> None:
 
 
 def end_live(app: OpenAPI) -> None:
-    """Let the live clients go, whose requests would not end by themselves; fit for a signal handler."""
+    """Let the live clients go, whose requests would not end by themselves."""
     parts = app.extensions["autoforge"]
     parts["hub"].stop()
     if "sockets" in parts:

@@ -2,12 +2,14 @@
 
 import atexit
 import signal
+from functools import partial
 from typing import Any
 
 import app
 import mqtt_broker
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from utils import files, logger
+from utils.signals import aside
 
 try:
     settings = load_settings()
@@ -64,9 +66,10 @@ def post_worker_init(worker: Any) -> None:
     """Start what runs beside the requests; at the end let the live clients go, for whom gunicorn would wait."""
     app.start_background(worker.wsgi)
     ending = signal.getsignal(signal.SIGTERM)
+    end_live = aside(partial(app.end_live, worker.wsgi))
 
     def end(number: int, frame: Any) -> None:
-        app.end_live(worker.wsgi)
+        end_live()
         if callable(ending):
             ending(number, frame)
 

@@ -14,6 +14,7 @@ from streams import declaration
 from streams.checks import StreamError
 from utils import logger
 from utils.files import keep_private
+from utils.signals import aside
 
 
 def main() -> None:
@@ -35,8 +36,9 @@ def main() -> None:
     heartbeat.start()
     record = AuditTrail(settings, streams).recorder("mqtt")
     ingester = Ingester(settings, database, streams, notices.tell, record)
+    stop = aside(ingester.request_stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ingester.request_stop())
+        signal.signal(number, lambda *_: stop())
     ingester.run()
     notices.stop()
     heartbeat.stop()

@@ -55,7 +55,7 @@ class Ingester:
             self._thread.join(STOP_SECONDS)
 
     def request_stop(self) -> None:
-        """Ask for the end without waiting for it; fit for a signal handler."""
+        """Ask for the end without waiting for it."""
         self._stop.set()
         if self._turn is not None:
             self._turn.stop()

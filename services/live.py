@@ -57,7 +57,7 @@ class Hub:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let all clients go; fit for a signal handler."""
+        """Let all clients go."""
         self._stop.set()
         self._wake.set()
 

@@ -12,6 +12,7 @@ from gunicorn.glogging import Logger
 
 from serving.worker import Worker
 from utils.files import PRIVATE
+from utils.signals import aside
 
 THREADS = 1_200
 """They are started when they are needed: each websocket holds one."""
@@ -31,7 +32,7 @@ class _Application:
 
 
 class Server(Worker):
-    """Serves an application on a listening socket. `ending` is called when it is told to stop, by whatever thread."""
+    """Serves an application on a listening socket. Told to stop, it calls `ending` on a thread of its own."""
 
     def __init__(self, application: Any, listener: socket.socket, ending: Callable[[], None]) -> None:
         cfg = Config()
@@ -39,7 +40,7 @@ class Server(Worker):
         # For a moment the worker sets the umask of gunicorn, while other threads create files.
         for name, value in (settings | {"umask": PRIVATE}).items():
             cfg.set(name, value)
-        self._ending = ending
+        self._ending = aside(ending)
         super().__init__(0, os.getppid(), [listener], _Application(application), 0, cfg, _log(cfg))
 
     def init_process(self) -> None:

@@ -19,6 +19,7 @@ from simulators.run import Run
 from streams.checks import StreamError
 from streams.declaration import declared
 from streams.stream import Stream
+from utils.signals import aside
 
 _FAILED = 1
 _UNUSABLE = 2
@@ -54,8 +55,9 @@ def _fleet(options: argparse.Namespace, settings: Settings, stream: Stream, prog
 
 def _publish(run: Run) -> int:
     stop = threading.Event()
+    end = aside(stop.set)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: end())
     run.until(stop.is_set)
     run.fleet.close()
     tally = run.fleet.tally

@@ -4,6 +4,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,19 @@ def test_it_brings_a_broker_and_a_database_and_ends_cleanly(tmp_path: Path, numb
         socket.create_connection(("127.0.0.1", int(backend.environment["MQTT_PORT"]))),
     ):
         pass
+
+
+@pytest.mark.parametrize("command", [(str(PROJECT / "app.py"),), ("-m", "ingest")], ids=["app.py", "ingest"])
+def test_it_ends_however_many_signals_come_at_once(tmp_path: Path, command: tuple[str, ...]) -> None:
+    # `timeout` signals its child and then the whole group; systemd and a terminal may do the same.
+    backend = run(tmp_path, *command).start(wait="ingest" not in command)
+    wait_for(lambda: "Subscribed to" in backend.console.read_text(), what="the subscription")
+    assert backend.process is not None
+    until = time.monotonic() + 0.02
+    while time.monotonic() < until:
+        backend.process.send_signal(signal.SIGTERM)
+    assert backend.process.wait(20) == 0
+    assert "Traceback" not in backend.console.read_text()
 
 
 def test_it_uses_a_broker_that_is_there_and_says_so(tmp_path: Path, mosquitto: Mosquitto) -> None:
