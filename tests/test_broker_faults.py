@@ -1,6 +1,7 @@
 """What is said where the connection to the broker fails: what it is, and what to look at."""
 
 import contextlib
+import gc
 import socket
 import ssl
 import threading
@@ -25,6 +26,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 Make = Callable[..., Settings]
 PLAIN, TLS = BrokerAddress("h", 1), BrokerAddress("h", 1, tls=True)
 WEB = BrokerAddress("h", 1, transport="websockets", path="/ws")
+
+
+@pytest.fixture(autouse=True)
+def _no_socket_is_left_to_later_tests() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @contextlib.contextmanager
