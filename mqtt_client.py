@@ -24,8 +24,8 @@ MAX_HELD, MAX_HELD_BYTES = 65_535, 64_000_000
 FIRST_BACKOFF, LAST_BACKOFF = 1.0, 10.0
 HANDSHAKE_SECONDS = 10.0
 FAREWELL_SECONDS = 2.0
-NOTHING = "autoforge/nothing"
-"""A topic that nobody subscribes to."""
+NOTHING = "autoforge/nothing/notices"
+"""A topic that nobody subscribes to, and on which the list of `flask acl` lets AutoForge write."""
 TICK_SECONDS = 1.0
 
 

@@ -1,6 +1,5 @@
 """SQLite: a file, its write-ahead log, every commit on the disk."""
 
-import contextlib
 import logging
 import os
 import sqlite3
@@ -39,9 +38,12 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _is_write_ahead(connection: sqlite3.Connection) -> bool:
-    with contextlib.suppress(sqlite3.OperationalError):
+    try:
         return bool(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] == "wal")
-    return False
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        return False
 
 
 def file_of(url: URL) -> str:
@@ -145,9 +147,12 @@ class SQLite(Dialect):
     def checkpoint(self, connection: Connection) -> None:
         # Not by way of SQLAlchemy, which would begin a transaction. The counter at the head of the file is to rise.
         driver: Any = connection.connection.dbapi_connection
-        version = driver.execute("PRAGMA user_version").fetchone()[0]
-        driver.execute(f"PRAGMA user_version={(version + 1) % 2**31}").close()
-        driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+        try:
+            version = driver.execute("PRAGMA user_version").fetchone()[0]
+            driver.execute(f"PRAGMA user_version={(version + 1) % 2**31}").close()
+            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+        except sqlite3.Error as error:
+            raise DBAPIError.instance("PRAGMA wal_checkpoint", None, error, sqlite3.Error) from error
 
     def close(self, engine: Engine) -> None:
         unused = not isinstance(engine.pool, QueuePool) or engine.pool.checkedout() == 0

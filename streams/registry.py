@@ -9,7 +9,7 @@ from streams.topics import DeviceTopics, TopicPattern, filters_for
 from utils.caching import remembering
 
 _OWN_ROOTS = ("$", "autoforge/")
-_OWN = ("autoforge/nothing", "autoforge/[^/]*/notices")
+_OWN = "autoforge/[^/]*/notices"
 
 
 class Unusable(NamedTuple):
@@ -97,7 +97,7 @@ class Streams:
 
     def _own_topics(self) -> list[str]:
         published = [topic for stream in self for topic in stream.health.topics().values()]
-        return [*_OWN, self.device_topics.control.regex(), *map(re.escape, published)]
+        return [_OWN, self.device_topics.control.regex(), *map(re.escape, published)]
 
     def _match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
         found = self._regex.fullmatch(topic)

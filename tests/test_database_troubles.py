@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 import queries.ingestion
 from config import Settings
-from database import Database
+from database import Database, Unavailable
 from ingest.ingester import Ingester
 from ingest.process_heartbeat import ProcessHeartbeat
 from services import status
@@ -124,6 +124,23 @@ def test_a_full_disk_is_named_by_health_and_log_and_nothing_is_lost(
     wait_for(lambda: health()["mqtt"]["stored"] == 500)
     wait_for(lambda: health()["database"]["problem"] is None)
     ingester.stop()
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_nothing(sqlite_database: Database) -> None:
+    with sqlite_database.open() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
+        connection.rollback()
+        with pytest.raises(Unavailable, match="read-only"):
+            sqlite_database.checkpoint(connection)
+
+
+def test_a_file_that_cannot_be_switched_to_its_log_says_why_at_once(tmp_path: Path, streams: Streams) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        connection.execute("CREATE TABLE other (id INTEGER)")
+    made = Database(make_url(f"sqlite:///file:{tmp_path}/old.db?mode=ro&uri=true"), streams)
+    with pytest.raises(Unavailable, match="read-only"):
+        made.prepare()
+    made.close()
 
 
 def test_a_copy_of_the_file_alone_has_what_was_stored(

@@ -101,7 +101,7 @@ def test_a_catch_all_that_cuts_a_topic_in_two_is_refused(settings: Make, tmp_pat
     [
         ("$SYS/broker/uptime", True),
         ("autoforge/0123456789ab/notices", True),
-        ("autoforge/nothing", True),
+        ("autoforge/nothing/notices", True),
         ("autoforge/elsewhere", False),
         ("control/a/command", True),
         ("control/a/ack", False),

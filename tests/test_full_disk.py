@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from database import Database, Unavailable
+from streams.registry import Streams
 from tests.support import Mosquitto, PostgresServer, missing, wait_for
 from tests.test_faults import Plant, plant
 
@@ -59,6 +61,15 @@ def test_a_full_disk_of_sqlite_loses_and_doubles_nothing(
     tmp_path: Path, disk: Path, mosquitto: Mosquitto, request: pytest.FixtureRequest
 ) -> None:
     fill_and_empty(plant(tmp_path, mosquitto, f"sqlite:///{disk}/test.db", request), disk)
+
+
+@pytest.mark.chaos
+def test_a_disk_without_a_free_byte_is_named_at_the_first_start(disk: Path, streams: Streams) -> None:
+    made = Database(make_url(f"sqlite:///{disk}/test.db"), streams)
+    with full(disk), pytest.raises(Unavailable, match="the disk is full"):
+        made.prepare()
+    made.prepare()
+    made.close()
 
 
 @pytest.mark.chaos

@@ -134,14 +134,18 @@ def test_what_it_made_is_removed_from_a_database_that_it_reaches(
     assert (left, devices) == ([int(newest)] * 4, 0)
 
 
-def test_a_topic_that_the_broker_does_not_deliver_is_named(tmp_path: Path, declare: Callable[..., str]) -> None:
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_a_topic_that_the_broker_does_not_deliver_is_named(
+    version: str, tmp_path: Path, declare: Callable[..., str]
+) -> None:
     """With the shipped access list a stream that it does not know loses everything, and nothing else tells."""
     access = tmp_path / "acl"
     access.write_text("topic readwrite autoforge/+/notices\ntopic readwrite door/+/open\n")
     broker = Mosquitto(tmp_path / "broker", f"acl_file {access}")
     broker.start()
     text = 'topic = "door/{device_id}/{metric}"\n[metrics.open]\n[metrics.shut]\n'
-    with serving(at_broker(tmp_path / "backend", broker, STREAMS_DIR=declare(doors=text))) as server:
+    place = at_broker(tmp_path / "backend", broker, STREAMS_DIR=declare(doors=text), MQTT_PROTOCOL=version)
+    with serving(place) as server:
         wait_for(server.ready)
         sentences = failed(verify(server.environment, "--timeout", "1"))
     assert sentences == {
