@@ -126,6 +126,8 @@ def _since(text: object) -> int | datetime:
     if not isinstance(text, str):
         raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
     if re.fullmatch(r"\d{1,20}", text, re.ASCII):
+        if int(text) > MAX_ID:
+            raise ValueError(f"{text} is larger than any id, and no epoch time")
         return int(text)
     try:
         return clock.parse_query(text)
