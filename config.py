@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from utils import broker_address, clock, device_topic, env_file, origins
+from utils import broker_address, clock, database_url, device_topic, env_file, origins
 from utils.broker_address import BrokerAddress
 from utils.files import others_may_read
 from utils.text import printable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 VERSION = "1.0.0"
 PROJECT = Path(__file__).parent
-DEFAULT_DATABASE = "sqlite:///sensors.db"
 ENV_FILE = ".env"
 _OF_OTHERS = {"POSTGRES_PASSWORD", "FLASK_APP", "FLASK_DEBUG", "FLASK_RUN_HOST", "FLASK_RUN_PORT"}
 """What a `.env` may say to Docker Compose and to the command `flask`."""
@@ -30,40 +29,12 @@ _AS_THEY_ARE = {"mqtt_username", "mqtt_password"}
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
 _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?")
 _SHOWN = 200
-_DRIVERS = {
-    "sqlite": "sqlite",
-    "postgresql": "postgresql+psycopg2",
-    "postgres": "postgresql+psycopg2",
-    "postgresql+psycopg2": "postgresql+psycopg2",
-    "mysql": "mysql+pymysql",
-    "mariadb": "mysql+pymysql",
-    "mysql+pymysql": "mysql+pymysql",
-    "mariadb+pymysql": "mysql+pymysql",
-}
+_SECRET = re.compile(r"@|://.*[?#]", re.DOTALL)
+"""A login or a signed query, whichever variable it was put into."""
 
 
 class SettingsError(Exception):
     """A variable has a value that cannot be used; the text has one line for each."""
-
-
-def _database_url(text: str) -> str:
-    if text == DEFAULT_DATABASE:
-        _check_sqlite(Path(text.removeprefix("sqlite:///")))
-        return text
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - 12 MB, which a program without a database need not have
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - likewise
-
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError) as error:
-        raise ValueError("must be a URL such as sqlite:///sensors.db") from error
-    if url.drivername not in _DRIVERS:
-        raise ValueError("must begin with sqlite:///, postgresql:// or mysql+pymysql://")
-    if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ValueError("must name a file, such as sqlite:///sensors.db")
-    if url.drivername == "sqlite" and not str(url.database).startswith("file:"):
-        _check_sqlite(Path(str(url.database)))
-    return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
 
 
 def _filter(text: str) -> str:
@@ -72,20 +43,6 @@ def _filter(text: str) -> str:
     if not whole or "#" in levels[:-1] or not levels[0] or levels[0].startswith("$") or "\0" in text:
         raise ValueError('must be one topic filter such as "#" or "site/#", and not begin with / or $')
     return "#" if text == "+/#" else text
-
-
-def _check_sqlite(path: Path) -> None:
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise ValueError(f"{path}: the folder {folder} is not there; make it, or name another")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; name a file in it")
-    if path.is_file() and path.stat().st_nlink > 1:
-        # SQLite keeps a log beside each name, and two logs destroy the file.
-        raise ValueError(
-            f"{path}: the file has another name too (a hard link), and SQLite must know it by one; "
-            "remove the other name, or put a copy in its place (a symbolic link is fine)"
-        )
 
 
 def _file(path: Path) -> Path:
@@ -147,6 +104,7 @@ ListenAddress = Annotated[str, AfterValidator(_listening)]
 Moment = Annotated[datetime, BeforeValidator(_past)]
 ExistingFile = Annotated[Path, AfterValidator(_file)]
 Origins = Annotated[str, AfterValidator(_origins)]
+DatabaseUrl = Annotated[str, AfterValidator(database_url.checked)]
 DeviceTopic = Annotated[str, AfterValidator(device_topic.checked)]
 WritableFile = Annotated[Path, AfterValidator(_writable)]
 
@@ -178,9 +136,7 @@ class Settings(BaseSettings):
     ack_topic: DeviceTopic = "control/{device_id}/ack"
     status_topic: DeviceTopic = "status/{device_id}"
     catch_all_topic: Annotated[str, AfterValidator(_filter)] | None = None
-    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
-        DEFAULT_DATABASE, repr=False, validate_default=True
-    )
+    database_url: DatabaseUrl = Field(database_url.DEFAULT, repr=False, validate_default=True)
     streams_dir: Annotated[Path, AfterValidator(_folder)] = PROJECT / "streams"
     earliest_time: Moment = datetime(2020, 1, 1)
     """Naive UTC; a device's time before it is not believed."""
@@ -301,6 +257,7 @@ def _sentence(fault: dict[str, Any]) -> str:
     if not fault["loc"]:
         return allowed
     name = str(fault["loc"][0]).upper()
-    secret = name in ("DATABASE_URL", "MQTT_BROKER", "MQTT_PASSWORD")
-    shown = "" if secret else f"={printable(str(fault['input'])[:_SHOWN])}"
+    value = str(fault["input"])
+    secret = name in ("DATABASE_URL", "MQTT_BROKER", "MQTT_PASSWORD") or _SECRET.search(value)
+    shown = "" if secret else f"={printable(value[:_SHOWN])}"
     return f"{name}{shown}: {allowed}"

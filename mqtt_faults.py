@@ -32,9 +32,10 @@ def unreachable(address: BrokerAddress, error: Exception) -> str:
         plain = "ws" if address.transport == "websockets" else "mqtt"
         return f"{address} does not answer with TLS: is that port plain ({plain}://)? ({error})"
     if isinstance(error, WebsocketConnectionError) or "WebSocket" in str(error):
+        # Everyone may read this, and a path or query may hold a secret.
         return (
             f"{address} does not answer as a WebSocket: does the broker serve WebSockets on that port, "
-            f"and is the path {address.path} right?"
+            "and is the path in MQTT_BROKER right (/mqtt where it names none)?"
         )
     return f"{address} cannot be reached: {error}"
 

@@ -53,6 +53,9 @@ DEFAULTS = {
 HOST = "must be a host name, or a URL such as mqtts://host:8883 (the port goes into MQTT_PORT)"
 BROKER = "must be a host name or mqtt://, mqtts://, ws:// or wss://host:port/path"
 DATABASE = "must be a URL such as sqlite:///sensors.db"
+ONE_AT = "must have one @ at most, before the host: in a user name or password @ is written %40, / %2F and : %3A"
+NO_LOGIN = "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
+ORIGINS = "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, separated by commas"
 DATABASES = "must begin with sqlite:///, postgresql:// or mysql+pymysql://"
 INTEGER = "must be a whole number"
 ESCAPES = "; in a login / is written %2F, @ %40, # %23 and ? %3F"
@@ -220,6 +223,25 @@ def test_a_bad_value_is_one_line_with_variable_value_and_what_is_allowed(
         pytest.param("DATABASE_URL", f"postgresql+asyncpg://user:{SECRET}@host/db", DATABASES, id="another driver"),
         pytest.param("DATABASE_URL", f"postgresql://user:{SECRET}@host:port/db", DATABASE, id="a database port"),
         pytest.param("DATABASE_URL", f"postgresql://user:p@ss:{SECRET}@host/db", DATABASE, id="an @ in the password"),
+        pytest.param("DATABASE_URL", f"postgresql://user:p@{SECRET}@host/db", ONE_AT, id="an @ before the secret"),
+        pytest.param("DATABASE_URL", f"mysql://user:p@{SECRET}@host/db", ONE_AT, id="an @ before the secret, MariaDB"),
+        pytest.param("DATABASE_URL", f"postgresql://us/er:{SECRET}@host/db", ONE_AT, id="a slash in the user name"),
+        pytest.param("DATABASE_URL", f"sqlite://user:{SECRET}@host/x.db", NO_LOGIN, id="a login for a file"),
+        pytest.param("DATABASE_URL", f"sqlite://host/x.db?token={SECRET}", NO_LOGIN, id="a host for a file"),
+        pytest.param("MQTT_PORT", f"mqtt://user:{SECRET}@host", INTEGER, id="a broker in another variable"),
+        pytest.param("FLASK_HOST", f"wss://host/mqtt?token={SECRET}", ADDRESS, id="a signed URL in another variable"),
+        pytest.param(
+            "CORS_ORIGINS", f"https://me:{SECRET}@a.example", f"{ORIGINS}: leave out the user name", id="CORS"
+        ),
+        pytest.param(
+            "CORS_ORIGINS", f"me:{SECRET}@a.example", f"{ORIGINS}: leave out the user name", id="CORS without a scheme"
+        ),
+        pytest.param(
+            "CORS_ORIGINS",
+            f"https://a.example/?token={SECRET}",
+            f"{ORIGINS}: 'https://a.example/' has more than scheme, host and port, or less",
+            id="CORS with a query",
+        ),
     ],
 )
 def test_a_bad_address_is_not_shown_because_it_may_hold_a_password(

@@ -32,9 +32,9 @@ def _origin(text: str) -> str:
         raise ValueError(f"{_ALLOWED}: {_fault(text)}")
     scheme, port = found["scheme"], int(found["port"] or _DEFAULT_PORTS.get(found["scheme"], 0))
     if scheme in _NEVER_SENT:
-        raise ValueError(f"{_ALLOWED}: {text!r} begins with {scheme}:, which no browser sends as an origin")
+        raise ValueError(f"{_ALLOWED}: {_shown(text)} begins with {scheme}:, which no browser sends as an origin")
     if found["port"] and not 0 < port <= _MOST_PORTS:
-        raise ValueError(f"{_ALLOWED}: {text!r} has a port that is not within 1 to {_MOST_PORTS}")
+        raise ValueError(f"{_ALLOWED}: {_shown(text)} has a port that is not within 1 to {_MOST_PORTS}")
     host = _host(text, found["host"])
     return f"{scheme}://{host}" if port == _DEFAULT_PORTS.get(scheme, 0) else f"{scheme}://{host}:{port}"
 
@@ -49,15 +49,20 @@ def _host(text: str, host: str) -> str:
         name = ""
     if not _HOST_NAME.fullmatch(name):
         wildcard = ": name each host in full, for * stands alone" if ANY in host else ""
-        raise ValueError(f"{_ALLOWED}: {text!r} has no host name or address{wildcard}")
+        raise ValueError(f"{_ALLOWED}: {_shown(text)} has no host name or address{wildcard}")
     return name
 
 
 def _fault(text: str) -> str:
     if not text:
         return "one of them is empty"
-    if "://" not in text:
-        return f"{text!r} has no scheme such as https://"
     if "@" in text:
         return "leave out the user name"
-    return f"{text!r} has more than scheme, host and port, or less"
+    if "://" not in text:
+        return f"{_shown(text)} has no scheme such as https://"
+    return f"{_shown(text)} has more than scheme, host and port, or less"
+
+
+def _shown(text: str) -> str:
+    """An origin without what may hold a secret: its query, its fragment."""
+    return repr(re.split("[?#]", text, maxsplit=1)[0])

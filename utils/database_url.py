@@ -1,0 +1,62 @@
+"""The URL of the database: checked, and with the driver that is installed."""
+
+from pathlib import Path
+
+DEFAULT = "sqlite:///sensors.db"
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg2",
+    "postgres": "postgresql+psycopg2",
+    "postgresql+psycopg2": "postgresql+psycopg2",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+}
+_NO_HOST = "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
+_ONE_AT = "must have one @ at most, before the host: in a user name or password @ is written %40, / %2F and : %3A"
+
+
+def checked(text: str) -> str:
+    """A URL that can be used, with its driver. Raises ValueError for another; the text shows no login and no query."""
+    if text == DEFAULT:
+        _check_file(Path(text.removeprefix("sqlite:///")))
+        return text
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - 12 MB, which a program without a database need not have
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - likewise
+
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise ValueError("must be a URL such as sqlite:///sensors.db") from error
+    if url.drivername not in _DRIVERS:
+        raise ValueError("must begin with sqlite:///, postgresql:// or mysql+pymysql://")
+    if url.drivername == "sqlite":
+        if url.host or url.username or url.port:
+            raise ValueError(_NO_HOST)
+        _check_sqlite(str(url.database or ""))
+    # Half of such a password would be taken for a part of the host or of the database's name, which are shown.
+    elif "@" in (url.host or "") or (url.username is None and "@" in (url.database or "")):
+        raise ValueError(_ONE_AT)
+    return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
+
+
+def _check_sqlite(name: str) -> None:
+    if name in ("", ":memory:"):
+        raise ValueError("must name a file, such as sqlite:///sensors.db")
+    if not name.startswith("file:"):
+        _check_file(Path(name))
+
+
+def _check_file(path: Path) -> None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"{path}: the folder {folder} is not there; make it, or name another")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; name a file in it")
+    if path.is_file() and path.stat().st_nlink > 1:
+        # SQLite keeps a log beside each name, and two logs destroy the file.
+        raise ValueError(
+            f"{path}: the file has another name too (a hard link), and SQLite must know it by one; "
+            "remove the other name, or put a copy in its place (a symbolic link is fine)"
+        )
