@@ -1,7 +1,7 @@
 """The module that reads the declarations: TOML files to `Stream` objects, with every fault named."""
 
-import contextlib
 import hashlib
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from streams.checks import (
     check_table,
     check_topic,
 )
+from streams.files import DeclarationFile, read_all
 from streams.registry import Streams, Unusable
 from streams.stream import Devices, Energy, Health, Metric, Oee, Stream, Timestamp
 from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
@@ -53,22 +54,20 @@ def declared(settings: Settings) -> Streams:
 
 
 def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, catch_all: str = "") -> Streams:
-    """Read every `*.toml` of a folder; `topics` replaces the topic of the streams it names.
+    """Read every `*.toml` of a folder that is not hidden; `topics` replaces the topic of the streams it names.
 
     A file that cannot be used is among the `unusable`: file, key and what was expected. Raises StreamError where
     there is no other, and for faults between settings.
     """
-    files = sorted(folder.glob("*.toml"))
-    if not files:
-        raise StreamError(f"{folder}: no stream is declared here: expected at least one file such as sensors.toml")
-    stated = [TopicPattern(tuple(topics[it.stem].split("/")), {}, SENSOR_TOPIC) for it in files if it.stem in topics]
+    files = _files(folder)
+    stated = [TopicPattern(tuple(topics[it.name].split("/")), {}, SENSOR_TOPIC) for it in files if it.name in topics]
     check_settings(device_topics.by_setting() | {topic.setting: topic for topic in stated})
     streams: list[Stream] = []
-    faults: dict[Path, str] = {}
+    faults: dict[DeclarationFile, str] = {}
     # Of two files that claim a topic, the one that was there first keeps it; what a setting says gives way to files.
-    for file in sorted(files, key=lambda it: (it.stem in topics, it.stat().st_mtime)):
+    for file in sorted(files, key=lambda it: (it.name in topics, it.modified)):
         try:
-            stream = _read(file, topics.get(file.stem))
+            stream = _read(file, topics.get(file.name))
             check_beside(stream, streams, device_topics)
             streams.append(stream)
         except StreamError as error:
@@ -83,36 +82,43 @@ def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, c
         raise StreamError(f"CATCH_ALL_TOPIC={catch_all}: {error}") from error
 
 
-def _digest(files: Sequence[Path], topics: Mapping[str, str]) -> str:
+def _files(folder: Path) -> Sequence[DeclarationFile]:
+    try:
+        files = read_all(folder)
+    except OSError as error:
+        raise StreamError(f"{folder}: cannot be read: {error.strerror}") from error
+    if not files:
+        raise StreamError(f"{folder}: no stream is declared here: expected at least one file such as sensors.toml")
+    return files
+
+
+def _digest(files: Sequence[DeclarationFile], topics: Mapping[str, str]) -> str:
     digest = hashlib.blake2b(repr(sorted(topics.items())).encode(), digest_size=6)
     for file in files:
-        with contextlib.suppress(OSError):
-            digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+        if not file.fault:
+            digest.update(os.fsencode(f"{file.path.name}\0") + file.content + b"\0")
     return digest.hexdigest()
 
 
 def _unusable(
-    faults: Mapping[Path, str], topics: Mapping[str, str], taken: Sequence[TopicPattern]
+    faults: Mapping[DeclarationFile, str], topics: Mapping[str, str], taken: Sequence[TopicPattern]
 ) -> Sequence[Unusable]:
     """The declarations that cannot be used, with the topics from which their messages can be set aside."""
     found: list[Unusable] = []
     for file, reason in faults.items():
         others = [*taken, *(other.topic for other in found if other.topic is not None)]
-        topic = _topic_to_set_aside(topics.get(file.stem) or _declared_topic(file))
+        topic = _topic_to_set_aside(topics.get(file.name) or _declared_topic(file))
         # A broker may send twice what two filters match, and whoever has the topic takes its messages anyway.
         free = topic is not None and not any(topic.overlaps(other) for other in others)
-        found.append(Unusable(file.stem, reason, topic if free else None))
+        found.append(Unusable(file.name, reason, topic if free else None))
     return found
 
 
-def _declared_topic(file: Path) -> object:
-    try:
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError:
-        return None
+def _declared_topic(file: DeclarationFile) -> object:
+    text = file.content.decode("utf-8-sig", errors="replace")
     try:
         return tomllib.loads(text).get("topic")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         found = _TOPIC_LINE.search(text)
         return found and found["topic"]
 
@@ -126,12 +132,14 @@ def _topic_to_set_aside(text: object) -> TopicPattern | None:
     return TopicPattern(tuple(levels), {}) if usable else None
 
 
-def _read(file: Path, topic: str | None) -> Stream:
+def _read(file: DeclarationFile, topic: str | None) -> Stream:
+    if file.fault:
+        raise StreamError(f"{file}: cannot be read: {file.fault}")
     try:
-        declared = msgspec.toml.decode(decoded(file.read_bytes()), type=_Declaration)
-        return _stream(file.stem, declared, topic)
-    except OSError as error:
-        raise StreamError(f"{file}: cannot be read: {error.strerror}") from error
+        declared = msgspec.toml.decode(decoded(file.content), type=_Declaration)
+        return _stream(file.name, declared, topic)
+    except RecursionError as error:
+        raise StreamError(f"{file}: its values are nested too deeply") from error
     except (msgspec.DecodeError, ValueError) as error:  # a TOMLDecodeError is a ValueError
         raise StreamError(f"{file}: {_where(str(error))}") from error
     except StreamError as error:

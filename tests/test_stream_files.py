@@ -1,6 +1,8 @@
 """The files of the streams: how they are written, and who is blamed where SENSOR_TOPIC stands for a file's topic."""
 
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,10 +61,85 @@ def test_a_file_in_another_encoding_is_told_so(encoding: str, tmp_path: Path) ->
         load(tmp_path, {}, DEVICE_TOPICS)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "q.toml").mkdir()
-    with pytest.raises(StreamError, match=r"q\.toml: cannot be read: Is a directory$"):
+def link_to_nothing(file: Path) -> None:
+    file.symlink_to("root@vm.123:1")
+
+
+def link_to_itself(file: Path) -> None:
+    file.symlink_to(file)
+
+
+def socket_file(file: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(file))
+
+
+def nested_deeply(file: Path) -> None:
+    file.write_text(f"topic = {'[' * 5000}")
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (link_to_nothing, "cannot be read: No such file or directory"),
+        (link_to_itself, "cannot be read: Too many levels of symbolic links"),
+        (Path.mkdir, "cannot be read: it is a folder"),
+        (os.mkfifo, "cannot be read: it is no file"),
+        (socket_file, "cannot be read: No such device or address"),
+        (nested_deeply, "its values are nested too deeply"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_and_stops_no_other(
+    make: Callable[[Path], None], fault: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "q.toml")
+    with pytest.raises(StreamError, match=f"^{tmp_path}/q.toml: {fault}$"):
         load(tmp_path, {}, DEVICE_TOPICS)
+    (tmp_path / "good.toml").write_text(TOPIC + METRIC)
+    streams = load(tmp_path, {}, DEVICE_TOPICS)
+    assert [stream.name for stream in streams] == ["good"]
+    assert streams.unusable == {"q": f"{tmp_path}/q.toml: {fault}"}
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, wanted: Path, error: OSError) -> None:
+    """Fail to open one file, also for root."""
+    really = os.open
+
+    def opened(path: Path, *rest: int) -> int:
+        if Path(path) == wanted:
+            raise error
+        return really(path, *rest)
+
+    monkeypatch.setattr(os, "open", opened)
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), FileNotFoundError(2, "No such file or directory")]
+)
+def test_a_file_that_may_not_be_read_or_vanishes_is_named_and_stops_no_other(
+    error: OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("good", "sensors"):
+        (tmp_path / f"{name}.toml").write_text(f'topic = "{name}/{{device_id}}"\n{METRIC}')
+    refuse(monkeypatch, tmp_path / "sensors.toml", error)
+    streams = load(tmp_path, {"sensors": "sensors/{device_id}"}, DEVICE_TOPICS)
+    assert streams.unusable == {"sensors": f"{tmp_path}/sensors.toml: cannot be read: {error.strerror}"}
+    assert streams.unusable_at("sensors/1") is not None
+
+
+def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
+    link_to_nothing(tmp_path / ".#sensors.toml")  # as Emacs makes it while sensors.toml is edited
+    (tmp_path / "._sensors.toml").write_bytes(b"\0\5\x16\7")
+    with pytest.raises(StreamError, match="no stream is declared here"):
+        load(tmp_path, {}, DEVICE_TOPICS)
+    (tmp_path / "sensors.toml").write_text(TOPIC + METRIC)
+    streams = load(tmp_path, {}, DEVICE_TOPICS)
+    assert ([stream.name for stream in streams], streams.unusable) == (["sensors"], {})
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StreamError, match=f"^{tmp_path}/gone: cannot be read: No such file or directory$"):
+        load(tmp_path / "gone", {}, DEVICE_TOPICS)
 
 
 def test_without_sensor_topic_the_file_says_where_its_readings_arrive(tmp_path: Path) -> None:
