@@ -16,15 +16,17 @@ from streams.reserved import (
 from streams.stream import Energy, Metric, Oee, Simulation, Stream, Tariff
 from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 
-STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+MAX_STREAM_NAME = 40
 TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_TABLE_NAME = 49
 """PostgreSQL has 63 characters for the name of an index, which is 14 longer."""
 MAX_GAP = 31_622_400.0
 MAX_WEIGHT = 1_000
-METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,50}")
+METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+MAX_METRIC_NAME = 51
 EVENT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-
+LISTS_OF_ML_DATA = ("timestamps", "device_ids")
 
 RENAME = "Under a new name it gets a column of its own; a column that there is stays as it is"
 
@@ -41,17 +43,23 @@ def expect(holds: object, key: str, expected: str) -> None:
 
 def check_name(name: str) -> None:
     """Check the name of a stream. Raises StreamError."""
-    expect(STREAM_NAME.fullmatch(name), "the file's name", "a-z, 0-9, - and _ in it, because it is the stream's name")
+    named = "the file's name"
+    expect(STREAM_NAME.fullmatch(name), named, "a letter of a-z, then a-z, 0-9, - and _: it is the stream's name")
+    _check_length(named, name, MAX_STREAM_NAME)
     if name in RESERVED_NAMES:
         table = f"{name.replace('-', '_')}_readings"
         keep = f'rename the file, and set table = "{table}" in it to keep the readings that there are'
         raise StreamError(f"the file's name: expected another than {name}, which AutoForge uses itself: {keep}")
 
 
+def _check_length(key: str, name: str, most: int) -> None:
+    expect(len(name) <= most, key, f"at most {most} characters; it has {len(name)}")
+
+
 def check_table(table: str) -> None:
     """Check the name of a stream's table. Raises StreamError."""
-    expect(TABLE_NAME.fullmatch(table), "table", "lower-case letters, digits and _")
-    expect(len(table) <= MAX_TABLE_NAME, "table", f"at most {MAX_TABLE_NAME} characters")
+    expect(TABLE_NAME.fullmatch(table), "table", "a letter of a-z, then a-z, 0-9 and _")
+    _check_length("table", table, MAX_TABLE_NAME)
     expect(table not in RESERVED_TABLES, "table", f"another name than {table}, which AutoForge uses itself")
     prefixes = ", ".join(RESERVED_PREFIXES)
     expect(not table.startswith(RESERVED_PREFIXES), "table", f"a name that begins with none of {prefixes}")
@@ -60,7 +68,8 @@ def check_table(table: str) -> None:
 def check_metric(name: str, metric: Metric) -> None:
     """Check what is declared under a metric's heading. Raises StreamError."""
     key = f"metrics.{name}"
-    expect(METRIC_NAME.fullmatch(name), key, "a letter, then letters, digits and _")
+    expect(METRIC_NAME.fullmatch(name), key, "a letter of a-z or A-Z, then such letters, digits and _")
+    _check_length(key, name, MAX_METRIC_NAME)
     if name.lower() in RESERVED_COLUMNS:
         others = ", ".join(sorted(RESERVED_COLUMNS - {name.lower()}))
         raise StreamError(f"{key}: expected another name than {name}; {others} are taken too. {RENAME}")
@@ -72,7 +81,7 @@ def check_metric(name: str, metric: Metric) -> None:
         expect(-math.inf < low < high < math.inf, f"{key}.ideal", "two numbers, the lower one first")
         expect(0 < metric.weight <= MAX_WEIGHT, f"{key}.weight", f"a number above 0, at most {MAX_WEIGHT}")
     if metric.event:
-        expect(EVENT_NAME.fullmatch(metric.event), f"{key}.event", "lower-case letters, digits, - and _")
+        expect(EVENT_NAME.fullmatch(metric.event), f"{key}.event", "a letter of a-z, then a-z, 0-9, - and _")
         free = metric.event not in RESERVED_EVENTS
         expect(free, f"{key}.event", f"another than {', '.join(sorted(RESERVED_EVENTS))}")
 
@@ -180,11 +189,15 @@ def _check_levels(stream: Stream) -> None:
 
 def _check_names(stream: Stream) -> None:
     expect(stream.metrics, "metrics", "at least one metric, such as [metrics.temperature]")
-    for names, what in (
-        ([metric.name.lower() for metric in stream.metrics], "names that differ in more than case"),
-        ([metric.plural for metric in stream.metrics] + ["timestamps", "device_ids"], "a different plural for each"),
-    ):
-        expect(len(set(names)) == len(names), "metrics", what)
+    spelt: dict[str, str] = {}
+    plurals = dict.fromkeys(LISTS_OF_ML_DATA, "AutoForge itself")
+    for metric in stream.metrics:
+        key = f"metrics.{metric.name}"
+        other = spelt.setdefault(metric.name.lower(), metric.name)
+        expect(other == metric.name, key, f"a name that differs from {other} in more than case")
+        holder = plurals.setdefault(metric.plural, metric.name)
+        wanted = f"another than {metric.plural}, the name of a list in ml-data that {holder} has already"
+        expect(holder == metric.name, f"{key}.plural", wanted)
     fields = [stream.device, stream.timestamp.field, *filter(None, [stream.values])]
     expect(len(set(fields)) == len(fields), "device", "another field than those of timestamp and values")
     if not stream.values:

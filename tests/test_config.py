@@ -58,6 +58,7 @@ NO_LOGIN = "must begin with sqlite:/// and the path of a file: a SQLite database
 ORIGINS = "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, separated by commas"
 DATABASES = "must begin with sqlite:///, postgresql:// or mysql+pymysql://"
 INTEGER = "must be a whole number"
+BRACKETS = "must have brackets around an IPv6 address: [::1], or mqtt://[::1]:1883 with a port"
 ESCAPES = "; in a login / is written %2F, @ %40, # %23 and ? %3F"
 LOGIN = "must have a user name before the @, or no @ at all"
 PATH = "must have no path: only ws:// and wss:// have one"
@@ -199,7 +200,17 @@ def test_a_bad_value_is_one_line_with_variable_value_and_what_is_allowed(
         pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@[::1", BROKER + ESCAPES, id="an open bracket"),
         pytest.param("MQTT_BROKER", "host:1883", HOST, id="a port without a scheme"),
         pytest.param("MQTT_BROKER", "host/path", HOST, id="a path without a scheme"),
-        pytest.param("MQTT_BROKER", "::1", HOST, id="IPv6 without brackets"),
+        pytest.param("MQTT_BROKER", "::1", BRACKETS, id="IPv6 without brackets"),
+        pytest.param("MQTT_BROKER", "fe80::1%eth0", BRACKETS, id="IPv6 of a link without brackets"),
+        pytest.param("MQTT_BROKER", "2001:db8::1:1883", BRACKETS, id="IPv6 and a port without brackets"),
+        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@::1", BRACKETS, id="IPv6 without brackets in a URL"),
+        pytest.param("MQTT_BROKER", "wss://::1:443/mqtt", BRACKETS, id="IPv6 without brackets before a path"),
+        pytest.param(
+            "DATABASE_URL",
+            f"postgresql://user:{SECRET}@::1:5432/db",
+            "must have brackets around an IPv6 address, such as postgresql://[::1]:5432/name",
+            id="a database at IPv6 without brackets",
+        ),
         pytest.param("MQTT_BROKER", "[::1]:1883", HOST, id="IPv6 with a port"),
         pytest.param("MQTT_BROKER", "[not a host", HOST, id="only an open bracket"),
         pytest.param("MQTT_BROKER", "[::1", HOST, id="an address in half a pair of brackets"),

@@ -42,7 +42,7 @@ def load(folder: Path, text: str) -> Streams:
         ("ideal = [15, 30]\nweight = 1e308", "metrics.t.weight: expected a number above 0, at most 1000"),
         ("ideal = [15, 30]\nweight = -1", "metrics.t.weight: expected a number above 0, at most 1000"),
         ('advice = { left = "x" }', "metrics.t.advice: Object contains unknown field `left`"),
-        ('event = "Mqtt Update"', "metrics.t.event: expected lower-case letters, digits, - and _"),
+        ('event = "Mqtt Update"', "metrics.t.event: expected a letter of a-z, then a-z, 0-9, - and _"),
         (
             'event = "reading"',
             "metrics.t.event: expected another than command, connect, connect_error, disconnect, error, gap, message",

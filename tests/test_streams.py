@@ -25,6 +25,7 @@ from tests.support import DEVICE_TOPICS
 TOPIC = 'topic = "a/{device_id}"\n'
 METRIC_TOPIC = 'topic = "a/{device_id}/{metric}"\n'
 METRIC = "[metrics.t]\n"
+LIST = "the name of a list in ml-data"
 Declare = Callable[..., Streams]
 
 
@@ -123,7 +124,9 @@ def fault(folder: Path, name: str = "x") -> str:
             id="nested values where each metric has a topic",
         ),
         pytest.param(
-            f'{TOPIC}table = "Readings"\n{METRIC}', "table: expected lower-case letters, digits and _", id="capitals"
+            f'{TOPIC}table = "Readings"\n{METRIC}',
+            "table: expected a letter of a-z, then a-z, 0-9 and _",
+            id="capitals",
         ),
         pytest.param(
             f'{TOPIC}table = "ingest_status"\n{METRIC}',
@@ -159,14 +162,36 @@ def test_a_fault_is_told_with_file_key_and_what_was_expected(text: str, sentence
             "metrics.t.simulate.states: expected at least one state",
             id="a text without states",
         ),
-        pytest.param('plural = "timestamps"', "metrics: expected a different plural for each", id="plural timestamps"),
-        pytest.param('plural = "device_ids"', "metrics: expected a different plural for each", id="plural device_ids"),
-        pytest.param("[metrics.T]", "metrics: expected names that differ in more than case", id="names alike"),
         pytest.param(
-            'plural = "u"\n[metrics.u]', "metrics: expected a different plural for each", id="the same plural twice"
+            'plural = "timestamps"',
+            f"metrics.t.plural: expected another than timestamps, {LIST} that AutoForge itself has already",
+            id="plural timestamps",
         ),
         pytest.param(
-            '[metrics."a b"]', "metrics.a b: expected a letter, then letters, digits and _", id="a name with a space"
+            "[metrics.device_ids]",
+            f"metrics.device_ids.plural: expected another than device_ids, {LIST} that AutoForge itself has already",
+            id="a metric named device_ids",
+        ),
+        pytest.param(
+            'plural = "u"\n[metrics.u]',
+            f"metrics.u.plural: expected another than u, {LIST} that t has already",
+            id="the same plural twice",
+        ),
+        pytest.param(
+            "[metrics.T]", "metrics.T: expected a name that differs from t in more than case", id="names alike"
+        ),
+        pytest.param(
+            '[metrics."a b"]',
+            "metrics.a b: expected a letter of a-z or A-Z, then such letters, digits and _",
+            id="a name with a space",
+        ),
+        pytest.param(
+            f"[metrics.{'m' * 52}]",
+            f"metrics.{'m' * 52}: expected at most 51 characters; it has 52",
+            id="a name that is too long",
+        ),
+        pytest.param(
+            'event = "1st"', "metrics.t.event: expected a letter of a-z, then a-z, 0-9, - and _", id="an event's name"
         ),
     ],
 )
@@ -248,10 +273,15 @@ def test_text_that_is_not_utf_8_is_a_fault(tmp_path: Path) -> None:
     assert fault(tmp_path) == "line 1: byte 0xff is not UTF-8; it must be UTF-8"
 
 
-@pytest.mark.parametrize("name", ["Sensors", "a b", "1st", "a" * 41])
+@pytest.mark.parametrize("name", ["Sensors", "a b", "1st"])
 def test_a_file_whose_name_is_no_stream_name_is_a_fault(name: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.toml").write_text(TOPIC + METRIC)
-    assert fault(tmp_path, name).startswith("the file's name: expected a-z, 0-9, - and _ in it")
+    assert fault(tmp_path, name).startswith("the file's name: expected a letter of a-z, then a-z, 0-9, - and _: it is")
+
+
+def test_the_name_of_a_file_that_is_too_long_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / f"{'a' * 41}.toml").write_text(TOPIC + METRIC)
+    assert fault(tmp_path, "a" * 41) == "the file's name: expected at most 40 characters; it has 41"
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_NAMES))

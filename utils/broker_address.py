@@ -14,6 +14,8 @@ _SCHEMES = {
 }
 _HOST = "must be a host name, or a URL such as mqtts://host:8883 (the port goes into MQTT_PORT)"
 _URL = "must be a host name or mqtt://, mqtts://, ws:// or wss://host:port/path"
+_BRACKETS = "must have brackets around an IPv6 address: [::1], or mqtt://[::1]:1883 with a port"
+_UNBRACKETED = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")
 _HOST_NAME = re.compile(r"[^\s/:@#?\[\]]+")
 
 
@@ -38,6 +40,7 @@ class BrokerAddress:
 
 def checked(text: str) -> str:
     """A host name or URL, as it is. Raises ValueError for one that cannot be used; the text does not show it."""
+    _require(not lacks_brackets(text), _BRACKETS)
     if "://" not in text:
         bracketed = text.startswith("[") and text.endswith("]")
         _require(_is_host(text[1:-1] if bracketed else text, bracketed=bracketed), _HOST)
@@ -52,6 +55,12 @@ def checked(text: str) -> str:
     _check_login(url)
     _check_rest(url, text)
     return text
+
+
+def lacks_brackets(text: str) -> bool:
+    """Whether the host of a text, URL or not, is an IPv6 address of which nothing tells it from its port."""
+    host = text.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    return _UNBRACKETED.fullmatch(host) is not None
 
 
 def address(text: str, port: int | None, username: str | None, password: str | None) -> BrokerAddress:

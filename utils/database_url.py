@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from utils.broker_address import lacks_brackets
+
 DEFAULT = "sqlite:///sensors.db"
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -13,6 +15,8 @@ _DRIVERS = {
     "mysql+pymysql": "mysql+pymysql",
     "mariadb+pymysql": "mysql+pymysql",
 }
+_URL = "must be a URL such as sqlite:///sensors.db"
+_BRACKETS = "must have brackets around an IPv6 address, such as postgresql://[::1]:5432/name"
 _NO_HOST = "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
 _ONE_AT = "must have one @ at most, before the host: in a user name or password @ is written %40, / %2F and : %3A"
 
@@ -28,7 +32,7 @@ def checked(text: str) -> str:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
-        raise ValueError("must be a URL such as sqlite:///sensors.db") from error
+        raise ValueError(_BRACKETS if lacks_brackets(text) else _URL) from error
     if url.drivername not in _DRIVERS:
         raise ValueError("must begin with sqlite:///, postgresql:// or mysql+pymysql://")
     if url.drivername == "sqlite":
