@@ -34,6 +34,7 @@ RESERVED_COLUMNS = {
     *("id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"),
     *("cmax", "cmin", "ctid", "oid", "tableoid", "xmax", "xmin"),  # PostgreSQL has them in every table
     "rowid",  # SQLite does
+    *("db_roll_ptr", "db_row_id", "db_trx_id", "fts_doc_id"),  # InnoDB, of MySQL and MariaDB, keeps them for itself
     *("first_id", "last_id", "place_of_reading", "rest", "times"),  # names in queries and answers
 }
 COLLISIONS: Mapping[str, set[str]] = {

@@ -200,7 +200,7 @@ def test_a_fault_of_a_metric_is_told_with_the_metrics_name(text: str, sentence: 
     assert fault(tmp_path) == sentence
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_COLUMNS | {"Timestamp", "XMIN"}))
+@pytest.mark.parametrize("name", sorted(RESERVED_COLUMNS | {"Timestamp", "XMIN", "DB_ROW_ID", "Fts_Doc_Id"}))
 def test_a_metric_whose_name_a_database_or_an_answer_has_is_a_fault(name: str, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(f"{TOPIC}[metrics.{name}]\n")
     told = fault(tmp_path)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from paho.mqtt.client import topic_matches_sub
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 import queries.readings
 from config import PROJECT, Settings
@@ -18,6 +19,7 @@ from services import status
 from streams import declaration
 from streams.checks import StreamError
 from streams.registry import Streams
+from streams.reserved import RESERVED_COLUMNS
 from tests.api import Api, reading, running
 from tests.support import DEVICE_TOPICS, Mosquitto, ignore, publishing, wait_for
 from tests.test_database import MOMENT
@@ -130,6 +132,27 @@ def test_a_stream_with_more_columns_than_the_database_takes_stops_no_other(
     fits = "wide" not in database.unusable
     database.close()
     assert (stored, len(set_aside)) == ((2, 0) if fits else (1, 1))
+
+
+SYSTEM_COLUMNS = {
+    "sqlite": (),
+    "postgresql": ("cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"),
+    "mysql": ("DB_ROLL_PTR", "DB_ROW_ID", "DB_TRX_ID", "FTS_DOC_ID", "db_row_id"),
+}
+
+
+def test_every_name_that_this_database_refuses_for_a_column_is_reserved(database_url: str) -> None:
+    engine = create_engine(database_url)
+    for name in {*SYSTEM_COLUMNS[engine.dialect.name], "system_time", "row_start", "user", "rownum"}:
+        column = engine.dialect.identifier_preparer.quote_identifier(name)
+        refused = False
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(f"CREATE TABLE {name}_t (id INTEGER PRIMARY KEY, {column} FLOAT)"))
+        except DBAPIError:
+            refused = True
+        assert (refused, name.lower() in RESERVED_COLUMNS) in ((True, True), (False, False)), name
+    engine.dispose()
 
 
 def test_a_metric_of_which_the_case_changes_keeps_its_column(database_url: str, declare: Declare) -> None:
