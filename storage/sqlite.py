@@ -19,6 +19,7 @@ from storage import failures
 from storage.dialect import POOL, Dialect, Merge, Row, columns, literal, quoted
 from storage.files import Headers, Identity, OpenFiles, check_log, size
 from storage.locks import FileLockOf, Lock
+from utils.database_url import file_of
 
 logger = logging.getLogger(__name__)
 BUSY_SECONDS = 10
@@ -44,12 +45,6 @@ def _is_write_ahead(connection: sqlite3.Connection) -> bool:
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise
         return False
-
-
-def file_of(url: URL) -> str:
-    """The path of the database's file."""
-    name = url.database or ""
-    return name.removeprefix("file:").removeprefix("//").partition("?")[0] if name.startswith("file:") else name
 
 
 class SQLite(Dialect):

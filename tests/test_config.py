@@ -261,7 +261,10 @@ def test_a_bad_address_is_not_shown_because_it_may_hold_a_password(
     assert fault(monkeypatch, **{name: text}) == f"{name}: {allowed}"
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+MEMORY = ["", "/", "/:memory:", "/file::memory:?uri=true", "/file:?uri=true", "/file:x.db?uri=true&mode=memory"]
+
+
+@pytest.mark.parametrize("url", [f"sqlite://{rest}" for rest in MEMORY])
 def test_a_database_in_memory_is_refused_because_it_would_lose_everything(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,12 +459,21 @@ def test_the_address_is_this_machine_alone_behind_a_proxy_and_fit_for_a_url(
 def test_a_folder_of_the_database_that_is_not_there_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    told = fault(monkeypatch, DATABASE_URL="sqlite:///nodir/x.db")
-    assert told == f"DATABASE_URL: nodir/x.db: the folder {tmp_path}/nodir is not there; make it, or name another"
+    for url in ("nodir/x.db", "file:nodir/x.db?uri=true", f"file:{tmp_path}/nodir/x.db?uri=true&mode=rwc"):
+        told = fault(monkeypatch, DATABASE_URL=f"sqlite:///{url}")
+        assert told.startswith("DATABASE_URL: ")
+        assert told.endswith(f"nodir/x.db: the folder {tmp_path}/nodir is not there; make it, or name another")
+    assert fault(monkeypatch, DATABASE_URL=f"sqlite:///file:{tmp_path}?uri=1").endswith(
+        "is a folder; name a file in it"
+    )
     assert fault(monkeypatch, DATABASE_URL=f"sqlite:///{tmp_path}").startswith(f"DATABASE_URL: {tmp_path}: is a folder")
 
 
-@pytest.mark.parametrize("variables", [{"DATABASE_URL": "sqlite:///other.db"}, {}], ids=["named", "by default"])
+@pytest.mark.parametrize(
+    "variables",
+    [{"DATABASE_URL": "sqlite:///other.db"}, {"DATABASE_URL": "sqlite:///file:other.db?uri=true"}, {}],
+    ids=["named", "as a URI", "by default"],
+)
 def test_a_database_file_with_two_names_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]
 ) -> None:

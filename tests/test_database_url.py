@@ -1,11 +1,15 @@
 """What DATABASE_URL says beside the place: it holds, and what AutoForge needs is added to it."""
 
+import os
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from database import Database
 from streams.registry import Streams
+from utils.database_url import file_of
 
 
 def asked(url: str, streams: Streams, question: str) -> object:
@@ -73,3 +77,22 @@ def test_mariadb_takes_the_parameters_of_the_url(
 def test_sqlite_takes_the_timeout_of_the_url(streams: Streams, tmp_path: object) -> None:
     assert asked(f"sqlite:///{tmp_path}/x.db?timeout=3", streams, "PRAGMA busy_timeout") == 3000
     assert asked(f"sqlite:///{tmp_path}/x.db", streams, "PRAGMA busy_timeout") == 10_000
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("x.db", "x.db"),
+        ("file:x.db?uri=true", "x.db"),
+        ("file:{folder}/a%2520b.db?uri=true", "a b.db"),
+        ("file://{folder}/x.db?uri=true&mode=rwc", "x.db"),
+        ("file://localhost{folder}/x.db?uri=1", "x.db"),
+        ("file:x.db", "file:x.db"),
+    ],
+)
+def test_the_file_that_is_watched_is_the_one_that_sqlite_opens(
+    url: str, file: str, streams: Streams, tmp_path: Path
+) -> None:
+    text = "sqlite:///" + url.format(folder=tmp_path)
+    opened = asked(text, streams, "SELECT file FROM pragma_database_list")
+    assert opened == str(tmp_path / file) == os.path.abspath(file_of(make_url(text)))  # noqa: PTH100 - as it is, links too

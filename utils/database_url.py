@@ -1,8 +1,14 @@
 """The URL of the database: checked, and with the driver that is installed."""
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from utils.broker_address import lacks_brackets
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 DEFAULT = "sqlite:///sensors.db"
 _DRIVERS = {
@@ -15,6 +21,8 @@ _DRIVERS = {
     "mysql+pymysql": "mysql+pymysql",
     "mariadb+pymysql": "mysql+pymysql",
 }
+_TRUE = {"true", "yes", "on", "y", "t", "1"}
+"""What SQLAlchemy takes for `uri=true`: without it, `file:` is a part of the name."""
 _URL = "must be a URL such as sqlite:///sensors.db"
 _BRACKETS = "must have brackets around an IPv6 address, such as postgresql://[::1]:5432/name"
 _NO_HOST = "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
@@ -38,18 +46,31 @@ def checked(text: str) -> str:
     if url.drivername == "sqlite":
         if url.host or url.username or url.port:
             raise ValueError(_NO_HOST)
-        _check_sqlite(str(url.database or ""))
+        _check_sqlite(url)
     # Half of such a password would be taken for a part of the host or of the database's name, which are shown.
     elif "@" in (url.host or "") or (url.username is None and "@" in (url.database or "")):
         raise ValueError(_ONE_AT)
     return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
 
 
-def _check_sqlite(name: str) -> None:
-    if name in ("", ":memory:"):
+def file_of(url: "URL") -> str:
+    """The path of a SQLite database's file; empty for one in memory."""
+    name = url.database or ""
+    asked = {key: values[-1] for key, values in url.normalized_query.items()}
+    if asked.get("uri", "").lower() in _TRUE and name.startswith("file:"):
+        if asked.get("mode") == "memory" or asked.get("vfs") == "memdb":
+            return ""
+        place = re.split("[?#]", name.removeprefix("file:"), maxsplit=1)[0]
+        # What is between two slashes and the next one is the machine, which can only be this one.
+        name = unquote(re.sub("^//[^/]*", "", place))
+    return "" if name == ":memory:" else name
+
+
+def _check_sqlite(url: "URL") -> None:
+    file = file_of(url)
+    if not file:
         raise ValueError("must name a file, such as sqlite:///sensors.db")
-    if not name.startswith("file:"):
-        _check_file(Path(name))
+    _check_file(Path(file))
 
 
 def _check_file(path: Path) -> None:
