@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 import backfill
 import schema
+from config import SettingsError
 from models import Base, reading_tables
 from storage.dialect import Merge, Row
 from storage.dialects import dialect_of
@@ -48,11 +49,17 @@ class WriteResult(NamedTuple):
 
 
 class Database:
-    """One database with the tables of all declared streams. Connects, and makes the tables, when it is first used."""
+    """One database with the tables of all declared streams. Connects, and makes the tables, when it is first used.
+
+    Raises SettingsError for a URL that says what cannot be.
+    """
 
     def __init__(self, url: URL, streams: Streams) -> None:
         self.dialect = dialect_of(url)
-        self.engine = self.dialect.create_engine()
+        try:
+            self.engine = self.dialect.create_engine()
+        except ValueError as error:
+            raise SettingsError(f"DATABASE_URL: a parameter cannot be used: {error}") from error
         self._streams = streams
         self.tables: Mapping[str, Table] = reading_tables(streams)
         self.declarations = streams.digest
@@ -91,8 +98,7 @@ class Database:
     def open(self) -> Connection:
         """A connection for writing that the caller closes. Raises Unavailable."""
         self.ensure_prepared()
-        with self._failures_as_unavailable():
-            return self.engine.connect().execution_options(writes=True)
+        return self._connect().execution_options(writes=True)
 
     def ensure_prepared(self) -> None:
         """Create and migrate the tables unless this has been done. Raises Unavailable."""
@@ -208,10 +214,17 @@ class Database:
         """Close all connections that are not in use."""
         self.dialect.close(self.engine)
 
+    def _connect(self) -> Connection:
+        with self._failures_as_unavailable():
+            try:
+                return self.engine.connect()
+            except (TypeError, ValueError, OSError) as error:
+                # Drivers look at the parameters of DATABASE_URL only now, and do not call them its.
+                raise Unavailable(f"a parameter of DATABASE_URL cannot be used: {error}") from error
+
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        with self._failures_as_unavailable():
-            connection = self.engine.connect()
+        connection = self._connect()
         with self._failures_as_unavailable(), connection, self._failures_as_unavailable(connection):
             yield connection
 

@@ -26,10 +26,10 @@ def main() -> None:
         warn_of_unknown_settings()
         warn_of_exposed_files(settings)
         streams = declaration.declared(settings)
+        database = Database(settings.url, streams)
         broker = mqtt_broker.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(str(error))
-    database = Database(settings.url, streams)
     notices = Notices(settings, database)
     notices.start()
     heartbeat = ProcessHeartbeat(database)

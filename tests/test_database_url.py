@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from database import Database
+from config import SettingsError
+from database import Database, Unavailable
 from streams.registry import Streams
 from utils.database_url import file_of
 
@@ -96,3 +97,20 @@ def test_the_file_that_is_watched_is_the_one_that_sqlite_opens(
     text = "sqlite:///" + url.format(folder=tmp_path)
     opened = asked(text, streams, "SELECT file FROM pragma_database_list")
     assert opened == str(tmp_path / file) == os.path.abspath(file_of(make_url(text)))  # noqa: PTH100 - as it is, links too
+
+
+@pytest.mark.parametrize(
+    ("database_url", "query"),
+    [
+        ("sqlite", {"timeout": "soon"}),
+        ("mariadb", {"pasword": "x"}),
+        ("mariadb", {"connect_timeout": "soon"}),
+        ("mariadb", {"client_flag": "x"}),
+        ("mariadb", {"ssl_ca": "/nowhere.pem"}),
+        ("postgresql", {"colour": "red"}),
+    ],
+    indirect=["database_url"],
+)
+def test_a_parameter_that_no_driver_takes_is_told(database_url: str, query: dict[str, str], streams: Streams) -> None:
+    with pytest.raises((SettingsError, Unavailable), match=r"DATABASE_URL|colour"):
+        Database(make_url(with_query(database_url, **query)), streams).prepare()
