@@ -1,7 +1,7 @@
 """SELECTs of readings: functions of (reader, table, …) that return plain rows."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from math import isfinite
 from typing import Any, NamedTuple
@@ -29,8 +29,6 @@ from streams.stream import Stream
 SAMPLES_AT_ONCE = 5_000
 LEFT_OUT = ("first_id", "last_id")
 """What `newest_of_each` says of the readings that it leaves out."""
-MAX_CROSSING = 20_000
-"""How many ids two transactions that cross each other may take."""
 METRICS_AT_ONCE = 500
 HUGE = 1e290
 """So many more fit into the sum of a column that no table has as many."""
@@ -191,30 +189,6 @@ def _newest_id(table: Table) -> Select[Any]:
 def newest_id(reader: Reader, table: Table) -> int:
     """The highest id among the readings; 0 where there is none."""
     return reader.execute(_newest_id(table)).scalar() or 0
-
-
-def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
-    """When the reading with this id, or the last one before it, was stored; the beginning of time if there is none."""
-    query = select(table.c.created_at).where(table.c.id <= reading_id).order_by(table.c.id.desc()).limit(1)
-    return reader.execute(query).scalar() or datetime(1970, 1, 1)
-
-
-def first_uncertain(reader: Reader, table: Table, reading_id: int, around: timedelta) -> int:
-    """The lowest id whose reading may have been committed after the one with this id was seen.
-
-    Ids are given before the commit, so that what is stored at about the same time may come in another order.
-    """
-    stored = written_at(reader, table, reading_id)
-    near = table.c.created_at.between(stored - around, stored + around)
-    close = table.c.id.between(reading_id - MAX_CROSSING, reading_id)
-    return reader.execute(select(func.min(table.c.id)).where(close, near)).scalar() or reading_id + 1
-
-
-def first_stored_after(reader: Reader, table: Table, moment: datetime, around: timedelta = timedelta(0)) -> int:
-    """The lowest id of the readings that were stored after a time, or at about the same time as those."""
-    query = select(table.c.id).where(table.c.created_at > moment).order_by(table.c.created_at, table.c.id).limit(1)
-    first = reader.execute(query).scalar()
-    return newest_id(reader, table) + 1 if first is None else first_uncertain(reader, table, first, around)
 
 
 def newest_of_each(

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, delete, insert
 
 import queries.ingestion
+import queries.positions
 import queries.readings
 from config import Settings
 from database import Database, Unavailable
@@ -121,6 +122,8 @@ class Channel:
         topic = stream.health.status_topic
         self._publisher = Publisher(settings, will=(topic, gone) if topic else None)
         self._begun = clock.now()
+        self._first: int | None = None
+        """The lowest id that was stored since then, as long as no place is kept."""
         self._newest: int | None = None
         """The highest id whose analysis is published, as this process knows."""
         self._seen: set[int] = set()
@@ -172,9 +175,9 @@ class Channel:
             place = queries.ingestion.analysed(reader, self.stream.name)
             end = queries.readings.newest_id(reader, self._table)
             if place is None:
-                first = queries.readings.first_stored_after(reader, self._table, self._begun, OVERLAP)
+                first = self._begin(reader, end)
             else:
-                first = queries.readings.first_uncertain(reader, self._table, place, OVERLAP)
+                first = queries.positions.first_uncertain(reader, self._table, place, OVERLAP)
         if place != self._newest:  # another process has published
             self._newest, self._seen = place, set()
         self._seen = {number for number in self._seen if number >= first}
@@ -187,6 +190,16 @@ class Channel:
             if new:
                 self._write_place(connection, max(self._newest or 0, new[-1]["id"]))
             stretch = Stretch(page[-1]["id"] + 1, end)
+
+    def _begin(self, reader: Connection, end: int) -> int:
+        """The id to begin with where no analysis was ever published: it stays, because the clock may be set."""
+        if self._first is None or self._first > end + 1:  # then another database is in its place
+            # What is dated later than now was stored before the clock was set back, and before this process began.
+            now = clock.now()
+            begun = self._begun if self._begun <= now else now - OVERLAP
+            first = queries.positions.first_stored_after(reader, self._table, begun, OVERLAP, now + OVERLAP)
+            self._first = min(first, end + 1)
+        return self._first
 
     def _page(self, stretch: Stretch) -> Sequence[RowMapping]:
         with self._database.reader() as reader:

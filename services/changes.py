@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection, RowMapping, Table
 
 import queries.devices
 import queries.ingestion
+import queries.positions
 import queries.readings
 from database import Database
 from ingest.payload import MAX_AHEAD
@@ -23,7 +24,7 @@ MAX_SHOWN = 10_000
 OVERLAP = timedelta(seconds=2)
 """How far the clocks of the machines may differ, and how long after its time a batch may be committed."""
 MAX_LOOK_BACK = 20_000
-"""How many readings `everything` goes back at most."""
+"""How many readings `everything` goes back at most, and `missed` for what the clock dated earlier than it was."""
 
 
 class Changes:
@@ -82,17 +83,13 @@ class Changes:
                 if since > end:
                     yield gap(stream.name, interest.device_id, end + 1, since)
                 seen = min(since, end)
-                moment = _earlier(queries.readings.written_at(reader, table, seen))
-                stretch = Stretch(queries.readings.first_uncertain(reader, table, seen, OVERLAP), end)
+                changed = _earlier(queries.positions.written_at(reader, table, seen))
+                stretch = Stretch(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
             else:
-                # A time that a client saw may be that of a device whose clock is ahead.
-                moment = max(since, clock.EPOCH + MAX_AHEAD + OVERLAP) - OVERLAP
-                first = queries.readings.first_stored_after(reader, table, moment - MAX_AHEAD, OVERLAP)
-                # What was stored from then on counts, whatever the clock said of it.
-                sure = queries.readings.first_stored_after(reader, table, moment)
-                stretch = Stretch(first, end, moment, sure)
-            commands = queries.devices.commands_since(reader, moment, interest.device_id)
-            presence = queries.devices.presence_since(reader, moment, interest.device_id)
+                changed = _earlier(since)
+                stretch = _since(reader, table, since, end)
+            commands = queries.devices.commands_since(reader, changed, interest.device_id)
+            presence = queries.devices.presence_since(reader, changed, interest.device_id)
         yield from _states(commands, presence)
         yield from self._stretch(stream, interest.device_id, stretch)
 
@@ -138,8 +135,12 @@ class Changes:
         table = self._database.tables[stream.name]
         looked_to = self._looked_to.get(stream.name)
         if looked_to is None:
-            return queries.readings.first_stored_after(reader, table, self._looked_at - OVERLAP, OVERLAP)
-        first = queries.readings.first_uncertain(reader, table, looked_to, OVERLAP)
+            # What is dated later than now was stored before the clock was set back: that is not new.
+            now = clock.now()
+            begun = min(self._looked_at, now) - OVERLAP
+            first = queries.positions.first_stored_after(reader, table, begun, OVERLAP, now + OVERLAP)
+        else:
+            first = queries.positions.first_uncertain(reader, table, looked_to, OVERLAP)
         return max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
 
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
@@ -155,6 +156,20 @@ class Changes:
         if len(self._shown) > MAX_SHOWN:
             del self._shown[next(iter(self._shown))]
         return known != shown
+
+
+def _since(reader: Connection, table: Table, since: datetime, end: int) -> Stretch:
+    """What was measured or stored after a time, or stored after such a reading, whatever the clock said of it.
+
+    After a clock was far ahead, the latter would be all that came since, for as long as it was ahead; so of readings
+    that are dated earlier than the time, only some are sent.
+    """
+    # A time that a client saw may be that of a device whose clock is ahead.
+    moment = max(since, clock.EPOCH + MAX_AHEAD + OVERLAP) - OVERLAP
+    first = queries.positions.first_stored_after(reader, table, moment - MAX_AHEAD, OVERLAP)
+    sure = queries.positions.first_stored_after(reader, table, moment)
+    soonest = queries.positions.soonest_after(reader, table, moment)
+    return Stretch(first, end, moment, max(sure, soonest - MAX_LOOK_BACK))
 
 
 def _reading(stream: Stream, row: RowMapping) -> Event:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 from config import Settings
@@ -13,13 +14,15 @@ from ingest.pipeline import Pipeline
 from mqtt_client import Message
 from mqtt_notices import News
 from mqtt_publisher import Publisher
+from queries.positions import first_stored_after
 from services import analyses as analyses_module
+from services import changes as changes_module
 from services.analyses import Analyses
 from services.submissions import Submissions
 from streams import declaration
 from streams.registry import Streams
 from tests.parsing import SHAPES
-from tests.sites import ALL, KINDS, Site, prepared_site, said
+from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
 from tests.support import DEVICE_TOPICS, ignore, wait_for
 from utils import clock
 
@@ -100,6 +103,112 @@ def test_since_a_time_nothing_that_was_stored_later_is_missing(site: Site, hands
     assert [value for _, value in found] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(days=365)], ids=str)
+@pytest.mark.parametrize("back", [timedelta(0), timedelta(hours=1), timedelta(days=1)], ids=lambda back: f"-{back}")
+@pytest.mark.parametrize("caught_up", [False, True], ids=["still ahead", "caught up"])
+def test_since_a_time_what_was_stored_before_the_clock_was_set_back_is_not_missing(
+    site: Site, hands: Clock, step: timedelta, back: timedelta, caught_up: bool
+) -> None:
+    start = clock.now()
+    for number, ahead in enumerate((step, step, timedelta(0), timedelta(0)), start=1):
+        hands.ahead = ahead
+        site.store(("a", number))
+    if caught_up:
+        hands.ahead = step
+    assert said(site.another().missed(ALL, start - back)) == [("a", number) for number in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("steps", [(1, -1, 0), (-1, 1, 0), (1, 0, -1), (0, 1, -1), (2, 1, 0)], ids=str)
+def test_since_a_time_nothing_that_was_stored_after_a_later_one_is_missing(
+    site: Site, hands: Clock, steps: tuple[int, ...]
+) -> None:
+    start = clock.now()
+    for number, ahead in enumerate(steps, start=1):
+        hands.ahead = ahead * timedelta(hours=1)
+        site.store(("a", number))
+    found = said(site.another().missed(ALL, start))
+    # A reading that is dated earlier, and has no later one before it, cannot be told from an old one.
+    first = next(number for number, ahead in enumerate(steps, start=1) if ahead >= 0)
+    assert found == [("a", number) for number in range(first, 4)]
+
+
+def test_since_a_time_little_is_sent_though_the_clock_was_far_ahead_once(
+    site: Site, hands: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes_module, "MAX_LOOK_BACK", 3)
+    right = clock.now()
+    site.store(("ahead", 1), at=right + timedelta(days=365))
+    for hour in range(10):
+        site.store(("a", hour), at=right + timedelta(hours=hour))
+    hands.ahead = timedelta(hours=9)
+    found = said(site.another().missed(ALL, right + timedelta(hours=8)))
+    assert found == [("ahead", 1)] + [("a", hour) for hour in range(5, 10)]
+
+
+@pytest.mark.parametrize("step", [*STEPS, timedelta(minutes=10)], ids=str)
+def test_since_a_time_that_is_still_to_come_no_state_is_missing(site: Site, hands: Clock, step: timedelta) -> None:
+    hands.ahead = step
+    site.store(("a", 1))
+    seen = clock.now()
+    hands.ahead = timedelta(0)
+    site.store(("a", 2))
+    site.command("1", "sent")
+    site.presence("a", online=True)
+    found = said(site.another().missed(ALL, seen))
+    assert found == [("1", "sent"), ("a", True), ("a", 1), ("a", 2)]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_who_begins_is_not_told_what_was_stored_before_the_clock_was_set_back(
+    site: Site, hands: Clock, step: timedelta
+) -> None:
+    hands.ahead = step
+    for second in (1, 2, 3):
+        site.store(("a", 10 + second))
+    hands.ahead = timedelta(0)
+    begins = site.another()
+    begins.skip()
+    assert begins.read(EVERYTHING) == []
+    begins.skip()
+    site.store(("a", 4))
+    events = begins.read(EVERYTHING)
+    assert (said(events), left_out(events)) == ([("a", 4)], [])
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_who_begins_just_before_the_clock_is_set_back_misses_nothing(site: Site, hands: Clock, step: timedelta) -> None:
+    hands.ahead = step
+    site.changes.skip()
+    hands.ahead = timedelta(0)
+    site.store(("a", 1))
+    assert said(site.changes.read(EVERYTHING)) == [("a", 1)]
+
+
+def test_since_a_time_only_the_times_of_what_was_stored_since_are_read(tank: tuple[Database, Streams]) -> None:
+    database, _ = tank
+    table = database.tables["tank"]
+    many, some = 100_000, 100
+    rows = [
+        {"device_id": "a", "timestamp": clock.EPOCH, "fingerprint": number, "created_at": _second(number)}
+        for number in range(many)
+    ]
+    steps: list[None] = []
+    with database.connection() as connection:
+        with database.transaction(connection):
+            connection.execute(insert(table), rows)
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.set_progress_handler(lambda: steps.append(None), 1_000)
+        assert first_stored_after(connection, table, _second(many - some - 1)) == many - some + 1
+        raw.set_progress_handler(None, 1_000)
+    # Of the crossing transactions 20,000 rows are looked at, in five steps each.
+    assert len(steps) < 150
+
+
+def _second(number: int) -> datetime:
+    return clock.EPOCH + timedelta(seconds=number)
+
+
 def test_since_an_id_that_is_committed_after_a_later_one_nothing_is_missing(site: Site) -> None:
     if site.database.engine.dialect.name == "sqlite":  # which has one writer at a time
         site.store(("slow", 1))
@@ -152,12 +261,14 @@ def test_readings_without_a_time_get_the_present_one_after_the_clock_was_set_bac
 
 
 @pytest.mark.parametrize("step", [*STEPS, timedelta(seconds=45)], ids=str)
+@pytest.mark.parametrize("ahead", [(0, 1, 0, 0, 1), (1, 0, 0, 1, 0)], ids=["begins right", "begins ahead"])
 def test_every_reading_is_analysed_when_the_clock_is_set_back(
     settings: Callable[..., Settings],
     streams: Streams,
     hands: Clock,
     monkeypatch: pytest.MonkeyPatch,
     step: timedelta,
+    ahead: tuple[int, ...],
 ) -> None:
     values = settings()
     database = Database(values.url, streams)
@@ -167,12 +278,13 @@ def test_every_reading_is_analysed_when_the_clock_is_set_back(
     monkeypatch.setattr(analyses_module, "_analysis", lambda _, row: row["device_id"].encode())
     monkeypatch.setattr(analyses_module, "POLL_SECONDS", 0.05)
     submissions = Submissions(database, Pipeline(database, streams, "http", ignore))
+    hands.ahead = ahead[0] * step
     analyses = Analyses(values, database, streams)
     analyses.start()
     names: list[bytes] = []
     try:
-        for name, ahead in (("a1", step), ("b1", timedelta(0)), ("b2", timedelta(0)), ("c1", step)):
-            hands.ahead = ahead
+        for name, steps in zip(("a1", "b1", "b2", "c1"), ahead[1:], strict=True):
+            hands.ahead = steps * step
             submissions.submit(streams["soil"], _soil(name), None, None)
             names.append(name.encode())
             wait_for(lambda: [said for said in published if len(said) == 2] == names, what=f"the analysis of {name}")
