@@ -6,9 +6,10 @@ import socket
 import threading
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, insert, or_
+from sqlalchemy import Connection, delete, insert, not_, or_
 
 import queries.ingestion
+import queries.processes
 from database import Database, Unavailable
 from models import Process
 from utils import clock
@@ -62,7 +63,8 @@ class ProcessHeartbeat:
 
     def _replace(self, connection: Connection, leaving: bool) -> None:
         now = clock.now()
-        connection.execute(delete(Process).where(or_(Process.name == self._name, Process.heartbeat_at < now - GONE)))
+        gone = not_(queries.processes.is_heard(now, GONE))
+        connection.execute(delete(Process).where(or_(Process.name == self._name, gone)))
         if not leaving:
             values = {"name": self._name, "declarations": self._database.declarations, "heartbeat_at": now}
             connection.execute(insert(Process).values(values))

@@ -101,7 +101,9 @@ class Device(BaseModel):
     last_heard: Rfc3339 | None = Field(
         description="When the server received its last reading; null of a device known from a retained message only."
     )
-    silent_for: float | None = Field(description="Seconds since `last_heard`.")
+    silent_for: float | None = Field(
+        description="Seconds since `last_heard`; null if it is none, or not heard again since the clock was set back."
+    )
     online: bool | None = Field(description="As the device and its broker said last; null if it never said so.")
 
 

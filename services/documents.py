@@ -40,10 +40,16 @@ def command(row: RowMapping, root: str = "") -> Document:
 
 def device(row: RowMapping, now: datetime) -> Document:
     """A device of a stream; `silent_for` is in seconds since the server heard it, whatever its own clock says."""
-    heard = row["last_heard"]
-    silent = None if heard is None else round(max(0.0, (now - heard).total_seconds()), 3)
     times = {name: row[name] and clock.rfc3339(row[name]) for name in ("first_seen", "last_seen", "last_heard")}
+    silent = _silent_for(row["last_heard"], now)
     return {"device_id": row["device_id"], **times, "silent_for": silent, "online": row["online"]}
+
+
+def _silent_for(heard: datetime | None, now: datetime) -> float | None:
+    """None of what was heard at a time that is still to come: the clock was set back, and a 0 would look alive."""
+    if heard is None or heard > now + clock.STEP:
+        return None
+    return round(max(0.0, (now - heard).total_seconds()), 3)
 
 
 def presence(row: RowMapping) -> Document:

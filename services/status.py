@@ -18,6 +18,7 @@ from utils import clock
 
 Document = dict[str, Any]
 HEARTBEAT_LIMIT = timedelta(seconds=10)
+"""How far from now the heartbeat of a process that runs may be: one far ahead is from before the clock was set back."""
 EVICTED, FORGOTTEN = timedelta(minutes=10), timedelta(days=1)
 """How long health tells of it."""
 SERVICE = "AutoForge IoT Backend"
@@ -34,7 +35,7 @@ def health(settings: Settings, database: Database) -> Document:
             http = _counts(session, ways["http"])
             room = Room.of(settings)
             kept, filled = rejected.kept(session, room), rejected.concern(session, room)
-            processes = queries.processes.declarations(session, clock.now() - GONE)
+            processes = queries.processes.declarations(session, clock.now(), GONE)
     except Unavailable as error:
         reachable = {"reachable": False, "url": str(database)}
         reason = f"The database cannot be used: {error}"
@@ -99,8 +100,9 @@ def _ways(session: Session) -> dict[str, IngestStatus]:
 
 
 def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> Document:
-    beat = status.heartbeat_at
-    running = status.holder is not None and beat is not None and clock.now() - beat < HEARTBEAT_LIMIT
+    beat, now = status.heartbeat_at, clock.now()
+    running = status.holder is not None and beat is not None and abs(now - beat) < HEARTBEAT_LIMIT
+    ended = beat if beat is None or beat <= now else None  # a time that is still to come tells nobody since when
     return {
         "broker": str(settings.broker),
         "holder": status.holder,
@@ -109,7 +111,7 @@ def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> Documen
         "connected": running and status.connected,
         "subscribed": running and status.subscribed,
         "problem": status.problem if running else "no process ingests",
-        "since": _time(status.changed_at if running else beat),
+        "since": _time(status.changed_at if running else ended),
         "uptime": _seconds_since(status.changed_at) if running and status.problem is None else None,
         "waiting": status.waiting if running else 0,
         "messages_per_second": status.messages_per_second if running else None,
