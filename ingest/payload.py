@@ -1,6 +1,6 @@
 """Parsing: the bytes of one message to a `Reading` or a `Rejection`; pure."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -20,7 +20,6 @@ from utils import clock
 Parsed = Reading | Acknowledgement | PresenceNotice | Rejection | Ignored
 EARLIEST = datetime(2020, 1, 1)
 """Before it no program of this kind ran: what a clock shows after its battery was changed is not believed."""
-MAX_AHEAD = timedelta(minutes=5)
 
 
 class StreamParser:
@@ -138,7 +137,7 @@ def _time(stream: Stream, stated: Any, received_at: datetime, earliest: datetime
         if stream.timestamp.required:
             raise Fault("invalid_timestamp", f"{field}: {error}") from error
         return None, shown(stated)[:64]
-    if earliest <= moment <= received_at + MAX_AHEAD:
+    if earliest <= moment <= received_at + clock.MAX_AHEAD:
         return moment, None
     return None, clock.rfc3339(moment)
 

@@ -4,10 +4,11 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, Table, case, func
+from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, case, func, literal_column, or_
 
 import queries.devices
 import queries.readings
@@ -15,10 +16,13 @@ from database import Database
 from ingest.message import Reading, Rejection
 from models import Device, NewestValue
 from mqtt_client import Message
-from storage.dialect import Columns, Row
+from storage.dialect import Columns, Row, literal
 from streams.reading_key import ReadingKey
 from streams.registry import Streams
 from streams.stream import Stream
+from utils import clock
+
+QUARTER = timedelta(minutes=15)
 
 
 @dataclass
@@ -38,7 +42,7 @@ class ReadingWriter:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._heard = database.upsert(Device, ("stream", "device_id"), _heard)
-        self._newest = database.upsert(NewestValue, ("stream", "device_id", "metric"), _newest)
+        self._newest = lru_cache(maxsize=2)(partial(_newest, database))
         self._keys = {stream.name: ReadingKey([metric.name for metric in stream.metrics]) for stream in streams}
 
     def write(self, connection: Connection, readings: Sequence[Reading], moment: datetime) -> Written:
@@ -78,7 +82,7 @@ class ReadingWriter:
         last_ids = queries.readings.last_ids_after(connection, table, before) if result.stored else {}
         self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:
-            self._keep_newest(connection, stream, table, before)
+            self._keep_newest(connection, stream, table, before, moment)
 
     def _rows(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
         key = self._keys[stream.name].of
@@ -105,7 +109,7 @@ class ReadingWriter:
         if rows:
             connection.execute(self._heard, rows)
 
-    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, before: int) -> None:
+    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, before: int, moment: datetime) -> None:
         names = [metric.name for metric in stream.lackable]
         newest: dict[tuple[str, str], Mapping[str, Any]] = {}
         for reading_id, device_id, timestamp, *values in queries.readings.values_after(
@@ -118,7 +122,7 @@ class ReadingWriter:
             for device_id, name in sorted(newest)
         ]
         if rows:
-            connection.execute(self._newest, rows)
+            connection.execute(self._newest(_quarter_after(moment + clock.MAX_AHEAD)), rows)
 
 
 def _serial(message: Message) -> int:
@@ -142,10 +146,23 @@ def _heard(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
     return [("last_id", later), ("last_heard", func.coalesce(incoming.last_heard, stored.last_heard))]
 
 
-def _newest(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
-    # A reading that is measured at the same moment and stored later is the newer one.
-    newer = incoming.timestamp >= stored.timestamp
-    return [
-        ("reading_id", case((newer, incoming.reading_id), else_=stored.reading_id)),
-        ("timestamp", case((newer, incoming.timestamp), else_=stored.timestamp)),
-    ]
+def _newest(database: Database, future: datetime) -> Insert:
+    """The statement that keeps newest values; one with a time from `future` on gives way to any that is earlier."""
+    # As text, because PyMySQL takes no parameters after the values of many rows.
+    limit: ColumnElement[datetime] = literal_column(literal(future))
+
+    def merge(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
+        # A reading that is measured at the same moment and stored later is the newer one.
+        later = incoming.timestamp >= stored.timestamp
+        newer = or_(later, and_(stored.timestamp >= limit, incoming.timestamp < limit))
+        return [
+            ("reading_id", case((newer, incoming.reading_id), else_=stored.reading_id)),
+            ("timestamp", case((newer, incoming.timestamp), else_=stored.timestamp)),
+        ]
+
+    return database.upsert(NewestValue, ("stream", "device_id", "metric"), merge)
+
+
+def _quarter_after(moment: datetime) -> datetime:
+    """The quarter of an hour that begins next, so that a statement with it is made four times an hour only."""
+    return clock.EPOCH + ((moment - clock.EPOCH) // QUARTER + 1) * QUARTER

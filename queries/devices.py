@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
 
 from models import VERIFY_DEVICE, Command, Device, Presence, StreamState
 from queries.reader import Reader
@@ -84,13 +84,15 @@ def ids(reader: Reader, streams: Iterable[str], limit: int) -> Sequence[str]:
 
 def heard_last(reader: Reader, stream: str) -> str | None:
     """The device of a stream that was heard last, or None."""
-    query = select(_DEVICES.c.device_id).where(_DEVICES.c.stream == stream, _DEVICES.c.device_id != VERIFY_DEVICE)
+    own = (_DEVICES.c.stream == stream) & (_DEVICES.c.device_id != VERIFY_DEVICE)
     # What was heard at a time that is still to come was heard before the clock was set back.
-    past = case((_DEVICES.c.last_heard <= clock.now(), _DEVICES.c.last_heard))
-    heard = query.where(_DEVICES.c.last_heard.is_not(None)).order_by(past.is_(None), past.desc())
-    last = reader.scalars(heard.order_by(_DEVICES.c.last_id.desc()).limit(1)).first()
-    # Of devices from before last_heard was kept, the order of their readings tells it.
-    return last or reader.scalars(query.order_by(_DEVICES.c.last_id.desc()).limit(1)).first()
+    present = own & (_DEVICES.c.last_heard <= clock.now() + clock.STEP)
+    newest = select(_DEVICES.c.last_heard).where(present).order_by(_DEVICES.c.last_heard.desc()).limit(1)
+    query = select(_DEVICES.c.device_id).where(own).limit(1)
+    by_id = _DEVICES.c.last_id.desc()
+    last = reader.scalars(query.where(_DEVICES.c.last_heard == newest.scalar_subquery()).order_by(by_id)).first()
+    # Of all others, some from before last_heard was kept, the order of their readings tells it.
+    return last or reader.scalars(query.order_by(_DEVICES.c.last_heard.is_(None), by_id)).first()
 
 
 def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:

@@ -22,9 +22,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from models import VERIFY_DEVICE, Device, NewestValue, Presence
+from models import VERIFY_DEVICE, Device, Presence
 from queries.reader import Reader
 from streams.stream import Stream
+from utils import clock
 
 SAMPLES_AT_ONCE = 5_000
 LEFT_OUT = ("first_id", "last_id")
@@ -33,7 +34,6 @@ METRICS_AT_ONCE = 500
 HUGE = 1e290
 """So many more fit into the sum of a column that no table has as many."""
 _DEVICES = Device.metadata.tables["devices"]
-_NEWEST = NewestValue.metadata.tables["newest_values"]
 _PRESENCE = Presence.metadata.tables["presence"]
 
 
@@ -41,8 +41,8 @@ class Window(NamedTuple):
     """Which readings: of one device or all, with start ≤ timestamp < end, with a value of a metric or any."""
 
     device_id: str | BindParameter[str] | None = None
-    start: datetime | None = None
-    end: datetime | None = None
+    start: datetime | BindParameter[datetime] | None = None
+    end: datetime | BindParameter[datetime] | None = None
     metric: str | None = None
 
 
@@ -58,7 +58,8 @@ class Stretch(NamedTuple):
     sure: int = 0
 
 
-def _within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
+def within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
+    """A query of the readings of a window alone."""
     if window.device_id is not None:
         query = query.where(table.c.device_id == window.device_id)
     if window.start is not None:
@@ -70,39 +71,20 @@ def _within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
     return query
 
 
-def _listed(query: Select[Any], table: Table, window: Window) -> Select[Any]:
+def listed(query: Select[Any], table: Table, window: Window) -> Select[Any]:
     """The same without the readings of `flask verify`, unless they are asked for by their device."""
-    query = _within(query, table, window)
+    query = within(query, table, window)
     return query if window.device_id is not None else query.where(table.c.device_id != VERIFY_DEVICE)
 
 
-def _public(table: Table) -> Select[Any]:
+def shown(table: Table) -> Select[Any]:
+    """Readings with the columns that people get."""
     return select(*(column for column in table.columns if column.name != "fingerprint"))
-
-
-@lru_cache(maxsize=256)
-def _latest(table: Table, one_device: bool) -> Select[Any]:
-    # Kept, because building the statement takes longer than running it.
-    if not one_device:
-        # By the index of times from its end: a maximum of some of the rows would be looked for among all.
-        query = _listed(_public(table), table, Window())
-        return query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(1)
-    window = Window(bindparam("device_id"))
-    newest = _within(select(func.max(table.c.timestamp)), table, window).scalar_subquery()
-    query = _within(_public(table), table, window).where(table.c.timestamp == newest)
-    return query.order_by(table.c.id.desc()).limit(1)
-
-
-def latest(reader: Reader, table: Table, device_id: str | None = None) -> RowMapping | None:
-    """The newest reading, of one device or of all, or None."""
-    if device_id is None:
-        return reader.execute(_latest(table, one_device=False)).mappings().first()
-    return reader.execute(_latest(table, one_device=True), {"device_id": device_id}).mappings().first()
 
 
 def history(reader: Reader, table: Table, window: Window, limit: int, offset: int = 0) -> Sequence[RowMapping]:
     """A page of readings, newest first."""
-    query = _listed(_public(table), table, window)
+    query = listed(shown(table), table, window)
     query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit).offset(offset)
     return reader.execute(query).mappings().all()
 
@@ -142,7 +124,7 @@ def _figures(
             average = case((and_(func.max(column) <= limit, func.min(column) >= -limit), average))
         figures = {"avg": average, "min": func.min(column), "max": func.max(column)}
         columns += [figure.label(f"{kind}_{name}") for kind, figure in figures.items()]
-    query = _listed(select(*columns).select_from(table), table, window)
+    query = listed(select(*columns).select_from(table), table, window)
     return dict(reader.execute(query).mappings().one())
 
 
@@ -151,7 +133,7 @@ def ml_data(
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """The newest `limit` samples, oldest first: timestamp, device id, then the metrics in the stream's order."""
     columns = [table.c.timestamp, table.c.device_id, *(table.c[metric.name] for metric in stream.metrics)]
-    query = _listed(select(*columns), table, window)
+    query = listed(select(*columns), table, window)
     rows = reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
     return rows[::-1]
 
@@ -159,25 +141,20 @@ def ml_data(
 def samples(reader: Reader, table: Table, names: Sequence[str], window: Window) -> Iterator[Row[*tuple[Any, ...]]]:
     """Timestamp and these metrics of each reading that has the first of them, oldest first; read as they are used."""
     columns = [table.c.timestamp, *(table.c[name] for name in names)]
-    query = _listed(select(*columns), table, window._replace(metric=names[0]))
+    query = listed(select(*columns), table, window._replace(metric=names[0]))
     query = query.order_by(table.c.timestamp, table.c.id)
     yield from reader.execute(query, execution_options={"yield_per": SAMPLES_AT_ONCE})
 
 
-def last_sample(reader: Reader, table: Table, window: Window) -> Row[*tuple[Any, ...]] | None:
-    """Timestamp and value of the window's metric in its newest reading, or None. The window must name a metric."""
-    return next(iter(last_samples(reader, table, window, 1)), None)
-
-
 def last_samples(reader: Reader, table: Table, window: Window, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The same of its newest readings, oldest first."""
-    query = _listed(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+    """Timestamp and value of the window's metric in its newest readings, oldest first; it must name a metric."""
+    query = listed(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
     return reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()[::-1]
 
 
 def first_samples(reader: Reader, table: Table, window: Window, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
     """The same of its oldest readings."""
-    query = _listed(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+    query = listed(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
     return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(limit)).all()
 
 
@@ -194,19 +171,19 @@ def newest_id(reader: Reader, table: Table) -> int:
 def newest_of_each(
     reader: Reader, stream: Stream, table: Table, condition: ColumnElement[bool], known: int
 ) -> Sequence[RowMapping]:
-    """Of the readings that meet a condition the newest of each device, by their timestamps.
+    """Of the readings that meet a condition the newest of each device, by their timestamps; see `queries.newest`.
 
     Where each metric has a topic of its own, the newest of each device and metric. `first_id` and `last_id` are the
     lowest and the highest id above `known` of those that it was chosen from; null where none is above.
     """
     apart = [table.c[metric.name].is_(None) for metric in stream.metrics] if stream.topic.has_metric else []
     group = [table.c.device_id, *apart]
-    order = [table.c.timestamp.desc(), table.c.id.desc()]
+    order = [table.c.timestamp >= clock.future(), table.c.timestamp.desc(), table.c.id.desc()]
     place = func.row_number().over(partition_by=group, order_by=order).label("place_of_reading")
     new = case((table.c.id > known, table.c.id))
     lowest, highest = (figure.over(partition_by=group) for figure in (func.min(new), func.max(new)))
     ends = [end.label(name) for name, end in zip(LEFT_OUT, (lowest, highest), strict=True)]
-    ranked = _public(table).add_columns(place, *ends).where(condition).subquery()
+    ranked = shown(table).add_columns(place, *ends).where(condition).subquery()
     columns = [column for column in ranked.c if column.name != "place_of_reading"]
     query = select(*columns).where(ranked.c.place_of_reading == 1).order_by(ranked.c.id)
     return reader.execute(query).mappings().all()
@@ -216,7 +193,7 @@ def readings_of(
     reader: Reader, table: Table, device_id: str | None, stretch: Stretch, limit: int
 ) -> Sequence[RowMapping]:
     """The first readings of a stretch, of one device or of all, in the order in which they were stored."""
-    query = _within(_public(table), table, Window(device_id))
+    query = within(shown(table), table, Window(device_id))
     query = query.where(table.c.id.between(stretch.start, stretch.end))
     if stretch.later is not None:
         later = or_(table.c.created_at > stretch.later, table.c.timestamp > stretch.later)
@@ -228,7 +205,9 @@ def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
     """Every device of a stream by device id: `first_seen`, `last_seen`, `last_heard`, and `online` or null."""
     own = table.c.device_id == _DEVICES.c.device_id
     first = select(func.min(table.c.timestamp)).where(own).scalar_subquery().correlate(_DEVICES)
-    last = select(func.max(table.c.timestamp)).where(own).scalar_subquery().correlate(_DEVICES)
+    newest = select(func.max(table.c.timestamp)).where(own)
+    believed = newest.where(table.c.timestamp < clock.future()).scalar_subquery().correlate(_DEVICES)
+    last = func.coalesce(believed, newest.scalar_subquery().correlate(_DEVICES))
     columns = [_DEVICES.c.device_id, first.label("first_seen"), last.label("last_seen"), _DEVICES.c.last_heard]
     with_presence = _DEVICES.outerjoin(_PRESENCE, _PRESENCE.c.device_id == _DEVICES.c.device_id)
     query = select(*columns, _PRESENCE.c.online).select_from(with_presence)
@@ -257,16 +236,6 @@ def values_after(
     columns = [table.c.id, table.c.device_id, table.c.timestamp, *(table.c[name] for name in names)]
     query = select(*columns).where(table.c.id > reading_id).order_by(table.c.timestamp, table.c.id)
     return reader.execute(query).all()
-
-
-def newest_values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:
-    """The newest value of each metric that a reading may lack, with its timestamp; none of what never came."""
-    own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
-    places = reader.execute(select(_NEWEST.c.metric, _NEWEST.c.reading_id).where(own)).all()
-    rows = reader.execute(select(table).where(table.c.id.in_({place.reading_id for place in places}))).mappings()
-    by_id = {row["id"]: row for row in rows}
-    known = [(place.metric, by_id.get(place.reading_id)) for place in places if place.metric in table.c]
-    return {name: (row[name], row["timestamp"]) for name, row in known if row is not None}
 
 
 def has_reading(reader: Reader, table: Table, device_id: str, timestamp: datetime) -> bool:

@@ -8,6 +8,7 @@ from flask_openapi.models.tag import Tag
 from pydantic import BaseModel, Field
 from sqlalchemy import RowMapping
 
+import queries.newest
 import queries.readings
 from config import VERSION, Settings
 from database import Database
@@ -128,7 +129,7 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
     def latest(query: DeviceQuery) -> tuple[Answer, int]:
         """The newest reading."""
         with database.reader() as reader:
-            row = queries.readings.latest(reader, table, query.device_id)
+            row = queries.newest.latest(reader, table, query.device_id)
         return (NOTHING, 404) if row is None else ({"success": True, "data": _machine(stream, row)}, 200)
 
     @api.get("/sensor/history", responses={200: SensorHistory})
@@ -151,7 +152,7 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
     def sensor_status() -> Answer:
         """The connection to the broker, and the machine that was heard last."""
         with database.reader() as reader:
-            row = queries.readings.latest(reader, table)
+            row = queries.newest.latest(reader, table)
         broker = f"{settings.broker.host}:{settings.broker.port}"
         connected = status.ingestion(settings, database)["uptime"] is not None
         mqtt = {"connected": connected, "broker": broker, "topic": str(stream.topic)}

@@ -151,7 +151,7 @@ def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: 
             "errors": told["rejected"],
             "error": told["problem"],
             "broker": told["broker"],
-            "lastMessage": next(iter(values.history(None, None, 1)), None),
+            "lastMessage": values.last_of_all(),
         }
 
     @api.get("/topics", responses={200: {"content": {"application/json": {"schema": _TOPICS}}}})

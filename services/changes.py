@@ -10,7 +10,6 @@ import queries.ingestion
 import queries.positions
 import queries.readings
 from database import Database
-from ingest.payload import MAX_AHEAD
 from mqtt_notices import News
 from queries.readings import Stretch
 from services import documents
@@ -125,7 +124,8 @@ class Changes:
         announced = [metric for metric in stream.metrics if metric.event]
         if announced:
             # Rows of one metric and of several may both be the newest of their kind.
-            by_time = sorted(rows, key=lambda row: (row["timestamp"], row["id"]))
+            future = clock.future()
+            by_time = sorted(rows, key=lambda row: (row["timestamp"] < future, row["timestamp"], row["id"]))
             for metric in announced:
                 newest = {row["device_id"]: row for row in by_time if row[metric.name] is not None}
                 yield from (_announcement(stream, metric, row) for row in newest.values())
@@ -165,8 +165,8 @@ def _since(reader: Connection, table: Table, since: datetime, end: int) -> Stret
     that are dated earlier than the time, only some are sent.
     """
     # A time that a client saw may be that of a device whose clock is ahead.
-    moment = max(since, clock.EPOCH + MAX_AHEAD + OVERLAP) - OVERLAP
-    first = queries.positions.first_stored_after(reader, table, moment - MAX_AHEAD, OVERLAP)
+    moment = max(since, clock.EPOCH + clock.MAX_AHEAD + OVERLAP) - OVERLAP
+    first = queries.positions.first_stored_after(reader, table, moment - clock.MAX_AHEAD, OVERLAP)
     sure = queries.positions.first_stored_after(reader, table, moment)
     soonest = queries.positions.soonest_after(reader, table, moment)
     return Stretch(first, end, moment, max(sure, soonest - MAX_LOOK_BACK))

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Table
 
 import queries.devices
-import queries.readings
+import queries.newest
 from queries.reader import Reader
 from services import documents
 from streams.stream import Stream
@@ -22,12 +22,12 @@ def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None)
     """
     if stream.topic.has_metric and device_id is None:
         device_id = queries.devices.heard_last(reader, stream.name)
-    row = queries.readings.latest(reader, table, device_id)
+    row = queries.newest.latest(reader, table, device_id)
     if row is None:
         return None
     if not stream.topic.has_metric:
         return documents.reading(row)
-    newest = queries.readings.newest_values(reader, stream.name, table, row["device_id"])
+    newest = queries.newest.values(reader, stream.name, table, row["device_id"])
     found = {metric.name: newest.get(metric.name, (None, None)) for metric in stream.metrics}
     times = {name: moment and clock.rfc3339(moment) for name, (_, moment) in found.items()}
     return documents.reading(row) | {name: value for name, (value, _) in found.items()} | {"times": times}

@@ -1,7 +1,11 @@
 """Values by the topics they came on, of a stream that has a topic for each metric."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import RowMapping
+
+import queries.newest
 import queries.readings
 from database import Database
 from queries.readings import Window
@@ -30,17 +34,24 @@ class TopicValues:
         """The newest value of every metric, null for what never came, and their newest time. Raises Unavailable."""
         with self._database.reader() as reader:
             found = {
-                metric.name: queries.readings.last_sample(reader, self._table, Window(device_id, metric=metric.name))
+                metric.name: queries.newest.latest(reader, self._table, device_id, metric.name)
                 for metric in self._stream.metrics
             }
-        times = [sample.timestamp for sample in found.values() if sample is not None]
-        values = {name: None if sample is None else sample[1] for name, sample in found.items()}
-        return {**values, "timestamp": clock.rfc3339(max(times)) if times else None}
+        values = {name: None if row is None else row[name] for name, row in found.items()}
+        times = [row["timestamp"] for row in found.values() if row is not None]
+        future = clock.future()
+        newest = max(times, key=lambda moment: (moment < future, moment), default=None)
+        return {**values, "timestamp": None if newest is None else clock.rfc3339(newest)}
 
     def last(self, topic: str) -> Document:
         """The newest message of a topic; null value and time where none came. Raises UnknownTopic, Unavailable."""
-        newest = self.history(topic, None, 1)
-        return newest[0] if newest else {"topic": topic, "value": None, "timestamp": None}
+        named, metric = self._parts(topic)
+        newest = self._newest(named, metric)
+        return newest or {"topic": topic, "value": None, "timestamp": None}
+
+    def last_of_all(self) -> Document | None:
+        """The newest message of any topic, or None. Raises Unavailable."""
+        return self._newest(None, None)
 
     def history(self, topic: str | None, device_id: str | None, limit: int) -> list[Document]:
         """Messages of one topic or of all, of one device or of all, newest first. Raises UnknownTopic, Unavailable."""
@@ -52,8 +63,17 @@ class TopicValues:
             window, metrics = Window(named or device_id, metric=metric.name), (metric,)
         with self._database.reader() as reader:
             rows = queries.readings.history(reader, self._table, window, limit)
+        return self._messages(rows, metrics)[:limit]
+
+    def _newest(self, device_id: str | None, metric: Metric | None) -> Document | None:
+        with self._database.reader() as reader:
+            row = queries.newest.latest(reader, self._table, device_id, None if metric is None else metric.name)
+        metrics = self._stream.metrics if metric is None else (metric,)
+        return next(iter(self._messages([] if row is None else [row], metrics)), None)
+
+    def _messages(self, rows: Sequence[RowMapping], metrics: Sequence[Metric]) -> list[Document]:
         said = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]
-        return [documents.message(self._stream, metric, row) for metric, row in said[:limit]]
+        return [documents.message(self._stream, metric, row) for metric, row in said]
 
     def _parts(self, topic: str) -> tuple[str | None, Metric]:
         found = self._streams.match(topic)

@@ -20,7 +20,8 @@ from streams.registry import Streams
 from tests.api import Api, running
 from tests.live import at_broker, serving, tracebacks
 from tests.parsing import make_parser
-from tests.support import DEVICE_TOPICS, Backend, Mosquitto, PostgresServer, free_port, missing, wait_for
+from tests.support import DEVICE_TOPICS, Backend, Clock, Mosquitto, PostgresServer, free_port, missing, wait_for
+from utils import clock
 
 POSTGRES_SERVER = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
 MARIADB_SERVER = "mysql+pymysql://root@127.0.0.1:3306/mysql"
@@ -35,6 +36,14 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     umask = os.umask(0o022)
     yield
     os.umask(umask)
+
+
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The hands of the server's clock."""
+    made = Clock()
+    monkeypatch.setattr(clock, "now", made.now)
+    return made
 
 
 @pytest.fixture

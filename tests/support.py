@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,11 +24,23 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from config import Settings
 from streams.topics import DeviceTopics
+from utils import clock
 
 PROJECT = Path(__file__).parent.parent
 T = TypeVar("T")
 DEVICE_TOPICS = DeviceTopics.of(Settings(_env_file=None))
 GOOD = {"temperature": 24.5, "vibration": 12.3, "gas": 450.0, "power": 250.5, "timestamp": "2026-01-29T14:30:45.123456"}
+
+
+class Clock:
+    """The server's clock, which the test sets."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+        self._right = clock.now
+
+    def now(self) -> datetime:
+        return self._right() + self.ahead
 
 
 def ignore(_: object) -> None:

@@ -21,31 +21,14 @@ from services.analyses import Analyses
 from services.submissions import Submissions
 from streams import declaration
 from streams.registry import Streams
+from tests.parsing import RECEIVED as NOON
 from tests.parsing import SHAPES
 from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
-from tests.support import DEVICE_TOPICS, ignore, wait_for
+from tests.support import DEVICE_TOPICS, Clock, ignore, wait_for
 from utils import clock
 
 STEPS = [timedelta(hours=1), timedelta(days=365)]
 EVERYTHING = News(everything=True)
-
-
-class Clock:
-    """The server's clock, which the test sets."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta(0)
-        self._right = clock.now
-
-    def now(self) -> datetime:
-        return self._right() + self.ahead
-
-
-@pytest.fixture
-def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(clock, "now", made.now)
-    return made
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -75,6 +58,18 @@ def test_a_live_client_misses_nothing_when_the_clock_is_set(
     assert said(site.changes.read(EVERYTHING)) == [("b", 2), ("1", "sent")]
     site.store(("c", 3))
     assert said(site.changes.read(EVERYTHING)) == [("c", 3)]
+
+
+def test_of_several_batches_a_live_client_sees_the_newest_that_is_not_from_the_future(site: Site) -> None:
+    present = (clock.now() - NOON).total_seconds()
+    site.changes.skip()
+    site.store(("a", present + 3600))
+    site.store(("a", present))
+    site.store(("b", present + 3600))
+    site.store_panel(("p", present + 3600, 1.0, None))
+    site.store_panel(("p", present, 2.0, None))
+    shown = said(site.changes.read(EVERYTHING))
+    assert shown == [("p", ("ampere", 2.0)), ("a", present), ("b", present + 3600)]
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)

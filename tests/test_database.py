@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 import queries.ingestion
+import queries.newest
 import queries.readings
 from config import PROJECT
 from database import Database, Unavailable
@@ -60,7 +61,7 @@ def sqlite_url(tmp_path: Path) -> str:
 def test_it_stores_a_reading(database: Database) -> None:
     assert write(database, row()) == 1
     with database.session() as session:
-        stored = queries.readings.latest(session, database.tables["sensors"], "ESP32_001")
+        stored = queries.newest.latest(session, database.tables["sensors"], "ESP32_001")
     assert stored is not None
     assert (stored["timestamp"], stored["temperature"]) == (MOMENT, 24.5)
 
@@ -84,7 +85,7 @@ def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(
 def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> None:
     write(database, row(temperature=value))
     with database.session() as session:
-        stored = queries.readings.latest(session, database.tables["sensors"])
+        stored = queries.newest.latest(session, database.tables["sensors"])
     assert stored is not None
     assert repr(stored["temperature"]) == repr(value)
 
@@ -95,7 +96,7 @@ def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> Non
 def test_it_keeps_a_device_id_as_it_is(database: Database, device: str) -> None:
     write(database, row(device=device))
     with database.session() as session:
-        assert queries.readings.latest(session, database.tables["sensors"], device)
+        assert queries.newest.latest(session, database.tables["sensors"], device)
 
 
 def test_devices_whose_ids_look_alike_are_different_devices(database: Database) -> None:
@@ -103,7 +104,7 @@ def test_devices_whose_ids_look_alike_are_different_devices(database: Database) 
     assert write(database, *(row(device=name) for name in names)) == len(names)
     with database.session() as session:
         for name in names:
-            stored = queries.readings.latest(session, database.tables["sensors"], name)
+            stored = queries.newest.latest(session, database.tables["sensors"], name)
             assert stored is not None
             assert stored["device_id"] == name
 
@@ -209,7 +210,7 @@ def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, decl
     after = Database(make_url(database_url), declare(declared, "[metrics.CO2]", "[metrics.pH]", state))
     after.prepare()
     with after.session() as session:
-        stored = queries.readings.latest(session, after.tables["air"])
+        stored = queries.newest.latest(session, after.tables["air"])
     after.close()
     assert stored is not None
     assert (stored["CO2"], stored["pH"], stored["state"]) == (400.0, None, None)

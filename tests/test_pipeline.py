@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
 import queries.ingestion
+import queries.newest
 import queries.readings
 import queries.rejected
 from database import Database, Unavailable
@@ -165,7 +166,7 @@ def test_a_reading_from_a_wrong_clock_is_kept_under_the_servers_time(connected: 
     database, connection, pipeline = connected
     pipeline.handle(connection, [message(payload(timestamp="1970-01-01T00:00:12"))])
     with database.session() as session:
-        stored = queries.readings.latest(session, database.tables["sensors"])
+        stored = queries.newest.latest(session, database.tables["sensors"])
     assert stored is not None
     assert stored["device_timestamp"] == "1970-01-01T00:00:12.000000Z"
     assert abs((stored["timestamp"] - clock.now()).total_seconds()) < 60
@@ -201,6 +202,6 @@ def test_values_that_could_not_be_read_are_told_once_a_minute_and_their_neighbou
     assert pipeline.handle(connection, [message(said % (99, "null"), "flexotwin/machine/status")]).stored == 1
     assert len(caplog.records) == 1
     with database.session() as session:
-        newest = queries.readings.latest(session, database.tables["machines"])
+        newest = queries.newest.latest(session, database.tables["machines"])
     assert newest is not None
     assert (newest["quality_rate"], newest["interval_defects"]) == (99.0, None)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 import backfill
+import queries.newest
 import queries.readings
 from database import Database
 from ingest.pipeline import Pipeline
@@ -55,7 +56,7 @@ def test_the_devices_and_newest_values_of_the_version_before_are_known(upgraded:
     database = upgraded(2_000)
     with database.reader() as reader:
         devices = queries.readings.devices(reader, "sensors", database.tables["sensors"])
-        newest = queries.readings.newest_values(reader, "panels", database.tables["panels"], "trafo0")
+        newest = queries.newest.values(reader, "panels", database.tables["panels"], "trafo0")
     assert [device["device_id"] for device in devices] == [f"board-{number}" for number in range(10)]
     assert all(device["last_heard"] > device["last_seen"] for device in devices)
     assert {name: value for name, (value, _) in newest.items()} == {"voltage": 198.0}

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 MICROSECOND = timedelta(microseconds=1)
 STEP = timedelta(seconds=2)
 """A clock that goes back by more than this was set; one that goes back by less is waited for."""
+MAX_AHEAD = timedelta(minutes=5)
+"""How far the clock of a device may be ahead of the server's; a time that is later is not believed."""
 EPOCH = datetime(1970, 1, 1)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SECOND = timedelta(seconds=1)
@@ -45,6 +47,11 @@ class NoTimeOfDay(ValueError):
 def now() -> datetime:
     """The present moment, naive UTC."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def future() -> datetime:
+    """The first moment that is not believed now, naive UTC."""
+    return now() + MAX_AHEAD + MICROSECOND
 
 
 def naive_utc(moment: datetime) -> datetime:

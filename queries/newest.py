@@ -1,0 +1,61 @@
+"""SELECTs of the newest readings: of those whose time can be, and only where there is none such, of the others.
+
+A reading that was stamped while the server's clock was ahead is from the future once the clock is right. By its time
+it would stay the newest until that has come.
+"""
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BindParameter, RowMapping, Select, Table, bindparam, func, select
+
+from models import NewestValue
+from queries.reader import Reader
+from queries.readings import Window, listed, shown, within
+from utils import clock
+
+_NEWEST = NewestValue.metadata.tables["newest_values"]
+
+
+@lru_cache(maxsize=1024)
+def _latest(table: Table, one_device: bool, metric: str | None, believed: bool) -> Select[Any]:
+    # Kept, because building the statement takes longer than running it.
+    end: BindParameter[datetime] | None = bindparam("future") if believed else None
+    window = Window(bindparam("device_id") if one_device else None, end=end, metric=metric)
+    if not one_device or metric is not None:
+        # By an index of times from its end: a maximum of some of the rows would be looked for among all.
+        query = listed(shown(table), table, window)
+        return query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(1)
+    newest = within(select(func.max(table.c.timestamp)), table, window).scalar_subquery()
+    query = within(shown(table), table, window).where(table.c.timestamp == newest)
+    return query.order_by(table.c.id.desc()).limit(1)
+
+
+def latest(reader: Reader, table: Table, device_id: str | None = None, metric: str | None = None) -> RowMapping | None:
+    """The newest reading, of one device or of all, with a value of one metric or of any; or None."""
+    one_device = device_id is not None
+    own = {"device_id": device_id} if one_device else {}
+    row = reader.execute(_latest(table, one_device, metric, believed=False), own).mappings().first()
+    # Nearly always that is it, and nothing else is asked for.
+    if row is None or row["timestamp"] < (future := clock.future()):
+        return row
+    believed = _latest(table, one_device, metric, believed=True)
+    return reader.execute(believed, {**own, "future": future}).mappings().first() or row
+
+
+def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:
+    """The newest value of each metric that a reading may lack, with its timestamp; none of what never came."""
+    own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
+    places = reader.execute(select(_NEWEST.c.metric, _NEWEST.c.reading_id).where(own)).all()
+    rows = reader.execute(select(table).where(table.c.id.in_({place.reading_id for place in places}))).mappings()
+    by_id = {row["id"]: row for row in rows}
+    future = clock.future()
+    found: dict[str, tuple[float | str, datetime]] = {}
+    for name, reading_id in places:
+        row = by_id.get(reading_id) if name in table.c else None
+        if row is not None and row["timestamp"] >= future:
+            row = latest(reader, table, device_id, name)
+        if row is not None:
+            found[name] = row[name], row["timestamp"]
+    return found
