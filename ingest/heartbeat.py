@@ -26,6 +26,7 @@ class Heartbeat:
         """Why the last batch is not committed, and since when."""
         self._waiting_messages = 0
         self._meter = Meter()
+        self._steps = clock.Steps()
         self._throttle = Throttle(seconds=10)
 
     def stored(self, messages: int, seconds: float) -> None:
@@ -42,6 +43,7 @@ class Heartbeat:
 
     def beat(self, connection: Connection, subscriber: Subscriber | None) -> None:
         """Write it; None: this process ingests no more."""
+        self._steps.look()
         if subscriber is None:
             problem, since = "no process ingests", clock.now()
         elif subscriber.problem is None and self._waiting is not None:

@@ -240,6 +240,33 @@ def test_server_time_waits_for_a_small_step_back_and_follows_a_large_one(
     assert ("was set back" in caplog.text) == (step < -clock.STEP)
 
 
+@pytest.mark.parametrize(
+    ("shown", "passed", "told"),
+    [
+        pytest.param([0, 5, 10], [0, 5, 10], [], id="it goes on"),
+        pytest.param([0, 1.9, 3.8, 5.7], [0, 0, 0, 0], [], id="it is a little ahead, again and again"),
+        pytest.param([0, 3605, 3610], [0, 5, 10], ["ahead by 3600.0 s"], id="it is set ahead, which is told once"),
+        pytest.param([0, 3.1, 4.1], [0, 1, 2], ["ahead by 2.1 s"], id="it is set ahead by little more than a step"),
+        pytest.param([0, 60, 120, 180], [0, 1, 2, 3], ["ahead by 59.0 s"] * 3, id="again and again"),
+        pytest.param([0, -3600, -3595], [0, 5, 10], [], id="it is set back, which server time tells"),
+        pytest.param([0, -3600, 5], [0, 1, 2], ["ahead by 3604.0 s"], id="it is set back and ahead again"),
+    ],
+)
+def test_that_the_clock_was_set_ahead_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    shown: list[float],
+    passed: list[float],
+    told: list[str],
+) -> None:
+    monkeypatch.setattr(clock, "now", iter([LAST + timedelta(seconds=second) for second in shown]).__next__)
+    monkeypatch.setattr(clock, "_running", iter(passed).__next__)
+    steps = clock.Steps()
+    for _ in shown[1:]:
+        steps.look()
+    assert [line.split("was set ")[1].split(";")[0] for line in caplog.messages] == told
+
+
 def test_the_time_that_a_machine_runs_is_the_same_for_every_process() -> None:
     told = subprocess.run(
         [sys.executable, "-c", "from utils import clock; print(*clock.uptime())"],

@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 
 from config import Settings
 from database import Database
+from ingest.heartbeat import Heartbeat
 from ingest.pipeline import Pipeline
 from mqtt_client import Message
 from mqtt_notices import News
@@ -253,6 +254,19 @@ def test_readings_without_a_time_get_the_present_one_after_the_clock_was_set_bac
     for reading in receipt.readings:
         assert reading is not None
         assert abs((reading.timestamp - clock.now()).total_seconds()) < 60
+
+
+def test_the_log_tells_once_that_the_clock_was_set_ahead(
+    tank: tuple[Database, Streams], hands: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    database, _ = tank
+    heartbeat = Heartbeat(database)
+    with database.connection() as connection:
+        for ahead in (0, 0, 3600, 3600, 3600):
+            hands.ahead = timedelta(seconds=ahead)
+            heartbeat.beat(connection, None)
+    assert [line for line in caplog.messages if "was set ahead by 3600.0 s" in line] == caplog.messages[-1:]
+    assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("step", [*STEPS, timedelta(seconds=45)], ids=str)

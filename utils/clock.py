@@ -182,9 +182,16 @@ class Uptime(NamedTuple):
 def uptime() -> Uptime:
     """The present run of this machine, with the time that it slept."""
     try:
-        return Uptime(_BOOT_ID.read_text().strip(), time.clock_gettime(time.CLOCK_BOOTTIME))
+        return Uptime(_BOOT_ID.read_text().strip(), _running())
+    except OSError:
+        return Uptime(None, _running())
+
+
+def _running() -> float:
+    try:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
     except (OSError, AttributeError):
-        return Uptime(None, time.monotonic())
+        return time.monotonic()
 
 
 def server_time(last: datetime) -> datetime:
@@ -199,6 +206,24 @@ def server_time(last: datetime) -> datetime:
         logger.warning("The clock was set back by %.1f s; readings get its new time", (last - present).total_seconds())
         return present
     return last + MICROSECOND
+
+
+class Steps:
+    """Tells when the clock was set ahead, which server time goes along with as if the time had passed."""
+
+    def __init__(self) -> None:
+        self._offset = _offset()
+
+    def look(self) -> None:
+        """Warn if that has happened since the last look."""
+        before, self._offset = self._offset, _offset()
+        if self._offset - before > STEP.total_seconds():
+            logger.warning("The clock was set ahead by %.1f s; readings get its new time", self._offset - before)
+
+
+def _offset() -> float:
+    """The clock less how long the machine runs: the same until the clock is set, also while the machine sleeps."""
+    return (now() - EPOCH).total_seconds() - _running()
 
 
 class StrictClock:
