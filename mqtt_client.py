@@ -13,6 +13,7 @@ from config import Settings
 from mqtt_connection import Backoff, Evictions, Waiter, connect, new_client, together
 from mqtt_faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
 from mqtt_message import Filters, Message, Receiver
+from mqtt_subscriptions import Subscriptions
 from utils.clock import MICROSECOND, now, server_time
 
 __all__ = ["NOTHING", "Filters", "Message", "Receiver", "Subscriber"]
@@ -38,6 +39,8 @@ class Subscriber:
     def __init__(self, settings: Settings, client_id: str, filters: Filters, receiver: Receiver) -> None:
         self._settings = settings
         self._filters = filters
+        version5 = settings.mqtt_protocol == "5"
+        self._subscriptions = Subscriptions(filters.wanted or filters.known, version5=version5)
         self._receiver = receiver
         self._moment = now()
         """When the last message was received; each has a later time than the one before."""
@@ -138,6 +141,8 @@ class Subscriber:
     def _deliver(self) -> None:
         if not self._held or not self._retry.due() or not self._settled:
             return
+        if self._subscriptions.numbered:
+            self._subscriptions.mark(self._held)
         if not self._receiver.receive(self._held):
             self._retry.failed()
             return
@@ -178,7 +183,7 @@ class Subscriber:
         self._client.loop_write()
         self._waiter.close()
 
-    def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: ReasonCode, __: Any) -> None:
+    def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: ReasonCode, said: Any) -> None:
         self._answered = True
         if reason.is_failure:
             self._set_state(problem=refused(self._settings.broker, reason))
@@ -189,13 +194,14 @@ class Subscriber:
         self._set_state(connected=True, problem="waiting for the subscription")
         self._receiver.connected(session_present=flags.session_present)
         if self._filters.wanted:
-            client.subscribe([(wanted, 1) for wanted in self._filters.wanted])
+            self._subscriptions.request(client, said)
         else:
             self._give_up(client)
 
-    def _on_subscribe(self, client: paho.Client, _: Any, __: int, codes: list[ReasonCode], ___: Any) -> None:
-        granted = zip(self._filters.wanted, codes, strict=False)
-        if denied := [wanted for wanted, code in granted if code.is_failure or code.value < 1]:
+    def _on_subscribe(self, client: paho.Client, _: Any, mid: int, codes: list[ReasonCode], __: Any) -> None:
+        if not self._subscriptions.answered(mid, codes):
+            return
+        if denied := self._subscriptions.denied:
             self._settled = True
             self._set_state(connected=True, problem=f"the broker refused QoS 1 for {', '.join(denied)}")
         else:
@@ -245,8 +251,11 @@ class Subscriber:
             valid, topic = False, bytes(error.object).decode(errors="backslashreplace")
         packet_id = message.mid if message.qos else 0
         self._moment += MICROSECOND
+        via = getattr(message.properties, "SubscriptionIdentifier", ()) if self._subscriptions.numbered else ()
         self._held.append(
-            Message(topic, bytes(message.payload), self._moment, packet_id, message.dup, valid, message.retain)
+            Message(
+                topic, bytes(message.payload), self._moment, packet_id, message.dup, valid, message.retain, tuple(via)
+            )
         )
         self._held_bytes += len(message.payload)
         if packet_id:

@@ -20,6 +20,10 @@ class Message(msgspec.Struct, gc=False):
     """False where the topic was not UTF-8; `topic` then has the bad bytes escaped."""
     retained: bool = False
     """Whether the broker repeats an old message, because somebody has just subscribed."""
+    via: tuple[int, ...] = ()
+    """The subscription identifiers of the filters by which it comes; none where that need not be known."""
+    copy: bool = False
+    """Whether the broker delivers it once more because it matches another filter too."""
     serial: int = 0
     """Tells this delivery from every other; drawn when that is needed first."""
 
@@ -57,3 +61,5 @@ class Filters(NamedTuple):
 
     wanted: Sequence[str]
     unwanted: Sequence[str] = ()
+    known: Sequence[str] = ()
+    """Where nothing is wanted: to what the session was subscribed, so that copies of a message are known."""

@@ -12,6 +12,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from config import Settings
 from mqtt_connection import connect, new_client
 from mqtt_faults import refused, unreachable
+from mqtt_subscriptions import Subscriptions
 
 MARKERS = "autoforge/sessions/notices"
 """Where markers are published. Every ingester subscribes to it; access lists allow AutoForge autoforge/+/notices."""
@@ -76,6 +77,9 @@ class _Session:
         """The probes on the topic of markers."""
         self.topics: set[str] = set()
         self._broker = settings.broker
+        self._version5 = settings.mqtt_protocol == "5"
+        self._said: Any = None
+        """The properties of the broker's answer to CONNECT."""
         self._answers: dict[int, bool] = {}
         self._connected: ReasonCode | None = None
         client = self._client = new_client(settings, client_id, persistent=persistent)
@@ -92,8 +96,8 @@ class _Session:
             raise SessionError(refused(self._broker, self._connected))
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        code, mid = self._client.subscribe([(wanted, 1) for wanted in filters])
-        self._expect(code, mid, f"{self._broker} refused QoS 1 for one of {', '.join(filters)}")
+        for code, mid in Subscriptions(filters, version5=self._version5).request(self._client, self._said):
+            self._expect(code, mid, f"{self._broker} refused QoS 1 for one of {', '.join(filters)}")
 
     def publish(self, payload: bytes, topic: str = MARKERS) -> None:
         info = self._client.publish(topic, payload, qos=1)
@@ -118,8 +122,8 @@ class _Session:
         if not self._answers.pop(mid):
             raise Refused(refusal)
 
-    def _on_connect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
-        self._connected = reason
+    def _on_connect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, said: Any) -> None:
+        self._connected, self._said = reason, said
 
     def _on_subscribe(self, _: paho.Client, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
         self._answers[mid] = all(not code.is_failure and code.value == 1 for code in codes)

@@ -13,8 +13,9 @@ from database import Database, Unavailable
 from ingest.handover import place_of
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Filters, Message, Subscriber
-from mqtt_sessions import SessionError, end
+from mqtt_sessions import MARKERS, SessionError, end
 from streams.registry import Streams
+from utils.topic_filters import fewest
 
 IDLE_SECONDS = 3.0
 """After so long without a message nothing waits any more."""
@@ -105,7 +106,8 @@ def end_session(settings: Settings, streams: Streams, place: Place, client_id: s
         ending = Ending(pipeline, connection, own)
         # What comes from now on comes to the session in use as well.
         unwanted = sorted({*streams.filters, *streams.subscriptions()})
-        subscriber = Subscriber(settings, client_id, Filters((), unwanted), ending)
+        filters = Filters((), unwanted, fewest([*streams.filters, MARKERS]))
+        subscriber = Subscriber(settings, client_id, filters, ending)
         subscriber.run()
     if ending.present is None:
         raise EndError(f"{subscriber.problem or 'another client uses that session'}: nothing is ended")

@@ -72,12 +72,13 @@ class Parser:
     def _other(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection | Ignored:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
+        if (said := self._device_messages.parse(message)) is not None:
+            return said
+        if self._streams.publishes(message.topic):
+            return Ignored(OWN, message)
         if (unusable := self._streams.unusable_at(message.topic)) is not None:
             return Rejection(unusable.name[:40], "stream_unusable", unusable.reason, message)
-        said = self._device_messages.parse(message)
-        if said is None and self._streams.publishes(message.topic):
-            return Ignored(OWN, message)
-        return said or self._unknown(message)
+        return self._unknown(message)
 
     def _unknown(self, message: Message) -> Rejection:
         stream = self._streams.undeclared(message.topic)

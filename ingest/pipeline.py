@@ -46,7 +46,7 @@ class Outcome:
     parsed: Sequence[Parsed] = ()
     """What was said by the messages that are not known as repeated."""
     repeated: Sequence[Message] = ()
-    """Redeliveries of what was committed before; they are among the duplicate."""
+    """Redeliveries of what was committed before, and copies by another filter; they are among the duplicate."""
     best_effort: int = 0
     """How many of the received came at QoS 0."""
     first_deliveries: int = 0
@@ -163,7 +163,7 @@ class Pipeline:
         outcome.rejections = [item for item in parsed if isinstance(item, Rejection)]
         outcome.ignored = [item for item in parsed if isinstance(item, Ignored)]
         outcome.best_effort = sum(not item.message.packet_id for item in parsed) if self._source == "mqtt" else 0
-        outcome.first_deliveries = self._recent.first([item.message for item in parsed])
+        outcome.first_deliveries = self._recent.first([*(item.message for item in parsed), *repeated])
         deliveries = _unkeyed(parsed)
         moment = clock.now()
         outcome.news.everything, self._uncertain = self._uncertain, True

@@ -46,15 +46,16 @@ class RecentDeliveries:
         self._batches.clear()
 
     def without_repeated(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """The messages without those that repeat a committed one, or an earlier one of this batch."""
-        if not any(message.redelivered for message in messages):
+        """The messages without copies and those that repeat a committed one, or an earlier one of this batch."""
+        if not any(message.redelivered or message.copy for message in messages):
             return messages
         # By packet id, the newest wins: where a broker has used the id again, the older message is settled.
         known = {packet_id: content for _, deliveries in self._batches for packet_id, content in deliveries}
         fresh = []
         for message in messages:
             content = content_hash(message)
-            if not (message.redelivered and message.packet_id and known.get(message.packet_id) == content):
+            again = message.redelivered and message.packet_id and known.get(message.packet_id) == content
+            if not (again or message.copy):
                 fresh.append(message)
             known[message.packet_id] = content
         return fresh

@@ -19,8 +19,8 @@ from mqtt_client import Filters, Message, Receiver, Subscriber
 from mqtt_connection import Backoff
 from mqtt_sessions import MARKERS, SessionError, end
 from streams.registry import Streams
-from streams.topics import fewest, overlap
 from utils.logger import Throttle, flush_throttles
+from utils.topic_filters import covers, fewest
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 2.0
@@ -108,7 +108,7 @@ class Turn:
         unwanted = self._memory.subscribing(self._grip.connection, self._wanted, self._usual)
         if not self._knows_all_topics:
             # One of them may be that of a declaration that cannot be used now: what comes there is set aside.
-            kept = [one for one in unwanted if not any(overlap(one, other) for other in self._wanted)]
+            kept = [one for one in unwanted if not any(covers(other, one) for other in self._wanted)]
             self._wanted = [*self._wanted, *kept]
             unwanted = [one for one in unwanted if one not in kept]
         self._beginning = Beginning(known.handover, self._usual)

@@ -26,6 +26,7 @@ from streams.registry import Streams, Unusable
 from streams.stream import Devices, Energy, Health, Metric, Oee, Stream, Timestamp
 from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 from utils.text import decoded
+from utils.topic_filters import covers
 
 SENSOR_TOPIC = "SENSOR_TOPIC"
 _TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\1""", re.MULTILINE)
@@ -108,8 +109,8 @@ def _unusable(
     for file, reason in faults.items():
         others = [*taken, *(other.topic for other in found if other.topic is not None)]
         topic = _topic_to_set_aside(topics.get(file.name) or _declared_topic(file))
-        # A broker may send twice what two filters match, and whoever has the topic takes its messages anyway.
-        free = topic is not None and not any(topic.overlaps(other) for other in others)
+        # Whoever has all of the topic sets aside, by its own name, what it has not declared.
+        free = topic is not None and not any(covers(other.wide(), topic.wide()) for other in others)
         found.append(Unusable(file.name, reason, topic if free else None))
     return found
 

@@ -1,12 +1,12 @@
 """Topic patterns: `sensors/{device_id}/data` to a subscription, and a topic back to its parts."""
 
-import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from config import Settings
+from utils.topic_filters import covers, fewest, overlap
 
 DEVICE = "{device_id}"
 METRIC = "{metric}"
@@ -127,51 +127,14 @@ def _of_setting(settings: Settings, name: str) -> TopicPattern:
     return TopicPattern(tuple(getattr(settings, name).split("/")), {}, variable)
 
 
-def covers(one: str, other: str) -> bool:
-    """Whether a topic filter matches every topic that another one matches."""
-    mine, theirs = one.split("/"), other.split("/")
-    for place, level in enumerate(mine):
-        if level == "#":
-            return True
-        if place == len(theirs) or theirs[place] == "#" or level not in ("+", theirs[place]):
-            return False
-    return len(mine) == len(theirs)
-
-
-def overlap(one: str, other: str) -> bool:
-    """Whether some topic matches both filters."""
-    mine, theirs = one.split("/"), other.split("/")
-    for level, its in zip(mine, theirs, strict=False):
-        if "#" in (level, its):
-            return True
-        if "+" not in (level, its) and level != its:
-            return False
-    return len(mine) == len(theirs) or "#" in (*mine[len(theirs) :][:1], *theirs[len(mine) :][:1])
-
-
-def fewest(filters: Iterable[str]) -> list[str]:
-    """The filters that no other one covers: some brokers deliver a message once for each filter that matches."""
-    distinct = list(dict.fromkeys(filters))
-    return [one for one in distinct if not any(other != one and covers(other, one) for other in distinct)]
-
-
 def filters_for(patterns: Sequence[TopicPattern], catch_all: str = "") -> list[str]:
     """What to subscribe to for these topics, with the undeclared metrics beside the declared, and for another filter.
 
-    No topic matches two of them. Raises ValueError where the other filter makes this impossible.
+    Some topic may match two of them. Raises ValueError where the other filter has a part of what is declared.
     """
-    narrow: set[int] = set()
     extra = [catch_all] if catch_all else []
-    while True:
-        wanted = [p.subscriptions() if place in narrow else [p.wide()] for place, p in enumerate(patterns)]
-        filters = fewest([*itertools.chain.from_iterable(wanted), *extra])
-        crossing = {one for one in filters for other in filters if one != other and overlap(one, other)}
-        found = {place for place, p in enumerate(patterns) if p.has_metric and crossing & {*wanted[place]}} - narrow
-        if not found:
-            break
-        # Declared topics never cross, so of these only the declared metrics are subscribed to.
-        narrow |= found
-    if crossing & {*extra}:
-        crossed = next(one for one in filters if one != catch_all and overlap(one, catch_all))
-        raise ValueError(f"expected a filter that takes in all of {crossed} or nothing of it, such as #")
+    filters = fewest([*(pattern.wide() for pattern in patterns), *extra])
+    for pattern in patterns if catch_all in filters else ():
+        if any(overlap(one, catch_all) and not covers(catch_all, one) for one in pattern.subscriptions()):
+            raise ValueError(f"expected a filter that takes in all of {pattern.wide()} or nothing of it, such as #")
     return filters

@@ -1,0 +1,117 @@
+"""Subscribing, where some topics match two filters: which deliveries are copies of another one.
+
+A broker may deliver a message once for each filter of a session that it matches. MQTT 5 tells them apart: each filter
+that crosses another one is subscribed to with an identifier, which comes with the message. It says the filter's place,
+and beside which others it was subscribed to, so that what has waited since the filters were others is never taken
+for a copy. MQTT 3.1.1 says nothing of the kind: there it depends on the broker.
+"""
+
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.client import topic_matches_sub
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from mqtt_message import Message
+from utils.caching import remembering
+from utils.topic_filters import overlap
+
+logger = logging.getLogger(__name__)
+PLACE_BITS, SET_BITS = 8, 20
+"""Together the 28 bits of an identifier; 0 is none."""
+Asked = tuple[MQTTErrorCode, int | None]
+"""What paho says of a request: whether it went out, and its packet id."""
+
+
+class Subscriptions:
+    """The filters of one session, how they are subscribed to, and which of its messages are copies."""
+
+    def __init__(self, filters: Sequence[str], *, version5: bool) -> None:
+        self._filters = filters
+        self._crossing = [one for one in filters if any(one != other and overlap(one, other) for other in filters)]
+        self._ids = identifiers(self._crossing) if version5 else {}
+        self._told = False
+        self._asked: dict[int, Sequence[str]] = {}
+        """What is not answered yet, by packet id."""
+        self.denied: list[str] = []
+        """For which filters the broker does not grant QoS 1."""
+        self._first: Callable[[str], int] = self._remember()
+
+    @property
+    def numbered(self) -> bool:
+        """Whether messages say by which filter they come."""
+        return bool(self._ids)
+
+    def request(self, client: paho.Client, connack: Any) -> list[Asked]:
+        """Subscribe; `connack` are the properties of the broker's answer to CONNECT."""
+        if not getattr(connack, "SubscriptionIdentifierAvailable", 1):
+            self._ids = {}
+        self._tell()
+        self._asked, self.denied, self._first = {}, [], self._remember()
+        plain = [one for one in self._filters if one not in self._ids]
+        # One after the other and in this order: whatever comes by a filter comes also by those before it that match.
+        requests = [(plain, None)] * bool(plain) + [([one], _numbered(number)) for one, number in self._ids.items()]
+        return [self._ask(client, filters, properties) for filters, properties in requests]
+
+    def answered(self, packet_id: int, codes: Iterable[ReasonCode]) -> bool:
+        """Note an answer; whether it was the last one."""
+        granted = zip(self._asked.pop(packet_id, ()), codes, strict=False)
+        if denied := [one for one, code in granted if code.is_failure or code.value < 1]:
+            self.denied += denied
+            self._first = self._remember()
+        return not self._asked
+
+    def mark(self, messages: Iterable[Message]) -> None:
+        """Note on each message whether it is a copy: another delivery comes by an earlier filter, and counts."""
+        for message in messages:
+            if message.via:
+                message.copy = self._is_copy(message)
+
+    def _is_copy(self, message: Message) -> bool:
+        if not self._ids or not {*message.via} <= {*self._ids.values()}:
+            return False
+        first = self._first(message.topic)
+        return first != 0 and first not in message.via
+
+    def _remember(self) -> Callable[[str], int]:
+        granted = {one: number for one, number in self._ids.items() if one not in self.denied}
+
+        def first(topic: str) -> int:
+            return next((number for one, number in granted.items() if topic_matches_sub(one, topic)), 0)
+
+        return remembering(first, 20_000)
+
+    def _ask(self, client: paho.Client, filters: Sequence[str], properties: Properties | None) -> Asked:
+        code, packet_id = client.subscribe([(one, 1) for one in filters], properties=properties)
+        if packet_id is not None:
+            self._asked[packet_id] = filters
+        return code, packet_id
+
+    def _tell(self) -> None:
+        if self._told or self._ids or not self._crossing:
+            return
+        self._told = True
+        logger.info(
+            "Some topics match two of %s: a broker that delivers once for each filter, where it gives no subscription "
+            "identifiers (MQTT_PROTOCOL=5), has a reading there without a time of its own stored twice",
+            ", ".join(self._crossing),
+        )
+
+
+def identifiers(filters: Sequence[str]) -> dict[str, int]:
+    """The subscription identifier of each filter, in their order; of more than 255 the rest has none."""
+    together = zlib.crc32("\n".join(filters).encode()) % (1 << SET_BITS)
+    places = range(1, 1 << PLACE_BITS)
+    return {one: together << PLACE_BITS | place for place, one in zip(places, filters, strict=False)}
+
+
+def _numbered(number: int) -> Properties:
+    properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]  # paho has no type there
+    properties.SubscriptionIdentifier = number
+    return properties

@@ -1,0 +1,31 @@
+"""Topic filters of MQTT: which topics two of them share."""
+
+from collections.abc import Iterable
+
+
+def covers(one: str, other: str) -> bool:
+    """Whether a topic filter matches every topic that another one matches."""
+    mine, theirs = one.split("/"), other.split("/")
+    for place, level in enumerate(mine):
+        if level == "#":
+            return True
+        if place == len(theirs) or theirs[place] == "#" or level not in ("+", theirs[place]):
+            return False
+    return len(mine) == len(theirs)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some topic matches both filters."""
+    mine, theirs = one.split("/"), other.split("/")
+    for level, its in zip(mine, theirs, strict=False):
+        if "#" in (level, its):
+            return True
+        if "+" not in (level, its) and level != its:
+            return False
+    return len(mine) == len(theirs) or "#" in (*mine[len(theirs) :][:1], *theirs[len(mine) :][:1])
+
+
+def fewest(filters: Iterable[str]) -> list[str]:
+    """The filters that no other one covers: some brokers deliver a message once for each filter that matches."""
+    distinct = list(dict.fromkeys(filters))
+    return [one for one in distinct if not any(other != one and covers(other, one) for other in distinct)]
