@@ -16,6 +16,7 @@ from mqtt_client import Message
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
+from utils.text import printable
 
 Parsed = Reading | Acknowledgement | PresenceNotice | Rejection | Ignored
 EARLIEST = datetime(2020, 1, 1)
@@ -137,7 +138,8 @@ def _time(stream: Stream, stated: Any, received_at: datetime, earliest: datetime
     except ValueError as error:
         if stream.timestamp.required:
             raise Fault("invalid_timestamp", f"{field}: {error}") from error
-        return None, shown(stated)[:64]
+        said = printable(stated[:64]) if stated and isinstance(stated, str) else shown(stated)
+        return None, said[:64]
     if earliest <= moment <= received_at + clock.MAX_AHEAD:
         return moment, None
     return None, clock.rfc3339(moment)

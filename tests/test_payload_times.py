@@ -121,6 +121,14 @@ def test_an_optional_time(topic: str, text: str, expected: tuple[object, ...], p
     assert (read.timestamp, read.device_timestamp, read.own_time) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [('"yesterday"', "yesterday"), ('"a\\nb"', "a\\u000ab"), ("true", "true"), ('"' + "x" * 99 + '"', "x" * 64)],
+)
+def test_what_a_device_said_instead_of_a_time_is_kept_as_it_said_it(text: str, claimed: str, parser: Parser) -> None:
+    assert reading(parser, f'{{"level":1,"ts":{text}}}', "tank/T1").device_timestamp == claimed
+
+
 def test_null_is_rejected_where_a_time_is_required(parser: Parser) -> None:
     assert rejection(parser, sensors(timestamp="null")) == ("invalid_timestamp", "timestamp: not a time: null")
 
