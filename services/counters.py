@@ -15,6 +15,12 @@ READINGS = 3
 """So many wrong readings in a row are noticed, however far apart they are."""
 MOST = 1_000
 """So many readings are looked at together, however close they are."""
+PACED = 20
+"""So many readings on either side of two tell how fast the counter counts."""
+TIMES = 10
+"""How many times as fast as that it can have counted since it began again, or since its first reading."""
+TIMES_GOING_ON = 10_000
+"""The same of a counter that goes on, which may have stood by until now."""
 
 
 def plausible(samples: Iterable[Sample], gap: float) -> Iterator[Sample]:
@@ -25,6 +31,77 @@ def plausible(samples: Iterable[Sample], gap: float) -> Iterator[Sample]:
     """
     shown = (sample for sample in samples if sample[1] >= 0)  # no counter is below 0
     return _Counter(gap).plausible(_last_of_each_moment(shown))
+
+
+def steps(samples: Iterable[Sample]) -> Iterator[tuple[Sample, Sample, bool]]:
+    """Each plausible sample of a counter with the one before it, and whether it can have counted from that to this.
+
+    If not, one of the two is wrong, or they are of two counters. Its pace tells: a counter that began again began at 0,
+    and shows what it has counted since.
+    """
+    coming = _Coming(samples)
+    before: deque[Sample] = deque(maxlen=PACED + 1)
+    last: Sample | None = None
+    for sample in coming:
+        if last is not None:
+            usual = last[1] <= sample[1] <= 2 * last[1]
+            counted = usual or _can_have_counted(before, sample, coming)
+            yield last, sample, counted
+            if not counted:
+                before.clear()
+        before.append(sample)
+        last = sample
+
+
+class _Coming:
+    """Samples, of which those that come next may be looked at."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._rest = iter(samples)
+        self._seen: deque[Sample] = deque()
+
+    def __iter__(self) -> Iterator[Sample]:
+        while (sample := self._seen.popleft() if self._seen else next(self._rest, None)) is not None:
+            yield sample
+
+    def ahead(self) -> Iterator[Sample]:
+        """Those after the present one."""
+        yield from self._seen
+        for sample in self._rest:
+            self._seen.append(sample)
+            yield sample
+
+
+def _can_have_counted(before: Sequence[Sample], sample: Sample, coming: _Coming) -> bool:
+    """Whether a counter that fell, or is at more than twice what it was, can have counted that since."""
+    last = before[-1]
+    fell = _is_below(sample, last)
+    needed = (sample[1] if fell else sample[1] - last[1]) / _seconds(last, sample)
+    # Nothing confirms the first reading of a counter, until it has counted or said the same again and again.
+    begins = fell or (len(before) <= READINGS and before[0][1] == last[1])
+    times, fastest = TIMES if begins else TIMES_GOING_ON, None
+    for pace in _paces(before, sample, coming):
+        fastest = max(fastest or 0.0, pace)
+        if needed <= times * fastest:
+            return True
+    # Without two other readings there is no pace, and one that goes on may have stood still until now.
+    return not needed or fastest is None or (not begins and not fastest)
+
+
+def _paces(before: Sequence[Sample], sample: Sample, coming: _Coming) -> Iterator[float]:
+    """The paces of the readings before a step and of those after it."""
+    counts = False
+    for pair in pairwise(before):
+        pace = _pace(*pair)
+        counts = counts or pace > 0
+        yield pace
+    for number, pair in enumerate(pairwise(chain([sample], coming.ahead())), 1):
+        pace = _pace(*pair)
+        counts = counts or pace > 0
+        yield pace
+        # Of a counter that stands still, or shows large units, more readings are needed.
+        if number >= MOST or (number >= PACED and counts):
+            return
 
 
 class _Counter:

@@ -12,15 +12,15 @@ from sqlalchemy import Table
 import queries.readings
 from queries.reader import Reader
 from queries.readings import Window
-from services.counters import JITTER, READINGS, Sample, plausible
+from services.counters import JITTER, PACED, READINGS, Sample, plausible, steps
 from streams.stream import Energy, Tariff
 from utils import calendar
 from utils.calendar import Span, Timeline
 
 Interval = Literal["hour", "day", "month"]
 Method = Literal["power", "counter", "both"]
-AROUND = READINGS + 2
-"""So many samples before and after a time tell whether the first and the last one in it are plausible."""
+AROUND = PACED + READINGS + 2
+"""So many samples before and after a time tell whether the first and the last one in it are plausible, and counted."""
 JOULES = 3_600_000
 """Of a kilowatt-hour."""
 
@@ -147,10 +147,14 @@ def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch
     """Mean power between samples of a counter (kWh), oldest first, however far apart they are.
 
     A fall of at most a tenth is jitter: nothing counts until the counter is above what it had been. After a larger
-    fall it had begun again at 0, unless it came back: see `plausible`.
+    fall it had begun again at 0, unless it came back: see `plausible`. Nothing is known of the time in which it cannot
+    have counted what it shows: see `steps`.
     """
     mark = float("-inf")
-    for (start, old), (end, new) in pairwise(plausible(samples, gap)):
+    for (start, old), (end, new), counted in steps(plausible(samples, gap)):
+        if not counted:
+            mark = new
+            continue
         mark = max(mark, old)
         if new >= mark:
             used = new - mark

@@ -222,6 +222,31 @@ def test_wrong_readings_of_a_counter_around_a_time_change_nothing_within_it(mete
     assert [hour["energy"] for hour in answer["data"]] == [1] * 24
 
 
+@pytest.mark.parametrize(
+    ("first", "used"),
+    [
+        pytest.param([99999999], 3.4, id="a spike"),
+        pytest.param([0], 3.4, id="a wrong 0"),
+        pytest.param([0, 0], 3.3, id="two of them"),
+        pytest.param([500 + place / 10 for place in range(18)], 3.4, id="another meter"),
+    ],
+)
+def test_what_a_counter_cannot_have_counted_since_its_first_readings_is_no_energy(
+    meters: Api, first: list[float], used: float
+) -> None:
+    counts = first + [13424.8 + place / 10 for place in range(36 - len(first))]
+    times = [datetime(2025, 1, 29) + timedelta(minutes=10 * place) for place in range(36)]
+    counted(meters, *zip(map(clock.rfc3339, times), counts, strict=True))
+    whole: dict[str, Any] = {"device_id": "m1", "from_": "2025-01-29", "to": "2025-01-29T06:00", "interval": "hour"}
+    answer = meters.get("/api/meters/energy", **whole)
+    # 34 of the 36 times ten minutes: the last one has no end.
+    assert (answer["energy"], answer["coverage"]) == (used, 94.44)
+    assert sum(hour["energy"] for hour in answer["data"]) == pytest.approx(used)
+    for middle in ("2025-01-29T00:10", "2025-01-29T00:15", "2025-01-29T02:55", "2025-01-29T03:00"):
+        parts = [meters.get("/api/meters/energy", **(whole | part)) for part in ({"to": middle}, {"from_": middle})]
+        assert sum(part["energy"] or 0 for part in parts) == pytest.approx(used)
+
+
 def test_hours_of_which_the_counter_says_nothing_are_measured_by_power(meters: Api) -> None:
     store(meters, measured("2025-01-29T06:00", 13, 600, device_id="m1"), "meters")  # 1 kW from 6 to 8
     counted(meters, ("2025-01-29T07:00Z", 10), ("2025-01-29T08:00Z", 15))
