@@ -22,6 +22,7 @@ MAX_AHEAD = timedelta(minutes=5)
 EPOCH = datetime(1970, 1, 1)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
 MIN_EPOCH_DIGITS = 9
 """In a query, so that a year or a date without hyphens is not taken for seconds of 1970."""
 _OFF_THE_CALENDAR = "outside the years 1 to 9999"
@@ -36,6 +37,7 @@ _COMPACT = re.compile(
     r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,9})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
 _LEAP_SECOND = re.compile(r"(.*\d\d:?\d\d:?)60([.,]\d+)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
+_END_OF_DAY = re.compile(r"(.*\d\D)24(:?00(?::?00(?:[.,]0+)?)?)(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -149,19 +151,33 @@ def _iso(text: str, said: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        if (leap := _LEAP_SECOND.fullmatch(text)) and (after := _after(leap)):
-            return after
+        if unusual := _after_leap_second(text) or _after_end_of_day(text):
+            return unusual
         raise ValueError(f'not a time: "{printable(said[:40])}"') from error
     return naive_utc(moment)
 
 
-def _after(leap: re.Match[str]) -> datetime | None:
+def _after_leap_second(text: str) -> datetime | None:
     """The second after a leap second; None unless that is at the end of a day, by UTC or by the clock that says it."""
+    leap = _LEAP_SECOND.fullmatch(text)
+    if leap is None:
+        return None
     try:
         shown = datetime.fromisoformat(f"{leap[1]}59{leap[2] or ''}{leap[3] or ''}")
         moment = naive_utc(shown)
         at_end_of_day = (23, 59) in ((shown.hour, shown.minute), (moment.hour, moment.minute))
         return moment + SECOND if at_end_of_day else None
+    except (OverflowError, ValueError):
+        return None
+
+
+def _after_end_of_day(text: str) -> datetime | None:
+    """The midnight that is at the end of a day, as 24:00 of that day; None where the text is something else."""
+    end = _END_OF_DAY.fullmatch(text)
+    if end is None:
+        return None
+    try:
+        return naive_utc(datetime.fromisoformat(f"{end[1]}00{end[2]}{end[3] or ''}")) + DAY
     except (OverflowError, ValueError):
         return None
 
