@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby, islice, pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -132,6 +132,7 @@ class _Counter:
             if self._latest and _is_below(sample, self._latest[-1]):
                 yield from self._wait_for(sample)
             else:
+                self._leave_out_small_spike(sample)
                 self._latest.append(sample)
                 yield from self._settled()
         elif self._is_back(sample):
@@ -145,6 +146,21 @@ class _Counter:
         self._fallen.append(sample)
         if not self._may_come_back() or self._is_spike_already():
             yield from self._decide()
+
+    def _leave_out_small_spike(self, sample: Sample) -> None:
+        """Drop the latest samples if the counter is back where it was before them: a jump of less than a tenth."""
+        latest, value, height = self._latest, sample[1], float("inf")
+        if not latest or value >= latest[-1][1]:
+            return
+        # Many readings come by here of a counter that jitters, so the cheap question comes first.
+        for wrong in range(1, min(READINGS, len(latest) - 1) + 1):
+            height, before = min(height, latest[-wrong][1]), latest[-wrong - 1][1]
+            if before <= value <= before + JITTER * (height - before):
+                few = list(islice(reversed(latest), 2 * (READINGS + 1)))[::-1]
+                if _is_jump(few, len(few) - wrong - 1, [sample]):
+                    for _ in range(wrong):
+                        latest.pop()
+                    return
 
     def _settled(self) -> Iterator[Sample]:
         """Those that are too old for a spike to have begun after them."""
