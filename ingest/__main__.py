@@ -38,7 +38,7 @@ def main() -> None:
     ingester = Ingester(settings, database, streams, notices.tell, record)
     stop = aside(ingester.request_stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())
+        signal.signal(number, stop)
     ingester.run()
     notices.stop()
     heartbeat.stop()

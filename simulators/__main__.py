@@ -57,7 +57,7 @@ def _publish(run: Run) -> int:
     stop = threading.Event()
     end = aside(stop.set)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: end())
+        signal.signal(number, end)
     run.until(stop.is_set)
     run.fleet.close()
     tally = run.fleet.tally

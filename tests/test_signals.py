@@ -14,7 +14,7 @@ def test_a_signal_may_come_while_its_thread_holds_what_the_action_needs() -> Non
             done.set()
 
     ask = aside(action)
-    before = signal.signal(signal.SIGUSR1, lambda *_: ask())
+    before = signal.signal(signal.SIGUSR1, ask)
     try:
         with lock:
             signal.raise_signal(signal.SIGUSR1)

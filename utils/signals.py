@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 
 
-def aside(action: Callable[[], None]) -> Callable[[], None]:
-    """What a signal handler may call, as often as signals come: a thread then does the action, once.
+def aside(action: Callable[[], None]) -> Callable[..., None]:
+    """A signal handler that may be called as often as signals come: a thread then does the action, once.
 
     A handler interrupts its own thread anywhere, also inside an action that an earlier signal has begun. If it took
     a lock that is held there, such as that of an Event, it would wait for itself.
@@ -18,4 +18,4 @@ def aside(action: Callable[[], None]) -> Callable[[], None]:
         action()
 
     threading.Thread(target=wait, name="ending", daemon=True).start()
-    return lambda: asked.put(None)
+    return lambda *_: asked.put(None)
