@@ -36,6 +36,7 @@ class Subscriptions:
         self._filters = filters
         self._crossing = [one for one in filters if any(one != other and overlap(one, other) for other in filters)]
         self._ids = identifiers(self._crossing) if version5 else {}
+        self._given = frozenset(self._ids.values())
         self._told = False
         self._asked: dict[int, Sequence[str]] = {}
         """What is not answered yet, by packet id."""
@@ -74,7 +75,7 @@ class Subscriptions:
                 message.copy = self._is_copy(message)
 
     def _is_copy(self, message: Message) -> bool:
-        if not self._ids or not {*message.via} <= {*self._ids.values()}:
+        if not self._ids or not self._given.issuperset(message.via):
             return False
         first = self._first(message.topic)
         return first != 0 and first not in message.via
