@@ -20,7 +20,17 @@ from streams.registry import Streams
 from tests.api import Api, running
 from tests.live import at_broker, serving, tracebacks
 from tests.parsing import make_parser
-from tests.support import DEVICE_TOPICS, Backend, Clock, Mosquitto, PostgresServer, free_port, missing, wait_for
+from tests.support import (
+    DEVICE_TOPICS,
+    Backend,
+    Clock,
+    Mosquitto,
+    PostgresServer,
+    free_port,
+    missing,
+    prepared_database,
+    wait_for,
+)
 from utils import clock
 
 POSTGRES_SERVER = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
@@ -117,10 +127,15 @@ def streams() -> Streams:
 @pytest.fixture
 def database(database_url: str, streams: Streams) -> Iterator[Database]:
     """A prepared database of each kind in turn."""
-    made = Database(make_url(database_url), streams)
-    made.prepare()
-    yield made
-    made.close()
+    with prepared_database(database_url, streams) as made:
+        yield made
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
+    """A prepared SQLite database."""
+    with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as made:
+        yield made
 
 
 @pytest.fixture

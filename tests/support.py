@@ -21,8 +21,11 @@ from typing import Any, TypeVar
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy.engine import make_url
 
 from config import Settings
+from database import Database
+from streams.registry import Streams
 from streams.topics import DeviceTopics
 from utils import clock
 
@@ -103,6 +106,15 @@ def publishing(port: int, wait: bool = True) -> Iterator[Callable[..., None]]:
         info.wait_for_publish(30)
     client.disconnect()
     client.loop_stop()
+
+
+@contextlib.contextmanager
+def prepared_database(url: str, streams: Streams) -> Iterator[Database]:
+    """A database with its tables, until the end."""
+    made = Database(make_url(url), streams)
+    made.prepare()
+    yield made
+    made.close()
 
 
 class Mosquitto:

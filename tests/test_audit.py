@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 
 import queries.ingestion
 from config import Settings
@@ -54,14 +53,6 @@ def message(said: str | bytes, topic: str = TOPIC, packet_id: int = 0, dup: bool
 @pytest.fixture
 def streams(settings: Callable[..., Settings]) -> Streams:
     return declaration.declared(settings())
-
-
-@pytest.fixture
-def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
-    made = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
-    made.prepare()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -28,14 +28,6 @@ from utils import clock
 Make = Callable[..., Settings]
 
 
-@pytest.fixture
-def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
-    made = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
-    made.prepare()
-    yield made
-    made.close()
-
-
 def at(settings: Make, broker: Mosquitto, **values: object) -> Settings:
     return settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port, **values)
 

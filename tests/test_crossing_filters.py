@@ -1,13 +1,11 @@
 """Streams whose topics cross, at a real broker: every message on their levels is accounted for, and once."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 
 import queries.ingestion
 from config import PROJECT, Settings
@@ -17,7 +15,7 @@ from ingest.pipeline import Pipeline
 from models import IngestStatus
 from streams import declaration
 from streams.registry import Streams
-from tests.support import DEVICE_TOPICS, Mosquitto, ignore, publishing, wait_for
+from tests.support import DEVICE_TOPICS, Mosquitto, ignore, prepared_database, publishing, wait_for
 from tests.test_broker_sessions import aside, ingesting, wait_received
 
 Make = Callable[..., Settings]
@@ -46,14 +44,6 @@ def declared(tmp_path: Path) -> Declared:
         return declaration.load(folder, {}, DEVICE_TOPICS)
 
     return make
-
-
-@contextlib.contextmanager
-def database_of(tmp_path: Path, streams: Streams) -> Iterator[Database]:
-    made = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
-    made.prepare()
-    yield made
-    made.close()
 
 
 def counts(database: Database) -> IngestStatus:
@@ -96,7 +86,7 @@ def test_a_misspelt_quantity_is_set_aside_and_a_known_one_stored_once_where_topi
 ) -> None:
     streams = declared(**files)
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol=version)
-    with database_of(tmp_path, streams) as database, publishing(mosquitto.port) as publish:
+    with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database, publishing(mosquitto.port) as publish:
         with ingesting(place, database, streams):
             for topic in (*misspelt, *known):
                 publish(topic, "1")
@@ -115,7 +105,7 @@ def test_what_waited_at_the_broker_is_stored_once_where_topics_cross(
 ) -> None:
     streams = declared(esp=ESP, lab=LAB)
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol=version)
-    with database_of(tmp_path, streams) as database:
+    with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database:
         with ingesting(place, database, streams):
             pass
         with publishing(mosquitto.port) as publish:
@@ -137,7 +127,7 @@ def test_nothing_that_waited_is_taken_for_a_copy_when_a_crossing_stream_is_decla
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol=version)
     received = 0
     for streams in (both, esp, both):
-        with database_of(tmp_path, streams) as database:
+        with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database:
             if received:
                 # Waiting in the session with the filters of before; what comes by one of two is not the less for it.
                 with publishing(mosquitto.port) as publish:
@@ -159,7 +149,7 @@ def test_what_waits_in_a_session_that_is_ended_is_stored_once_where_topics_cross
         settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol="5", mqtt_client_id=client_id)
         for client_id in ("old", "new")
     )
-    with database_of(tmp_path, streams) as database:
+    with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database:
         with ingesting(old, database, streams):
             pass
         with publishing(mosquitto.port) as publish:
@@ -176,7 +166,7 @@ def test_with_mqtt_5_a_copy_is_counted_as_a_duplicate(
 ) -> None:
     streams = declared(esp=ESP)
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol="5")
-    with database_of(tmp_path, streams) as database, publishing(mosquitto.port) as publish:
+    with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database, publishing(mosquitto.port) as publish:
         with ingesting(place, database, streams):
             publish(PANEL, "1")
             wait_received(database, 2)

@@ -86,28 +86,20 @@ def full_disk(database: Database) -> Iterator[None]:
     pages = 1_000_000
 
 
-@pytest.fixture
-def sqlite_database(tmp_path: Path, streams: Streams) -> Iterator[Database]:
-    made = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
-    made.prepare()
-    yield made
-    made.close()
-
-
 def test_a_full_disk_is_named_by_health_and_log_and_nothing_is_lost(
     settings: Callable[..., Settings],
     mosquitto: Mosquitto,
-    sqlite_database: Database,
+    sqlite: Database,
     streams: Streams,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     values = settings(mqtt_port=mosquitto.port)
 
     def health() -> dict[str, Any]:
-        return status.health(values, sqlite_database)
+        return status.health(values, sqlite)
 
-    ingester = Ingester(values, sqlite_database, streams, ignore)
-    with full_disk(sqlite_database):
+    ingester = Ingester(values, sqlite, streams, ignore)
+    with full_disk(sqlite):
         ingester.start()
         with publishing(mosquitto.port) as publish:
             wait_for(partial(_subscribed, ingester), what="the subscription")
@@ -118,7 +110,7 @@ def test_a_full_disk_is_named_by_health_and_log_and_nothing_is_lost(
     assert (told["status"], told["message"]) == ("degraded", "The database cannot be written: the disk is full")
     assert told["mqtt"]["problem"] == "the database cannot be written: the disk is full"
     assert told["database"] == {
-        "reachable": True, "url": str(sqlite_database), "problem": "the disk is full"
+        "reachable": True, "url": str(sqlite), "problem": "the disk is full"
     }  # fmt: skip
     assert "The database cannot be written: the disk is full" in caplog.text
     wait_for(lambda: health()["mqtt"]["stored"] == 500)
@@ -126,12 +118,12 @@ def test_a_full_disk_is_named_by_health_and_log_and_nothing_is_lost(
     ingester.stop()
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_nothing(sqlite_database: Database) -> None:
-    with sqlite_database.open() as connection:
+def test_a_checkpoint_that_cannot_be_written_ends_nothing(sqlite: Database) -> None:
+    with sqlite.open() as connection:
         connection.exec_driver_sql("PRAGMA query_only=ON")
         connection.rollback()
         with pytest.raises(Unavailable, match="read-only"):
-            sqlite_database.checkpoint(connection)
+            sqlite.checkpoint(connection)
 
 
 def test_a_file_that_cannot_be_switched_to_its_log_says_why_at_once(tmp_path: Path, streams: Streams) -> None:
@@ -144,7 +136,7 @@ def test_a_file_that_cannot_be_switched_to_its_log_says_why_at_once(tmp_path: Pa
 
 
 def test_a_copy_of_the_file_alone_has_what_was_stored(
-    settings: Callable[..., Settings], mosquitto: Mosquitto, sqlite_database: Database, streams: Streams, tmp_path: Path
+    settings: Callable[..., Settings], mosquitto: Mosquitto, sqlite: Database, streams: Streams, tmp_path: Path
 ) -> None:
     file, copy = tmp_path / "test.db", tmp_path / "copy.db"
 
@@ -155,14 +147,14 @@ def test_a_copy_of_the_file_alone_has_what_was_stored(
         return 0
 
     values = settings(mqtt_port=mosquitto.port)
-    ingester = Ingester(values, sqlite_database, streams, ignore)
+    ingester = Ingester(values, sqlite, streams, ignore)
     ingester.start()
     with publishing(mosquitto.port) as publish:
-        wait_for(lambda: status.health(values, sqlite_database)["status"] == "healthy")
+        wait_for(lambda: status.health(values, sqlite)["status"] == "healthy")
         publish("sensors/a/data", payload())
     wait_for(lambda: copied() == 1, seconds=5, what="a checkpoint")
     ingester.stop()
-    sqlite_database.close()
+    sqlite.close()
     assert not Path(f"{file}-wal").exists()
 
 
@@ -184,7 +176,7 @@ def test_a_process_that_starts_without_a_database_says_why(
 
 
 def test_requests_that_come_while_the_tables_are_made_wait_for_them(
-    sqlite_database: Database, tmp_path: Path, streams: Streams
+    sqlite: Database, tmp_path: Path, streams: Streams
 ) -> None:
     late = Database(make_url(f"sqlite:///{tmp_path}/late.db"), streams)
     answers: list[str] = []

@@ -6,13 +6,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import text, update
-from sqlalchemy.engine import make_url
 
 import queries.ingestion
 from config import Settings
@@ -31,14 +29,11 @@ Numbers = Iterator[int]
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
+def sqlite(sqlite: Database) -> Database:
     """A database whose client id was served before."""
-    made = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
-    made.prepare()
-    with made.connection() as connection, made.transaction(connection):
+    with sqlite.connection() as connection, sqlite.transaction(connection):
         connection.execute(update(Installation).values(retired_client_id=OLD))
-    yield made
-    made.close()
+    return sqlite
 
 
 @pytest.fixture

@@ -70,15 +70,6 @@ def processes(settings: Settings, *databases: Database, wait: bool = True) -> It
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
-    """A prepared database."""
-    made = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
-    made.prepare()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def place(settings: Make, mosquitto: Mosquitto, request: pytest.FixtureRequest) -> Settings:
     """Where the broker is, and the version of the protocol."""
     version = getattr(request, "param", "3.1.1")
