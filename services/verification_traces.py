@@ -11,6 +11,7 @@ from config import Settings
 from database import Database, Unavailable
 from models import VERIFY_DEVICE, Device, NewestValue, Presence
 from streams.registry import Streams
+from utils.database_url import file_of
 
 
 def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> bool:
@@ -18,7 +19,7 @@ def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> b
 
     False where they are not in the database of DATABASE_URL: then the backend has another one.
     """
-    if settings.url.drivername == "sqlite" and not Path(settings.url.database or "").is_file():
+    if settings.url.drivername == "sqlite" and not Path(file_of(settings.url)).is_file():
         return False
     database = Database(settings.url, streams)
     try:

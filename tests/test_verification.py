@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from config import PROJECT, Settings
+from database import Database
 from ingest.message import Reading
 from ingest.payload import Parser
 from mqtt_client import Message
 from services.running_backend import server_url
 from services.verification import DEVICE, plausible
+from services.verification_traces import remove
 from streams import declaration
+from streams.registry import Streams
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, free_port, wait_for
 from utils import clock
@@ -132,6 +136,17 @@ def test_what_it_made_is_removed_from_a_database_that_it_reaches(
         engine.dispose()
     newest = engine.dialect.name == "sqlite"  # an id must not be given twice
     assert (left, devices) == ([int(newest)] * 4, 0)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/test.db", "sqlite:///file:{}/test.db?uri=true"])
+def test_its_readings_are_removed_however_the_file_is_named(
+    url: str, tmp_path: Path, sqlite: Database, streams: Streams, settings: Callable[..., Settings]
+) -> None:
+    moment = datetime(2026, 1, 29, 14, 30, 45)
+    with sqlite.connection() as connection, sqlite.transaction(connection):
+        row = (DEVICE, moment, None, 24.5, 12.3, 450.0, 250.5, 1)
+        sqlite.write_batch(connection, sqlite.tables["sensors"], [row], moment)
+    assert remove(settings(database_url=url.format(tmp_path)), streams, {"sensors": moment})
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
