@@ -144,7 +144,7 @@ class Database:
         """Commit what is written inside, or nothing. Raises Unavailable: also where it was committed to no purpose."""
         try:
             with self._failures_as_unavailable(connection):
-                with connection.begin():
+                with self.dialect.turn(), connection.begin():
                     self.check(connection)  # now that no other can write
                     yield
                 self.check(connection)

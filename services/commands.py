@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, RowMapping
-from sqlalchemy.exc import IntegrityError
 
 import queries.devices
-from database import Database, Unavailable
+from database import BadData, Database, Unavailable
 from ingest import commands as states
 from mqtt_notices import News
 from mqtt_publisher import Publisher, PublishError
@@ -114,19 +113,19 @@ class Commands:
 
     def _create(self, values: dict[str, Any], order: Order) -> str | None:
         """Write the command, or find the id of the earlier one with the same key."""
-        with self._database.connection() as connection:
-            try:
-                with connection.begin():
-                    states.create(connection, values)
-            except IntegrityError:
-                key = values["idempotency_key"]
-                earlier = queries.devices.command_with_key(connection, key)
-                if earlier is None:
-                    raise
-                if not _same(_order(earlier), order):
-                    sentence = f"Idempotency-Key: {key} was used for another command; a new command needs a new key"
-                    raise KeyReused(sentence) from None
-                return str(earlier["command_id"])
+        try:
+            with self._writing() as connection:
+                states.create(connection, values)
+        except BadData:
+            key = values["idempotency_key"]
+            with self._database.reader() as reader:
+                earlier = queries.devices.command_with_key(reader, key)
+            if earlier is None:
+                raise
+            if not _same(_order(earlier), order):
+                sentence = f"Idempotency-Key: {key} was used for another command; a new command needs a new key"
+                raise KeyReused(sentence) from None
+            return str(earlier["command_id"])
         return None
 
     def _row(self, command_id: str) -> RowMapping | None:

@@ -1,6 +1,7 @@
 """What every kind of database has to answer."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -49,6 +50,10 @@ class Dialect:
     def lock(self, connection: Connection, name: str) -> Lock:
         """A lock with this name, which ends with the connection at the latest."""
         raise NotImplementedError
+
+    def turn(self) -> AbstractContextManager[None]:
+        """What a transaction that writes is to be inside of, where the writers of a process must queue."""
+        return nullcontext()
 
     def refuses(self, error: DBAPIError) -> bool:
         """Whether the database refused the data, rather than being away, full, locked or broken."""

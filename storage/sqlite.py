@@ -3,8 +3,10 @@
 import logging
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -66,6 +68,7 @@ class SQLite(Dialect):
         self._main: Identity = None
         self._headers = Headers()
         self._open_at = 0.0
+        self._writing = threading.Lock()
 
     def create_engine(self) -> Engine:
         own = {} if "timeout" in self.url.normalized_query else {"timeout": BUSY_SECONDS}
@@ -174,6 +177,16 @@ class SQLite(Dialect):
         # Two processes may know the file by different names.
         path = Path(self.file).resolve()
         return FileLockOf(path.with_name(f"{path.name}.{name}.lock"))
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        # SQLite lets its writers look again every 100 ms and serves whoever comes by: of thirty threads one may starve.
+        if not self._writing.acquire(timeout=BUSY_SECONDS):
+            raise failures.Unavailable(failures.LOCKED)
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def refuses(self, error: DBAPIError) -> bool:
         return isinstance(

@@ -90,6 +90,11 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         made.close()
 
 
+def obedient(plant: Plant) -> Device:
+    """A device that does whatever it is told. As long as it is there, no command expires."""
+    return Device(plant.broker.port, answers=("in_progress", "succeeded"))
+
+
 @pytest.fixture
 def device(plant: Plant) -> Iterator[Device]:
     """A device that says nothing by itself."""
@@ -99,16 +104,15 @@ def device(plant: Plant) -> Iterator[Device]:
 
 
 def test_whichever_worker_waits_hears_what_the_ingest_process_has_stored(plant: Plant) -> None:
-    obedient = Device(plant.broker.port, answers=("in_progress", "succeeded"))
     assert plant.holder() == (plant.ingest.process and plant.ingest.process.pid)
     seconds = []
-    for _ in range(20):
-        begun = time.monotonic()
-        assert plant.send("/api/control?wait=10")["status"] == "succeeded"
-        seconds.append(time.monotonic() - begun)
+    with contextlib.closing(obedient(plant)):
+        for _ in range(20):
+            begun = time.monotonic()
+            assert plant.send("/api/control?wait=10")["status"] == "succeeded"
+            seconds.append(time.monotonic() - begun)
     # A worker that hears no news looks again after a second.
     assert sorted(seconds)[-3] < 0.9
-    obedient.close()
 
 
 def test_requests_that_are_held_hold_up_no_other(plant: Plant, device: Device) -> None:
@@ -159,17 +163,16 @@ def test_ten_thousand_repeated_acknowledgements_change_nothing_and_hold_up_nothi
 
 
 def test_a_thousand_devices_at_once_all_succeed(plant: Plant) -> None:
-    fleet = Device(plant.broker.port, answers=("in_progress", "succeeded"))
     names = [f"board{number:04}" for number in range(1000)]
-    with ThreadPoolExecutor(32) as pool:
-        ids = list(pool.map(lambda name: plant.send(device_id=name)["command_id"], names))
-    chosen = ", ".join(f"'{command_id}'" for command_id in ids)
-    count = f"SELECT status, count(*) FROM commands WHERE command_id IN ({chosen}) GROUP BY status"
-    wait_for(lambda: plant.ask(count) == [("succeeded", 1000)], what="a thousand commands that succeeded")
-    published = Counter(fleet.next().topic for _ in names)
-    assert published == Counter(f"control/{name}/command" for name in names)
-    assert fleet.messages.empty()
-    fleet.close()
+    with contextlib.closing(obedient(plant)) as fleet:
+        with ThreadPoolExecutor(32) as pool:
+            ids = list(pool.map(lambda name: plant.send(device_id=name)["command_id"], names))
+        chosen = ", ".join(f"'{command_id}'" for command_id in ids)
+        count = f"SELECT status, count(*) FROM commands WHERE command_id IN ({chosen}) GROUP BY status"
+        wait_for(lambda: plant.ask(count) == [("succeeded", 1000)], what="a thousand commands that succeeded")
+        published = Counter(fleet.next().topic for _ in names)
+        assert published == Counter(f"control/{name}/command" for name in names)
+        assert fleet.messages.empty()
 
 
 def test_a_worker_killed_while_it_waits_leaves_no_command_stuck(plant: Plant, device: Device) -> None:

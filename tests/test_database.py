@@ -1,6 +1,8 @@
 """The database: schema, batches, locks; the same on every kind."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from storage.dialect import Row
 from storage.dialects import dialect_of
 from streams import declaration
 from streams.registry import Streams
-from tests.support import DEVICE_TOPICS
+from tests.support import DEVICE_TOPICS, prepared_database
 
 MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
 
@@ -268,3 +270,18 @@ def test_sqlite_writes_every_commit_to_the_disk(sqlite_url: str, streams: Stream
         pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
     database.close()
     assert pragmas == ["wal", 2]
+
+
+def test_of_forty_threads_that_write_all_the_time_none_is_turned_away(sqlite_url: str, streams: Streams) -> None:
+    until = time.monotonic() + 3
+
+    def write_on(database: Database) -> None:
+        while time.monotonic() < until:
+            with database.connection() as connection, database.transaction(connection):
+                connection.execute(text("UPDATE commands SET status = 'failed'"))
+                time.sleep(0.01)
+
+    # SQLite itself turns away a writer that has found it locked for a second.
+    with prepared_database(f"{sqlite_url}?timeout=1", streams) as database, ThreadPoolExecutor(40) as pool:
+        for writer in [pool.submit(write_on, database) for _ in range(40)]:
+            writer.result()
