@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from routes.fields import Status
+from routes.schemas import Described
 
 Rfc3339 = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-class Error(BaseModel):
+class Error(Described):
     """What was wrong and what to do."""
 
     message: str
@@ -22,7 +23,7 @@ class NotFound(Error):
     similar: list[str] | None = Field(None, description="Ids like it of which there are readings.")
 
 
-class ControlAnswer(BaseModel):
+class ControlAnswer(Described):
     """The command as published; `url` tells what becomes of it."""
 
     status: str
@@ -34,7 +35,7 @@ class ControlAnswer(BaseModel):
     hint: str | None = Field(None, description="What may be wrong: no such device was ever heard.")
 
 
-class CommandAnswer(BaseModel):
+class CommandAnswer(Described):
     """A command with its state."""
 
     command_id: str
@@ -52,7 +53,7 @@ class CommandAnswer(BaseModel):
     hint: str | None = Field(None, description="In the answer to the command alone.")
 
 
-class CommandsAnswer(BaseModel):
+class CommandsAnswer(Described):
     """Commands, newest first."""
 
     count: int
@@ -66,7 +67,7 @@ class Undelivered(Error):
     command_id: str | None = None
 
 
-class RejectedItem(BaseModel):
+class RejectedItem(Described):
     """A rejected reading of a submission."""
 
     index: int
@@ -74,7 +75,7 @@ class RejectedItem(BaseModel):
     message: str
 
 
-class SubmissionAnswer(BaseModel):
+class SubmissionAnswer(Described):
     """What became of the readings."""
 
     stored: int
@@ -92,7 +93,7 @@ class RefusedSubmission(Error):
     errors: list[RejectedItem] | None = None
 
 
-class Device(BaseModel):
+class Device(Described):
     """A device and when it was heard."""
 
     device_id: str
@@ -107,14 +108,14 @@ class Device(BaseModel):
     online: bool | None = Field(description="As the device and its broker said last; null if it never said so.")
 
 
-class DevicesAnswer(BaseModel):
+class DevicesAnswer(Described):
     """All devices of a stream."""
 
     count: int
     devices: list[Device]
 
 
-class RejectedMessage(BaseModel):
+class RejectedMessage(Described):
     """A rejected message, with the beginning of its payload."""
 
     id: int
@@ -135,14 +136,14 @@ class RejectedPayload(RejectedMessage):
     payload_base64: str
 
 
-class RejectedRoom(BaseModel):
+class RejectedRoom(Described):
     """The limits of what is kept."""
 
     messages: int
     bytes: int
 
 
-class RejectedKept(BaseModel):
+class RejectedKept(Described):
     """What is kept of the rejected messages, and how much may be."""
 
     messages: int
@@ -150,7 +151,7 @@ class RejectedKept(BaseModel):
     max: RejectedRoom
 
 
-class RejectedShare(BaseModel):
+class RejectedShare(Described):
     """What one device, or where it is unknown one topic, holds for one reason."""
 
     stream: str | None
@@ -162,7 +163,7 @@ class RejectedShare(BaseModel):
     evicted: int
 
 
-class RejectedAnswer(BaseModel):
+class RejectedAnswer(Described):
     """Rejected messages, newest first, and how many there ever were by reason."""
 
     count: int
@@ -175,7 +176,7 @@ class RejectedAnswer(BaseModel):
     data: list[RejectedMessage]
 
 
-class MetricDeclaration(BaseModel):
+class MetricDeclaration(Described):
     """A declared metric."""
 
     name: str
@@ -186,7 +187,7 @@ class MetricDeclaration(BaseModel):
     plural: str
 
 
-class StreamDeclaration(BaseModel):
+class StreamDeclaration(Described):
     """A declared stream."""
 
     name: str
@@ -198,14 +199,14 @@ class StreamDeclaration(BaseModel):
     url: str
 
 
-class StreamsAnswer(BaseModel):
+class StreamsAnswer(Described):
     """All declared streams."""
 
     count: int
     streams: list[StreamDeclaration]
 
 
-class Counts(BaseModel):
+class Counts(Described):
     """Messages that came in by one way; received = stored + duplicate + rejected + ignored."""
 
     received: int
@@ -240,7 +241,7 @@ class MqttHealth(Counts):
     forgotten_at: Rfc3339 | None = Field(description="When the broker had forgotten the session, for a day.")
 
 
-class DatabaseHealth(BaseModel):
+class DatabaseHealth(Described):
     """The database."""
 
     reachable: bool
@@ -248,7 +249,7 @@ class DatabaseHealth(BaseModel):
     problem: str | None = Field(None, description="Why it cannot be written; null while it can.")
 
 
-class StreamsHealth(BaseModel):
+class StreamsHealth(Described):
     """The declarations."""
 
     declarations: str = Field(description="A hash of the declarations that this process has read.")
@@ -262,7 +263,7 @@ class RejectedHealth(RejectedKept):
     evicted: int = Field(description="How many made room for others.")
 
 
-class Root(BaseModel):
+class Root(Described):
     """What this is, and where to go on."""
 
     service: str
@@ -273,7 +274,7 @@ class Root(BaseModel):
     streams: str
 
 
-class Health(BaseModel):
+class Health(Described):
     """The state of the backend."""
 
     status: str

@@ -1,10 +1,10 @@
 """What requests may carry: for validation and for the OpenAPI document."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from models import MAX_COMMAND_ID
 from queries.readings import Window
@@ -22,6 +22,7 @@ from routes.fields import (
     Zone,
     checked_text,
 )
+from routes.schemas import Described
 from services.commands import Order
 from services.feed import Interest
 from utils import calendar, clock
@@ -31,19 +32,8 @@ MAX_SPAN = timedelta(days=3660)
 LAST_MOMENT = datetime(9998, 1, 1)
 
 
-class Query(BaseModel):
+class Query(Described):
     """Base of all query strings."""
-
-    _schemas: ClassVar[dict[type[BaseModel], dict[str, Any]]] = {}
-
-    @classmethod
-    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The JSON schema; kept, because the router asks for it on every request."""
-        if args or kwargs:
-            return super().model_json_schema(*args, **kwargs)
-        if cls not in Query._schemas:
-            Query._schemas[cls] = super().model_json_schema()
-        return Query._schemas[cls]
 
 
 class DeviceQuery(Query):
@@ -144,7 +134,7 @@ class RejectedQuery(DeviceQuery):
     offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
 
 
-class RejectedPath(BaseModel):
+class RejectedPath(Described):
     """Which rejected message."""
 
     id: int = Field(ge=1, le=2**63 - 1, description="The message's id.", examples=[17])
@@ -156,7 +146,7 @@ class LiveQuery(DeviceQuery):
     since: Since | None = Field(None, description="First what came after this id, or after this time.")
 
 
-class Subscription(BaseModel):
+class Subscription(Described):
     """What a Socket.IO client subscribes to."""
 
     model_config = ConfigDict(extra="forbid")
@@ -171,7 +161,7 @@ class Subscription(BaseModel):
         return Interest(self.stream, self.device_id)
 
 
-class LastEventHeader(BaseModel):
+class LastEventHeader(Described):
     """What a browser sends when it connects again."""
 
     last_event_id: LastEventId | None = Field(
@@ -187,13 +177,13 @@ class WaitQuery(Query):
     )
 
 
-class KeyHeader(BaseModel):
+class KeyHeader(Described):
     """What makes a repeated request harmless."""
 
     key: Key | None = Field(None, alias="Idempotency-Key", description="The same key gives the same command.")
 
 
-class CommandPath(BaseModel):
+class CommandPath(Described):
     """Which command."""
 
     command_id: Annotated[
@@ -210,7 +200,7 @@ class CommandsQuery(DeviceQuery):
     limit: int = Field(100, ge=1, le=1000, description="The newest this many.", examples=[100])
 
 
-class Body(BaseModel):
+class Body(Described):
     """Base of JSON objects that are sent."""
 
     model_config = ConfigDict(extra="forbid")
@@ -232,7 +222,7 @@ class ControlBody(Body):
 
     device_id: DeviceId
     command: CommandName
-    parameters: Parameters = {}
+    parameters: Parameters = Field({})
     expires_in: Lifetime = 60
 
     def order(self) -> Order:

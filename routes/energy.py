@@ -5,13 +5,14 @@ from typing import Any, Self
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 import services.energy
 from database import Database
 from routes.answers import Error, Rfc3339
 from routes.arguments import SpanQuery
 from routes.heavy import take_turn
+from routes.schemas import Described
 from services.documents import rounded
 from services.energy import Figure, Interval, Method
 from streams.stream import Energy, Stream
@@ -35,7 +36,7 @@ class EnergyQuery(SpanQuery):
         return self
 
 
-class EnergyFigure(BaseModel):
+class EnergyFigure(Described):
     """The energy of a time; null where nothing is known."""
 
     energy: float | None = Field(description="Kilowatt-hours.")

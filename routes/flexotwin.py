@@ -5,7 +5,7 @@ from typing import Any
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import RowMapping
 
 import queries.newest
@@ -14,6 +14,7 @@ from config import VERSION, Settings
 from database import Database
 from routes.answers import Error, Rfc3339
 from routes.arguments import DeviceQuery, WindowQuery
+from routes.schemas import Described
 from services import status
 from streams.stream import Stream
 from utils import clock
@@ -38,7 +39,7 @@ class SensorHistoryQuery(WindowQuery):
     limit: int = Field(50, ge=1, le=10_000, description="At most this many.", examples=[50])
 
 
-class Machine(BaseModel):
+class Machine(Described):
     """A reading as the machine published it; what it did not say is left out."""
 
     machine_id: str
@@ -53,14 +54,14 @@ class Machine(BaseModel):
     interval_defects: float | None = None
 
 
-class SensorLatest(BaseModel):
+class SensorLatest(Described):
     """The newest reading."""
 
     success: bool
     data: Machine
 
 
-class SensorHistory(BaseModel):
+class SensorHistory(Described):
     """Readings, newest first."""
 
     success: bool
@@ -76,7 +77,7 @@ class NoData(Error):
     error: str
 
 
-class MqttState(BaseModel):
+class MqttState(Described):
     """The connection to the broker."""
 
     connected: bool
@@ -84,7 +85,7 @@ class MqttState(BaseModel):
     topic: str
 
 
-class MachineState(BaseModel):
+class MachineState(Described):
     """The machine that was heard last; null while there is none."""
 
     machine_id: str | None
@@ -92,7 +93,7 @@ class MachineState(BaseModel):
     last_update: Rfc3339 | None
 
 
-class SensorStatus(BaseModel):
+class SensorStatus(Described):
     """The broker and the machine."""
 
     success: bool
@@ -100,7 +101,7 @@ class SensorStatus(BaseModel):
     sensor: MachineState
 
 
-class Info(BaseModel):
+class Info(Described):
     """What there is."""
 
     success: bool

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 import services.oee
 from database import Database
 from routes.answers import Error, Rfc3339
 from routes.arguments import SpanQuery
 from routes.heavy import take_turn
+from routes.schemas import Described
 from services.documents import rounded
 from services.oee import Effectiveness
 from streams.stream import Oee, Stream
@@ -42,7 +43,7 @@ class OeeQuery(SpanQuery):
         return [span] if self.shift is None else list(calendar.shift(self.shift).within(span, self.place))
 
 
-class OeeSeconds(BaseModel):
+class OeeSeconds(Described):
     """Seconds that were asked for, those of which the state is known, and those in which the machine produced."""
 
     window: float
@@ -50,7 +51,7 @@ class OeeSeconds(BaseModel):
     running: float
 
 
-class OeeAnswer(BaseModel):
+class OeeAnswer(Described):
     """The overall equipment effectiveness of a machine."""
 
     device_id: str

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from config import Settings
 from database import Database
@@ -15,6 +15,7 @@ from mqtt_publisher import Publisher
 from routes.answers import Error, Rfc3339
 from routes.arguments import Body, DeviceQuery
 from routes.fields import Topic
+from routes.schemas import Described
 from services import status
 from services.topic_values import TopicValues
 from streams.registry import Streams
@@ -39,7 +40,7 @@ def _publishable(message: JsonValue) -> JsonValue:
     return message
 
 
-class TopicPath(BaseModel):
+class TopicPath(Described):
     """Which topic."""
 
     topic: Topic
@@ -67,7 +68,7 @@ class PublishBody(Body):
         return _payload(self.message)
 
 
-class TopicMessage(BaseModel):
+class TopicMessage(Described):
     """A value as it was on its topic; null where none has arrived."""
 
     topic: str
@@ -75,7 +76,7 @@ class TopicMessage(BaseModel):
     timestamp: Rfc3339 | None
 
 
-class MqttStatus(BaseModel):
+class MqttStatus(Described):
     """The connection, and what has come in by it."""
 
     connected: bool
@@ -92,7 +93,7 @@ class MqttStatus(BaseModel):
     lastMessage: TopicMessage | None  # noqa: N815 - likewise
 
 
-class Published(BaseModel):
+class Published(Described):
     """What was published."""
 
     success: bool

@@ -5,12 +5,13 @@ from typing import Any
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from routes.answers import Error, Rfc3339
 from routes.arguments import Query
 from routes.origin import asked_here
 from routes.readings import json_body
+from routes.schemas import Described
 from services.publisher.decoding import Unreadable, decode_entry
 from services.publisher.editor import BadEntry, ConfigurationEditor
 from services.publisher.entries import Entry
@@ -23,7 +24,7 @@ FAULTS: dict[Any, Any] = {503: Error}
 CHANGE_FAULTS: dict[Any, Any] = FAULTS | {409: Error, 413: Error, 415: Error}
 
 
-class ConfigurationPath(BaseModel):
+class ConfigurationPath(Described):
     """Which configuration; also one whose id breaks the rules."""
 
     id: str = Field(min_length=1, max_length=1000, examples=["boiler"])
@@ -35,7 +36,7 @@ class VersionQuery(Query):
     version: int | None = Field(None, ge=1, description="Only if it still has this version.", examples=[1])
 
 
-class Configuration(BaseModel):
+class Configuration(Described):
     """A configuration as it stands in the file, with whatever else was written there."""
 
     model_config = ConfigDict(extra="allow")
@@ -43,7 +44,7 @@ class Configuration(BaseModel):
     id: str
 
 
-class ConfigurationsAnswer(BaseModel):
+class ConfigurationsAnswer(Described):
     """The file, entry by entry."""
 
     count: int
@@ -51,7 +52,7 @@ class ConfigurationsAnswer(BaseModel):
     faults: list[str] = Field(description="A line for each fault; faulty entries are not published.")
 
 
-class ReloadAnswer(BaseModel):
+class ReloadAnswer(Described):
     """What became of reading the file again."""
 
     success: bool = Field(description="False: the file cannot be read, and the last good configuration stays.")
@@ -60,14 +61,14 @@ class ReloadAnswer(BaseModel):
     message: str
 
 
-class Connections(BaseModel):
+class Connections(Described):
     """One for all entries without a last will, and one for each entry that has one."""
 
     open: int
     needed: int
 
 
-class Statistics(BaseModel):
+class Statistics(Described):
     """Totals since the statistics were begun, over restarts; times are null while there is nothing to tell."""
 
     total_published: int
@@ -81,7 +82,7 @@ class Statistics(BaseModel):
     saved_at: Rfc3339
 
 
-class ConfigurationState(BaseModel):
+class ConfigurationState(Described):
     """What became of one entry's publishes."""
 
     id: str
@@ -94,7 +95,7 @@ class ConfigurationState(BaseModel):
     last_published_at: Rfc3339 | None
 
 
-class StatusAnswer(BaseModel):
+class StatusAnswer(Described):
     """The publisher of the file, whichever process that is."""
 
     running: bool = Field(description="Whether a process publishes; if not, the figures are the last that were saved.")

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 import queries.readings
 from database import Database
@@ -13,6 +13,7 @@ from routes.answers import Error, RejectedItem, Rfc3339
 from routes.arguments import HistoryQuery
 from routes.heavy import take_turn
 from routes.readings import example_payload, json_body, payload_schema
+from routes.schemas import Described
 from services import documents, health_index
 from services.soil_health import SoilHealth
 from services.submissions import Submissions
@@ -21,7 +22,7 @@ from streams.stream import Stream
 Answer = dict[str, Any]
 
 
-class Anomaly(BaseModel):
+class Anomaly(Described):
     """A value outside its ideal band."""
 
     factor: str
@@ -31,14 +32,14 @@ class Anomaly(BaseModel):
     message: str
 
 
-class Band(BaseModel):
+class Band(Described):
     """An ideal band."""
 
     min: float
     max: float
 
 
-class Factor(BaseModel):
+class Factor(Described):
     """What one value contributes."""
 
     factor: str
@@ -51,7 +52,7 @@ class Factor(BaseModel):
     advice: str
 
 
-class AnalysisDocument(BaseModel):
+class AnalysisDocument(Described):
     """The health of a reading."""
 
     success: Literal[True]
@@ -83,7 +84,7 @@ class NotAnalysedItem(RejectedItem):
     success: Literal[False]
 
 
-class BatchAnswer(BaseModel):
+class BatchAnswer(Described):
     """What became of the readings, and the analysis of each or why it was rejected."""
 
     success: bool
@@ -94,7 +95,7 @@ class BatchAnswer(BaseModel):
     results: list[AnalysedItem | NotAnalysedItem]
 
 
-class AnalysedReading(BaseModel):
+class AnalysedReading(Described):
     """A stored reading with its analysis; the metrics stand beside these."""
 
     id: int
@@ -105,7 +106,7 @@ class AnalysedReading(BaseModel):
     anomalies: list[Anomaly]
 
 
-class AnalysedHistory(BaseModel):
+class AnalysedHistory(Described):
     """Readings with analysis, newest first."""
 
     success: bool
@@ -124,7 +125,7 @@ class Range(Band):
     weight: float
 
 
-class RangesAnswer(BaseModel):
+class RangesAnswer(Described):
     """The ideal bands, and from which index on each status holds."""
 
     success: bool

@@ -1,14 +1,16 @@
 """What a stream's endpoints answer, made from its declaration: for the OpenAPI document."""
 
+import functools
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, create_model
 
 from routes.answers import Rfc3339
+from routes.schemas import Described
 from streams.stream import Metric, Stream
 
 
-class HealthSummary(BaseModel):
+class HealthSummary(Described):
     """The health index of a reading; null where it has none of the metrics with an ideal band."""
 
     index: float | None
@@ -51,6 +53,7 @@ def _latest_model(stream: Stream) -> type[BaseModel]:
     return _model(stream, "LatestReading", _reading_fields(stream) | {"times": (times, about)})
 
 
+@functools.cache
 def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
     """The answers of a stream's endpoints, by endpoint."""
     reading: Any = _latest_model(stream) if stream.topic.has_metric else reading_model(stream)
@@ -66,10 +69,10 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
     device: Any = (str | None, None)
     page: dict[str, Any] = {"count": (int, ...), "limit": (int, ...), "offset": (int, ...), "device_id": device}
     return {
-        "latest": create_model(_name(stream, "Latest"), data=(reading, ...)),
-        "history": create_model(_name(stream, "History"), data=(list[listed], ...), **page),
-        "stats": create_model(_name(stream, "Stats"), stats=(stats, ...), device_id=device),
-        "ml-data": create_model(_name(stream, "MlData"), sample_count=(int, ...), device_id=device, data=(data, ...)),
+        "latest": _made(stream, "Latest", data=(reading, ...)),
+        "history": _made(stream, "History", data=(list[listed], ...), **page),
+        "stats": _made(stream, "Stats", stats=(stats, ...), device_id=device),
+        "ml-data": _made(stream, "MlData", sample_count=(int, ...), device_id=device, data=(data, ...)),
     }
 
 
@@ -79,11 +82,11 @@ def _model(stream: Stream, what: str, fields: dict[str, Any]) -> type[BaseModel]
         f"f{place}": (Annotated[kind, Field(alias=name)], default)
         for place, (name, (kind, default)) in enumerate(fields.items())
     }
-    return create_model(_name(stream, what), **numbered)
+    return _made(stream, what, **numbered)
 
 
-def _name(stream: Stream, what: str) -> str:
-    return f"{stream.name.capitalize()}{what}"
+def _made(stream: Stream, what: str, **fields: Any) -> type[BaseModel]:
+    return create_model(f"{stream.name.capitalize()}{what}", __base__=Described, **fields)
 
 
 def _value_type(metric: Metric) -> Any:

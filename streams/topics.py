@@ -17,7 +17,7 @@ class TopicPattern:
     """A topic in which a level may be `{device_id}` or `{metric}`."""
 
     levels: tuple[str, ...]
-    metric_levels: Mapping[str, str]
+    metric_levels: Mapping[str, str] = field(hash=False)
     """For `{metric}`: what stands in that level, to the metric's name."""
     setting: str = field(default="", compare=False)
     """The variable that says it, where the environment or `.env` does."""
