@@ -39,10 +39,13 @@ def bring_up_to_date(connection: Connection, streams: Streams, tables: Mapping[s
 
 
 def _begin(connection: Connection, stream: Stream, table: Table, lackable: Sequence[str]) -> None:
-    rekeyed = _rekey(connection, table, ReadingKey([metric.name for metric in stream.metrics]))
-    _fill_devices(connection, stream.name, table)
-    connection.execute(delete(_NEWEST).where(_NEWEST.c.stream == stream.name))
-    _fill_newest(connection, stream.name, table, lackable)
+    for kept in (_DEVICES, _NEWEST):
+        connection.execute(delete(kept).where(kept.c.stream == stream.name))
+    rekeyed = 0
+    if connection.execute(select(table.c.id).limit(1)).first() is not None:
+        rekeyed = _rekey(connection, table, ReadingKey([metric.name for metric in stream.metrics]))
+        _fill_devices(connection, stream.name, table)
+        _fill_newest(connection, stream.name, table, lackable)
     connection.execute(delete(_STATES).where(_STATES.c.stream == stream.name))
     values = {"stream": stream.name, "table_name": stream.table, "newest_of": " ".join(lackable)}
     connection.execute(insert(_STATES).values(values))
@@ -89,7 +92,6 @@ def _newest_rows(connection: Connection, table: Table) -> Iterator[Sequence[Row[
 
 
 def _fill_devices(connection: Connection, stream: str, table: Table) -> None:
-    connection.execute(delete(_DEVICES).where(_DEVICES.c.stream == stream))
     last = select(table.c.device_id, func.max(table.c.id).label("id")).group_by(table.c.device_id).subquery()
     rows = select(literal(stream), table.c.device_id, table.c.id, table.c.created_at)
     names = ["stream", "device_id", "last_id", "last_heard"]
