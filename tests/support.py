@@ -1,6 +1,7 @@
 """Real parts for the tests: brokers, databases and backends, each started and ended by the test that needs it."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -57,10 +58,22 @@ def missing(what: str) -> None:
     pytest.skip(f"{what} is not on this machine")
 
 
+def _own_ports() -> Iterator[int]:
+    """Ports that no other test process gives away, and the system gives to no connection."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 12_000 + worker % 20 * 1_000
+    yield from itertools.islice(itertools.cycle(range(first, first + 1_000)), os.getpid() % 1_000, None)
+
+
+_ports = _own_ports()
+
+
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A loopback port that nothing listens on, and no other than those given before."""
+    for port in _ports:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("the ports never end")
 
 
 def wait_for(condition: Callable[[], T], seconds: float = 20, what: str = "") -> T:
@@ -130,7 +143,7 @@ class Mosquitto:
         text = shipped.replace("listener 1883 127.0.0.1", f"listener {self.port} 127.0.0.1")
         text = text.replace("listener 1884 127.0.0.1", f"listener {self.own_port} 127.0.0.1")
         text = text.replace("persistence_location /var/lib/mosquitto/", f"persistence_location {folder}/")
-        assert text.count(str(self.port)) == text.count(str(self.own_port)) == 1
+        assert all(text.count(f"listener {port} 127.0.0.1") == 1 for port in (self.port, self.own_port))
         assert str(folder) in text
         user = "user root\n" if os.geteuid() == 0 else ""
         self._config = folder / "mosquitto.conf"
