@@ -118,13 +118,14 @@ class Hub:
     def _turn(self) -> bool:
         """Offer what is new and due; whether a client could not take all of it."""
         now = time.monotonic()
-        clients = self._everyone()
-        if not clients:
+        if not self._clients:
             self._pace = Pace(INTERVAL)  # what it holds back is old when the next client comes
             return False
         events = self._watched(now) + self._read(now)
         states = [event for event in events if not event.stream]
         passed = states + self._pace.take((event for event in events if event.stream), now)
+        # Whoever has come while that was read may have missed it: what a client missed is read when it has joined.
+        clients = self._everyone()
         # All events to one client, then to the next: to change between them costs more than the events.
         for client in clients:
             for event in passed:

@@ -13,7 +13,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -59,10 +61,10 @@ def missing(what: str) -> None:
 
 
 def _own_ports() -> Iterator[int]:
-    """Ports that no other test process gives away, and the system gives to no connection."""
+    """Ports that the system gives to no connection, from 12,000 on, and each test process takes from another place."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = 12_000 + worker % 20 * 1_000
-    yield from itertools.islice(itertools.cycle(range(first, first + 1_000)), os.getpid() % 1_000, None)
+    run = zlib.crc32(os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex).encode())
+    return (12_000 + (run + worker * 1_000 + count) % 20_000 for count in itertools.count())
 
 
 _ports = _own_ports()

@@ -27,20 +27,46 @@ class Broken(Changes):
         return [Event("presence", "a", {"device_id": "a"})]
 
 
+class Slow(Changes):
+    """Changes that take their time to be read, once."""
+
+    def __init__(self, database: Database, streams: Streams) -> None:
+        super().__init__(database, streams)
+        self.reading, self.done = threading.Event(), threading.Event()
+
+    def read(self, news: News) -> list[Event]:
+        if self.done.is_set():
+            return []
+        self.reading.set()
+        assert self.done.wait(10)
+        return [Event("presence", "a", {"device_id": "a"})]
+
+
 @pytest.fixture
-def hub(settings: Callable[..., Settings], streams: Streams) -> Iterator[Hub]:
-    values = settings()
-    database = Database(values.url, streams)
-    database.prepare()
-    made = Hub(database, streams, Notices(values, database))
-    made.changes = Broken(database, streams)
-    made.start()
+def hub(settings: Callable[..., Settings], sqlite: Database, streams: Streams) -> Iterator[Hub]:
+    made = Hub(sqlite, streams, Notices(settings(), sqlite))
     yield made
     made.stop()
-    database.close()
 
 
-def test_a_fault_lets_the_clients_go_and_the_next_ones_are_served(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_joins_while_news_are_read_gets_them(hub: Hub, sqlite: Database, streams: Streams) -> None:
+    # They may have been committed after it has read what it missed.
+    hub.changes = changes = Slow(sqlite, streams)
+    hub.start()
+    first, second = Mailbox([Interest("sensors")]), Mailbox([Interest("sensors")])
+    hub.join(first)
+    hub.hear(News(devices=["a"]))
+    assert changes.reading.wait(10)
+    hub.join(second)
+    changes.done.set()
+    assert [[event.device_id for event in client.take(10)] for client in (first, second)] == [["a"], ["a"]]
+
+
+def test_a_fault_lets_the_clients_go_and_the_next_ones_are_served(
+    hub: Hub, sqlite: Database, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.changes = Broken(sqlite, streams)
+    hub.start()
     faults: list[str] = []
     monkeypatch.setattr(threading, "excepthook", lambda arguments: faults.append(str(arguments.exc_value)))
     first = Mailbox([Interest("sensors")])
