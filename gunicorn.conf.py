@@ -2,7 +2,6 @@
 
 import atexit
 import signal
-from functools import partial
 from typing import Any
 
 import app
@@ -66,14 +65,13 @@ def post_worker_init(worker: Any) -> None:
     """Start what runs beside the requests; at the end let the live clients go, for whom gunicorn would wait."""
     app.start_background(worker.wsgi)
     ending = signal.getsignal(signal.SIGTERM)
-    end_live = aside(partial(app.end_live, worker.wsgi))
 
-    def end(number: int, frame: Any) -> None:
-        end_live()
+    def end() -> None:
+        app.end_live(worker.wsgi)
         if callable(ending):
-            ending(number, frame)
+            ending(signal.SIGTERM, None)
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, aside(end))
 
 
 def worker_exit(_: Any, worker: Any) -> None:

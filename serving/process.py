@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from gunicorn.config import Config
@@ -40,7 +39,7 @@ class Server(Worker):
         # For a moment the worker sets the umask of gunicorn, while other threads create files.
         for name, value in (settings | {"umask": PRIVATE}).items():
             cfg.set(name, value)
-        self._ending = aside(ending)
+        self._ending = ending
         super().__init__(0, os.getppid(), [listener], _Application(application), 0, cfg, _log(cfg))
 
     def init_process(self) -> None:
@@ -54,14 +53,14 @@ class Server(Worker):
 
     def init_signals(self) -> None:
         """Stop at SIGTERM and Ctrl-C; a second Ctrl-C does not wait."""
+        stop = aside(self._stop)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.handle_exit)
+            signal.signal(number, stop)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; what runs may end."""
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    def _stop(self) -> None:
+        """Accept nothing more; what runs may end."""
         self._ending()
-        super().handle_exit(sig, frame)
+        self.handle_exit(signal.SIGTERM, None)
 
     def notify(self) -> None:
         """No master wants to know that this process lives."""

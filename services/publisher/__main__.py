@@ -6,6 +6,7 @@ import os
 import queue
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _publish(service: PublisherService) -> int:
-    # Not an Event: a handler that sets one while its own thread is about to wait for it, or clears it, never returns.
+    # The handler is C, as in utils/signals.py: nothing interrupts it, and it waits for no lock of its own thread.
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    handler: Callable[..., None] = signals.put
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: signals.put(number))
+        signal.signal(number, handler)
     service.start()
     code = _FAILED
     while code and service.alive:
