@@ -177,7 +177,8 @@ class Database:
         self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime, offset: int
     ) -> WriteResult:
         try:
-            with connection.begin_nested():
+            alone = self.dialect.is_one_statement(table, rows)
+            with contextlib.nullcontext() if alone else connection.begin_nested():
                 return WriteResult(self.dialect.insert_rows(connection, table, rows, written_at), [])
         except DBAPIError as error:
             if not self.dialect.refuses(error):

@@ -66,7 +66,6 @@ class ReadingWriter:
     ) -> None:
         stream = group[0].stream
         table = self._database.tables[stream.name]
-        before = queries.readings.newest_id(connection, table)
         result = self._database.write_batch(connection, table, self._rows(stream, group), moment)
         refused = dict(result.refused)
         for place, reason in refused.items():
@@ -79,10 +78,10 @@ class ReadingWriter:
         if result.stored:
             written.streams.append(stream.name)
         accepted = [reading for place, reading in enumerate(group) if place not in refused] if refused else group
-        last_ids = queries.readings.last_ids_after(connection, table, before) if result.stored else {}
+        last_ids = queries.readings.last_ids_of(connection, table, moment) if result.stored else {}
         self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:
-            self._keep_newest(connection, stream, table, before, moment)
+            self._keep_newest(connection, stream, table, moment)
 
     def _rows(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
         key = self._keys[stream.name].of
@@ -109,12 +108,10 @@ class ReadingWriter:
         if rows:
             connection.execute(self._heard, rows)
 
-    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, before: int, moment: datetime) -> None:
+    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, moment: datetime) -> None:
         names = [metric.name for metric in stream.lackable]
         newest: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for reading_id, device_id, timestamp, *values in queries.readings.values_after(
-            connection, table, names, before
-        ):
+        for reading_id, device_id, timestamp, *values in queries.readings.values_of(connection, table, names, moment):
             place = {"timestamp": timestamp, "reading_id": reading_id}
             newest.update({(device_id, n): place for n, v in zip(names, values, strict=True) if v is not None})
         rows = [

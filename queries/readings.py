@@ -217,24 +217,22 @@ def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
 
 
 @lru_cache(maxsize=256)
-def _last_ids_after(table: Table) -> Select[Any]:
-    new = select(table.c.device_id, table.c.id).where(table.c.id > bindparam("reading_id"))
+def _last_ids_of(table: Table) -> Select[Any]:
+    new = select(table.c.device_id, table.c.id).where(table.c.created_at == bindparam("moment"))
     # The limit keeps SQLite from walking the whole index of devices instead of the new rows.
     rows = new.order_by(table.c.id).limit(2**31 - 1).subquery()
     return select(rows.c.device_id, func.max(rows.c.id)).group_by(rows.c.device_id)
 
 
-def last_ids_after(reader: Reader, table: Table, reading_id: int) -> dict[str, int]:
-    """The highest id of each device among the readings with higher ids than this."""
-    return {row[0]: row[1] for row in reader.execute(_last_ids_after(table), {"reading_id": reading_id})}
+def last_ids_of(reader: Reader, table: Table, moment: datetime) -> dict[str, int]:
+    """The highest id of each device among the readings that were stored at this moment."""
+    return {row[0]: row[1] for row in reader.execute(_last_ids_of(table), {"moment": moment})}
 
 
-def values_after(
-    reader: Reader, table: Table, names: Sequence[str], reading_id: int
-) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Id, device id, timestamp and these metrics of the readings with higher ids than this, by their timestamps."""
+def values_of(reader: Reader, table: Table, names: Sequence[str], moment: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Id, device id, timestamp and these metrics of the readings stored at this moment, by their timestamps."""
     columns = [table.c.id, table.c.device_id, table.c.timestamp, *(table.c[name] for name in names)]
-    query = select(*columns).where(table.c.id > reading_id).order_by(table.c.timestamp, table.c.id)
+    query = select(*columns).where(table.c.created_at == moment).order_by(table.c.timestamp, table.c.id)
     return reader.execute(query).all()
 
 

@@ -43,6 +43,11 @@ class Dialect:
         """Insert the rows whose key is new and say how many those were. Raises DBAPIError."""
         raise NotImplementedError
 
+    def is_one_statement(self, table: Table, rows: Sequence[Row]) -> bool:
+        """Whether an insert of these rows that is refused leaves the transaction as it was, without a savepoint."""
+        del table, rows
+        return False
+
     def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:
         """An insert that changes the row with the same key, if there is one, as `merge` says."""
         raise NotImplementedError

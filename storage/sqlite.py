@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +29,8 @@ BUSY_SECONDS = 10
 PAUSE_SECONDS = 0.5
 """Before a file that has been replaced is opened: until then all processes have ended what they had begun."""
 LOOK_SECONDS = 0.1
+MAX_PARAMETERS = 900
+"""SQLite takes 999 in a statement before 3.32."""
 _FILES, _ERA = "files", "era"
 
 
@@ -160,13 +163,19 @@ class SQLite(Dialect):
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
         names = columns(table)
-        marks = ", ".join("?" * len(names))
+        values = f"({', '.join('?' * len(names))}, {literal(written_at)})"
+        encoded = [(row[0], row[1].isoformat(" ", "microseconds"), *row[2:]) for row in rows]
+        alone = self.is_one_statement(table, rows)
         sql = (
             f'INSERT INTO "{table.name}" ({quoted(names)}, created_at) '  # noqa: S608 - names are checked identifiers
-            f"VALUES ({marks}, {literal(written_at)}) ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
+            f"VALUES {', '.join([values] * len(rows)) if alone else values} "
+            "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         )
-        encoded = [(row[0], row[1].isoformat(" ", "microseconds"), *row[2:]) for row in rows]
-        return connection.exec_driver_sql(sql, encoded).rowcount
+        return connection.exec_driver_sql(sql, tuple(chain(*encoded)) if alone else encoded).rowcount
+
+    def is_one_statement(self, table: Table, rows: Sequence[Row]) -> bool:
+        # Each statement lets other threads run, and then waits for them: the fewer, the sooner a small batch is stored.
+        return len(rows) * len(table.columns) <= MAX_PARAMETERS
 
     def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:
         statement = sqlite.insert(table)
