@@ -17,6 +17,7 @@ from config import PROJECT
 ORDER = [
     "utils",
     "config",
+    "broker",
     "streams",
     "models",
     "backfill",
@@ -256,6 +257,7 @@ print(threading.active_count(), sorted(opened), events, os.listdir())
         "app",
         "mqtt_client",
         "mqtt_broker",
+        "broker.embedded",
         "ingest.ingester",
         "ingest.pipeline",
         "database",

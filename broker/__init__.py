@@ -1,0 +1,1 @@
+"""What speaks MQTT and knows neither database nor streams."""

@@ -1,0 +1,243 @@
+"""The embedded broker: what it has acknowledged outlives its own death and that of AutoForge."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from broker.embedded import EmbeddedBroker, EmbeddedBrokerError
+from broker.store import USER, Store
+from tests.support import PROJECT, free_port, publishing, wait_for
+
+TOPICS = ("sensors/a/data", "/leading/slash", "$aws/things/pump4/shadow", "v1.6/devices/a", "küche/a", "a//b", "a.b/c")
+CANNOT = "The connection of a client was ended: "
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "test.db.broker")
+
+
+@pytest.fixture
+def broker(store: Store) -> Iterator[EmbeddedBroker]:
+    with running(store) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def running(store: Store, port: int = 0) -> Iterator[EmbeddedBroker]:
+    made = EmbeddedBroker("127.0.0.1", port or free_port(), store, max_mb=100)
+    made.start()
+    yield made
+    made.stop()
+
+
+class Session:
+    """A client with a persistent session, by default AutoForge's own; what it received, in order."""
+
+    def __init__(self, store: Store, port: int, client_id: str = "session", login: bool = True, **kind: Any) -> None:
+        self.received: list[tuple[str, bytes]] = []
+        self.answers: list[str] = []
+        self.subscribed = False
+        client = self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, **(kind or {"clean_session": False})
+        )
+        if login:
+            client.username_pw_set(USER, store.password())
+        client.on_connect = lambda _, __, ___, reason, ____: self.answers.append(str(reason))
+        client.on_subscribe = lambda _, __, ___, codes, ____: setattr(self, "subscribed", codes[0].value == 1)
+        client.on_message = lambda _, __, message: self.received.append((message.topic, bytes(message.payload)))
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        wait_for(lambda: self.answers, what="the answer to CONNECT")
+
+    def subscribe(self, topic_filter: str) -> None:
+        self.subscribed = False
+        self._client.subscribe(topic_filter, qos=1)
+        wait_for(lambda: self.subscribed, what="the subscription")
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@contextlib.contextmanager
+def session(*arguments: Any, **named: Any) -> Iterator[Session]:
+    with contextlib.closing(Session(*arguments, **named)) as made:
+        yield made
+
+
+def server(store: Store) -> psutil.Process:
+    return psutil.Process(int(store.pid_file.read_text()))
+
+
+def server_after(killed: psutil.Process, store: Store) -> psutil.Process | None:
+    with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
+        return None if server(store) == killed else server(store)
+    return None
+
+
+def begin_session(store: Store, port: int) -> None:
+    """Have AutoForge's session keep everything, while it is away."""
+    with session(store, port) as made:
+        made.subscribe("#")
+
+
+def publish(port: int, count: int) -> list[bytes]:
+    """Publish so many messages, each of which the broker has acknowledged."""
+    payloads = [str(number).encode() for number in range(count)]
+    with publishing(port, wait=False) as send:
+        for payload in payloads:
+            send("sensors/a/data", payload)
+    return payloads
+
+
+def test_nobody_gets_in_before_there_is_a_session_that_keeps_what_is_published(
+    broker: EmbeddedBroker, store: Store
+) -> None:
+    with session(store, broker.port, "device", login=False) as refused:
+        assert refused.answers[0] == "Not authorized"
+    begin_session(store, broker.port)
+    store.admit()
+    store.admit()
+    wait_for(lambda: is_admitted(store, broker.port), what="the broker to let devices in")
+    sent = publish(broker.port, 3)
+    with session(store, broker.port) as ours:
+        wait_for(lambda: [payload for _, payload in ours.received] == sent, what="what was published meanwhile")
+
+
+def is_admitted(store: Store, port: int) -> bool:
+    with session(store, port, "device", login=False) as device:
+        return device.answers == ["Success"]
+
+
+@pytest.fixture
+def admitted(broker: EmbeddedBroker, store: Store) -> int:
+    """The port of a broker that keeps everything for AutoForge's session."""
+    begin_session(store, broker.port)
+    store.admit()
+    wait_for(lambda: is_admitted(store, broker.port), what="the broker to let devices in")
+    return broker.port
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_topics_of_all_kinds_arrive_as_they_are(topic: str, admitted: int, store: Store) -> None:
+    with session(store, admitted, "other") as ours, publishing(admitted) as send:
+        ours.subscribe(topic.replace("a", "+") if topic == "a//b" else topic)
+        send(topic, b"1")
+        wait_for(lambda: ours.received == [(topic, b"1")], what="the message")
+
+
+def test_what_it_acknowledged_survives_its_own_death_and_it_comes_back(
+    admitted: int, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = publish(admitted, 500)
+    with publishing(admitted) as send:
+        send("status/a", "online", retain=True)
+    killed = server(store)
+    killed.kill()
+    wait_for(lambda: server_after(killed, store), what="another process")
+    wait_for(lambda: answers(admitted), what="the broker to answer again")
+    with session(store, admitted) as ours:
+        wait_for(lambda: len(ours.received) >= 501, what="all that was acknowledged")
+        assert [payload for topic, payload in ours.received if topic == "sensors/a/data"] == sent
+    assert is_admitted(store, admitted), "it is as open as it was"
+    with session(store, admitted, "new") as other:
+        other.subscribe("status/+")
+        wait_for(lambda: other.received == [("status/a", b"online")], what="the retained message")
+    assert any("it is started again" in message for message in caplog.messages)
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def test_it_ends_with_the_process_that_started_it_and_the_next_one_finds_what_it_held(store: Store) -> None:
+    port = free_port()
+    program = (
+        "import time; from pathlib import Path\n"
+        "from broker.embedded import EmbeddedBroker; from broker.store import Store\n"
+        f"EmbeddedBroker('127.0.0.1', {port}, Store(Path({str(store.folder)!r})), 100).start()\n"
+        "print('ready', flush=True); time.sleep(100)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        begin_session(store, port)
+        store.admit()
+        wait_for(lambda: is_admitted(store, port), what="the broker to let devices in")
+        sent = publish(port, 100)
+        child = server(store)
+        parent.kill()
+    child.wait(10)
+    with running(store, port), session(store, port) as ours:
+        wait_for(lambda: [payload for _, payload in ours.received] == sent, what="what was acknowledged")
+        assert not is_admitted(store, port), "until there is a session again"
+
+
+def publish_with_a_space(port: int) -> None:
+    with contextlib.suppress(RuntimeError), publishing(port) as send:
+        send("zigbee2mqtt/back door", b"1")
+
+
+def connect_with_mqtt_5(port: int) -> None:
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.connect("127.0.0.1", port)
+    client.loop()
+    client.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (publish_with_a_space, "it uses a topic with a space"),
+        (connect_with_mqtt_5, "it wants MQTT 5"),
+    ],
+    ids=["space", "mqtt-5"],
+)
+def test_a_client_that_it_cannot_serve_is_told_in_the_log(
+    act: Callable[[int], None], sentence: str, admitted: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    act(admitted)
+    wait_for(lambda: any(message.startswith(CANNOT + sentence) for message in caplog.messages), what="the sentence")
+
+
+def test_it_ends_when_it_is_told_to(store: Store) -> None:
+    with running(store):
+        process = server(store)
+    assert not process.is_running()
+
+
+def test_two_processes_do_not_run_a_broker_on_one_folder(broker: EmbeddedBroker, store: Store) -> None:
+    other = EmbeddedBroker("127.0.0.1", free_port(), store, 100)
+    with pytest.raises(EmbeddedBrokerError, match="another process runs the broker of"):
+        other.start()
+
+
+def test_a_port_that_is_taken_is_named(store: Store) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        other = EmbeddedBroker("127.0.0.1", port, store, 100)
+        with pytest.raises(EmbeddedBrokerError, match=f"cannot start: .*{port}.*address already in use"):
+            other.start()
+
+
+def test_nobody_else_may_read_its_folder(broker: EmbeddedBroker, store: Store) -> None:
+    for file in ("password", "broker.conf"):
+        assert (store.folder / file).stat().st_mode & 0o077 == 0
+    assert store.folder.stat().st_mode & 0o077 == 0
+
+
+def test_it_listens_where_it_was_told_to_only(broker: EmbeddedBroker, store: Store) -> None:
+    addresses = {connection.laddr.ip for connection in server(store).net_connections() if connection.status == "LISTEN"}
+    assert addresses == {"127.0.0.1"}
