@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from broker.store import Store
+from utils import child
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
@@ -101,16 +102,7 @@ class EmbeddedBroker:
         command = [binary, "-c", str(self._store.configuration)]
         if sys.platform == "linux":
             command = [sys.executable, "-ISc", _LAUNCHER, str(os.getpid()), *command]
-        # In a session of its own: Ctrl-C is for AutoForge, which acknowledges what it has received before it ends.
-        with subprocess.Popen(  # noqa: S603 - our own arguments
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        ) as self._process:
+        with child.start(command) as self._process:
             if self._stopping.is_set():
                 self._process.terminate()
             for line in self._process.stdout or ():

@@ -64,7 +64,6 @@ class Store(NamedTuple):
     def configure(self, host: str, port: int, max_mb: int) -> None:
         """Write the configuration of a server on an address that lets in nobody but USER. Raises OSError."""
         password = self.password() or secrets.token_urlsafe(24)
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace(self.folder / "password", password.encode())
         at = f"[{host}]" if ":" in host else host
         text = _CONFIGURATION.format(

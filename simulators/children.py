@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 from simulators.console import Console
+from utils import child
 
 END_SECONDS = 15.0
 """How long a program may take to end before it is killed."""
@@ -39,18 +40,7 @@ class Children:
 
     def start(self, name: str, *arguments: str, prefix: str = "") -> None:
         """Start one; each line that it says comes to the console, behind a prefix."""
-        # In a session of its own, so that Ctrl-C reaches the parent alone, which ends the others in order.
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=self._folder,
-            env=os.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        process = child.start([sys.executable, *arguments], self._folder, os.environ)
         relay = threading.Thread(
             target=self._relay, args=(cast("IO[str]", process.stdout), prefix), name=f"relay-{name}", daemon=True
         )
