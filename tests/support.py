@@ -72,10 +72,13 @@ _ports = _own_ports()
 
 def free_port() -> int:
     """A loopback port that nothing listens on, and no other than those given before."""
-    for port in _ports:
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("the ports never end")
+    return next(filter(_is_free, _ports))
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def wait_for(condition: Callable[[], T], seconds: float = 20, what: str = "") -> T:
