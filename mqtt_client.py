@@ -251,13 +251,12 @@ class Subscriber:
             valid, topic = False, bytes(error.object).decode(errors="backslashreplace")
         packet_id = message.mid if message.qos else 0
         self._moment += MICROSECOND
-        via = getattr(message.properties, "SubscriptionIdentifier", ()) if self._subscriptions.numbered else ()
-        self._held.append(
-            Message(
-                topic, bytes(message.payload), self._moment, packet_id, message.dup, valid, message.retain, tuple(via)
-            )
-        )
-        self._held_bytes += len(message.payload)
+        payload = message.payload
+        held = Message(topic, bytes(payload), self._moment, packet_id, message.dup, valid, message.retain)
+        if self._subscriptions.numbered:
+            held.via = tuple(getattr(message.properties, "SubscriptionIdentifier", ()))
+        self._held.append(held)
+        self._held_bytes += len(payload)
         if packet_id:
             self._acks.append(packet_id)
 

@@ -36,6 +36,8 @@ class Subscriptions:
         self._filters = filters
         self._crossing = [one for one in filters if any(one != other and overlap(one, other) for other in filters)]
         self._ids = identifiers(self._crossing) if version5 else {}
+        self.numbered = bool(self._ids)
+        """Whether messages say by which filter they come; an attribute, because each of them asks."""
         self._given = frozenset(self._ids.values())
         self._told = False
         self._asked: dict[int, Sequence[str]] = {}
@@ -44,15 +46,10 @@ class Subscriptions:
         """For which filters the broker does not grant QoS 1."""
         self._first: Callable[[str], int] = self._remember()
 
-    @property
-    def numbered(self) -> bool:
-        """Whether messages say by which filter they come."""
-        return bool(self._ids)
-
     def request(self, client: paho.Client, connack: Any) -> list[Asked]:
         """Subscribe; `connack` are the properties of the broker's answer to CONNECT."""
         if not getattr(connack, "SubscriptionIdentifierAvailable", 1):
-            self._ids = {}
+            self._ids, self.numbered = {}, False
         self._tell()
         self._asked, self.denied, self._first = {}, [], self._remember()
         plain = [one for one in self._filters if one not in self._ids]

@@ -1,11 +1,12 @@
 """The pipeline: a batch of messages to committed rows, in one transaction."""
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, delete, update
 from sqlalchemy.orm import Session
@@ -100,13 +101,16 @@ class Pipeline:
 
     def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
         """Parse and store messages by their topics, in one transaction. Raises Unavailable: nothing is stored then."""
-        messages = [message for message in messages if not self._streams.is_own(message.topic)]
+        is_own, roots = self._streams.is_own, self._streams.own_roots
+        messages = [one for one in messages if not (one.topic.startswith(roots) and is_own(one.topic))]
         if not messages:
             return Outcome()
         fresh = self._recent.without_repeated(messages)
-        known = {id(message) for message in fresh}
-        repeated = [message for message in messages if id(message) not in known] if len(fresh) < len(messages) else []
-        return self._store(connection, [self._parse(message) for message in fresh], repeated)
+        repeated: Sequence[Message] = ()
+        if len(fresh) < len(messages):
+            known = {id(message) for message in fresh}
+            repeated = [message for message in messages if id(message) not in known]
+        return self._store(connection, messages, [self._parse(message) for message in fresh], repeated)
 
     def handle_for(
         self,
@@ -118,7 +122,7 @@ class Pipeline:
     ) -> Outcome:
         """The same for messages that are known to be of one stream; for HTTP."""
         parsed = [self._parser.parse_for(stream, message, device_id, level) for message in messages]
-        return self._store(connection, parsed, [])
+        return self._store(connection, messages, parsed)
 
     def pass_over(
         self, connection: Connection, messages: Sequence[Message], beside: Callable[[Connection], None]
@@ -158,18 +162,27 @@ class Pipeline:
             logger.exception("A message on %s could not be parsed; it is kept in rejected_messages", message.topic)
             return Rejection(None, "internal_error", "AutoForge failed to read it; its log says how", message)
 
-    def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message]) -> Outcome:
-        outcome = Outcome(len(parsed) + len(repeated), 0, len(repeated), parsed=parsed, repeated=repeated)
-        outcome.rejections = [item for item in parsed if isinstance(item, Rejection)]
-        outcome.ignored = [item for item in parsed if isinstance(item, Ignored)]
-        outcome.best_effort = sum(not item.message.packet_id for item in parsed) if self._source == "mqtt" else 0
-        outcome.first_deliveries = self._recent.first([*(item.message for item in parsed), *repeated])
-        deliveries = _unkeyed(parsed)
+    def _store(
+        self,
+        connection: Connection,
+        messages: Sequence[Message],
+        parsed: Sequence[Parsed],
+        repeated: Sequence[Message] = (),
+    ) -> Outcome:
+        outcome = Outcome(len(messages), 0, len(repeated), parsed=parsed, repeated=repeated)
+        kinds: defaultdict[type, list[Any]] = defaultdict(list)
+        for item in parsed:
+            kinds[type(item)].append(item)
+        readings: list[Reading] = kinds[Reading]
+        outcome.rejections, outcome.ignored = kinds[Rejection], kinds[Ignored]
+        outcome.best_effort = [one.packet_id for one in messages].count(0) if self._source == "mqtt" else 0
+        outcome.first_deliveries = self._recent.first(messages)
+        deliveries = _unkeyed(kinds)
         moment = clock.now()
         outcome.news.everything, self._uncertain = self._uncertain, True
         with self._database.transaction(connection):
-            self._write_readings(connection, parsed, moment, outcome)
-            self._apply_device_messages(connection, parsed, moment, outcome)
+            self._write_readings(connection, readings, moment, outcome)
+            self._apply_device_messages(connection, kinds, moment, outcome)
             _ignore_repeated(outcome)
             if outcome.rejections:
                 self._rejected.write(connection, outcome.rejections, moment)
@@ -183,19 +196,18 @@ class Pipeline:
         for rejection in outcome.rejections:
             line = f"Rejected a message on {rejection.message.topic!r}: {rejection.reason}: {rejection.sentence}"
             self._throttle.warn(logger, rejection.reason, line)
-        self._warn_of_unread(parsed)
+        self._warn_of_unread(readings)
         return outcome
 
-    def _warn_of_unread(self, parsed: Sequence[Parsed]) -> None:
-        for item in parsed:
-            if isinstance(item, Reading) and item.unread:
+    def _warn_of_unread(self, readings: Sequence[Reading]) -> None:
+        for item in readings:
+            if item.unread:
                 line = f"{item.stream.name}: {item.device_id}: stored without a value: {'; '.join(item.unread)}"
                 self._unread.warn(logger, item.stream.name, line)
 
     def _write_readings(
-        self, connection: Connection, parsed: Sequence[Parsed], moment: datetime, outcome: Outcome
+        self, connection: Connection, readings: Sequence[Reading], moment: datetime, outcome: Outcome
     ) -> None:
-        readings = [item for item in parsed if isinstance(item, Reading)]
         written = self._writer.write(connection, readings, moment)
         outcome.stored += written.stored
         outcome.duplicate += written.duplicate
@@ -204,10 +216,9 @@ class Pipeline:
 
     @staticmethod
     def _apply_device_messages(
-        connection: Connection, parsed: Sequence[Parsed], moment: datetime, outcome: Outcome
+        connection: Connection, kinds: Mapping[type, list[Any]], moment: datetime, outcome: Outcome
     ) -> None:
-        said = [item for item in parsed if isinstance(item, Acknowledgement)]
-        notices = [item for item in parsed if isinstance(item, PresenceNotice)]
+        said, notices = kinds[Acknowledgement], kinds[PresenceNotice]
         acknowledged = commands.acknowledge(connection, said, moment) if said else Applied()
         announced = presence.announce(connection, notices, moment) if notices else Applied()
         outcome.news.commands, outcome.news.devices = acknowledged.changed, announced.changed
@@ -243,13 +254,11 @@ def _counting(*, alone: bool) -> Update:
     return statement.values(**more, last_batch_at=bindparam("moment"))
 
 
-def _unkeyed(parsed: Sequence[Parsed]) -> list[Delivery]:
+def _unkeyed(kinds: Mapping[type, Sequence[Any]]) -> list[Delivery]:
     """The deliveries whose repetition no key in a table would absorb."""
-    return [
-        (item.message.packet_id, content_hash(item.message))
-        for item in parsed
-        if item.message.packet_id and not (isinstance(item, Reading) and item.own_time)
-    ]
+    unkeyed = [reading.message for reading in kinds[Reading] if not reading.own_time]
+    unkeyed += [item.message for kind, items in kinds.items() if kind is not Reading for item in items]
+    return [(message.packet_id, content_hash(message)) for message in unkeyed if message.packet_id]
 
 
 def _ignore_repeated(outcome: Outcome) -> None:

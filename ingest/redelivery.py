@@ -39,7 +39,7 @@ class RecentDeliveries:
 
     def first(self, messages: Sequence[Message]) -> int:
         """How many of these are counted as first deliveries: those without the DUP flag."""
-        return sum(not message.redelivered for message in messages)
+        return [message.redelivered for message in messages].count(False)
 
     def clear(self) -> None:
         """Forget all of them."""
@@ -47,7 +47,7 @@ class RecentDeliveries:
 
     def without_repeated(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The messages without copies and those that repeat a committed one, or an earlier one of this batch."""
-        if not any(message.redelivered or message.copy for message in messages):
+        if not any([message.redelivered or message.copy for message in messages]):  # noqa: C419 - takes half the time
             return messages
         # By packet id, the newest wins: where a broker has used the id again, the older message is settled.
         known = {packet_id: content for _, deliveries in self._batches for packet_id, content in deliveries}

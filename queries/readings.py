@@ -218,10 +218,8 @@ def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
 
 @lru_cache(maxsize=256)
 def _last_ids_of(table: Table) -> Select[Any]:
-    new = select(table.c.device_id, table.c.id).where(table.c.created_at == bindparam("moment"))
-    # The limit keeps SQLite from walking the whole index of devices instead of the new rows.
-    rows = new.order_by(table.c.id).limit(2**31 - 1).subquery()
-    return select(rows.c.device_id, func.max(rows.c.id)).group_by(rows.c.device_id)
+    new = table.c.created_at == bindparam("moment")
+    return select(table.c.device_id, func.max(table.c.id)).where(new).group_by(table.c.device_id)
 
 
 def last_ids_of(reader: Reader, table: Table, moment: datetime) -> dict[str, int]:

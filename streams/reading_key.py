@@ -4,12 +4,13 @@ It hashes the names and the stored values of the metrics that have one, sorted b
 the spelling, nor a metric that is declared later changes it.
 """
 
-import hashlib
 import struct
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
+_SIGNED = struct.Struct(">q")
 NEGATIVE_ZERO = struct.pack(">d", -0.0)
 
 
@@ -32,8 +33,7 @@ class ReadingKey:
             return self._of_some(values)
         if NEGATIVE_ZERO in packed:
             return self._of_some(values)
-        digest = hashlib.blake2b(self._head + packed, digest_size=8).digest()
-        return int.from_bytes(digest, "big", signed=True)
+        return _hashed(self._head + packed)
 
     def _of_some(self, values: Sequence[Any]) -> int:
         present = [(name, values[place]) for name, place in self._ordered if values[place] is not None]
@@ -52,4 +52,5 @@ def _encoded(value: float | str) -> bytes:
 
 
 def _hashed(content: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big", signed=True)
+    number: int = _SIGNED.unpack(blake2b(content, digest_size=8).digest())[0]
+    return number

@@ -41,6 +41,8 @@ class Streams:
         """Whether no declaration is without a topic from which its messages can be set aside."""
         self._set_aside = [declaration for declaration in unusable if declaration.topic is not None]
         self._catch_all = catch_all
+        self.own_roots = ("",) if catch_all else _OWN_ROOTS
+        """A topic that begins with none of these is not `is_own`; to look at that takes half the time of a call."""
         self._by_name = {stream.name: stream for stream in streams}
         # One expression for all: the group that matched tells the stream, or that it is a topic beside the readings.
         patterns: list[tuple[TopicPattern, Stream | None]] = [(stream.topic, stream) for stream in streams]
@@ -78,7 +80,7 @@ class Streams:
 
     def is_own(self, topic: str) -> bool:
         """Whether AutoForge, or the broker itself, publishes on this topic: then it is nobody's reading."""
-        if not self._catch_all and not topic.startswith(_OWN_ROOTS):
+        if not topic.startswith(self.own_roots):
             return False
         return topic.startswith("$") or self._own.fullmatch(topic) is not None
 
