@@ -75,10 +75,10 @@ class Grip:
         now = time.monotonic()
         idle = self._stored_at is not None and now - self._stored_at >= IDLE_SECONDS
         if idle or now >= self._next_checkpoint:
-            self.checkpoint()
+            self._checkpoint()
 
-    def checkpoint(self) -> None:
-        """Keep the file of the database nearly current by itself, for whoever copies it."""
+    def _checkpoint(self) -> None:
+        # People copy the file of the database without its log.
         self._next_checkpoint, self._stored_at = time.monotonic() + CHECKPOINT_SECONDS, None
         with contextlib.suppress(Unavailable):  # the next batch says so
             self._database.checkpoint(self.connection)

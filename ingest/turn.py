@@ -72,7 +72,6 @@ class Turn:
             self._go_on(self._memory.known)
         if not self._grip.lost:
             self._heart.beat(self._grip.connection, None)
-        self._grip.checkpoint()
 
     def stop(self) -> None:
         """End `run` soon, after what was received is committed and acknowledged; from any thread."""

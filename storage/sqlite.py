@@ -1,5 +1,6 @@
 """SQLite: a file, its write-ahead log, every commit on the disk."""
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -157,9 +158,17 @@ class SQLite(Dialect):
 
     def close(self, engine: Engine) -> None:
         unused = not isinstance(engine.pool, QueuePool) or engine.pool.checkedout() == 0
+        self._checkpoint_at_the_end(engine)
         super().close(engine)
         if unused:
             self._headers.close()
+
+    def _checkpoint_at_the_end(self, engine: Engine) -> None:
+        # SQLite does it itself where no other process has the file open.
+        if isinstance(engine.pool, QueuePool) and engine.pool.checkedin():
+            with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
+                if not self.fault(connection):
+                    self.checkpoint(connection)
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
         names = columns(table)

@@ -208,6 +208,17 @@ def test_a_backup_that_is_copied_over_the_open_file_is_taken_as_it_is(
     assert stored(file) == [1, 9999]
 
 
+def test_the_file_holds_everything_by_itself_once_a_process_has_ended_while_others_go_on(
+    database: Database, lease: Lease, file: Path, streams: Streams
+) -> None:
+    with contextlib.closing(opened(file, streams)) as other:
+        with other.connection() as connection, other.transaction(connection):
+            other.write_batch(connection, other.tables["sensors"], [row(fingerprint=1)], MOMENT)
+    copy = file.with_name("copy.db")
+    shutil.copyfile(file, copy)
+    assert stored(copy) == [1]
+
+
 def test_a_file_that_vacuum_made_smaller_is_still_the_same(database: Database, lease: Lease, file: Path) -> None:
     store(database, lease, *(row(fingerprint=number) for number in range(1, 3000)))
     with contextlib.closing(sqlite3.connect(file)) as other:
