@@ -58,8 +58,13 @@ class Outcome:
 
     def with_next(self, other: "Outcome") -> "Outcome":
         """The counts and rejections of this and another part of a batch."""
-        counts = [getattr(self, name) + getattr(other, name) for name in ("received", "stored", "duplicate")]
-        return Outcome(*counts, self.rejections + other.rejections, self.ignored + other.ignored)
+        return Outcome(
+            self.received + other.received,
+            self.stored + other.stored,
+            self.duplicate + other.duplicate,
+            self.rejections + other.rejections,
+            self.ignored + other.ignored,
+        )
 
 
 class Pipeline:
