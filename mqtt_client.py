@@ -58,7 +58,7 @@ class Subscriber:
         """Whether the broker has answered CONNECT."""
         self._evictions = Evictions()
         self._settled = True
-        """Whether the session has the wanted filters and no other; what is received before is not handed over."""
+        """Whether the session has the wanted filters and no other; what is received before waits, if there is room."""
         self._settled_by = math.inf
         self._new_session = False
         self._waiter = Waiter()
@@ -139,9 +139,11 @@ class Subscriber:
             self._client.loop_read()
 
     def _deliver(self) -> None:
-        if not self._held or not self._retry.due() or not self._settled:
+        # The broker's answers come after what it had under way: if that fills the memory, it must not wait for them.
+        if not self._held or not self._retry.due() or not (self._settled or self._full()):
             return
-        if self._subscriptions.numbered:
+        if self._settled and self._subscriptions.numbered:
+            # Before the answers it is unknown which filters are granted, and so which message is a copy.
             self._subscriptions.mark(self._held)
         if not self._receiver.receive(self._held):
             self._retry.failed()
