@@ -103,27 +103,45 @@ class Beginning:
         self._token = token
         self._filters = filters
         """What the old session has."""
-        self._ticks = 0
+        self._seconds = 0
+        self._found = False
+        self._passed: list[Message] = []
+        """The messages passed over, of a batch whose others are not stored yet."""
         self.waits = token not in (None, AT_ONCE)
-        """Whether the marker has not come yet."""
+        """Whether what is before the marker has yet to be passed over."""
 
     def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]] | None:
         """The messages to pass over, and those to take; None while the marker has not come."""
-        place = None if self._token is None else place_of(self._token, messages)
-        if place is None:
-            return None if self.waits else ((), messages)
-        known = {id(message) for message in messages[:place] if self._was_received(message)}
-        before = [message for message in messages if id(message) in known]
+        before = self._before_marker(messages) if self.waits else self._passed
+        if before is None:
+            return None
+        known = {id(message) for message in before}
         return before, [message for message in messages if id(message) not in known]
 
-    def passed(self) -> None:
-        """The marker has come, or will not come."""
+    def passed(self, before: Sequence[Message]) -> None:
+        """These are passed over: the marker has come."""
+        self._passed = [*before]
         self.waits = False
+
+    def give_up(self) -> None:
+        """The marker will not come, unless it has come already."""
+        self.waits = self.waits and self._found
+
+    def stored(self) -> None:
+        """The whole batch is settled."""
+        self._passed = []
 
     def tick(self) -> bool:
         """Count a second; True if the marker will not come any more."""
-        self._ticks += 1
-        return self.waits and self._ticks > HELD_SECONDS
+        self._seconds += 1
+        return self.waits and not self._found and self._seconds > HELD_SECONDS
+
+    def _before_marker(self, messages: Sequence[Message]) -> list[Message] | None:
+        place = None if self._token is None else place_of(self._token, messages)
+        if place is None:
+            return None
+        self._found = True
+        return [message for message in messages[:place] if self._was_received(message)]
 
     def _was_received(self, message: Message) -> bool:
         return any(topic_matches_sub(known, message.topic) for known in self._filters)

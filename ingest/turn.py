@@ -144,8 +144,9 @@ class Turn:
             self._new_session = False
         if self._beginning.waits:
             self._pipeline.pass_over(self._grip.connection, before, self._memory.begun)
-            self._beginning.passed()
+            self._beginning.passed(before)
         self._pipeline.handle(self._grip.connection, after)
+        self._beginning.stored()
 
     def may_connect(self) -> bool:
         """Whether the lease is held at this moment; two clients with one id would evict each other."""
@@ -170,7 +171,7 @@ class Turn:
         self._memory.connected(session_present=session_present)
         if not session_present:
             self._new_session = self._unmarked = True
-            self._beginning.passed()
+            self._beginning.give_up()
 
     def subscribed(self) -> None:
         """Note that there is a session."""
@@ -190,7 +191,7 @@ class Turn:
             if self._beginning.tick():
                 logger.warning("The marker of the new session has not come: a few messages may be stored twice")
                 self._memory.begun()
-                self._beginning.passed()
+                self._beginning.give_up()
             self._memory.write(self._grip.connection)
             if self._goes_on:
                 self._end_retired()

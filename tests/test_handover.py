@@ -16,11 +16,15 @@ import queries.ingestion
 from config import Settings
 from database import Database
 from ingest import handover, turn
+from ingest.handover import Beginning
 from ingest.ingester import Ingester
 from ingest.sessions import SessionMemory
 from models import Installation
+from mqtt_client import Message
+from mqtt_sessions import MARKERS
 from streams.registry import Streams
 from tests.support import Mosquitto, ignore, publishing, wait_for
+from utils import clock
 
 OLD = "autoforge-0123456789ab"
 WAITING = 1_000
@@ -147,6 +151,23 @@ STEPS = {
 }
 
 
+@contextlib.contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, step: str) -> Iterator[threading.Event]:
+    """Meanwhile an ingester dies at this step; the event is set then."""
+    owner, name, after = STEPS[step]
+    original, killed = getattr(owner, name), threading.Event()
+
+    def die(*arguments: object, **named: object) -> None:
+        if after:
+            original(*arguments, **named)
+        killed.set()
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, die)
+        yield killed
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_handover_that_is_interrupted_goes_on_at_the_next_start(
@@ -159,23 +180,66 @@ def test_a_handover_that_is_interrupted_goes_on_at_the_next_start(
 ) -> None:
     numbers = itertools.count()
     leave_waiting(mosquitto.port, numbers)
-    owner, name, after = STEPS[step]
-    original, killed = getattr(owner, name), threading.Event()
-
-    def dying(*arguments: object, **named: object) -> None:
-        if after:
-            original(*arguments, **named)
-        killed.set()
-        raise Killed
-
     with on_and_on(mosquitto.port, numbers):
-        with monkeypatch.context() as patched:
-            patched.setattr(owner, name, dying)
-            with ingesting(place, sqlite, streams) as ingester:
-                assert killed.wait(20)
-                ingester._thread.join(20)
+        with dying(monkeypatch, step) as killed, ingesting(place, sqlite, streams) as ingester:
+            assert killed.wait(20)
+            ingester._thread.join(20)
         with ingesting(place, sqlite, streams):
             wait_for(lambda: is_through(sqlite), what="the handover")
     with ingesting(place, sqlite, streams):
         all_stored_once(sqlite, numbers)
     assert not session_is_there(mosquitto.port, OLD)
+
+
+def test_what_looks_like_a_marker_after_the_handover_passes_nothing_over(
+    place: Settings, mosquitto: Mosquitto, sqlite: Database, streams: Streams
+) -> None:
+    numbers = itertools.count()
+    with ingesting(place, sqlite, streams):
+        wait_for(lambda: is_through(sqlite), what="the handover")
+    with publishing(mosquitto.port) as publish:
+        for number in itertools.islice(numbers, 10):
+            publish("panel/one/volt", str(number))
+        publish(MARKERS, "-")
+    with ingesting(place, sqlite, streams):
+        all_stored_once(sqlite, numbers)
+
+
+def message(topic: str, payload: str) -> Message:
+    return Message(topic, payload.encode(), clock.now(), 1)
+
+
+def before_and_after(beginning: Beginning, batch: list[Message]) -> tuple[list[bytes], list[bytes]]:
+    before, after = beginning.split(batch) or ((), ())
+    return [one.payload for one in before], [one.payload for one in after]
+
+
+def test_what_is_before_the_marker_is_passed_over_once() -> None:
+    beginning = Beginning("token", ["t/#"])
+    batch = [message("t/1", "given by the old session"), message(MARKERS, "token"), message("t/1", "new")]
+    parts = [b"given by the old session"], [b"token", b"new"]
+    assert beginning.split(batch[:1]) is None
+    assert before_and_after(beginning, batch) == parts
+    beginning.passed(batch[:1])
+    assert before_and_after(beginning, batch) == parts, "the others are not stored yet"
+    beginning.stored()
+    replayed = [message("t/1", "newer"), message(MARKERS, "token")]
+    assert before_and_after(beginning, replayed) == ([], [b"newer", b"token"])
+
+
+def test_a_marker_that_has_come_is_not_given_up_while_the_database_is_away() -> None:
+    beginning = Beginning("token", ["t/#"])
+    batch = [message("t/1", "given by the old session"), message(MARKERS, "token")]
+    beginning.split(batch)
+    assert not any(beginning.tick() for _ in range(2 * handover.HELD_SECONDS))
+    beginning.give_up()
+    assert before_and_after(beginning, batch) == ([b"given by the old session"], [b"token"])
+
+
+def test_a_marker_that_does_not_come_is_given_up() -> None:
+    beginning = Beginning("token", ["t/#"])
+    batch = [message("t/1", "from before the marker, perhaps")]
+    assert beginning.split(batch) is None
+    assert any(beginning.tick() for _ in range(2 * handover.HELD_SECONDS))
+    beginning.give_up()
+    assert before_and_after(beginning, batch) == ([], [b"from before the marker, perhaps"])
