@@ -22,7 +22,7 @@ QUIET_BATCH = 1_000
 """Messages; while batches are larger the old session is still working off what waited."""
 RETRY_SECONDS = 60
 HELD_SECONDS = 30
-"""After so many seconds a marker that has not come will not come."""
+"""After so many seconds with a connection a marker that has not come will not come."""
 
 
 def place_of(token: str, messages: Sequence[Message]) -> int | None:
@@ -132,7 +132,7 @@ class Beginning:
         self._passed = []
 
     def tick(self) -> bool:
-        """Count a second; True if the marker will not come any more."""
+        """Count a second with a connection; True if the marker will not come any more."""
         self._seconds += 1
         return self.waits and not self._found and self._seconds > HELD_SECONDS
 

@@ -188,7 +188,8 @@ class Turn:
 
     def _do_duties(self) -> None:
         try:
-            if self._beginning.tick():
+            # Until the broker is back, nothing can come.
+            if self._is_connected() and self._beginning.tick():
                 logger.warning("The marker of the new session has not come: a few messages may be stored twice")
                 self._memory.begun()
                 self._beginning.give_up()
@@ -198,6 +199,9 @@ class Turn:
             self._pipeline.expire(self._grip.connection)
         except Unavailable as error:
             self._throttle.warn(logger, "duties", f"The database is away: {error}")
+
+    def _is_connected(self) -> bool:
+        return self._subscriber is not None and self._subscriber.connected
 
     def _beat(self, subscriber: Subscriber) -> None:
         try:
