@@ -45,6 +45,10 @@ class Draining:
         """Told the token once everything before the marker is stored; False: not now."""
         self._token = ""
         self._stored = self._quiet = self._subscribed = False
+        self._forgotten = False
+        """Whether the broker has forgotten the old session since the new one was opened."""
+        self._waiting = False
+        """Whether what was last received is not settled yet."""
         self._pause = 0
         """Seconds until the next attempt."""
         self._throttle = Throttle(seconds=3600)
@@ -57,9 +61,11 @@ class Draining:
             return True
         place = place_of(self._token, messages) if self._token else None
         if place is None:
-            return self._inner.receive(messages)
+            self._waiting = not self._inner.receive(messages)
+            return not self._waiting
         self._stored = self._stored or place == 0 or self._inner.receive(messages[:place])
         self.drained = self._stored and self._done(self._token)
+        self._waiting = not self.drained
         return self.drained
 
     def may_connect(self) -> bool:
@@ -71,20 +77,26 @@ class Draining:
         if self._subscribed and self._quiet and not self._token and not self._pause:
             self._open()
         self._quiet = True
+        self._go_over()
         return self._inner.tick() and not self.drained
 
     def connected(self, *, session_present: bool) -> None:
         """Go over at once where the broker has forgotten the old session since the new one was opened."""
         self._subscribed = False
         self._inner.connected(session_present=session_present)
-        if self._token and not session_present:
-            self.drained = self._done(AT_ONCE)
+        self._forgotten = self._forgotten or (self._token != "" and not session_present)
+        self._go_over()
 
     def subscribed(self) -> None:
         self._subscribed = True
 
     def evicted(self) -> None:
         self._inner.evicted()
+
+    def _go_over(self) -> None:
+        # What was received from the forgotten session is nowhere else: it is stored first.
+        if self._forgotten and not (self._waiting or self.drained):
+            self.drained = self._done(AT_ONCE)
 
     def _open(self) -> None:
         token = secrets.token_hex(16)

@@ -16,7 +16,7 @@ import queries.ingestion
 from config import Settings
 from database import Database
 from ingest import handover, turn
-from ingest.handover import Beginning
+from ingest.handover import Beginning, Draining
 from ingest.ingester import Ingester
 from ingest.sessions import SessionMemory
 from ingest.turn import Turn
@@ -25,6 +25,7 @@ from mqtt_client import Message
 from mqtt_sessions import MARKERS
 from streams.registry import Streams
 from tests.support import Mosquitto, ignore, publishing, wait_for
+from tests.test_subscriber import Store
 from utils import clock
 
 OLD = "autoforge-0123456789ab"
@@ -281,3 +282,36 @@ def test_a_marker_that_does_not_come_is_given_up() -> None:
     assert any(beginning.tick() for _ in range(2 * handover.HELD_SECONDS))
     beginning.give_up()
     assert before_and_after(beginning, batch) == ([], [b"from before the marker, perhaps"])
+
+
+def test_a_session_that_is_forgotten_in_the_midst_of_a_handover_gives_what_was_received_first(
+    place: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "open_beside", ignore_all)
+    store, answers = Store(), iter([False, True])
+    told: list[str] = []
+
+    def done(token: str) -> bool:
+        told.append(token)
+        return next(answers)
+
+    draining = Draining(place, "new", ["t/#"], store, done)
+    draining.subscribed()
+    for _ in range(2):
+        draining.tick()  # quiet for a second: the new session is opened
+    store.open.clear()
+    batch = [message("t/1", "before the new session")]
+    assert not draining.receive(batch), "the database is away"
+    draining.connected(session_present=False)
+    draining.tick()
+    assert not told
+    store.open.set()
+    assert draining.receive(batch)
+    assert draining.tick(), "its end cannot be noted yet"
+    assert not draining.tick()
+    assert draining.drained
+    assert (store.payloads, told) == ([b"before the new session"], ["-", "-"])
+
+
+def ignore_all(*_: object) -> None:
+    """Takes whatever it is told."""
