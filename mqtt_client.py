@@ -4,6 +4,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -85,9 +86,15 @@ class Subscriber:
         self._stopping.set()
         self._waiter.wake()
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish at QoS 1 without waiting; for the receiver, while it is called."""
-        self._client.publish(topic, payload, qos=1)
+    @property
+    def holding(self) -> int:
+        """How many messages were received and are not stored."""
+        return len(self._held)
+
+    def publish(self, topic: str, payload: bytes) -> Callable[[], bool]:
+        """Publish at QoS 1 without waiting; the answer says whether the broker has it yet. For the receiver alone."""
+        published = self._client.publish(topic, payload, qos=1)
+        return lambda: published.rc == paho.MQTT_ERR_SUCCESS and published.is_published()
 
     def _new_client(self, client_id: str) -> paho.Client:
         client = new_client(self._settings, client_id, persistent=True)
