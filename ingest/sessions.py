@@ -44,6 +44,8 @@ class SessionMemory:
         self._database = database
         self._broker = str(settings.broker)[:300]
         self.known = Known("")
+        self._left: str | None = None
+        """A retired client id whose session is not emptied, because MQTT_CLIENT_ID says another one."""
         self._news: dict[str, Any] = {}
         """What has happened and is not yet in the database."""
 
@@ -58,14 +60,27 @@ class SessionMemory:
             row = queries.ingestion.installation(session)
             self.known = Known(*(getattr(row, name) for name in Known._fields))
         if self._settings.mqtt_client_id:
-            own = self._settings.mqtt_client_id
-            self.known = self.known._replace(client_id=own, retired_client_id=None, handover=None)
+            self._use(self._settings.mqtt_client_id)
         return self.known
 
-    def another(self) -> str | None:
-        """The client id of the last session, where it is another one and is not being retired."""
-        last = self.known.session_client_id
-        return None if last in (None, self.known.client_id, self.known.retired_client_id) else last
+    def left_behind(self) -> list[str]:
+        """The client ids whose sessions may keep messages that nobody fetches."""
+        served = (None, self.known.client_id, self.known.retired_client_id)
+        return [*dict.fromkeys(one for one in (self.known.session_client_id, self._left) if one not in served)]
+
+    def tell_left_behind(self) -> bool:
+        """Warn of the sessions that are left behind; whether there is one."""
+        left = self.left_behind()
+        for one in left:
+            place = self.known.session_broker or self._broker
+            logger.warning(
+                "The client id has changed: %s still keeps messages in the session %s. "
+                "`flask end-session %s` takes them into the database and ends it",
+                place,
+                one,
+                one,
+            )
+        return bool(left)
 
     def subscribing(self, connection: Connection, wanted: Sequence[str], usual: Sequence[str]) -> list[str]:
         """Remember filters before they are subscribed to, and say which others the session may have.
@@ -85,7 +100,7 @@ class SessionMemory:
         if session_present:
             return
         self._news["session_since"] = clock.now()
-        if self.known.handover:
+        if self.known.handover not in (None, AT_ONCE):
             self.begun()
         if not self.is_ours:
             logger.info("New session at %s: it holds what is published from now on", broker)
@@ -104,6 +119,9 @@ class SessionMemory:
             "session_broker": self._broker,
             "session_filters": json.dumps(sorted(wanted)),
         }
+        if self._left:
+            # It has been told; `flask end-session` can fetch what waits there from now on.
+            self._news["retired_client_id"] = self._left = None
 
     def evicted(self) -> None:
         """Note that another client uses the client id."""
@@ -136,6 +154,18 @@ class SessionMemory:
         else:
             connection.execute(update(Installation).values(handover=AT_ONCE))
         self._replace({"handover": AT_ONCE})
+
+    def _use(self, own: str) -> None:
+        """Use another client id than that of the database."""
+        retired, handover = self.known.retired_client_id, self.known.handover
+        self.known = self.known._replace(client_id=own, retired_client_id=None, handover=None)
+        if retired == own:
+            # Its session fills again: without MQTT_CLIENT_ID it is to be emptied once more.
+            self._news["handover"] = None
+        elif handover is None:
+            self._left = retired
+        else:
+            self.known = self.known._replace(retired_client_id=retired, handover=AT_ONCE)
 
     def _write(self, connection: Connection, values: dict[str, Any]) -> None:
         with self._database.transaction(connection):

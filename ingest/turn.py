@@ -65,6 +65,8 @@ class Turn:
         self._grip.resume()
         known = self._memory.load(self._grip.connection)
         self._database.client_id = known.client_id
+        # Before another session is the last one.
+        self._new_session = self._memory.tell_left_behind()
         if known.retired_client_id and not known.handover:
             self._drain(known, known.retired_client_id)
             self._grip.resume()
@@ -96,15 +98,6 @@ class Turn:
         return True
 
     def _go_on(self, known: Known) -> None:
-        if other := self._memory.another():
-            self._new_session = True
-            logger.warning(
-                "The client id has changed: %s still keeps messages in the session %s. "
-                "`flask end-session %s` takes them into the database and ends it",
-                known.session_broker,
-                other,
-                other,
-            )
         unwanted = self._memory.subscribing(self._grip.connection, self._wanted, self._usual)
         if not self._knows_all_topics:
             # One of them may be that of a declaration that cannot be used now: what comes there is set aside.
