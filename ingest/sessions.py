@@ -75,10 +75,11 @@ class SessionMemory:
             place = self.known.session_broker or self._broker
             logger.warning(
                 "The client id has changed: %s still keeps messages in the session %s. "
-                "`flask end-session %s` takes them into the database and ends it",
+                "`flask end-session %s`%s takes them into the database and ends it",
                 place,
                 one,
                 one,
+                "" if place == self._broker else ", with MQTT_BROKER as it was,",
             )
         return bool(left)
 
@@ -96,19 +97,14 @@ class SessionMemory:
 
     def connected(self, *, session_present: bool) -> None:
         """Note what the broker says of the session when it accepts a connection."""
-        broker = self._settings.broker
         if session_present:
+            if self._has_moved:
+                logger.info("The session is at %s. %s", self._settings.broker, self._elsewhere())
             return
         self._news["session_since"] = clock.now()
         if self.known.handover not in (None, AT_ONCE):
             self.begun()
-        if not self.is_ours:
-            logger.info("New session at %s: it holds what is published from now on", broker)
-        elif self._settings.embedded_broker:
-            logger.info("New session at %s: AutoForge's own broker keeps nothing over a restart", broker)
-        else:
-            logger.warning("%s forgot our session: what it had not delivered yet is gone", broker)
-            self._news["forgotten_at"] = clock.now()
+        self._tell_new_session()
 
     def subscribed(self, wanted: Sequence[str]) -> None:
         """Note that the session has these filters and no others."""
@@ -154,6 +150,29 @@ class SessionMemory:
         else:
             connection.execute(update(Installation).values(handover=AT_ONCE))
         self._replace({"handover": AT_ONCE})
+
+    @property
+    def _has_moved(self) -> bool:
+        """Whether the last session was one of this client id, at a broker whose address was another one."""
+        return self.known.session_client_id == self.known.client_id and not self.is_ours
+
+    def _elsewhere(self) -> str:
+        before = self.known.session_broker
+        return f"If {before} is another broker, run AutoForge there once more: it still keeps messages for it"
+
+    def _tell_new_session(self) -> None:
+        broker = self._settings.broker
+        if self.known.session_client_id != self.known.client_id:
+            logger.info("New session at %s: it holds what is published from now on", broker)
+        elif self._settings.embedded_broker:
+            logger.info("New session at %s: AutoForge's own broker keeps nothing over a restart", broker)
+        elif self._has_moved:
+            # An address may be spelt in many ways, and a broker may have several.
+            forgot = f"If it is the one at {self.known.session_broker}, it forgot our session: what waited is gone"
+            logger.warning("New session at %s. %s. %s", broker, forgot, self._elsewhere())
+        else:
+            logger.warning("%s forgot our session: what it had not delivered yet is gone", broker)
+            self._news["forgotten_at"] = clock.now()
 
     def _use(self, own: str) -> None:
         """Use another client id than that of the database."""
