@@ -1,6 +1,5 @@
 """Ending a session that nobody uses any more: what waits in it is stored first, by the usual way."""
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +23,6 @@ REACH_SECONDS = 20.0
 """After so long without getting on it is given up."""
 
 
-def token_of(client_id: str) -> str:
-    """What a new session publishes as its marker; it tells the client id to those who know it."""
-    return hashlib.sha256(f"autoforge session {client_id}".encode()).hexdigest()[:32]
-
-
 class Place(NamedTuple):
     """Where what waits is stored, and by what."""
 
@@ -43,10 +37,11 @@ class EndError(Exception):
 class Ending:
     """Stores what waits in a session, up to where the session in use begins; see `mqtt_client.Receiver`."""
 
-    def __init__(self, place: Place, connection: Connection, token: str) -> None:
+    def __init__(self, place: Place, connection: Connection, token: str | None) -> None:
         self._place = place
         self._connection = connection
         self._token = token
+        """What was published once the session in use was there, so that it has everything after it."""
         self._subscriber: Subscriber | None = None
         self._got_on = time.monotonic()
         """When anything was last stored, or the session was last subscribed."""
@@ -76,7 +71,7 @@ class Ending:
     def receive(self, messages: Sequence[Message]) -> bool:
         """Store what the session in use has not received."""
         self._quiet_since, self._answered = math.inf, None
-        place = place_of(self._token, messages)
+        place = None if self._token is None else place_of(self._token, messages)
         wanted = messages if place is None else messages[:place]
         try:
             outcome = self._place.pipeline.handle(self._connection, () if self._marked else wanted)
@@ -132,7 +127,7 @@ class Ending:
 def end_session(settings: Settings, streams: Streams, place: Place, client_id: str) -> Outcome:
     """Store what waits in the session of a client id, and have the broker forget it. Raises EndError, Unavailable."""
     database = place.database
-    token = token_of(_own_client_id(settings, database, client_id))
+    token = _token(settings, database, client_id)
     with database.connection() as connection:
         ending = Ending(place, connection, token)
         # What comes from now on comes to the session in use as well.
@@ -147,8 +142,8 @@ def end_session(settings: Settings, streams: Streams, place: Place, client_id: s
     return ending.taken
 
 
-def _own_client_id(settings: Settings, database: Database, client_id: str) -> str:
-    """The client id whose session receives what comes from now on. Raises EndError where there is none."""
+def _token(settings: Settings, database: Database, client_id: str) -> str | None:
+    """The marker of the session that receives what comes from now on. Raises EndError where there is none."""
     try:
         with database.session() as session:
             known = queries.ingestion.installation(session)
@@ -159,4 +154,4 @@ def _own_client_id(settings: Settings, database: Database, client_id: str) -> st
         raise EndError(f"{client_id} is the session that AutoForge uses: nothing is done")
     if known.session_client_id != own:
         raise EndError("AutoForge has no other session yet: start it first, so that it receives what comes meanwhile")
-    return own
+    return known.session_token

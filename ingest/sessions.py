@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ class Known(NamedTuple):
     session_client_id: str | None = None
     session_broker: str | None = None
     session_filters: str | None = None
+    session_token: str | None = None
 
     @property
     def filters(self) -> list[str] | None:
@@ -46,6 +48,10 @@ class SessionMemory:
         self.known = Known("")
         self._left: str | None = None
         """A retired client id whose session is not emptied, because MQTT_CLIENT_ID says another one."""
+        self._is_new = False
+        """Whether the broker has made the session anew."""
+        self._marker: str | None = None
+        """A token that is to be published once it is in the database."""
         self._news: dict[str, Any] = {}
         """What has happened and is not yet in the database."""
 
@@ -101,6 +107,7 @@ class SessionMemory:
             if self._has_moved:
                 logger.info("The session is at %s. %s", self._settings.broker, self._elsewhere())
             return
+        self._is_new = True
         self._news["session_since"] = clock.now()
         if self.known.handover not in (None, AT_ONCE):
             self.begun()
@@ -110,14 +117,21 @@ class SessionMemory:
         """Note that the session has these filters and no others."""
         if not self.is_ours:
             self._news.setdefault("session_since", clock.now())
-        self._news |= {
-            "session_client_id": self.known.client_id,
-            "session_broker": self._broker,
-            "session_filters": json.dumps(sorted(wanted)),
-        }
+        if self._is_new or not self.is_ours or self.known.session_token is None:
+            # Drawn now: whoever knew it before could publish it before the session was there.
+            self._news["session_token"] = self._marker = secrets.token_hex(16)
+        self._is_new = False
+        self._news |= self._in_use(wanted)
         if self._left:
             # It has been told; `flask end-session` can fetch what waits there from now on.
             self._news["retired_client_id"] = self._left = None
+
+    def marker(self) -> str | None:
+        """The token to publish now, once."""
+        if self._news:
+            return None
+        token, self._marker = self._marker, None
+        return token
 
     def evicted(self) -> None:
         """Note that another client uses the client id."""
@@ -131,7 +145,7 @@ class SessionMemory:
 
     def drained(self, connection: Connection, token: str, wanted: Sequence[str]) -> None:
         """The retired session has given everything up to the marker with this token. Raises Unavailable."""
-        self.subscribed(wanted)
+        self._news |= self._in_use(wanted) | {"session_since": clock.now(), "session_token": None}
         with self._database.transaction(connection):
             # Packet ids mean something within a session only.
             connection.execute(delete(DeliveredBatch))
@@ -185,6 +199,13 @@ class SessionMemory:
             self._left = retired
         else:
             self.known = self.known._replace(retired_client_id=retired, handover=AT_ONCE)
+
+    def _in_use(self, wanted: Sequence[str]) -> dict[str, Any]:
+        return {
+            "session_client_id": self.known.client_id,
+            "session_broker": self._broker,
+            "session_filters": json.dumps(sorted(wanted)),
+        }
 
     def _write(self, connection: Connection, values: dict[str, Any]) -> None:
         with self._database.transaction(connection):

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from config import Settings
 from database import Database, Replaced, Unavailable
-from ingest.ending import token_of
 from ingest.grip import Grip
 from ingest.handover import Beginning, Draining
 from ingest.heartbeat import Heartbeat
@@ -54,8 +53,6 @@ class Turn:
         """Whether the present session is the one to stay with."""
         self._new_session = False
         """Whether the broker gives packet ids anew, so that those of earlier deliveries mean nothing."""
-        self._unmarked = False
-        """Whether a session was made whose beginning no marker tells yet."""
         self._next_heartbeat = self._next_expiry = 0.0
         self._ending = Backoff(1.0, 60.0)
         self._throttle = Throttle(seconds=10)
@@ -163,16 +160,12 @@ class Turn:
         """Note what the broker says of the session."""
         self._memory.connected(session_present=session_present)
         if not session_present:
-            self._new_session = self._unmarked = True
+            self._new_session = True
             self._beginning.give_up()
 
     def subscribed(self) -> None:
         """Note that there is a session."""
         self._memory.subscribed(self._wanted)
-        if self._unmarked and self._subscriber is not None:
-            # What waits in another session is wanted up to here: `flask end-session`.
-            self._subscriber.publish(MARKERS, token_of(self._memory.known.client_id).encode())
-            self._unmarked = False
         self._do_duties()
 
     def evicted(self) -> None:
@@ -187,11 +180,17 @@ class Turn:
                 self._memory.begun()
                 self._beginning.give_up()
             self._memory.write(self._grip.connection)
+            self._mark()
             if self._goes_on:
                 self._end_retired()
             self._pipeline.expire(self._grip.connection)
         except Unavailable as error:
             self._throttle.warn(logger, "duties", f"The database is away: {error}")
+
+    def _mark(self) -> None:
+        # What waits in another session is wanted up to here: `flask end-session`.
+        if self._is_connected() and self._subscriber is not None and (token := self._memory.marker()):
+            self._subscriber.publish(MARKERS, token.encode())
 
     def _is_connected(self) -> bool:
         return self._subscriber is not None and self._subscriber.connected

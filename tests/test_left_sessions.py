@@ -1,7 +1,9 @@
 """Another client id than before: every session that may keep messages is named, and none is emptied for nothing."""
 
+import contextlib
 import itertools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import update
@@ -12,8 +14,9 @@ from ingest.ending import Place, end_session
 from ingest.pipeline import Pipeline
 from ingest.redelivery import Unrecorded
 from models import Installation
+from mqtt_sessions import MARKERS, end
 from streams.registry import Streams
-from tests.support import Mosquitto, ignore, wait_for
+from tests.support import Mosquitto, connected_client, ignore, wait_for
 from tests.test_handover import (
     OLD,
     all_stored_once,
@@ -94,3 +97,31 @@ def test_a_session_that_is_emptied_already_is_ended_where_mqtt_client_id_is_set(
     assert not session_is_there(mosquitto.port, OLD)
     assert OLD not in caplog.text
     assert f"`flask end-session {installation(upgraded).client_id}`" in caplog.text
+
+
+@contextlib.contextmanager
+def markers(port: int) -> Iterator[list[str]]:
+    """What is published as markers meanwhile."""
+    watcher, heard, granted = connected_client(port), list[str](), threading.Event()
+    watcher.on_message = lambda *arguments: heard.append(arguments[2].payload.decode())
+    watcher.on_subscribe = lambda *_: granted.set()
+    watcher.subscribe(MARKERS, 1)
+    assert granted.wait(10)
+    yield heard
+    watcher.disconnect()
+    watcher.loop_stop()
+
+
+def test_each_new_session_has_a_marker_that_nobody_could_know(
+    place: Settings, mosquitto: Mosquitto, sqlite: Database, streams: Streams
+) -> None:
+    own = place.model_copy(update={"mqtt_client_id": "foo"})
+    with markers(mosquitto.port) as heard:
+        for _ in range(2):
+            with ingesting(own, sqlite, streams):
+                wait_for(lambda: is_used(sqlite, "foo"), what="the subscription")
+                wait_for(lambda: heard == [installation(sqlite).session_token], what="the only marker")
+        end(own, "foo")
+        with ingesting(own, sqlite, streams):
+            wait_for(lambda: heard[1:] == [installation(sqlite).session_token], what="another marker")
+    assert len({*heard}) == 2
