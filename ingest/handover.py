@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from paho.mqtt.client import topic_matches_sub
 
 from config import Settings
-from ingest.sessions import AT_ONCE
+from ingest.known_session import AT_ONCE
 from mqtt_client import Message, Receiver
 from mqtt_sessions import MARKERS, SessionError, open_beside
 from utils.logger import Throttle

@@ -5,37 +5,17 @@ import json
 import logging
 import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, delete, update
-from sqlalchemy.orm import Session
 
-import queries.ingestion
 from config import Settings
 from database import Database, Unavailable
+from ingest.known_session import AT_ONCE, HANDOVER, Known, elsewhere, read, tell_left, tell_new, to_bring_back
 from models import DeliveredBatch, Installation
 from utils import clock
 
 logger = logging.getLogger(__name__)
-AT_ONCE = "-"
-"""Instead of a marker's token: there is none to wait for."""
-
-
-class Known(NamedTuple):
-    """The columns of `installation` that are about sessions."""
-
-    client_id: str
-    retired_client_id: str | None = None
-    handover: str | None = None
-    session_client_id: str | None = None
-    session_broker: str | None = None
-    session_filters: str | None = None
-    session_token: str | None = None
-
-    @property
-    def filters(self) -> list[str] | None:
-        """The filters that the session may have; None where nothing is known."""
-        return None if self.session_filters is None else json.loads(self.session_filters)
 
 
 class SessionMemory:
@@ -48,6 +28,8 @@ class SessionMemory:
         self.known = Known("")
         self._left: str | None = None
         """A retired client id whose session is not emptied, because MQTT_CLIENT_ID says another one."""
+        self._is_foreign = False
+        """Whether the database is now that of another client id."""
         self._is_new = False
         """Whether the broker has made the session anew."""
         self._marker: str | None = None
@@ -58,35 +40,36 @@ class SessionMemory:
     @property
     def is_ours(self) -> bool:
         """Whether the last session that was subscribed is the one of this client id at this broker."""
-        return (self.known.session_client_id, self.known.session_broker) == (self.known.client_id, self._broker)
+        return self.known.is_used and self.known.session_broker == self._broker
 
     def load(self, connection: Connection) -> Known:
         """What is known; the client id is that of MQTT_CLIENT_ID where it is set. Raises Unavailable."""
-        with self._database.transaction(connection), Session(connection) as session:
-            row = queries.ingestion.installation(session)
-            self.known = Known(*(getattr(row, name) for name in Known._fields))
+        self.known = read(self._database, connection)
         if self._settings.mqtt_client_id:
             self._use(self._settings.mqtt_client_id)
         return self.known
 
-    def left_behind(self) -> list[str]:
-        """The client ids whose sessions may keep messages that nobody fetches."""
-        served = (None, self.known.client_id, self.known.retired_client_id)
-        return [*dict.fromkeys(one for one in (self.known.session_client_id, self._left) if one not in served)]
+    def resumed(self, connection: Connection) -> None:
+        """Have a database that was read anew, perhaps another file, know the session in use. Raises Unavailable."""
+        if not self.known.client_id:
+            return  # nothing is in use yet
+        row = read(self._database, connection)
+        own = self._settings.mqtt_client_id or row.client_id
+        was_foreign, self._is_foreign = self._is_foreign, own != self.known.client_id
+        if self._is_foreign and not was_foreign:
+            logger.warning(
+                "The database has another client id than before, as that of another installation has: the session of "
+                "before is used until the next start, which names it"
+            )
+        left = row._replace(client_id=own).last
+        if left not in (None, self.known.client_id):
+            tell_left([left], row.session_broker, self._broker)
+        self._write(connection, to_bring_back(self.known, row))
 
     def tell_left_behind(self) -> bool:
-        """Warn of the sessions that are left behind; whether there is one."""
-        left = self.left_behind()
-        for one in left:
-            place = self.known.session_broker or self._broker
-            logger.warning(
-                "The client id has changed: %s still keeps messages in the session %s. "
-                "`flask end-session %s`%s takes them into the database and ends it",
-                place,
-                one,
-                one,
-                "" if place == self._broker else ", with MQTT_BROKER as it was,",
-            )
+        """Warn of sessions that may keep messages that nobody fetches; whether there is one."""
+        left = {one: None for one in (self.known.last, self._left) if one is not None}
+        tell_left(left, self.known.session_broker, self._broker)
         return bool(left)
 
     def subscribing(self, connection: Connection, wanted: Sequence[str], usual: Sequence[str]) -> list[str]:
@@ -104,14 +87,15 @@ class SessionMemory:
     def connected(self, *, session_present: bool) -> None:
         """Note what the broker says of the session when it accepts a connection."""
         if session_present:
-            if self._has_moved:
-                logger.info("The session is at %s. %s", self._settings.broker, self._elsewhere())
+            if self.known.is_used and not self.is_ours:
+                logger.info("The session is at %s. %s", self._broker, elsewhere(self.known))
             return
         self._is_new = True
         self._news["session_since"] = clock.now()
         if self.known.handover not in (None, AT_ONCE):
             self.begun()
-        self._tell_new_session()
+        if tell_new(self.known, self._broker, embedded=self._settings.embedded_broker):
+            self._news["forgotten_at"] = clock.now()
 
     def subscribed(self, wanted: Sequence[str]) -> None:
         """Note that the session has these filters and no others."""
@@ -149,7 +133,7 @@ class SessionMemory:
         with self._database.transaction(connection):
             # Packet ids mean something within a session only.
             connection.execute(delete(DeliveredBatch))
-            connection.execute(update(Installation).values(**self._news, handover=token))
+            self._update(connection, self._news | {"handover": token})
         self._replace(self._news | {"handover": token})
         self._news = {}
 
@@ -162,31 +146,8 @@ class SessionMemory:
         if connection is None:
             self._news["handover"] = AT_ONCE
         else:
-            connection.execute(update(Installation).values(handover=AT_ONCE))
+            self._update(connection, {"handover": AT_ONCE})
         self._replace({"handover": AT_ONCE})
-
-    @property
-    def _has_moved(self) -> bool:
-        """Whether the last session was one of this client id, at a broker whose address was another one."""
-        return self.known.session_client_id == self.known.client_id and not self.is_ours
-
-    def _elsewhere(self) -> str:
-        before = self.known.session_broker
-        return f"If {before} is another broker, run AutoForge there once more: it still keeps messages for it"
-
-    def _tell_new_session(self) -> None:
-        broker = self._settings.broker
-        if self.known.session_client_id != self.known.client_id:
-            logger.info("New session at %s: it holds what is published from now on", broker)
-        elif self._settings.embedded_broker:
-            logger.info("New session at %s: AutoForge's own broker keeps nothing over a restart", broker)
-        elif self._has_moved:
-            # An address may be spelt in many ways, and a broker may have several.
-            forgot = f"If it is the one at {self.known.session_broker}, it forgot our session: what waited is gone"
-            logger.warning("New session at %s. %s. %s", broker, forgot, self._elsewhere())
-        else:
-            logger.warning("%s forgot our session: what it had not delivered yet is gone", broker)
-            self._news["forgotten_at"] = clock.now()
 
     def _use(self, own: str) -> None:
         """Use another client id than that of the database."""
@@ -209,8 +170,13 @@ class SessionMemory:
 
     def _write(self, connection: Connection, values: dict[str, Any]) -> None:
         with self._database.transaction(connection):
-            connection.execute(update(Installation).values(**values))
+            self._update(connection, values)
         self._replace(values)
+
+    def _update(self, connection: Connection, values: dict[str, Any]) -> None:
+        kept = {name: value for name, value in values.items() if not (self._is_foreign and name in HANDOVER)}
+        if kept:
+            connection.execute(update(Installation).values(**kept))
 
     def _replace(self, values: dict[str, Any]) -> None:
         self.known = self.known._replace(**{name: values[name] for name in values.keys() & {*Known._fields}})

@@ -11,9 +11,10 @@ from database import Database, Replaced, Unavailable
 from ingest.grip import Grip
 from ingest.handover import Beginning, Draining
 from ingest.heartbeat import Heartbeat
+from ingest.known_session import Known
 from ingest.lease import Lease
 from ingest.pipeline import Pipeline
-from ingest.sessions import Known, SessionMemory
+from ingest.sessions import SessionMemory
 from mqtt_client import Filters, Message, Receiver, Subscriber
 from mqtt_connection import Backoff
 from mqtt_sessions import MARKERS, SessionError, end
@@ -41,8 +42,8 @@ class Turn:
     def __init__(self, settings: Settings, streams: Streams, held: Held) -> None:
         self._settings = settings
         self._database, self._pipeline, self._heart = held.database, held.pipeline, held.heart
-        self._grip = Grip(held.database, held.lease, held.pipeline)
         self._memory = SessionMemory(settings, held.database)
+        self._grip = Grip(held.database, held.lease, held.pipeline, self._memory.resumed)
         self._wanted = fewest([*streams.filters, MARKERS])
         self._usual = streams.subscriptions()
         self._knows_all_topics = streams.knows_all_topics

@@ -2,8 +2,11 @@
 
 import contextlib
 import itertools
+import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -11,12 +14,13 @@ from sqlalchemy import update
 from config import Settings
 from database import Database
 from ingest.ending import Place, end_session
+from ingest.known_session import Known, to_bring_back
 from ingest.pipeline import Pipeline
 from ingest.redelivery import Unrecorded
 from models import Installation
 from mqtt_sessions import MARKERS, end
 from streams.registry import Streams
-from tests.support import Mosquitto, connected_client, ignore, wait_for
+from tests.support import Mosquitto, connected_client, ignore, prepared_database, wait_for
 from tests.test_handover import (
     OLD,
     all_stored_once,
@@ -125,3 +129,65 @@ def test_each_new_session_has_a_marker_that_nobody_could_know(
         with ingesting(own, sqlite, streams):
             wait_for(lambda: heard[1:] == [installation(sqlite).session_token], what="another marker")
     assert len({*heard}) == 2
+
+
+@contextlib.contextmanager
+def using(place: Settings, database: Database, streams: Streams) -> Iterator[str]:
+    """An ingester whose session is known in the database; the client id."""
+    with ingesting(place, database, streams):
+        wait_for(lambda: is_used(database, installation(database).client_id), what="the subscription")
+        yield installation(database).client_id
+
+
+def in_file(file: Path) -> Known:
+    """What the file that has the name says, as another program reads it."""
+    columns = ", ".join(Known._fields)
+    with (
+        contextlib.suppress(sqlite3.Error),  # for a moment there is no file, or no table in it
+        contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db,
+    ):
+        return Known(*(db.execute(f"SELECT {columns} FROM installation").fetchone() or [""]))
+    return Known("")
+
+
+def test_a_database_file_that_is_made_anew_knows_the_session_in_use(
+    place: Settings, sqlite: Database, streams: Streams, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "test.db"
+    with using(place, sqlite, streams):
+        before = in_file(file)
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{file}{suffix}").unlink(missing_ok=True)
+        wait_for(lambda: in_file(file) == before, what="the session in the new file")
+    assert before.is_used
+    assert before.session_token is not None
+    assert "client id" not in caplog.text
+
+
+def test_a_restored_database_with_another_client_id_is_told_and_knows_the_session_in_use(
+    place: Settings, sqlite: Database, streams: Streams, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    restored = tmp_path / "restored.db"
+    with prepared_database(f"sqlite:///{restored}", streams) as other:
+        note(other, client_id="another", session_client_id="a-third", retired_client_id=OLD)
+    file = tmp_path / "test.db"
+    with using(place, sqlite, streams) as client_id:
+        for suffix in ("-wal", "-shm"):
+            Path(f"{file}{suffix}").unlink(missing_ok=True)
+        restored.replace(file)
+        there = ("another", OLD, None, client_id)
+        wait_for(lambda: in_file(file)[:4] == there, what="the session in the restored file")
+    assert "another client id than before" in caplog.text
+    assert "`flask end-session a-third`" in caplog.text
+    with ingesting(place, sqlite, streams):
+        wait_for(lambda: f"`flask end-session {client_id}`" in caplog.text, what="the session of before")
+
+
+def test_an_older_backup_does_not_begin_the_handover_anew() -> None:
+    used = Known("new", None, "-", "new", "b", '["t/#"]')
+    assert to_bring_back(used, Known("new", OLD)).items() >= {"retired_client_id": None, "handover": "-"}.items()
+    begun = Known("new", OLD)
+    assert "handover" not in to_bring_back(begun, used), "another process has made it meanwhile"
+    assert not {"retired_client_id", "handover"} & {*to_bring_back(used, Known("another", OLD))}
+    filters = to_bring_back(used, Known("new", None, "-", "new", "b", '["u/#"]'))["session_filters"]
+    assert json.loads(filters) == ["t/#", "u/#"]
