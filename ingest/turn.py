@@ -108,8 +108,9 @@ class Turn:
 
     def _receive(self, client_id: str, filters: Filters, receiver: Receiver) -> None:
         self._subscriber = Subscriber(self._settings, client_id, filters, receiver)
-        if not self._stop.is_set():
-            self._subscriber.run()
+        if self._stop.is_set():
+            self._subscriber.stop()
+        self._subscriber.run()  # closes what it has opened also where it ends at once
 
     def receive(self, messages: Sequence[Message]) -> bool:
         """Store a batch."""

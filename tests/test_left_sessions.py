@@ -14,10 +14,13 @@ from sqlalchemy import update
 from config import Settings
 from database import Database
 from ingest.ending import Place, end_session
+from ingest.ingester import Ingester
 from ingest.known_session import Known, to_bring_back
 from ingest.pipeline import Pipeline
 from ingest.redelivery import Unrecorded
+from ingest.sessions import SessionMemory
 from models import Installation
+from mqtt_connection import Waiter
 from mqtt_sessions import MARKERS, end
 from streams.registry import Streams
 from tests.support import Mosquitto, connected_client, ignore, prepared_database, wait_for
@@ -191,3 +194,24 @@ def test_an_older_backup_does_not_begin_the_handover_anew() -> None:
     assert not {"retired_client_id", "handover"} & {*to_bring_back(used, Known("another", OLD))}
     filters = to_bring_back(used, Known("new", None, "-", "new", "b", '["u/#"]'))["session_filters"]
     assert json.loads(filters) == ["t/#", "u/#"]
+
+
+def test_an_ingester_that_is_stopped_before_it_connects_leaves_no_socket(
+    place: Settings, sqlite: Database, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, closed = Waiter.close, threading.Event()
+    ingester = Ingester(place, sqlite, streams, ignore)
+
+    def stop_early(*_: object) -> list[str]:
+        ingester.request_stop()
+        return []
+
+    def close(waiter: Waiter) -> None:
+        usual(waiter)
+        closed.set()
+
+    monkeypatch.setattr(SessionMemory, "subscribing", stop_early)
+    monkeypatch.setattr(Waiter, "close", close)
+    ingester.start()
+    assert closed.wait(10)
+    ingester.stop()
