@@ -55,6 +55,8 @@ class Installation(Base):
     """Since when the broker has held it without a gap."""
     session_filters: Mapped[str | None] = mapped_column(LongText)
     """JSON: the topic filters that the session may have."""
+    session_token: Mapped[str | None] = mapped_column(String(40))
+    """The marker that was published once the session was there; nobody knew it before."""
     forgotten_at: Mapped[datetime | None] = mapped_column(Timestamp)
     """When it was last found that the broker had forgotten the session."""
     evicted_at: Mapped[datetime | None] = mapped_column(Timestamp)

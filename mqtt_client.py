@@ -4,6 +4,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -58,7 +59,7 @@ class Subscriber:
         """Whether the broker has answered CONNECT."""
         self._evictions = Evictions()
         self._settled = True
-        """Whether the session has the wanted filters and no other; what is received before is not handed over."""
+        """Whether the session has the wanted filters and no other; what is received before waits, if there is room."""
         self._settled_by = math.inf
         self._new_session = False
         self._waiter = Waiter()
@@ -85,9 +86,15 @@ class Subscriber:
         self._stopping.set()
         self._waiter.wake()
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish at QoS 1 without waiting; for the receiver, while it is called."""
-        self._client.publish(topic, payload, qos=1)
+    @property
+    def holding(self) -> int:
+        """How many messages were received and are not stored."""
+        return len(self._held)
+
+    def publish(self, topic: str, payload: bytes) -> Callable[[], bool]:
+        """Publish at QoS 1 without waiting; the answer says whether the broker has it yet. For the receiver alone."""
+        published = self._client.publish(topic, payload, qos=1)
+        return lambda: published.rc == paho.MQTT_ERR_SUCCESS and published.is_published()
 
     def _new_client(self, client_id: str) -> paho.Client:
         client = new_client(self._settings, client_id, persistent=True)
@@ -139,9 +146,11 @@ class Subscriber:
             self._client.loop_read()
 
     def _deliver(self) -> None:
-        if not self._held or not self._retry.due() or not self._settled:
+        # The broker's answers come after what it had under way: if that fills the memory, it must not wait for them.
+        if not self._held or not self._retry.due() or not (self._settled or self._full()):
             return
-        if self._subscriptions.numbered:
+        if self._settled and self._subscriptions.numbered:
+            # Before the answers it is unknown which filters are granted, and so which message is a copy.
             self._subscriptions.mark(self._held)
         if not self._receiver.receive(self._held):
             self._retry.failed()

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 
 from sqlalchemy import Connection
 
@@ -19,10 +20,14 @@ IDLE_SECONDS = 1.0
 class Grip:
     """Gives the connection to write with, while the lease is held and nothing has to be read anew."""
 
-    def __init__(self, database: Database, lease: Lease, pipeline: Pipeline) -> None:
+    def __init__(
+        self, database: Database, lease: Lease, pipeline: Pipeline, resumed: Callable[[Connection], None]
+    ) -> None:
         self._database = database
         self._lease = lease
         self._pipeline = pipeline
+        self._tell_resumed = resumed
+        """Told when what is committed was read, perhaps that of another file. May raise Unavailable."""
         self._resumed = 0
         """Which taking of the lease the pipeline knows of."""
         self._next_checkpoint = 0.0
@@ -45,6 +50,7 @@ class Grip:
         self._database.ensure_prepared()
         taken = self._lease.taken
         self._pipeline.resume(self._lease.connection)
+        self._tell_resumed(self._lease.connection)
         self._resumed = taken
 
     def loosen(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from paho.mqtt.client import topic_matches_sub
 
 from config import Settings
-from ingest.sessions import AT_ONCE
+from ingest.known_session import AT_ONCE
 from mqtt_client import Message, Receiver
 from mqtt_sessions import MARKERS, SessionError, open_beside
 from utils.logger import Throttle
@@ -22,7 +22,7 @@ QUIET_BATCH = 1_000
 """Messages; while batches are larger the old session is still working off what waited."""
 RETRY_SECONDS = 60
 HELD_SECONDS = 30
-"""After so many seconds a marker that has not come will not come."""
+"""After so many seconds with a connection a marker that has not come will not come."""
 
 
 def place_of(token: str, messages: Sequence[Message]) -> int | None:
@@ -45,6 +45,10 @@ class Draining:
         """Told the token once everything before the marker is stored; False: not now."""
         self._token = ""
         self._stored = self._quiet = self._subscribed = False
+        self._forgotten = False
+        """Whether the broker has forgotten the old session since the new one was opened."""
+        self._waiting = False
+        """Whether what was last received is not settled yet."""
         self._pause = 0
         """Seconds until the next attempt."""
         self._throttle = Throttle(seconds=3600)
@@ -57,9 +61,11 @@ class Draining:
             return True
         place = place_of(self._token, messages) if self._token else None
         if place is None:
-            return self._inner.receive(messages)
+            self._waiting = not self._inner.receive(messages)
+            return not self._waiting
         self._stored = self._stored or place == 0 or self._inner.receive(messages[:place])
         self.drained = self._stored and self._done(self._token)
+        self._waiting = not self.drained
         return self.drained
 
     def may_connect(self) -> bool:
@@ -71,20 +77,26 @@ class Draining:
         if self._subscribed and self._quiet and not self._token and not self._pause:
             self._open()
         self._quiet = True
+        self._go_over()
         return self._inner.tick() and not self.drained
 
     def connected(self, *, session_present: bool) -> None:
         """Go over at once where the broker has forgotten the old session since the new one was opened."""
         self._subscribed = False
         self._inner.connected(session_present=session_present)
-        if self._token and not session_present:
-            self.drained = self._done(AT_ONCE)
+        self._forgotten = self._forgotten or (self._token != "" and not session_present)
+        self._go_over()
 
     def subscribed(self) -> None:
         self._subscribed = True
 
     def evicted(self) -> None:
         self._inner.evicted()
+
+    def _go_over(self) -> None:
+        # What was received from the forgotten session is nowhere else: it is stored first.
+        if self._forgotten and not (self._waiting or self.drained):
+            self.drained = self._done(AT_ONCE)
 
     def _open(self) -> None:
         token = secrets.token_hex(16)
@@ -103,27 +115,45 @@ class Beginning:
         self._token = token
         self._filters = filters
         """What the old session has."""
-        self._ticks = 0
+        self._seconds = 0
+        self._found = False
+        self._passed: list[Message] = []
+        """The messages passed over, of a batch whose others are not stored yet."""
         self.waits = token not in (None, AT_ONCE)
-        """Whether the marker has not come yet."""
+        """Whether what is before the marker has yet to be passed over."""
 
     def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]] | None:
         """The messages to pass over, and those to take; None while the marker has not come."""
-        place = None if self._token is None else place_of(self._token, messages)
-        if place is None:
-            return None if self.waits else ((), messages)
-        known = {id(message) for message in messages[:place] if self._was_received(message)}
-        before = [message for message in messages if id(message) in known]
+        before = self._before_marker(messages) if self.waits else self._passed
+        if before is None:
+            return None
+        known = {id(message) for message in before}
         return before, [message for message in messages if id(message) not in known]
 
-    def passed(self) -> None:
-        """The marker has come, or will not come."""
+    def passed(self, before: Sequence[Message]) -> None:
+        """These are passed over: the marker has come."""
+        self._passed = [*before]
         self.waits = False
 
+    def give_up(self) -> None:
+        """The marker will not come, unless it has come already."""
+        self.waits = self.waits and self._found
+
+    def stored(self) -> None:
+        """The whole batch is settled."""
+        self._passed = []
+
     def tick(self) -> bool:
-        """Count a second; True if the marker will not come any more."""
-        self._ticks += 1
-        return self.waits and self._ticks > HELD_SECONDS
+        """Count a second with a connection; True if the marker will not come any more."""
+        self._seconds += 1
+        return self.waits and not self._found and self._seconds > HELD_SECONDS
+
+    def _before_marker(self, messages: Sequence[Message]) -> list[Message] | None:
+        place = None if self._token is None else place_of(self._token, messages)
+        if place is None:
+            return None
+        self._found = True
+        return [message for message in messages[:place] if self._was_received(message)]
 
     def _was_received(self, message: Message) -> bool:
         return any(topic_matches_sub(known, message.topic) for known in self._filters)

@@ -3,37 +3,19 @@
 import contextlib
 import json
 import logging
+import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, delete, update
-from sqlalchemy.orm import Session
 
-import queries.ingestion
 from config import Settings
 from database import Database, Unavailable
+from ingest.known_session import AT_ONCE, HANDOVER, Known, elsewhere, read, tell_left, tell_new, to_bring_back
 from models import DeliveredBatch, Installation
 from utils import clock
 
 logger = logging.getLogger(__name__)
-AT_ONCE = "-"
-"""Instead of a marker's token: there is none to wait for."""
-
-
-class Known(NamedTuple):
-    """The columns of `installation` that are about sessions."""
-
-    client_id: str
-    retired_client_id: str | None = None
-    handover: str | None = None
-    session_client_id: str | None = None
-    session_broker: str | None = None
-    session_filters: str | None = None
-
-    @property
-    def filters(self) -> list[str] | None:
-        """The filters that the session may have; None where nothing is known."""
-        return None if self.session_filters is None else json.loads(self.session_filters)
 
 
 class SessionMemory:
@@ -44,28 +26,51 @@ class SessionMemory:
         self._database = database
         self._broker = str(settings.broker)[:300]
         self.known = Known("")
+        self._left: str | None = None
+        """A retired client id whose session is not emptied, because MQTT_CLIENT_ID says another one."""
+        self._is_foreign = False
+        """Whether the database is now that of another client id."""
+        self._is_new = False
+        """Whether the broker has made the session anew."""
+        self._marker: str | None = None
+        """A token that is to be published once it is in the database."""
         self._news: dict[str, Any] = {}
         """What has happened and is not yet in the database."""
 
     @property
     def is_ours(self) -> bool:
         """Whether the last session that was subscribed is the one of this client id at this broker."""
-        return (self.known.session_client_id, self.known.session_broker) == (self.known.client_id, self._broker)
+        return self.known.is_used and self.known.session_broker == self._broker
 
     def load(self, connection: Connection) -> Known:
         """What is known; the client id is that of MQTT_CLIENT_ID where it is set. Raises Unavailable."""
-        with self._database.transaction(connection), Session(connection) as session:
-            row = queries.ingestion.installation(session)
-            self.known = Known(*(getattr(row, name) for name in Known._fields))
+        self.known = read(self._database, connection)
         if self._settings.mqtt_client_id:
-            own = self._settings.mqtt_client_id
-            self.known = self.known._replace(client_id=own, retired_client_id=None, handover=None)
+            self._use(self._settings.mqtt_client_id)
         return self.known
 
-    def another(self) -> str | None:
-        """The client id of the last session, where it is another one and is not being retired."""
-        last = self.known.session_client_id
-        return None if last in (None, self.known.client_id, self.known.retired_client_id) else last
+    def resumed(self, connection: Connection) -> None:
+        """Have a database that was read anew, perhaps another file, know the session in use. Raises Unavailable."""
+        if not self.known.client_id:
+            return  # nothing is in use yet
+        row = read(self._database, connection)
+        own = self._settings.mqtt_client_id or row.client_id
+        was_foreign, self._is_foreign = self._is_foreign, own != self.known.client_id
+        if self._is_foreign and not was_foreign:
+            logger.warning(
+                "The database has another client id than before, as that of another installation has: the session of "
+                "before is used until the next start, which names it"
+            )
+        left = row._replace(client_id=own).last
+        if left not in (None, self.known.client_id):
+            tell_left([left], row.session_broker, self._broker)
+        self._write(connection, to_bring_back(self.known, row))
+
+    def tell_left_behind(self) -> bool:
+        """Warn of sessions that may keep messages that nobody fetches; whether there is one."""
+        left = {one: None for one in (self.known.last, self._left) if one is not None}
+        tell_left(left, self.known.session_broker, self._broker)
+        return bool(left)
 
     def subscribing(self, connection: Connection, wanted: Sequence[str], usual: Sequence[str]) -> list[str]:
         """Remember filters before they are subscribed to, and say which others the session may have.
@@ -81,29 +86,36 @@ class SessionMemory:
 
     def connected(self, *, session_present: bool) -> None:
         """Note what the broker says of the session when it accepts a connection."""
-        broker = self._settings.broker
         if session_present:
+            if self.known.is_used and not self.is_ours:
+                logger.info("The session is at %s. %s", self._broker, elsewhere(self.known))
             return
+        self._is_new = True
         self._news["session_since"] = clock.now()
-        if self.known.handover:
+        if self.known.handover not in (None, AT_ONCE):
             self.begun()
-        if not self.is_ours:
-            logger.info("New session at %s: it holds what is published from now on", broker)
-        elif self._settings.embedded_broker:
-            logger.info("New session at %s: AutoForge's own broker keeps nothing over a restart", broker)
-        else:
-            logger.warning("%s forgot our session: what it had not delivered yet is gone", broker)
+        if tell_new(self.known, self._broker, embedded=self._settings.embedded_broker):
             self._news["forgotten_at"] = clock.now()
 
     def subscribed(self, wanted: Sequence[str]) -> None:
         """Note that the session has these filters and no others."""
         if not self.is_ours:
             self._news.setdefault("session_since", clock.now())
-        self._news |= {
-            "session_client_id": self.known.client_id,
-            "session_broker": self._broker,
-            "session_filters": json.dumps(sorted(wanted)),
-        }
+        if self._is_new or not self.is_ours or self.known.session_token is None:
+            # Drawn now: whoever knew it before could publish it before the session was there.
+            self._news["session_token"] = self._marker = secrets.token_hex(16)
+        self._is_new = False
+        self._news |= self._in_use(wanted)
+        if self._left:
+            # It has been told; `flask end-session` can fetch what waits there from now on.
+            self._news["retired_client_id"] = self._left = None
+
+    def marker(self) -> str | None:
+        """The token to publish now, once."""
+        if self._news:
+            return None
+        token, self._marker = self._marker, None
+        return token
 
     def evicted(self) -> None:
         """Note that another client uses the client id."""
@@ -117,11 +129,11 @@ class SessionMemory:
 
     def drained(self, connection: Connection, token: str, wanted: Sequence[str]) -> None:
         """The retired session has given everything up to the marker with this token. Raises Unavailable."""
-        self.subscribed(wanted)
+        self._news |= self._in_use(wanted) | {"session_since": clock.now(), "session_token": None}
         with self._database.transaction(connection):
             # Packet ids mean something within a session only.
             connection.execute(delete(DeliveredBatch))
-            connection.execute(update(Installation).values(**self._news, handover=token))
+            self._update(connection, self._news | {"handover": token})
         self._replace(self._news | {"handover": token})
         self._news = {}
 
@@ -134,13 +146,37 @@ class SessionMemory:
         if connection is None:
             self._news["handover"] = AT_ONCE
         else:
-            connection.execute(update(Installation).values(handover=AT_ONCE))
+            self._update(connection, {"handover": AT_ONCE})
         self._replace({"handover": AT_ONCE})
+
+    def _use(self, own: str) -> None:
+        """Use another client id than that of the database."""
+        retired, handover = self.known.retired_client_id, self.known.handover
+        self.known = self.known._replace(client_id=own, retired_client_id=None, handover=None)
+        if retired == own:
+            # Its session fills again: without MQTT_CLIENT_ID it is to be emptied once more.
+            self._news["handover"] = None
+        elif handover is None:
+            self._left = retired
+        else:
+            self.known = self.known._replace(retired_client_id=retired, handover=AT_ONCE)
+
+    def _in_use(self, wanted: Sequence[str]) -> dict[str, Any]:
+        return {
+            "session_client_id": self.known.client_id,
+            "session_broker": self._broker,
+            "session_filters": json.dumps(sorted(wanted)),
+        }
 
     def _write(self, connection: Connection, values: dict[str, Any]) -> None:
         with self._database.transaction(connection):
-            connection.execute(update(Installation).values(**values))
+            self._update(connection, values)
         self._replace(values)
+
+    def _update(self, connection: Connection, values: dict[str, Any]) -> None:
+        kept = {name: value for name, value in values.items() if not (self._is_foreign and name in HANDOVER)}
+        if kept:
+            connection.execute(update(Installation).values(**kept))
 
     def _replace(self, values: dict[str, Any]) -> None:
         self.known = self.known._replace(**{name: values[name] for name in values.keys() & {*Known._fields}})

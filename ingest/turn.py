@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from config import Settings
 from database import Database, Replaced, Unavailable
-from ingest.ending import token_of
 from ingest.grip import Grip
 from ingest.handover import Beginning, Draining
 from ingest.heartbeat import Heartbeat
+from ingest.known_session import Known
 from ingest.lease import Lease
 from ingest.pipeline import Pipeline
-from ingest.sessions import Known, SessionMemory
+from ingest.sessions import SessionMemory
 from mqtt_client import Filters, Message, Receiver, Subscriber
 from mqtt_connection import Backoff
 from mqtt_sessions import MARKERS, SessionError, end
@@ -42,8 +42,8 @@ class Turn:
     def __init__(self, settings: Settings, streams: Streams, held: Held) -> None:
         self._settings = settings
         self._database, self._pipeline, self._heart = held.database, held.pipeline, held.heart
-        self._grip = Grip(held.database, held.lease, held.pipeline)
         self._memory = SessionMemory(settings, held.database)
+        self._grip = Grip(held.database, held.lease, held.pipeline, self._memory.resumed)
         self._wanted = fewest([*streams.filters, MARKERS])
         self._usual = streams.subscriptions()
         self._knows_all_topics = streams.knows_all_topics
@@ -54,8 +54,6 @@ class Turn:
         """Whether the present session is the one to stay with."""
         self._new_session = False
         """Whether the broker gives packet ids anew, so that those of earlier deliveries mean nothing."""
-        self._unmarked = False
-        """Whether a session was made whose beginning no marker tells yet."""
         self._next_heartbeat = self._next_expiry = 0.0
         self._ending = Backoff(1.0, 60.0)
         self._throttle = Throttle(seconds=10)
@@ -65,6 +63,8 @@ class Turn:
         self._grip.resume()
         known = self._memory.load(self._grip.connection)
         self._database.client_id = known.client_id
+        # Before another session is the last one.
+        self._new_session = self._memory.tell_left_behind()
         if known.retired_client_id and not known.handover:
             self._drain(known, known.retired_client_id)
             self._grip.resume()
@@ -95,15 +95,6 @@ class Turn:
         return True
 
     def _go_on(self, known: Known) -> None:
-        if other := self._memory.another():
-            self._new_session = True
-            logger.warning(
-                "The client id has changed: %s still keeps messages in the session %s. "
-                "`flask end-session %s` takes them into the database and ends it",
-                known.session_broker,
-                other,
-                other,
-            )
         unwanted = self._memory.subscribing(self._grip.connection, self._wanted, self._usual)
         if not self._knows_all_topics:
             # One of them may be that of a declaration that cannot be used now: what comes there is set aside.
@@ -116,8 +107,9 @@ class Turn:
 
     def _receive(self, client_id: str, filters: Filters, receiver: Receiver) -> None:
         self._subscriber = Subscriber(self._settings, client_id, filters, receiver)
-        if not self._stop.is_set():
-            self._subscriber.run()
+        if self._stop.is_set():
+            self._subscriber.stop()
+        self._subscriber.run()  # closes what it has opened also where it ends at once
 
     def receive(self, messages: Sequence[Message]) -> bool:
         """Store a batch."""
@@ -143,8 +135,9 @@ class Turn:
             self._new_session = False
         if self._beginning.waits:
             self._pipeline.pass_over(self._grip.connection, before, self._memory.begun)
-            self._beginning.passed()
+            self._beginning.passed(before)
         self._pipeline.handle(self._grip.connection, after)
+        self._beginning.stored()
 
     def may_connect(self) -> bool:
         """Whether the lease is held at this moment; two clients with one id would evict each other."""
@@ -168,16 +161,12 @@ class Turn:
         """Note what the broker says of the session."""
         self._memory.connected(session_present=session_present)
         if not session_present:
-            self._new_session = self._unmarked = True
-            self._beginning.passed()
+            self._new_session = True
+            self._beginning.give_up()
 
     def subscribed(self) -> None:
         """Note that there is a session."""
         self._memory.subscribed(self._wanted)
-        if self._unmarked and self._subscriber is not None:
-            # What waits in another session is wanted up to here: `flask end-session`.
-            self._subscriber.publish(MARKERS, token_of(self._memory.known.client_id).encode())
-            self._unmarked = False
         self._do_duties()
 
     def evicted(self) -> None:
@@ -186,16 +175,26 @@ class Turn:
 
     def _do_duties(self) -> None:
         try:
-            if self._beginning.tick():
+            # Until the broker is back, nothing can come.
+            if self._is_connected() and self._beginning.tick():
                 logger.warning("The marker of the new session has not come: a few messages may be stored twice")
                 self._memory.begun()
-                self._beginning.passed()
+                self._beginning.give_up()
             self._memory.write(self._grip.connection)
+            self._mark()
             if self._goes_on:
                 self._end_retired()
             self._pipeline.expire(self._grip.connection)
         except Unavailable as error:
             self._throttle.warn(logger, "duties", f"The database is away: {error}")
+
+    def _mark(self) -> None:
+        # What waits in another session is wanted up to here: `flask end-session`.
+        if self._is_connected() and self._subscriber is not None and (token := self._memory.marker()):
+            self._subscriber.publish(MARKERS, token.encode())
+
+    def _is_connected(self) -> bool:
+        return self._subscriber is not None and self._subscriber.connected
 
     def _beat(self, subscriber: Subscriber) -> None:
         try:

@@ -165,10 +165,17 @@ class Mosquitto:
             self._process = subprocess.Popen([str(binary), "-c", str(self._config)], stdout=log, stderr=log)
         wait_for(lambda: _listens(self.port), what="Mosquitto")
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process that runs."""
+        assert self._process is not None
+        return self._process
+
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it, and wait until it has ended."""
         if self._process is not None:
             self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)  # where the test has stopped it
             self._process.wait(10)
             self._process = None
 

@@ -1,6 +1,7 @@
 """The ingester's session at the broker: what is noted of it, and told when it is forgotten, used by others or left."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -62,6 +63,21 @@ def connect_with(client_id: str, port: int, *, clean: bool = True) -> None:
     client.disconnect()
 
 
+Warnings = Callable[[], str]
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Warnings:
+    """What was warned of our session until now."""
+
+    def told() -> str:
+        return "\n".join(
+            one.message for one in caplog.records if one.levelno >= logging.WARNING and "session" in one.name
+        )
+
+    return told
+
+
 def concerns(place: Settings, database: Database) -> str:
     told = status.health(place, database)
     assert (told["status"] == "degraded") == (told["message"] is not None)
@@ -95,8 +111,8 @@ def test_what_happened_to_the_session_is_told_for_a_while(settings: Make, sqlite
         assert message.startswith("MQTT: no process ingests")
 
 
-def test_another_broker_is_no_forgotten_session(
-    settings: Make, mosquitto: Mosquitto, tmp_path: Path, sqlite: Database, streams: Streams
+def test_another_broker_is_no_forgotten_session_and_the_one_before_is_named(
+    settings: Make, mosquitto: Mosquitto, tmp_path: Path, sqlite: Database, streams: Streams, warnings: Warnings
 ) -> None:
     other = Mosquitto(tmp_path / "other")
     other.start()
@@ -105,6 +121,22 @@ def test_another_broker_is_no_forgotten_session(
     with ingesting(at(settings, other), sqlite, streams):
         assert concerns(at(settings, other), sqlite) == ""
     other.stop()
+    assert f"If mqtt://127.0.0.1:{mosquitto.port} is another broker, run AutoForge there once more" in warnings()
+
+
+def test_a_session_that_is_forgotten_while_the_address_changes_is_told(
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams, warnings: Warnings
+) -> None:
+    with ingesting(at(settings, mosquitto), sqlite, streams):
+        pass
+    respelt = settings(mqtt_broker="localhost", mqtt_port=mosquitto.own_port)
+    with ingesting(respelt, sqlite, streams):
+        assert warnings() == "", "the session is there"
+    connect_with(installation(sqlite).client_id, mosquitto.port)
+    with ingesting(at(settings, mosquitto), sqlite, streams):
+        sentence = f"If it is the one at mqtt://localhost:{mosquitto.own_port}, it forgot our session"
+        assert sentence in warnings()
+    assert installation(sqlite).client_id not in warnings()
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])

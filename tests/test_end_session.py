@@ -1,17 +1,31 @@
 """`flask end-session`: what waits in the session of another client id is stored once, and the session is ended."""
 
+import itertools
+import re
+import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text, update
 
-from config import PROJECT
+from config import PROJECT, Settings
+from database import Database, Unavailable
+from ingest import ending
+from ingest.pipeline import Outcome, Pipeline
+from ingest.redelivery import Unrecorded
+from models import Installation
+from mqtt_client import Message
+from streams.registry import Streams
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, publishing, wait_for
-from tests.test_handover import session_is_there
+from tests.support import Backend, Mosquitto, ignore, publishing, wait_for
+from tests.test_handover import OLD, WAITING, leave_waiting, session_is_there, stored
+from utils import clock
 
 
 def end_session(environment: dict[str, str], client_id: str) -> tuple[int, str]:
@@ -93,3 +107,115 @@ def test_a_broker_that_is_away_is_named(tmp_path: Path, mosquitto: Mosquitto, mo
     assert code == 1
     assert f"127.0.0.1:{mosquitto.port} cannot be reached" in said
     assert said.endswith("nothing is ended")
+
+
+class Faulty(Pipeline):
+    """A pipeline before whose first batches something happens."""
+
+    def __init__(self, database: Database, streams: Streams, happens: Iterator[Callable[[], object]]) -> None:
+        super().__init__(database, streams, "mqtt", ignore, recent=Unrecorded())
+        self._happens = happens
+
+    def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
+        for happening in itertools.islice(self._happens, 1):
+            happening()
+        return super().handle(connection, messages)
+
+
+Ends = Callable[..., Outcome]
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that delivers what waits in several parts."""
+    made = Mosquitto(tmp_path / "broker")
+    config = tmp_path / "broker" / "mosquitto.conf"
+    config.write_text(config.read_text().replace("max_inflight_messages 10000", "max_inflight_messages 400"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def ends(
+    settings: Callable[..., Settings],
+    mosquitto: Mosquitto,
+    sqlite: Database,
+    streams: Streams,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Ends:
+    """Ends a session in which messages wait, while something happens before the first batches."""
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_client_id="new")
+    with sqlite.connection() as connection, sqlite.transaction(connection):
+        connection.execute(update(Installation).values(session_client_id="new"))
+    monkeypatch.setattr(ending, "IDLE_SECONDS", 0.5)
+    leave_waiting(mosquitto.port, itertools.count())
+
+    def run(happening: Callable[[], object] = clock.now, batches: int = 0) -> Outcome:
+        at = ending.Place(sqlite, Faulty(sqlite, streams, itertools.repeat(happening, batches)))
+        return ending.end_session(place, streams, at, OLD)
+
+    return run
+
+
+def is_stored_once(database: Database) -> bool:
+    return Counter(stored(database)) == Counter(map(float, range(WAITING)))
+
+
+def fail() -> None:
+    raise Unavailable("it is away")
+
+
+def test_a_session_is_not_ended_before_a_database_that_was_away_has_what_waits(
+    ends: Ends, mosquitto: Mosquitto, sqlite: Database
+) -> None:
+    taken = ends(fail, 3)
+    assert (taken.received, is_stored_once(sqlite)) == (WAITING, True)
+    assert not session_is_there(mosquitto.port, OLD)
+
+
+def test_a_session_is_not_ended_while_storing_takes_long(ends: Ends, mosquitto: Mosquitto, sqlite: Database) -> None:
+    taken = ends(partial(threading.Event().wait, 1.2), 100)
+    assert (taken.received, is_stored_once(sqlite)) == (WAITING, True)
+    assert not session_is_there(mosquitto.port, OLD)
+
+
+def test_a_session_is_not_ended_while_the_broker_is_away(
+    ends: Ends, mosquitto: Mosquitto, sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = itertools.count(1)
+    usual = ending.Ending.may_connect
+
+    def may_connect(receiver: ending.Ending) -> bool:
+        if next(attempts) == 4:
+            mosquitto.start()
+        return usual(receiver)
+
+    monkeypatch.setattr(ending.Ending, "may_connect", may_connect)
+    ends(mosquitto.stop, 1)
+    assert is_stored_once(sqlite)
+    assert not session_is_there(mosquitto.port, OLD)
+
+
+def test_a_database_that_stays_away_ends_nothing(
+    ends: Ends, mosquitto: Mosquitto, sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "REACH_SECONDS", 2.0)
+    with pytest.raises(ending.EndError) as told:
+        ends(fail, 100)
+    assert re.fullmatch(r"\d+ messages wait for the database: it is away: nothing is ended", str(told.value))
+    assert session_is_there(mosquitto.port, OLD)
+    assert (ends().received, is_stored_once(sqlite)) == (WAITING, True)
+
+
+def test_a_broker_that_does_not_answer_any_more_ends_nothing(
+    ends: Ends, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "REACH_SECONDS", 2.0)
+    with pytest.raises(ending.EndError) as told:
+        ends(partial(mosquitto.process.send_signal, signal.SIGSTOP), 1)
+    mosquitto.process.send_signal(signal.SIGCONT)
+    assert str(told.value) == f"mqtt://127.0.0.1:{mosquitto.port} does not answer: nothing is ended"
+    assert session_is_there(mosquitto.port, OLD)
+    ends()
+    assert not session_is_there(mosquitto.port, OLD)

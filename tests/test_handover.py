@@ -18,7 +18,9 @@ from database import Database
 from ingest import handover, turn
 from ingest.ingester import Ingester
 from ingest.sessions import SessionMemory
+from ingest.turn import Turn
 from models import Installation
+from mqtt_sessions import MARKERS
 from streams.registry import Streams
 from tests.support import Mosquitto, ignore, publishing, wait_for
 
@@ -147,6 +149,23 @@ STEPS = {
 }
 
 
+@contextlib.contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, step: str) -> Iterator[threading.Event]:
+    """Meanwhile an ingester dies at this step; the event is set then."""
+    owner, name, after = STEPS[step]
+    original, killed = getattr(owner, name), threading.Event()
+
+    def die(*arguments: object, **named: object) -> None:
+        if after:
+            original(*arguments, **named)
+        killed.set()
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, die)
+        yield killed
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_handover_that_is_interrupted_goes_on_at_the_next_start(
@@ -159,23 +178,63 @@ def test_a_handover_that_is_interrupted_goes_on_at_the_next_start(
 ) -> None:
     numbers = itertools.count()
     leave_waiting(mosquitto.port, numbers)
-    owner, name, after = STEPS[step]
-    original, killed = getattr(owner, name), threading.Event()
-
-    def dying(*arguments: object, **named: object) -> None:
-        if after:
-            original(*arguments, **named)
-        killed.set()
-        raise Killed
-
     with on_and_on(mosquitto.port, numbers):
-        with monkeypatch.context() as patched:
-            patched.setattr(owner, name, dying)
-            with ingesting(place, sqlite, streams) as ingester:
-                assert killed.wait(20)
-                ingester._thread.join(20)
+        with dying(monkeypatch, step) as killed, ingesting(place, sqlite, streams) as ingester:
+            assert killed.wait(20)
+            ingester._thread.join(20)
         with ingesting(place, sqlite, streams):
             wait_for(lambda: is_through(sqlite), what="the handover")
     with ingesting(place, sqlite, streams):
         all_stored_once(sqlite, numbers)
     assert not session_is_there(mosquitto.port, OLD)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_broker_that_is_away_for_long_in_the_midst_of_a_handover_has_nothing_stored_twice(
+    place: Settings,
+    mosquitto: Mosquitto,
+    sqlite: Database,
+    streams: Streams,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    numbers = itertools.count()
+    leave_waiting(mosquitto.port, numbers)
+    with (
+        on_and_on(mosquitto.port, numbers),
+        dying(monkeypatch, "after it is noted that the old one is empty") as killed,
+        ingesting(place, sqlite, streams) as ingester,
+    ):
+        assert killed.wait(20)
+        ingester._thread.join(20)
+    mosquitto.stop()
+    usual, seconds = Turn.tick, threading.Semaphore(0)
+
+    def tick(turn: Turn) -> bool:
+        seconds.release()
+        return usual(turn)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(handover, "HELD_SECONDS", 1)
+        patched.setattr(Turn, "tick", tick)
+        with ingesting(place, sqlite, streams):
+            assert all(seconds.acquire(timeout=20) for _ in range(4))
+    mosquitto.start()
+    with ingesting(place, sqlite, streams):
+        wait_for(lambda: is_through(sqlite), what="the handover")
+        all_stored_once(sqlite, numbers)
+    assert "has not come" not in caplog.text
+
+
+def test_what_looks_like_a_marker_after_the_handover_passes_nothing_over(
+    place: Settings, mosquitto: Mosquitto, sqlite: Database, streams: Streams
+) -> None:
+    numbers = itertools.count()
+    with ingesting(place, sqlite, streams):
+        wait_for(lambda: is_through(sqlite), what="the handover")
+    with publishing(mosquitto.port) as publish:
+        for number in itertools.islice(numbers, 10):
+            publish("panel/one/volt", str(number))
+        publish(MARKERS, "-")
+    with ingesting(place, sqlite, streams):
+        all_stored_once(sqlite, numbers)

@@ -59,9 +59,9 @@ class Store:
 
 
 @contextlib.contextmanager
-def running(settings: Settings, store: Store) -> Iterator[Subscriber]:
+def running(settings: Settings, store: Store, filters: Filters | None = None) -> Iterator[Subscriber]:
     """A subscriber in a thread."""
-    subscriber = Subscriber(settings, "test-ingest", Filters(["t/#"]), store)
+    subscriber = Subscriber(settings, "test-ingest", filters or Filters(["t/#"]), store)
     thread = threading.Thread(target=subscriber.run, daemon=True)
     thread.start()
     try:

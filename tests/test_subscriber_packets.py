@@ -4,8 +4,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+import mqtt_client
 from config import Settings
-from tests.scripted_broker import PUBACK, ScriptedBroker, scripted_broker
+from mqtt_client import Filters
+from tests.scripted_broker import (
+    CONNACK,
+    CONNECT,
+    PUBACK,
+    SUBACK,
+    SUBSCRIBE,
+    UNSUBACK,
+    UNSUBSCRIBE,
+    ScriptedBroker,
+    scripted_broker,
+)
 from tests.support import wait_for
 from tests.test_subscriber import Store, running
 
@@ -62,3 +74,39 @@ def test_it_acknowledges_on_no_other_connection_than_the_message_came_on(store: 
     # It acknowledges in order: one of the first connection would come before this.
     assert second.expect(PUBACK).packet_id == 7
     assert store.payloads == [b"before", b"before", b"after"]
+
+
+def test_what_fills_the_memory_before_the_subscription_is_granted_is_handed_over(
+    store: Store, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_client, "MAX_HELD", 3)
+    peer = broker.accept()
+    peer.expect(CONNECT)
+    peer.send(CONNACK, b"\1\0")
+    subscribe = peer.expect(SUBSCRIBE)
+    for packet_id in range(1, 6):
+        peer.publish(packet_id, b"waited")
+    assert [peer.expect(PUBACK).packet_id for _ in range(3)] == [1, 2, 3]
+    assert not store.subscriptions
+    peer.send(SUBACK, subscribe.body[:2] + b"\1")
+    assert [peer.expect(PUBACK).packet_id for _ in range(2)] == [4, 5]
+    wait_for(lambda: store.subscriptions == 1, what="the subscription")
+
+
+def test_what_fills_the_memory_before_a_filter_is_given_up_is_handed_over(
+    settings: Callable[..., Settings], broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_client, "MAX_HELD_BYTES", 30)
+    made = Store()
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port)
+    with running(place, made, Filters(["t/#"], ["old/#"])):
+        peer = broker.accept()
+        peer.welcome(session_present=True)
+        unsubscribe = peer.expect(UNSUBSCRIBE)
+        for packet_id in (1, 2):
+            peer.publish(packet_id, b"x" * 20)
+        assert [peer.expect(PUBACK).packet_id for _ in range(2)] == [1, 2]
+        assert not made.subscriptions
+        peer.send(UNSUBACK, unsubscribe.body[:2])
+        wait_for(lambda: made.subscriptions, what="the end of the old filter")
+        broker.close()
