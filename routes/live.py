@@ -14,7 +14,7 @@ from database import Unavailable
 from routes.answers import Error
 from routes.arguments import LastEventHeader, LiveQuery
 from routes.fields import position
-from routes.websockets import limit_unread
+from routes.websockets import stream as stream_answer
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
 from services.waiting import Held
@@ -41,7 +41,7 @@ def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
         interest = Interest(stream.name, query.device_id)
         since = position(query.since, lambda: hub.changes.newest_id(stream.name))
         mailbox, leave = _joined(hub, held, interest)
-        limit_unread(request.environ)
+        stream_answer(request.environ)
         seen = since if header.last_event_id is None else header.last_event_id
         response = Response(_texts(hub, mailbox, interest, seen), mimetype="text/event-stream", headers=HEADERS)
         response.call_on_close(leave)
