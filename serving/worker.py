@@ -20,7 +20,7 @@ from utils.answer_socket import AnswerSocket, Unread
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
-MAX_STREAMED = 16
+MAX_STREAMED = 8
 """Requests at a time whose body a thread reads, because it is long or of unknown length."""
 PAUSE_SECONDS = 0.5
 """How long nothing is accepted when there is no descriptor for it."""
