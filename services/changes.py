@@ -1,5 +1,6 @@
 """What is new in the database, as events for live clients: all of it, or what one client missed."""
 
+import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -19,6 +20,8 @@ from streams.stream import Metric, Stream
 from utils import clock
 
 PAGE = 500
+CATCH_UPS = 2
+"""Pages of what clients missed that are read at a time, so that others are answered meanwhile."""
 MAX_SHOWN = 10_000
 OVERLAP = timedelta(seconds=2)
 """How far the clocks of the machines may differ, and how long after its time a batch may be committed."""
@@ -32,6 +35,7 @@ class Changes:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._streams = streams
+        self._turns = threading.Semaphore(CATCH_UPS)
         self._shown: dict[tuple[str, ...], int] = {}
         """Of what changed lately, the hash of what was made of it: a command may be long."""
         self.skip()
@@ -75,20 +79,12 @@ class Changes:
         yet, as after a backup was restored, is a gap. Raises Unavailable.
         """
         stream = self._streams[interest.stream]
-        table = self._database.tables[stream.name]
-        with self._database.reader() as reader:
-            end = queries.readings.newest_id(reader, table)
-            if isinstance(since, int):
-                if since > end:
-                    yield gap(stream.name, interest.device_id, end + 1, since)
-                seen = min(since, end)
-                changed = _earlier(queries.positions.written_at(reader, table, seen))
-                stretch = Stretch(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
-            else:
-                changed = _earlier(since)
-                stretch = _since(reader, table, since, end)
+        with self._turns, self._database.reader() as reader:
+            changed, stretch = _beginning(reader, self._database.tables[stream.name], since)
             commands = queries.devices.commands_since(reader, changed, interest.device_id)
             presence = queries.devices.presence_since(reader, changed, interest.device_id)
+        if isinstance(since, int) and since > stretch.end:
+            yield gap(stream.name, interest.device_id, stretch.end + 1, since)
         yield from _states(commands, presence)
         yield from self._stretch(stream, interest.device_id, stretch)
 
@@ -103,9 +99,12 @@ class Changes:
     def _stretch(self, stream: Stream, device_id: str | None, stretch: Stretch) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         while True:
-            with self._database.reader() as reader:
-                page = queries.readings.readings_of(reader, table, device_id, stretch, PAGE)
-            yield from (_reading(stream, row) for row in page)
+            # Given back after each page, and never held while a client reads.
+            with self._turns:
+                with self._database.reader() as reader:
+                    page = queries.readings.readings_of(reader, table, device_id, stretch, PAGE)
+                events = [_reading(stream, row).made() for row in page]
+            yield from events
             if len(page) < PAGE:
                 return
             stretch = stretch._replace(start=page[-1]["id"] + 1)
@@ -156,6 +155,16 @@ class Changes:
         if len(self._shown) > MAX_SHOWN:
             del self._shown[next(iter(self._shown))]
         return known != shown
+
+
+def _beginning(reader: Connection, table: Table, since: int | datetime) -> tuple[datetime, Stretch]:
+    """From when on states have changed, and which readings have come, since an id was seen or since a time."""
+    end = queries.readings.newest_id(reader, table)
+    if not isinstance(since, int):
+        return _earlier(since), _since(reader, table, since, end)
+    seen = min(since, end)
+    stretch = Stretch(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
+    return _earlier(queries.positions.written_at(reader, table, seen)), stretch
 
 
 def _since(reader: Connection, table: Table, since: datetime, end: int) -> Stretch:

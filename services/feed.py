@@ -71,6 +71,11 @@ class Event:
         last = max(older.document["to_id"], self.document["to_id"])
         return gap(self.stream, self.device_id, first, last, self.key[3])
 
+    def made(self) -> "Event":
+        """This event, with its JSON text ready."""
+        _ = self.json
+        return self
+
     @cached_property
     def json(self) -> str:
         """The same as JSON text, made once for all clients."""
