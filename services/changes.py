@@ -112,7 +112,10 @@ class Changes:
     def _readings(self, reader: Connection, stream: Stream, news: News) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         if news.everything:
-            condition, known = table.c.id >= self._start(reader, stream), self._reached.get(stream.name, 0)
+            start, skipped = self._start(reader, stream)
+            condition, known = table.c.id >= start, self._reached.get(stream.name, 0)
+            if skipped < start:
+                yield gap(stream.name, None, skipped, start - 1)
         elif moments := news.readings.get(stream.name):
             condition, known = table.c.created_at.in_(moments), 0
         else:
@@ -129,8 +132,8 @@ class Changes:
                 newest = {row["device_id"]: row for row in by_time if row[metric.name] is not None}
                 yield from (_announcement(stream, metric, row) for row in newest.values())
 
-    def _start(self, reader: Connection, stream: Stream) -> int:
-        """The id from which on something may not have been looked at yet."""
+    def _start(self, reader: Connection, stream: Stream) -> tuple[int, int]:
+        """The id to look from, and the lowest that was not looked at before: where it is lower, there is too much."""
         table = self._database.tables[stream.name]
         looked_to = self._looked_to.get(stream.name)
         if looked_to is None:
@@ -140,7 +143,8 @@ class Changes:
             first = queries.positions.first_stored_after(reader, table, begun, OVERLAP, now + OVERLAP)
         else:
             first = queries.positions.first_uncertain(reader, table, looked_to, OVERLAP)
-        return max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
+        start = max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
+        return start, max(first, (looked_to or 0) + 1)
 
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
         return _states(

@@ -209,3 +209,15 @@ def test_what_is_remembered_is_bounded(site: Site, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(changes_module, "MAX_SHOWN", 5)
     site.changes.read(site.store(*[(f"d{number}", 1) for number in range(20)]))
     assert len(site.changes._shown) == 5
+
+
+def test_what_is_too_much_to_look_at_is_a_gap(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes_module, "MAX_LOOK_BACK", 3)
+    site.store(("a", 0))
+    site.changes.read(EVERYTHING)
+    for number in range(1, 8):
+        site.store(("a", number))
+    events = site.changes.read(EVERYTHING)
+    assert said(events) == [("a", 7)]
+    assert left_out(events) == [(None, 2, 4), ("a", 5, 7)]
+    assert left_out(site.changes.read(EVERYTHING)) == []
