@@ -1,6 +1,7 @@
 """What is new in the database, as events for live clients: all of it, or what one client missed."""
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -42,7 +43,7 @@ class Changes:
 
     def skip(self) -> None:
         """Pass over all that there is by now."""
-        self._looked_at = clock.now()
+        self._looked_at, self._looked_up = clock.now(), time.monotonic()
         self._looked_to: dict[str, int] = {}
         """By stream, the highest id when `everything` was looked at."""
         self._reached: dict[str, int] = {}
@@ -55,18 +56,18 @@ class Changes:
 
     def read(self, news: News) -> list[Event]:
         """The newest reading of every device, what was left out of it, and new states. Raises Unavailable."""
-        now = clock.now()
+        now, up = clock.now(), time.monotonic()
         with self._database.reader() as reader:
             streams = [stream for stream in self._streams if stream.name not in self._database.unusable]
             looked_to = {stream.name: self._newest(reader, stream) for stream in streams} if news.everything else {}
             events = [event for stream in streams for event in self._readings(reader, stream, news)]
             if news.everything:
-                events += self._states_since(reader, _earlier(self._looked_at))
+                events += self._states_since(reader, _earlier(self._last_look(now)))
             else:
                 commands = queries.devices.commands_by_id(reader, news.commands)
                 events += _states(commands, queries.devices.presence(reader, news.devices))
         if news.everything:
-            self._looked_at = now
+            self._looked_at, self._looked_up = now, up
             self._looked_to = looked_to
         for event in events:
             self._reached[event.stream] = max(self._reached.get(event.stream, 0), event.reading_id or 0)
@@ -139,12 +140,17 @@ class Changes:
         if looked_to is None:
             # What is dated later than now was stored before the clock was set back: that is not new.
             now = clock.now()
-            begun = min(self._looked_at, now) - OVERLAP
+            begun = self._last_look(now) - OVERLAP
             first = queries.positions.first_stored_after(reader, table, begun, OVERLAP, now + OVERLAP)
         else:
             first = queries.positions.first_uncertain(reader, table, looked_to, OVERLAP)
         start = max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
         return start, max(first, (looked_to or 0) + 1)
+
+    def _last_look(self, now: datetime) -> datetime:
+        """When `everything` was looked at last, by the clock of then or of now, whichever is earlier."""
+        # Where the clock was set back meanwhile, what came since may be dated earlier than the look.
+        return min(self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up)))
 
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
         return _states(
@@ -168,7 +174,7 @@ def _beginning(reader: Connection, table: Table, since: int | datetime) -> tuple
         return _earlier(since), _since(reader, table, since, end)
     seen = min(since, end)
     stretch = Stretch(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
-    return _earlier(queries.positions.written_at(reader, table, seen)), stretch
+    return _earlier(queries.positions.earliest_written(reader, table, seen, end)), stretch
 
 
 def _since(reader: Connection, table: Table, since: datetime, end: int) -> Stretch:

@@ -214,3 +214,12 @@ def test_many_who_catch_up_read_their_pages_in_turns(hour: Site, monkeypatch: py
         found = list(pool.map(lambda _: list(hour.changes.missed(ALL, 0)), range(24)))
     assert {len(events) for events in found} == {12}
     assert most <= changes_module.CATCH_UPS
+
+
+def test_states_that_changed_after_the_clock_was_set_back_are_said_once_it_has_caught_up(site: Site) -> None:
+    site.store(("a", 1), at=after(3600))
+    site.store(("a", 2), at=after(0))  # the clock was set back by an hour
+    site.command("stop", "sent", at=after(1800))
+    site.presence("a", online=False, at=after(1800))
+    site.store(("a", 3), at=after(5400))
+    assert site.missed(1)[:2] == [("stop", "sent"), ("a", False)]
