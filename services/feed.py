@@ -50,6 +50,7 @@ class Event:
         self.everyone = everyone
         self.key = (name, stream, device_id, part)
         """A newer event with the same key makes this one superfluous."""
+        self._below: dict[str, Event] = {}
 
     @property
     def data(self) -> dict[str, Any]:
@@ -75,6 +76,15 @@ class Event:
     def is_of_all(self) -> bool:
         """Whether it is a gap in the readings of any device."""
         return self.name == GAP and not self.device_id
+
+    def below(self, root: str) -> "Event":
+        """The same for a client that reaches the API below this path of a proxy."""
+        if not root or "url" not in self.document:
+            return self
+        if root not in self._below:
+            document = self.document | {"url": root + self.document["url"]}
+            self._below[root] = Event(self.name, self.device_id, document, self.stream, self.key[3])
+        return self._below[root]
 
     def made(self) -> "Event":
         """This event, with its JSON text ready."""
