@@ -113,7 +113,7 @@ def create_app(settings: Settings, *, ingests: bool = True, sockets: bool = True
         parts["analyses"] = Analyses(settings, database, streams)
         listeners.append(parts["analyses"].hear)
     if sockets:
-        parts["sockets"] = Sockets(app, settings.origins, streams, hub, watch)
+        parts["sockets"] = Sockets(app, settings.origins, streams, hub, watch, proxies=settings.proxy_count)
     for hear in listeners:
         notices.listen(hear)
     app.extensions["autoforge"] = parts

@@ -16,9 +16,11 @@ except SettingsError as error:
     raise SystemExit(str(error)) from None
 bind = settings.address
 workers = 2
-# A live client and a request that waits for a command hold a thread each (services/waiting.py: 200 in a process).
+# A live client and a request that waits for a command hold a thread each (services/waiting.py: 200 in a process),
+# and so do large questions (services/heavy.py: 36), answers that are read slowly (utils/answer_socket.py: 48), and
+# long bodies (serving/worker.py).
 worker_class = "serving.worker.Worker"
-threads = 256
+threads = 320
 worker_connections = 2000
 proc_name = "worker"
 graceful_timeout = 20

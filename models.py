@@ -203,7 +203,10 @@ class NewestValue(Base):
     """The newest reading of a device that has a value of a metric; only of metrics that a reading may lack."""
 
     __tablename__ = "newest_values"
-    __table_args__ = (MYSQL_OPTIONS,)
+    __table_args__ = (
+        Index("ix_newest_values_by_time", "stream", "metric", "timestamp", "reading_id"),
+        MYSQL_OPTIONS,
+    )
 
     stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
     device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, RowMapping, Select, Table, bindparam, func, select
 
-from models import NewestValue
+from models import VERIFY_DEVICE, NewestValue
 from queries.reader import Reader
 from queries.readings import Window, listed, shown, within
 from utils import clock
@@ -42,6 +42,23 @@ def latest(reader: Reader, table: Table, device_id: str | None = None, metric: s
         return row
     believed = _latest(table, one_device, metric, believed=True)
     return reader.execute(believed, {**own, "future": future}).mappings().first() or row
+
+
+def value(reader: Reader, stream: str, table: Table, device_id: str | None, metric: str) -> RowMapping | None:
+    """The newest reading with a value of a metric that a reading may lack, of one device or of all; or None.
+
+    It is looked up: for a metric that is rare or never came, a search would go through all readings.
+    """
+    own = (_NEWEST.c.stream == stream) & (_NEWEST.c.metric == metric)
+    device = _NEWEST.c.device_id != VERIFY_DEVICE if device_id is None else _NEWEST.c.device_id == device_id
+    by_time = _NEWEST.c.timestamp.desc(), _NEWEST.c.reading_id.desc()
+    place = reader.execute(select(_NEWEST.c.reading_id).where(own, device).order_by(*by_time).limit(1)).scalar()
+    if place is None:
+        return None
+    row = reader.execute(shown(table).where(table.c.id == place)).mappings().first()
+    # Behind one of the future there is one that is believed, or none; only a search tells.
+    future = row is None or row["timestamp"] >= clock.future()
+    return latest(reader, table, device_id, metric) if future else row
 
 
 def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:

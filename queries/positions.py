@@ -6,6 +6,7 @@ from sqlalchemy import Table, func, select
 
 from queries.reader import Reader
 from queries.readings import newest_id
+from utils import clock
 
 MAX_CROSSING = 20_000
 """How many ids two transactions that cross each other may take."""
@@ -15,6 +16,18 @@ def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
     """When the reading with this id, or the last one before it, was stored; the beginning of time if there is none."""
     query = select(table.c.created_at).where(table.c.id <= reading_id).order_by(table.c.id.desc()).limit(1)
     return reader.execute(query).scalar() or datetime(1970, 1, 1)
+
+
+def earliest_written(reader: Reader, table: Table, first: int, last: int) -> datetime:
+    """The earliest time at which the reading with the id `first`, or one from there to `last`, was stored.
+
+    Where the clock was set back that is not the time of the first. Of very many it is the beginning of time.
+    """
+    if last - first > MAX_CROSSING:
+        return clock.EPOCH
+    later = select(func.min(table.c.created_at)).where(table.c.id.between(first, last))
+    stored = written_at(reader, table, first)
+    return min(stored, reader.execute(later).scalar() or stored)
 
 
 def first_uncertain(reader: Reader, table: Table, reading_id: int, around: timedelta) -> int:

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 
 from database import BadData, Database, Unavailable
 from mqtt_publisher import PublishError
+from routes.bodies import limit
 from services.commands import KeyReused, Undelivered
 from services.heavy import Busy
 from services.publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritable
@@ -36,8 +37,9 @@ def register(app: Flask, streams: Streams, database: Database) -> None:
         # Also where there is no body: other types are what a page of any site may have a browser send.
         if not request.is_json:
             raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
+        most = limit(request) or 0
         # Of a chunked body werkzeug reads as much as is allowed and says nothing.
-        if request.content_length is None and len(request.get_data()) >= app.config["MAX_CONTENT_LENGTH"]:
+        if (request.content_length or 0) > most or (request.content_length is None and len(request.get_data()) >= most):
             raise RequestEntityTooLarge
 
     @app.errorhandler(NotFound)
@@ -46,8 +48,9 @@ def register(app: Flask, streams: Streams, database: Database) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:
-        limit = app.config["MAX_CONTENT_LENGTH"]
-        return jsonify(message=f"The body is too large: at most {limit} bytes. Send it in several requests"), 413
+        most = request.max_content_length
+        several = ". Send it in several requests" if most == app.config["MAX_CONTENT_LENGTH"] else ""
+        return jsonify(message=f"The body is too large: at most {most} bytes{several}"), 413
 
     @app.errorhandler(MethodNotAllowed)
     def not_allowed(error: MethodNotAllowed) -> tuple[Response, int, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Requests that read many rows wait for their turn, and keep it until their answer is written."""
+"""Requests that read many rows wait for their turn, and keep it until their answer is made."""
 
 from flask import Flask, current_app, g
 
@@ -13,7 +13,8 @@ def register(app: Flask, most: int) -> None:
 
     @app.teardown_request
     def give_back(_: BaseException | None) -> None:
-        # Only now, because writing 100,000 samples as JSON takes as long as reading them.
+        # Only now, because turning 100,000 samples into JSON takes as long as reading them. Before the answer is sent:
+        # a client that reads it slowly must not hold up other questions (utils/answer_socket.py limits what it holds).
         if g.pop(_TURNS, False):
             turns.give_back()
 

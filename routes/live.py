@@ -14,7 +14,7 @@ from database import Unavailable
 from routes.answers import Error
 from routes.arguments import LastEventHeader, LiveQuery
 from routes.fields import position
-from routes.websockets import limit_unread
+from routes.websockets import stream as stream_answer
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
 from services.waiting import Held
@@ -41,9 +41,10 @@ def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
         interest = Interest(stream.name, query.device_id)
         since = position(query.since, lambda: hub.changes.newest_id(stream.name))
         mailbox, leave = _joined(hub, held, interest)
-        limit_unread(request.environ)
+        stream_answer(request.environ)
         seen = since if header.last_event_id is None else header.last_event_id
-        response = Response(_texts(hub, mailbox, interest, seen), mimetype="text/event-stream", headers=HEADERS)
+        texts = _texts(hub, mailbox, interest, seen, request.script_root)
+        response = Response(texts, mimetype="text/event-stream", headers=HEADERS)
         response.call_on_close(leave)
         return response
 
@@ -60,19 +61,20 @@ def _joined(hub: Hub, held: Held, interest: Interest) -> tuple[Mailbox, Callable
         return mailbox, stack.pop_all().close
 
 
-def _texts(hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None) -> Iterator[str]:
+def _texts(hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None, root: str) -> Iterator[str]:
     yield RETRY
     try:
         if since is None:
             # For a browser that has to connect again before there was a reading.
             yield f"id: {hub.changes.newest_id(interest.stream)}\n\n"
         else:
-            yield from map(_text, hub.changes.missed(interest, since))
+            yield from (_text(event.below(root)) for event in hub.changes.missed(interest, since))
     except Unavailable as error:
         logger.warning("A live client is let go, so that it asks again: %s", error)
         return
     while not mailbox.closed:
-        yield "".join(map(_text, mailbox.take(KEEP_ALIVE_SECONDS))) or ": nothing new\n\n"
+        waiting = mailbox.take(KEEP_ALIVE_SECONDS)
+        yield "".join(_text(event.below(root)) for event in waiting) or ": nothing new\n\n"
 
 
 def _text(event: Event) -> str:

@@ -2,13 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, request
 from flask_socketio import SocketIO, emit
 from pydantic import ValidationError
 from socketio import Server
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from database import Unavailable
 from routes.arguments import Subscription
@@ -32,11 +33,19 @@ class Sockets:
     """The Socket.IO side of an application; it takes connections once the application is served."""
 
     def __init__(
-        self, app: Flask, origins: list[str], streams: Streams, hub: Hub, watch: BrokerWatch | None = None
+        self,
+        app: Flask,
+        origins: list[str],
+        streams: Streams,
+        hub: Hub,
+        watch: BrokerWatch | None = None,
+        *,
+        proxies: int = 0,
     ) -> None:
         self._streams = streams
         self._hub = hub
         self._watch = watch
+        self._proxies = proxies
         self._clients: dict[str, SocketClient] = {}
         self._lock = threading.Lock()
         self._io = _socket_io(app, origins)
@@ -101,13 +110,21 @@ class Sockets:
         sid = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it
         with self._lock:
             if sid not in self._clients:
-                self._clients[sid] = SocketClient(self._server, sid, [EVERYONE] if self._watch else [])
+                everyone = [EVERYONE] if self._watch else []
+                self._clients[sid] = SocketClient(self._server, sid, everyone, self._root(request.environ))
             client = self._clients[sid]
         self._hub.join(client)
         if not self._server.manager.is_connected(sid, "/"):  # it has left meanwhile, in another thread
             self._clients.pop(sid, None)
             self._hub.leave(client)
         return client
+
+    def _root(self, environ: Mapping[str, Any]) -> str:
+        """The path of a proxy below which the API is: Engine.IO answers in front of what would have found it."""
+        found = dict(environ)
+        # It changes what it is given.
+        ProxyFix(lambda *_: (), 0, 0, 0, 0, self._proxies)(found, lambda *_: lambda _: None)
+        return str(found.get("SCRIPT_NAME", ""))
 
     def _wanted(self, arguments: tuple[Any, ...]) -> Subscription:
         """Check what a client sent. Raises ValueError with a sentence for it."""

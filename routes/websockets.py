@@ -13,6 +13,8 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from wsproto.utilities import ProtocolError
 
+from utils.answer_socket import endless
+
 logger = logging.getLogger(__name__)
 PATH = "/socket.io/"
 MAX_BODY = 10_000
@@ -111,6 +113,7 @@ class Connections:
         return None
 
     def _websocket(self, key: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        endless(environ[key])
         connection = environ[key] = Connection(environ[key])
         # Without compression, which takes 130 kB for each client and 140 µs for each event.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
@@ -137,6 +140,13 @@ class Connections:
 def _refusal(start_response: Callable[..., Any], status: str, message: str) -> list[bytes]:
     start_response(status, [("Content-Type", "application/json"), ("Connection", "close")])
     return [json.dumps({"message": message}).encode()]
+
+
+def stream(environ: Mapping[str, Any]) -> None:
+    """Let the answer to a request go on for ever, as long as its client reads."""
+    limit_unread(environ)
+    for key in SOCKET_KEYS:
+        endless(environ.get(key))
 
 
 def limit_unread(environ: Mapping[str, Any]) -> None:

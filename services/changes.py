@@ -1,5 +1,7 @@
 """What is new in the database, as events for live clients: all of it, or what one client missed."""
 
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -19,6 +21,8 @@ from streams.stream import Metric, Stream
 from utils import clock
 
 PAGE = 500
+CATCH_UPS = 2
+"""Pages of what clients missed that are read at a time, so that others are answered meanwhile."""
 MAX_SHOWN = 10_000
 OVERLAP = timedelta(seconds=2)
 """How far the clocks of the machines may differ, and how long after its time a batch may be committed."""
@@ -32,13 +36,14 @@ class Changes:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._streams = streams
+        self._turns = threading.Semaphore(CATCH_UPS)
         self._shown: dict[tuple[str, ...], int] = {}
         """Of what changed lately, the hash of what was made of it: a command may be long."""
         self.skip()
 
     def skip(self) -> None:
         """Pass over all that there is by now."""
-        self._looked_at = clock.now()
+        self._looked_at, self._looked_up = clock.now(), time.monotonic()
         self._looked_to: dict[str, int] = {}
         """By stream, the highest id when `everything` was looked at."""
         self._reached: dict[str, int] = {}
@@ -51,18 +56,18 @@ class Changes:
 
     def read(self, news: News) -> list[Event]:
         """The newest reading of every device, what was left out of it, and new states. Raises Unavailable."""
-        now = clock.now()
+        now, up = clock.now(), time.monotonic()
         with self._database.reader() as reader:
             streams = [stream for stream in self._streams if stream.name not in self._database.unusable]
             looked_to = {stream.name: self._newest(reader, stream) for stream in streams} if news.everything else {}
             events = [event for stream in streams for event in self._readings(reader, stream, news)]
             if news.everything:
-                events += self._states_since(reader, _earlier(self._looked_at))
+                events += self._states_since(reader, _earlier(self._last_look(now)))
             else:
                 commands = queries.devices.commands_by_id(reader, news.commands)
                 events += _states(commands, queries.devices.presence(reader, news.devices))
         if news.everything:
-            self._looked_at = now
+            self._looked_at, self._looked_up = now, up
             self._looked_to = looked_to
         for event in events:
             self._reached[event.stream] = max(self._reached.get(event.stream, 0), event.reading_id or 0)
@@ -75,20 +80,12 @@ class Changes:
         yet, as after a backup was restored, is a gap. Raises Unavailable.
         """
         stream = self._streams[interest.stream]
-        table = self._database.tables[stream.name]
-        with self._database.reader() as reader:
-            end = queries.readings.newest_id(reader, table)
-            if isinstance(since, int):
-                if since > end:
-                    yield gap(stream.name, interest.device_id, end + 1, since)
-                seen = min(since, end)
-                changed = _earlier(queries.positions.written_at(reader, table, seen))
-                stretch = Stretch(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
-            else:
-                changed = _earlier(since)
-                stretch = _since(reader, table, since, end)
+        with self._turns, self._database.reader() as reader:
+            changed, stretch = _beginning(reader, self._database.tables[stream.name], since)
             commands = queries.devices.commands_since(reader, changed, interest.device_id)
             presence = queries.devices.presence_since(reader, changed, interest.device_id)
+        if isinstance(since, int) and since > stretch.end:
+            yield gap(stream.name, interest.device_id, stretch.end + 1, since)
         yield from _states(commands, presence)
         yield from self._stretch(stream, interest.device_id, stretch)
 
@@ -103,9 +100,12 @@ class Changes:
     def _stretch(self, stream: Stream, device_id: str | None, stretch: Stretch) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         while True:
-            with self._database.reader() as reader:
-                page = queries.readings.readings_of(reader, table, device_id, stretch, PAGE)
-            yield from (_reading(stream, row) for row in page)
+            # Given back after each page, and never held while a client reads.
+            with self._turns:
+                with self._database.reader() as reader:
+                    page = queries.readings.readings_of(reader, table, device_id, stretch, PAGE)
+                events = [_reading(stream, row).made() for row in page]
+            yield from events
             if len(page) < PAGE:
                 return
             stretch = stretch._replace(start=page[-1]["id"] + 1)
@@ -113,7 +113,10 @@ class Changes:
     def _readings(self, reader: Connection, stream: Stream, news: News) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         if news.everything:
-            condition, known = table.c.id >= self._start(reader, stream), self._reached.get(stream.name, 0)
+            start, skipped = self._start(reader, stream)
+            condition, known = table.c.id >= start, self._reached.get(stream.name, 0)
+            if skipped < start:
+                yield gap(stream.name, None, skipped, start - 1)
         elif moments := news.readings.get(stream.name):
             condition, known = table.c.created_at.in_(moments), 0
         else:
@@ -130,18 +133,24 @@ class Changes:
                 newest = {row["device_id"]: row for row in by_time if row[metric.name] is not None}
                 yield from (_announcement(stream, metric, row) for row in newest.values())
 
-    def _start(self, reader: Connection, stream: Stream) -> int:
-        """The id from which on something may not have been looked at yet."""
+    def _start(self, reader: Connection, stream: Stream) -> tuple[int, int]:
+        """The id to look from, and the lowest that was not looked at before: where it is lower, there is too much."""
         table = self._database.tables[stream.name]
         looked_to = self._looked_to.get(stream.name)
         if looked_to is None:
             # What is dated later than now was stored before the clock was set back: that is not new.
             now = clock.now()
-            begun = min(self._looked_at, now) - OVERLAP
+            begun = self._last_look(now) - OVERLAP
             first = queries.positions.first_stored_after(reader, table, begun, OVERLAP, now + OVERLAP)
         else:
             first = queries.positions.first_uncertain(reader, table, looked_to, OVERLAP)
-        return max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
+        start = max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
+        return start, max(first, (looked_to or 0) + 1)
+
+    def _last_look(self, now: datetime) -> datetime:
+        """When `everything` was looked at last, by the clock of then or of now, whichever is earlier."""
+        # Where the clock was set back meanwhile, what came since may be dated earlier than the look.
+        return min(self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up)))
 
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
         return _states(
@@ -156,6 +165,16 @@ class Changes:
         if len(self._shown) > MAX_SHOWN:
             del self._shown[next(iter(self._shown))]
         return known != shown
+
+
+def _beginning(reader: Connection, table: Table, since: int | datetime) -> tuple[datetime, Stretch]:
+    """From when on states have changed, and which readings have come, since an id was seen or since a time."""
+    end = queries.readings.newest_id(reader, table)
+    if not isinstance(since, int):
+        return _earlier(since), _since(reader, table, since, end)
+    seen = min(since, end)
+    stretch = Stretch(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
+    return _earlier(queries.positions.earliest_written(reader, table, seen, end)), stretch
 
 
 def _since(reader: Connection, table: Table, since: datetime, end: int) -> Stretch:

@@ -50,6 +50,7 @@ class Event:
         self.everyone = everyone
         self.key = (name, stream, device_id, part)
         """A newer event with the same key makes this one superfluous."""
+        self._below: dict[str, Event] = {}
 
     @property
     def data(self) -> dict[str, Any]:
@@ -69,7 +70,26 @@ class Event:
             return self
         first = min(older.document["from_id"], self.document["from_id"])
         last = max(older.document["to_id"], self.document["to_id"])
-        return gap(self.stream, self.device_id, first, last, self.key[3])
+        return gap(self.stream, self.device_id or None, first, last, self.key[3])
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it is a gap in the readings of any device."""
+        return self.name == GAP and not self.device_id
+
+    def below(self, root: str) -> "Event":
+        """The same for a client that reaches the API below this path of a proxy."""
+        if not root or "url" not in self.document:
+            return self
+        if root not in self._below:
+            document = self.document | {"url": root + self.document["url"]}
+            self._below[root] = Event(self.name, self.device_id, document, self.stream, self.key[3])
+        return self._below[root]
+
+    def made(self) -> "Event":
+        """This event, with its JSON text ready."""
+        _ = self.json
+        return self
 
     @cached_property
     def json(self) -> str:
@@ -102,43 +122,70 @@ def wants(interests: frozenset[Interest], event: Event) -> bool:
     """Whether an event is among someone's interests."""
     if event.everyone:
         return EVERYONE in interests
+    if event.is_of_all:
+        return any(interest.stream == event.stream for interest in interests)
     if event.stream:
         return not interests.isdisjoint((Interest(event.stream), Interest(event.stream, event.device_id)))
     return any(interest.device_id in (None, event.device_id) for interest in interests)
 
 
 class Backlog:
-    """What waits for one client: of each kind and device the newest, and of too much the oldest is dropped."""
+    """What waits for one client: of each kind and device the newest, and of too much the oldest is dropped.
+
+    In the place of all readings of a stream that were dropped there is one gap.
+    """
 
     def __init__(self) -> None:
         self._events: dict[tuple[str, ...], Event] = {}
+        self._gaps: dict[tuple[str, ...], Event] = {}
+        """Those of any device: at most one for each stream, and never dropped."""
         self._size = 0
 
     def __bool__(self) -> bool:
-        return bool(self._events)
+        return bool(self._events or self._gaps)
 
     def put(self, event: Event) -> None:
         """Add an event, in the place of an older one with its key."""
+        if event.is_of_all:
+            self._gaps[event.key] = event.replacing(self._gaps.get(event.key))
+            return
         before = self._events.get(event.key)
         kept = self._events[event.key] = event.replacing(before)
         self._size += len(kept.json) - (len(before.json) if before else 0)
         while len(self._events) > MAX_WAITING or self._size > MAX_WAITING_SIZE:
-            self.remove(next(iter(self._events.values())))
+            self._drop(next(iter(self._events.values())))
 
     def in_order(self) -> list[Event]:
-        """What waits, the readings by their ids."""
+        """What waits: what was left out, then the readings by their ids."""
         # A client that loses its connection goes on from the highest id that it has seen.
-        return sorted(self._events.values(), key=lambda event: event.reading_id or 0)
+        return [*self._gaps.values(), *sorted(self._events.values(), key=lambda event: event.reading_id or 0)]
 
     def remove(self, event: Event) -> None:
         """Forget an event."""
-        self._size -= len(self._events.pop(event.key).json)
+        if event.is_of_all:
+            del self._gaps[event.key]
+        else:
+            self._size -= len(self._events.pop(event.key).json)
 
     def take_all(self) -> list[Event]:
         """What waits, in order; nothing does any longer."""
         events = self.in_order()
-        self._events, self._size = {}, 0
+        self._events, self._gaps, self._size = {}, {}, 0
         return events
+
+    def _drop(self, event: Event) -> None:
+        self.remove(event)
+        if (left_out := _left_out(event)) is not None:
+            self.put(left_out)
+
+
+def _left_out(event: Event) -> Event | None:
+    """The gap that a dropped event leaves; None for a state, which has no place among the readings."""
+    if event.name == GAP:
+        return gap(event.stream, None, event.document["from_id"], event.document["to_id"])
+    if event.reading_id is not None:
+        return gap(event.stream, None, event.reading_id, event.reading_id)
+    return None
 
 
 class Mailbox:

@@ -25,8 +25,9 @@ RETRY_SECONDS = 0.02
 class SocketClient:
     """One connection. Its events are taken by Engine.IO's own thread for it, so that nobody waits for it."""
 
-    def __init__(self, server: Server, sid: str, interests: Iterable[Interest] = ()) -> None:
+    def __init__(self, server: Server, sid: str, interests: Iterable[Interest] = (), root: str = "") -> None:
         self.interests = frozenset(interests)
+        self._root = root
         self._engine = server.eio
         self._engine_sid = server.manager.eio_sid_from_sid(sid, "/")
         self._lock = threading.Lock()
@@ -98,7 +99,7 @@ class SocketClient:
         if engine.queue.qsize() >= MAX_QUEUED:
             return False
         try:
-            self._engine.send_packet(self._engine_sid, _packet(event))
+            self._engine.send_packet(self._engine_sid, _packet(event.below(self._root)))
         except SocketIsClosedError:
             logger.debug("A live client has just gone")
         return True

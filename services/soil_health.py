@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ingest.decoding import MAX_PAYLOAD
 from ingest.message import Reading, Rejection
 from services import health_index
 from services.health_index import Document
@@ -14,6 +15,15 @@ DEVICE = "device_id"
 """What clients may call the device, whatever the stream's payloads call it."""
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Wrapped(msgspec.Struct):
+    """The one field of a body that is looked at; what stands beside it is not even read into memory."""
+
+    readings: msgspec.Raw = msgspec.Raw()
+
+
+_WRAPPED = msgspec.json.Decoder(_Wrapped)
 
 
 class SoilHealth:
@@ -66,7 +76,7 @@ def _array(body: bytes) -> bytes:
     """The array of a body that is one, or an object with one under `readings`."""
     text = _bare(body)
     if text.startswith(b"{"):
-        text = bytes(read_json(text, _OBJECT.decode).get("readings", b""))
+        text = bytes(read_json(text, _WRAPPED.decode).readings)
     if not text.startswith(b"["):
         raise BadSubmission('expected an array of readings, or {"readings": [...]}')
     return text
@@ -77,10 +87,12 @@ def _payload(stream: Stream, given: bytes) -> bytes:
 
     What is in that form, or in none, stays byte for byte the same, so that a reading that came by MQTT too is known.
     """
+    if len(given) > MAX_PAYLOAD:
+        return given  # the parser says what is wrong
     try:
         fields = lenient_json.decoded(given, _OBJECT.decode)
     except (msgspec.DecodeError, RecursionError):
-        return given  # the parser says what is wrong
+        return given  # likewise
     renamed = DEVICE in fields and stream.device not in fields
     nested = not stream.values or stream.values in fields
     if renamed:

@@ -13,7 +13,7 @@ from ingest.message import Reading, Rejection
 from ingest.pipeline import Outcome, Pipeline
 from mqtt_client import Message
 from streams.stream import Stream
-from utils import lenient_json
+from utils import json_arrays, lenient_json
 from utils.clock import StrictClock
 from utils.lenient_json import BOM
 
@@ -102,9 +102,9 @@ def payloads(body: bytes) -> Sequence[bytes]:
     if not body.startswith(b"["):
         read_json(body, _RAW.decode)
         return [body]
+    if json_arrays.is_longer(body, MAX_READINGS):
+        raise BadSubmission(f"too many readings; at most {MAX_READINGS} are allowed in one request")
     elements = read_json(body, lenient_json.items)
-    if len(elements) > MAX_READINGS:
-        raise BadSubmission(f"{len(elements)} readings; at most {MAX_READINGS} are allowed in one request")
     if not elements:
         raise BadSubmission("the array is empty; expected at least one reading")
     return elements

@@ -34,7 +34,7 @@ class TopicValues:
         """The newest value of every metric, null for what never came, and their newest time. Raises Unavailable."""
         with self._database.reader() as reader:
             found = {
-                metric.name: queries.newest.latest(reader, self._table, device_id, metric.name)
+                metric.name: queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
                 for metric in self._stream.metrics
             }
         values = {name: None if row is None else row[name] for name, row in found.items()}
@@ -67,7 +67,10 @@ class TopicValues:
 
     def _newest(self, device_id: str | None, metric: Metric | None) -> Document | None:
         with self._database.reader() as reader:
-            row = queries.newest.latest(reader, self._table, device_id, None if metric is None else metric.name)
+            if metric is None:
+                row = queries.newest.latest(reader, self._table, device_id)
+            else:
+                row = queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
         metrics = self._stream.metrics if metric is None else (metric,)
         return next(iter(self._messages([] if row is None else [row], metrics)), None)
 

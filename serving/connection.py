@@ -11,6 +11,7 @@ from gunicorn.workers.gthread import TConn
 
 from serving.body import Pace, TimedUnreader
 from serving.framing import MAX_WAITING, Arrived, arrived
+from utils.answer_socket import AnswerSocket
 
 UNREAD_SECONDS = 20
 """How long a client may leave unread what is sent to it."""
@@ -30,7 +31,7 @@ class State(Enum):
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection that is read without a thread until a request is there."""
 
-    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
+    def __init__(self, cfg: Any, sock: AnswerSocket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
         self.state = State.RECEIVING
         self.buffer = bytearray()
@@ -69,6 +70,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.streamed = streamed
         self.unreader.unread(bytes(self.buffer))
         self.buffer.clear()
+        self.sock.expect_answer()
         self.sock.settimeout(None)
 
     def next_request(self, seconds: float) -> None:

@@ -16,10 +16,11 @@ from serving.connection import Connection, State
 from serving.framing import Arrived, missing
 from serving.refusal import refusal, sentence, status_of
 from utils import descriptors
+from utils.answer_socket import AnswerSocket, Unread
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
-MAX_STREAMED = 16
+MAX_STREAMED = 8
 """Requests at a time whose body a thread reads, because it is long or of unknown length."""
 PAUSE_SECONDS = 0.5
 """How long nothing is accepted when there is no descriptor for it."""
@@ -39,6 +40,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._parked: dict[Connection, None] = {}
+        self._unread = Unread()
         self._streamed = 0
         self._accept_again = 0.0
         self._throttle = Throttle(seconds=60)
@@ -56,6 +58,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         # What a proxy says is believed as PROXY_COUNT has it, and not from everybody on this machine.
         self.cfg.set("forwarder_headers", "")
         self.cfg.set("secure_scheme_headers", {})
+        # The system call would wait for a slow client without a limit.
+        self.cfg.set("sendfile", "false")
         super().init_process()
 
     def run(self) -> None:
@@ -97,7 +101,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
-        connection = Connection(self.cfg, descriptors.lifted(accepted), client, listener.getsockname())
+        answering = AnswerSocket(descriptors.lifted(accepted), self._unread)
+        connection = Connection(self.cfg, answering, client, listener.getsockname())
         self.nr_conns += 1
         if self.nr_conns > self.worker_connections and not self._make_room():
             self._refuse(connection, 503, BUSY)

@@ -1,5 +1,6 @@
 """What is new in the database, as events: nothing is lost, and nothing is said twice, on every kind of database."""
 
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -209,3 +210,27 @@ def test_what_is_remembered_is_bounded(site: Site, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(changes_module, "MAX_SHOWN", 5)
     site.changes.read(site.store(*[(f"d{number}", 1) for number in range(20)]))
     assert len(site.changes._shown) == 5
+
+
+def test_what_is_too_much_to_look_at_is_a_gap(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes_module, "MAX_LOOK_BACK", 3)
+    site.store(("a", 0))
+    site.changes.read(EVERYTHING)
+    for number in range(1, 8):
+        site.store(("a", number))
+    events = site.changes.read(EVERYTHING)
+    assert said(events) == [("a", 7)]
+    assert left_out(events) == [(None, 2, 4), ("a", 5, 7)]
+    assert left_out(site.changes.read(EVERYTHING)) == []
+
+
+def test_a_state_is_said_that_changed_after_the_clock_was_set_back_while_nobody_looked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.changes.read(EVERYTHING)
+    looked, up = clock.now(), time.monotonic()
+    # The clock goes back by an hour, and on by an hour and a half until the next look.
+    site.command("stop", "sent", at=looked - timedelta(minutes=30))
+    monkeypatch.setattr(clock, "now", lambda: looked + timedelta(minutes=30))
+    monkeypatch.setattr(time, "monotonic", lambda: up + 5_400)
+    assert said(site.changes.read(EVERYTHING)) == [("stop", "sent")]

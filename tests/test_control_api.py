@@ -148,7 +148,7 @@ def test_a_bad_command_is_400_and_names_the_field(refusing: Api, changes: dict[s
 @pytest.mark.parametrize(
     "body",
     [
-        "", "restart", "[]", "null", '"restart"', "7", "{", b"\xff", "[" * 100_000, '{"a":' * 100_000,
+        "", "restart", "[]", "null", '"restart"', "7", "{", b"\xff", "[" * 10_000, '{"a":' * 10_000,
         '{"device_id": "a", "command": "x", "parameters": {"a": NaN}}',
         '{"device_id": "a", "command": "x", "parameters": {"a": Infinity}}',
         '{"device_id": "a", "command": "x", "parameters": {"a": "\\ud800"}}',

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from services import feed
-from services.feed import Event, Interest, Mailbox, wants
+from services.feed import GAP, Event, Interest, Mailbox, gap, wants
 
 
 def reading(number: int, device_id: str = "a", stream: str = "sensors", part: str = "") -> Event:
@@ -95,7 +95,32 @@ def test_a_mailbox_is_bounded_and_the_oldest_make_room(monkeypatch: pytest.Monke
     mailbox = Mailbox([])
     for number in range(5):
         mailbox.offer(reading(number, f"d{number}"))
-    assert kept(mailbox) == [2, 3, 4]
+    left_out, *rest = mailbox.take(0)
+    assert left_out.data == {"stream": "sensors", "device_id": None, "from_id": 0, "to_id": 1}
+    assert [event.reading_id for event in rest] == [2, 3, 4]
+    assert mailbox.take(0) == []
+
+
+def test_what_is_dropped_leaves_one_gap_for_each_stream_also_of_gaps_and_none_of_states(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "MAX_WAITING", 2)
+    mailbox = Mailbox([])
+    mailbox.offer(gap("sensors", "a", 5, 9))
+    mailbox.offer(command("sent"))
+    for number in range(20, 23):
+        mailbox.offer(reading(number, f"d{number}"))
+        mailbox.offer(reading(number + 100, "p", "panels"))
+    told = [event.data for event in mailbox.take(0) if event.name == GAP]
+    assert told == [
+        {"stream": "sensors", "device_id": None, "from_id": 5, "to_id": 21},
+        {"stream": "panels", "device_id": None, "from_id": 121, "to_id": 121},
+    ]
+
+
+def test_a_gap_of_any_device_is_told_to_whoever_wants_some_of_its_stream() -> None:
+    assert wants(frozenset({Interest("sensors", "a")}), gap("sensors", None, 1, 2))
+    assert not wants(frozenset({Interest("panels", "a")}), gap("sensors", None, 1, 2))
 
 
 def test_a_mailbox_is_bounded_in_size_too_and_forgets_the_size_of_what_was_replaced_or_taken(
@@ -110,14 +135,16 @@ def test_a_mailbox_is_bounded_in_size_too_and_forgets_the_size_of_what_was_repla
         assert [event.device_id for event in mailbox.take(0)] == ["0", "1", "2"]
     for device_id in "01234":
         mailbox.offer(reading(0, device_id))
-    assert [event.device_id for event in mailbox.take(0)] == ["2", "3", "4"]
+    assert [event.device_id for event in mailbox.take(0)] == ["", "2", "3", "4"]
 
 
 def test_10000_events_fit_and_one_more_costs_one() -> None:
     mailbox = Mailbox([])
     for number in range(10_001):
         mailbox.offer(reading(number, f"d{number}"))
-    assert kept(mailbox) == list(range(1, 10_001))
+    left_out, *rest = mailbox.take(0)
+    assert (left_out.data["from_id"], left_out.data["to_id"]) == (0, 0)
+    assert [event.reading_id for event in rest] == list(range(1, 10_001))
 
 
 # Waiting

@@ -21,6 +21,7 @@ HEAVY = {
     "stats": "/api/sensors/stats",
     "many samples": f"/api/sensors/ml-data?limit={HEAVY_ROWS + 1}",
     "a page far back": f"/api/sensors/history?offset={HEAVY_ROWS}",
+    "messages of a topic": "/api/mqtt/history?topic=panel/a/volt",
     "a page of soil far back": f"/api/soil-health/history?offset={HEAVY_ROWS}",
 }
 LIGHT = {

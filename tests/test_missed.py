@@ -1,11 +1,15 @@
 """What one client missed: since an id or a time, over page borders, of one device or of all."""
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+import queries.readings
 from services import changes as changes_module
 from services.changes import OVERLAP, Changes
 from services.feed import Interest
@@ -186,3 +190,36 @@ def test_since_the_time_of_a_device_whose_clock_is_ahead_nothing_is_missing(site
     site.store(("later", 6), at=after(200))  # as after the server's clock was set back
     seen = after(240)
     assert site.missed(seen) == [("ahead", ahead), ("ahead", ahead + 1), ("other", 5), ("later", 6)]
+
+
+def test_many_who_catch_up_read_their_pages_in_turns(hour: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes_module, "PAGE", 2)
+    ask, lock, most, now = queries.readings.readings_of, threading.Lock(), 0, 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.005)  # a page takes its time
+        found = ask(*arguments)
+        with lock:
+            now -= 1
+        return found
+
+    monkeypatch.setattr(queries.readings, "readings_of", counted)
+    stuck = [hour.changes.missed(ALL, 0) for _ in range(5)]
+    assert [next(client).reading_id for client in stuck] == [1] * 5  # and they read no further
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(lambda _: list(hour.changes.missed(ALL, 0)), range(24)))
+    assert {len(events) for events in found} == {12}
+    assert most <= changes_module.CATCH_UPS
+
+
+def test_states_that_changed_after_the_clock_was_set_back_are_said_once_it_has_caught_up(site: Site) -> None:
+    site.store(("a", 1), at=after(3600))
+    site.store(("a", 2), at=after(0))  # the clock was set back by an hour
+    site.command("stop", "sent", at=after(1800))
+    site.presence("a", online=False, at=after(1800))
+    site.store(("a", 3), at=after(5400))
+    assert site.missed(1)[:2] == [("stop", "sent"), ("a", False)]

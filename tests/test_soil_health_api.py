@@ -128,7 +128,7 @@ def test_a_bad_reading_is_400_and_kept_among_the_rejected(sqlite_api: Api, body:
     [
         ("{", "not JSON"),
         ("", "not JSON"),
-        ('{"N":' * 100_000, "not JSON"),
+        ('{"N":' * 10_000, "not JSON"),
         ([VALUES], "/api/soil-health/batch-analyze"),
         (" [ ]", "/api/soil-health/batch-analyze"),
     ],
@@ -200,7 +200,7 @@ def test_a_batch_may_have_10000_readings_and_no_more(api: Api) -> None:
     assert (answer["count"], answer["stored"]) == (10_000, 10_000)
     assert {item["health_index"] for item in answer["results"]} == {71.0}
     refused = api.post(BATCH, json.dumps({"readings": [bare(i / 1000) for i in range(10_001)]}), expect=400)
-    assert "10001" in refused["message"]
+    assert "at most 10000 are allowed" in refused["message"]
     assert stored(api) == 10_000
 
 

@@ -153,8 +153,7 @@ def test_an_array_of_10000_is_stored_and_the_same_array_again_is_all_duplicates(
 def test_an_array_of_10001_is_400_and_nothing_of_it_is_stored(sqlite_api: Api) -> None:
     body = [reading(second=i / 1000) for i in range(10_001)]
     message = sqlite_api.post(READINGS, body, expect=400)["message"]
-    assert "10001" in message
-    assert "10000" in message.replace("10001", "")
+    assert "at most 10000 are allowed" in message
     assert stored(sqlite_api) == 0
 
 
