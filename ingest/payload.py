@@ -1,6 +1,6 @@
 """Parsing: the bytes of one message to a `Reading` or a `Rejection`; pure."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,6 +21,8 @@ from utils.text import printable
 Parsed = Reading | Acknowledgement | PresenceNotice | Rejection | Ignored
 EARLIEST = datetime(2020, 1, 1)
 """Before it no program of this kind ran: what a clock shows after its battery was changed is not believed."""
+AHEAD = timedelta(days=366)
+"""How far the server's clock may be behind. Times further ahead, such as 2106 or 9999, stand for no time at all."""
 
 
 class StreamParser:
@@ -39,13 +41,15 @@ class StreamParser:
         try:
             fields = (self._wide if level is None else self._single[level])(message.payload)
             device = _device(stream, device_id, fields.device)
-            timestamp, claimed = _time(stream, fields.timestamp, message.received_at, self._earliest)
+            timestamp, claimed, stated = _time(stream, fields.timestamp, message.received_at, self._earliest)
         except Fault as fault:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, fault.reason, str(fault), message, sender)
         own = timestamp is not None
         moment = message.received_at if timestamp is None else timestamp
-        return Reading(stream, device, moment, claimed, fields.values, message, own, fields.unread)
+        if own and (message.redelivered or message.retained):
+            stated = moment
+        return Reading(stream, device, moment, claimed, fields.values, message, own, fields.unread, stated)
 
 
 class Parser:
@@ -124,25 +128,28 @@ def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
     return device
 
 
-def _time(stream: Stream, stated: Any, received_at: datetime, earliest: datetime) -> tuple[datetime | None, str | None]:
-    """The device's time if it can be believed, else None and what the device said."""
+def _time(
+    stream: Stream, stated: Any, received_at: datetime, earliest: datetime
+) -> tuple[datetime | None, str | None, datetime | None]:
+    """The device's time if it can be believed, else None, what the device said, and that moment if it is ahead."""
     field = stream.timestamp.field
     if stated is UNSET:
         if stream.timestamp.required:
             raise Fault("missing_field", f"{field}: missing")
-        return None, None
+        return None, None, None
     try:
         moment = _moment(stated)
     except clock.NoTimeOfDay as date:
-        return None, str(date)
+        return None, str(date), None
     except ValueError as error:
         if stream.timestamp.required:
             raise Fault("invalid_timestamp", f"{field}: {error}") from error
         said = printable(stated[:64]) if stated and isinstance(stated, str) else shown(stated)
-        return None, said[:64]
+        return None, said[:64], None
     if earliest <= moment <= received_at + clock.MAX_AHEAD:
-        return moment, None
-    return None, clock.rfc3339(moment)
+        return moment, None, None
+    is_ahead = received_at < moment <= received_at + AHEAD
+    return None, clock.rfc3339(moment), moment if is_ahead else None
 
 
 def _moment(stated: Any) -> datetime:

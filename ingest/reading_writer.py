@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, case, fun
 import queries.devices
 import queries.readings
 from database import Database
+from ingest import known_readings
 from ingest.message import Reading, Rejection
 from models import Device, NewestValue
 from mqtt_client import Message
@@ -66,18 +67,19 @@ class ReadingWriter:
     ) -> None:
         stream = group[0].stream
         table = self._database.tables[stream.name]
-        result = self._database.write_batch(connection, table, self._rows(stream, group), moment)
-        refused = dict(result.refused)
-        for place, reason in refused.items():
+        new = known_readings.without_known(connection, stream, table, group)
+        result = self._database.write_batch(connection, table, self._rows(stream, new), moment)
+        refused = {id(new[place]) for place, _ in result.refused}
+        for place, reason in result.refused:
             sentence = f"the database refused the row: {reason}"
             written.rejections.append(
-                Rejection(stream.name, "refused_by_database", sentence, group[place].message, group[place].device_id)
+                Rejection(stream.name, "refused_by_database", sentence, new[place].message, new[place].device_id)
             )
         written.stored += result.stored
         written.duplicate += len(group) - result.stored - len(refused)
         if result.stored:
             written.streams.append(stream.name)
-        accepted = [reading for place, reading in enumerate(group) if place not in refused] if refused else group
+        accepted = [reading for reading in group if id(reading) not in refused] if refused else group
         last_ids = queries.readings.last_ids_of(connection, table, moment) if result.stored else {}
         self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:

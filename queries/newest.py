@@ -44,6 +44,12 @@ def latest(reader: Reader, table: Table, device_id: str | None = None, metric: s
     return reader.execute(believed, {**own, "future": future}).mappings().first() or row
 
 
+def metrics(reader: Reader, stream: str, device_id: str) -> set[str]:
+    """The metrics that a reading may lack and of which a device has sent a value."""
+    own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
+    return set(reader.scalars(select(_NEWEST.c.metric).where(own)))
+
+
 def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:
     """The newest value of each metric that a reading may lack, with its timestamp; none of what never came."""
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
