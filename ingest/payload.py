@@ -111,9 +111,9 @@ def _of_old_ones(said: Parsed) -> Parsed:
 
 
 def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
-    if stated is not UNSET and isinstance(stated, int) and not isinstance(stated, bool):
+    if isinstance(stated, int) and not isinstance(stated, bool):
         stated = str(stated)
-    if stated is UNSET:
+    if stated is UNSET or stated is None:
         device = from_topic if from_topic is not None else stream.device_default
         if not device and from_topic is None:
             raise Fault("missing_device", f"{stream.device}: missing, and nothing else names the device")

@@ -267,6 +267,10 @@ def test_it_rejects_a_topic_that_is_not_utf_8(parser: Parser) -> None:
         pytest.param("plant/status", '{"machine_id":"M7","speed":1}', "M7", id="from the payload"),
         pytest.param("soil/data", '{"sensor_readings":{"N":1},"node":"n2"}', "n2", id="from the payload, not default"),
         pytest.param("soil/data", '{"sensor_readings":{"N":1}}', "node-1", id="the default"),
+        pytest.param(TOPIC, sensors(more=',"device_id":null'), "ESP32_001", id="null says nothing beside the topic"),
+        pytest.param("panel/P1/ampere", '{"value":1,"device_id":null}', "P1", id="null, each metric a topic"),
+        pytest.param("soil/data", '{"sensor_readings":{"N":1},"node":null}', "node-1", id="null, so the default"),
+        pytest.param("soil/data", '{"sensor_readings":{"N":1},"node":NaN}', "node-1", id="NaN, so the default"),
         pytest.param("panel/P1/ampere", '{"value":1,"device_id":"P1"}', "P1", id="each metric a topic, and they agree"),
     ],
 )
@@ -284,13 +288,10 @@ def test_the_device_is(topic: str, text: str, device: str, parser: Parser) -> No
         ("sensors/7/data", payload(device_id=7.0), "invalid_device_id", "device_id: not a text: 7.0"),
         ("sensors/1/data", payload(device_id=True), "invalid_device_id", "device_id: not a text: true"),
         ("sensors/7/data", payload(device_id=[7]), "invalid_device_id", "device_id: not a text: [7]"),
-        (TOPIC, sensors(more=',"device_id":null'), "invalid_device_id", "device_id: not a text: null"),
         ("panel/P1/ampere", '{"value":1,"device_id":"P2"}', "device_mismatch", None),
-        (
-            "plant/status",
-            '{"speed":1}',
-            "missing_device",
-            "machine_id: missing, and nothing else names the device",
+        *(
+            ("plant/status", text, "missing_device", "machine_id: missing, and nothing else names the device")
+            for text in ('{"speed":1}', '{"speed":1,"machine_id":null}')
         ),
         ("soil/data", '{"sensor_readings":{"N":1},"node":""}', "invalid_device_id", "node: the device id is empty"),
     ],
