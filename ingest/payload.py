@@ -139,21 +139,27 @@ def _time(
         return None, None, None
     try:
         moment = _moment(stated)
-    except clock.NoTimeOfDay as date:
-        return None, str(date), None
+    except (clock.NoTimeOfDay, clock.OffTheCalendar):
+        return None, _said(stated), None
     except ValueError as error:
         if stream.timestamp.required:
             raise Fault("invalid_timestamp", f"{field}: {error}") from error
-        said = printable(stated[:64]) if stated and isinstance(stated, str) else shown(stated)
-        return None, said[:64], None
+        return None, _said(stated), None
     if earliest <= moment <= received_at + clock.MAX_AHEAD:
         return moment, None, None
     is_ahead = received_at < moment <= received_at + AHEAD
     return None, clock.rfc3339(moment), moment if is_ahead else None
 
 
+def _said(stated: Any) -> str:
+    """What a device said instead of a time that can be used, as far as there is room for it."""
+    if isinstance(stated, datetime):
+        return stated.isoformat()
+    return (printable(stated[:64]) if stated and isinstance(stated, str) else shown(stated))[:64]
+
+
 def _moment(stated: Any) -> datetime:
-    """The moment that was stated. Raises NoTimeOfDay with the text of a date, or another ValueError."""
+    """The moment that was stated. Raises NoTimeOfDay, OffTheCalendar or another ValueError."""
     if isinstance(stated, datetime):
         return clock.naive_utc(stated)
     if isinstance(stated, bool) or not isinstance(stated, str | int | float):

@@ -46,6 +46,13 @@ class NoTimeOfDay(ValueError):
     """A date that nobody can take for the time of a measurement."""
 
 
+class OffTheCalendar(ValueError):
+    """A time that is none in UTC, before the year 1 or after 9999; where there is none yet, programs write such."""
+
+    def __init__(self) -> None:
+        super().__init__(_OFF_THE_CALENDAR)
+
+
 def now() -> datetime:
     """The present moment, naive UTC."""
     return datetime.now(UTC).replace(tzinfo=None)
@@ -57,13 +64,13 @@ def future() -> datetime:
 
 
 def naive_utc(moment: datetime) -> datetime:
-    """Convert an aware time to naive UTC; a naive one already is. Raises ValueError off the calendar."""
+    """Convert an aware time to naive UTC; a naive one already is. Raises OffTheCalendar."""
     if moment.tzinfo is None:
         return moment
     try:
         return moment.astimezone(UTC).replace(tzinfo=None)
     except OverflowError as error:
-        raise ValueError(_OFF_THE_CALENDAR) from error
+        raise OffTheCalendar from error
 
 
 def from_epoch(number: float) -> datetime:
