@@ -26,6 +26,15 @@ from tests.parsing import MOMENT, RECEIVED, SECOND, reading, rejection, sensors
         pytest.param('"20260129143045"', SECOND, id="compact"),
         pytest.param('"20260129T143045Z"', SECOND, id="compact, with a T"),
         pytest.param('"20260129143045.123456"', MOMENT, id="compact, with a fraction"),
+        *(
+            pytest.param(f'"{text}"', MOMENT, id=f"the nearest microsecond: {text}")
+            for text in (
+                *("2026-01-29T14:30:45.1234555Z", "20260129T143045.1234555Z", "20260129143045.1234555"),
+                *("2026-01-29T14:30:45,1234555Z", "2026-01-29T14:30:45.12345649999", "20260129T153045,1234555+0100"),
+            )
+        ),
+        pytest.param('"20260129T143044.9999995Z"', SECOND, id="the nearest microsecond is in the next second"),
+        pytest.param('"2025-12-31T23:59:60.9999999Z"', datetime(2026, 1, 1, 0, 0, 1), id="within a leap second"),
         pytest.param("20260129143045123", SECOND + timedelta(milliseconds=123), id="compact, with milliseconds"),
         pytest.param('"20260129153045+0100"', SECOND, id="compact, with an offset"),
         pytest.param("202601291430", datetime(2026, 1, 29, 14, 30), id="compact, without seconds"),
@@ -66,6 +75,7 @@ def test_the_devices_time_is_believed(text: str, moment: datetime, parser: Parse
         pytest.param('"0001-01-01T00:00:00"', "0001-01-01T00:00:00.000000Z", id="the first time of .NET"),
         pytest.param('"0001-01-01T00:00:00+01:00"', "0001-01-01T00:00:00+01:00", id="before the year 1"),
         pytest.param('"9999-12-31T23:59:59-05:00"', "9999-12-31T23:59:59-05:00", id="after the year 9999"),
+        pytest.param('"9999-12-31T23:59:59.9999999"', "9999-12-31T23:59:59.9999999", id="the last time of .NET"),
         pytest.param('"99991231T235959-0500"', "99991231T235959-0500", id="after the year 9999, compact"),
     ],
 )

@@ -34,8 +34,9 @@ _DAY = re.compile(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d(?:-?\d)?", re.ASCII)
 _DAY_OF_YEAR_OR_MONTH = re.compile(r"\d{4}-(?:[0-2]\d\d|3[0-6]\d|0[1-9]|1[0-2])", re.ASCII)
 # As numbers they would be epoch times of the years 1976 and 2572 to 2665.
 _COMPACT = re.compile(
-    r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,9})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
+_LONG_FRACTION = re.compile(r"([.,]\d{6})(\d)\d*", re.ASCII)
 _LEAP_SECOND = re.compile(r"(.*\d\d:?\d\d:?)60([.,]\d+)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _END_OF_DAY = re.compile(r"(.*\d\D)24(:?00(?::?00(?:[.,]0+)?)?)(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
@@ -155,6 +156,8 @@ def _compact(text: str) -> datetime | None:
 
 def _iso(text: str, said: str) -> datetime:
     """Read ISO 8601. Raises ValueError showing what was `said`."""
+    if fraction := _LONG_FRACTION.search(text):
+        return _rounded(_iso(text[: fraction.end(1)] + text[fraction.end() :], said), fraction[2])
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -162,6 +165,14 @@ def _iso(text: str, said: str) -> datetime:
             return unusual
         raise ValueError(f'not a time: "{printable(said[:40])}"') from error
     return naive_utc(moment)
+
+
+def _rounded(moment: datetime, next_digit: str) -> datetime:
+    """The nearest microsecond, as the decoder of payloads has it; `fromisoformat` leaves the other digits out."""
+    try:
+        return moment + MICROSECOND if next_digit >= "5" else moment
+    except OverflowError as error:
+        raise OffTheCalendar from error
 
 
 def _after_leap_second(text: str) -> datetime | None:
