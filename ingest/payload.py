@@ -173,4 +173,7 @@ def _moment(stated: Any) -> datetime:
     except msgspec.ValidationError:
         if clock.is_date(stated):
             raise clock.NoTimeOfDay(stated) from None
-        return clock.parse(stated)
+        moment = clock.parse(stated)
+        if clock.is_hour(stated):
+            raise clock.NoTimeOfDay(stated) from None
+        return moment

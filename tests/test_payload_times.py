@@ -72,6 +72,13 @@ def test_the_devices_time_is_believed(text: str, moment: datetime, parser: Parse
         pytest.param('"2026-W05"', "2026-W05", id="a week"),
         pytest.param('"2026-029"', "2026-029", id="a day of the year"),
         pytest.param('"2026-01"', "2026-01", id="a month"),
+        *(
+            pytest.param(f'"{text}"', text, id=f"an hour: {text}")
+            for text in (
+                *("2026-01-29T14", "2026-01-29 14", "20260129T14", "2026-01-29T14Z", "2026-01-29T14+01:00"),
+                *("2026-01-29T14-05", "20260129T14+0530", "2026-W05-4T14", "2026W054T14"),
+            )
+        ),
         pytest.param('"0001-01-01T00:00:00"', "0001-01-01T00:00:00.000000Z", id="the first time of .NET"),
         pytest.param('"0001-01-01T00:00:00+01:00"', "0001-01-01T00:00:00+01:00", id="before the year 1"),
         pytest.param('"9999-12-31T23:59:59-05:00"', "9999-12-31T23:59:59-05:00", id="after the year 9999"),
@@ -91,6 +98,7 @@ def test_an_unbelievable_time_is_kept_beside_the_servers(text: str, claimed: str
         pytest.param('"2026-02-30T00:00:00"', 'not a time: "2026-02-30T00:00:00"', id="30 February"),
         pytest.param('"2026-01-29T14:30:60"', 'not a time: "2026-01-29T14:30:60"', id="a 60th second"),
         pytest.param('"2026-02-30"', 'not a time: "2026-02-30"', id="a date that is none"),
+        pytest.param('"2026-01-29T25"', 'not a time: "2026-01-29T25"', id="an hour that is none"),
         pytest.param('"20260230143045"', 'not a time: "20260230143045"', id="30 February, compact"),
         pytest.param("20260230143045", 'not a time: "20260230143045"', id="30 February, as a number"),
         pytest.param('"yesterday"', 'not a time: "yesterday"', id="a word"),

@@ -31,6 +31,7 @@ _EPOCH_NUMBER = re.compile(r"[+-]?(\d{1,20})(\.\d{0,20})?", re.ASCII)
 _COMPACT_DIGITS = (8, 12, 14, 17)
 _ZONE = re.compile(r"(?<=\d)(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
 _DAY = re.compile(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d(?:-?\d)?", re.ASCII)
+_HOUR = re.compile(r"(.{7,10})\D\d\d(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _DAY_OF_YEAR_OR_MONTH = re.compile(r"\d{4}-(?:[0-2]\d\d|3[0-6]\d|0[1-9]|1[0-2])", re.ASCII)
 # As numbers they would be epoch times of the years 1976 and 2572 to 2665.
 _COMPACT = re.compile(
@@ -44,7 +45,7 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class NoTimeOfDay(ValueError):
-    """A date that nobody can take for the time of a measurement."""
+    """A date, or an hour of it, that nobody can take for the time of a measurement."""
 
 
 class OffTheCalendar(ValueError):
@@ -106,6 +107,12 @@ def is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_hour(text: str) -> bool:
+    """Whether a text is a day by ISO 8601 with an hour alone."""
+    found = _HOUR.fullmatch(text)
+    return found is not None and is_date(found[1])
 
 
 def parse(text: str) -> datetime:
