@@ -1,5 +1,6 @@
 """Parsing: the bytes of one message to a `Reading` or a `Rejection`; pure."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,10 @@ EARLIEST = datetime(2020, 1, 1)
 """Before it no program of this kind ran: what a clock shows after its battery was changed is not believed."""
 AHEAD = timedelta(days=366)
 """How far the server's clock may be behind. Times further ahead, such as 2106 or 9999, stand for no time at all."""
+
+
+# With an exponent, or with nothing but zeros behind the point: what has other digits there is read digit by digit.
+_FLOAT = re.compile(r"[+-]?\d{1,20}(\.\d{0,20}[eE][+-]?\d{1,3}|[eE][+-]?\d{1,3}|\.0*)", re.ASCII)
 
 
 class StreamParser:
@@ -164,16 +169,24 @@ def _moment(stated: Any) -> datetime:
         return clock.naive_utc(stated)
     if isinstance(stated, bool) or not isinstance(stated, str | int | float):
         raise ValueError(f"not a time: {shown(stated)}")  # noqa: TRY004 - a payload's fault, not the program's
-    if not isinstance(stated, str):
-        if not clock.is_compact(stated):
-            return clock.from_epoch(stated)
-        stated = str(int(stated))
+    return _of_text(stated.strip()) if isinstance(stated, str) else _of_number(stated)
+
+
+def _of_number(number: float) -> datetime:
+    if not clock.is_compact(number):
+        return clock.from_epoch(number)
+    return _of_text(str(int(number) if number == int(number) else float(number)))
+
+
+def _of_text(text: str) -> datetime:
     try:
-        return clock.naive_utc(msgspec.convert(stated, datetime))
+        return clock.naive_utc(msgspec.convert(text, datetime))
     except msgspec.ValidationError:
-        if clock.is_date(stated):
-            raise clock.NoTimeOfDay(stated) from None
-        moment = clock.parse(stated)
-        if clock.is_hour(stated):
-            raise clock.NoTimeOfDay(stated) from None
+        if clock.is_date(text):
+            raise clock.NoTimeOfDay(text) from None
+        if _FLOAT.fullmatch(text):
+            return _of_number(float(text))
+        moment = clock.parse(text)
+        if clock.is_hour(text):
+            raise clock.NoTimeOfDay(text) from None
         return moment

@@ -43,6 +43,23 @@ from tests.parsing import MOMENT, RECEIVED, SECOND, reading, rejection, sensors
         pytest.param('"2026-01-28T24:00:00.000+01:00"', datetime(2026, 1, 28, 23), id="the end of a day elsewhere"),
         pytest.param("20260128240000", datetime(2026, 1, 29), id="the end of a day, compact, as a number"),
         pytest.param('"1769697045"', SECOND, id="seconds as text"),
+        pytest.param("1.769697045e9", SECOND, id="an exponent"),
+        *(
+            pytest.param(f'"{text}"', SECOND, id=f"as the number: {text}")
+            for text in (
+                *("1.769697045e9", "1.769697045E+9", "1769697045e0", "1769697045.0", "1769697045.", "+1769697045"),
+                *("2.0260129143045e13", "20260129143045.0", "20260129143045."),
+            )
+        ),
+        pytest.param("20260129143045.5", SECOND + timedelta(milliseconds=500), id="compact, a number with a fraction"),
+        pytest.param('"20260129143045.5"', SECOND + timedelta(milliseconds=500), id="compact, the same as text"),
+        *(
+            pytest.param(f'"{text}"', SECOND, id=f"white space: {text!r}")
+            for text in (
+                *(" 1769697045 ", "2026-01-29T14:30:45 ", "\\t2026-01-29T14:30:45Z\\n", " 1.769697045e9 "),
+                *("20260129143045 ", " 2026-01-29 14:30:45"),
+            )
+        ),
         pytest.param('"1769697045123"', SECOND + timedelta(milliseconds=123), id="ms as text"),
         pytest.param("1577836800", datetime(2020, 1, 1), id="the first moment that is believed"),
         pytest.param('"2026-01-29T14:35:46"', RECEIVED + timedelta(minutes=5), id="the last moment that is believed"),
@@ -67,6 +84,8 @@ def test_the_devices_time_is_believed(text: str, moment: datetime, parser: Parse
         pytest.param('"2026-01-29"', "2026-01-29", id="a date"),
         pytest.param('"20260129"', "20260129", id="a date without hyphens"),
         pytest.param("20260129", "20260129", id="a date as a number"),
+        pytest.param('" 2026-01-29 "', " 2026-01-29 ", id="a date and white space"),
+        pytest.param('"4.0"', "1970-01-01T00:00:04.000000Z", id="seconds since the start as text"),
         pytest.param('"2026-01-29Z"', "2026-01-29Z", id="a date with an offset"),
         pytest.param('"2026-W05-4"', "2026-W05-4", id="a day of a week"),
         pytest.param('"2026-W05"', "2026-W05", id="a week"),
@@ -103,6 +122,8 @@ def test_an_unbelievable_time_is_kept_beside_the_servers(text: str, claimed: str
         pytest.param("20260230143045", 'not a time: "20260230143045"', id="30 February, as a number"),
         pytest.param('"yesterday"', 'not a time: "yesterday"', id="a word"),
         pytest.param('""', 'not a time: ""', id="an empty text"),
+        pytest.param('" "', 'not a time: ""', id="white space"),
+        pytest.param('"1e400"', "outside the years 1 to 9999", id="1e400 as text"),
         pytest.param("true", "not a time: true", id="a boolean"),
         pytest.param("[1769697045]", "not a time: [1769697045]", id="a list"),
         pytest.param("1e300", "outside the years 1 to 9999", id="1e300"),

@@ -28,7 +28,8 @@ MIN_EPOCH_DIGITS = 9
 _OFF_THE_CALENDAR = "outside the years 1 to 9999"
 _OFFSET_AFTER_SPACE = re.compile(r" (\d\d:?\d\d)$")
 _EPOCH_NUMBER = re.compile(r"[+-]?(\d{1,20})(\.\d{0,20})?", re.ASCII)
-_COMPACT_DIGITS = (8, 12, 14, 17)
+_SECONDS_DIGITS = 14
+_COMPACT_DIGITS = (8, 12, _SECONDS_DIGITS, 17)
 _ZONE = re.compile(r"(?<=\d)(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
 _DAY = re.compile(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d(?:-?\d)?", re.ASCII)
 _HOUR = re.compile(r"(.{7,10})\D\d\d(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
@@ -90,10 +91,12 @@ def from_epoch(number: float) -> datetime:
 
 
 def is_compact(number: float) -> bool:
-    """Whether a number has the digits of a date or of a compact time, such as 20250929162750."""
-    if not 0 < number < 1e17 or number != int(number):
+    """Whether a number has the digits of a date or of a compact time, such as 20250929162750 or 20250929162750.5."""
+    if not 0 < number < 1e17:
         return False
     digits = str(int(number))
+    if number != int(number) and len(digits) != _SECONDS_DIGITS:
+        return False
     return len(digits) in _COMPACT_DIGITS and digits[:2] in ("19", "20", "21")
 
 
