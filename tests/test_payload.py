@@ -37,10 +37,14 @@ def test_it_reads_the_documented_payload(timestamp: object, moment: datetime, pa
         ('"-1.5e2"', "-150.0"),
         ('"+5"', "5.0"),
         ('".5"', "0.5"),
-        ("-0.0", "-0.0"),
-        ('"-0.0"', "-0.0"),
+        ("-0.0", "0.0"),
+        ('"-0.0"', "0.0"),
+        ("-0", "0.0"),
+        ("-0e-400", "0.0"),
+        ('"0.0e-5"', "0.0"),
         ("5e-324", "5e-324"),
-        ("1e-400", "0.0"),
+        ("-3e-324", "-5e-324"),
+        ("0." + "0" * 319 + "1", "1e-320"),
         ("1.7976931348623157e308", "1.7976931348623157e+308"),
         ("18446744073709551616", "1.8446744073709552e+19"),
         ("1e308", "1e+308"),
@@ -73,6 +77,21 @@ def test_it_reads_a_number(text: str, temperature: str, parser: Parser) -> None:
         pytest.param("1_000", "invalid_json", "not valid JSON: expected ',' or '}' (byte 16)", id="a bare underscore"),
         pytest.param("1e999", "number_out_of_range", "temperature: too large to be stored: 1e999", id="1e999"),
         pytest.param("-1e999", "number_out_of_range", "temperature: too large to be stored: -1e999", id="-1e999"),
+        *(
+            pytest.param(
+                text, "number_out_of_range", f"temperature: too small to be stored: {shown}", id=f"too small: {text}"
+            )
+            for text, shown in (
+                *(("1e-400", "1e-400"), ("-1E-400", "-1E-400"), ('"1e-400"', '"1e-400"'), ("1.e-400", '"1.e-400"')),
+                *(("2e-324", "2e-324"), ("0.001e-399", "0.001e-399"), ('".1e-400"', '".1e-400"')),
+            )
+        ),
+        pytest.param(
+            "0." + "0" * 400 + "1",
+            "number_out_of_range",
+            f"temperature: too small to be stored: 0.{'0' * 58}…",
+            id="too small, without an exponent",
+        ),
         pytest.param(
             "1" * 5_000, "number_out_of_range", f'temperature: too large to be stored: "{"1" * 59}…', id="5,000 digits"
         ),
