@@ -68,7 +68,7 @@ def _zone(name: str) -> str:
 MAX_PARAMETERS = 16_384
 MAX_LIFETIME = 604_800
 _UNSEEN = (
-    r"\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
     r"\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
 )
 _DEVICE_ID = {
