@@ -54,8 +54,9 @@ class ReadingWriter:
             by_stream[reading.stream.name].append(reading)
         for name in by_stream.keys() & self._database.unusable.keys():
             reason = self._database.unusable[name]
-            set_aside = (Rejection(name, "stream_unusable", reason, item.message) for item in by_stream.pop(name))
-            written.rejections.extend(set_aside)
+            written.rejections += [
+                Rejection(name, "stream_unusable", reason, item.message, item.device_id) for item in by_stream.pop(name)
+            ]
         if by_stream:
             queries.devices.lock_streams(connection, by_stream)
         for name in sorted(by_stream):
