@@ -43,6 +43,7 @@ class ReadingWriter:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._heard = database.upsert(Device, ("stream", "device_id"), _heard)
+        self._heard_before = database.upsert(Device, ("stream", "device_id"), _heard_before)
         self._newest = lru_cache(maxsize=2)(partial(_newest, database))
         self._keys = {stream.name: ReadingKey([metric.name for metric in stream.metrics]) for stream in streams}
 
@@ -103,13 +104,19 @@ class ReadingWriter:
     def _keep_devices(
         self, connection: Connection, stream: str, accepted: Sequence[Reading], last_ids: Mapping[str, int]
     ) -> None:
+        if not accepted:
+            return
         heard = _heard_at(accepted)
+        present = clock.now()
+        # What has waited for the database may be older than what another process has stored meanwhile.
+        waited = abs(present - accepted[0].message.received_at) > clock.STEP
+        if waited:
+            heard = {device: at and min(at, present) for device, at in heard.items()}
         rows = [
             {"stream": stream, "device_id": device, "last_id": last_ids.get(device, 0), "last_heard": heard[device]}
             for device in sorted(heard)
         ]
-        if rows:
-            connection.execute(self._heard, rows)
+        connection.execute(self._heard_before if waited else self._heard, rows)
 
     def _keep_newest(self, connection: Connection, stream: Stream, table: Table, moment: datetime) -> None:
         names = [metric.name for metric in stream.lackable]
@@ -142,8 +149,19 @@ def _heard_at(accepted: Sequence[Reading]) -> dict[str, datetime | None]:
 
 
 def _heard(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
-    later = case((incoming.last_id > stored.last_id, incoming.last_id), else_=stored.last_id)
-    return [("last_id", later), ("last_heard", func.coalesce(incoming.last_heard, stored.last_heard))]
+    # Also where it is earlier: then the clock was set back.
+    heard = func.coalesce(incoming.last_heard, stored.last_heard)
+    return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
+
+
+def _heard_before(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
+    """The same of readings that came some time ago."""
+    heard = func.coalesce(_greater("last_heard", stored, incoming), incoming.last_heard)
+    return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
+
+
+def _greater(name: str, stored: Columns, incoming: Columns) -> ColumnElement[Any]:
+    return case((incoming[name] > stored[name], incoming[name]), else_=stored[name])
 
 
 def _newest(database: Database, future: datetime) -> Insert:
