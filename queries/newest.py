@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, RowMapping, Select, Table, bindparam, func, select
 
+import queries.devices
 from models import NewestValue
 from queries.reader import Reader
 from queries.readings import Window, listed, shown, within
@@ -42,6 +43,12 @@ def latest(reader: Reader, table: Table, device_id: str | None = None, metric: s
         return row
     believed = _latest(table, one_device, metric, believed=True)
     return reader.execute(believed, {**own, "future": future}).mappings().first() or row
+
+
+def of_heard_last(reader: Reader, stream: str, table: Table) -> RowMapping | None:
+    """The newest reading of the device that was heard last, or None."""
+    device_id = queries.devices.heard_last(reader, stream)
+    return None if device_id is None else latest(reader, table, device_id)
 
 
 def metrics(reader: Reader, stream: str, device_id: str) -> set[str]:
