@@ -23,9 +23,11 @@ MAX_PAYLOAD = 65_536
 UNSET = msgspec.UNSET
 Values = tuple[float | str | None, ...]
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_FEWEST_DIGITS = 300
-"""So many zeros a number that is too small has at least, where it has no exponent."""
-_TINY = re.compile(rb"[\d.][eE]-|0{%d}" % _FEWEST_DIGITS)
+_MANY = 224
+"""So many zeros a number that is too small has at least, unless its exponent has three digits."""
+_TINY = re.compile(rb"[eE]-\d{3}").search
+# What a zero with a sign, or with such an exponent, has in it: payloads have zeros often, and this is found soonest.
+_MINUS = re.compile(rb"-(?:0(?!\d)|\d{3})").search
 # The float that is nearest to a larger whole number may be another number; those get the second look.
 _Number = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
 _Time = datetime | int | float | msgspec.UnsetType
@@ -58,7 +60,7 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
         except (msgspec.DecodeError, RecursionError):
             return _wide_fields(stream, _decode_reading(payload))
         values = pick(decoded.values if stream.values else decoded)
-        if 0.0 in values:
+        if 0.0 in values and (_MINUS(payload) is not None or len(payload) > _MANY):
             if _may_be_tiny(payload):
                 return _wide_fields(stream, _decode_reading(payload))
             values = tuple([0.0 if value == 0.0 else value for value in values])
@@ -79,9 +81,7 @@ def _is_clean(payload: bytes) -> bool:
 
 def _may_be_tiny(payload: bytes) -> bool:
     """Whether a zero may be what the decoder makes of a number that is too small."""
-    # The search of a pattern takes longer, and payloads have zeros often.
-    suspect = b"e-" in payload or b"E-" in payload or len(payload) > _FEWEST_DIGITS
-    return suspect and _TINY.search(payload) is not None
+    return b"0" * _MANY in payload or _TINY(payload) is not None
 
 
 def _is_required(stream: Stream, metric: Metric) -> bool:

@@ -87,6 +87,12 @@ def test_it_reads_a_number(text: str, temperature: str, parser: Parser) -> None:
             )
         ),
         pytest.param(
+            f"0.{'0' * 230}1e-99",
+            "number_out_of_range",
+            f"temperature: too small to be stored: 0.{'0' * 58}…",
+            id="too small, with an exponent of two digits",
+        ),
+        pytest.param(
             "0." + "0" * 400 + "1",
             "number_out_of_range",
             f"temperature: too small to be stored: 0.{'0' * 58}…",

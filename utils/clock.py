@@ -70,6 +70,8 @@ def naive_utc(moment: datetime) -> datetime:
     """Convert an aware time to naive UTC; a naive one already is. Raises OffTheCalendar."""
     if moment.tzinfo is None:
         return moment
+    if moment.tzinfo is UTC:  # nearly all; `replace` takes six times as long
+        return datetime.combine(moment.date(), moment.time())
     try:
         return moment.astimezone(UTC).replace(tzinfo=None)
     except OverflowError as error:
