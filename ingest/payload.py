@@ -22,7 +22,7 @@ from utils.text import printable
 Parsed = Reading | Acknowledgement | PresenceNotice | Rejection | Ignored
 EARLIEST = datetime(2020, 1, 1)
 """Before it no program of this kind ran: what a clock shows after its battery was changed is not believed."""
-AHEAD = timedelta(days=366)
+AHEAD = timedelta(days=400)
 """How far the server's clock may be behind. Times further ahead, such as 2106 or 9999, stand for no time at all."""
 
 
