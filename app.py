@@ -57,7 +57,7 @@ from streams.checks import StreamError
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import logger as logs
-from utils import origins
+from utils import origins, signals
 from utils.files import keep_private
 from utils.json_provider import CompactJson, IndentedJson
 
@@ -251,6 +251,7 @@ def main() -> None:
     stop_background(app)
     if broker is not None:
         broker.stop()
+    signals.ignore()
 
 
 def _listen(settings: Settings) -> socket.socket:

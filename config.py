@@ -37,6 +37,13 @@ class SettingsError(Exception):
     """A variable has a value that cannot be used; the text has one line for each."""
 
 
+def _utf8(name: str, value: object) -> None:
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name.upper()}: must be UTF-8") from None
+
+
 def _filter(text: str) -> str:
     levels = text.split("/")
     whole = all(level in ("+", "#") or not set(level) & set("+#") for level in levels)
@@ -165,6 +172,8 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _without_white_space(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name, value in values.items():
+            _utf8(name, value)
         stripped = {
             name: value.strip() if isinstance(value, str) and name not in _AS_THEY_ARE else value
             for name, value in values.items()

@@ -12,9 +12,8 @@ from ingest.process_heartbeat import ProcessHeartbeat
 from mqtt_notices import Notices
 from streams import declaration
 from streams.checks import StreamError
-from utils import logger
+from utils import logger, signals
 from utils.files import keep_private
-from utils.signals import aside
 
 
 def main() -> None:
@@ -36,7 +35,7 @@ def main() -> None:
     heartbeat.start()
     record = AuditTrail(settings, streams).recorder("mqtt")
     ingester = Ingester(settings, database, streams, notices.tell, record)
-    stop = aside(ingester.request_stop)
+    stop = signals.aside(ingester.request_stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     ingester.run()
@@ -45,6 +44,7 @@ def main() -> None:
     database.close()
     if broker is not None:
         broker.stop()
+    signals.ignore()
 
 
 if __name__ == "__main__":

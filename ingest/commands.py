@@ -112,6 +112,11 @@ def mark_unsent(connection: Connection, command_id: str, reason: str, moment: da
     _change(connection, command_id, ("pending",), values)
 
 
+def interrupt(connection: Connection, command_id: str, moment: datetime) -> None:
+    """End a command that nobody sends any more, if it is still pending: its idempotency key may be used again."""
+    _change(connection, command_id, ("pending",), _interrupted(moment))
+
+
 def expire(connection: Connection, due: Sequence[str], moment: datetime) -> list[str]:
     """End those of these commands whose time is over and that are not final; the answer is their ids.
 
@@ -119,13 +124,16 @@ def expire(connection: Connection, due: Sequence[str], moment: datetime) -> list
     """
     over = queries.devices.is_over(moment, clock.uptime())
     values = {"status": "expired", "reason": EXPIRED, "updated_at": moment}
-    interrupted = values | {"reason": INTERRUPTED, "idempotency_key": None}
     return [
         command_id
         for command_id in sorted(due)
-        if _change(connection, command_id, ("pending",), interrupted, over)
+        if _change(connection, command_id, ("pending",), _interrupted(moment), over)
         or _change(connection, command_id, OPEN, values, over)
     ]
+
+
+def _interrupted(moment: datetime) -> dict[str, Any]:
+    return {"status": "expired", "reason": INTERRUPTED, "idempotency_key": None, "updated_at": moment}
 
 
 def _then(up: Uptime, received_at: datetime) -> Uptime:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 import queries.devices
 import queries.ingestion
-from database import Database, Replaced
+from database import BadData, Database, Replaced, Unavailable
 from ingest import commands, presence
 from ingest.device_messages import Acknowledgement, PresenceNotice
 from ingest.message import Applied, Ignored, Reading, Rejection, content_hash
@@ -31,6 +31,7 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 COUNTED = ("received", "stored", "duplicate", "rejected", "ignored", "best_effort", "first_deliveries")
+INTERNAL = "internal_error"
 UNREAD_SECONDS = 60.0
 """Between two warnings about values of one stream that could not be read; a broken sensor says so all the time."""
 
@@ -54,6 +55,16 @@ class Outcome:
     """How many of the received came without the DUP flag."""
     news: News = field(default_factory=News)
     """What is new in the database."""
+
+    def with_next(self, other: "Outcome") -> "Outcome":
+        """The counts and rejections of this and another part of a batch."""
+        return Outcome(
+            self.received + other.received,
+            self.stored + other.stored,
+            self.duplicate + other.duplicate,
+            self.rejections + other.rejections,
+            self.ignored + other.ignored,
+        )
 
 
 class Pipeline:
@@ -110,7 +121,26 @@ class Pipeline:
         if len(fresh) < len(messages):
             known = {id(message) for message in fresh}
             repeated = [message for message in messages if id(message) not in known]
-        return self._store(connection, messages, [self._parse(message) for message in fresh], repeated)
+        return self._store_apart(connection, [self._parse(message) for message in fresh], repeated)
+
+    def _store_apart(
+        self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()
+    ) -> Outcome:
+        """Store; of messages that cannot be stored together store each half, until the one at fault is set aside."""
+        try:
+            return self._store(connection, [*(item.message for item in parsed), *repeated], parsed, repeated)
+        except Exception as error:
+            committed = not self._uncertain
+            passes = isinstance(error, Unavailable) and not isinstance(error, BadData)
+            if committed or passes or not parsed or _is_internal(parsed[0]):
+                raise
+            logger.exception("%d messages cannot be stored together", len(parsed))
+        if len(parsed) == 1:
+            said = Rejection(None, INTERNAL, "AutoForge failed to store it; its log says how", parsed[0].message)
+            return self._store_apart(connection, [said], repeated)
+        middle = len(parsed) // 2
+        first = self._store_apart(connection, parsed[:middle], repeated)
+        return first.with_next(self._store_apart(connection, parsed[middle:]))
 
     def handle_for(
         self,
@@ -160,7 +190,7 @@ class Pipeline:
             return self._parser.parse(message)
         except Exception:
             logger.exception("A message on %s could not be parsed; it is kept in rejected_messages", message.topic)
-            return Rejection(None, "internal_error", "AutoForge failed to read it; its log says how", message)
+            return Rejection(None, INTERNAL, "AutoForge failed to read it; its log says how", message)
 
     def _store(
         self,
@@ -252,6 +282,10 @@ def _counting(*, alone: bool) -> Update:
         # Nobody else counts these: another number is that of another database, such as a restored backup.
         statement = statement.where(columns.first_deliveries == bindparam("before"))
     return statement.values(**more, last_batch_at=bindparam("moment"))
+
+
+def _is_internal(item: Parsed) -> bool:
+    return isinstance(item, Rejection) and item.reason == INTERNAL
 
 
 def _unkeyed(kinds: Mapping[type, Sequence[Any]], rejections: Sequence[Rejection]) -> list[Delivery]:

@@ -22,6 +22,9 @@ from utils import clock
 LONGEST_SLEEP = 1.0
 """Seconds; a waiting request looks again so often if no notice comes."""
 
+PENDING_SECONDS = 30.0
+"""After this a command is no longer about to be sent: to store it and to hear from the broker takes less."""
+
 
 class KeyReused(Exception):
     """An idempotency key was used for another command; the text says what to do."""
@@ -125,7 +128,12 @@ class Commands:
             if not _same(_order(earlier), order):
                 sentence = f"Idempotency-Key: {key} was used for another command; a new command needs a new key"
                 raise KeyReused(sentence) from None
-            return str(earlier["command_id"])
+            if not _is_interrupted(earlier):
+                return str(earlier["command_id"])
+            with self._writing() as connection:
+                states.interrupt(connection, earlier["command_id"], clock.now())
+            self._tell(News(commands=[earlier["command_id"]]))
+            return self._create(values, order)
         return None
 
     def _row(self, command_id: str) -> RowMapping | None:
@@ -150,6 +158,11 @@ class Commands:
 def _left(row: RowMapping) -> float:
     """Seconds until a command expires."""
     return states.State.of(row).left(clock.now(), clock.uptime())
+
+
+def _is_interrupted(row: RowMapping) -> bool:
+    """Whether the process that was to send a command is gone: of a running one the broker is waited for no longer."""
+    return row["status"] == "pending" and _order(row).expires_in - _left(row) > PENDING_SECONDS
 
 
 def _new(order: Order, key: str | None) -> dict[str, Any]:

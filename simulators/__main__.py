@@ -19,7 +19,7 @@ from simulators.run import Run
 from streams.checks import StreamError
 from streams.declaration import declared
 from streams.stream import Stream
-from utils.signals import aside
+from utils.signals import aside, ignore
 
 _FAILED = 1
 _UNUSABLE = 2
@@ -62,6 +62,7 @@ def _publish(run: Run) -> int:
     run.fleet.close()
     tally = run.fleet.tally
     print(tally.summary())
+    ignore()
     return 0 if tally.complete else _FAILED
 
 

@@ -43,7 +43,9 @@ class MySQL(Dialect):
         own = {name: value for name, value in network.items() if name not in self.url.normalized_query}
         # Without FOUND_ROWS a duplicate counts as no row, which is what tells it from a new one.
         flags = int(self.url.normalized_query.get("client_flag", ("0",))[-1]) & ~CLIENT.FOUND_ROWS
-        engine = create_engine(self.url, connect_args={**own, "client_flag": flags}, **POOL)
+        # These are not for DATABASE_URL to choose: texts of any kind must fit, and a batch is one transaction.
+        fixed = {"client_flag": flags, "charset": "utf8mb4", "autocommit": False}
+        engine = create_engine(self.url, connect_args=own | fixed, **POOL)
         # Not as init_command, of which DATABASE_URL may have one.
         event.listen(engine, "connect", self._on_connect)
         return engine

@@ -5,6 +5,8 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.text import printable
+
 
 class DeclarationFile(NamedTuple):
     """A file `<name>.toml`, as it was when it was read."""
@@ -17,11 +19,11 @@ class DeclarationFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the stream."""
-        return self.path.stem
+        """The name of the stream; bytes of the file's name that are no text are escaped."""
+        return printable(self.path.stem)
 
     def __str__(self) -> str:
-        return str(self.path)
+        return printable(str(self.path))
 
 
 def read_all(folder: Path) -> list[DeclarationFile]:

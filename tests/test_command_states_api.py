@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from iotcore import Broker
+from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from config import Settings
 from ingest import commands
 from ingest.pipeline import Pipeline
+from models import Command
 from mqtt_client import Message
 from streams.registry import Streams
 from tests.api import Api, running
@@ -218,6 +220,28 @@ def test_a_key_is_free_again_where_nothing_was_sent(settings: Callable[..., Sett
             assert device.next_command()["command_id"] == accepted.get_json()["command_id"]
             assert accepted.get_json()["command_id"] != refused.get_json()["command_id"]
             device.close()
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(20, False), (31, True)])
+def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free_soon(
+    api: Api, device: Device, seconds: float, again: bool
+) -> None:
+    killed = keyed(api, "k", expires_in=3600).get_json()["command_id"]
+    assert device.next_command()["command_id"] == killed
+    database = api.app.extensions["autoforge"]["database"]
+    passed = timedelta(seconds=seconds)
+    with database.connection() as connection, database.transaction(connection):
+        row = connection.execute(select(Command.issued_at, Command.expires_at, Command.deadline)).one()
+        values = {"issued_at": row[0] - passed, "expires_at": row[1] - passed, "deadline": row[2] - seconds}
+        connection.execute(update(Command).values(**values, status="pending", sent_at=None))
+    answer = keyed(api, "k", expires_in=3600).get_json()
+    assert (answer["command_id"] != killed) is again
+    earlier = api.get(f"/api/control/{killed}")
+    if again:
+        assert device.next_command()["command_id"] == answer["command_id"]
+        assert (earlier["status"], earlier["reason"]) == ("expired", "interrupted; perhaps never sent")
+    else:
+        assert (earlier["status"], answer["status"], device.messages.empty()) == ("pending", "pending", True)
 
 
 def test_one_key_at_many_processes_at_once_publishes_once(

@@ -483,3 +483,9 @@ def test_a_database_file_with_two_names_stops_the_start(
     (tmp_path / "other.db").unlink()
     (tmp_path / "other.db").symlink_to(tmp_path / "sensors.db")
     assert read(monkeypatch, **variables).url.get_backend_name() == "sqlite"
+
+
+def test_a_value_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQTT_CLIENT_ID", "caf\udce9")
+    with pytest.raises(SettingsError, match=r"^MQTT_CLIENT_ID: must be UTF-8$"):
+        load_settings()

@@ -211,9 +211,10 @@ def test_a_backup_that_is_copied_over_the_open_file_is_taken_as_it_is(
 def test_the_file_holds_everything_by_itself_once_a_process_has_ended_while_others_go_on(
     database: Database, lease: Lease, file: Path, streams: Streams
 ) -> None:
-    with contextlib.closing(opened(file, streams)) as other:
-        with other.connection() as connection, other.transaction(connection):
-            other.write_batch(connection, other.tables["sensors"], [row(fingerprint=1)], MOMENT)
+    other = opened(file, streams)
+    with other.connection() as connection, other.transaction(connection):
+        other.write_batch(connection, other.tables["sensors"], [row(fingerprint=1)], MOMENT)
+    other.close()
     copy = file.with_name("copy.db")
     shutil.copyfile(file, copy)
     assert stored(copy) == [1]

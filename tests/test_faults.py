@@ -3,11 +3,14 @@
 The short forms run with the other tests, the long ones with `make chaos`.
 """
 
+import contextlib
 import json
 import random
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from benchmarks import load
 from storage.dialects import dialect_of
-from tests.support import Backend, Mosquitto, PostgresServer, connected_client, payload, wait_for
+from tests.live import at_broker, serving
+from tests.support import Backend, Mosquitto, PostgresServer, connected_client, payload, publishing, wait_for
 
 INGEST = [sys.executable, "-m", "ingest"]
 GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]\nrequired = true\n'
@@ -167,3 +172,53 @@ def test_a_database_that_is_stopped_meanwhile_loses_and_doubles_nothing(
         own_postgres.start()
     made.publish(messages - made.published)()
     made.assert_everything_is_stored_once()
+
+
+WORD = re.compile(r"[\w.:-]{4,65}")
+
+
+@contextlib.contextmanager
+def overheard(port: int) -> Iterator[set[str]]:
+    """Every word of every topic and payload that a device can receive."""
+    words: set[str] = set()
+    client = connected_client(port)
+    client.on_message = lambda _, __, message: words.update(
+        WORD.findall(f"{message.topic} {message.payload.decode(errors='replace')}")
+    )
+    client.subscribe([("#", 0), ("$SYS/#", 0)])
+    yield words
+    client.disconnect()
+    client.loop_stop()
+
+
+def shown(backend: Backend) -> set[str]:
+    """Every word that the API answers about itself."""
+    paths = ("/health", "/api/health", "/api/streams", "/api/mqtt/status", "/api/sensor/status")
+    return {word for path in paths for word in WORD.findall(json.dumps(backend.get(path)[1]))}
+
+
+@pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
+def test_a_client_that_takes_every_id_it_can_learn_wipes_no_message_that_waits(
+    tmp_path: Path, mosquitto: Mosquitto, messages: int, kills: int
+) -> None:
+    with overheard(mosquitto.port) as heard, serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
+        wait_for(backend.ready, what="a healthy backend")
+        published = 0
+        for _ in range(kills):
+            known = sorted(heard | shown(backend))
+            assert {"autoforge", "AutoForge"} <= set(known)
+            backend.stop(signal.SIGKILL)
+            with publishing(mosquitto.port, wait=False) as publish:
+                for number in range(published, published + messages // kills):
+                    publish(f"sensors/board{number % 100}/data", payload(temperature=number))
+            published += messages // kills
+            for name in known:
+                load.connect(mosquitto.port, name).close()
+            backend.start()
+        counted = partial(_count, backend)
+        wait_for(lambda: counted() >= published, seconds=300, what="all that was acknowledged")
+        assert counted() == published
+
+
+def _count(backend: Backend) -> int:
+    return int(backend.get("/api/sensors/stats")[1]["stats"]["count"])

@@ -52,7 +52,7 @@ SELECTS_ELSEWHERE = {
     "storage/postgresql.py": re.compile(r"advisory|AS SELECT|\) SELECT"),
 }
 BROAD_HANDLERS = {
-    "ingest/pipeline.py": 1,  # around a message
+    "ingest/pipeline.py": 2,  # around a message, when it is read and when it is stored
     "ingest/ingester.py": 1,  # around a turn of the loop
     "serving/worker.py": 1,  # around a request
 }

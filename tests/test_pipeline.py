@@ -1,7 +1,8 @@
 """The pipeline: a batch of messages to committed rows, counts and rejected messages."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import queries.ingestion
 import queries.newest
 import queries.readings
 import queries.rejected
-from database import Database, Unavailable
+from database import BadData, Database, Unavailable
 from ingest import redelivery
+from ingest.message import Reading
 from ingest.pipeline import Outcome, Pipeline
+from ingest.reading_writer import Written
 from mqtt_client import Message
 from streams import declaration
 from streams.registry import Streams
@@ -222,3 +225,37 @@ def test_values_that_could_not_be_read_are_told_once_a_minute_and_their_neighbou
         newest = queries.newest.latest(session, database.tables["machines"])
     assert newest is not None
     assert (newest["quality_rate"], newest["interval_defects"]) == (99.0, None)
+
+
+@pytest.mark.parametrize("fault", [UnicodeEncodeError("utf-8", "x", 0, 1, "no"), BadData("it refuses it")], ids=str)
+def test_a_message_that_cannot_be_stored_is_set_aside_and_its_neighbours_are_stored(
+    connected: Connected, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, connection, pipeline = connected
+    write = pipeline._writer.write
+
+    def failing(connection: Connection, readings: Sequence[Reading], moment: datetime) -> Written:
+        if any(reading.device_id == "poison" for reading in readings):
+            raise fault
+        return write(connection, readings, moment)
+
+    monkeypatch.setattr(pipeline._writer, "write", failing)
+    topics = [f"sensors/{'poison' if number == 5 else number}/data" for number in range(9)]
+    outcome = pipeline.handle(
+        connection, [message(payload(), topic, number + 1) for number, topic in enumerate(topics)]
+    )
+    assert summary(outcome) == (9, 8, 0, 1)
+    (rejection,) = outcome.rejections
+    assert (rejection.reason, rejection.message.topic) == ("internal_error", "sensors/poison/data")
+
+
+def test_what_fails_after_the_commit_is_not_stored_once_more(database: Database, streams: Streams) -> None:
+    def fail(_: Outcome) -> None:
+        raise RuntimeError("the audit trail cannot be written")
+
+    pipeline = Pipeline(database, streams, "mqtt", ignore, fail)
+    with database.connection() as connection:
+        with pytest.raises(RuntimeError):
+            pipeline.handle(connection, [message(payload()), message(payload(), "sensors/b/data")])
+        with database.session() as session:
+            assert queries.ingestion.ingest_status(session)["mqtt"].received == 2

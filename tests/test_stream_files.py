@@ -10,7 +10,8 @@ import pytest
 from config import Settings
 from streams.checks import StreamError
 from streams.declaration import declared, load
-from tests.support import DEVICE_TOPICS
+from tests.api import running
+from tests.support import DEVICE_TOPICS, Mosquitto, publishing, wait_for
 
 TOPIC = 'topic = "a/{device_id}"\n'
 METRIC = "[metrics.t]\n"
@@ -157,3 +158,21 @@ def test_of_two_files_that_claim_a_topic_the_one_that_was_there_first_keeps_it(t
     streams = load(tmp_path, {}, DEVICE_TOPICS)
     assert [stream.name for stream in streams] == ["sensors"]
     assert list(streams.unusable) == ["alpha"]
+
+
+def test_a_file_whose_name_is_no_text_stops_nothing_else(
+    tmp_path: Path, settings: Callable[..., Settings], mosquitto: Mosquitto
+) -> None:
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    (folder / "q.toml").write_text(f"{TOPIC}{METRIC}")
+    Path(os.fsdecode(os.fsencode(folder) + b"/t\xe9mp.toml")).write_text('topic = "b/{device_id}"\n')
+    values = settings(streams_dir=folder, mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
+    with running(values, start=True) as api, publishing(mosquitto.port) as publish:
+        wait_for(lambda: api.get("/api/health")["mqtt"]["subscribed"], what="the subscription")
+        assert "The stream t\\udce9mp cannot be used" in api.get("/api/health")["message"]
+        assert "t\\udce9mp" in api.get("/api/nothing", expect=404)["message"]
+        for topic in ("b/x", "a/x"):
+            publish(topic, '{"t": 1}')
+        wait_for(lambda: api.get("/api/health")["mqtt"]["stored"] == 1, what="the neighbour")
+        assert [row["reason"] for row in api.get("/api/rejected")["data"]] == ["stream_unusable"]

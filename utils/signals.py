@@ -31,3 +31,10 @@ def aside(action: Callable[[], None]) -> Callable[..., None]:
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
     return asked.put
+
+
+def ignore() -> None:
+    """Let nothing more end the process, which is about to; the interpreter gives signals their first effect back."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if number := getattr(signal, name, None):  # Windows has no SIGHUP
+            signal.signal(number, signal.SIG_IGN)

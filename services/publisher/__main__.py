@@ -16,6 +16,7 @@ from services.publisher.service import AlreadyPublished, PublisherService
 from services.publisher.status import summary, table
 from utils import logger
 from utils.files import keep_private
+from utils.signals import ignore
 
 DEFAULT_LOG = Path("logs/mqtt_publisher.log")
 _ALIVE_SECONDS = 1.0
@@ -64,6 +65,7 @@ def _publish(service: PublisherService) -> int:
             else:
                 code = 0
     service.stop()
+    ignore()
     return code
 
 
