@@ -171,6 +171,8 @@ class Database:
         self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime
     ) -> WriteResult:
         """Insert rows whose key is new; a row the database refuses is set aside, the others stay. Raises DBAPIError."""
+        if not rows:
+            return WriteResult(0, [])
         return self._write(connection, table, rows, written_at, 0)
 
     def _write(

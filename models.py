@@ -4,7 +4,20 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import DateTime, TypeEngine
@@ -286,6 +299,10 @@ class Process(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(Timestamp)
 
 
+# Nearly all readings have none; MySQL has no index of some rows only.
+_STATED = text("device_timestamp IS NOT NULL")
+
+
 def reading_table(stream: Stream, metadata: MetaData) -> Table:
     """The table of one stream: the common columns and one nullable column per metric."""
     return Table(
@@ -302,6 +319,7 @@ def reading_table(stream: Stream, metadata: MetaData) -> Table:
         Index(f"uq_{stream.table}", "device_id", "timestamp", "fingerprint", unique=True),
         Index(f"ix_{stream.table}_timestamp", "timestamp"),
         Index(f"ix_{stream.table}_created_at", "created_at"),
+        Index(f"ix_{stream.table}_stated", "device_timestamp", sqlite_where=_STATED, postgresql_where=_STATED),
         **MYSQL_OPTIONS,
     )
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from alembic import command
@@ -76,6 +76,13 @@ def _create_or_extend(connection: Connection, table: Table) -> None:
             _check_type(table, column, present[name])
         if name != column.name and connection.dialect.name == "postgresql":  # the others know no case here
             _rename(connection, table, name, column)
+    _add_indexes(connection, table, {str(index["name"]) for index in inspector.get_indexes(table.name)})
+
+
+def _add_indexes(connection: Connection, table: Table, present: Collection[str]) -> None:
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        if not index.unique and index.name not in present:
+            index.create(connection)
 
 
 def _rename(connection: Connection, table: Table, name: str, column: Column[Any]) -> None:

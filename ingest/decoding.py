@@ -23,6 +23,11 @@ MAX_PAYLOAD = 65_536
 UNSET = msgspec.UNSET
 Values = tuple[float | str | None, ...]
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_MANY = 224
+"""So many zeros a number that is too small has at least, unless its exponent has three digits."""
+_TINY = re.compile(rb"[eE]-\d{3}").search
+# What a zero with a sign, or with such an exponent, has in it: payloads have zeros often, and this is found soonest.
+_MINUS = re.compile(rb"-(?:0(?!\d)|\d{3})").search
 # The float that is nearest to a larger whole number may be another number; those get the second look.
 _Number = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
 _Time = datetime | int | float | msgspec.UnsetType
@@ -55,6 +60,10 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
         except (msgspec.DecodeError, RecursionError):
             return _wide_fields(stream, _decode_reading(payload))
         values = pick(decoded.values if stream.values else decoded)
+        if 0.0 in values and (_MINUS(payload) is not None or len(payload) > _MANY):
+            if _may_be_tiny(payload):
+                return _wide_fields(stream, _decode_reading(payload))
+            values = tuple([0.0 if value == 0.0 else value for value in values])
         if not plain:
             values = tuple([None if value is UNSET else value for value in values])
             if _needs_another_look(values):
@@ -68,6 +77,11 @@ def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
 def _is_clean(payload: bytes) -> bool:
     # A typed decoder does not look into fields that it ignores; those need the second look.
     return len(payload) <= MAX_PAYLOAD and b"\\u" not in payload and payload.isascii()
+
+
+def _may_be_tiny(payload: bytes) -> bool:
+    """Whether a zero may be what the decoder makes of a number that is too small."""
+    return b"0" * _MANY in payload or _TINY(payload) is not None
 
 
 def _is_required(stream: Stream, metric: Metric) -> bool:
@@ -128,9 +142,15 @@ def single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
             said: Any = clean(payload)
         except (msgspec.DecodeError, RecursionError):
             return look(payload)
-        if isinstance(said, float):
-            return Fields(UNSET, UNSET, (*before, said, *after))
-        return Fields(said.device, _said(said.timestamp), (*before, said.value, *after))
+        bare = isinstance(said, float)
+        value = said if bare else said.value
+        if not value:
+            if _may_be_tiny(payload):
+                return look(payload)
+            value = 0.0
+        if bare:
+            return Fields(UNSET, UNSET, (*before, value, *after))
+        return Fields(said.device, _said(said.timestamp), (*before, value, *after))
 
     return look if metric.type == "text" else read
 

@@ -24,6 +24,8 @@ class Reading(msgspec.Struct, gc=False):
     """Whether `timestamp` is the device's, so that a redelivery has the same key."""
     unread: tuple[str, ...] = ()
     """What is wrong with the values of optional metrics that could not be read, which count as none."""
+    stated: datetime | None = None
+    """The time that the device stated, where the reading may be stored already under another key."""
 
 
 class Ignored(msgspec.Struct, gc=False):

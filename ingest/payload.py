@@ -1,6 +1,7 @@
 """Parsing: the bytes of one message to a `Reading` or a `Rejection`; pure."""
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,6 +22,12 @@ from utils.text import printable
 Parsed = Reading | Acknowledgement | PresenceNotice | Rejection | Ignored
 EARLIEST = datetime(2020, 1, 1)
 """Before it no program of this kind ran: what a clock shows after its battery was changed is not believed."""
+AHEAD = timedelta(days=400)
+"""How far the server's clock may be behind. Times further ahead, such as 2106 or 9999, stand for no time at all."""
+
+
+# With an exponent, or with nothing but zeros behind the point: what has other digits there is read digit by digit.
+_FLOAT = re.compile(r"[+-]?\d{1,20}(\.\d{0,20}[eE][+-]?\d{1,3}|[eE][+-]?\d{1,3}|\.0*)", re.ASCII)
 
 
 class StreamParser:
@@ -39,13 +46,15 @@ class StreamParser:
         try:
             fields = (self._wide if level is None else self._single[level])(message.payload)
             device = _device(stream, device_id, fields.device)
-            timestamp, claimed = _time(stream, fields.timestamp, message.received_at, self._earliest)
+            timestamp, claimed, stated = _time(stream, fields.timestamp, message.received_at, self._earliest)
         except Fault as fault:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, fault.reason, str(fault), message, sender)
         own = timestamp is not None
         moment = message.received_at if timestamp is None else timestamp
-        return Reading(stream, device, moment, claimed, fields.values, message, own, fields.unread)
+        if own and (message.redelivered or message.retained):
+            stated = moment
+        return Reading(stream, device, moment, claimed, fields.values, message, own, fields.unread, stated)
 
 
 class Parser:
@@ -107,9 +116,9 @@ def _of_old_ones(said: Parsed) -> Parsed:
 
 
 def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
-    if stated is not UNSET and isinstance(stated, int) and not isinstance(stated, bool):
+    if isinstance(stated, int) and not isinstance(stated, bool):
         stated = str(stated)
-    if stated is UNSET:
+    if stated is UNSET or stated is None:
         device = from_topic if from_topic is not None else stream.device_default
         if not device and from_topic is None:
             raise Fault("missing_device", f"{stream.device}: missing, and nothing else names the device")
@@ -124,40 +133,60 @@ def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
     return device
 
 
-def _time(stream: Stream, stated: Any, received_at: datetime, earliest: datetime) -> tuple[datetime | None, str | None]:
-    """The device's time if it can be believed, else None and what the device said."""
+def _time(
+    stream: Stream, stated: Any, received_at: datetime, earliest: datetime
+) -> tuple[datetime | None, str | None, datetime | None]:
+    """The device's time if it can be believed, else None, what the device said, and that moment if it is ahead."""
     field = stream.timestamp.field
     if stated is UNSET:
         if stream.timestamp.required:
             raise Fault("missing_field", f"{field}: missing")
-        return None, None
+        return None, None, None
     try:
         moment = _moment(stated)
-    except clock.NoTimeOfDay as date:
-        return None, str(date)
+    except (clock.NoTimeOfDay, clock.OffTheCalendar):
+        return None, _said(stated), None
     except ValueError as error:
         if stream.timestamp.required:
             raise Fault("invalid_timestamp", f"{field}: {error}") from error
-        said = printable(stated[:64]) if stated and isinstance(stated, str) else shown(stated)
-        return None, said[:64]
+        return None, _said(stated), None
     if earliest <= moment <= received_at + clock.MAX_AHEAD:
-        return moment, None
-    return None, clock.rfc3339(moment)
+        return moment, None, None
+    is_ahead = received_at < moment <= received_at + AHEAD
+    return None, clock.rfc3339(moment), moment if is_ahead else None
+
+
+def _said(stated: Any) -> str:
+    """What a device said instead of a time that can be used, as far as there is room for it."""
+    if isinstance(stated, datetime):
+        return stated.isoformat()
+    return (printable(stated[:64]) if stated and isinstance(stated, str) else shown(stated))[:64]
 
 
 def _moment(stated: Any) -> datetime:
-    """The moment that was stated. Raises NoTimeOfDay with the text of a date, or another ValueError."""
+    """The moment that was stated. Raises NoTimeOfDay, OffTheCalendar or another ValueError."""
     if isinstance(stated, datetime):
         return clock.naive_utc(stated)
     if isinstance(stated, bool) or not isinstance(stated, str | int | float):
         raise ValueError(f"not a time: {shown(stated)}")  # noqa: TRY004 - a payload's fault, not the program's
-    if not isinstance(stated, str):
-        if not clock.is_compact(stated):
-            return clock.from_epoch(stated)
-        stated = str(int(stated))
+    return _of_text(stated.strip()) if isinstance(stated, str) else _of_number(stated)
+
+
+def _of_number(number: float) -> datetime:
+    if not clock.is_compact(number):
+        return clock.from_epoch(number)
+    return _of_text(str(int(number) if number == int(number) else float(number)))
+
+
+def _of_text(text: str) -> datetime:
     try:
-        return clock.naive_utc(msgspec.convert(stated, datetime))
+        return clock.naive_utc(msgspec.convert(text, datetime))
     except msgspec.ValidationError:
-        if clock.is_date(stated):
-            raise clock.NoTimeOfDay(stated) from None
-        return clock.parse(stated)
+        if clock.is_date(text):
+            raise clock.NoTimeOfDay(text) from None
+        if _FLOAT.fullmatch(text):
+            return _of_number(float(text))
+        moment = clock.parse(text)
+        if clock.is_hour(text):
+            raise clock.NoTimeOfDay(text) from None
+        return moment

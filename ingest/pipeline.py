@@ -207,12 +207,12 @@ class Pipeline:
         outcome.rejections, outcome.ignored = kinds[Rejection], kinds[Ignored]
         outcome.best_effort = [one.packet_id for one in messages].count(0) if self._source == "mqtt" else 0
         outcome.first_deliveries = self._recent.first(messages)
-        deliveries = _unkeyed(kinds)
         moment = clock.now()
         outcome.news.everything, self._uncertain = self._uncertain, True
         with self._database.transaction(connection):
             self._write_readings(connection, readings, moment, outcome)
             self._apply_device_messages(connection, kinds, moment, outcome)
+            deliveries = _unkeyed(kinds, outcome.rejections)
             _ignore_repeated(outcome)
             if outcome.rejections:
                 self._rejected.write(connection, outcome.rejections, moment)
@@ -288,10 +288,11 @@ def _is_internal(item: Parsed) -> bool:
     return isinstance(item, Rejection) and item.reason == INTERNAL
 
 
-def _unkeyed(kinds: Mapping[type, Sequence[Any]]) -> list[Delivery]:
-    """The deliveries whose repetition no key in a table would absorb."""
+def _unkeyed(kinds: Mapping[type, Sequence[Any]], rejections: Sequence[Rejection]) -> list[Delivery]:
+    """The deliveries whose repetition no key in a table would absorb; `rejections` are also those of the database."""
     unkeyed = [reading.message for reading in kinds[Reading] if not reading.own_time]
-    unkeyed += [item.message for kind, items in kinds.items() if kind is not Reading for item in items]
+    others = [items for kind, items in kinds.items() if kind not in (Reading, Rejection)]
+    unkeyed += [item.message for items in (*others, rejections) for item in items]
     return [(message.packet_id, content_hash(message)) for message in unkeyed if message.packet_id]
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, case, fun
 import queries.devices
 import queries.readings
 from database import Database
+from ingest import known_readings
 from ingest.message import Reading, Rejection
 from models import Device, NewestValue
 from mqtt_client import Message
@@ -42,6 +43,7 @@ class ReadingWriter:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._heard = database.upsert(Device, ("stream", "device_id"), _heard)
+        self._heard_before = database.upsert(Device, ("stream", "device_id"), _heard_before)
         self._newest = lru_cache(maxsize=2)(partial(_newest, database))
         self._keys = {stream.name: ReadingKey([metric.name for metric in stream.metrics]) for stream in streams}
 
@@ -53,8 +55,9 @@ class ReadingWriter:
             by_stream[reading.stream.name].append(reading)
         for name in by_stream.keys() & self._database.unusable.keys():
             reason = self._database.unusable[name]
-            set_aside = (Rejection(name, "stream_unusable", reason, item.message) for item in by_stream.pop(name))
-            written.rejections.extend(set_aside)
+            written.rejections += [
+                Rejection(name, "stream_unusable", reason, item.message, item.device_id) for item in by_stream.pop(name)
+            ]
         if by_stream:
             queries.devices.lock_streams(connection, by_stream)
         for name in sorted(by_stream):
@@ -66,18 +69,19 @@ class ReadingWriter:
     ) -> None:
         stream = group[0].stream
         table = self._database.tables[stream.name]
-        result = self._database.write_batch(connection, table, self._rows(stream, group), moment)
-        refused = dict(result.refused)
-        for place, reason in refused.items():
+        new = known_readings.without_known(connection, stream, table, group)
+        result = self._database.write_batch(connection, table, self._rows(stream, new), moment)
+        refused = {id(new[place]) for place, _ in result.refused}
+        for place, reason in result.refused:
             sentence = f"the database refused the row: {reason}"
             written.rejections.append(
-                Rejection(stream.name, "refused_by_database", sentence, group[place].message, group[place].device_id)
+                Rejection(stream.name, "refused_by_database", sentence, new[place].message, new[place].device_id)
             )
         written.stored += result.stored
         written.duplicate += len(group) - result.stored - len(refused)
         if result.stored:
             written.streams.append(stream.name)
-        accepted = [reading for place, reading in enumerate(group) if place not in refused] if refused else group
+        accepted = [reading for reading in group if id(reading) not in refused] if refused else group
         last_ids = queries.readings.last_ids_of(connection, table, moment) if result.stored else {}
         self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:
@@ -100,13 +104,19 @@ class ReadingWriter:
     def _keep_devices(
         self, connection: Connection, stream: str, accepted: Sequence[Reading], last_ids: Mapping[str, int]
     ) -> None:
+        if not accepted:
+            return
         heard = _heard_at(accepted)
+        present = clock.now()
+        # What has waited for the database may be older than what another process has stored meanwhile.
+        waited = abs(present - accepted[0].message.received_at) > clock.STEP
+        if waited:
+            heard = {device: at and min(at, present) for device, at in heard.items()}
         rows = [
             {"stream": stream, "device_id": device, "last_id": last_ids.get(device, 0), "last_heard": heard[device]}
             for device in sorted(heard)
         ]
-        if rows:
-            connection.execute(self._heard, rows)
+        connection.execute(self._heard_before if waited else self._heard, rows)
 
     def _keep_newest(self, connection: Connection, stream: Stream, table: Table, moment: datetime) -> None:
         names = [metric.name for metric in stream.lackable]
@@ -139,8 +149,19 @@ def _heard_at(accepted: Sequence[Reading]) -> dict[str, datetime | None]:
 
 
 def _heard(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
-    later = case((incoming.last_id > stored.last_id, incoming.last_id), else_=stored.last_id)
-    return [("last_id", later), ("last_heard", func.coalesce(incoming.last_heard, stored.last_heard))]
+    # Also where it is earlier: then the clock was set back.
+    heard = func.coalesce(incoming.last_heard, stored.last_heard)
+    return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
+
+
+def _heard_before(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
+    """The same of readings that came some time ago."""
+    heard = func.coalesce(_greater("last_heard", stored, incoming), incoming.last_heard)
+    return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
+
+
+def _greater(name: str, stored: Columns, incoming: Columns) -> ColumnElement[Any]:
+    return case((incoming[name] > stored[name], incoming[name]), else_=stored[name])
 
 
 def _newest(database: Database, future: datetime) -> Insert:

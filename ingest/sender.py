@@ -18,7 +18,10 @@ class Sender:
     def __init__(self, stream: Stream) -> None:
         self._default = stream.device_default
         kind: Any = msgspec.defstruct(
-            "Named", [("device", str | int | msgspec.UnsetType, UNSET)], rename={"device": stream.device}, gc=False
+            "Named",
+            [("device", str | int | None | msgspec.UnsetType, UNSET)],
+            rename={"device": stream.device},
+            gc=False,
         )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
 
@@ -36,4 +39,4 @@ class Sender:
             stated: Any = lenient_json.decoded(payload.removeprefix(BOM), self._decoder.decode).device
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        return self._default if stated is UNSET else str(stated)
+        return self._default if stated is UNSET or stated is None else str(stated)

@@ -13,6 +13,7 @@ from utils.text import printable
 EXACT = 2.0**53
 """Up to here a float holds every whole number."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_OTHER_THAN_ZERO = re.compile(r"[-+0.]*[1-9]")
 _NO_NUMBER = {"", "null", "none", "nan", "+nan", "-nan", "unavailable", "unknown", "undefined"}
 """What devices write, in any case, where they have measured nothing."""
 
@@ -60,7 +61,7 @@ def stored(metric: Metric, field: str, value: object) -> float | str:
     """What is stored of a value. Raises Fault."""
     if metric.type == "text":
         return text(field, value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and -EXACT < value < EXACT:
+    if isinstance(value, int | float) and not isinstance(value, bool) and -EXACT < value < EXACT and value:
         return float(value)
     return number(field, value, "null or NaN" if value is None else shown(value))
 
@@ -84,7 +85,10 @@ def number(field: str, value: object, said: str) -> float:
         raise Fault("number_out_of_range", f"{field}: too large to be stored: {said}")
     if abs(found) >= EXACT and not _is_exact(spelled, found):
         raise Fault("number_not_exact", f"{field}: {said} would be stored as {found!r}, which is another number")
-    return found
+    if not found and _OTHER_THAN_ZERO.match(spelled):
+        raise Fault("number_out_of_range", f"{field}: too small to be stored: {said}")
+    # Some databases keep -0.0, others do not.
+    return found or 0.0
 
 
 def _spelled(value: object) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, RowMapping, Select, Table, bindparam, func, select
 
+import queries.devices
 from models import VERIFY_DEVICE, NewestValue
 from queries.reader import Reader
 from queries.readings import Window, listed, shown, within
@@ -59,6 +60,18 @@ def value(reader: Reader, stream: str, table: Table, device_id: str | None, metr
     # Behind one of the future there is one that is believed, or none; only a search tells.
     future = row is None or row["timestamp"] >= clock.future()
     return latest(reader, table, device_id, metric) if future else row
+
+
+def of_heard_last(reader: Reader, stream: str, table: Table) -> RowMapping | None:
+    """The newest reading of the device that was heard last, or None."""
+    device_id = queries.devices.heard_last(reader, stream)
+    return None if device_id is None else latest(reader, table, device_id)
+
+
+def metrics(reader: Reader, stream: str, device_id: str) -> set[str]:
+    """The metrics that a reading may lack and of which a device has sent a value."""
+    own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
+    return set(reader.scalars(select(_NEWEST.c.metric).where(own)))
 
 
 def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:

@@ -1,6 +1,6 @@
 """SELECTs of readings: functions of (reader, table, …) that return plain rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import isfinite
@@ -31,6 +31,7 @@ SAMPLES_AT_ONCE = 5_000
 LEFT_OUT = ("first_id", "last_id")
 """What `newest_of_each` says of the readings that it leaves out."""
 METRICS_AT_ONCE = 500
+TIMES_AT_ONCE = 100
 HUGE = 1e290
 """So many more fit into the sum of a column that no table has as many."""
 _DEVICES = Device.metadata.tables["devices"]
@@ -232,6 +233,26 @@ def values_of(reader: Reader, table: Table, names: Sequence[str], moment: dateti
     columns = [table.c.id, table.c.device_id, table.c.timestamp, *(table.c[name] for name in names)]
     query = select(*columns).where(table.c.created_at == moment).order_by(table.c.timestamp, table.c.id)
     return reader.execute(query).all()
+
+
+def stated(
+    reader: Reader, table: Table, names: Sequence[str], times: Collection[tuple[str, datetime]]
+) -> Iterator[tuple[str, datetime, tuple[Any, ...]]]:
+    """Device id, time and these metrics of the readings whose devices have stated these times, believed or not."""
+    metrics = [table.c[name] for name in names]
+    own = select(table.c.device_id, table.c.timestamp, *metrics).where(table.c.device_timestamp.is_(None))
+    other = select(table.c.device_id, table.c.device_timestamp, *metrics)
+    ordered = sorted(times)
+    for place in range(0, len(ordered), TIMES_AT_ONCE):
+        some = ordered[place : place + TIMES_AT_ONCE]
+        # SQLite finds no pair by an index where pairs are listed behind IN.
+        pairs = [(table.c.device_id == device_id) & (table.c.timestamp == moment) for device_id, moment in some]
+        believed = own.where(or_(*pairs))
+        yield from ((device_id, moment, tuple(values)) for device_id, moment, *values in reader.execute(believed))
+        texts = {clock.rfc3339(moment): moment for _, moment in some}
+        # By the time alone, so that a database does not walk through all readings of a device.
+        for device_id, text, *values in reader.execute(other.where(table.c.device_timestamp.in_(sorted(texts)))):
+            yield device_id, texts[text], tuple(values)
 
 
 def has_reading(reader: Reader, table: Table, device_id: str, timestamp: datetime) -> bool:

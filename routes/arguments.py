@@ -143,7 +143,11 @@ class RejectedPath(Described):
 class LiveQuery(DeviceQuery):
     """What to send live."""
 
-    since: Since | None = Field(None, description="First what came after this id, or after this time.")
+    since: Since | None = Field(
+        None,
+        description="First what came after this id, or after this time. A number above the newest id is a time if it "
+        "is a date (20260129) or has nine digits or more (a compact time, epoch time).",
+    )
 
 
 class Subscription(Described):

@@ -68,7 +68,7 @@ def _zone(name: str) -> str:
 MAX_PARAMETERS = 16_384
 MAX_LIFETIME = 604_800
 _UNSEEN = (
-    r"\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
     r"\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
 )
 _DEVICE_ID = {
@@ -115,7 +115,7 @@ Lifetime = Annotated[
 Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$", examples=["slower-1"])]
 Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
 FIRST_EPOCH = 10**8
-"""From this number on `since` may be epoch time, of 1973 or later."""
+"""From this number on `since` may be epoch time, of 1973 or later, or a compact one."""
 MAX_ID = 2**63 - 1
 
 
@@ -128,6 +128,7 @@ def _since(text: object) -> int | datetime:
     if re.fullmatch(r"\d{1,20}", text, re.ASCII):
         if int(text) > MAX_ID:
             raise ValueError(f"{text} is larger than any id, and no epoch time")
+        clock.parse(text)  # which refuses what has the form of a compact time and is none
         return int(text)
     try:
         return clock.parse_query(text)
@@ -137,10 +138,14 @@ def _since(text: object) -> int | datetime:
 
 
 def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int | datetime | None:
-    """What `since` means: a number is an id if there are so many readings, and otherwise an epoch time if it may be."""
-    if isinstance(since, int) and since >= FIRST_EPOCH and since > newest_id():
-        return clock.from_epoch(since)
+    """What `since` means: a number is an id if there are so many readings, and otherwise a time if it may be."""
+    if isinstance(since, int) and _may_be_time(since) and since > newest_id():
+        return clock.parse(str(since))
     return since
+
+
+def _may_be_time(number: int) -> bool:
+    return number >= FIRST_EPOCH or clock.is_date(str(number))
 
 
 _ID = {"type": "string", "pattern": "^[0-9]{1,18}$"}

@@ -153,10 +153,9 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
     def sensor_status() -> Answer:
         """The connection to the broker, and the machine that was heard last."""
         with database.reader() as reader:
-            row = queries.newest.latest(reader, table)
-        broker = f"{settings.broker.host}:{settings.broker.port}"
+            row = queries.newest.of_heard_last(reader, stream.name, table)
         connected = status.ingestion(settings, database)["uptime"] is not None
-        mqtt = {"connected": connected, "broker": broker, "topic": str(stream.topic)}
+        mqtt = {"connected": connected, "broker": settings.broker.place, "topic": str(stream.topic)}
         return {"success": True, "mqtt": mqtt, "sensor": _last_heard(row)}
 
     @api.get("/info", responses={200: Info})

@@ -7,6 +7,7 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
+import queries.newest
 from config import Settings
 from database import Database
 from ingest.decoding import MAX_PAYLOAD
@@ -17,7 +18,7 @@ from routes.arguments import Body, DeviceQuery
 from routes.fields import Topic
 from routes.heavy import take_turn
 from routes.schemas import Described
-from services import status
+from services import documents, status
 from services.topic_values import TopicValues
 from streams.registry import Streams
 from streams.stream import Stream
@@ -114,7 +115,7 @@ def blueprint(
         abp_responses={400: Error, 503: Error},
     )
     values = TopicValues(streams, stream, database)
-    _add_state(api, settings, stream, database, values)
+    _add_state(api, settings, stream, database)
     _add_values(api, values)
 
     @api.post("/publish", responses={200: Published, 413: Error, 415: Error})
@@ -136,7 +137,7 @@ def _topic_fault(streams: Streams, topic: str) -> str | None:
     return None if found[1] is None else device_id_fault(found[1])
 
 
-def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: Database, values: TopicValues) -> None:
+def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: Database) -> None:
     @api.get("/status", responses={200: MqttStatus})
     def state() -> Answer:
         """The connection to the broker, and how messages come in."""
@@ -153,13 +154,21 @@ def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: 
             "errors": told["rejected"],
             "error": told["problem"],
             "broker": told["broker"],
-            "lastMessage": values.last_of_all(),
+            "lastMessage": _last_message(stream, database),
         }
 
     @api.get("/topics", responses={200: {"content": {"application/json": {"schema": _TOPICS}}}})
     def topics() -> list[str]:
         """What is subscribed to."""
         return stream.topic.subscriptions()
+
+
+def _last_message(stream: Stream, database: Database) -> Answer | None:
+    """The newest message of the panel that was heard last, or None."""
+    with database.reader() as reader:
+        row = queries.newest.of_heard_last(reader, stream.name, database.tables[stream.name])
+    said = (metric for metric in stream.metrics if row is not None and row[metric.name] is not None)
+    return next((documents.message(stream, metric, row) for metric in said if row is not None), None)
 
 
 def _add_values(api: APIBlueprint, values: TopicValues) -> None:

@@ -49,10 +49,6 @@ class TopicValues:
         newest = self._newest(named, metric)
         return newest or {"topic": topic, "value": None, "timestamp": None}
 
-    def last_of_all(self) -> Document | None:
-        """The newest message of any topic, or None. Raises Unavailable."""
-        return self._newest(None, None)
-
     def history(self, topic: str | None, device_id: str | None, limit: int) -> list[Document]:
         """Messages of one topic or of all, of one device or of all, newest first. Raises UnknownTopic, Unavailable."""
         window, metrics = Window(device_id), self._stream.metrics
@@ -65,14 +61,10 @@ class TopicValues:
             rows = queries.readings.history(reader, self._table, window, limit)
         return self._messages(rows, metrics)[:limit]
 
-    def _newest(self, device_id: str | None, metric: Metric | None) -> Document | None:
+    def _newest(self, device_id: str | None, metric: Metric) -> Document | None:
         with self._database.reader() as reader:
-            if metric is None:
-                row = queries.newest.latest(reader, self._table, device_id)
-            else:
-                row = queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
-        metrics = self._stream.metrics if metric is None else (metric,)
-        return next(iter(self._messages([] if row is None else [row], metrics)), None)
+            row = queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
+        return next(iter(self._messages([] if row is None else [row], (metric,))), None)
 
     def _messages(self, rows: Sequence[RowMapping], metrics: Sequence[Metric]) -> list[Document]:
         said = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]

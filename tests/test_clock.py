@@ -105,7 +105,7 @@ def test_it_shows_at_most_40_characters_of_what_is_not_a_time() -> None:
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
 def test_it_says_that_an_offset_leads_off_the_calendar(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^outside the years 1 to 9999$"):
+    with pytest.raises(clock.OffTheCalendar, match=r"^outside the years 1 to 9999$"):
         clock.parse(text)
 
 

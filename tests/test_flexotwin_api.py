@@ -14,6 +14,7 @@ from streams.declaration import load
 from tests.api import Api, running
 from tests.parsing import reading, rejection
 from tests.support import DEVICE_TOPICS, Backend, Mosquitto, publishing, wait_for
+from utils import clock
 
 TOPIC = "flexotwin/machine/status"
 READING = {
@@ -89,6 +90,25 @@ def test_status_before_anything_has_arrived_has_nulls(sqlite_api: Api) -> None:
         "mqtt": {"connected": False, "broker": "127.0.0.1:1883", "topic": TOPIC},
         "sensor": {"machine_id": None, "status": None, "last_update": None},
     }
+
+
+def test_status_has_the_machine_that_was_heard_last_though_another_has_a_later_time(api: Api) -> None:
+    store(api, READING | {"machine_id": "ahead", "timestamp": clock.rfc3339(clock.now())})
+    store(api, READING | {"machine_id": "late", "machine_status": "Stopped"})
+    assert api.get("/api/sensor/status")["sensor"] == {
+        "machine_id": "late",
+        "status": "Stopped",
+        "last_update": SERVED["timestamp"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("mqtt://[::1]:1884", "[::1]:1884"), ("[::1]", "[::1]:1883"), ("mqtts://host", "host:8883")],
+)
+def test_status_has_an_ipv6_broker_in_brackets(settings: Callable[..., Settings], address: str, told: str) -> None:
+    with running(settings(mqtt_broker=address)) as api:
+        assert api.get("/api/sensor/status")["mqtt"]["broker"] == told
 
 
 def test_info_lists_paths_that_exist(sqlite_api: Api) -> None:

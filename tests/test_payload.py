@@ -37,10 +37,14 @@ def test_it_reads_the_documented_payload(timestamp: object, moment: datetime, pa
         ('"-1.5e2"', "-150.0"),
         ('"+5"', "5.0"),
         ('".5"', "0.5"),
-        ("-0.0", "-0.0"),
-        ('"-0.0"', "-0.0"),
+        ("-0.0", "0.0"),
+        ('"-0.0"', "0.0"),
+        ("-0", "0.0"),
+        ("-0e-400", "0.0"),
+        ('"0.0e-5"', "0.0"),
         ("5e-324", "5e-324"),
-        ("1e-400", "0.0"),
+        ("-3e-324", "-5e-324"),
+        ("0." + "0" * 319 + "1", "1e-320"),
         ("1.7976931348623157e308", "1.7976931348623157e+308"),
         ("18446744073709551616", "1.8446744073709552e+19"),
         ("1e308", "1e+308"),
@@ -73,6 +77,27 @@ def test_it_reads_a_number(text: str, temperature: str, parser: Parser) -> None:
         pytest.param("1_000", "invalid_json", "not valid JSON: expected ',' or '}' (byte 16)", id="a bare underscore"),
         pytest.param("1e999", "number_out_of_range", "temperature: too large to be stored: 1e999", id="1e999"),
         pytest.param("-1e999", "number_out_of_range", "temperature: too large to be stored: -1e999", id="-1e999"),
+        *(
+            pytest.param(
+                text, "number_out_of_range", f"temperature: too small to be stored: {shown}", id=f"too small: {text}"
+            )
+            for text, shown in (
+                *(("1e-400", "1e-400"), ("-1E-400", "-1E-400"), ('"1e-400"', '"1e-400"'), ("1.e-400", '"1.e-400"')),
+                *(("2e-324", "2e-324"), ("0.001e-399", "0.001e-399"), ('".1e-400"', '".1e-400"')),
+            )
+        ),
+        pytest.param(
+            f"0.{'0' * 230}1e-99",
+            "number_out_of_range",
+            f"temperature: too small to be stored: 0.{'0' * 58}…",
+            id="too small, with an exponent of two digits",
+        ),
+        pytest.param(
+            "0." + "0" * 400 + "1",
+            "number_out_of_range",
+            f"temperature: too small to be stored: 0.{'0' * 58}…",
+            id="too small, without an exponent",
+        ),
         pytest.param(
             "1" * 5_000, "number_out_of_range", f'temperature: too large to be stored: "{"1" * 59}…', id="5,000 digits"
         ),
@@ -267,6 +292,10 @@ def test_it_rejects_a_topic_that_is_not_utf_8(parser: Parser) -> None:
         pytest.param("plant/status", '{"machine_id":"M7","speed":1}', "M7", id="from the payload"),
         pytest.param("soil/data", '{"sensor_readings":{"N":1},"node":"n2"}', "n2", id="from the payload, not default"),
         pytest.param("soil/data", '{"sensor_readings":{"N":1}}', "node-1", id="the default"),
+        pytest.param(TOPIC, sensors(more=',"device_id":null'), "ESP32_001", id="null says nothing beside the topic"),
+        pytest.param("panel/P1/ampere", '{"value":1,"device_id":null}', "P1", id="null, each metric a topic"),
+        pytest.param("soil/data", '{"sensor_readings":{"N":1},"node":null}', "node-1", id="null, so the default"),
+        pytest.param("soil/data", '{"sensor_readings":{"N":1},"node":NaN}', "node-1", id="NaN, so the default"),
         pytest.param("panel/P1/ampere", '{"value":1,"device_id":"P1"}', "P1", id="each metric a topic, and they agree"),
     ],
 )
@@ -284,13 +313,10 @@ def test_the_device_is(topic: str, text: str, device: str, parser: Parser) -> No
         ("sensors/7/data", payload(device_id=7.0), "invalid_device_id", "device_id: not a text: 7.0"),
         ("sensors/1/data", payload(device_id=True), "invalid_device_id", "device_id: not a text: true"),
         ("sensors/7/data", payload(device_id=[7]), "invalid_device_id", "device_id: not a text: [7]"),
-        (TOPIC, sensors(more=',"device_id":null'), "invalid_device_id", "device_id: not a text: null"),
         ("panel/P1/ampere", '{"value":1,"device_id":"P2"}', "device_mismatch", None),
-        (
-            "plant/status",
-            '{"speed":1}',
-            "missing_device",
-            "machine_id: missing, and nothing else names the device",
+        *(
+            ("plant/status", text, "missing_device", "machine_id: missing, and nothing else names the device")
+            for text in ('{"speed":1}', '{"speed":1,"machine_id":null}')
         ),
         ("soil/data", '{"sensor_readings":{"N":1},"node":""}', "invalid_device_id", "node: the device id is empty"),
     ],

@@ -26,6 +26,15 @@ from tests.parsing import MOMENT, RECEIVED, SECOND, reading, rejection, sensors
         pytest.param('"20260129143045"', SECOND, id="compact"),
         pytest.param('"20260129T143045Z"', SECOND, id="compact, with a T"),
         pytest.param('"20260129143045.123456"', MOMENT, id="compact, with a fraction"),
+        *(
+            pytest.param(f'"{text}"', MOMENT, id=f"the nearest microsecond: {text}")
+            for text in (
+                *("2026-01-29T14:30:45.1234555Z", "20260129T143045.1234555Z", "20260129143045.1234555"),
+                *("2026-01-29T14:30:45,1234555Z", "2026-01-29T14:30:45.12345649999", "20260129T153045,1234555+0100"),
+            )
+        ),
+        pytest.param('"20260129T143044.9999995Z"', SECOND, id="the nearest microsecond is in the next second"),
+        pytest.param('"2025-12-31T23:59:60.9999999Z"', datetime(2026, 1, 1, 0, 0, 1), id="within a leap second"),
         pytest.param("20260129143045123", SECOND + timedelta(milliseconds=123), id="compact, with milliseconds"),
         pytest.param('"20260129153045+0100"', SECOND, id="compact, with an offset"),
         pytest.param("202601291430", datetime(2026, 1, 29, 14, 30), id="compact, without seconds"),
@@ -34,6 +43,23 @@ from tests.parsing import MOMENT, RECEIVED, SECOND, reading, rejection, sensors
         pytest.param('"2026-01-28T24:00:00.000+01:00"', datetime(2026, 1, 28, 23), id="the end of a day elsewhere"),
         pytest.param("20260128240000", datetime(2026, 1, 29), id="the end of a day, compact, as a number"),
         pytest.param('"1769697045"', SECOND, id="seconds as text"),
+        pytest.param("1.769697045e9", SECOND, id="an exponent"),
+        *(
+            pytest.param(f'"{text}"', SECOND, id=f"as the number: {text}")
+            for text in (
+                *("1.769697045e9", "1.769697045E+9", "1769697045e0", "1769697045.0", "1769697045.", "+1769697045"),
+                *("2.0260129143045e13", "20260129143045.0", "20260129143045."),
+            )
+        ),
+        pytest.param("20260129143045.5", SECOND + timedelta(milliseconds=500), id="compact, a number with a fraction"),
+        pytest.param('"20260129143045.5"', SECOND + timedelta(milliseconds=500), id="compact, the same as text"),
+        *(
+            pytest.param(f'"{text}"', SECOND, id=f"white space: {text!r}")
+            for text in (
+                *(" 1769697045 ", "2026-01-29T14:30:45 ", "\\t2026-01-29T14:30:45Z\\n", " 1.769697045e9 "),
+                *("20260129143045 ", " 2026-01-29 14:30:45"),
+            )
+        ),
         pytest.param('"1769697045123"', SECOND + timedelta(milliseconds=123), id="ms as text"),
         pytest.param("1577836800", datetime(2020, 1, 1), id="the first moment that is believed"),
         pytest.param('"2026-01-29T14:35:46"', RECEIVED + timedelta(minutes=5), id="the last moment that is believed"),
@@ -58,11 +84,25 @@ def test_the_devices_time_is_believed(text: str, moment: datetime, parser: Parse
         pytest.param('"2026-01-29"', "2026-01-29", id="a date"),
         pytest.param('"20260129"', "20260129", id="a date without hyphens"),
         pytest.param("20260129", "20260129", id="a date as a number"),
+        pytest.param('" 2026-01-29 "', " 2026-01-29 ", id="a date and white space"),
+        pytest.param('"4.0"', "1970-01-01T00:00:04.000000Z", id="seconds since the start as text"),
         pytest.param('"2026-01-29Z"', "2026-01-29Z", id="a date with an offset"),
         pytest.param('"2026-W05-4"', "2026-W05-4", id="a day of a week"),
         pytest.param('"2026-W05"', "2026-W05", id="a week"),
         pytest.param('"2026-029"', "2026-029", id="a day of the year"),
         pytest.param('"2026-01"', "2026-01", id="a month"),
+        *(
+            pytest.param(f'"{text}"', text, id=f"an hour: {text}")
+            for text in (
+                *("2026-01-29T14", "2026-01-29 14", "20260129T14", "2026-01-29T14Z", "2026-01-29T14+01:00"),
+                *("2026-01-29T14-05", "20260129T14+0530", "2026-W05-4T14", "2026W054T14"),
+            )
+        ),
+        pytest.param('"0001-01-01T00:00:00"', "0001-01-01T00:00:00.000000Z", id="the first time of .NET"),
+        pytest.param('"0001-01-01T00:00:00+01:00"', "0001-01-01T00:00:00+01:00", id="before the year 1"),
+        pytest.param('"9999-12-31T23:59:59-05:00"', "9999-12-31T23:59:59-05:00", id="after the year 9999"),
+        pytest.param('"9999-12-31T23:59:59.9999999"', "9999-12-31T23:59:59.9999999", id="the last time of .NET"),
+        pytest.param('"99991231T235959-0500"', "99991231T235959-0500", id="after the year 9999, compact"),
     ],
 )
 def test_an_unbelievable_time_is_kept_beside_the_servers(text: str, claimed: str, parser: Parser) -> None:
@@ -77,15 +117,17 @@ def test_an_unbelievable_time_is_kept_beside_the_servers(text: str, claimed: str
         pytest.param('"2026-02-30T00:00:00"', 'not a time: "2026-02-30T00:00:00"', id="30 February"),
         pytest.param('"2026-01-29T14:30:60"', 'not a time: "2026-01-29T14:30:60"', id="a 60th second"),
         pytest.param('"2026-02-30"', 'not a time: "2026-02-30"', id="a date that is none"),
+        pytest.param('"2026-01-29T25"', 'not a time: "2026-01-29T25"', id="an hour that is none"),
         pytest.param('"20260230143045"', 'not a time: "20260230143045"', id="30 February, compact"),
         pytest.param("20260230143045", 'not a time: "20260230143045"', id="30 February, as a number"),
         pytest.param('"yesterday"', 'not a time: "yesterday"', id="a word"),
         pytest.param('""', 'not a time: ""', id="an empty text"),
+        pytest.param('" "', 'not a time: ""', id="white space"),
+        pytest.param('"1e400"', "outside the years 1 to 9999", id="1e400 as text"),
         pytest.param("true", "not a time: true", id="a boolean"),
         pytest.param("[1769697045]", "not a time: [1769697045]", id="a list"),
         pytest.param("1e300", "outside the years 1 to 9999", id="1e300"),
         pytest.param("1" * 400, "outside the years 1 to 9999", id="400 digits"),
-        pytest.param('"0001-01-01T00:00:00+05:00"', "outside the years 1 to 9999", id="before the year 1"),
     ],
 )
 def test_a_time_that_is_none_is_rejected_where_it_is_required_and_kept_where_not(

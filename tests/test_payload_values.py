@@ -52,6 +52,7 @@ def test_no_text_of_an_optional_metric_leaves_its_neighbours(text: str, parser: 
         ("[1.5]", "not a number: [1.5]"),
         ('"1,5"', 'not a number: "1,5"'),
         ("1e999", "too large to be stored: 1e999"),
+        ("1e-999", "too small to be stored: 1e-999"),
         ("-Infinity", 'not a number: "-Infinity"'),
         ("ovf", 'not a number: "ovf"'),
         ("1" * 5_000, f'too large to be stored: "{"1" * 59}…'),
@@ -102,6 +103,23 @@ def test_a_number_is_read_the_same_bare_and_quoted_wherever_it_stands(text: str,
         assert reading(parser, machine(spelled), "plant/status").values == (number, "on")
         assert reading(parser, spelled, "panel/P1/ampere").values == (number, None)
         assert reading(parser, f'{{"value":{spelled}}}', "panel/P1/ampere").values == (number, None)
+
+
+@pytest.mark.parametrize("text", ["0", "-0", "0.0", "-0.0", "-0e5", "0e-400", "-.0", "+0"])
+def test_zero_has_no_sign(text: str, parser: Parser) -> None:
+    for spelled in (text, f'"{text}"'):
+        assert repr(reading(parser, sensors(spelled)).values[0]) == "0.0"
+        assert repr(reading(parser, soil(spelled), "soil/data").values[1]) == "0.0"
+        assert repr(reading(parser, machine(spelled), "plant/status").values[0]) == "0.0"
+        assert repr(reading(parser, spelled, "panel/P1/ampere").values[0]) == "0.0"
+        assert repr(reading(parser, f'{{"value":{spelled}}}', "panel/P1/ampere").values[0]) == "0.0"
+
+
+@pytest.mark.parametrize("text", ["1e-400", "-1E-400", "2e-324", "0.1e-323", f"0.{'0' * 400}1"])
+def test_what_is_too_small_is_rejected_on_a_topic_of_its_own(text: str, parser: Parser) -> None:
+    for said in (text, f'"{text}"', f'{{"value":{text}}}', f'{{"value":"{text}"}}'):
+        reason, sentence = rejection(parser, said, "panel/P1/ampere")
+        assert (reason, sentence[:29]) == ("number_out_of_range", "value: too small to be stored")
 
 
 @pytest.mark.parametrize("text", ["1_000", "1,5", "٢٤", "0x10", "1 000", "--5", "5-", ".", "+", "1e", "1.2.3", "12 A"])

@@ -49,6 +49,14 @@ def test_last_values_of_one_panel_leave_out_the_others(api: Api) -> None:
     assert api.get("/api/mqtt/last-values", device_id="trafo1") == NONE | {"voltage": 230.0, "timestamp": at(45)}
 
 
+def test_the_last_message_is_of_the_panel_that_was_heard_last(api: Api) -> None:
+    store(api, "voltage", 230, 50)
+    store(api, "voltage", 231, 45, "late")
+    store(api, "ampere", 7, 40, "late")
+    last = {"topic": "panel/late/volt", "value": 231.0, "timestamp": at(45)}
+    assert api.get("/api/mqtt/status")["lastMessage"] == last
+
+
 def test_history_is_a_list_of_messages_newest_first(filled: Api) -> None:
     store(filled, "ampere", 16, 50)
     assert filled.get("/api/mqtt/history", limit=3) == [

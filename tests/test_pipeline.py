@@ -81,6 +81,23 @@ def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(co
         assert queries.rejected.counts(session) == {"refused_by_database": 1}
 
 
+@pytest.mark.parametrize("reason", ["refused_by_database", "stream_unusable"])
+def test_a_redelivery_of_what_was_set_aside_when_it_was_to_be_stored_is_a_duplicate(
+    connected: Connected, reason: str
+) -> None:
+    database, connection, pipeline = connected
+    if reason == "stream_unusable":
+        database.unusable = {"sensors": "its table has no room"}
+    else:
+        forbid_666(database)
+    (rejection,) = pipeline.handle(connection, [message(payload(temperature=666), packet_id=7)]).rejections
+    assert (rejection.reason, rejection.device_id) == (reason, "ESP32_001")
+    again = message(payload(temperature=666), packet_id=7, dup=True)
+    assert summary(pipeline.handle(connection, [again])) == (1, 0, 1, 0)
+    with database.session() as session:
+        assert queries.rejected.counts(session) == {reason: 1}
+
+
 def test_the_brokers_own_topics_are_ignored(connected: Connected) -> None:
     _, connection, pipeline = connected
     assert summary(pipeline.handle(connection, [message("1", topic="$SYS/broker/uptime")])) == (0, 0, 0, 0)

@@ -20,6 +20,14 @@ JOINED = [
     pytest.param("👁\ufe0f\u200d🗨\ufe0f", id="a variation selector at the end"),
     pytest.param("🏳\ufe0f\u200d🌈 pump", id="a flag and a word"),
     pytest.param("1\ufe0f\u20e3", id="a keycap"),
+    pytest.param("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", id="the flag of England"),
+    pytest.param("🏴\U000e0075\U000e0073\U000e0074\U000e0078\U000e007f 2", id="the flag of Texas and a word"),
+    pytest.param("🏴\u200d☠\ufe0f", id="a pirate's flag"),
+    pytest.param("\u0600١٢", id="the Arabic number sign"),
+    pytest.param("\u0601١٤٤٧", id="the Arabic sign of a year"),
+    pytest.param("\u06dd١", id="the end of a verse"),
+    pytest.param("\u070fܐܒ", id="a Syriac abbreviation"),
+    pytest.param("\U000110bd१", id="the Kaithi number sign"),
 ]
 
 
@@ -43,6 +51,21 @@ def test_a_joiner_that_joins_nothing_is_invisible(form: str, joiner: str) -> Non
     assert found in text
     assert text_fault(text)
     assert device_id_fault(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067", id="without its end"),
+        pytest.param("🏴\U000e007f", id="without a code"),
+        pytest.param("🏴\U000e0067\U000e0062\U000e0020\U000e006e\U000e007f", id="with another character"),
+        pytest.param("🏴" + "\U000e0061" * 7 + "\U000e007f", id="with a text behind it"),
+        pytest.param("a\U000e0067\U000e0062\U000e0065\U000e007f", id="behind no flag"),
+        pytest.param("🏴\U000e0067\U000e0062\U000e0065\U000e007f\U000e0061", id="and one more"),
+    ],
+)
+def test_the_code_of_a_flag_is_seen_only_as_one(text: str) -> None:
+    assert str(invisible(text)) >= "\U000e0020"
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,15 @@ class BrokerAddress:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
 
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
     def __str__(self) -> str:
         scheme = {("tcp", False): "mqtt", ("tcp", True): "mqtts", ("websockets", False): "ws"}
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme.get((self.transport, self.tls), 'wss')}://{host}:{self.port}"
+        return f"{scheme.get((self.transport, self.tls), 'wss')}://{self.place}"
 
 
 def checked(text: str) -> str:

@@ -1,12 +1,20 @@
 """Text and nested values from outside: what is in them, and text made fit for a line of the log."""
 
 import codecs
+import re
 import unicodedata
 
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"
 """Zero width non-joiner and joiner: Persian and Hindi are written with them, and most composed emoji."""
+
+
+_SEEN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+"""Signs that enclose or precede numbers, such as the Arabic one for a year: of the category Cf, but seen."""
+_BLACK_FLAG = "\U0001f3f4"
+# The flag of a part of a country, as of England: its code in characters that are not seen elsewhere.
+_FLAG = re.compile(f"{_BLACK_FLAG}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f")
 
 
 def printable(text: str) -> str:
@@ -22,8 +30,9 @@ def invisible(text: str) -> str | None:
     # Almost every text has none, and is told by one call that is much faster than the loop.
     if text.isprintable():
         return None
+    text = _FLAG.sub(_BLACK_FLAG, text)
     for place, character in enumerate(text):
-        if unicodedata.category(character) in _INVISIBLE and not _joins(text, place):
+        if _is_invisible(character) and not _joins(text, place):
             return character
     return None
 
@@ -36,7 +45,11 @@ def _joins(text: str, place: int) -> bool:
 
 
 def _is_visible(character: str) -> bool:
-    return not character.isspace() and unicodedata.category(character) not in _INVISIBLE
+    return not character.isspace() and not _is_invisible(character)
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE and character not in _SEEN
 
 
 def decoded(raw: bytes) -> str:

@@ -1,0 +1,72 @@
+"""Known readings: those that an earlier delivery has stored under another key.
+
+The unique key of a table is of device, time and values. It misses a reading where the two deliveries were not
+read alike: the clock was set between them, so that only one of the times was believed; or a metric was declared
+or removed between them, so that only one had its value. Both are looked up by the time that the device stated,
+for messages that are repeated and for those whose time is ahead. All others have `stated` None and cost nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Protocol
+
+from sqlalchemy import Connection, Table
+
+import queries.newest
+import queries.readings
+from ingest.message import Reading
+from streams.stream import Stream
+
+Values = tuple[float | str | None, ...]
+
+
+class Lacked(Protocol):
+    """Whether a reading without a value of a metric, given by its place, can be one from before it was declared."""
+
+    def __call__(self, device_id: str, place: int) -> bool: ...
+
+
+def without_known(connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]) -> Sequence[Reading]:
+    """The readings of a stream that are not known to be stored already, each once. Raises DBAPIError."""
+    doubtful = [reading for reading in group if reading.stated is not None]
+    if not doubtful:
+        return group
+    names = [metric.name for metric in stream.metrics]
+    times = {(reading.device_id, reading.stated) for reading in doubtful if reading.stated is not None}
+    stored: dict[tuple[str, datetime | None], list[Values]] = defaultdict(list)
+    for device_id, moment, values in queries.readings.stated(connection, table, names, times):
+        stored[device_id, moment].append(values)
+    lacked = _lacked(connection, stream)
+    known: set[int] = set()
+    fresh: set[tuple[str, datetime | None, Values]] = set()
+    for reading in doubtful:
+        place = reading.device_id, reading.stated
+        if (*place, reading.values) in fresh or any(_is_same(one, reading, lacked) for one in stored[place]):
+            known.add(id(reading))
+        fresh.add((*place, reading.values))
+    return [reading for reading in group if id(reading) not in known]
+
+
+def _lacked(connection: Connection, stream: Stream) -> Lacked:
+    lackable = {metric.name for metric in stream.lackable}
+
+    @cache
+    def sent(device_id: str) -> set[str]:
+        return queries.newest.metrics(connection, stream.name, device_id)
+
+    def lacked(device_id: str, place: int) -> bool:
+        name = stream.metrics[place].name
+        return name not in lackable or name not in sent(device_id)
+
+    return lacked
+
+
+def _is_same(stored: Values, reading: Reading, lacked: Lacked) -> bool:
+    """Whether the values are equal that both have, one at least, and no other was sent when these were stored."""
+    pairs = list(zip(stored, reading.values, strict=True))
+    different = [place for place, (before, now) in enumerate(pairs) if before != now]
+    if any(stored[place] is not None or not lacked(reading.device_id, place) for place in different):
+        return False
+    return any(before is not None for before, _ in pairs)
