@@ -30,7 +30,9 @@ HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
         pytest.param(6_000, [HOUR, timedelta(0), -HOUR, YEAR, -YEAR, timedelta(0)] * 2, marks=pytest.mark.chaos),
     ],
 )
-@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "database_url", ["sqlite", "postgresql", pytest.param("mariadb", marks=pytest.mark.chaos)], indirect=True
+)
 def test_a_clock_that_is_set_loses_and_doubles_nothing(
     tmp_path: Path,
     mosquitto: Mosquitto,
