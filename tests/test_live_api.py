@@ -177,7 +177,9 @@ def test_since_an_id_or_a_time_what_was_stored_arrives_first(backend: Backend, s
 
 
 def test_what_was_stored_before_the_time_does_not_arrive(backend: Backend) -> None:
-    post(backend, "before", 1)
+    with Sse(backend.port, "device_id=before") as other:
+        post(backend, "before", 1)
+        other.await_temperature(1)  # the server sends it to those who are there when it has read it
     with Sse(backend.port, "device_id=before&since=2999-01-01") as client:
         post(backend, "before", 2)
         client.await_temperature(2)

@@ -61,7 +61,7 @@ def test_a_command_with_deep_parameters_is_refused(sqlite_api: Api, kind: type[A
     assert sqlite_api.get("/api/control")["data"] == []
 
 
-@pytest.mark.parametrize("depth", [1_000, 100_000])
+@pytest.mark.parametrize("depth", [1_000, 30_000])
 def test_a_command_that_is_nothing_but_deep_is_refused(sqlite_api: Api, depth: int) -> None:
     body = '{"device_id":"ESP32_001","command":"restart","parameters":{"a":' + "[" * depth + "]" * depth + "}}"
     assert sqlite_api.post("/api/control", body, 400)["message"]

@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from config import Settings
 from database import Database
+from models import StreamState
 from storage.dialect import Row
 from tests.api import Api, running
 
@@ -28,6 +30,10 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         fill(database, "machines", [machine(number) for number in range(ROWS)])
         fill(database, "panels", [panel(number) for number in range(ROWS)])
         fill(database, "soil", [soil(number) for number in range(ROWS)])
+        # As if a version that kept neither devices nor newest values had written them.
+        with database.connection() as connection, database.transaction(connection):
+            connection.execute(delete(StreamState))
+        database.prepare()
         yield api
 
 
