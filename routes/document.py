@@ -1,7 +1,7 @@
 """The OpenAPI document: operation ids, examples of bodies, and where the API is served; and the page with the form."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import redirect, request, url_for
@@ -55,6 +55,10 @@ class DocumentedApp(OpenAPI):
         self.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
         self.config["SWAGGER_HTML_STRING"] = swagger_html_string.replace("<title>Swagger UI<", f"<title>{TITLE}<")
         self.view_functions["openapi.openapi"] = _form
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Take every function as it is: none is asynchronous, and Flask asks about each of each request."""
+        return func
 
     @property
     def api_doc(self) -> Answer:

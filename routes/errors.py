@@ -32,7 +32,7 @@ def register(app: Flask, streams: Streams, database: Database) -> None:
 
     @app.before_request
     def require_json() -> None:
-        if request.routing_exception is not None or request.method not in ("POST", "PUT"):
+        if request.method not in ("POST", "PUT") or request.routing_exception is not None:
             return
         # Also where there is no body: other types are what a page of any site may have a browser send.
         if not request.is_json:
@@ -82,6 +82,8 @@ def _nothing_at(path: str, streams: Streams) -> str:
 def _refuse_unusable(app: Flask, database: Database) -> None:
     @app.before_request
     def require_usable_stream() -> tuple[Response, int] | None:
+        if not database.unusable:
+            return None
         name = request.path.removeprefix("/api/").partition("/")[0]
         reason = database.unusable.get(name)
         if reason is None or name in RESERVED_NAMES:

@@ -1,6 +1,6 @@
 """Query strings: an operation takes the parameters that the OpenAPI document names, and each of them once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flask import abort, jsonify, make_response, request
@@ -21,19 +21,34 @@ MAX_FAULTS = 5
 def register(app: OpenAPI) -> None:
     """Refuse unknown and repeated query parameters, which would silently widen or change what is asked for."""
 
+    known: dict[tuple[str, str], Mapping[str, Parameter] | None] = {}
+
     @app.before_request
     def check_parameters() -> None:
-        if not request.query_string or request.url_rule is None or request.url_rule.rule in LENIENT:
+        rule = request.url_rule
+        if not request.query_string or rule is None or rule.rule in LENIENT:
             return
-        operation = _operation(app.paths, request.url_rule.rule, request.method)
-        if operation is not None and (found := faults(operation, request.args.to_dict(flat=False))):
+        place = rule.rule, request.method
+        if place not in known:
+            operation = _operation(app.paths, *place)
+            known[place] = None if operation is None else taken(operation)
+        takes = known[place]
+        if takes is not None and (found := faults(takes, request.args.lists())):
             abort(make_response(jsonify(message="; ".join(found[:MAX_FAULTS])), 400))
 
 
-def faults(operation: Operation, given: Mapping[str, list[str]]) -> list[str]:
+def taken(operation: Operation) -> Mapping[str, Parameter]:
+    """The parameters of a query string that an operation takes, by name."""
+    return {item.name: item for item in operation.parameters or () if _in_query(item)}
+
+
+def faults(takes: Mapping[str, Parameter], given: Iterable[tuple[str, list[str]]]) -> list[str]:
     """What is wrong with the parameters of a query string, in a sentence for each."""
-    takes = {item.name: item for item in operation.parameters or () if _in_query(item)}
-    return [fault for name, values in given.items() if (fault := _fault(takes, name, values))]
+    return [
+        _fault(takes, name, values)
+        for name, values in given
+        if name not in takes or (len(values) > 1 and not _takes_several(takes[name]))
+    ]
 
 
 def _operation(paths: Mapping[str, Any], rule: str, method: str) -> Operation | None:
@@ -45,14 +60,12 @@ def _in_query(item: Any) -> bool:
     return isinstance(item, Parameter) and item.param_in == ParameterInType.QUERY
 
 
-def _fault(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str | None:
+def _fault(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str:
     shown = printable(name[:MAX_NAME])
-    if name not in takes:
-        known = f"there is {', '.join(takes)}" if takes else "this path takes none"
-        return f"{shown}: there is no such parameter; {known}"
-    if len(values) > 1 and not _takes_several(takes[name]):
+    if name in takes:
         return f"{shown}: given {len(values)} times; it takes one value"
-    return None
+    known = f"there is {', '.join(takes)}" if takes else "this path takes none"
+    return f"{shown}: there is no such parameter; {known}"
 
 
 def _takes_several(parameter: Parameter) -> bool:

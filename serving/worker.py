@@ -24,6 +24,8 @@ MAX_STREAMED = 8
 """Requests at a time whose body a thread reads, because it is long or of unknown length."""
 PAUSE_SECONDS = 0.5
 """How long nothing is accepted when there is no descriptor for it."""
+LOOK_SECONDS = 0.1
+"""Between two looks at which connections have been waited for long enough; with many, each look takes a while."""
 LAST_WORDS_SECONDS = 2.0
 """How long a connection that we end waits for the client to end it too, so that it can read the answer."""
 BUSY = "The server is busy: all its connections are in use. Try again later"
@@ -42,7 +44,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._parked: dict[Connection, None] = {}
         self._unread = Unread()
         self._streamed = 0
-        self._accept_again = 0.0
+        self._accept_again = self._look_again = 0.0
         self._throttle = Throttle(seconds=60)
 
     @classmethod
@@ -79,8 +81,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _turn(self) -> None:
         self.notify()
         self.wait_for_and_dispatch_events(timeout=PAUSE_SECONDS)
-        for connection in [parked for parked in self._parked if parked.expired()]:
-            self._expire(connection)
+        if (now := time.monotonic()) >= self._look_again:
+            self._look_again = now + LOOK_SECONDS
+            for connection in [parked for parked in self._parked if parked.expired()]:
+                self._expire(connection)
 
     def _clean_up(self) -> None:
         for connection in list(self._parked):

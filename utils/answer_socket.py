@@ -19,6 +19,7 @@ MOST_BYTES = 128_000_000
 """What those answers may take in memory."""
 UNSENT = 131_072
 """Bytes that the kernel takes before the client is ready for them; else it takes megabytes, and calls them sent."""
+_AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -65,7 +66,7 @@ class AnswerSocket(socket.socket):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
     def expect_answer(self) -> None:
-        """Begin with another answer, whose time runs from its first byte on."""
+        """Begin with another answer, whose time runs from when its client first has no room for it."""
         self._deadline: float | None = None
         self.sent_at = 0.0
         """When the client had room for a part of it."""
@@ -76,13 +77,16 @@ class AnswerSocket(socket.socket):
         if self.endless:
             super().sendall(data, flags)
             return
-        if self._deadline is None:
+        # Most answers go out whole, without what a time limit costs.
+        sent = self._send_at_once(data, flags)
+        if self._deadline is not None:
+            self._deadline += sent / RATE
+        if sent < len(data):
             self.sent_at = time.monotonic()
-            self._deadline = self.sent_at + SECONDS
-        rest = memoryview(data)[self._send_at_once(data, flags) :]
-        if rest:
+            if self._deadline is None:
+                self._deadline = self.sent_at + SECONDS
             with self._unread.counted(self, len(data)):
-                self._send_in_time(rest, flags)
+                self._send_in_time(memoryview(data)[sent:], flags)
 
     def abort(self) -> None:
         """End the connection, and wake the thread that writes to it."""
@@ -91,9 +95,8 @@ class AnswerSocket(socket.socket):
             self.shutdown(socket.SHUT_RDWR)
 
     def _send_at_once(self, data: Any, flags: int) -> int:
-        # Most answers go out whole, without the system calls that a time limit costs.
         try:
-            return self._count(self.send(data, flags | getattr(socket, "MSG_DONTWAIT", 0)))
+            return self.send(data, flags | _AT_ONCE)
         except BlockingIOError:
             return 0
 
