@@ -12,7 +12,7 @@ from flask_openapi.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import make_server
 
-import mqtt_broker
+from broker import embedded
 from config import VERSION, Settings, SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from database import Database
 from ingest.audit import AuditTrail
@@ -241,7 +241,7 @@ def main() -> None:
         check_files(settings)
         listener = _listen(settings)
         app = create_app(settings)
-        broker = mqtt_broker.start_if_needed(settings)
+        broker = embedded.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(f"{error}")
     logger.info("Configuration: MQTT=%s, database=%s", settings.broker, app.extensions["autoforge"]["database"])

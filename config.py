@@ -102,7 +102,7 @@ def _past(value: object) -> object:
 def _listening(host: str) -> str:
     plain = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not _HOST.fullmatch(plain):
-        raise ValueError("must be an address such as 127.0.0.1 or ::1 (the port goes into FLASK_PORT)")
+        raise ValueError("must be an address such as 127.0.0.1 or ::1, without a port")
     return plain
 
 
@@ -138,6 +138,8 @@ class Settings(BaseSettings):
     mqtt_client_id: str | None = Field(None, max_length=65)
     mqtt_protocol: Literal["3.1.1", "5"] = "3.1.1"
     mqtt_keepalive: Whole = Field(60, ge=5, le=3600)
+    embedded_broker_host: ListenAddress = "127.0.0.1"
+    embedded_broker_max_mb: Whole = Field(1024, ge=16, le=1_000_000)
     sensor_topic: DeviceTopic = "sensors/{device_id}/data"
     control_topic: DeviceTopic = "control/{device_id}/command"
     ack_topic: DeviceTopic = "control/{device_id}/ack"
@@ -201,8 +203,13 @@ class Settings(BaseSettings):
     def broker(self) -> BrokerAddress:
         """The broker's address, from MQTT_BROKER, MQTT_PORT, MQTT_USERNAME and MQTT_PASSWORD."""
         password = self.mqtt_password.get_secret_value() if self.mqtt_password else None
-        text = self.mqtt_broker or "127.0.0.1"
+        text = self.mqtt_broker or broker_address.local(self.embedded_broker_host)
         return broker_address.address(text, self.mqtt_port, self.mqtt_username, password)
+
+    @property
+    def broker_folder(self) -> Path:
+        """Where the embedded broker keeps its messages: beside the SQLite file, or in the working directory."""
+        return Path(f"{database_url.file_in(self.database_url) or 'autoforge'}.broker").absolute()
 
     @property
     def address(self) -> str:

@@ -1,11 +1,10 @@
 """gunicorn: the embedded broker belongs to the master, and each worker starts its part after the fork."""
 
-import atexit
 import signal
 from typing import Any
 
 import app
-import mqtt_broker
+from broker import embedded
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from utils import files, logger
 from utils.signals import aside
@@ -37,7 +36,7 @@ def on_starting(server: Any) -> None:
     try:
         warn_of_unknown_settings()
         app.check_files(settings)
-        _broker = mqtt_broker.start_if_needed(settings)
+        _broker = embedded.start_if_needed(settings)
     except SettingsError as error:
         raise SystemExit(str(error)) from error
 
@@ -57,8 +56,6 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_fork(_: Any, worker: Any) -> None:
     """Log to a file of the worker's own: processes that rotate one file lose lines."""
     logger.configure(settings.log_level, settings.log_file, f"{worker.cfg.proc_name}-{worker.log_slot}")
-    if _broker is not None:
-        atexit.unregister(_broker.stop)
     # With --preload it was made before the fork, and all workers would share its sockets, locks and selectors.
     worker.app.callable = None
 

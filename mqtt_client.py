@@ -47,7 +47,7 @@ class Subscriber:
         """When the last message was received; each has a later time than the one before."""
         self._held: list[Message] = []
         self._held_bytes = 0
-        self._acks: list[int] = []
+        self._acks: dict[int, None] = {}
         """Packet ids to acknowledge, in the order received; only those of the present connection."""
         self._stopping = threading.Event()
         self._reconnect = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
@@ -158,7 +158,7 @@ class Subscriber:
         self._retry.reset()
         self._held.clear()
         self._held_bytes = 0
-        acks, self._acks = self._acks, []
+        acks, self._acks = self._acks, {}
         with together(self._client):
             for packet_id in acks:
                 if not self.connected:
@@ -259,6 +259,8 @@ class Subscriber:
         except UnicodeDecodeError as error:
             valid, topic = False, bytes(error.object).decode(errors="backslashreplace")
         packet_id = message.mid if message.qos else 0
+        if message.dup and packet_id in self._acks:
+            return  # it is held already: some brokers send again what they wait for
         self._moment += MICROSECOND
         payload = message.payload
         held = Message(topic, bytes(payload), self._moment, packet_id, message.dup, valid, message.retain)
@@ -267,7 +269,7 @@ class Subscriber:
         self._held.append(held)
         self._held_bytes += len(payload)
         if packet_id:
-            self._acks.append(packet_id)
+            self._acks[packet_id] = None
 
     def _set_state(self, connected: bool = False, subscribed: bool = False, problem: str | None = None) -> None:
         if (connected, subscribed, problem) == (self.connected, self.subscribed, self.problem):

@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from broker.store import USER, Store
 from config import Settings, SettingsError
 
 NEVER_EXPIRES = 0xFFFF_FFFF
@@ -138,8 +139,13 @@ def _no_delay(opened: Any, *, on: bool) -> None:
         same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, on)
 
 
-def connect(client: paho.Client, settings: Settings, persistent: bool) -> None:
-    """Open the connection and send CONNECT; the answer comes to `on_connect`. Raises OSError."""
+def connect(client: paho.Client, settings: Settings, *, persistent: bool, as_device: bool = False) -> None:
+    """Open the connection and send CONNECT; the answer comes to `on_connect`. Raises OSError.
+
+    At the embedded broker a client has AutoForge's own login and gets in before any device does; not so `as_device`.
+    """
+    if settings.embedded_broker and not as_device and (password := Store(settings.broker_folder).password()):
+        client.username_pw_set(USER, password)
     arguments: dict[str, Any] = {"keepalive": settings.mqtt_keepalive}
     if settings.mqtt_protocol == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type there

@@ -28,6 +28,7 @@ from benchmarks.report import Report, machine
 RESULTS = Path("bench-results.json")
 MEASUREMENTS: Mapping[str, Measurement] = {
     "ingest": ingest_rate.measure,
+    "embedded": ingest_rate.end_to_end,
     "latency": latency.measure,
     "memory": memory.measure,
     "rest": rest.measure,

@@ -8,13 +8,16 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from iotcore import Broker
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from benchmarks import load
 from benchmarks.processes import free_port, listens, wait_for
+from broker.embedded import EmbeddedBroker
+from broker.store import Options, Store
 from config import PROJECT
 
+MAX_MB = 1024
 CLIENT_ID = "autoforge-bench"
 TOPIC = "sensors/+/data"
 _SHIPPED = PROJECT / "deploy" / "mosquitto.conf"
@@ -78,7 +81,7 @@ def _changed(text: str, changes: Mapping[str, str]) -> str:
 def fitting(folder: Path) -> Iterator[int]:
     """The port of a Mosquitto with the shipped configuration; without Mosquitto, of the embedded broker."""
     if mosquitto_binary() is None:
-        with embedded() as port:
+        with embedded(folder) as port:
             yield port
     else:
         with Mosquitto(folder).running() as port:
@@ -86,10 +89,25 @@ def fitting(folder: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def embedded() -> Iterator[int]:
-    """The port of a running embedded broker."""
-    with Broker(port=free_port(), listen="127.0.0.1", max_payload_size=16_000_000, max_inflight_count=1000) as broker:
+def embedded(folder: Path) -> Iterator[int]:
+    """The port of a running embedded broker that everybody may use, with its messages in a folder."""
+    store = Store(folder / "embedded.broker")
+    broker = EmbeddedBroker(Options("127.0.0.1", free_port(), MAX_MB), store)
+    broker.start()
+    try:
+        store.admit()
+        wait_for(lambda: _is_open(broker.port), "the embedded broker")
         yield broker.port
+    finally:
+        broker.stop()
+
+
+def _is_open(port: int) -> bool:
+    try:
+        load.connect(port).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def register_session(port: int) -> None:

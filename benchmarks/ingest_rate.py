@@ -81,6 +81,31 @@ def drain(place: Path, url: str, side: str, messages: int) -> Drained:
     return Drained(result["received"] / result["seconds"], generated, rows, result["cpu_seconds"])
 
 
+def end_to_end(bench: Bench) -> Iterator[Line]:
+    """Messages a second from a publisher through the embedded broker and the ingester into SQLite."""
+    rates = []
+    for number in range(2 if bench.quick else ROUNDS):
+        place = bench.place(f"embedded-{number}")
+        rates.append(_through(place, bench.size(MESSAGES)))
+    note = "publisher, embedded broker, ingester and SQLite on this machine; every row counted afterwards"
+    rate = median(rates)
+    yield Line("through the embedded broker", rate, "messages/s", required="≥ 5000", reached=rate >= 5000, note=note)
+
+
+def _through(place: Path, messages: int) -> float:
+    url = f"sqlite:///{place}/bench.db"
+    with broker.embedded(place) as port:
+        broker.register_session(port)
+        environment = settings(place, url, port, MQTT_CLIENT_ID=broker.CLIENT_ID)
+        with running(python("benchmarks.subscribers", "ingest", messages), place, environment) as process:
+            with load.connect(port) as opened:
+                load.publish(opened, messages, DEVICES)
+            result = answer(process)
+    if (rows := storage.rows_stored(url)) != messages:
+        raise RuntimeError(f"embedded: {messages} messages published, {rows} rows stored")
+    return float(result["received"] / result["seconds"])
+
+
 def _line(name: str, own: list[Drained], plain: list[Drained], required: float) -> Line:
     samples = {"own": [result.rate for result in own], "plain": [result.rate for result in plain]}
     ratio = median(mine / other for mine, other in zip(samples["own"], samples["plain"], strict=True))

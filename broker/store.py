@@ -8,30 +8,50 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from utils.files import replace
 
-USER = "autoforge"
+USER = "autoforge-backend"
 MAX_PAYLOAD = 16_000_000
 MAX_IN_FLIGHT = 500
 """Unacknowledged messages of each filter. NATS takes 65,535 for a session, and counts a filter that ends in # twice."""
+ACK_SECONDS = 3
+"""After this, and not at a new connection, NATS sends again what is not acknowledged, each time."""
+ANYBODY = "a device without a login"
+"""Who a client without a login is; no client can give this name."""
 _CLOSED, _OPEN = "WEBSOCKET", "MQTT"
-"""The kind of connection that a client without a login may make; nothing listens for the first."""
+"""The kind of connection that a device may make; nothing listens for the first."""
+_DENIED = ("$JS.>", "$SYS.>", "$MQTT.msgs.>", "$MQTT.rmsgs.>", "$MQTT.sess.>", "$MQTT.JSA.>")
+"""Where NATS is commanded: topics of MQTT are subjects of NATS, and one message there deletes all others."""
+_RESERVE_MB = 512
+"""Beyond the bound: a full store takes no session any more, so that nobody could come and empty it."""
 _CONFIGURATION = """\
 # Written by AutoForge at each start.
 server_name: autoforge
 listen: "127.0.0.1:-1"
 pid_file: {pid_file}
 max_payload: {max_payload}
-jetstream {{ store_dir: {store}, max_file_store: {max_mb}MB, sync_interval: "1s" }}
-mqtt {{ listen: {listen}, max_ack_pending: {max_ack_pending}, ack_wait: "24h" }}
+jetstream {{ store_dir: {store}, max_file_store: {store_mb}MB, sync_interval: "1s" }}
+mqtt {{ listen: {listen}, max_ack_pending: {max_ack_pending}, ack_wait: "{ack_wait}s"
+       consumer_inactive_threshold: "24h" }}
 authorization {{ users: [
   {{ user: {user}, password: {password} }}
-  {{ user: device, password: {nobody}, allowed_connection_types: [{admitted}] }}
+  {{ user: {device}, password: {device_password}, allowed_connection_types: [{admitted}]
+    permissions: {{ publish: {{ deny: {denied} }}, subscribe: {{ deny: {denied} }} }} }}
 ] }}
-no_auth_user: device
+{no_auth_user}
 """
+
+
+class Options(NamedTuple):
+    """What a server is told."""
+
+    host: str
+    port: int
+    max_mb: int
+    login: tuple[str, str] | None = None
+    """User name and password that devices must give; None: they need none, and may not give any."""
 
 
 class Store(NamedTuple):
@@ -49,45 +69,80 @@ class Store(NamedTuple):
         """Where the server writes the id of its process."""
         return self.folder / "broker.pid"
 
+    @property
+    def _password(self) -> Path:
+        return self.folder / "password"
+
     def password(self) -> str | None:
         """The password of AutoForge's own clients, user USER; None where no embedded broker was started."""
         try:
-            return (self.folder / "password").read_text()
+            return self._password.read_text()
         except OSError:
             return None
 
     @property
     def lock(self) -> FileLock:
-        """The lock that whoever runs the server holds."""
+        """The lock that the process which runs the server holds."""
         return FileLock(self.folder / "broker.lock", thread_local=False)
 
-    def configure(self, host: str, port: int, max_mb: int) -> None:
-        """Write the configuration of a server on an address that lets in nobody but USER. Raises OSError."""
+    def forget_login(self) -> None:
+        """Remove what belongs to a server that runs no more, where another broker has taken its place."""
+        if not self.folder.exists():
+            return
+        with contextlib.suppress(Timeout), self.lock.acquire(timeout=0):
+            for file in (self._password, self.configuration, self.pid_file):
+                file.unlink(missing_ok=True)
+
+    def configure(self, options: Options) -> None:
+        """Write the configuration of a server that lets in nobody but USER. Raises OSError."""
         password = self.password() or secrets.token_urlsafe(24)
-        replace(self.folder / "password", password.encode())
-        at = f"[{host}]" if ":" in host else host
+        replace(self._password, password.encode())
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        device, device_password = options.login or (ANYBODY, secrets.token_urlsafe(24))
         text = _CONFIGURATION.format(
             pid_file=json.dumps(str(self.pid_file)),
             max_payload=MAX_PAYLOAD,
             store=json.dumps(str(self.folder.resolve())),
-            max_mb=max_mb,
-            listen=json.dumps(f"{at}:{port}"),
+            store_mb=2 * options.max_mb + _RESERVE_MB,
+            denied=json.dumps(_DENIED),
+            listen=json.dumps(f"{host}:{options.port}"),
             max_ack_pending=MAX_IN_FLIGHT,
+            ack_wait=ACK_SECONDS,
             user=json.dumps(USER),
             password=json.dumps(password),
-            nobody=json.dumps(secrets.token_urlsafe(24)),
+            device=json.dumps(device),
+            device_password=json.dumps(device_password),
             admitted=json.dumps(_CLOSED),
+            no_auth_user="" if options.login else f"no_auth_user: {json.dumps(ANYBODY)}",
         )
         replace(self.configuration, text.encode())
 
+    def admits(self) -> bool:
+        """Whether devices are let in."""
+        return json.dumps(_CLOSED) not in self.configuration.read_text()
+
     def admit(self) -> None:
-        """Let in clients without a login, now that a session keeps what they publish. Raises OSError."""
-        if not self.configuration.exists():
-            return
-        before = self.configuration.read_text()
-        after = before.replace(json.dumps(_CLOSED), json.dumps(_OPEN))
-        if after != before:
-            replace(self.configuration, after.encode())
+        """Let in devices, now that a session keeps what they publish. Raises OSError."""
+        self._turn(_CLOSED, _OPEN)
+
+    def shut_out(self) -> None:
+        """End the connections of all devices, and let in none. Raises OSError."""
+        self._turn(_OPEN, _CLOSED)
+
+    def megabytes(self) -> float:
+        """How much the server has written and not deleted yet."""
+        sizes = 0
+        for folder, _, files in os.walk(self.folder / "jetstream"):
+            for file in files:
+                with contextlib.suppress(FileNotFoundError):
+                    sizes += (Path(folder) / file).stat().st_size
+        return sizes / 1_000_000
+
+    def _turn(self, before: str, after: str) -> None:
+        old, new = (f"allowed_connection_types: [{json.dumps(kind)}]" for kind in (before, after))
+        text = self.configuration.read_text() if self.configuration.exists() else ""
+        if old in text:
+            replace(self.configuration, text.replace(old, new).encode())
             # One that has just ended reads it when it is started again.
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 os.kill(int(self.pid_file.read_text()), signal.SIGHUP)

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-import mqtt_broker
+from broker import embedded
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
 from database import Database
 from ingest.audit import AuditTrail
@@ -26,7 +26,7 @@ def main() -> None:
         warn_of_exposed_files(settings)
         streams = declaration.declared(settings)
         database = Database(settings.url, streams)
-        broker = mqtt_broker.start_if_needed(settings)
+        broker = embedded.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(str(error))
     notices = Notices(settings, database)

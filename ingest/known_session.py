@@ -77,12 +77,10 @@ def elsewhere(known: Known) -> str:
     return f"If {known.session_broker} is another broker, run AutoForge there once more: it still keeps messages for it"
 
 
-def tell_new(known: Known, broker: str, *, embedded: bool) -> bool:
+def tell_new(known: Known, broker: str) -> bool:
     """Tell of a session that a broker has made anew; whether it is certain that the broker forgot one."""
     if not known.is_used:
         logger.info("New session at %s: it holds what is published from now on", broker)
-    elif embedded:
-        logger.info("New session at %s: AutoForge's own broker keeps nothing over a restart", broker)
     elif known.session_broker != broker:
         # An address may be spelt in many ways, and a broker may have several.
         forgot = f"If it is the one at {known.session_broker}, it forgot our session: what waited is gone"

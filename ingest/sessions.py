@@ -94,7 +94,7 @@ class SessionMemory:
         self._news["session_since"] = clock.now()
         if self.known.handover not in (None, AT_ONCE):
             self.begun()
-        if tell_new(self.known, self._broker, embedded=self._settings.embedded_broker):
+        if tell_new(self.known, self._broker):
             self._news["forgotten_at"] = clock.now()
 
     def subscribed(self, wanted: Sequence[str]) -> None:

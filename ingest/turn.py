@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from broker.store import Store
 from config import Settings
 from database import Database, Replaced, Unavailable
 from ingest.grip import Grip
@@ -167,6 +168,8 @@ class Turn:
     def subscribed(self) -> None:
         """Note that there is a session."""
         self._memory.subscribed(self._wanted)
+        if self._settings.embedded_broker:
+            Store(self._settings.broker_folder).admit()
         self._do_duties()
 
     def evicted(self) -> None:

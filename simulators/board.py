@@ -19,7 +19,7 @@ from simulators.timetable import Timetable
 from utils import clock
 
 ONLINE, OFFLINE = b"online", b"offline"
-# The embedded broker sends the will even after a goodbye, a moment later: it must not come after "online".
+# rumqttd sends the will even after a goodbye, a moment later: it must not come after "online".
 _BOOT_SECONDS = 0.1
 
 

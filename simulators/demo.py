@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from iotcore import Broker
-
-import mqtt_broker
+from broker import embedded
+from broker.embedded import EmbeddedBroker
 from config import PROJECT, Settings, SettingsError, load_settings
 from simulators.children import Children
 from simulators.console import Console
@@ -79,7 +78,7 @@ def _run(folder: Path, console: Console) -> None:
         _watch(settings, console, children)
 
 
-def _prepare(folder: Path) -> Broker:
+def _prepare(folder: Path) -> EmbeddedBroker:
     """Start a broker for the demo alone, and say in the environment where everything is. Raises SettingsError."""
     os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/demo.db")
     os.environ.setdefault("LOG_FILE", f"{folder}/demo.log")
@@ -90,10 +89,14 @@ def _prepare(folder: Path) -> Broker:
         del os.environ[name]
     settings = load_settings(_env_file=None)
     port = _first(_ports(settings, "flask_port", 5000), partial(_free_port, settings))
-    broker = _first(_ports(settings, "mqtt_port", 1883), mqtt_broker.start)
-    os.environ.pop("MQTT_PORT", None)
-    os.environ |= {"FLASK_PORT": str(port), "MQTT_BROKER": f"mqtt://127.0.0.1:{broker.port}"}
+    # Held here, so that no other demo comes to use it; the backend finds it by its port and its folder.
+    broker = _first(_ports(settings, "mqtt_port", 1883), partial(_broker, settings))
+    os.environ |= {"FLASK_PORT": str(port), "MQTT_PORT": str(broker.port)}
     return broker
+
+
+def _broker(settings: Settings, port: int) -> EmbeddedBroker:
+    return embedded.start(settings.model_copy(update={"mqtt_port": port}))
 
 
 def _ports(settings: Settings, name: str, usual: int) -> Iterable[int]:

@@ -55,7 +55,7 @@ def test_it_ends_however_many_signals_come_at_once(tmp_path: Path, command: tupl
 def test_it_uses_a_broker_that_is_there_and_says_so(tmp_path: Path, mosquitto: Mosquitto) -> None:
     backend = run(tmp_path, str(PROJECT / "app.py"), MQTT_PORT=str(mosquitto.port)).start()
     wait_for(backend.ready)
-    assert "A broker already answers on port" in backend.console.read_text()
+    assert "A broker already answers at mqtt://127.0.0.1:" in backend.console.read_text()
     assert backend.stop() == 0
 
 

@@ -28,6 +28,8 @@ DEFAULTS = {
     "mqtt_client_id": None,
     "mqtt_protocol": "3.1.1",
     "mqtt_keepalive": 60,
+    "embedded_broker_host": "127.0.0.1",
+    "embedded_broker_max_mb": 1024,
     "sensor_topic": "sensors/{device_id}/data",
     "control_topic": "control/{device_id}/command",
     "ack_topic": "control/{device_id}/ack",
@@ -67,7 +69,7 @@ FRAGMENT = "must have no # and nothing behind it; in a login or a query, # is wr
 SPACE = "must have no space in its path or query: it is written %20"
 CONTROL = "must have no control characters; in a login they are written %09 and so on"
 PAST = "must be a date or a time in the past, such as 2020-01-01 or 2020-01-01T06:00:00Z"
-ADDRESS = "must be an address such as 127.0.0.1 or ::1 (the port goes into FLASK_PORT)"
+ADDRESS = "must be an address such as 127.0.0.1 or ::1, without a port"
 
 
 def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:

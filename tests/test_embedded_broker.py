@@ -14,8 +14,8 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from broker.embedded import EmbeddedBroker, EmbeddedBrokerError
-from broker.store import USER, Store
-from tests.support import PROJECT, free_port, publishing, wait_for
+from broker.store import USER, Options, Store
+from tests.support import PROJECT, connected_client, free_port, publishing, wait_for
 
 TOPICS = ("sensors/a/data", "/leading/slash", "$aws/things/pump4/shadow", "v1.6/devices/a", "küche/a", "a//b", "a.b/c")
 CANNOT = "The connection of a client was ended: "
@@ -33,8 +33,10 @@ def broker(store: Store) -> Iterator[EmbeddedBroker]:
 
 
 @contextlib.contextmanager
-def running(store: Store, port: int = 0) -> Iterator[EmbeddedBroker]:
-    made = EmbeddedBroker("127.0.0.1", port or free_port(), store, max_mb=100)
+def running(
+    store: Store, port: int = 0, login: tuple[str, str] | None = None, max_mb: int = 100
+) -> Iterator[EmbeddedBroker]:
+    made = EmbeddedBroker(Options("127.0.0.1", port or free_port(), max_mb, login), store)
     made.start()
     yield made
     made.stop()
@@ -166,8 +168,8 @@ def test_it_ends_with_the_process_that_started_it_and_the_next_one_finds_what_it
     port = free_port()
     program = (
         "import time; from pathlib import Path\n"
-        "from broker.embedded import EmbeddedBroker; from broker.store import Store\n"
-        f"EmbeddedBroker('127.0.0.1', {port}, Store(Path({str(store.folder)!r})), 100).start()\n"
+        "from broker.embedded import EmbeddedBroker; from broker.store import Options, Store\n"
+        f"EmbeddedBroker(Options('127.0.0.1', {port}, 100), Store(Path({str(store.folder)!r}))).start()\n"
         "print('ready', flush=True); time.sleep(100)"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE) as parent:
@@ -212,6 +214,84 @@ def test_a_client_that_it_cannot_serve_is_told_in_the_log(
     wait_for(lambda: any(message.startswith(CANNOT + sentence) for message in caplog.messages), what="the sentence")
 
 
+def test_devices_give_the_login_that_is_asked_of_them(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    with running(store, login=("tasmota", "s3cret")) as broker:
+        begin_session(store, broker.port)
+        store.admit()
+        wait_for(lambda: connected(broker.port, "tasmota", "s3cret"), what="the broker to let devices in")
+        for login in (("tasmota", "wrong"), ("other", "s3cret"), (None, None)):
+            assert not connected(broker.port, *login)
+        wait_for(lambda: any(CANNOT + "its user name" in message for message in caplog.messages), what="the line")
+
+
+def test_a_device_with_a_login_that_nobody_asked_for_is_told_in_the_log(
+    admitted: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not connected(admitted, "DVES_USER", "DVES_PASS")
+    wait_for(lambda: any('User "DVES_USER"' in message for message in caplog.messages), what="the line")
+
+
+def connected(port: int, user: str | None, password: str | None) -> bool:
+    """Whether a client with this login is accepted."""
+    answers: list[bool] = []
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.username_pw_set(user, password)
+    client.on_connect = lambda _, __, ___, reason, ____: answers.append(not reason.is_failure)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    wait_for(lambda: answers, what="the answer to CONNECT")
+    client.disconnect()
+    client.loop_stop()
+    return answers[0]
+
+
+@pytest.mark.parametrize("act", ["PURGE/$MQTT_msgs", "DELETE/$MQTT_msgs", "UPDATE/$MQTT_msgs", "DELETE/$MQTT_sess"])
+def test_no_device_can_command_the_server(act: str, admitted: int, store: Store) -> None:
+    sent = publish(admitted, 3)
+    with publishing(admitted, wait=False) as send:
+        send(f"$JS/API/STREAM/{act}", "{}", qos=0)
+    with session(store, admitted) as ours:
+        wait_for(lambda: [payload for _, payload in ours.received] == sent, what="what was published before")
+
+
+@pytest.mark.parametrize("topic_filter", ["$JS/#", "$MQTT/#", "$SYS/#", "$MQTT/sess/#"])
+def test_no_device_can_look_into_the_server(topic_filter: str, admitted: int, store: Store) -> None:
+    answers: list[bool] = []
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.on_subscribe = lambda _, __, ___, codes, ____: answers.append(codes[0].is_failure)
+    client.connect("127.0.0.1", admitted)
+    client.loop_start()
+    wait_for(client.is_connected, what="the connection")
+    client.subscribe(topic_filter)
+    wait_for(lambda: answers, what="the answer to SUBSCRIBE")
+    client.disconnect()
+    client.loop_stop()
+    assert answers == [True]
+
+
+def test_a_full_broker_shuts_the_devices_out_until_there_is_room(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(store, max_mb=16) as broker:
+        begin_session(store, broker.port)
+        store.admit()
+        wait_for(lambda: is_admitted(store, broker.port), what="the broker to let devices in")
+        client = connected_client(broker.port)
+        acknowledged: list[int] = []
+        client.on_publish = lambda _, __, mid, ___, ____: acknowledged.append(mid)
+        for _ in range(60):
+            client.publish("sensors/a/data", b"x" * 500_000, qos=1)
+        wait_for(lambda: any("devices have to wait" in message for message in caplog.messages), what="the warning")
+        wait_for(lambda: not is_admitted(store, broker.port), what="the door to close")
+        held = len(acknowledged)
+        with session(store, broker.port) as ours:
+            wait_for(lambda: len(ours.received) >= held, what="what was acknowledged")
+            wait_for(lambda: len(acknowledged) == 60, seconds=60, what="the rest to be let in")
+            wait_for(lambda: len(ours.received) >= 60, what="all of it")
+        client.disconnect()
+        client.loop_stop()
+
+
 def test_it_ends_when_it_is_told_to(store: Store) -> None:
     with running(store):
         process = server(store)
@@ -219,7 +299,7 @@ def test_it_ends_when_it_is_told_to(store: Store) -> None:
 
 
 def test_two_processes_do_not_run_a_broker_on_one_folder(broker: EmbeddedBroker, store: Store) -> None:
-    other = EmbeddedBroker("127.0.0.1", free_port(), store, 100)
+    other = EmbeddedBroker(Options("127.0.0.1", free_port(), 100), store)
     with pytest.raises(EmbeddedBrokerError, match="another process runs the broker of"):
         other.start()
 
@@ -227,7 +307,7 @@ def test_two_processes_do_not_run_a_broker_on_one_folder(broker: EmbeddedBroker,
 def test_a_port_that_is_taken_is_named(store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        other = EmbeddedBroker("127.0.0.1", port, store, 100)
+        other = EmbeddedBroker(Options("127.0.0.1", port, 100), store)
         with pytest.raises(EmbeddedBrokerError, match=f"cannot start: .*{port}.*address already in use"):
             other.start()
 

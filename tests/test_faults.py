@@ -5,6 +5,7 @@ The short forms run with the other tests, the long ones with `make chaos`.
 
 import contextlib
 import json
+import os
 import random
 import re
 import signal
@@ -21,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from benchmarks import load
 from storage.dialects import dialect_of
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, PostgresServer, connected_client, payload, publishing, wait_for
+from tests.support import Backend, Mosquitto, PostgresServer, connected_client, free_port, payload, publishing, wait_for
 
 INGEST = [sys.executable, "-m", "ingest"]
 GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]\nrequired = true\n'
@@ -222,3 +223,54 @@ def test_a_client_that_takes_every_id_it_can_learn_wipes_no_message_that_waits(
 
 def _count(backend: Backend) -> int:
     return int(backend.get("/api/sensors/stats")[1]["stats"]["count"])
+
+
+@pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
+@pytest.mark.parametrize("victim", ["backend", "broker"])
+def test_what_the_embedded_broker_acknowledged_survives_the_kill_of_both(
+    tmp_path: Path, victim: str, messages: int, kills: int
+) -> None:
+    port, chance = free_port(), random.Random(7)
+    with serving(Backend(tmp_path, None, MQTT_PORT=str(port))) as backend:
+        for turn in range(kills):
+            wait_for(partial(_is_subscribed, backend), seconds=60, what="the subscription")
+            wait_for(partial(_lets_in, port), what="a broker that lets devices in")
+            client = connected_client(port)
+            numbers = range(turn * (messages // kills), (turn + 1) * (messages // kills))
+            infos = [
+                client.publish(f"sensors/board{number % 100}/data", payload(temperature=number), qos=1)
+                for number in numbers
+            ]
+            infos[chance.randrange(len(infos))].wait_for_publish(60)
+            if victim == "backend":
+                backend.stop(signal.SIGKILL)
+                backend.start()
+            else:
+                wait_for(partial(_kill_embedded_broker, tmp_path), what="a broker that can be killed")
+            for info in infos:
+                info.wait_for_publish(120)
+            client.disconnect()
+            client.loop_stop()
+        published = kills * (messages // kills)
+        wait_for(lambda: _count(backend) >= published, seconds=120, what="all that was acknowledged")
+        assert _count(backend) == published
+        assert (backend.answers() or {})["mqtt"]["rejected"] == 0
+
+
+def _lets_in(port: int) -> bool:
+    with contextlib.suppress(ConnectionError):
+        load.connect(port).close()
+        return True
+    return False
+
+
+def _kill_embedded_broker(folder: Path) -> bool:
+    """Kill it, unless it is just being started again."""
+    with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+        os.kill(int((folder / "sensors.db.broker" / "broker.pid").read_text()), signal.SIGKILL)
+        return True
+    return False
+
+
+def _is_subscribed(backend: Backend) -> bool:
+    return bool((backend.answers() or {}).get("mqtt", {}).get("subscribed"))

@@ -76,6 +76,19 @@ def test_it_acknowledges_on_no_other_connection_than_the_message_came_on(store: 
     assert store.payloads == [b"before", b"before", b"after"]
 
 
+def test_what_is_sent_again_while_it_is_held_is_held_once(store: Store, broker: ScriptedBroker) -> None:
+    peer = broker.accept()
+    peer.welcome(session_present=False)
+    store.open.clear()
+    for again in (False, True, True):
+        peer.publish(1, b"waits", again=again)
+    wait_for(lambda: store.refusals, what="the first attempt to store")
+    peer.publish(2, b"next")
+    store.open.set()
+    assert [peer.expect(PUBACK).packet_id for _ in range(2)] == [1, 2]
+    assert store.payloads == [b"waits", b"next"]
+
+
 def test_what_fills_the_memory_before_the_subscription_is_granted_is_handed_over(
     store: Store, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

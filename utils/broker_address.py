@@ -62,6 +62,12 @@ def checked(text: str) -> str:
     return text
 
 
+def local(listening: str) -> str:
+    """The host by which a program reaches what listens on an address of this machine, as `address` takes it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listening, listening)  # noqa: S104 - compared only
+    return f"[{host}]" if ":" in host else host
+
+
 def lacks_brackets(text: str) -> bool:
     """Whether the host of a text, URL or not, is an IPv6 address of which nothing tells it from its port."""
     host = text.rpartition("://")[2].partition("/")[0].rpartition("@")[2]

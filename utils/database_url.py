@@ -66,6 +66,17 @@ def file_of(url: "URL") -> str:
     return "" if name == ":memory:" else name
 
 
+def file_in(text: str) -> str:
+    """The path of the SQLite file that a checked URL names; empty where it names a server."""
+    if text == DEFAULT:
+        return text.removeprefix("sqlite:///")
+    if not text.startswith("sqlite"):
+        return ""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - as above
+
+    return file_of(make_url(text))
+
+
 def _check_sqlite(url: "URL") -> None:
     file = file_of(url)
     if not file:

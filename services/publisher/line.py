@@ -130,7 +130,8 @@ class Line:
         self._fault = ""
         try:
             demand_spare(KEPT if self.client_id else 0)
-            connect(client, settings, persistent=False)
+            # What it publishes on a stream's topic needs a session that keeps it, like what a device publishes.
+            connect(client, settings, persistent=False, as_device=True)
         except (OSError, ValueError) as error:
             self.tried = True
             self._owner.answered()
