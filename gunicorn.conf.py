@@ -3,11 +3,12 @@
 import signal
 from typing import Any
 
-import app
 from broker import embedded
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
+from services.publisher.loader import check_file
 from utils import files, logger
 from utils.signals import aside
+from wiring.web import backend_of
 
 try:
     settings = load_settings()
@@ -35,7 +36,7 @@ def on_starting(server: Any) -> None:
     warn_of_exposed_files(settings)
     try:
         warn_of_unknown_settings()
-        app.check_files(settings)
+        check_file(settings)
         _broker = embedded.start_if_needed(settings)
     except SettingsError as error:
         raise SystemExit(str(error)) from error
@@ -62,11 +63,11 @@ def post_fork(_: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start what runs beside the requests; at the end let the live clients go, for whom gunicorn would wait."""
-    app.start_background(worker.wsgi)
+    backend_of(worker.wsgi).start()
     ending = signal.getsignal(signal.SIGTERM)
 
     def end() -> None:
-        app.end_live(worker.wsgi)
+        backend_of(worker.wsgi).end_live()
         if callable(ending):
             ending(signal.SIGTERM, None)
 
@@ -76,4 +77,4 @@ def post_worker_init(worker: Any) -> None:
 def worker_exit(_: Any, worker: Any) -> None:
     """Commit and acknowledge what was received."""
     if getattr(worker, "wsgi", None) is not None:
-        app.stop_background(worker.wsgi)
+        backend_of(worker.wsgi).stop()

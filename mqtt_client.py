@@ -10,11 +10,11 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.connection import Backoff, Evictions, Waiter, connect, new_client, together
+from broker.faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
+from broker.message import Filters, Message, Receiver
+from broker.subscriptions import Subscriptions
 from config import Settings
-from mqtt_connection import Backoff, Evictions, Waiter, connect, new_client, together
-from mqtt_faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
-from mqtt_message import Filters, Message, Receiver
-from mqtt_subscriptions import Subscriptions
 from utils.clock import MICROSECOND, now, server_time
 
 __all__ = ["NOTHING", "Filters", "Message", "Receiver", "Subscriber"]

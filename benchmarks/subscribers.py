@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -21,14 +22,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.broker import CLIENT_ID, TOPIC
 from benchmarks.processes import wait_for
+from broker.notices import News, Notices
 from config import Settings, load_settings
 from database import Database
 from ingest.ingester import Ingester
 from ingest.pipeline import Outcome
-from mqtt_notices import News, Notices
 from streams import declaration
 from streams.registry import Streams
 from utils import clock, logger
+from wiring.backend import notices_topic
 
 
 class MeasuredIngester(Ingester):
@@ -58,7 +60,7 @@ def ingest(expected: int, live: bool) -> dict[str, Any]:
     streams = declaration.declared(settings)
     database = Database(settings.url, streams)
     database.prepare()
-    notices = Notices(settings, database)
+    notices = Notices(settings, partial(notices_topic, database))
     if live:
         notices.start()
         # It would otherwise store the first messages in silence.

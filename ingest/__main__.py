@@ -2,18 +2,14 @@
 
 import signal
 import sys
+import threading
 
 from broker import embedded
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
-from database import Database
-from ingest.audit import AuditTrail
-from ingest.ingester import Ingester
-from ingest.process_heartbeat import ProcessHeartbeat
-from mqtt_notices import Notices
-from streams import declaration
 from streams.checks import StreamError
 from utils import logger, signals
 from utils.files import keep_private
+from wiring.backend import Backend
 
 
 def main() -> None:
@@ -24,24 +20,17 @@ def main() -> None:
         logger.configure(settings.log_level, settings.log_file, "ingest")
         warn_of_unknown_settings()
         warn_of_exposed_files(settings)
-        streams = declaration.declared(settings)
-        database = Database(settings.url, streams)
+        backend = Backend(settings)
         broker = embedded.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(str(error))
-    notices = Notices(settings, database)
-    notices.start()
-    heartbeat = ProcessHeartbeat(database)
-    heartbeat.start()
-    record = AuditTrail(settings, streams).recorder("mqtt")
-    ingester = Ingester(settings, database, streams, notices.tell, record)
-    stop = signals.aside(ingester.request_stop)
+    ended = threading.Event()
+    stop = signals.aside(ended.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    ingester.run()
-    notices.stop()
-    heartbeat.stop()
-    database.close()
+    backend.start()
+    ended.wait()
+    backend.stop()
     if broker is not None:
         broker.stop()
     signals.ignore()

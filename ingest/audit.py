@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from broker.message import Message
 from config import Settings
 from ingest.device_messages import Acknowledgement, PresenceNotice
 from ingest.message import Reading, Rejection
 from ingest.payload import Parsed
 from ingest.pipeline import Outcome
 from ingest.rejected import KEPT
-from mqtt_client import Message
 from streams.registry import Streams
 from utils.clock import rfc3339
 from utils.logger import MEGABYTE, Rotation, Throttle, append

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from broker.message import Message
 from ingest.decoding import decode_untyped
 from ingest.identity import device_id_fault, nesting_fault
 from ingest.message import Ignored, Rejection
 from ingest.values import Fault, shown
 from models import MAX_COMMAND_ID, OWN
-from mqtt_client import Message
 from streams.topics import DeviceTopics, TopicPattern
 from utils.lenient_json import BOM
 

@@ -8,12 +8,13 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 import queries.ingestion
+from broker.message import Filters, Message
+from broker.sessions import MARKERS, SessionError, end
 from config import Settings
 from database import Database, Unavailable
 from ingest.handover import place_of
 from ingest.pipeline import Outcome, Pipeline
-from mqtt_client import NOTHING, Filters, Message, Subscriber
-from mqtt_sessions import MARKERS, SessionError, end
+from mqtt_client import NOTHING, Subscriber
 from streams.registry import Streams
 from utils.topic_filters import fewest
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from paho.mqtt.client import topic_matches_sub
 
+from broker.message import Message, Receiver
+from broker.sessions import MARKERS, SessionError, open_beside
 from config import Settings
 from ingest.known_session import AT_ONCE
-from mqtt_client import Message, Receiver
-from mqtt_sessions import MARKERS, SessionError, open_beside
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)

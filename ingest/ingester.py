@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from broker.notices import News
 from config import Settings
 from database import Database, Unavailable
 from ingest.heartbeat import Heartbeat
@@ -11,7 +12,6 @@ from ingest.lease import Lease
 from ingest.pipeline import Outcome, Pipeline
 from ingest.rejected import Room
 from ingest.turn import Held, Turn
-from mqtt_notices import News
 from schema import SchemaError
 from streams.registry import Streams
 from utils.logger import Throttle, flush_throttles

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from mqtt_client import Message
+from broker.message import Message
 from streams.stream import Stream
 
 

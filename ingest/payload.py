@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from broker.message import Message
 from ingest.decoding import UNSET, single_reader, wide_reader
 from ingest.device_messages import Acknowledgement, DeviceMessages, PresenceNotice
 from ingest.identity import device_id_fault
@@ -13,7 +14,6 @@ from ingest.message import Ignored, Reading, Rejection
 from ingest.sender import Sender
 from ingest.values import Fault, shown
 from models import EMPTY, OWN, RETAINED
-from mqtt_client import Message
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 import queries.devices
 import queries.ingestion
+from broker.message import Message
+from broker.notices import News
 from database import BadData, Database, Replaced, Unavailable
 from ingest import commands, presence
 from ingest.device_messages import Acknowledgement, PresenceNotice
@@ -22,8 +24,6 @@ from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import WINDOW, Delivery, RecentDeliveries
 from ingest.rejected import RejectedMessages, Room
 from models import RETAINED, DeliveredBatch, IgnoredCount, IngestStatus
-from mqtt_client import Message
-from mqtt_notices import News
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock

@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, case, fun
 
 import queries.devices
 import queries.readings
+from broker.message import Message
 from database import Database
 from ingest import known_readings
 from ingest.message import Reading, Rejection
 from models import Device, NewestValue
-from mqtt_client import Message
 from storage.dialect import Columns, Row, literal
 from streams.reading_key import ReadingKey
 from streams.registry import Streams

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from sqlalchemy import Connection, delete, insert
 
+from broker.message import Message
 from ingest.message import content_hash
 from models import DeliveredBatch
-from mqtt_client import Message
 
 WINDOW = 50_000
 Delivery = tuple[int, int]

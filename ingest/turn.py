@@ -6,6 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from broker.connection import Backoff
+from broker.message import Filters, Message, Receiver
+from broker.sessions import MARKERS, SessionError, end
 from broker.store import Store
 from config import Settings
 from database import Database, Replaced, Unavailable
@@ -16,9 +19,7 @@ from ingest.known_session import Known
 from ingest.lease import Lease
 from ingest.pipeline import Pipeline
 from ingest.sessions import SessionMemory
-from mqtt_client import Filters, Message, Receiver, Subscriber
-from mqtt_connection import Backoff
-from mqtt_sessions import MARKERS, SessionError, end
+from mqtt_client import Subscriber
 from streams.registry import Streams
 from utils.logger import Throttle, flush_throttles
 from utils.topic_filters import covers, fewest

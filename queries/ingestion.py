@@ -30,6 +30,11 @@ def client_id(reader: Reader) -> str:
     return reader.execute(select(Installation.client_id)).scalar_one()
 
 
+def notices_topic(reader: Reader) -> str:
+    """The topic on which the processes of this database tell each other what is new."""
+    return f"autoforge/{reader.execute(select(Installation.notices_id)).scalar_one()}/notices"
+
+
 def recent_deliveries(session: Session, first: int, window: int) -> Sequence[DeliveredBatch]:
     """The delivered batches among the last `window` of `first` first deliveries, oldest first."""
     query = select(DeliveredBatch).where(DeliveredBatch.first_deliveries >= first - window)

@@ -7,15 +7,14 @@ from flask import Flask, Response, current_app, json, jsonify, make_response, re
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 
+from broker.publisher import PublishError
 from database import BadData, Database, Unavailable
-from mqtt_publisher import PublishError
 from routes.bodies import limit
 from services.commands import KeyReused, Undelivered
 from services.heavy import Busy
 from services.publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritable
 from services.publisher.loader import ConfigurationError
 from services.submissions import BadSubmission
-from services.topic_values import UnknownTopic
 from streams.registry import Streams
 from streams.reserved import RESERVED_NAMES
 from utils.json_provider import RepeatedKey
@@ -135,10 +134,6 @@ def _register_sentences(app: Flask) -> None:
     @app.errorhandler(KeyReused)
     def key_reused(error: KeyReused) -> tuple[Response, int]:
         return jsonify(message=str(error)), 422
-
-    @app.errorhandler(UnknownTopic)
-    def unknown_topic(error: UnknownTopic) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 404
 
 
 def _register_publisher(app: Flask) -> None:

@@ -17,12 +17,12 @@ from sqlalchemy import Connection, RowMapping, delete, insert
 import queries.ingestion
 import queries.positions
 import queries.readings
+from broker.notices import News
+from broker.publisher import Publisher, PublishError
 from config import Settings
 from database import Database, Unavailable
 from ingest.lease import Lease
 from models import Analysed
-from mqtt_notices import News
-from mqtt_publisher import Publisher, PublishError
 from queries.readings import Stretch
 from services import health_index, status
 from streams.registry import Streams

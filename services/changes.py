@@ -11,8 +11,8 @@ import queries.devices
 import queries.ingestion
 import queries.positions
 import queries.readings
+from broker.notices import News
 from database import Database
-from mqtt_notices import News
 from queries.readings import Stretch
 from services import documents
 from services.feed import GAP, Event, Interest, gap

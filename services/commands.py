@@ -11,10 +11,10 @@ import msgspec
 from sqlalchemy import Connection, RowMapping
 
 import queries.devices
+from broker.notices import News
+from broker.publisher import Publisher, PublishError
 from database import BadData, Database, Unavailable
 from ingest import commands as states
-from mqtt_notices import News
-from mqtt_publisher import Publisher, PublishError
 from services.waiting import Held, Waiting
 from streams.topics import TopicPattern
 from utils import clock

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from broker.notices import News, Notices
 from database import Database, Unavailable
-from mqtt_notices import News, Notices
 from services.changes import Changes
 from services.feed import Client, Event, wants
 from services.pace import Pace

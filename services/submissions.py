@@ -8,10 +8,10 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from broker.message import Message
 from database import Database, Unavailable
 from ingest.message import Reading, Rejection
 from ingest.pipeline import Outcome, Pipeline
-from mqtt_client import Message
 from streams.stream import Stream
 from utils import json_arrays, lenient_json
 from utils.clock import StrictClock

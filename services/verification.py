@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
+from broker.publisher import Publisher, PublishError
+from broker.sessions import SessionError, undelivered
 from config import Settings, SettingsError
 from ingest.values import shown
 from models import VERIFY_DEVICE
 from mqtt_client import NOTHING
-from mqtt_publisher import Publisher, PublishError
-from mqtt_sessions import SessionError, undelivered
 from services import verification_traces
 from services.running_backend import Failure, RunningBackend, as_list, as_object, good
 from streams.registry import Streams

@@ -5,10 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 
-from mqtt_notices import News
-
-MAX_HELD = 200
-"""Requests of one process; each holds a thread of its server, which needs others for the rest."""
+from broker.notices import News
 
 
 class Waiting:

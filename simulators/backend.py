@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from mqtt_dialler import reason
+from broker.dialer import reason
 
 _SECONDS = 10.0
 _SHORT_SECONDS = 2.0

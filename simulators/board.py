@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from broker.dialer import Dialler
+from broker.loop import Loop
 from config import Settings
-from mqtt_dialler import Dialler
-from mqtt_loop import Loop
 from simulators import commands
 from simulators.client import Clients
 from simulators.commands import Answer, Answers, Command, Effect, Malformed, Restart, SetInterval

@@ -5,8 +5,8 @@ import secrets
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from broker.connection import tls_context
 from config import Settings
-from mqtt_connection import tls_context
 
 _TCP_SECONDS = 3.0
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import MQTTErrorCode
 
-from mqtt_loop import Driver, Loop
+from broker.loop import Driver, Loop
 from simulators.device import Message
 from simulators.tally import Tally
 

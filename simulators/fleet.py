@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from itertools import islice
 
+from broker.dialer import Dialler
+from broker.loop import Loop
 from config import Settings
-from mqtt_dialler import Dialler
-from mqtt_loop import Loop
 from simulators.backend import Away, Backend
 from simulators.board import Board, Shared
 from simulators.client import BrokerError, Clients

@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 import app as autoforge
 from config import Settings
 from tests.support import GOOD
+from wiring.web import backend_of
 
 NOON = "2026-01-29T12:00:{:09.6f}Z"
 
@@ -55,12 +56,12 @@ def running(settings: Settings, start: bool = False, prepare: bool = True) -> It
     app = autoforge.create_app(settings)
     try:
         if prepare:
-            app.extensions["autoforge"]["database"].prepare()
+            backend_of(app).database.prepare()
         if start:
-            autoforge.start_background(app)
+            backend_of(app).start()
         yield Api(app)
     finally:
-        autoforge.stop_background(app)
+        backend_of(app).stop()
 
 
 def reading(device_id: str = "ESP32_001", second: float = 0, **changes: Any) -> dict[str, Any]:

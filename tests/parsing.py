@@ -3,10 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
+from broker.message import Message
 from config import PROJECT
 from ingest.message import Reading, Rejection
 from ingest.payload import Parsed, Parser
-from mqtt_client import Message
 from streams.declaration import load
 from tests.support import DEVICE_TOPICS
 

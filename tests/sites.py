@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.engine import make_url
 
+from broker.message import Message
+from broker.notices import News
 from config import PROJECT
 from database import Database
 from ingest import presence
 from ingest.device_messages import PresenceNotice
 from models import Command, Presence
-from mqtt_client import Message
-from mqtt_notices import News
 from services.changes import Changes
 from services.feed import GAP, Event, Interest
 from storage.dialect import Row

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from paho.mqtt import client as paho
 
-from mqtt_notices import News
+from broker.notices import News
+from services.analyses import Analyses
 from tests.api import Api
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, PostgresServer, connected_client, publishing, wait_for
 from utils import clock
+from wiring.web import backend_of
 
 TOPIC = "harit-samarth/sensor/data"
 ANALYSIS = "harit-samarth/soil-health/analysis"
@@ -148,7 +150,8 @@ def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(tmp_path:
 
 
 def test_news_of_other_streams_do_not_wake_it(sqlite_api: Api) -> None:
-    analyses = sqlite_api.app.extensions["autoforge"]["analyses"]
+    backend = backend_of(sqlite_api.app)
+    analyses = Analyses(backend.settings, backend.database, backend.streams)
     analyses.hear(News(readings={"sensors": [clock.now()]}, commands=["c"], devices=["d"]))
     assert not analyses._wake.is_set()
     analyses.hear(News(readings={"soil": [clock.now()]}))

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import Connection
 
 import queries.ingestion
+from broker.message import Message
 from config import Settings
 from database import Database
 from ingest.audit import COLUMNS, HEADER, AuditTrail
 from ingest.pipeline import Outcome, Pipeline
-from mqtt_client import Message
 from streams import declaration
 from streams.registry import Streams
 from tests.api import Api, reading, running

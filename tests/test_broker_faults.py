@@ -14,9 +14,9 @@ from paho.mqtt.client import WebsocketConnectionError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.faults import refused, unreachable
+from broker.publisher import Publisher, PublishError
 from config import Settings
-from mqtt_faults import refused, unreachable
-from mqtt_publisher import Publisher, PublishError
 from tests.support import Mosquitto, connected_client, free_port, wait_for
 from tests.test_subscriber import Store, running
 from utils.broker_address import BrokerAddress

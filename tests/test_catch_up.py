@@ -14,13 +14,14 @@ from tests.live import Io
 from tests.parsing import RECEIVED
 from tests.support import wait_for
 from utils import clock
+from wiring.web import backend_of
 
 
 @pytest.fixture
 def served(settings: Callable[..., Settings]) -> Iterator[tuple[Api, int]]:
     """An application that is served by a thread of this process, and its port; nothing ingests."""
     with running(settings()) as api:
-        api.app.extensions["autoforge"]["hub"].start()
+        api.app.extensions["autoforge"].web.hub.start()
         server = make_server("127.0.0.1", 0, api.app, threaded=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -44,8 +45,8 @@ def fill(database: Database, count: int) -> None:
 
 def test_a_catch_up_ends_when_its_client_has_gone(served: tuple[Api, int]) -> None:
     api, port = served
-    parts = api.app.extensions["autoforge"]
-    fill(parts["database"], 50_000)
+    backend = backend_of(api.app)
+    fill(backend.database, 50_000)
     client = Io(port, "websocket")
     for _ in range(15):
         client.client.emit("subscribe", {"stream": "sensors", "device_id": "a", "since": 0})
@@ -54,12 +55,12 @@ def test_a_catch_up_ends_when_its_client_has_gone(served: tuple[Api, int]) -> No
     client.close()
     assert len(client.events) < 50_000
     wait_for(lambda: catching_up() == 0, seconds=10, what="the catch-up to end")
-    wait_for(lambda: not parts["hub"]._everyone(), what="the hub to forget the client")
+    wait_for(lambda: not api.app.extensions["autoforge"].web.hub._everyone(), what="the hub to forget the client")
 
 
 def test_too_many_catch_ups_of_one_client_are_refused(served: tuple[Api, int]) -> None:
     api, port = served
-    fill(api.app.extensions["autoforge"]["database"], 50_000)
+    fill(api.app.extensions["autoforge"].database, 50_000)
     with Io(port, "websocket") as client:
         for _ in range(40):
             client.client.emit("subscribe", {"stream": "sensors", "device_id": "a", "since": 0})

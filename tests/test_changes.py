@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from broker.notices import News
 from database import Unavailable
-from mqtt_notices import News
 from services import changes as changes_module
 from services.changes import OVERLAP
 from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said

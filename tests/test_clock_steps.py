@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
+from broker.message import Message
+from broker.notices import News
+from broker.publisher import Publisher
 from config import Settings
 from database import Database
 from ingest.heartbeat import Heartbeat
 from ingest.pipeline import Pipeline
-from mqtt_client import Message
-from mqtt_notices import News
-from mqtt_publisher import Publisher
 from queries.positions import first_stored_after
 from services import analyses as analyses_module
 from services import changes as changes_module

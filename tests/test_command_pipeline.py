@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 import queries.ingestion
 import queries.rejected
+from broker.message import Message
+from broker.notices import News
 from database import Database, Unavailable
 from ingest.pipeline import Pipeline
-from mqtt_client import Message
-from mqtt_notices import News
 from streams.registry import Streams
 from tests.test_commands import put, statuses, stored
 from tests.test_database import execute

@@ -13,11 +13,11 @@ from iotcore import Broker
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
+from broker.message import Message
 from config import Settings
 from ingest import commands
 from ingest.pipeline import Pipeline
 from models import Command
-from mqtt_client import Message
 from streams.registry import Streams
 from tests.api import Api, running
 from tests.devices import Device
@@ -58,7 +58,7 @@ def keyed(api: Api, key: str, **changes: Any) -> TestResponse:
 
 def say(api: Api, streams: Streams, *said: dict[str, Any] | str, device_id: str = "ESP32_001") -> None:
     """What the ingest makes of acknowledgements."""
-    database = api.app.extensions["autoforge"]["database"]
+    database = api.app.extensions["autoforge"].database
     texts = [item if isinstance(item, str) else json.dumps(item) for item in said]
     batch = [Message(f"control/{device_id}/ack", text.encode(), clock.now()) for text in texts]
     with database.connection() as connection:
@@ -70,7 +70,7 @@ def put(api: Api, *command_ids: str, seconds: float = 60, **changes: Any) -> Non
     now = clock.now()
     whole = {"device_id": "a", "command": "x", "parameters": "{}", "status": "sent", "issued_at": now}
     whole |= {"expires_at": now + timedelta(seconds=seconds), "updated_at": now} | changes
-    database = api.app.extensions["autoforge"]["database"]
+    database = api.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):
         for command_id in command_ids:
             commands.create(connection, whole | {"command_id": command_id})
@@ -228,7 +228,7 @@ def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free
 ) -> None:
     killed = keyed(api, "k", expires_in=3600).get_json()["command_id"]
     assert device.next_command()["command_id"] == killed
-    database = api.app.extensions["autoforge"]["database"]
+    database = api.app.extensions["autoforge"].database
     passed = timedelta(seconds=seconds)
     with database.connection() as connection, database.transaction(connection):
         row = connection.execute(select(Command.issued_at, Command.expires_at, Command.deadline)).one()

@@ -12,12 +12,12 @@ from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 import queries.devices
+from broker.message import Message
 from database import Database
 from ingest import commands
 from ingest.commands import EXPIRED, FINAL, INTERRUPTED, OPEN, State, judge
 from ingest.device_messages import ANSWERS, Acknowledgement, Answer
 from ingest.message import Applied, Rejection
-from mqtt_client import Message
 from tests.parsing import RECEIVED as NOW
 from utils import clock
 from utils.clock import Uptime

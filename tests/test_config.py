@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from broker.connection import connect, new_client
 from config import PROJECT, Settings, SettingsError, load_settings
-from mqtt_connection import connect, new_client
 from simulators.client import Clients
 from utils.broker_address import BrokerAddress
 

@@ -231,7 +231,7 @@ def test_without_a_broker_a_command_is_503_and_is_not_sent_later(settings: Calla
 
 def connected(api: Api) -> bool:
     """Whether the app's publisher has a connection."""
-    client = api.app.extensions["autoforge"]["publisher"]._client
+    client = api.app.extensions["autoforge"].web.publisher._client
     return client is not None and client.is_connected()
 
 

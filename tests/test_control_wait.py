@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mqtt_notices import News
+from broker.notices import News
 from services.waiting import Held, Waiting
 from tests.devices import Device
 from tests.support import Backend, free_port, wait_for

@@ -167,7 +167,7 @@ def test_no_request_is_answered_before_the_tables_are_there(settings: Callable[.
 def test_a_process_that_starts_without_a_database_says_why(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.TABLES_SECONDS", 0.5)
+    monkeypatch.setattr("wiring.backend.TABLES_SECONDS", 0.5)
     away = settings(database_url="postgresql://u:secret@127.0.0.1:1/x")
     with running(away, start=True, prepare=False) as api:
         told = api.get("/api/health", 503)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import socketio
 
-import app
+from routes import application
 from routes.arguments import WaitQuery
 from routes.live import KEEP_ALIVE_SECONDS
 from routes.sockets import PING_INTERVAL
@@ -105,10 +105,10 @@ def test_the_backend_works_through_nginx(proxied: tuple[Backend, Nginx]) -> None
 def test_nginx_and_the_backend_have_the_same_limit_for_a_body(proxied: tuple[Backend, Nginx]) -> None:
     backend, nginx = proxied
     reading = payload(device_id="board-1").encode()
-    assert nginx.ask("/api/sensors/readings", reading.ljust(app.MAX_BODY))[0] == 201
-    refusal = announced(nginx.port, app.MAX_BODY + 1)
+    assert nginx.ask("/api/sensors/readings", reading.ljust(application.MAX_BODY))[0] == 201
+    refusal = announced(nginx.port, application.MAX_BODY + 1)
     assert refusal[0] == 413
-    assert refusal == announced(backend.port, app.MAX_BODY + 1)
+    assert refusal == announced(backend.port, application.MAX_BODY + 1)
 
 
 def test_nginx_says_in_json_that_the_backend_is_away(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_no_proxy_is_believed_unless_it_is_counted(tmp_path: Path, seeing: Calla
 def test_nginx_has_the_limit_of_the_backend() -> None:
     found = re.search(r"client_max_body_size (\d+);", (DEPLOY / "nginx.conf").read_text())
     assert found is not None
-    assert int(found[1]) == app.MAX_BODY
+    assert int(found[1]) == application.MAX_BODY
 
 
 UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))

@@ -17,7 +17,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 
-from mqtt_sessions import MARKERS
+from broker.sessions import MARKERS
 from services import broker_access
 from streams.registry import Streams
 from tests.support import PROJECT, Backend, Mosquitto, free_port, missing, payload, wait_for

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from broker.message import Message
 from config import Settings
 from ingest.device_messages import ANSWERS, Acknowledgement, DeviceMessages, PresenceNotice
 from ingest.message import Rejection
 from ingest.payload import Parsed, Parser
-from mqtt_client import Message
 from streams.topics import DeviceTopics
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from broker.message import Message
 from ingest import presence
 from ingest.device_messages import PresenceNotice
-from mqtt_client import Message
 from tests.api import Api, reading
 from utils import clock
 
@@ -15,7 +15,7 @@ KEYS = {"device_id", "first_seen", "last_seen", "last_heard", "silent_for", "onl
 
 def announce(api: Api, device_id: str, word: str) -> None:
     """What the ingest stores when a device, or its broker, says so."""
-    database = api.app.extensions["autoforge"]["database"]
+    database = api.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):
         now = clock.now()
         presence.announce(connection, [PresenceNotice(device_id, word == "online", Message("", b"", now))], now)

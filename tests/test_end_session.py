@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine, text, update
 
+from broker.message import Message
 from config import PROJECT, Settings
 from database import Database, Unavailable
 from ingest import ending
 from ingest.pipeline import Outcome, Pipeline
 from ingest.redelivery import Unrecorded
 from models import Installation
-from mqtt_client import Message
 from streams.registry import Streams
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, ignore, publishing, wait_for

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from paho.mqtt.client import topic_matches_sub
 
+from broker.message import Message
 from config import PROJECT, Settings, SettingsError, load_settings
 from ingest.message import Ignored, Reading, Rejection
 from ingest.payload import Parser
-from mqtt_message import Message
 from streams import declaration
 from streams.checks import StreamError
 from streams.registry import Streams

@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import text, update
 
 import queries.ingestion
+from broker.sessions import MARKERS
 from config import Settings
 from database import Database
 from ingest import handover, turn
@@ -20,7 +21,6 @@ from ingest.ingester import Ingester
 from ingest.sessions import SessionMemory
 from ingest.turn import Turn
 from models import Installation
-from mqtt_sessions import MARKERS
 from streams.registry import Streams
 from tests.support import Mosquitto, ignore, publishing, wait_for
 

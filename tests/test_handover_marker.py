@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from broker.message import Message
+from broker.sessions import MARKERS
 from config import Settings
 from ingest import handover
 from ingest.handover import Beginning, Draining
-from mqtt_client import Message
-from mqtt_sessions import MARKERS
 from tests.test_subscriber import Store
 from utils import clock
 

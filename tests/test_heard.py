@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 import queries.readings
+from broker.message import Message
 from database import Database
 from ingest.pipeline import Pipeline
-from mqtt_client import Message
 from streams.registry import Streams
 from tests.support import Clock, ignore, payload
 from utils import clock

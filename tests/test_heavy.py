@@ -129,4 +129,4 @@ def test_no_more_wait_than_there_are_threads_to_spare(monkeypatch: pytest.Monkey
 def test_the_setting_says_how_many(settings: Callable[..., Settings]) -> None:
     app = create_app(settings(heavy_requests=7))
     assert app.extensions["heavy"]._most == 7
-    app.extensions["autoforge"]["database"].close()
+    app.extensions["autoforge"].database.close()

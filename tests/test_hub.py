@@ -2,17 +2,19 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
+from broker.notices import News, Notices
 from config import Settings
 from database import Database
-from mqtt_notices import News, Notices
 from services.changes import Changes
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
 from streams.registry import Streams
 from tests.support import wait_for
+from wiring.backend import notices_topic
 
 
 class Broken(Changes):
@@ -44,7 +46,7 @@ class Slow(Changes):
 
 @pytest.fixture
 def hub(settings: Callable[..., Settings], sqlite: Database, streams: Streams) -> Iterator[Hub]:
-    made = Hub(sqlite, streams, Notices(settings(), sqlite))
+    made = Hub(sqlite, streams, Notices(settings(), partial(notices_topic, sqlite)))
     yield made
     made.stop()
 

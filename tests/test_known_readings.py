@@ -14,9 +14,9 @@ from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import make_url
 
 import queries.readings
+from broker.message import Message
 from database import Database
 from ingest.pipeline import Outcome, Pipeline
-from mqtt_client import Message
 from streams import declaration
 from streams.registry import Streams
 from tests.support import DEVICE_TOPICS, Clock, ignore, payload

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from broker.message import Message
 from config import Settings
 from database import Unavailable
 from ingest import presence
 from ingest.device_messages import PresenceNotice
-from mqtt_client import Message
 from tests.api import Api, noon, reading, running
 from utils import clock
 
@@ -131,7 +131,7 @@ def test_a_command_to_a_device_with_a_reading_or_a_status_has_no_hint(commanding
     assert "hint" not in command(commanding, "measures")
     told(commanding, "panel", 1, voltage=230)
     assert "hint" not in command(commanding, "panel")
-    database = commanding.app.extensions["autoforge"]["database"]
+    database = commanding.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):
         now = clock.now()
         notice = PresenceNotice("online only", online=True, message=Message("", b"", now))

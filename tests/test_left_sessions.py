@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from broker.connection import Waiter
+from broker.sessions import MARKERS, end
 from config import Settings
 from database import Database
 from ingest.ending import Place, end_session
@@ -20,8 +22,6 @@ from ingest.pipeline import Pipeline
 from ingest.redelivery import Unrecorded
 from ingest.sessions import SessionMemory
 from models import Installation
-from mqtt_connection import Waiter
-from mqtt_sessions import MARKERS, end
 from streams.registry import Streams
 from tests.support import Mosquitto, connected_client, ignore, prepared_database, wait_for
 from tests.test_handover import (

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from routes.fields import position
-from services.waiting import MAX_HELD
 from tests.api import Api, reading
 from tests.connections import established
 from tests.devices import Device
 from tests.live import Sse, at_broker, post, serving, tracebacks
 from tests.support import Backend, Mosquitto, payload, publishing, wait_for
 from tests.test_database import execute
+from wiring.backend import MAX_HELD
 
 STATES = ("pending", "sent", "in_progress", "succeeded")
 
@@ -261,15 +261,15 @@ def test_too_many_clients_are_told_to_come_later(sqlite_api: Api) -> None:
         clients.pop().close()
         with sqlite_api.client.get("/api/sensors/live") as answer:
             assert answer.status_code == 200
-        assert len(sqlite_api.app.extensions["autoforge"]["hub"]._everyone()) == MAX_HELD - 1
+        assert len(sqlite_api.app.extensions["autoforge"].web.hub._everyone()) == MAX_HELD - 1
 
 
 def test_a_client_is_let_go_when_the_database_fails(sqlite_api: Api) -> None:
-    execute(sqlite_api.app.extensions["autoforge"]["database"], "DROP TABLE sensor_readings")
+    execute(sqlite_api.app.extensions["autoforge"].database, "DROP TABLE sensor_readings")
     for query in ("", "?since=0"):
         with sqlite_api.client.get(f"/api/sensors/live{query}") as answer:
             assert (answer.status_code, answer.get_data(as_text=True)) == (200, "retry: 2000\n\n")
-    assert sqlite_api.app.extensions["autoforge"]["hub"]._everyone() == []
+    assert sqlite_api.app.extensions["autoforge"].web.hub._everyone() == []
 
 
 def test_clients_that_leave_are_forgotten(backend: Backend) -> None:

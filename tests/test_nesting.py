@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import queries.rejected
+from broker.message import Message
 from database import Database
 from ingest.identity import MAX_DEPTH, nesting_fault
 from ingest.pipeline import Pipeline
-from mqtt_client import Message
 from streams.registry import Streams
 from tests.api import Api
 from tests.parsing import RECEIVED

@@ -38,7 +38,7 @@ def test_a_metric_that_is_rare_or_never_came_costs_no_more_than_others(
     store(sqlite_api, "ampere", 7, 0, "p1")
     body = [{"value": n, "timestamp": 1_705_314_700 + n} for n in range(ROWS)]
     sqlite_api.post("/api/panels/readings", body, device_id="p1", metric="voltage")
-    assert steps(sqlite_api.app.extensions["autoforge"]["database"], device_id, metric) < FEW
+    assert steps(sqlite_api.app.extensions["autoforge"].database, device_id, metric) < FEW
 
 
 def test_the_newest_value_is_that_of_the_latest_time_and_of_several_the_one_stored_last(api: Api) -> None:

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy.engine import make_url
 
 import queries.ingestion
+from broker.notices import MAX_ENTRIES, News, Notices
 from config import Settings
 from database import Database
-from mqtt_notices import MAX_ENTRIES, News, Notices
 from streams.registry import Streams
 from tests.support import Mosquitto, publishing, wait_for
+from wiring.backend import notices_topic
 
 NOON = datetime(2026, 1, 29, 12)
 GARBAGE = [
@@ -33,7 +34,7 @@ class Process:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.heard: list[News] = []
-        self.notices = Notices(settings, database)
+        self.notices = Notices(settings, partial(notices_topic, database))
         self.notices.listen(self.heard.append)
 
     def tell(self, *command_ids: str) -> None:

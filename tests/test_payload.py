@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
+from broker.message import Message
 from ingest.message import Ignored, Reading, Rejection
 from ingest.payload import Parser
-from mqtt_client import Message
 from tests.parsing import MOMENT, RECEIVED, TOPIC, VALUES, parse, reading, rejection, sensors
 from tests.support import GOOD, payload
 

@@ -13,12 +13,12 @@ import queries.ingestion
 import queries.newest
 import queries.readings
 import queries.rejected
+from broker.message import Message
 from database import BadData, Database, Unavailable
 from ingest import redelivery
 from ingest.message import Reading
 from ingest.pipeline import Outcome, Pipeline
 from ingest.reading_writer import Written
-from mqtt_client import Message
 from streams import declaration
 from streams.registry import Streams
 from tests.support import DEVICE_TOPICS, ignore, payload

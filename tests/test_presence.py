@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import queries.devices
+from broker.message import Message
 from config import Settings
 from database import Database
 from ingest import presence
 from ingest.device_messages import PresenceNotice
 from ingest.message import Applied
-from mqtt_client import Message
 from tests.api import Api, reading, running
 from tests.devices import Device, board
 from tests.parsing import RECEIVED as NOW

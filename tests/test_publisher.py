@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from broker.publisher import Publisher, PublishError
 from config import Settings
-from mqtt_publisher import Publisher, PublishError
 from tests.support import Mosquitto, free_port
 
 TIMEOUT = 0.5

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 from paho.mqtt import client as paho
 
-from app import check_files, create_app
+from app import create_app
 from config import Settings, SettingsError
+from services.publisher.loader import check_file
 from tests.api import Api, running
 from tests.support import PROJECT, Backend, Mosquitto, connected_client, free_port, wait_for
 from utils.text import printable
+from wiring.web import backend_of
 
 CONFIGS = "/api/publisher/configs"
 RELOADS = [("GET", "/mqtt/reload"), ("POST", "/mqtt/reload"), ("POST", "/api/publisher/reload")]
@@ -388,7 +391,7 @@ def test_a_file_that_cannot_be_read_stops_the_start(
 ) -> None:
     file.write_text(content)
     with pytest.raises(SettingsError, match=rf"^PUBLISHER_CONFIG={file}: .*{said}") as refused:
-        check_files(settings(publisher_config=file))
+        check_file(settings(publisher_config=file))
     assert str(refused.value).count(str(file)) == 1
 
 
@@ -420,10 +423,14 @@ def test_the_backend_says_so_in_one_line(tmp_path: Path, file: Path) -> None:
 def test_a_process_that_does_not_ingest_serves_the_paths_and_publishes_nothing(
     settings: Callable[..., Settings], file: Path
 ) -> None:
-    live = create_app(settings(publisher_config=file), ingests=False)
-    assert "static_publisher" not in live.extensions["autoforge"]
+    live = create_app(settings(publisher_config=file), "live")
+    backend = backend_of(live)
+    backend.database.prepare()
+    backend.start()
     assert Api(live).get(CONFIGS)["count"] == 2
-    live.extensions["autoforge"]["database"].close()
+    assert not file.with_name(f"{file.name}.statistics").exists()
+    assert "publisher-watch" not in {thread.name for thread in threading.enumerate()}
+    backend.stop()
 
 
 class Heard:

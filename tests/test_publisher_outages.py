@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mqtt_dialler import JITTER, Dialler
-from mqtt_loop import Loop
+from broker.dialer import JITTER, Dialler
+from broker.loop import Loop
 from tests.connections import established
 from tests.publishing import Program, Subscriber, Way, entry, hanging
 from tests.support import Mosquitto, free_port, wait_for
@@ -256,8 +256,8 @@ class Accepted(Refused):
 
 
 def test_those_that_were_refused_are_dialled_after_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mqtt_dialler.FIRST_DELAY", 0.02)
-    monkeypatch.setattr("mqtt_dialler.LONGEST_DELAY", 0.04)
+    monkeypatch.setattr("broker.dialer.FIRST_DELAY", 0.02)
+    monkeypatch.setattr("broker.dialer.LONGEST_DELAY", 0.04)
     loop = Loop()
     dialler = Dialler(loop)
     refused = [Refused() for _ in range(10)]
@@ -294,8 +294,8 @@ class Ended(Refused):
 def test_pauses_of_one_that_is_accepted_and_soon_ended_double_whatever_becomes_of_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mqtt_dialler.FIRST_DELAY", 0.04)
-    monkeypatch.setattr("mqtt_dialler.LONGEST_DELAY", 0.16)
+    monkeypatch.setattr("broker.dialer.FIRST_DELAY", 0.04)
+    monkeypatch.setattr("broker.dialer.LONGEST_DELAY", 0.16)
     loop = Loop()
     dialler = Dialler(loop)
     both = [Ended(loop, dialler) for _ in range(2)]
@@ -316,8 +316,8 @@ def test_pauses_of_one_that_is_accepted_and_soon_ended_double_whatever_becomes_o
 
 
 def test_pauses_between_attempts_double_up_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mqtt_dialler.FIRST_DELAY", 0.04)
-    monkeypatch.setattr("mqtt_dialler.LONGEST_DELAY", 0.16)
+    monkeypatch.setattr("broker.dialer.FIRST_DELAY", 0.04)
+    monkeypatch.setattr("broker.dialer.LONGEST_DELAY", 0.16)
     loop = Loop()
     refused = [Refused() for _ in range(20)]
     diallers = [Dialler(loop) for _ in refused]

@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Connection
 
+from broker.message import Message
 from config import Settings
 from database import Database
 from ingest.pipeline import Pipeline
-from mqtt_client import Message
 from streams.reading_key import ReadingKey
 from streams.registry import Streams
 from tests.api import Api, running
 from tests.support import ignore
 from utils import clock
+from wiring.web import backend_of
 
 TOPIC = "sensors/one/data"
 FIRST = '{"temperature": 24.5, "vibration": 12.3, "gas": 450, "power": 0.0, "timestamp": "2026-01-29T14:30:45Z"}'
@@ -80,9 +81,8 @@ def test_the_same_reading_by_mqtt_and_by_http_is_stored_once(settings: Callable[
 
 
 def _by_mqtt(api: Api, text: str, topic: str = TOPIC) -> int:
-    parts = api.app.extensions["autoforge"]
-    database: Database = parts["database"]
-    pipeline = Pipeline(database, parts["hub"].changes._streams, "mqtt", ignore)
+    database = backend_of(api.app).database
+    pipeline = Pipeline(database, backend_of(api.app).streams, "mqtt", ignore)
     with database.connection() as connection:
         return pipeline.handle(connection, [Message(topic, text.encode(), clock.now(), packet_id=1)]).stored
 

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Connection, text
 
 import queries.rejected
+from broker.message import Message
 from database import Database
 from ingest import rejected as rejected_module
 from ingest.message import Rejection
 from ingest.payload import Parser
 from ingest.pipeline import Pipeline
 from ingest.rejected import ROW_BYTES, Room
-from mqtt_client import Message
 from streams.registry import Streams
 from tests.support import ignore, payload
 from utils import clock

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from broker.message import Message
 from config import Settings
 from ingest.pipeline import Pipeline
 from ingest.rejected import Room
-from mqtt_client import Message
 from services import rejected as filling
 from tests.api import Api, reading, running
 from tests.support import ignore
@@ -23,14 +23,14 @@ BINARY = bytes(range(256)) * 8
 
 def reject(api: Api, *payloads: bytes, topic: str = "sensors/ESP32_001/data", room: Room | None = None) -> None:
     """Have messages set aside as if they had come by MQTT."""
-    database = api.app.extensions["autoforge"]["database"]
+    database = api.app.extensions["autoforge"].database
     pipeline = Pipeline(database, _streams(api), "mqtt", ignore, room=room)
     with database.connection() as connection:
         pipeline.handle(connection, [Message(topic, payload, clock.now(), 1) for payload in payloads])
 
 
 def _streams(api: Api) -> Any:
-    return api.app.extensions["autoforge"]["ingester"]._streams
+    return api.app.extensions["autoforge"].streams
 
 
 def test_rejected_messages_are_listed_newest_first_with_exact_counts(api: Api) -> None:
@@ -225,7 +225,7 @@ def test_an_operator_who_has_looked_may_delete_them_all_and_the_counts_stay(api:
 
 def test_the_shares_of_a_database_are_counted_without_looking_at_its_messages(sqlite_api: Api) -> None:
     reject(sqlite_api, b"{")
-    database = sqlite_api.app.extensions["autoforge"]["database"]
+    database = sqlite_api.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):
         connection.execute(text("DROP TABLE rejected_messages"))
     assert sqlite_api.get("/api/health")["rejected_messages"]["messages"] == 1

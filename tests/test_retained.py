@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 import queries.devices
 import queries.ingestion
 import queries.readings
+from broker.message import Message
 from database import Database
 from ingest.pipeline import Outcome, Pipeline
-from mqtt_client import Message
 from streams.registry import Streams
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, ignore, payload, publishing, wait_for

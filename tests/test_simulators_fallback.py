@@ -318,7 +318,7 @@ def test_without_a_limit_boards_wait_for_the_broker_and_then_go_as_fast_as_the_b
 
 
 def test_a_broker_that_accepts_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
-    monkeypatch.setattr("mqtt_dialler._ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("broker.dialer._ANSWER_SECONDS", 0.2)
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as silent:
         settings = load_settings(mqtt_broker="127.0.0.1", mqtt_port=silent.server_port)
         fleet = Fleet(

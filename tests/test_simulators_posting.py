@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from broker.dialer import Dialler
+from broker.loop import Loop
 from config import PROJECT
-from mqtt_dialler import Dialler
-from mqtt_loop import Loop
 from simulators.backend import Away, Backend
 from simulators.device import Device, Message, devices
 from simulators.fallback import MOST_AT_ONCE, Fallback
@@ -170,7 +170,7 @@ class Lines:
 def test_a_lost_connection_is_no_failed_attempt_and_attempts_at_the_same_time_are_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mqtt_dialler.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("broker.dialer.FIRST_DELAY", 0.05)
     loop = Loop()
     dialler = Dialler(loop)
     dialler._delay = 0.05

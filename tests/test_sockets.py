@@ -245,13 +245,13 @@ def test_every_page_may_connect_by_default(make_api: Callable[..., Api]) -> None
 
 
 def test_a_process_without_it_says_where_it_is(settings: Callable[..., Settings]) -> None:
-    made = autoforge.create_app(settings(), sockets=False)
+    made = autoforge.create_app(settings(), "rest")
     answer = made.test_client().get("/socket.io/?EIO=4&transport=polling")
     assert answer.status_code == 404
     assert answer.get_json() == {
         "message": "Socket.IO is served by a process of its own, `app:live`; nginx has to send /socket.io/ there"
     }
-    autoforge.stop_background(made)
+    made.extensions["autoforge"].stop()
 
 
 def test_the_backend_ends_at_once_with_clients_connected(broker: Mosquitto, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import queries.readings
+from broker.message import Message
 from config import PROJECT, Settings
 from ingest.device_messages import Acknowledgement, PresenceNotice
 from ingest.message import Ignored, Reading
 from ingest.payload import Parser
 from models import Base
-from mqtt_client import Message
 from streams.checks import StreamError
 from streams.declaration import load
 from streams.registry import Streams

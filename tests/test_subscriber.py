@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from broker.message import Filters, Message
 from config import Settings
-from mqtt_client import Filters, Message, Subscriber
+from mqtt_client import Subscriber
 from tests.support import Mosquitto, publishing, wait_for
 
 Make = Callable[..., Settings]

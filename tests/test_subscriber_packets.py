@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import mqtt_client
+from broker.message import Filters
 from config import Settings
-from mqtt_client import Filters
 from tests.scripted_broker import (
     CONNACK,
     CONNECT,

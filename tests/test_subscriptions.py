@@ -8,8 +8,8 @@ from paho.mqtt import client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from mqtt_message import Message
-from mqtt_subscriptions import Subscriptions, identifiers
+from broker.message import Message
+from broker.subscriptions import Subscriptions, identifiers
 from utils import clock
 
 PANELS, SENSORS, LAB, OTHER = "panel/+/+", "+/sensors/+", "lab/+/+", "status/+"

@@ -26,7 +26,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("full")
     settings = Settings(_env_file=None, database_url=f"sqlite:///{folder}/test.db", log_file=folder / "log")
     with running(settings) as api:
-        database = api.app.extensions["autoforge"]["database"]
+        database = api.app.extensions["autoforge"].database
         fill(database, "machines", [machine(number) for number in range(ROWS)])
         fill(database, "panels", [panel(number) for number in range(ROWS)])
         fill(database, "soil", [soil(number) for number in range(ROWS)])

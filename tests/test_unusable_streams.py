@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 import queries.readings
+from broker.message import Message
 from config import PROJECT, Settings
 from database import Database
 from ingest.device_messages import PresenceNotice
@@ -17,7 +18,6 @@ from ingest.ingester import Ingester
 from ingest.message import Reading, Rejection
 from ingest.payload import Parser
 from ingest.pipeline import Pipeline
-from mqtt_client import Message
 from services import status
 from streams import declaration
 from streams.checks import StreamError

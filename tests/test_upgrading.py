@@ -12,9 +12,9 @@ from sqlalchemy.engine import make_url
 import backfill
 import queries.newest
 import queries.readings
+from broker.message import Message
 from database import Database
 from ingest.pipeline import Pipeline
-from mqtt_client import Message
 from streams.registry import Streams
 from tests import earlier_version
 from tests.live import at_broker, serving

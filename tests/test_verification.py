@@ -16,11 +16,11 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from broker.message import Message
 from config import PROJECT, Settings
 from database import Database
 from ingest.message import Reading
 from ingest.payload import Parser
-from mqtt_client import Message
 from services.running_backend import server_url
 from services.verification import DEVICE, plausible
 from services.verification_traces import remove

@@ -7,10 +7,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from broker.connection import tls_context
+from broker.dialer import Dialler
+from broker.loop import Loop
 from config import Settings, load_settings
-from mqtt_connection import tls_context
-from mqtt_dialler import Dialler
-from mqtt_loop import Loop
 from services.publisher.line import Line, Message, Network, Outcome, Owner
 from utils.logger import Throttle
 

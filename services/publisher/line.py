@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Protocol
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
 
+from broker.connection import connect, new_client
+from broker.dialer import Dialler
+from broker.loop import Driver, Loop
 from config import Settings
-from mqtt_connection import connect, new_client
-from mqtt_dialler import Dialler
-from mqtt_loop import Driver, Loop
 from utils.descriptors import demand_spare
 from utils.logger import Throttle
 

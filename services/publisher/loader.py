@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from config import Settings, SettingsError
 from services.publisher.decoding import Unreadable, decode_file
 from services.publisher.entries import Fault, PublishConfig, read
 from utils.text import printable
@@ -73,3 +74,14 @@ def _content(path: Path) -> tuple[_Mark, bytes]:
         raise ConfigurationError("may not be read; give the publisher's user the permission to") from error
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def check_file(settings: Settings) -> None:
+    """Raise SettingsError for a file that cannot be published: it stops a start, but not a process that is replaced."""
+    path = settings.publisher_config
+    try:
+        if path is not None:
+            ConfigurationLoader(path).load_configurations()
+    except ConfigurationError as error:
+        # It begins with the path.
+        raise SettingsError(f"PUBLISHER_CONFIG={error}") from error

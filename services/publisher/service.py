@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from broker.connection import tls_context
 from config import Settings, SettingsError, load_settings
-from mqtt_connection import tls_context
 from services.publisher.entries import PublishConfig
 from services.publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
 from services.publisher.run import NOBODY, Run, nothing_run

@@ -8,9 +8,9 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.connection import connect, new_client
+from broker.faults import closed_at_once, refused, unreachable
 from config import Settings
-from mqtt_connection import connect, new_client
-from mqtt_faults import closed_at_once, refused, unreachable
 
 SILENT_SECONDS = 1.0
 """How long a broker that did not answer is not asked again."""

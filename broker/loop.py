@@ -9,7 +9,7 @@ from typing import Any
 
 from paho.mqtt import client as paho
 
-from mqtt_connection import send_at_once
+from broker.connection import send_at_once
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 

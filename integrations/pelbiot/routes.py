@@ -8,18 +8,18 @@ from flask_openapi.models.tag import Tag
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 import queries.newest
+from broker.publisher import Publisher
 from config import Settings
 from database import Database
 from ingest.decoding import MAX_PAYLOAD
 from ingest.identity import device_id_fault, nesting_fault
-from mqtt_publisher import Publisher
+from integrations.pelbiot.topic_values import TopicValues, UnknownTopic
 from routes.answers import Error, Rfc3339
 from routes.arguments import Body, DeviceQuery
 from routes.fields import Topic
 from routes.heavy import take_turn
 from routes.schemas import Described
 from services import documents, status
-from services.topic_values import TopicValues
 from streams.registry import Streams
 from streams.stream import Stream
 
@@ -125,6 +125,10 @@ def blueprint(
             return {"message": f"topic: {fault}"}, 400
         publisher.publish(body.topic, body.payload())
         return {"success": True, "topic": body.topic, "message": body.message}, 200
+
+    @api.errorhandler(UnknownTopic)
+    def unknown_topic(error: UnknownTopic) -> tuple[Answer, int]:
+        return {"message": str(error)}, 404
 
     return api
 

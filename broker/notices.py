@@ -14,10 +14,8 @@ import msgspec
 from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
-import queries.ingestion
+from broker.connection import connect, new_client
 from config import Settings
-from database import Database, Unavailable
-from mqtt_connection import connect, new_client
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
@@ -62,9 +60,10 @@ class News(msgspec.Struct, omit_defaults=True):
 class Notices:
     """Passes news between this process's parts and, over a topic that only AutoForge uses, to its other processes."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, topic: Callable[[], str | None]) -> None:
+        """`topic` tells the topic, or None as long as it is not known."""
         self._settings = settings
-        self._database = database
+        self._find_topic = topic
         self._origin = ""
         self._topic = ""
         self._listeners: list[Callable[[News], None]] = []
@@ -123,12 +122,12 @@ class Notices:
 
     def _join(self) -> None:
         while not self._stop.is_set():
-            with contextlib.suppress(OSError, ValueError, Unavailable):
-                with self._database.session() as session:
-                    self._topic = f"autoforge/{queries.ingestion.installation(session).notices_id}/notices"
-                connect(self._client, self._settings, persistent=False)
-                self._client.loop_start()
-                return
+            if topic := self._find_topic():
+                self._topic = topic
+                with contextlib.suppress(OSError, ValueError):
+                    connect(self._client, self._settings, persistent=False)
+                    self._client.loop_start()
+                    return
             self._stop.wait(RETRY_SECONDS)
 
     def _on_connect(self, client: paho.Client, _: Any, __: Any, reason: ReasonCode, ___: Any) -> None:

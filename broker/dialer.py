@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from typing import Protocol
 
-from mqtt_loop import Loop
+from broker.loop import Loop
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 10.0

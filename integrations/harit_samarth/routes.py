@@ -9,13 +9,13 @@ from pydantic import Field
 
 import queries.readings
 from database import Database
+from integrations.harit_samarth.analysis import SoilHealth
 from routes.answers import Error, RejectedItem, Rfc3339
 from routes.arguments import HistoryQuery
 from routes.heavy import take_turn
 from routes.readings import example_payload, json_body, payload_schema
 from routes.schemas import Described
 from services import documents, health_index
-from services.soil_health import SoilHealth
 from services.submissions import Submissions
 from streams.stream import Stream
 

@@ -9,10 +9,10 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.connection import connect, new_client
+from broker.faults import refused, unreachable
+from broker.subscriptions import Subscriptions
 from config import Settings
-from mqtt_connection import connect, new_client
-from mqtt_faults import refused, unreachable
-from mqtt_subscriptions import Subscriptions
 
 MARKERS = "autoforge/sessions/notices"
 """Where markers are published. Every ingester subscribes to it; access lists allow AutoForge autoforge/+/notices."""

@@ -18,7 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from mqtt_message import Message
+from broker.message import Message
 from utils.caching import remembering
 from utils.topic_filters import overlap
 

@@ -1,0 +1,14 @@
+"""FlexoTwin: the status of packaging machines, for its dashboard."""
+
+from flask_openapi.blueprint import APIBlueprint
+
+from integrations.core import Core
+from integrations.flexotwin import routes
+
+
+def integrate(core: Core) -> APIBlueprint | None:
+    """The paths, if the stream `machines` has what they tell."""
+    machines = core.streams.get("machines")
+    if machines is None or not routes.fits(machines):
+        return None
+    return routes.blueprint(core.settings, machines, core.database)

@@ -1,0 +1,14 @@
+"""Harit Samarth: the health of soils, for its dashboard."""
+
+from flask_openapi.blueprint import APIBlueprint
+
+from integrations.core import Core
+from integrations.harit_samarth import routes
+
+
+def integrate(core: Core) -> APIBlueprint | None:
+    """The paths, if the stream `soil` declares ideal bands."""
+    soil = core.streams.get("soil")
+    if soil is None or not soil.factors:
+        return None
+    return routes.blueprint(soil, core.database, core.submissions)

@@ -1,0 +1,33 @@
+"""The Flask application: its document, its JSON, who may call it, and what a proxy says of the caller."""
+
+from flask_cors import CORS
+from flask_openapi.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from config import Settings
+from routes import errors
+from routes.answers import Error
+from routes.document import DocumentedApp
+from utils import origins
+from utils.json_provider import CompactJson, IndentedJson
+
+MAX_BODY = 16_000_000
+
+
+def application(settings: Settings) -> OpenAPI:
+    """An application without any path."""
+    app = DocumentedApp(
+        __name__,
+        validation_error_status=400,
+        validation_error_model=Error,
+        validation_error_callback=errors.invalid_arguments,
+        static_folder=None,
+    )
+    app.json = IndentedJson(app) if settings.flask_env == "development" else CompactJson(app)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    CORS(app, origins=origins.patterns(settings.origins))
+    if settings.proxy_count:
+        n = settings.proxy_count
+        wrapped = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n, x_prefix=n)
+        app.wsgi_app = wrapped  # type: ignore[method-assign]  # the way Flask documents
+    return app

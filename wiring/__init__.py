@@ -1,0 +1,1 @@
+"""The one place that wires: what a process of AutoForge consists of."""

@@ -1,0 +1,87 @@
+"""A `Backend` is what a process consists of, by its role."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+import queries.ingestion
+from broker.notices import Notices
+from config import Settings
+from database import Database, Unavailable
+from ingest.audit import AuditTrail
+from ingest.ingester import Ingester
+from ingest.process_heartbeat import ProcessHeartbeat
+from streams import declaration
+
+TABLES_SECONDS = 10
+MAX_HELD, LIVE_HELD = 200, 300
+"""Requests of one process that may wait; each holds a thread of its server, which needs others for the rest."""
+RoleName = Literal["all", "rest", "live", "ingest"]
+
+
+class Role(NamedTuple):
+    """What a process does. Of those that ingest, the one that holds the lease does."""
+
+    sockets: bool = False
+    ingests: bool = True
+    most_held: int = MAX_HELD
+    """Requests that may wait."""
+
+
+ROLES: dict[RoleName, Role] = {
+    "all": Role(sockets=True),
+    "rest": Role(),
+    # Socket.IO needs all requests of a client in one process.
+    "live": Role(sockets=True, ingests=False, most_held=LIVE_HELD),
+    "ingest": Role(),
+}
+
+
+class Part(NamedTuple):
+    """Something with work of its own."""
+
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
+class Backend:
+    """The parts that each process has; with the role `ingest` all of them. Nothing connects or runs before `start`.
+
+    Raises StreamError, SettingsError.
+    """
+
+    def __init__(self, settings: Settings, role: RoleName = "ingest") -> None:
+        self.settings = settings
+        self.role = ROLES[role]
+        self.streams = declaration.declared(settings)
+        self.database = Database(settings.url, self.streams)
+        self.notices = Notices(settings, partial(notices_topic, self.database))
+        self.trail = AuditTrail(settings, self.streams)
+        heartbeat = ProcessHeartbeat(self.database)
+        self.parts = [Part(heartbeat.start, heartbeat.stop), Part(self.notices.start, self.notices.stop)]
+        """In the order of their start; the last one is stopped first."""
+        if self.role.ingests:
+            record = self.trail.recorder("mqtt")
+            ingester = Ingester(settings, self.database, self.streams, self.notices.tell, record)
+            self.parts.append(Part(ingester.start, ingester.stop))
+
+    def start(self) -> None:
+        """Start everything; return once the tables are there, so that no request finds none, or after ten seconds."""
+        for part in self.parts:
+            part.start()
+        self.database.wait_until_prepared(TABLES_SECONDS)
+
+    def stop(self) -> None:
+        """End it cleanly: what was received is committed and acknowledged."""
+        for part in reversed(self.parts):
+            part.stop()
+        self.database.close()
+
+
+def notices_topic(database: Database) -> str | None:
+    """The topic of the notices of a database; None while it cannot be asked."""
+    try:
+        with database.reader() as reader:
+            return queries.ingestion.notices_topic(reader)
+    except Unavailable:
+        return None

@@ -1,0 +1,175 @@
+"""What answers requests: the application with its paths, and what these use."""
+
+import threading
+from functools import partial
+
+from flask import Flask
+from flask_openapi.openapi import OpenAPI
+
+from broker.publisher import Publisher
+from config import Settings
+from ingest.pipeline import Pipeline
+from ingest.rejected import Room
+from integrations import INTEGRATIONS
+from integrations.core import Core
+from routes import (
+    application,
+    command_line,
+    control,
+    energy,
+    errors,
+    heavy,
+    live,
+    oee,
+    parameters,
+    publisher,
+    readings,
+    rejected,
+    system,
+)
+from routes.sockets import Sockets
+from services.analyses import Analyses
+from services.broker_watch import BrokerWatch
+from services.commands import Commands
+from services.known_devices import KnownDevices
+from services.live import Hub
+from services.publisher.editor import ConfigurationEditor
+from services.publisher.service import PublisherService
+from services.submissions import Submissions
+from services.waiting import Held
+from streams.stream import Stream
+from wiring.backend import Backend, Part, RoleName
+
+
+class WebBackend(Backend):
+    """A process that answers requests."""
+
+    def __init__(self, settings: Settings, role: RoleName = "all") -> None:
+        super().__init__(settings, role)
+        self.web = Web(self)
+        self.web.app.extensions["autoforge"] = self
+        self.parts += self.web.parts()
+        if self.role.ingests:
+            analyses = Analyses(settings, self.database, self.streams)
+            self.notices.listen(analyses.hear)
+            self.parts.append(Part(analyses.start, analyses.stop))
+
+    def end_live(self) -> None:
+        """Let the live clients go, whose requests would not end by themselves."""
+        self.web.end_live()
+
+    def stop(self) -> None:
+        """End it cleanly."""
+        self.end_live()
+        super().stop()
+
+
+class Web:
+    """What answers requests: the application with its paths, and what these use."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.app: OpenAPI = application.application(backend.settings)
+        self.publisher = Publisher(backend.settings)
+        self._held = Held(backend.role.most_held)
+        self._known = KnownDevices(backend.database, backend.streams)
+        self._submissions = Submissions(backend.database, self._pipeline())
+        self._watch = self._broker_watch()
+        announced = None if self._watch is None else self._watch.news
+        self.hub = Hub(backend.database, backend.streams, backend.notices, announced)
+        backend.notices.listen(self.hub.hear)
+        self._static_publisher = self._add_static_publisher()
+        for stream in backend.streams:
+            self._add_stream(stream)
+        self._add_integrations()
+        self._add_commands()
+        self._add_own()
+        self._sockets = self._add_sockets() if backend.role.sockets else None
+
+    def parts(self) -> list[Part]:
+        """What runs beside the requests."""
+        parts = [Part(self.hub.start, self.hub.stop), Part(lambda: None, self.publisher.close)]
+        if (service := self._static_publisher) is not None and self._backend.role.ingests:
+            parts.append(Part(partial(service.start, standby=True), service.stop))
+        return parts
+
+    def end_live(self) -> None:
+        """Let the live clients go."""
+        self.hub.stop()
+        if self._sockets is not None:
+            threading.Thread(target=self._sockets.close, name="end", daemon=True).start()
+
+    def _pipeline(self) -> Pipeline:
+        settings, backend = self._backend.settings, self._backend
+        return Pipeline(
+            backend.database,
+            backend.streams,
+            "http",
+            backend.notices.tell,
+            backend.trail.recorder("http"),
+            room=Room.of(settings),
+            earliest=settings.earliest_time,
+        )
+
+    def _broker_watch(self) -> BrokerWatch | None:
+        announces = any(metric.event for stream in self._backend.streams for metric in stream.metrics)
+        return BrokerWatch(self._backend.settings, self._backend.database) if announces else None
+
+    def _add_stream(self, stream: Stream) -> None:
+        database = self._backend.database
+        self.app.register_api(readings.blueprint(stream, database, self._submissions, self._known))
+        self.app.register_api(live.blueprint(stream, self.hub, self._held))
+        if stream.energy is not None:
+            self.app.register_api(energy.blueprint(stream, stream.energy, database))
+        if stream.oee is not None:
+            self.app.register_api(oee.blueprint(stream, stream.oee, database))
+
+    def _add_integrations(self) -> None:
+        backend = self._backend
+        core = Core(backend.settings, backend.streams, backend.database, self.publisher, self._submissions)
+        for integration in INTEGRATIONS:
+            if (blueprint := integration(core)) is not None:
+                self.app.register_api(blueprint)
+
+    def _add_commands(self) -> None:
+        backend = self._backend
+        topic = backend.streams.device_topics.control
+        commands = Commands(backend.database, self.publisher, topic, backend.notices.tell, self._held)
+        backend.notices.listen(commands.hear)
+        self.app.register_api(control.blueprint(commands, self._known))
+
+    def _add_own(self) -> None:
+        """Add what tells of the backend itself, what holds for every request, and the commands of `flask`."""
+        settings, streams, database = self._backend.settings, self._backend.streams, self._backend.database
+        self.app.register_api(system.blueprint(settings, streams, database))
+        self.app.register_api(rejected.blueprint(database, Room.of(settings)))
+        errors.register(self.app, streams, database)
+        heavy.register(self.app, settings.heavy_requests)
+        parameters.register(self.app)
+        for command in command_line.commands(settings, streams, database):
+            self.app.cli.add_command(command)
+
+    def _add_static_publisher(self) -> PublisherService | None:
+        path = self._backend.settings.publisher_config
+        if path is None:
+            return None
+        service = PublisherService(self._backend.settings)
+        self.app.register_api(publisher.blueprint(service, ConfigurationEditor(path)))
+        return service
+
+    def _add_sockets(self) -> Sockets:
+        settings = self._backend.settings
+        return Sockets(
+            self.app,
+            settings.origins,
+            self._backend.streams,
+            self.hub,
+            self._watch,
+            proxies=settings.proxy_count,
+        )
+
+
+def backend_of(app: Flask) -> WebBackend:
+    """The backend whose application this is."""
+    backend: WebBackend = app.extensions["autoforge"]
+    return backend
