@@ -206,7 +206,7 @@ class Database:
         return self.dialect.upsert(model.metadata.tables[model.__tablename__], keys, merge)
 
     def lock(self, connection: Connection, name: str) -> Lock:
-        """The lock `ingest`, `analyses` or `schema` of this database, held by this connection."""
+        """The lock `ingest`, `jobs` or `schema` of this database, held by this connection."""
         return self.dialect.lock(connection, name)
 
     def abandon(self, connection: Connection) -> None:

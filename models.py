@@ -303,6 +303,20 @@ class Process(Base):
 _STATED = text("device_timestamp IS NOT NULL")
 
 
+class JobState(Base):
+    """How the last run of a job ended."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(200))
+    """The process that ran it."""
+    ran_at: Mapped[datetime] = mapped_column(Timestamp)
+    error: Mapped[str | None] = mapped_column(String(500))
+    failing_since: Mapped[datetime | None] = mapped_column(Timestamp)
+
+
 def reading_table(stream: Stream, metadata: MetaData) -> Table:
     """The table of one stream: the common columns and one nullable column per metric."""
     return Table(

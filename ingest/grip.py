@@ -8,8 +8,8 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from database import Database, Unavailable
-from ingest.lease import Lease
 from ingest.pipeline import Pipeline
+from jobs.lease import Lease
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)

@@ -1,8 +1,6 @@
 """The heartbeat: what the ingester writes of itself, for all processes to tell."""
 
 import logging
-import os
-import socket
 from datetime import datetime
 
 from sqlalchemy import Connection, update
@@ -13,6 +11,7 @@ from models import IngestStatus
 from mqtt_client import Subscriber
 from utils import clock
 from utils.logger import Throttle
+from utils.process import own_name
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class Heartbeat:
         else:
             problem, since = subscriber.problem or "", subscriber.changed_at
         status = {
-            "holder": None if subscriber is None else f"{socket.gethostname()}:{os.getpid()}",
+            "holder": None if subscriber is None else own_name(),
             "heartbeat_at": clock.now(),
             "connected": subscriber is not None and subscriber.connected,
             "subscribed": subscriber is not None and subscriber.subscribed,

@@ -8,10 +8,10 @@ from broker.notices import News
 from config import Settings
 from database import Database, Unavailable
 from ingest.heartbeat import Heartbeat
-from ingest.lease import Lease
 from ingest.pipeline import Outcome, Pipeline
 from ingest.rejected import Room
 from ingest.turn import Held, Turn
+from jobs.lease import Lease
 from schema import SchemaError
 from streams.registry import Streams
 from utils.logger import Throttle, flush_throttles
@@ -35,7 +35,7 @@ class Ingester:
         self._settings = settings
         self._database = database
         self._streams = streams
-        self._lease = Lease(database)
+        self._lease = Lease(database, "ingest")
         room, earliest = Room.of(settings), settings.earliest_time
         pipeline = Pipeline(database, streams, "mqtt", tell, record, room=room, earliest=earliest)
         self._held = Held(database, self._lease, pipeline, Heartbeat(database))

@@ -175,16 +175,6 @@ class Pipeline:
             connection.execute(delete(DeliveredBatch))
         self._recent.clear()
 
-    def expire(self, connection: Connection) -> None:
-        """End the commands whose time is over. Raises Unavailable."""
-        moment = clock.now()
-        with self._database.reader() as reader:
-            due = queries.devices.due_commands(reader, commands.OPEN, moment, clock.uptime())
-        if due:
-            with self._database.transaction(connection):
-                expired = commands.expire(connection, due, moment)
-            self._tell(News(commands=expired))
-
     def _parse(self, message: Message) -> Parsed:
         try:
             return self._parser.parse(message)

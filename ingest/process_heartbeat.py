@@ -1,8 +1,6 @@
 """The heartbeat of a process: that it runs, and with which declarations; it is forgotten when it is gone."""
 
 import logging
-import os
-import socket
 import threading
 from datetime import timedelta
 
@@ -14,6 +12,7 @@ from database import Database, Unavailable
 from models import Process
 from utils import clock
 from utils.logger import Throttle
+from utils.process import own_name
 
 logger = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0
@@ -28,14 +27,14 @@ class ProcessHeartbeat:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._name = f"{socket.gethostname()}:{os.getpid()}"[:200]
+        self._name = own_name()
         self._throttle = Throttle(seconds=60)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Run in a thread."""
-        self._name = f"{socket.gethostname()}:{os.getpid()}"[:200]
+        self._name = own_name()
         self._thread.start()
 
     def stop(self) -> None:

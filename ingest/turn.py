@@ -16,9 +16,9 @@ from ingest.grip import Grip
 from ingest.handover import Beginning, Draining
 from ingest.heartbeat import Heartbeat
 from ingest.known_session import Known
-from ingest.lease import Lease
 from ingest.pipeline import Pipeline
 from ingest.sessions import SessionMemory
+from jobs.lease import Lease
 from mqtt_client import Subscriber
 from streams.registry import Streams
 from utils.logger import Throttle, flush_throttles
@@ -188,7 +188,6 @@ class Turn:
             self._mark()
             if self._goes_on:
                 self._end_retired()
-            self._pipeline.expire(self._grip.connection)
         except Unavailable as error:
             self._throttle.warn(logger, "duties", f"The database is away: {error}")
 

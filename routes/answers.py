@@ -263,6 +263,16 @@ class RejectedHealth(RejectedKept):
     evicted: int = Field(description="How many made room for others.")
 
 
+class JobHealth(Described):
+    """Work that one process does for all."""
+
+    name: str
+    holder: str = Field(description="The process that ran it last.")
+    ran_at: Rfc3339 = Field(description="When the database was told last; once a minute if nothing changes.")
+    error: str | None = Field(description="Why the last run failed; null where it did not.")
+    failing_since: Rfc3339 | None
+
+
 class Root(Described):
     """What this is, and where to go on."""
 
@@ -286,3 +296,4 @@ class Health(Described):
     http: Counts | None = None
     rejected_messages: RejectedHealth | None = None
     streams: StreamsHealth | None = None
+    jobs: list[JobHealth] | None = None

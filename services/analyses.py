@@ -6,7 +6,6 @@ those of the last seconds once more, with the same `id`. The place is an id, whi
 """
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -20,93 +19,59 @@ import queries.readings
 from broker.notices import News
 from broker.publisher import Publisher, PublishError
 from config import Settings
-from database import Database, Unavailable
-from ingest.lease import Lease
+from database import Database
+from jobs.job import Job
 from models import Analysed
 from queries.readings import Stretch
 from services import health_index, status
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
-from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
-POLL_SECONDS = 1.0
-PAUSE_SECONDS = 0.1
-"""Between two looks, so that many batches a second are one look."""
 STATUS_SECONDS = 60.0
 """How often the backend says how it is, though nothing has changed."""
-STOP_SECONDS = 10.0
 PAGE = 200
 OVERLAP = timedelta(seconds=15)
 """How long before or after another that has a higher id a reading may be committed."""
 HEALTHY = "AutoForge receives and stores readings"
 
 
-class Analyses:
-    """Publishes for every stream that declares where, in a thread of its own."""
+class Analyses(Job):
+    """Publishes for every stream that declares where."""
+
+    name = "analyses"
+    interval = 1.0
 
     def __init__(self, settings: Settings, database: Database, streams: Streams) -> None:
         self._database = database
-        self._lease = Lease(database, "analyses")
         self._channels = [Channel(stream, settings, database) for stream in streams if stream.health.topics()]
-        self._holds = False
         self._names = {channel.stream.name for channel in self._channels}
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._throttle = Throttle(seconds=60)
-        self._thread = threading.Thread(target=self._run, name="analyses", daemon=True)
 
-    def start(self) -> None:
-        """Run in a thread, if there is anything to publish."""
-        if self._channels:
-            self._thread.start()
+    def run(self, connection: Connection) -> None:
+        """Publish what is new. Raises Unavailable, PublishError."""
+        for channel in self._channels:
+            if channel.stream.name not in self._database.unusable:
+                channel.publish(connection)
 
-    def stop(self) -> None:
-        """Say that the backend goes, and end the thread."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_SECONDS)
+    def waits_for(self, news: News) -> bool:
+        """Whether readings of these streams may be new."""
+        return news.everything or not self._names.isdisjoint(news.readings)
 
-    def hear(self, news: News) -> None:
-        """Look soon at what is new, if it is of these streams."""
-        if news.everything or not self._names.isdisjoint(news.readings):
-            self._wake.set()
+    def leave(self) -> None:
+        """Leave it to another process."""
+        for channel in self._channels:
+            channel.leave()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._turn()
-            except (Unavailable, PublishError) as error:
-                self._throttle.warn(logger, "publish", f"Analyses wait: {error}")
-                self._stop.wait(POLL_SECONDS)
-            self._stop.wait(PAUSE_SECONDS)
-            self._wake.wait(POLL_SECONDS)
-            self._wake.clear()
+    def without_database(self) -> None:
+        """Say that the database is away, if this process has spoken for the backend. Raises PublishError."""
+        for channel in self._channels:
+            channel.tell_again()
+
+    def close(self) -> None:
+        """Say that the backend goes, if this process has spoken for it."""
         for channel in self._channels:
             channel.close()
-        self._lease.release()
-
-    def _turn(self) -> None:
-        held, self._holds = self._holds, self._confirmed()
-        if self._holds and not held:
-            logger.info("This process publishes analyses")
-        usable = [channel for channel in self._channels if channel.stream.name not in self._database.unusable]
-        for channel in usable:
-            if self._holds:
-                channel.publish(self._lease.connection)
-            else:
-                channel.leave()
-
-    def _confirmed(self) -> bool:
-        try:
-            return self._lease.confirm()
-        except Unavailable:
-            # Whoever has spoken for the backend says that the database is away.
-            for channel in self._channels:
-                channel.tell_again()
-            raise
 
 
 class Channel:

@@ -15,6 +15,7 @@ from broker.notices import News
 from broker.publisher import Publisher, PublishError
 from database import BadData, Database, Unavailable
 from ingest import commands as states
+from jobs.job import Job
 from services.waiting import Held, Waiting
 from streams.topics import TopicPattern
 from utils import clock
@@ -153,6 +154,27 @@ class Commands:
     def _writing(self) -> Iterator[Connection]:
         with self._database.connection() as connection, self._database.transaction(connection):
             yield connection
+
+
+class Expiry(Job):
+    """Ends the commands whose time is over."""
+
+    name = "command-expiry"
+    interval = 1.0
+
+    def __init__(self, database: Database, tell: Callable[[News], None]) -> None:
+        self._database = database
+        self._tell = tell
+
+    def run(self, connection: Connection) -> None:
+        """End up to 1,000 of them. Raises Unavailable."""
+        moment = clock.now()
+        with self._database.reader() as reader:
+            due = queries.devices.due_commands(reader, states.OPEN, moment, clock.uptime())
+        if due:
+            with self._database.transaction(connection):
+                expired = states.expire(connection, due, moment)
+            self._tell(News(commands=expired))
 
 
 def _left(row: RowMapping) -> float:

@@ -1,11 +1,14 @@
 """The state of the backend, as `/api/health` tells it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 import queries.ingestion
+import queries.jobs
 import queries.processes
 from config import VERSION, Settings
 from database import Database, Unavailable
@@ -21,6 +24,8 @@ HEARTBEAT_LIMIT = timedelta(seconds=10)
 """How far from now the heartbeat of a process that runs may be: one far ahead is from before the clock was set back."""
 EVICTED, FORGOTTEN = timedelta(minutes=10), timedelta(days=1)
 """How long health tells of it."""
+FAILING = timedelta(minutes=1)
+"""How long a job may fail before it degrades health."""
 SERVICE = "AutoForge IoT Backend"
 
 
@@ -36,6 +41,7 @@ def health(settings: Settings, database: Database) -> Document:
             room = Room.of(settings)
             kept, filled = rejected.kept(session, room), rejected.concern(session, room)
             processes = queries.processes.declarations(session, clock.now(), GONE)
+            jobs = queries.jobs.states(session.connection())
     except Unavailable as error:
         reachable = {"reachable": False, "url": str(database)}
         reason = f"The database cannot be used: {error}"
@@ -45,9 +51,9 @@ def health(settings: Settings, database: Database) -> Document:
         # What the ingester says of itself is in the database, and old now.
         mqtt["problem"] = f"the database cannot be written: {trouble}"
     declared = {"declarations": database.declarations, "processes": processes, "unusable": dict(database.unusable)}
-    concerns = _concerns(mqtt, declared, trouble, filled)
+    concerns = _concerns(mqtt, declared, trouble, filled) + _failing(jobs)
     place |= {"database": {"reachable": True, "url": str(database), "problem": trouble}, "streams": declared}
-    parts = {"mqtt": mqtt, "http": http, "rejected_messages": kept}
+    parts = {"mqtt": mqtt, "http": http, "rejected_messages": kept, "jobs": [_job(row) for row in jobs]}
     message = "; ".join(concerns) or None
     return {"status": "degraded" if concerns else "healthy", "message": message, **place, **parts}
 
@@ -76,6 +82,17 @@ def _concerns(mqtt: Document, declared: Document, trouble: str | None, filled: s
         listed = ", ".join(f"{name} ({digest})" for name, digest in declared["processes"].items())
         concerns.append(f"Processes run with different declarations of streams; restart the older ones: {listed}")
     return concerns
+
+
+def _failing(jobs: Sequence[RowMapping]) -> list[str]:
+    """A sentence for each job that has failed for so long that it will not mend itself."""
+    limit = clock.now() - FAILING
+    failing = [row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit]
+    return [f"The job {row['name']} fails: {row['error']}" for row in failing]
+
+
+def _job(row: RowMapping) -> Document:
+    return {**row, "ran_at": _time(row["ran_at"]), "failing_since": _time(row["failing_since"])}
 
 
 def _past(installation: Installation) -> Document:

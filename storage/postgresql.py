@@ -30,7 +30,7 @@ class PostgreSQL(Dialect):
         "^55P03": failures.LOCKED,
         "^54": failures.TOO_WIDE,
     }
-    _LOCKS: ClassVar = ["ingest", "schema", "analyses"]
+    _LOCKS: ClassVar[Mapping[str, int]] = {"ingest": 0, "schema": 1, "jobs": 2}
 
     def create_engine(self) -> Engine:
         # Neither a server that vanished without a word nor a locked table may hold the ingest thread for minutes.
@@ -79,7 +79,7 @@ class PostgreSQL(Dialect):
         return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes))
 
     def lock(self, connection: Connection, name: str) -> Lock:
-        arguments = {"key": 0x4175746F_00000001 + self._LOCKS.index(name)}
+        arguments = {"key": 0x4175746F_00000001 + self._LOCKS[name]}
         take = "SELECT true FROM pg_advisory_lock(:key)" if name == "schema" else "SELECT pg_try_advisory_lock(:key)"
         return SessionLock(connection, take, "SELECT pg_advisory_unlock(:key)", arguments)
 

@@ -64,6 +64,7 @@ RESERVED_TABLES = {
     "ignored_counts",
     "ingest_status",
     "installation",
+    "jobs",
     "newest_values",
     "presence",
     "processes",

@@ -152,10 +152,8 @@ def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(tmp_path:
 def test_news_of_other_streams_do_not_wake_it(sqlite_api: Api) -> None:
     backend = backend_of(sqlite_api.app)
     analyses = Analyses(backend.settings, backend.database, backend.streams)
-    analyses.hear(News(readings={"sensors": [clock.now()]}, commands=["c"], devices=["d"]))
-    assert not analyses._wake.is_set()
-    analyses.hear(News(readings={"soil": [clock.now()]}))
-    assert analyses._wake.is_set()
+    assert not analyses.waits_for(News(readings={"sensors": [clock.now()]}, commands=["c"], devices=["d"]))
+    assert analyses.waits_for(News(readings={"soil": [clock.now()]}))
 
 
 def test_the_status_is_retained_and_follows_the_backend(tmp_path: Path, mosquitto: Mosquitto) -> None:
@@ -201,7 +199,7 @@ def test_of_several_processes_one_publishes(tmp_path: Path, mosquitto: Mosquitto
         wait_for(lambda: len(subscriber.seconds()) == 4, what="all analyses")
         assert len(subscriber.analyses) == 4
         logs = [(tmp_path / name / "autoforge.log").read_text() for name in ("one", "two")]
-        holds = ["This process publishes analyses" in log for log in logs]
+        holds = ["This process runs the jobs" in log for log in logs]
         assert sum(holds) == 1
         first, left = (one, two) if holds[0] else (two, one)
         first.stop()

@@ -15,6 +15,7 @@ from config import Settings
 from database import Database
 from ingest.heartbeat import Heartbeat
 from ingest.pipeline import Pipeline
+from jobs.worker import Worker
 from queries.positions import first_stored_after
 from services import analyses as analyses_module
 from services import changes as changes_module
@@ -285,11 +286,11 @@ def test_every_reading_is_analysed_when_the_clock_is_set_back(
     published: list[bytes] = []
     monkeypatch.setattr(Publisher, "publish", lambda _, __, payload, **___: published.append(payload))
     monkeypatch.setattr(analyses_module, "_analysis", lambda _, row: row["device_id"].encode())
-    monkeypatch.setattr(analyses_module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(Analyses, "interval", 0.05)
     submissions = Submissions(database, Pipeline(database, streams, "http", ignore))
     hands.ahead = ahead[0] * step
-    analyses = Analyses(values, database, streams)
-    analyses.start()
+    worker = Worker(database, [Analyses(values, database, streams)])
+    worker.start()
     names: list[bytes] = []
     try:
         for name, steps in zip(("a1", "b1", "b2", "c1"), ahead[1:], strict=True):
@@ -298,7 +299,7 @@ def test_every_reading_is_analysed_when_the_clock_is_set_back(
             names.append(name.encode())
             wait_for(lambda: [said for said in published if len(said) == 2] == names, what=f"the analysis of {name}")
     finally:
-        analyses.stop()
+        worker.stop()
         database.close()
 
 

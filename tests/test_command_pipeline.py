@@ -14,6 +14,7 @@ from broker.message import Message
 from broker.notices import News
 from database import Database, Unavailable
 from ingest.pipeline import Pipeline
+from services.commands import Expiry
 from streams.registry import Streams
 from tests.test_commands import put, statuses, stored
 from tests.test_database import execute
@@ -88,13 +89,14 @@ def test_a_batch_that_is_not_committed_changes_no_command_and_tells_nothing(inge
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_pipeline_expires_what_is_due_and_tells_it(ingesting: Ingesting) -> None:
-    database, connection, pipeline, told = ingesting
-    pipeline.expire(connection)
+def test_the_job_expires_what_is_due_and_tells_it(ingesting: Ingesting) -> None:
+    database, connection, _, told = ingesting
+    expiry = Expiry(database, told.append)
+    expiry.run(connection)
     put_now(database, "due", "too", seconds=-1)
     put_now(database, "later")
-    pipeline.expire(connection)
-    pipeline.expire(connection)
+    expiry.run(connection)
+    expiry.run(connection)
     assert [news.commands for news in told] == [["due", "too"]]
     assert statuses(database, ["due", "too", "later"]) == ["expired", "expired", "sent"]
 

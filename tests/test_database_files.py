@@ -13,7 +13,7 @@ import queries.ingestion
 from config import Settings
 from database import Database, Unavailable
 from ingest.ingester import Ingester
-from ingest.lease import Lease
+from jobs.lease import Lease
 from storage.dialect import Row
 from streams.registry import Streams
 from tests.support import Mosquitto, ignore, payload, publishing, wait_for
@@ -38,7 +38,7 @@ def database(file: Path, streams: Streams) -> Iterator[Database]:
 
 @pytest.fixture
 def lease(database: Database) -> Iterator[Lease]:
-    made = Lease(database)
+    made = Lease(database, "ingest")
     assert made.acquire()
     yield made
     made.release()
@@ -270,7 +270,7 @@ def test_who_loses_the_lock_file_and_finds_another_holder_ends_its_turn(
     database: Database, lease: Lease, file: Path
 ) -> None:
     Path(f"{file}.ingest.lock").unlink()
-    second = Lease(database)
+    second = Lease(database, "ingest")
     assert second.acquire()
     with pytest.raises(Unavailable):
         _ = lease.connection
@@ -285,7 +285,7 @@ def test_processes_that_name_one_file_differently_share_its_lock(
     (file.parent / "alias.db").symlink_to(file)
     (file.parent / "folder").symlink_to(file.parent)
     other = Database(make_url(f"sqlite:///{file.parent / name}"), streams)
-    assert not Lease(other).acquire()
+    assert not Lease(other, "ingest").acquire()
     other.close()
 
 

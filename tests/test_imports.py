@@ -26,6 +26,7 @@ ORDER = [
     "schema",
     "database",
     "queries",
+    "jobs",
     "ingest",
     "services",
     "routes",
@@ -47,6 +48,7 @@ SELECTS_ELSEWHERE = {
 BROAD_HANDLERS = {
     "ingest/pipeline.py": 2,  # around a message, when it is read and when it is stored
     "ingest/ingester.py": 1,  # around a turn of the loop
+    "jobs/worker.py": 1,  # around a job
     "serving/worker.py": 1,  # around a request
 }
 

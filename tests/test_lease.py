@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from database import Database, Unavailable
-from ingest.lease import Lease
+from jobs.lease import Lease
 from tests.support import wait_for
 
 END_THE_HOLDER = {
@@ -15,7 +15,7 @@ END_THE_HOLDER = {
 
 
 def test_one_holds_it_and_the_other_gets_it_afterwards(database: Database) -> None:
-    first, second = Lease(database), Lease(database)
+    first, second = Lease(database, "ingest"), Lease(database, "ingest")
     assert first.acquire()
     assert first.acquire()
     assert not second.acquire()
@@ -28,7 +28,7 @@ def test_one_holds_it_and_the_other_gets_it_afterwards(database: Database) -> No
 @pytest.mark.parametrize("noticed", [False, True], ids=["unnoticed", "noticed by a batch that failed"])
 def test_who_loses_the_connection_loses_the_lease(database: Database, noticed: bool) -> None:
     dialect = database.engine.dialect.name
-    first, second = Lease(database), Lease(database)
+    first, second = Lease(database, "ingest"), Lease(database, "ingest")
     assert first.acquire()
     holder = first.connection.execute(text("SELECT CONNECTION_ID()")).scalar() if dialect == "mysql" else None
     first.connection.commit()

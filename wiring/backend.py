@@ -11,6 +11,10 @@ from database import Database, Unavailable
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
 from ingest.process_heartbeat import ProcessHeartbeat
+from jobs.job import Job
+from jobs.worker import Worker
+from services.analyses import Analyses
+from services.commands import Expiry
 from streams import declaration
 
 TABLES_SECONDS = 10
@@ -61,6 +65,7 @@ class Backend:
         self.parts = [Part(heartbeat.start, heartbeat.stop), Part(self.notices.start, self.notices.stop)]
         """In the order of their start; the last one is stopped first."""
         if self.role.ingests:
+            self.parts.append(self._jobs())
             record = self.trail.recorder("mqtt")
             ingester = Ingester(settings, self.database, self.streams, self.notices.tell, record)
             self.parts.append(Part(ingester.start, ingester.stop))
@@ -70,6 +75,15 @@ class Backend:
         for part in self.parts:
             part.start()
         self.database.wait_until_prepared(TABLES_SECONDS)
+
+    def _jobs(self) -> Part:
+        jobs: list[Job] = [
+            Expiry(self.database, self.notices.tell),
+            Analyses(self.settings, self.database, self.streams),
+        ]
+        worker = Worker(self.database, jobs)
+        self.notices.listen(worker.hear)
+        return Part(worker.start, worker.stop)
 
     def stop(self) -> None:
         """End it cleanly: what was received is committed and acknowledged."""

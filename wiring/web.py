@@ -28,7 +28,6 @@ from routes import (
     system,
 )
 from routes.sockets import Sockets
-from services.analyses import Analyses
 from services.broker_watch import BrokerWatch
 from services.commands import Commands
 from services.known_devices import KnownDevices
@@ -49,10 +48,6 @@ class WebBackend(Backend):
         self.web = Web(self)
         self.web.app.extensions["autoforge"] = self
         self.parts += self.web.parts()
-        if self.role.ingests:
-            analyses = Analyses(settings, self.database, self.streams)
-            self.notices.listen(analyses.hear)
-            self.parts.append(Part(analyses.start, analyses.stop))
 
     def end_live(self) -> None:
         """Let the live clients go, whose requests would not end by themselves."""

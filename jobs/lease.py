@@ -11,7 +11,7 @@ from storage.locks import Lock
 class Lease:
     """Held by the very connection that writes, so that whoever cannot write does not hold it."""
 
-    def __init__(self, database: Database, name: str = "ingest") -> None:
+    def __init__(self, database: Database, name: str) -> None:
         self._database = database
         self._name = name
         self._connection: Connection | None = None

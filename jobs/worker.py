@@ -1,0 +1,127 @@
+"""The worker: a thread that runs the jobs, in the one process that holds their lease."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+import queries.jobs
+from broker.notices import News
+from broker.publisher import PublishError
+from database import Database, Unavailable
+from jobs.job import Job
+from jobs.lease import Lease
+from queries.jobs import Report
+from utils import clock
+from utils.logger import Throttle
+from utils.process import own_name
+
+logger = logging.getLogger(__name__)
+POLL_SECONDS = 1.0
+"""How soon another process takes over."""
+PAUSE_SECONDS = 0.1
+"""Between two turns, so that many changes a second are one turn."""
+REPORT_SECONDS = 60.0
+"""How often the database is told of a job of which nothing has changed."""
+STOP_SECONDS = 10.0
+
+
+class Worker:
+    """Runs jobs while it holds the lease; a job that fails does not keep the others from running."""
+
+    def __init__(self, database: Database, jobs: Sequence[Job]) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._lease = Lease(database, "jobs")
+        self._holds = False
+        self._due_at = dict.fromkeys((job.name for job in jobs), 0.0)
+        self._reported: dict[str, tuple[str | None, float]] = {}
+        """The error that the database was told last, and when to tell it again."""
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._throttle = Throttle(seconds=60)
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Run in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the jobs, and the thread."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+
+    def hear(self, news: News) -> None:
+        """Run the jobs that wait for a change."""
+        woken = [job.name for job in self._jobs if job.waits_for(news)]
+        for name in woken:
+            self._due_at[name] = 0.0
+        if woken:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._turn()
+            except (Unavailable, PublishError) as error:
+                self._throttle.warn(logger, "turn", f"The jobs wait: {error}")
+                self._stop.wait(POLL_SECONDS)
+            self._stop.wait(PAUSE_SECONDS)
+            self._wake.wait(self._seconds_to_next())
+            self._wake.clear()
+        for job in self._jobs:
+            job.close()
+        self._lease.release()
+
+    def _seconds_to_next(self) -> float:
+        next_at = min(self._due_at.values(), default=0.0) if self._holds else 0.0
+        return max(0.0, next_at - time.monotonic()) if self._holds else POLL_SECONDS
+
+    def _turn(self) -> None:
+        held, self._holds = self._holds, self._confirmed()
+        if self._holds and not held:
+            logger.info("This process runs the jobs %s", ", ".join(self._due_at))
+            self._reported.clear()
+        for job in self._jobs:
+            if not self._holds:
+                job.leave()
+            elif self._due_at[job.name] <= time.monotonic():
+                self._due_at[job.name] = time.monotonic() + job.interval
+                self._report(job, self._error_of(job))
+
+    def _confirmed(self) -> bool:
+        try:
+            return self._lease.confirm()
+        except Unavailable:
+            for job in self._jobs:
+                job.without_database()
+            raise
+
+    def _error_of(self, job: Job) -> str | None:
+        """Run a job; why it failed, or None."""
+        try:
+            job.run(self._lease.connection)
+        except (Unavailable, PublishError) as error:
+            self._throttle.warn(logger, job.name, f"The job {job.name} waits: {error}")
+            return str(error)
+        except Exception:
+            logger.exception("The job %s failed; it is tried again", job.name)
+            return "it failed; the log says how"
+        return None
+
+    def _report(self, job: Job, error: str | None) -> None:
+        now = time.monotonic()
+        told, again_at = self._reported.get(job.name, ("", 0.0))
+        if told == error and now < again_at:
+            return
+        report = Report(job.name, own_name(), clock.now(), error)
+        self._write(self._lease.connection, report)
+        self._reported[job.name] = error, now + REPORT_SECONDS
+
+    def _write(self, connection: Connection, report: Report) -> None:
+        with self._database.transaction(connection):
+            queries.jobs.report(connection, report)
