@@ -10,7 +10,8 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
-from broker.connection import Backoff, Evictions, Waiter, connect, new_client, together
+from broker.backoff import Backoff
+from broker.connection import Evictions, Waiter, connect, new_client, together
 from broker.faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
 from broker.message import Filters, Message, Receiver
 from broker.subscriptions import Subscriptions

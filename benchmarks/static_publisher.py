@@ -1,4 +1,4 @@
-"""The static publisher, `python -m services.publisher`: how much, how punctually, and with how much memory.
+"""The static publisher, `python -m publisher`: how much, how punctually, and with how much memory.
 
 What was published, acknowledged, failed and missed is what the program itself saves every five seconds, with its
 uptime. Where a subscriber listens, in a process of its own, what arrives there must be as many messages as were
@@ -108,7 +108,7 @@ class Site(NamedTuple):
         environment = settings(place, f"sqlite:///{place}/unused.db", self.port)
         del environment["DATABASE_URL"]  # it needs none, and is measured as where there is none
         started = time.monotonic()
-        with running(python("services.publisher", "--config", file), place, environment) as process:
+        with running(python("publisher", "--config", file), place, environment) as process:
             publisher = Publisher(process, Path(f"{file}.statistics"), started)
             yield publisher
             publisher.require_alive()

@@ -1,4 +1,4 @@
-"""Connecting to the broker: a paho client from the settings, and how long to wait between attempts."""
+"""Connecting to the broker: a paho client from the settings."""
 
 import contextlib
 import math
@@ -22,28 +22,6 @@ from config import Settings, SettingsError
 NEVER_EXPIRES = 0xFFFF_FFFF
 EVICTIONS, EVICTED_SECONDS, EVICTIONS_SECONDS = 3, 5.0, 60.0
 """So many connections that lasted less than 5 s within a minute."""
-
-
-class Backoff:
-    """Waiting times between attempts: they double up to a limit."""
-
-    def __init__(self, first: float, last: float) -> None:
-        self._first, self._last = first, last
-        self._seconds = first
-        self._due = 0.0
-
-    def due(self) -> bool:
-        """Whether the next attempt may be made."""
-        return time.monotonic() >= self._due
-
-    def failed(self) -> None:
-        """Put off the next attempt."""
-        self._due = time.monotonic() + self._seconds
-        self._seconds = min(self._seconds * 2, self._last)
-
-    def reset(self) -> None:
-        """Start over after a success."""
-        self._seconds, self._due = self._first, 0.0
 
 
 class Evictions:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from broker.backoff import Backoff
 from broker.store import ANYBODY, Options, Store
 from config import Settings, SettingsError
 from utils import child
@@ -166,16 +167,16 @@ class EmbeddedBroker:
         self._lock.release()
 
     def _supervise(self, binary: str) -> None:
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         while not self._stopping.is_set():
             begun = time.monotonic()
             self._run(binary)
             self._ended.set()
             if time.monotonic() - begun > LAST_BACKOFF:
-                backoff = FIRST_BACKOFF
-            if not self._stopping.wait(backoff):
+                backoff.reset()
+            if not self._stopping.wait(backoff.seconds):
                 logger.warning("The embedded broker has ended; it is started again. It said: %s", self._last_line)
-            backoff = min(2 * backoff, LAST_BACKOFF)
+            backoff.failed()
 
     def _run(self, binary: str) -> None:
         """Run the server, and take its log into ours, until it ends."""

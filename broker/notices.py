@@ -96,7 +96,8 @@ class Notices:
 
     def stop(self) -> None:
         """Disconnect."""
-        self._stop.set()
+        with self._lock:
+            self._stop.set()
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -126,9 +127,15 @@ class Notices:
                 self._topic = topic
                 with contextlib.suppress(OSError, ValueError):
                     connect(self._client, self._settings, persistent=False)
-                    self._client.loop_start()
+                    self._begin_loop()
                     return
             self._stop.wait(RETRY_SECONDS)
+
+    def _begin_loop(self) -> None:
+        # Not while `stop` looks for the thread that this starts.
+        with self._lock:
+            if not self._stop.is_set():
+                self._client.loop_start()
 
     def _on_connect(self, client: paho.Client, _: Any, __: Any, reason: ReasonCode, ___: Any) -> None:
         if not reason.is_failure:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from broker.connection import Backoff
+from broker.backoff import Backoff
 from broker.message import Filters, Message, Receiver
 from broker.sessions import MARKERS, SessionError, end
 from broker.store import Store

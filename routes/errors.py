@@ -9,11 +9,11 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 
 from broker.publisher import PublishError
 from database import BadData, Database, Unavailable
+from publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritable
+from publisher.loader import ConfigurationError
 from routes.bodies import limit
 from services.commands import KeyReused, Undelivered
 from services.heavy import Busy
-from services.publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritable
-from services.publisher.loader import ConfigurationError
 from services.submissions import BadSubmission
 from streams.registry import Streams
 from streams.reserved import RESERVED_NAMES
@@ -70,7 +70,7 @@ def register(app: Flask, streams: Streams, database: Database) -> None:
 
 def _nothing_at(path: str, streams: Streams) -> str:
     if path.startswith("/socket.io"):
-        if "sockets" in current_app.extensions.get("autoforge", {}):
+        if "socketio" in current_app.extensions:
             return "Socket.IO is at /socket.io/, with the slash at the end"
         return "Socket.IO is served by a process of its own, `app:live`; nginx has to send /socket.io/ there"
     names = ", ".join(stream.name for stream in streams)

@@ -7,17 +7,17 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from pydantic import ConfigDict, Field, JsonValue
 
+from publisher.decoding import Unreadable, decode_entry
+from publisher.editor import BadEntry, ConfigurationEditor
+from publisher.entries import Entry
+from publisher.loader import ConfigurationError
+from publisher.service import PublisherService
+from publisher.status import Status
 from routes.answers import Error, Rfc3339
 from routes.arguments import Query
 from routes.origin import asked_here
 from routes.readings import json_body
 from routes.schemas import Described
-from services.publisher.decoding import Unreadable, decode_entry
-from services.publisher.editor import BadEntry, ConfigurationEditor
-from services.publisher.entries import Entry
-from services.publisher.loader import ConfigurationError
-from services.publisher.service import PublisherService
-from services.publisher.status import Status
 
 Answer = dict[str, Any]
 FAULTS: dict[Any, Any] = {503: Error}

@@ -54,7 +54,7 @@ MUTANTS = [
     ),
     Mutant(
         "the subscription is at QoS 0",
-        "broker.subscriptions.py",
+        "broker/subscriptions.py",
         "client.subscribe([(one, 1) for",
         "client.subscribe([(one, 0) for",
         "tests/test_subscriber_packets.py::test_it_asks_for_a_session_that_lasts_and_for_qos_1",

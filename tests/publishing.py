@@ -126,7 +126,7 @@ class Subscriber:
 
 
 class Program:
-    """`python -m services.publisher` on a file of its own, from `with` to its end; it may never show a traceback."""
+    """`python -m publisher` on a file of its own, from `with` to its end; it may never show a traceback."""
 
     def __init__(
         self, folder: Path, port: int, entries: Iterable[Document] | bytes, *options: str, **more: str
@@ -254,7 +254,7 @@ class Program:
 
     @staticmethod
     def _command(options: list[str]) -> list[str]:
-        return [sys.executable, "-m", "services.publisher", *options]
+        return [sys.executable, "-m", "publisher", *options]
 
 
 class Listener:

@@ -27,7 +27,7 @@ DEPLOY = PROJECT / "deploy"
 LIVE = (
     "gunicorn -c gunicorn.conf.py -w 1 --threads 1200 --worker-connections 2000 --name live -b 127.0.0.1:5001 app:live"
 )
-PUBLISHER = "python -m services.publisher --config /var/lib/autoforge/publisher.json"
+PUBLISHER = "python -m publisher --config /var/lib/autoforge/publisher.json"
 SEEN = """
 from flask import jsonify, request
 from app import create_app

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from broker import embedded
 from broker.embedded import EmbeddedBroker, EmbeddedBrokerError
 from broker.store import USER, Options, Store
-from tests.support import PROJECT, connected_client, free_port, publishing, wait_for
+from config import Settings, SettingsError
+from tests.support import PROJECT, Mosquitto, connected_client, free_port, publishing, wait_for
 
 TOPICS = ("sensors/a/data", "/leading/slash", "$aws/things/pump4/shadow", "v1.6/devices/a", "küche/a", "a//b", "a.b/c")
 CANNOT = "The connection of a client was ended: "
@@ -321,3 +324,56 @@ def test_nobody_else_may_read_its_folder(broker: EmbeddedBroker, store: Store) -
 def test_it_listens_where_it_was_told_to_only(broker: EmbeddedBroker, store: Store) -> None:
     addresses = {connection.laddr.ip for connection in server(store).net_connections() if connection.status == "LISTEN"}
     assert addresses == {"127.0.0.1"}
+
+
+# Whether it is needed
+
+
+def place(folder: Path, **values: Any) -> Settings:
+    return Settings(_env_file=None, database_url=f"sqlite:///{folder}/test.db", mqtt_port=free_port(), **values)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "folder", "address"),
+    [
+        ("sqlite:///sensors.db", "127.0.0.1", "sensors.db.broker", "mqtt://127.0.0.1:1"),
+        ("sqlite:///data/my.db?timeout=3", "0.0.0.0", "data/my.db.broker", "mqtt://127.0.0.1:1"),
+        ("postgresql://me@db/sensors", "::", "autoforge.broker", "mqtt://[::1]:1"),
+        ("mysql+pymysql://me@db/sensors", "192.168.1.2", "autoforge.broker", "mqtt://192.168.1.2:1"),
+    ],
+)
+def test_its_folder_stands_beside_the_database_and_autoforge_knows_its_address(
+    url: str, host: str, folder: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(_env_file=None, database_url=url, mqtt_port=1, embedded_broker_host=host)
+    assert (settings.broker_folder, str(settings.broker)) == (tmp_path / folder, address)
+
+
+def test_a_process_that_starts_at_the_same_time_uses_the_broker_of_the_first(tmp_path: Path) -> None:
+    settings = place(tmp_path)
+    with ThreadPoolExecutor() as pool:
+        started = list(pool.map(lambda _: embedded.start_if_needed(settings), range(3)))
+    (broker,) = [one for one in started if one is not None]
+    broker.stop()
+
+
+def test_the_login_goes_where_another_broker_has_taken_its_place(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    settings = place(tmp_path)
+    first = embedded.start_if_needed(settings)
+    assert first is not None
+    first.stop()
+    store = Store(settings.broker_folder)
+    assert store.password() is not None
+    assert embedded.start_if_needed(settings.model_copy(update={"mqtt_port": mosquitto.port})) is None
+    assert store.password() is None
+
+
+def test_none_is_started_for_a_broker_that_is_named(tmp_path: Path) -> None:
+    assert embedded.start_if_needed(place(tmp_path, mqtt_broker="127.0.0.1")) is None
+
+
+def test_mqtt_5_needs_another_broker(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="MQTT_PROTOCOL=5: the embedded broker speaks"):
+        embedded.start_if_needed(place(tmp_path, mqtt_protocol="5"))

@@ -176,14 +176,14 @@ def test_what_docker_compose_asks_for_is_known(caplog: pytest.LogCaptureFixture)
         pytest.param([str(PROJECT / "app.py")], id="python app.py"),
         pytest.param(["-m", "ingest"], id="python -m ingest"),
         pytest.param(["-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "app:app"], id="gunicorn"),
-        pytest.param(["-m", "services.publisher", "--config", "entries.json"], id="the static publisher"),
+        pytest.param(["-m", "publisher", "--config", "entries.json"], id="the static publisher"),
     ],
 )
 def test_each_program_tells_them_once(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MQTT_BORKER=h\n")
     (tmp_path / "entries.json").write_text("[]")
     program = Backend(tmp_path, [sys.executable, *arguments], MQTT_PORT=str(free_port()))
-    program.start(wait="ingest" not in arguments and "services.publisher" not in arguments)
+    program.start(wait="ingest" not in arguments and "publisher" not in arguments)
     wait_for(lambda: re.search("Subscribed to|Publishing", program.console.read_text()), 60)
     told = "not a setting of AutoForge, and not used: MQTT_BORKER (did you mean MQTT_BROKER?)"
     assert program.stop() == 0

@@ -18,7 +18,7 @@ PROGRAMS = {
     "python app.py": [sys.executable, str(PROJECT / "app.py")],
     "gunicorn": [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "app:app"],
     "python -m ingest": [sys.executable, "-m", "ingest"],
-    "python -m services.publisher": [sys.executable, "-m", "services.publisher"],
+    "python -m publisher": [sys.executable, "-m", "publisher"],
 }
 
 

@@ -12,7 +12,7 @@ from paho.mqtt import client as paho
 
 from app import create_app
 from config import Settings, SettingsError
-from services.publisher.loader import check_file
+from publisher.loader import check_file
 from tests.api import Api, running
 from tests.support import PROJECT, Backend, Mosquitto, connected_client, free_port, wait_for
 from utils.text import printable

@@ -15,9 +15,9 @@ import pytest
 import trustme
 
 from config import Settings, SettingsError
-from services.publisher import connections
-from services.publisher.connections import MQTTConnectionManager
-from services.publisher.line import Message, Outcome
+from publisher import connections
+from publisher.connections import MQTTConnectionManager
+from publisher.line import Message, Outcome
 from tests.publishing import Listener, Program, Subscriber, entry, hanging
 from tests.support import Mosquitto, free_port, missing, wait_for
 

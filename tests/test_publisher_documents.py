@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from services.publisher.__main__ import _parser
-from services.publisher.entries import FIELDS, read
+from publisher.__main__ import _parser
+from publisher.entries import FIELDS, read
 from tests.support import PROJECT, Backend, Mosquitto, missing, wait_for
 
 GUIDE = (PROJECT / "docs" / "static-publisher.md").read_text(encoding="utf-8")
@@ -103,7 +103,7 @@ def test_every_path_of_the_guide_exists(backend: Backend) -> None:
 @pytest.mark.parametrize("text", [GUIDE, SECTION], ids=["guide", "readme"])
 def test_the_commands_publish_the_file_and_show_how_it_goes(text: str, mosquitto: Mosquitto, tmp_path: Path) -> None:
     (tmp_path / "payloads.json").write_text(blocks(text, "json")[0])
-    publish, show = (_typed(line) for line in lines(text, "services.publisher"))
+    publish, show = (_typed(line) for line in lines(text, "-m publisher"))
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "MQTT_PORT": str(mosquitto.port)}
     publish = [word.replace("1883", str(mosquitto.port)) for word in publish]
     with subprocess.Popen(publish, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as process:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from services.publisher.editor import BadEntry, ConfigurationEditor, Conflict, NoSuchEntry, NotWritable
-from services.publisher.entries import MAX_VERSION
-from services.publisher.loader import ConfigurationError
+from publisher.editor import BadEntry, ConfigurationEditor, Conflict, NoSuchEntry, NotWritable
+from publisher.entries import MAX_VERSION
+from publisher.loader import ConfigurationError
 from tests.support import PROJECT
 from utils import clock
 
@@ -34,7 +34,7 @@ STRANGE = r"""[
 WRITER = """
 import sys
 from pathlib import Path
-from services.publisher.editor import ConfigurationEditor
+from publisher.editor import ConfigurationEditor
 
 editor = ConfigurationEditor(Path(sys.argv[1]))
 while True:
@@ -44,7 +44,7 @@ while True:
 ADDER = """
 import sys
 from pathlib import Path
-from services.publisher.editor import ConfigurationEditor
+from publisher.editor import ConfigurationEditor
 
 editor = ConfigurationEditor(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -55,7 +55,7 @@ for number in range(30):
 RIVAL = """
 import sys
 from pathlib import Path
-from services.publisher.editor import ConfigurationEditor, Conflict
+from publisher.editor import ConfigurationEditor, Conflict
 
 editor = ConfigurationEditor(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -72,7 +72,7 @@ for version in range(1, 41):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from services.publisher.editor import ConfigurationEditor, NotWritable
+from publisher.editor import ConfigurationEditor, NotWritable
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.publisher.entries import FIELDS, Entry, Fault, PublishConfig, Unusable, check, read
+from publisher.entries import FIELDS, Entry, Fault, PublishConfig, Unusable, check, read
 from tests.support import Mosquitto, publishing
 
 DOCUMENTED: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
+from publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
 from tests.malformed import Malformed, as_file, good_entries, malformed, malformed_files, nested
 
 DOCUMENTED = """\

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from services.publisher.__main__ import main
+from publisher.__main__ import main
 from tests.malformed import malformed
 from tests.publishing import Arrival, Program, Subscriber, entry, statistics_of
 from tests.support import Mosquitto, free_port, wait_for

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.publisher.line import Message, Outcome
-from services.publisher.retained import Retained
+from publisher.line import Message, Outcome
+from publisher.retained import Retained
 from tests.publishing import Document, Program, Subscriber, entry
 from tests.support import Mosquitto, publishing, wait_for
 

@@ -6,7 +6,7 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.publisher.schedule import Appointment, Schedule
+from publisher.schedule import Appointment, Schedule
 
 
 def due(schedule: Schedule[str], now: float, most: int = 100) -> list[tuple[str, int]]:

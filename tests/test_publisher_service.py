@@ -16,12 +16,12 @@ import trustme
 from filelock import FileLock
 
 from config import Settings
-from services.publisher import service as module
-from services.publisher.entries import PublishConfig
-from services.publisher.loader import ConfigurationError, ConfigurationLoader
-from services.publisher.run import Run
-from services.publisher.service import AlreadyPublished, PublisherService
-from services.publisher.status import Progress
+from publisher import service as module
+from publisher.entries import PublishConfig
+from publisher.loader import ConfigurationError, ConfigurationLoader
+from publisher.run import Run
+from publisher.service import AlreadyPublished, PublisherService
+from publisher.status import Progress
 from tests.publishing import Document, Program, Subscriber, entry, statistics_of
 from tests.support import Mosquitto, free_port, wait_for
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from services.publisher.entries import PublishConfig
-from services.publisher.line import Outcome
-from services.publisher.run import Run
-from services.publisher.statistics import Counts, Statistics
-from services.publisher.status import Status, Totals, saved, summary, table
+from publisher.entries import PublishConfig
+from publisher.line import Outcome
+from publisher.run import Run
+from publisher.statistics import Counts, Statistics
+from publisher.status import Status, Totals, saved, summary, table
 from tests.support import free_port
 
 

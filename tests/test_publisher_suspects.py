@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from config import Settings
-from services.publisher.service import PublisherService
-from services.publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
+from publisher.service import PublisherService
+from publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
 from tests.publishing import Document, Listener, Program, Subscriber, entry
 from tests.support import Mosquitto, wait_for
 

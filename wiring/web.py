@@ -12,6 +12,8 @@ from ingest.pipeline import Pipeline
 from ingest.rejected import Room
 from integrations import INTEGRATIONS
 from integrations.core import Core
+from publisher.editor import ConfigurationEditor
+from publisher.service import PublisherService
 from routes import (
     application,
     command_line,
@@ -32,8 +34,6 @@ from services.broker_watch import BrokerWatch
 from services.commands import Commands
 from services.known_devices import KnownDevices
 from services.live import Hub
-from services.publisher.editor import ConfigurationEditor
-from services.publisher.service import PublisherService
 from services.submissions import Submissions
 from services.waiting import Held
 from streams.stream import Stream

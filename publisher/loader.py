@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 from config import Settings, SettingsError
-from services.publisher.decoding import Unreadable, decode_file
-from services.publisher.entries import Fault, PublishConfig, read
+from publisher.decoding import Unreadable, decode_file
+from publisher.entries import Fault, PublishConfig, read
 from utils.text import printable
 
 DEFAULT_PATH = Path("JSON/payloadStaticConfig.json")

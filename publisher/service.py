@@ -11,10 +11,10 @@ from filelock import FileLock, Timeout
 
 from broker.connection import tls_context
 from config import Settings, SettingsError, load_settings
-from services.publisher.entries import PublishConfig
-from services.publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
-from services.publisher.run import NOBODY, Run, nothing_run
-from services.publisher.status import Status, saved, summary, table
+from publisher.entries import PublishConfig
+from publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
+from publisher.run import NOBODY, Run, nothing_run
+from publisher.status import Status, saved, summary, table
 from utils import clock, files
 from utils.logger import Throttle, flush_throttles
 

@@ -11,7 +11,7 @@ from broker.connection import tls_context
 from broker.dialer import Dialler
 from broker.loop import Loop
 from config import Settings, load_settings
-from services.publisher.line import Line, Message, Network, Outcome, Owner
+from publisher.line import Line, Message, Network, Outcome, Owner
 from utils.logger import Throttle
 
 ANSWER_SECONDS = 10.0

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 
 from config import Settings
-from services.publisher.connections import MQTTConnectionManager
-from services.publisher.entries import PublishConfig
-from services.publisher.publication import Entry, Publication
-from services.publisher.retained import Retained
-from services.publisher.statistics import Statistics
-from services.publisher.status import EntryStatus, Progress, Status, Totals
+from publisher.connections import MQTTConnectionManager
+from publisher.entries import PublishConfig
+from publisher.publication import Entry, Publication
+from publisher.retained import Retained
+from publisher.statistics import Statistics
+from publisher.status import EntryStatus, Progress, Status, Totals
 from utils import clock
 from utils.descriptors import allow
 

@@ -2,8 +2,8 @@
 
 import threading
 
-from services.publisher.line import Outcome
-from services.publisher.status import NAMES, Published, Status, Totals
+from publisher.line import Outcome
+from publisher.status import NAMES, Published, Status, Totals
 from utils import clock
 
 

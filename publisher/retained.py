@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.publisher.line import Line, Message, Outcome, Sender
+from publisher.line import Line, Message, Outcome, Sender
 
 
 class Retained:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
-from services.publisher.decoding import Unreadable, raw_entries
-from services.publisher.entries import MAX_VERSION, Fault, Unusable, check
-from services.publisher.loader import ConfigurationError, ConfigurationLoader
+from publisher.decoding import Unreadable, raw_entries
+from publisher.entries import MAX_VERSION, Fault, Unusable, check
+from publisher.loader import ConfigurationError, ConfigurationLoader
 from utils import clock, files
 from utils.text import printable
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from services.publisher.entries import MAX_DEPTH, Unusable
+from publisher.entries import MAX_DEPTH, Unusable
 from utils.text import printable
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""`python -m services.publisher`: publish configured payloads, each at its own interval, with a last will."""
+"""`python -m publisher`: publish configured payloads, each at its own interval, with a last will."""
 
 import argparse
 import contextlib
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from config import Settings, SettingsError, WritableFile, load_settings, warn_of_exposed_files, warn_of_unknown_settings
-from services.publisher.loader import DEFAULT_PATH, ConfigurationError
-from services.publisher.service import AlreadyPublished, PublisherService
-from services.publisher.status import summary, table
+from publisher.loader import DEFAULT_PATH, ConfigurationError
+from publisher.service import AlreadyPublished, PublisherService
+from publisher.status import summary, table
 from utils import logger
 from utils.files import keep_private
 from utils.signals import ignore
@@ -103,7 +103,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m services.publisher", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m publisher", description=__doc__)
     parser.add_argument("--broker", metavar="HOST", help="host name or URL (default: MQTT_BROKER, or localhost)")
     parser.add_argument("--port", metavar="N", help="(default: MQTT_PORT, or 1883, with TLS 8883)")
     parser.add_argument("--username", metavar="NAME", help="login at the broker (default: MQTT_USERNAME)")

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
-from services.publisher.connections import MQTTConnectionManager
-from services.publisher.entries import PublishConfig
-from services.publisher.line import Line, Message, Outcome
-from services.publisher.retained import Retained
-from services.publisher.schedule import Appointment, Schedule
-from services.publisher.statistics import Counts, Statistics
-from services.publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
+from publisher.connections import MQTTConnectionManager
+from publisher.entries import PublishConfig
+from publisher.line import Line, Message, Outcome
+from publisher.retained import Retained
+from publisher.schedule import Appointment, Schedule
+from publisher.statistics import Counts, Statistics
+from publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
 
 logger = logging.getLogger(__name__)
 BATCH = 200
