@@ -20,7 +20,7 @@ from utils.process import own_name
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
-"""How soon another process takes over."""
+"""How often the lease is confirmed, however seldom the jobs run; so soon another process takes over."""
 PAUSE_SECONDS = 0.1
 """Between two turns, so that many changes a second are one turn."""
 REPORT_SECONDS = 60.0
@@ -78,8 +78,8 @@ class Worker:
         self._lease.release()
 
     def _seconds_to_next(self) -> float:
-        next_at = min(self._due_at.values(), default=0.0) if self._holds else 0.0
-        return max(0.0, next_at - time.monotonic()) if self._holds else POLL_SECONDS
+        due_in = min(self._due_at.values()) - time.monotonic() if self._holds else POLL_SECONDS
+        return max(0.0, min(due_in, POLL_SECONDS))
 
     def _turn(self) -> None:
         held, self._holds = self._holds, self._confirmed()
