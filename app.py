@@ -17,7 +17,7 @@ from utils import logger as logs
 from utils import signals
 from utils.files import keep_private
 from wiring.backend import RoleName
-from wiring.web import WebBackend, backend_of
+from wiring.web import WebBackend
 
 logger = logging.getLogger("autoforge")
 
@@ -37,15 +37,14 @@ def main() -> None:
         warn_of_exposed_files(settings)
         check_file(settings)
         listener = _listen(settings)
-        app = create_app(settings)
+        backend = WebBackend(settings)
         broker = embedded.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(f"{error}")
-    backend = backend_of(app)
     logger.info("Configuration: MQTT=%s, database=%s", settings.broker, backend.database)
     backend.start()
     logger.info("AutoForge %s at http://%s/api/docs", VERSION, _shown_address(settings))
-    _serve(backend, app, listener)
+    _serve(backend, listener)
     backend.stop()
     if broker is not None:
         broker.stop()
@@ -67,14 +66,14 @@ def _shown_address(settings: Settings) -> str:
     return f"localhost:{settings.flask_port}" if everywhere else settings.address
 
 
-def _serve(backend: WebBackend, app: OpenAPI, listener: socket.socket) -> None:
+def _serve(backend: WebBackend, listener: socket.socket) -> None:
     """Answer requests until told to stop."""
     if sys.platform == "win32":
-        make_server(*listener.getsockname()[:2], app, threaded=True, fd=listener.fileno()).serve_forever()
+        make_server(*listener.getsockname()[:2], backend.web.app, threaded=True, fd=listener.fileno()).serve_forever()
     else:
         from serving.process import Server  # noqa: PLC0415 - gunicorn cannot be imported on Windows
 
-        Server(app, listener, backend.end_live).init_process()
+        Server(backend.web.app, listener, backend.end_live).init_process()
 
 
 def __getattr__(name: str) -> Any:

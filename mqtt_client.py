@@ -18,7 +18,6 @@ from broker.subscriptions import Subscriptions
 from config import Settings
 from utils.clock import MICROSECOND, now, server_time
 
-__all__ = ["NOTHING", "Filters", "Message", "Receiver", "Subscriber"]
 logger = logging.getLogger(__name__)
 MAX_BATCH = 10_000
 MAX_BATCH_BYTES = 8_000_000

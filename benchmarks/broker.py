@@ -96,13 +96,14 @@ def embedded(folder: Path) -> Iterator[int]:
     broker.start()
     try:
         store.admit()
-        wait_for(lambda: _is_open(broker.port), "the embedded broker")
+        wait_for(lambda: lets_in(broker.port), "the embedded broker")
         yield broker.port
     finally:
         broker.stop()
 
 
-def _is_open(port: int) -> bool:
+def lets_in(port: int) -> bool:
+    """Whether a broker accepts a device without a login."""
     try:
         load.connect(port).close()
     except ConnectionError:

@@ -36,7 +36,7 @@ class EndError(Exception):
 
 
 class Ending:
-    """Stores what waits in a session, up to where the session in use begins; see `mqtt_client.Receiver`."""
+    """Stores what waits in a session, up to where the session in use begins; see `broker.message.Receiver`."""
 
     def __init__(self, place: Place, connection: Connection, token: str | None) -> None:
         self._place = place
@@ -82,7 +82,7 @@ class Ending:
         self._problem = None
         self._marked = self._marked or place is not None
         self._got_on = self._quiet_since = time.monotonic()
-        self._add(outcome)
+        self.taken = self.taken.with_next(outcome)
         return True
 
     def may_connect(self) -> bool:
@@ -117,12 +117,6 @@ class Ending:
         """Whether nothing is in the session that the session in use has not received."""
         nothing_comes = self._answered is not None and self._answered() and not subscriber.holding
         return self.present is False or self._marked or nothing_comes
-
-    def _add(self, outcome: Outcome) -> None:
-        self.taken.received += outcome.received
-        self.taken.stored += outcome.stored
-        self.taken.duplicate += outcome.duplicate
-        self.taken.rejections += outcome.rejections
 
 
 def end_session(settings: Settings, streams: Streams, place: Place, client_id: str) -> Outcome:

@@ -7,10 +7,9 @@ for messages that are repeated and for those whose time is ahead. All others hav
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Protocol
 
 from sqlalchemy import Connection, Table
 
@@ -20,12 +19,8 @@ from ingest.message import Reading
 from streams.stream import Stream
 
 Values = tuple[float | str | None, ...]
-
-
-class Lacked(Protocol):
-    """Whether a reading without a value of a metric, given by its place, can be one from before it was declared."""
-
-    def __call__(self, device_id: str, place: int) -> bool: ...
+Lacked = Callable[[str, int], bool]
+"""Whether a reading of a device without a value of a metric, given by its place, can be from before it was declared."""
 
 
 def without_known(connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]) -> Sequence[Reading]:

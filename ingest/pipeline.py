@@ -128,7 +128,7 @@ class Pipeline:
     ) -> Outcome:
         """Store; of messages that cannot be stored together store each half, until the one at fault is set aside."""
         try:
-            return self._store(connection, [*(item.message for item in parsed), *repeated], parsed, repeated)
+            return self._store(connection, parsed, repeated)
         except Exception as error:
             committed = not self._uncertain
             passes = isinstance(error, Unavailable) and not isinstance(error, BadData)
@@ -152,7 +152,7 @@ class Pipeline:
     ) -> Outcome:
         """The same for messages that are known to be of one stream; for HTTP."""
         parsed = [self._parser.parse_for(stream, message, device_id, level) for message in messages]
-        return self._store(connection, messages, parsed)
+        return self._store(connection, parsed)
 
     def pass_over(
         self, connection: Connection, messages: Sequence[Message], beside: Callable[[Connection], None]
@@ -182,13 +182,8 @@ class Pipeline:
             logger.exception("A message on %s could not be parsed; it is kept in rejected_messages", message.topic)
             return Rejection(None, INTERNAL, "AutoForge failed to read it; its log says how", message)
 
-    def _store(
-        self,
-        connection: Connection,
-        messages: Sequence[Message],
-        parsed: Sequence[Parsed],
-        repeated: Sequence[Message] = (),
-    ) -> Outcome:
+    def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()) -> Outcome:
+        messages = [*[item.message for item in parsed], *repeated]
         outcome = Outcome(len(messages), 0, len(repeated), parsed=parsed, repeated=repeated)
         kinds: defaultdict[type, list[Any]] = defaultdict(list)
         for item in parsed:

@@ -26,7 +26,7 @@ from utils.topic_filters import covers, fewest
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 2.0
-EXPIRY_SECONDS = 1.0
+DUTIES_SECONDS = 1.0
 
 
 class Held(NamedTuple):
@@ -39,7 +39,7 @@ class Held(NamedTuple):
 
 
 class Turn:
-    """Receives, stores and acknowledges while the lease is held; see `mqtt_client.Receiver`."""
+    """Receives, stores and acknowledges while the lease is held; see `broker.message.Receiver`."""
 
     def __init__(self, settings: Settings, streams: Streams, held: Held) -> None:
         self._settings = settings
@@ -56,7 +56,7 @@ class Turn:
         """Whether the present session is the one to stay with."""
         self._new_session = False
         """Whether the broker gives packet ids anew, so that those of earlier deliveries mean nothing."""
-        self._next_heartbeat = self._next_expiry = 0.0
+        self._next_heartbeat = self._next_duties = 0.0
         self._ending = Backoff(1.0, 60.0)
         self._throttle = Throttle(seconds=10)
 
@@ -152,8 +152,8 @@ class Turn:
             self._next_heartbeat = now + HEARTBEAT_SECONDS
             if self._grip.confirmed() and self._subscriber is not None:
                 self._beat(self._subscriber)
-        if now >= self._next_expiry and not self._grip.lost:
-            self._next_expiry = now + EXPIRY_SECONDS
+        if now >= self._next_duties and not self._grip.lost:
+            self._next_duties = now + DUTIES_SECONDS
             self._do_duties()
         flush_throttles()
         self._grip.tidy()

@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from benchmarks import load
+from benchmarks.broker import lets_in
 from storage.dialects import dialect_of
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, PostgresServer, connected_client, free_port, payload, publishing, wait_for
@@ -234,7 +235,7 @@ def test_what_the_embedded_broker_acknowledged_survives_the_kill_of_both(
     with serving(Backend(tmp_path, None, MQTT_PORT=str(port))) as backend:
         for turn in range(kills):
             wait_for(partial(_is_subscribed, backend), seconds=60, what="the subscription")
-            wait_for(partial(_lets_in, port), what="a broker that lets devices in")
+            wait_for(partial(lets_in, port), what="a broker that lets devices in")
             client = connected_client(port)
             numbers = range(turn * (messages // kills), (turn + 1) * (messages // kills))
             infos = [
@@ -255,13 +256,6 @@ def test_what_the_embedded_broker_acknowledged_survives_the_kill_of_both(
         wait_for(lambda: _count(backend) >= published, seconds=120, what="all that was acknowledged")
         assert _count(backend) == published
         assert (backend.answers() or {})["mqtt"]["rejected"] == 0
-
-
-def _lets_in(port: int) -> bool:
-    with contextlib.suppress(ConnectionError):
-        load.connect(port).close()
-        return True
-    return False
 
 
 def _kill_embedded_broker(folder: Path) -> bool:
