@@ -50,13 +50,13 @@ def on_exit(_: Any) -> None:
 
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker the lowest free number, so that a replacement goes on in the same log file."""
-    taken = {other.log_slot for other in server.WORKERS.values()}
-    worker.log_slot = min(set(range(1, len(taken) + 2)) - taken)
+    taken = {other.slot for other in server.WORKERS.values()}
+    worker.slot = min(set(range(1, len(taken) + 2)) - taken)
 
 
 def post_fork(_: Any, worker: Any) -> None:
     """Log to a file of the worker's own: processes that rotate one file lose lines."""
-    logger.configure(settings.log_level, settings.log_file, f"{worker.cfg.proc_name}-{worker.log_slot}")
+    logger.configure(settings.log_level, settings.log_file, f"{worker.cfg.proc_name}-{worker.slot}")
     # With --preload it was made before the fork, and all workers would share its sockets, locks and selectors.
     worker.app.callable = None
 

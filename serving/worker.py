@@ -15,6 +15,7 @@ from serving.body import TOO_SLOW, WholeBody
 from serving.connection import Connection, State
 from serving.framing import Arrived, missing
 from serving.refusal import refusal, sentence, status_of
+from serving.shares import Shares
 from utils import descriptors
 from utils.answer_socket import AnswerSocket, Unread
 from utils.logger import Throttle
@@ -24,6 +25,8 @@ MAX_STREAMED = 8
 """Requests at a time whose body a thread reads, because it is long or of unknown length."""
 PAUSE_SECONDS = 0.5
 """How long nothing is accepted when there is no descriptor for it."""
+YIELD_SECONDS = 0.001
+"""How long a worker that has more connections than another leaves the next one to it."""
 LOOK_SECONDS = 0.1
 """Between two looks at which connections have been waited for long enough; with many, each look takes a while."""
 LAST_WORDS_SECONDS = 2.0
@@ -38,6 +41,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     `worker_connections` are held. Of more, the one that has been silent longest makes room, and where all are busy
     the new one gets 503.
     """
+
+    slot = 0
+    """The number of this worker among those of its master (gunicorn.conf.py)."""
+    _shares = Shares()
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -67,20 +74,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def run(self) -> None:
         """Accept, read, hand over and expire, until told to stop; then let what runs end."""
         self.poller.register(self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks)
+        self._shares.tell(self.slot, 0)
         while self.alive and self.is_parent_alive():
-            self.set_accept_enabled(time.monotonic() >= self._accept_again)
-            self._turn()
+            pause = self._accept_again - time.monotonic()
+            self.set_accept_enabled(pause <= 0)
+            self._turn(pause if pause > 0 else PAUSE_SECONDS)
         self.set_accept_enabled(False)
+        self._shares.leave(self.slot)
         for connection in self._parked:
             connection.hurry(LAST_WORDS_SECONDS)
         deadline = time.monotonic() + self.cfg.graceful_timeout
         while self.nr_conns > 0 and time.monotonic() < deadline:
-            self._turn()
+            self._turn(PAUSE_SECONDS)
         self._clean_up()
 
-    def _turn(self) -> None:
+    def _turn(self, seconds: float) -> None:
         self.notify()
-        self.wait_for_and_dispatch_events(timeout=PAUSE_SECONDS)
+        self.wait_for_and_dispatch_events(timeout=seconds)
         if (now := time.monotonic()) >= self._look_again:
             self._look_again = now + LOOK_SECONDS
             for connection in [parked for parked in self._parked if parked.expired()]:
@@ -107,7 +117,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         answering = AnswerSocket(descriptors.lifted(accepted), self._unread)
         connection = Connection(self.cfg, answering, client, listener.getsockname())
-        self.nr_conns += 1
+        self._count(+1)
+        if self.nr_conns > self._shares.least():
+            self._accept_again = time.monotonic() + YIELD_SECONDS
         if self.nr_conns > self.worker_connections and not self._make_room():
             self._refuse(connection, 503, BUSY)
         else:
@@ -194,8 +206,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _end(self, connection: Connection) -> None:
         self._unpark(connection)
-        self.nr_conns -= 1
+        self._count(-1)
         connection.close()
+
+    def _count(self, change: int) -> None:
+        self.nr_conns += change
+        if self.alive:
+            self._shares.tell(self.slot, self.nr_conns)
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Wait for the next request of a connection, or end it; called on the main thread."""

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support import PROJECT, Backend, Mosquitto, free_port, payload, publishing, wait_for
@@ -104,3 +107,28 @@ def test_each_worker_logs_into_a_file_of_its_own(tmp_path: Path, mosquitto: Mosq
     assert backend.stop() == 0
     logs = "".join(file.read_text() for file in tmp_path.glob("autoforge.worker-[12].log"))
     assert logs.count("INFO - Subscribed to ") == 1
+
+
+def test_connections_that_come_together_are_shared_by_the_workers(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    backend = gunicorn(tmp_path, mosquitto, COMMANDS["its configuration"]).start()
+    wait_for(backend.ready, what="a healthy backend")
+    assert backend.process is not None
+    workers = psutil.Process(backend.process.pid).children()
+
+    def shares() -> list[int]:
+        """How many connections to the backend's address each worker holds."""
+        held = [worker.net_connections("tcp") for worker in workers]
+        here = [[tcp.laddr.port for tcp in of_one if tcp.status == psutil.CONN_ESTABLISHED] for of_one in held]
+        return [ports.count(backend.port) for ports in here]
+
+    fewest = 0
+    for _ in range(10):
+        with ExitStack() as clients:
+            together = [clients.enter_context(socket.socket()) for _ in range(16)]
+            for client in together:
+                client.connect(("127.0.0.1", backend.port))
+            wait_for(lambda: sum(shares()) == 16, what="the connections")
+            fewest += min(shares())
+        wait_for(lambda: sum(shares()) == 0, what="their end")
+    assert fewest > 50, "evenly shared it would be 80"
+    assert backend.stop() == 0

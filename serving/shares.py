@@ -1,0 +1,30 @@
+"""How many connections each worker of gunicorn holds, so that they share them evenly."""
+
+import mmap
+
+_WORKERS = 256
+_ABSENT = 2**31 - 1
+
+
+class Shares:
+    """A count for each worker, in memory that all of them see if it was made before they were forked.
+
+    Connections that come together would all go to the worker that is awake, while the processor of the other idles.
+    """
+
+    def __init__(self) -> None:
+        self._held = memoryview(mmap.mmap(-1, 4 * _WORKERS)).cast("i")
+        for number in range(_WORKERS):
+            self.leave(number)
+
+    def tell(self, worker: int, connections: int) -> None:
+        """Say how many a worker has."""
+        self._held[worker % _WORKERS] = connections
+
+    def leave(self, worker: int) -> None:
+        """Say that a worker takes no more."""
+        self.tell(worker, _ABSENT)
+
+    def least(self) -> int:
+        """What the worker with the fewest has."""
+        return min(self._held)
