@@ -26,11 +26,13 @@ from broker.notices import News, Notices
 from config import Settings, load_settings
 from database import Database
 from ingest.ingester import Ingester
-from ingest.pipeline import Outcome
+from ingest.outcome import Outcome
+from ingest.pipeline import Listeners
 from streams import declaration
 from streams.registry import Streams
 from utils import clock, logger
 from wiring.backend import notices_topic
+from wiring.pipelines import new_pipeline
 
 
 class MeasuredIngester(Ingester):
@@ -39,7 +41,9 @@ class MeasuredIngester(Ingester):
     def __init__(
         self, settings: Settings, database: Database, streams: Streams, tell: Callable[[News], None], expected: int
     ) -> None:
-        super().__init__(settings, database, streams, tell, self._note)
+        listeners = Listeners(tell, self._note)
+        own = new_pipeline(database, streams, "mqtt", listeners)
+        super().__init__(settings, database, streams, own)
         self._expected = expected
         self.received = 0
         self.batches = 0

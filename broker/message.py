@@ -1,5 +1,7 @@
 """A message, and who gets it: the contract between a source of messages and what stores them."""
 
+import hashlib
+import random
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -24,8 +26,22 @@ class Message(msgspec.Struct, gc=False):
     """The subscription identifiers of the filters by which it comes; none where that need not be known."""
     copy: bool = False
     """Whether the broker delivers it once more because it matches another filter too."""
-    serial: int = 0
-    """Tells this delivery from every other; drawn when that is needed first."""
+    _serial: int = 0
+    _fingerprint: int | None = None
+
+    def serial(self) -> int:
+        """Tells this delivery from every other, also when it is handed over again."""
+        if not self._serial:
+            self._serial = random.getrandbits(62)
+        return self._serial
+
+    def fingerprint(self) -> int:
+        """A signed 64-bit hash of topic and payload, which are the same in a redelivery."""
+        if self._fingerprint is None:
+            content = b"%b\0%b" % (self.topic.encode(), self.payload)
+            digest = hashlib.blake2b(content, digest_size=8).digest()
+            self._fingerprint = int.from_bytes(digest, "big", signed=True)
+        return self._fingerprint
 
 
 class Receiver(Protocol):

@@ -5,15 +5,13 @@ import io
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from broker.message import Message
 from config import Settings
-from ingest.device_messages import Acknowledgement, PresenceNotice
-from ingest.message import Reading, Rejection
-from ingest.payload import Parsed
-from ingest.pipeline import Outcome
+from ingest.message import DeviceMessage, Parsed, Reading, Rejection
+from ingest.outcome import Outcome
 from ingest.rejected import KEPT
 from streams.registry import Streams
 from utils.clock import rfc3339
@@ -39,10 +37,12 @@ class AuditTrail:
         self._missing = 0
         self._throttle = Throttle(seconds=10)
 
-    def recorder(self, source: str) -> Callable[[Outcome], None] | None:
-        """What a pipeline is to call after each commit; None where there is no audit trail."""
+    def recorder(self, source: str) -> Callable[[Outcome], None]:
+        """What a pipeline is to call after each commit."""
         file = self._file
-        return None if file is None else lambda outcome: self._record(file, source, outcome)
+        if file is None:
+            return lambda _: None
+        return lambda outcome: self._record(file, source, outcome)
 
     def _record(self, file: Path, source: str, outcome: Outcome) -> None:
         rotation = Rotation(self._megabytes * MEGABYTE, self._kept)
@@ -59,12 +59,13 @@ class AuditTrail:
 
     def _rows(self, source: str, outcome: Outcome) -> Iterator[tuple[str, ...]]:
         """In the order in which the messages came."""
-        rejected = {id(rejection.message): rejection.reason for rejection in outcome.rejections}
-        ignored = {id(item.message): item.reason for item in outcome.ignored}
-        said: list[tuple[Message, Parsed | None]] = [(item.message, item) for item in outcome.parsed]
-        said += [(message, None) for message in outcome.repeated]
-        for message, item in sorted(said, key=lambda pair: pair[0].received_at):
-            became, reason = _fate(message, item, rejected, ignored)
+        reasons = {one.message.serial(): ("rejected", one.reason) for one in outcome.rejections}
+        reasons |= {one.message.serial(): ("ignored", one.reason) for one in outcome.ignored}
+        items: list[tuple[Message, Parsed | None]] = [(one.message, one) for one in outcome.parsed]
+        items += [(message, None) for message in outcome.repeated]
+        for message, item in sorted(items, key=lambda pair: pair[0].received_at):
+            otherwise = ("repeated" if item is None else "accepted", "")
+            became, reason = reasons.get(message.serial(), otherwise)
             stream, device_id, timestamp = self._understood(message, item)
             yield (
                 rfc3339(message.received_at),
@@ -82,23 +83,11 @@ class AuditTrail:
         """The stream, the device and the time of a message, as far as they are known."""
         if isinstance(item, Reading):
             return item.stream.name, item.device_id, rfc3339(item.timestamp)
-        if isinstance(item, Acknowledgement | PresenceNotice):
+        if isinstance(item, DeviceMessage):
             return "", item.device_id, ""
         found = self._streams.match(message.topic) if message.valid_topic else None
         stream, device_id = (found[0].name, found[1] or "") if found else ("", "")
         return (item.stream or "" if isinstance(item, Rejection) else stream), device_id, ""
-
-
-def _fate(
-    message: Message, item: Parsed | None, rejected: Mapping[int, str], ignored: Mapping[int, str]
-) -> tuple[str, str]:
-    """What became of a message, and the reason if it was not stored; the reasons are by the ids of messages."""
-    if item is None:
-        return "repeated", ""
-    for became, reasons in (("rejected", rejected), ("ignored", ignored)):
-        if reason := reasons.get(id(message)):
-            return became, reason
-    return "accepted", ""
 
 
 def _text(payload: bytes) -> str:

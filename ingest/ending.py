@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-import queries.ingestion
+import queries.installation
 from broker.message import Filters, Message
 from broker.sessions import MARKERS, SessionError, end
 from config import Settings
 from database import Database, Unavailable
 from ingest.handover import place_of
-from ingest.pipeline import Outcome, Pipeline
+from ingest.outcome import Outcome
+from ingest.pipeline import Pipeline
 from mqtt_client import NOTHING, Subscriber
 from streams.registry import Streams
 from utils.topic_filters import fewest
@@ -141,7 +142,7 @@ def _token(settings: Settings, database: Database, client_id: str) -> str | None
     """The marker of the session that receives what comes from now on. Raises EndError where there is none."""
     try:
         with database.session() as session:
-            known = queries.ingestion.installation(session)
+            known = queries.installation.installation(session)
     except Unavailable as error:
         raise EndError(f"{database} cannot be used: {error}; start AutoForge with it first") from error
     own = settings.mqtt_client_id or known.client_id

@@ -3,11 +3,11 @@
 import logging
 from datetime import datetime
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
+import queries.ingest_status
 from database import Database, Unavailable
 from ingest.meter import Meter
-from models import IngestStatus
 from mqtt_client import Subscriber
 from utils import clock
 from utils.logger import Throttle
@@ -61,6 +61,6 @@ class Heartbeat:
         }
         try:
             with self._database.transaction(connection):
-                connection.execute(update(IngestStatus).where(IngestStatus.source == "mqtt").values(status))
+                queries.ingest_status.write(connection, "mqtt", status)
         except Unavailable as error:
             self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")

@@ -2,14 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable
 
-from broker.notices import News
 from config import Settings
 from database import Database, Unavailable
 from ingest.heartbeat import Heartbeat
-from ingest.pipeline import Outcome, Pipeline
-from ingest.rejected import Room
+from ingest.pipeline import Pipeline
 from ingest.turn import Held, Turn
 from jobs.lease import Lease
 from schema import SchemaError
@@ -29,15 +26,12 @@ class Ingester:
         settings: Settings,
         database: Database,
         streams: Streams,
-        tell: Callable[[News], None],
-        record: Callable[[Outcome], None] | None = None,
+        pipeline: Pipeline,
     ) -> None:
         self._settings = settings
         self._database = database
         self._streams = streams
         self._lease = Lease(database, "ingest")
-        room, earliest = Room.of(settings), settings.earliest_time
-        pipeline = Pipeline(database, streams, "mqtt", tell, record, room=room, earliest=earliest)
         self._held = Held(database, self._lease, pipeline, Heartbeat(database))
         self._turn: Turn | None = None
         self._stop = threading.Event()

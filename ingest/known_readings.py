@@ -23,25 +23,30 @@ Lacked = Callable[[str, int], bool]
 """Whether a reading of a device without a value of a metric, given by its place, can be from before it was declared."""
 
 
-def without_known(connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]) -> Sequence[Reading]:
-    """The readings of a stream that are not known to be stored already, each once. Raises DBAPIError."""
-    doubtful = [reading for reading in group if reading.stated is not None]
+def known(connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]) -> set[int]:
+    """The indexes in a group of readings of a stream of those that are stored already.
+
+    Of those that come more than once in the group, all but the first. Raises DBAPIError.
+    """
+    doubtful = [index for index, reading in enumerate(group) if reading.stated is not None]
     if not doubtful:
-        return group
+        return set()
     names = [metric.name for metric in stream.metrics]
-    times = {(reading.device_id, reading.stated) for reading in doubtful if reading.stated is not None}
+    times = {(r.device_id, r.stated) for r in group if r.stated is not None}
     stored: dict[tuple[str, datetime | None], list[Values]] = defaultdict(list)
     for device_id, moment, values in queries.readings.stated(connection, table, names, times):
         stored[device_id, moment].append(values)
     lacked = _lacked(connection, stream)
-    known: set[int] = set()
+    found: set[int] = set()
     fresh: set[tuple[str, datetime | None, Values]] = set()
-    for reading in doubtful:
-        place = reading.device_id, reading.stated
-        if (*place, reading.values) in fresh or any(_is_same(one, reading, lacked) for one in stored[place]):
-            known.add(id(reading))
-        fresh.add((*place, reading.values))
-    return [reading for reading in group if id(reading) not in known]
+    for index in doubtful:
+        reading = group[index]
+        key = reading.device_id, reading.stated
+        is_repeated = (*key, reading.values) in fresh
+        if is_repeated or any(_is_same(one, reading, lacked) for one in stored[key]):
+            found.add(index)
+        fresh.add((*key, reading.values))
+    return found
 
 
 def _lacked(connection: Connection, stream: Stream) -> Lacked:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-import queries.ingestion
+import queries.installation
 from database import Database
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ HANDOVER = {"retired_client_id", "handover"}
 def read(database: Database, connection: Connection) -> Known:
     """What the database says. Raises Unavailable."""
     with database.transaction(connection), Session(connection) as session:
-        row = queries.ingestion.installation(session)
+        row = queries.installation.installation(session)
         return Known(*(getattr(row, name) for name in Known._fields))
 
 

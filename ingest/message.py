@@ -1,7 +1,5 @@
-"""What becomes of a message: a reading or a rejection."""
+"""What a message says: a reading, something beside the readings, nothing new, or nothing that is understood."""
 
-import hashlib
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -28,6 +26,13 @@ class Reading(msgspec.Struct, gc=False):
     """The time that the device stated, where the reading may be stored already under another key."""
 
 
+class DeviceMessage(msgspec.Struct, gc=False):
+    """What a device says beside its readings; each kind has a class of its own."""
+
+    device_id: str
+    message: Message
+
+
 class Ignored(msgspec.Struct, gc=False):
     """A message that says nothing new and is no fault: an old one that a broker repeats, or an empty one."""
 
@@ -46,20 +51,4 @@ class Rejection(msgspec.Struct, gc=False):
     """Who sent it, where topic or payload says so."""
 
 
-@dataclass
-class Applied:
-    """What became of a batch of acknowledgements or of notices of presence."""
-
-    stored: int = 0
-    """How many changed something."""
-    repeated: int = 0
-    """How many said what was known."""
-    rejections: list[Rejection] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    """The ids of the commands, or of the devices, that are different now."""
-
-
-def content_hash(message: Message) -> int:
-    """A signed 64-bit hash of topic and payload, which are the same in a redelivery."""
-    digest = hashlib.blake2b(b"%b\0%b" % (message.topic.encode(), message.payload), digest_size=8)
-    return int.from_bytes(digest.digest(), "big", signed=True)
+Parsed = Reading | DeviceMessage | Rejection | Ignored

@@ -1,6 +1,7 @@
 """Parsing: the bytes of one message to a `Reading` or a `Rejection`; pure."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,9 +9,10 @@ import msgspec
 
 from broker.message import Message
 from ingest.decoding import UNSET, single_reader, wide_reader
-from ingest.device_messages import Acknowledgement, DeviceMessages, PresenceNotice
+from ingest.device_messages import DeviceMessages
 from ingest.identity import device_id_fault
-from ingest.message import Ignored, Reading, Rejection
+from ingest.kinds import Readable
+from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection
 from ingest.sender import Sender
 from ingest.values import Fault, shown
 from models import EMPTY, OWN, RETAINED
@@ -19,7 +21,6 @@ from streams.stream import Stream
 from utils import clock
 from utils.text import printable
 
-Parsed = Reading | Acknowledgement | PresenceNotice | Rejection | Ignored
 EARLIEST = datetime(2020, 1, 1)
 """Before it no program of this kind ran: what a clock shows after its battery was changed is not believed."""
 AHEAD = timedelta(days=400)
@@ -60,13 +61,13 @@ class StreamParser:
 class Parser:
     """Parses messages of every stream, and those of devices beside their readings.
 
-    A device's time before `earliest` is not believed.
+    `kinds` read the latter. A device's time before `earliest` is not believed.
     """
 
-    def __init__(self, streams: Streams, earliest: datetime = EARLIEST) -> None:
+    def __init__(self, streams: Streams, kinds: Sequence[Readable] = (), earliest: datetime = EARLIEST) -> None:
         self._streams = streams
         self._parsers = {stream.name: StreamParser(stream, earliest) for stream in streams}
-        self._device_messages = DeviceMessages(streams.device_topics)
+        self._device_messages = DeviceMessages(kinds)
 
     def parse(self, message: Message) -> Parsed:
         """Find what the topic is for and read the payload."""
@@ -79,7 +80,12 @@ class Parser:
             said = self._parsers[stream.name].parse(message, device_id, level)
         return said if message.payload and not message.retained else _of_old_ones(said)
 
-    def _other(self, message: Message) -> Acknowledgement | PresenceNotice | Rejection | Ignored:
+    def concerning(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """These messages without those on topics that AutoForge uses for itself."""
+        is_own, roots = self._streams.is_own, self._streams.own_roots
+        return [one for one in messages if not (one.topic.startswith(roots) and is_own(one.topic))]
+
+    def _other(self, message: Message) -> DeviceMessage | Rejection | Ignored:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
         if (said := self._device_messages.parse(message)) is not None:

@@ -1,36 +1,70 @@
-"""Which devices are online, as they and their brokers say."""
+"""Presence: which devices are online, as they and their brokers say."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection
 
-import queries.devices
-from ingest.device_messages import PresenceNotice
-from ingest.message import Applied
-from models import Presence
+import queries.presence
+from broker.message import Message
+from broker.notices import News
+from ingest.device_messages import read_object
+from ingest.message import DeviceMessage
+from ingest.outcome import Applied
+from ingest.values import Fault, shown
+from streams.topics import TopicPattern
+from utils.lenient_json import BOM
 
 
-def announce(connection: Connection, notices: Sequence[PresenceNotice], moment: datetime) -> Applied:
-    """Apply notices in their order; a broker repeats the newest of each device at every connection."""
-    rows = queries.devices.presence(connection, {notice.device_id for notice in notices})
-    known = {row["device_id"]: row["online"] for row in rows}
-    online = dict(known)
-    changed: dict[str, dict[str, Any]] = {}
-    applied = Applied()
-    for notice in notices:
-        if online.get(notice.device_id) is notice.online:
-            applied.repeated += 1
-            continue
-        applied.stored += 1
-        online[notice.device_id] = notice.online
-        changed[notice.device_id] = {"online": notice.online, "changed_at": moment}
-    applied.changed = sorted(changed)
-    new = [{"device_id": device, **changed[device]} for device in applied.changed if device not in known]
-    if new:
-        connection.execute(insert(Presence), new)
-    old = [{"device": device, **changed[device]} for device in applied.changed if device in known]
-    if old:
-        connection.execute(update(Presence).where(Presence.device_id == bindparam("device")), old)
-    return applied
+class PresenceNotice(DeviceMessage, gc=False):
+    """A device that says that it is online, or its broker that it no longer is."""
+
+    online: bool | None
+    """None: nobody says so any more."""
+
+
+class PresenceNotices:
+    """The kind of message that says whether a device is online."""
+
+    parsed = PresenceNotice
+
+    def __init__(self, topic: TopicPattern) -> None:
+        self.topic = topic
+
+    def read(self, device_id: str, message: Message) -> PresenceNotice:
+        """Read a notice. Raises Fault."""
+        return PresenceNotice(device_id, message, _is_online(message.payload))
+
+    def apply(self, connection: Connection, notices: Sequence[PresenceNotice], moment: datetime) -> Applied:
+        """Apply notices; a broker repeats the newest of each device at every connection."""
+        rows = queries.presence.presence(connection, {notice.device_id for notice in notices})
+        known = {row["device_id"]: row["online"] for row in rows}
+        online = dict(known)
+        applied = Applied(unkeyed=[notice.message for notice in notices])
+        changed: set[str] = set()
+        for notice in notices:
+            if online.get(notice.device_id) is notice.online:
+                applied.duplicate += 1
+                continue
+            applied.stored += 1
+            online[notice.device_id] = notice.online
+            changed.add(notice.device_id)
+        applied.news = News(devices=sorted(changed))
+        new = {device: online[device] for device in changed if device not in known}
+        queries.presence.add(connection, new, moment)
+        old = {device: online[device] for device in changed if device in known}
+        queries.presence.change(connection, old, moment)
+        return applied
+
+
+def _is_online(payload: bytes) -> bool | None:
+    if not payload:
+        return None
+    text = payload.removeprefix(BOM).strip()
+    if text in (b"online", b"offline"):
+        return text == b"online"
+    status = read_object(payload).get("status")
+    if status not in ("online", "offline"):
+        message = f"status: expected online or offline, not {shown(status)}"
+        raise Fault("invalid_presence", message)
+    return bool(status == "online")

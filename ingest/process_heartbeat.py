@@ -2,14 +2,12 @@
 
 import logging
 import threading
-from datetime import timedelta
 
-from sqlalchemy import Connection, delete, insert, not_, or_
+from sqlalchemy import Connection
 
-import queries.ingestion
+import queries.installation
 import queries.processes
 from database import Database, Unavailable
-from models import Process
 from utils import clock
 from utils.logger import Throttle
 from utils.process import own_name
@@ -18,8 +16,6 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 5.0
-GONE = timedelta(seconds=40)
-"""A process that was not heard of for so long is gone."""
 
 
 class ProcessHeartbeat:
@@ -54,16 +50,15 @@ class ProcessHeartbeat:
             with self._database.connection() as connection:
                 with self._database.transaction(connection):
                     self._replace(connection, leaving)
-                self._database.client_id = queries.ingestion.client_id(connection)
+                self._database.client_id = queries.installation.client_id(connection)
         except Unavailable as error:
             self._throttle.warn(logger, "beat", f"The database cannot be used: {error}")
             return False
         return True
 
     def _replace(self, connection: Connection, leaving: bool) -> None:
-        now = clock.now()
-        gone = not_(queries.processes.is_heard(now, GONE))
-        connection.execute(delete(Process).where(or_(Process.name == self._name, gone)))
-        if not leaving:
-            values = {"name": self._name, "declarations": self._database.declarations, "heartbeat_at": now}
-            connection.execute(insert(Process).values(values))
+        if leaving:
+            queries.processes.leave(connection, self._name, clock.now())
+        else:
+            declarations = self._database.declarations
+            queries.processes.beat(connection, self._name, declarations, clock.now())

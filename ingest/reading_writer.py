@@ -1,88 +1,78 @@
 """The writer of readings: rows, and what is kept of the devices they came from, in the transaction of a batch."""
 
-import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, case, func, literal_column, or_
+from sqlalchemy import Connection, Table
 
 import queries.devices
+import queries.newest
 import queries.readings
-from broker.message import Message
 from database import Database
 from ingest import known_readings
 from ingest.message import Reading, Rejection
-from models import Device, NewestValue
-from storage.dialect import Columns, Row, literal
+from ingest.outcome import Applied
+from storage.dialect import Row
 from streams.reading_key import ReadingKey
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
 
-QUARTER = timedelta(minutes=15)
-
-
-@dataclass
-class Written:
-    """What became of the readings of a batch."""
-
-    stored: int = 0
-    duplicate: int = 0
-    rejections: list[Rejection] = field(default_factory=list)
-    streams: list[str] = field(default_factory=list)
-    """Those that have new readings."""
-
 
 class ReadingWriter:
-    """Writes readings, each once, and keeps the devices and the newest values of their streams."""
+    """The kind of message that is a reading: writes each once.
+
+    Keeps the devices and the newest values of the streams with them.
+    """
+
+    parsed = Reading
 
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
-        self._heard = database.upsert(Device, ("stream", "device_id"), _heard)
-        self._heard_before = database.upsert(Device, ("stream", "device_id"), _heard_before)
-        self._newest = lru_cache(maxsize=2)(partial(_newest, database))
-        self._keys = {stream.name: ReadingKey([metric.name for metric in stream.metrics]) for stream in streams}
+        self._heard = queries.devices.keeping(database.upsert, late=False)
+        self._heard_before = queries.devices.keeping(database.upsert, late=True)
+        keeping = partial(queries.newest.keeping, database.upsert)
+        self._newest = lru_cache(maxsize=2)(keeping)
+        names = {stream.name: [metric.name for metric in stream.metrics] for stream in streams}
+        self._keys = {name: ReadingKey(metrics) for name, metrics in names.items()}
 
-    def write(self, connection: Connection, readings: Sequence[Reading], moment: datetime) -> Written:
+    def apply(self, connection: Connection, readings: Sequence[Reading], moment: datetime) -> Applied:
         """Write readings of any streams within a transaction. Raises DBAPIError."""
-        written = Written()
+        applied = Applied(unkeyed=[reading.message for reading in readings if not reading.own_time])
         by_stream: dict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
             by_stream[reading.stream.name].append(reading)
         for name in by_stream.keys() & self._database.unusable.keys():
             reason = self._database.unusable[name]
-            written.rejections += [
-                Rejection(name, "stream_unusable", reason, item.message, item.device_id) for item in by_stream.pop(name)
-            ]
+            unusable = [_rejection("stream_unusable", reason, one) for one in by_stream.pop(name)]
+            applied.rejections += unusable
         if by_stream:
             queries.devices.lock_streams(connection, by_stream)
         for name in sorted(by_stream):
-            self._write_stream(connection, by_stream[name], moment, written)
-        return written
+            self._write_stream(connection, by_stream[name], moment, applied)
+        return applied
 
     def _write_stream(
-        self, connection: Connection, group: Sequence[Reading], moment: datetime, written: Written
+        self, connection: Connection, group: Sequence[Reading], moment: datetime, applied: Applied
     ) -> None:
         stream = group[0].stream
         table = self._database.tables[stream.name]
-        new = known_readings.without_known(connection, stream, table, group)
-        result = self._database.write_batch(connection, table, self._rows(stream, new), moment)
-        refused = {id(new[place]) for place, _ in result.refused}
-        for place, reason in result.refused:
-            sentence = f"the database refused the row: {reason}"
-            written.rejections.append(
-                Rejection(stream.name, "refused_by_database", sentence, new[place].message, new[place].device_id)
-            )
-        written.stored += result.stored
-        written.duplicate += len(group) - result.stored - len(refused)
+        known = known_readings.known(connection, stream, table, group)
+        new = [index for index in range(len(group)) if index not in known] if known else range(len(group))
+        rows = self._rows(stream, [group[index] for index in new] if known else group)
+        result = self._database.write_batch(connection, table, rows, moment)
+        refused = {new[place]: f"the database refused the row: {reason}" for place, reason in result.refused}
+        applied.rejections += [_rejection("refused_by_database", text, group[index]) for index, text in refused.items()]
+        applied.stored += result.stored
+        applied.duplicate += len(group) - result.stored - len(refused)
+        last_ids: Mapping[str, int] = {}
         if result.stored:
-            written.streams.append(stream.name)
-        accepted = [reading for reading in group if id(reading) not in refused] if refused else group
-        last_ids = queries.readings.last_ids_of(connection, table, moment) if result.stored else {}
+            applied.news.readings[stream.name] = [moment]
+            last_ids = queries.readings.last_ids_of(connection, table, moment)
+        accepted = [one for index, one in enumerate(group) if index not in refused] if refused else group
         self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:
             self._keep_newest(connection, stream, table, moment)
@@ -96,7 +86,7 @@ class ReadingWriter:
                 r.timestamp,
                 r.device_timestamp,
                 *r.values,
-                key(r.values) if r.own_time else _serial(r.message),
+                key(r.values) if r.own_time else r.message.serial(),
             )
             for r in group
         ]
@@ -122,21 +112,18 @@ class ReadingWriter:
         names = [metric.name for metric in stream.lackable]
         newest: dict[tuple[str, str], Mapping[str, Any]] = {}
         for reading_id, device_id, timestamp, *values in queries.readings.values_of(connection, table, names, moment):
-            place = {"timestamp": timestamp, "reading_id": reading_id}
-            newest.update({(device_id, n): place for n, v in zip(names, values, strict=True) if v is not None})
+            last = {"timestamp": timestamp, "reading_id": reading_id}
+            newest.update({(device_id, n): last for n, v in zip(names, values, strict=True) if v is not None})
         rows = [
             {"stream": stream.name, "device_id": device_id, "metric": name, **newest[device_id, name]}
             for device_id, name in sorted(newest)
         ]
         if rows:
-            connection.execute(self._newest(_quarter_after(moment + clock.MAX_AHEAD)), rows)
+            connection.execute(self._newest(queries.newest.quarter_after(moment + clock.MAX_AHEAD)), rows)
 
 
-def _serial(message: Message) -> int:
-    """What tells this delivery from every other, also when it is handed over again."""
-    if not message.serial:
-        message.serial = random.getrandbits(62)
-    return message.serial
+def _rejection(reason: str, text: str, reading: Reading) -> Rejection:
+    return Rejection(reading.stream.name, reason, text, reading.message, reading.device_id)
 
 
 def _heard_at(accepted: Sequence[Reading]) -> dict[str, datetime | None]:
@@ -146,41 +133,3 @@ def _heard_at(accepted: Sequence[Reading]) -> dict[str, datetime | None]:
         live = {reading.device_id: reading.message for reading in accepted if not reading.message.retained}
         return {device: live[device].received_at if device in live else None for device in last}
     return {device: message.received_at for device, message in last.items()}
-
-
-def _heard(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
-    # Also where it is earlier: then the clock was set back.
-    heard = func.coalesce(incoming.last_heard, stored.last_heard)
-    return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
-
-
-def _heard_before(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
-    """The same of readings that came some time ago."""
-    heard = func.coalesce(_greater("last_heard", stored, incoming), incoming.last_heard)
-    return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
-
-
-def _greater(name: str, stored: Columns, incoming: Columns) -> ColumnElement[Any]:
-    return case((incoming[name] > stored[name], incoming[name]), else_=stored[name])
-
-
-def _newest(database: Database, future: datetime) -> Insert:
-    """The statement that keeps newest values; one with a time from `future` on gives way to any that is earlier."""
-    # As text, because PyMySQL takes no parameters after the values of many rows.
-    limit: ColumnElement[datetime] = literal_column(literal(future))
-
-    def merge(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
-        # A reading that is measured at the same moment and stored later is the newer one.
-        later = incoming.timestamp >= stored.timestamp
-        newer = or_(later, and_(stored.timestamp >= limit, incoming.timestamp < limit))
-        return [
-            ("reading_id", case((newer, incoming.reading_id), else_=stored.reading_id)),
-            ("timestamp", case((newer, incoming.timestamp), else_=stored.timestamp)),
-        ]
-
-    return database.upsert(NewestValue, ("stream", "device_id", "metric"), merge)
-
-
-def _quarter_after(moment: datetime) -> datetime:
-    """The quarter of an hour that begins next, so that a statement with it is made four times an hour only."""
-    return clock.EPOCH + ((moment - clock.EPOCH) // QUARTER + 1) * QUARTER

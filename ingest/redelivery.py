@@ -9,18 +9,28 @@ that an old message with the same id and the same payload is not mistaken for a 
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection
 
+import queries.deliveries
 from broker.message import Message
-from ingest.message import content_hash
-from models import DeliveredBatch
 
 WINDOW = 50_000
 Delivery = tuple[int, int]
-"""Packet id and `content_hash`."""
+"""Packet id and `Message.fingerprint`."""
+
+
+@dataclass
+class Batch:
+    """What is to be remembered of the batch that is being committed."""
+
+    first: int
+    """How many of its messages came without the DUP flag."""
+    deliveries: list[Delivery] = field(default_factory=list)
 
 
 class RecentDeliveries:
@@ -31,51 +41,62 @@ class RecentDeliveries:
         """How many messages were ever delivered for the first time."""
         self._batches: deque[tuple[int, list[Delivery]]] = deque()
 
-    def load(self, first_deliveries: int, batches: Iterable[DeliveredBatch]) -> None:
+    def resume(self, connection: Connection, first_deliveries: int) -> None:
         """Take over what an earlier ingester has recorded."""
         decoder = msgspec.json.Decoder(list[Delivery])
+        rows = queries.deliveries.recent(connection, first_deliveries, WINDOW)
         self.first_deliveries = first_deliveries
-        self._batches = deque((batch.first_deliveries, decoder.decode(batch.deliveries)) for batch in batches)
+        self._batches = deque((row.first_deliveries, decoder.decode(row.deliveries)) for row in rows)
 
-    def first(self, messages: Sequence[Message]) -> int:
-        """How many of these are counted as first deliveries: those without the DUP flag."""
-        return [message.redelivered for message in messages].count(False)
-
-    def clear(self) -> None:
+    def forget(self) -> None:
         """Forget all of them."""
         self._batches.clear()
 
-    def without_repeated(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """The messages without copies and those that repeat a committed one, or an earlier one of this batch."""
-        if not any([message.redelivered or message.copy for message in messages]):  # noqa: C419 - takes half the time
-            return messages
-        # By packet id, the newest wins: where a broker has used the id again, the older message is settled.
-        known = {packet_id: content for _, deliveries in self._batches for packet_id, content in deliveries}
-        fresh = []
-        for message in messages:
-            content = content_hash(message)
-            again = message.redelivered and message.packet_id and known.get(message.packet_id) == content
-            if not (again or message.copy):
-                fresh.append(message)
-            known[message.packet_id] = content
-        return fresh
+    def filter(self, messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
+        """The messages that are new, and those that repeat others.
 
-    def record(self, connection: Connection, first_deliveries: int, deliveries: list[Delivery]) -> None:
-        """Write a batch's deliveries within its transaction; delete those that are too old.
-
-        `first_deliveries` says how many of the batch came without the DUP flag.
+        The others are committed, or come earlier in this batch.
         """
-        if deliveries:
-            first = self.first_deliveries + first_deliveries
-            text = msgspec.json.encode(deliveries).decode()
-            connection.execute(insert(DeliveredBatch).values(first_deliveries=first, deliveries=text))
-            connection.execute(delete(DeliveredBatch).where(DeliveredBatch.first_deliveries < first - WINDOW))
+        # A list, which takes half the time of a generator.
+        if not any([message.redelivered or message.copy for message in messages]):  # noqa: C419 - see above
+            return messages, ()
+        # By packet id, the newest wins: where a broker has used the id again, the older message is settled.
+        known = {packet_id: content for _, batch in self._batches for packet_id, content in batch}
+        fresh: list[Message] = []
+        repeated: list[Message] = []
+        for message in messages:
+            content = message.fingerprint()
+            again = message.redelivered and known.get(message.packet_id) == content
+            is_repeated = message.copy or (again and message.packet_id)
+            (repeated if is_repeated else fresh).append(message)
+            known[message.packet_id] = content
+        return fresh, repeated
 
-    def committed(self, first_deliveries: int, deliveries: list[Delivery]) -> None:
-        """Remember a batch once its transaction has been committed."""
-        self.first_deliveries += first_deliveries
-        if deliveries:
-            self._batches.append((self.first_deliveries, deliveries))
+    @contextmanager
+    def committing(self, messages: Sequence[Message]) -> Iterator[Batch]:
+        """Around the transaction of a batch: remember it once that is committed."""
+        batch = Batch(self._first(messages))
+        yield batch
+        self._committed(batch)
+
+    def record(self, connection: Connection, batch: Batch, unkeyed: Iterable[Message]) -> None:
+        """Write the deliveries of a batch that no unique key would absorb, in its transaction."""
+        batch.deliveries = [(one.packet_id, one.fingerprint()) for one in unkeyed if one.packet_id]
+        if batch.deliveries:
+            self._write(connection, batch)
+
+    def _first(self, messages: Sequence[Message]) -> int:
+        return [message.redelivered for message in messages].count(False)
+
+    def _write(self, connection: Connection, batch: Batch) -> None:
+        text = msgspec.json.encode(batch.deliveries).decode()
+        first = self.first_deliveries + batch.first
+        queries.deliveries.record(connection, first, text, WINDOW)
+
+    def _committed(self, batch: Batch) -> None:
+        self.first_deliveries += batch.first
+        if batch.deliveries:
+            self._batches.append((self.first_deliveries, batch.deliveries))
         while self._batches and self._batches[0][0] < self.first_deliveries - WINDOW:
             self._batches.popleft()
 
@@ -83,13 +104,12 @@ class RecentDeliveries:
 class Unrecorded(RecentDeliveries):
     """Those of a session that is about to end; packet ids of two sessions must not be mixed in the table."""
 
-    def first(self, messages: Sequence[Message]) -> int:  # noqa: ARG002 - they are not those of the session in use
-        """None of them is counted."""
-        return 0
+    def _first(self, _: Sequence[Message]) -> int:
+        return 0  # they are not those of the session in use
 
-    def record(self, connection: Connection, first_deliveries: int, deliveries: list[Delivery]) -> None:
+    def _write(self, connection: Connection, batch: Batch) -> None:
         """Keep them in memory only."""
 
-    def committed(self, _: int, deliveries: list[Delivery]) -> None:
-        """Remember a batch; what is not counted does not grow old."""
-        super().committed(len(deliveries), deliveries)
+    def _committed(self, batch: Batch) -> None:
+        # What is not counted does not grow old.
+        super()._committed(Batch(len(batch.deliveries), batch.deliveries))

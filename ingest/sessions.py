@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection
 
+import queries.deliveries
+import queries.installation
 from config import Settings
 from database import Database, Unavailable
 from ingest.known_session import AT_ONCE, HANDOVER, Known, elsewhere, read, tell_left, tell_new, to_bring_back
-from models import DeliveredBatch, Installation
 from utils import clock
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class SessionMemory:
         self._news |= self._in_use(wanted) | {"session_since": clock.now(), "session_token": None}
         with self._database.transaction(connection):
             # Packet ids mean something within a session only.
-            connection.execute(delete(DeliveredBatch))
+            queries.deliveries.forget(connection)
             self._update(connection, self._news | {"handover": token})
         self._replace(self._news | {"handover": token})
         self._news = {}
@@ -176,7 +177,7 @@ class SessionMemory:
     def _update(self, connection: Connection, values: dict[str, Any]) -> None:
         kept = {name: value for name, value in values.items() if not (self._is_foreign and name in HANDOVER)}
         if kept:
-            connection.execute(update(Installation).values(**kept))
+            queries.installation.change(connection, kept)
 
     def _replace(self, values: dict[str, Any]) -> None:
         self.known = self.known._replace(**{name: values[name] for name in values.keys() & {*Known._fields}})

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-import queries.ingestion
+import queries.reader
 from database import Database, Replaced, Unavailable
 from storage.locks import Lock
 
@@ -54,7 +54,7 @@ class Lease:
         self._drop_if_broken()
         if self._connection is not None:
             try:
-                queries.ingestion.ping(self._connection)
+                queries.reader.ping(self._connection)
                 self._connection.commit()
             except SQLAlchemyError:
                 self._drop()

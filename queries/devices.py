@@ -1,72 +1,19 @@
-"""SELECTs of devices, their commands and their presence."""
+"""Statements on devices: what is kept of each that a reading of a stream came from."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Insert, case, delete, func, select
 
-from models import VERIFY_DEVICE, Command, Device, Presence, StreamState
+from models import VERIFY_DEVICE, Base, Device, StreamState
 from queries.reader import Reader
+from storage.dialect import Columns, Merge
 from utils import clock
-from utils.clock import Uptime
 
-CHUNK = 500
-_COMMANDS = Command.metadata.tables["commands"]
+Upsert = Callable[[type[Base], Sequence[str], Merge], Insert]
+"""`Database.upsert`."""
 _DEVICES = Device.metadata.tables["devices"]
 _STREAMS = StreamState.metadata.tables["stream_states"]
-_PRESENCE = Presence.metadata.tables["presence"]
-
-
-def command(reader: Reader, command_id: str) -> RowMapping | None:
-    """The command with this id, or None."""
-    return reader.execute(select(_COMMANDS).where(_COMMANDS.c.command_id == command_id)).mappings().first()
-
-
-def command_with_key(reader: Reader, key: str) -> RowMapping | None:
-    """The command that was issued with this idempotency key, or None."""
-    return reader.execute(select(_COMMANDS).where(_COMMANDS.c.idempotency_key == key)).mappings().first()
-
-
-def commands(reader: Reader, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
-    """Commands, newest first."""
-    query = select(_COMMANDS).order_by(_COMMANDS.c.id.desc()).limit(limit)
-    if device_id is not None:
-        query = query.where(_COMMANDS.c.device_id == device_id)
-    if status is not None:
-        query = query.where(_COMMANDS.c.status == status)
-    return reader.execute(query).mappings().all()
-
-
-def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """These commands."""
-    return _in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
-
-
-def commands_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
-    """The newest 1,000 commands that changed at `moment` or later, of one device or of all, oldest change first."""
-    query = select(_COMMANDS).where(_COMMANDS.c.updated_at >= moment)
-    if device_id is not None:
-        query = query.where(_COMMANDS.c.device_id == device_id)
-    query = query.order_by(_COMMANDS.c.updated_at.desc(), _COMMANDS.c.id.desc()).limit(1000)
-    return reader.execute(query).mappings().all()[::-1]
-
-
-def commands_to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """These commands, locked until the transaction ends."""
-    return _in_chunks(connection, select(_COMMANDS).with_for_update(), _COMMANDS.c.command_id, command_ids)
-
-
-def due_commands(reader: Reader, statuses: Sequence[str], moment: datetime, up: Uptime) -> Sequence[str]:
-    """The ids of up to 1,000 commands in these states whose time is over, in the order of issue."""
-    query = select(Command.command_id).where(Command.status.in_(statuses), is_over(moment, up))
-    return reader.scalars(query.order_by(Command.id).limit(1000)).all()
-
-
-def is_over(moment: datetime, up: Uptime) -> ColumnElement[bool]:
-    """Whether a command's time is over: of this run of this machine by how long it runs, else by the clock."""
-    here = func.coalesce(Command.boot, "") == (up.boot or "-")
-    return or_(and_(here, Command.deadline <= up.seconds), and_(~here, Command.expires_at <= moment))
 
 
 def is_known(reader: Reader, streams: Iterable[str], device_id: str) -> bool:
@@ -95,28 +42,6 @@ def heard_last(reader: Reader, stream: str) -> str | None:
     return last or reader.scalars(query.order_by(_DEVICES.c.last_heard.is_(None), by_id)).first()
 
 
-def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """`device_id`, `online` and `changed_at` of those of these devices that ever said so."""
-    return _in_chunks(reader, select(_PRESENCE), _PRESENCE.c.device_id, device_ids)
-
-
-def presence_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
-    """The devices, one or all, that went online or offline at `moment` or later, oldest change first."""
-    query = select(_PRESENCE).where(_PRESENCE.c.changed_at >= moment)
-    if device_id is not None:
-        query = query.where(_PRESENCE.c.device_id == device_id)
-    return reader.execute(query.order_by(_PRESENCE.c.changed_at)).mappings().all()
-
-
-def _in_chunks(
-    reader: Reader, query: Select[Any], column: ColumnElement[Any], values: Iterable[str]
-) -> list[RowMapping]:
-    # SQLite takes 32,766 parameters, MySQL plans badly above some hundreds.
-    ordered = sorted(values)
-    chunks = (ordered[place : place + CHUNK] for place in range(0, len(ordered), CHUNK))
-    return [row for chunk in chunks for row in reader.execute(query.where(column.in_(chunk))).mappings()]
-
-
 def lock_streams(connection: Connection, streams: Iterable[str]) -> None:
     """Let no other transaction write readings of these streams until this one ends, so that ids keep their order.
 
@@ -125,3 +50,32 @@ def lock_streams(connection: Connection, streams: Iterable[str]) -> None:
     if connection.dialect.name != "sqlite":
         query = select(_STREAMS.c.stream).where(_STREAMS.c.stream.in_(sorted(streams)))
         connection.execute(query.order_by(_STREAMS.c.stream).with_for_update()).all()
+
+
+def keeping(upsert: Upsert, *, late: bool) -> Insert:
+    """The statement that keeps `stream`, `device_id`, `last_id` and `last_heard` of devices.
+
+    `late`: the readings came some time ago, so that a later `last_heard` stays.
+    """
+    return upsert(Device, ("stream", "device_id"), _heard_before if late else _heard)
+
+
+def forget(connection: Connection, stream: str, device_id: str) -> None:
+    """Delete what is kept of a device of a stream."""
+    own = (_DEVICES.c.stream == stream) & (_DEVICES.c.device_id == device_id)
+    connection.execute(delete(_DEVICES).where(own))
+
+
+def _heard(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
+    # Also where it is earlier: then the clock was set back.
+    heard = func.coalesce(incoming.last_heard, stored.last_heard)
+    return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
+
+
+def _heard_before(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
+    heard = func.coalesce(_greater("last_heard", stored, incoming), incoming.last_heard)
+    return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
+
+
+def _greater(name: str, stored: Columns, incoming: Columns) -> ColumnElement[Any]:
+    return case((incoming[name] > stored[name], incoming[name]), else_=stored[name])

@@ -1,20 +1,41 @@
-"""SELECTs of the newest readings: of those whose time can be, and only where there is none such, of the others.
+"""Statements on the newest readings: of those whose time can be, and only where there is none such, of the others.
 
 A reading that was stamped while the server's clock was ahead is from the future once the clock is right. By its time
 it would stay the newest until that has come.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BindParameter, RowMapping, Select, Table, bindparam, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Insert,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 import queries.devices
 from models import VERIFY_DEVICE, NewestValue
+from queries.devices import Upsert
 from queries.reader import Reader
 from queries.readings import Window, listed, shown, within
+from storage.dialect import Columns, literal
 from utils import clock
+
+QUARTER = timedelta(minutes=15)
 
 _NEWEST = NewestValue.metadata.tables["newest_values"]
 
@@ -89,3 +110,34 @@ def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[st
         if row is not None:
             found[name] = row[name], row["timestamp"]
     return found
+
+
+def keeping(upsert: Upsert, future: datetime) -> Insert:
+    """The statement that keeps the newest values of devices: the columns of `newest_values`.
+
+    A value with a time from `future` on gives way to any that is earlier.
+    """
+    # As text, because PyMySQL takes no parameters after the values of many rows.
+    limit: ColumnElement[datetime] = literal_column(literal(future))
+
+    def merge(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
+        # A reading that is measured at the same moment and stored later is the newer one.
+        later = incoming.timestamp >= stored.timestamp
+        newer = or_(later, and_(stored.timestamp >= limit, incoming.timestamp < limit))
+        return [
+            ("reading_id", case((newer, incoming.reading_id), else_=stored.reading_id)),
+            ("timestamp", case((newer, incoming.timestamp), else_=stored.timestamp)),
+        ]
+
+    return upsert(NewestValue, ("stream", "device_id", "metric"), merge)
+
+
+def quarter_after(moment: datetime) -> datetime:
+    """The quarter of an hour that begins next; a statement with it is made four times an hour only."""
+    return clock.EPOCH + ((moment - clock.EPOCH) // QUARTER + 1) * QUARTER
+
+
+def forget(connection: Connection, stream: str, device_id: str) -> None:
+    """Delete the newest values of a device of a stream."""
+    own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
+    connection.execute(delete(_NEWEST).where(own))

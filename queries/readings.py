@@ -1,4 +1,4 @@
-"""SELECTs of readings: functions of (reader, table, …) that return plain rows."""
+"""Statements on readings: functions of (reader, table, …) that return plain rows."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    Connection,
     Row,
     RowMapping,
     Select,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     func,
     or_,
     select,
@@ -259,3 +261,9 @@ def has_reading(reader: Reader, table: Table, device_id: str, timestamp: datetim
     """Whether a device has a reading of this time."""
     own = (table.c.device_id == device_id) & (table.c.timestamp == timestamp)
     return reader.execute(select(table.c.id).where(own).limit(1)).first() is not None
+
+
+def forget(connection: Connection, table: Table, device_id: str, but: int) -> None:
+    """Delete the readings of a device, but for the one with this id."""
+    own = (table.c.device_id == device_id) & (table.c.id != but)
+    connection.execute(delete(table).where(own))

@@ -7,20 +7,17 @@ import click
 from config import Settings, SettingsError
 from database import Database, Unavailable
 from ingest import ending
-from ingest.audit import AuditTrail
-from ingest.pipeline import Pipeline
-from ingest.redelivery import Unrecorded
-from ingest.rejected import Room
+from ingest.ending import Place
 from services import broker_access, rejected, verification
 from services.running_backend import server_url
 from streams.registry import Streams
 from utils import logger
 
 
-def commands(settings: Settings, streams: Streams, database: Database) -> list[click.Command]:
-    """All of them."""
+def commands(settings: Settings, streams: Streams, place: Place) -> list[click.Command]:
+    """All of them; `place` is where what waits in a session is stored."""
     of_streams = [verify(settings, streams), acl(settings, streams)]
-    return [*of_streams, end_session(settings, streams, database), forget_rejected(database)]
+    return [*of_streams, end_session(settings, streams, place), forget_rejected(place.database)]
 
 
 def verify(settings: Settings, streams: Streams) -> click.Command:
@@ -64,26 +61,15 @@ def _url(_: click.Context, __: click.Parameter, url: str) -> str:
         raise click.BadParameter(str(error)) from error
 
 
-def end_session(settings: Settings, streams: Streams, database: Database) -> click.Command:
+def end_session(settings: Settings, streams: Streams, place: Place) -> click.Command:
     """The command that empties and ends a session that nobody uses any more."""
 
     @click.command("end-session", help="Store what waits at the broker in the session CLIENT_ID, and end it.")
     @click.argument("client_id")
     def command(client_id: str) -> None:
         logger.configure(settings.log_level, settings.log_file, "end-session")
-        recorder = AuditTrail(settings, streams).recorder("mqtt")
-        pipeline = Pipeline(
-            database,
-            streams,
-            "mqtt",
-            lambda _: None,
-            recorder,
-            room=Room.of(settings),
-            earliest=settings.earliest_time,
-            recent=Unrecorded(),
-        )
         try:
-            taken = ending.end_session(settings, streams, ending.Place(database, pipeline), client_id)
+            taken = ending.end_session(settings, streams, place, client_id)
         except (ending.EndError, Unavailable, SettingsError) as error:
             raise click.ClickException(str(error)) from error
         counts = f"{taken.stored} stored, {taken.duplicate} known already, {len(taken.rejections)} set aside"

@@ -8,7 +8,7 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
 from database import Unavailable
-from ingest.commands import FINAL
+from queries.commands import FINAL
 from routes.answers import CommandAnswer, CommandsAnswer, ControlAnswer, Error, Undelivered
 from routes.arguments import CommandPath, CommandsQuery, ControlBody, KeyHeader, WaitQuery
 from services import documents

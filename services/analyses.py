@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, delete, insert
+from sqlalchemy import Connection, RowMapping
 
-import queries.ingestion
+import queries.checkpoints
 import queries.positions
 import queries.readings
 from broker.notices import News
@@ -21,7 +21,6 @@ from broker.publisher import Publisher, PublishError
 from config import Settings
 from database import Database
 from jobs.job import Job
-from models import Analysed
 from queries.readings import Stretch
 from services import health_index, status
 from streams.registry import Streams
@@ -137,7 +136,7 @@ class Channel:
 
     def _publish_new(self, connection: Connection) -> None:
         with self._database.reader() as reader:
-            place = queries.ingestion.analysed(reader, self.stream.name)
+            place = queries.checkpoints.checkpoint(reader, self.stream.name)
             end = queries.readings.newest_id(reader, self._table)
             if place is None:
                 first = self._begin(reader, end)
@@ -172,8 +171,7 @@ class Channel:
 
     def _write_place(self, connection: Connection, newest: int) -> None:
         with self._database.transaction(connection):
-            connection.execute(delete(Analysed).where(Analysed.stream == self.stream.name))
-            connection.execute(insert(Analysed).values(stream=self.stream.name, reading_id=newest))
+            queries.checkpoints.move(connection, self.stream.name, newest)
         self._newest = newest
 
 

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping, Table
 
-import queries.devices
-import queries.ingestion
+import queries.commands
 import queries.positions
+import queries.presence
+import queries.reader
 import queries.readings
 from broker.notices import News
 from database import Database
@@ -52,7 +53,7 @@ class Changes:
     def ask(self) -> None:
         """Ask the database for a sign of life. Raises Unavailable."""
         with self._database.reader() as reader:
-            queries.ingestion.ping(reader)
+            queries.reader.ping(reader)
 
     def read(self, news: News) -> list[Event]:
         """The newest reading of every device, what was left out of it, and new states. Raises Unavailable."""
@@ -64,8 +65,8 @@ class Changes:
             if news.everything:
                 events += self._states_since(reader, _earlier(self._last_look(now)))
             else:
-                commands = queries.devices.commands_by_id(reader, news.commands)
-                events += _states(commands, queries.devices.presence(reader, news.devices))
+                commands = queries.commands.commands_by_id(reader, news.commands)
+                events += _states(commands, queries.presence.presence(reader, news.devices))
         if news.everything:
             self._looked_at, self._looked_up = now, up
             self._looked_to = looked_to
@@ -82,8 +83,8 @@ class Changes:
         stream = self._streams[interest.stream]
         with self._turns, self._database.reader() as reader:
             changed, stretch = _beginning(reader, self._database.tables[stream.name], since)
-            commands = queries.devices.commands_since(reader, changed, interest.device_id)
-            presence = queries.devices.presence_since(reader, changed, interest.device_id)
+            commands = queries.commands.commands_since(reader, changed, interest.device_id)
+            presence = queries.presence.presence_since(reader, changed, interest.device_id)
         if isinstance(since, int) and since > stretch.end:
             yield gap(stream.name, interest.device_id, stretch.end + 1, since)
         yield from _states(commands, presence)
@@ -154,7 +155,7 @@ class Changes:
 
     def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
         return _states(
-            queries.devices.commands_since(reader, moment, None), queries.devices.presence_since(reader, moment, None)
+            queries.commands.commands_since(reader, moment, None), queries.presence.presence_since(reader, moment, None)
         )
 
     def _is_new(self, event: Event) -> bool:

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, RowMapping
 
-import queries.devices
+import queries.commands
 from broker.notices import News
 from broker.publisher import Publisher, PublishError
 from database import BadData, Database, Unavailable
-from ingest import commands as states
+from ingest.acknowledgements import State
 from jobs.job import Job
 from services.waiting import Held, Waiting
 from streams.topics import TopicPattern
@@ -79,19 +79,19 @@ class Commands:
         except PublishError as error:
             if not error.may_be_sent:
                 with self._writing() as connection:
-                    states.mark_unsent(connection, command_id, f"not sent: {error}", clock.now())
+                    queries.commands.mark_unsent(connection, command_id, f"not sent: {error}", clock.now())
             self._tell(News(commands=[command_id]))
             raise Undelivered(command_id, error) from error
         # It is on its way whatever the database does now; from `pending` it comes to an end as well.
         with contextlib.suppress(Unavailable), self._writing() as connection:
-            states.mark_sent(connection, command_id, clock.now())
+            queries.commands.mark_sent(connection, command_id, clock.now())
         self._tell(News(commands=[command_id]))
         return command_id, True
 
     def get(self, command_id: str) -> RowMapping | None:
         """The command as it is now, or None. Raises Unavailable."""
         row = self._row(command_id)
-        if row is not None and row["status"] in states.OPEN and _left(row) <= 0:
+        if row is not None and row["status"] in queries.commands.OPEN and _left(row) <= 0:
             self._end([command_id])
             row = self._row(command_id)
         return row
@@ -101,7 +101,7 @@ class Commands:
         while due := self._due():
             self._end(due)
         with self._database.reader() as reader:
-            return queries.devices.commands(reader, device_id, status, limit)
+            return queries.commands.commands(reader, device_id, status, limit)
 
     def wait(self, command_id: str, seconds: float) -> RowMapping | None:
         """The command once it is final or the seconds are over; at once if too many requests wait already."""
@@ -111,7 +111,7 @@ class Commands:
                 news.clear()
                 row = self.get(command_id)
                 left = deadline - time.monotonic()
-                if row is None or row["status"] in states.FINAL or left <= 0:
+                if row is None or row["status"] in queries.commands.FINAL or left <= 0:
                     return row
                 news.wait(max(0.0, min(left, _left(row), LONGEST_SLEEP)))
 
@@ -119,11 +119,11 @@ class Commands:
         """Write the command, or find the id of the earlier one with the same key."""
         try:
             with self._writing() as connection:
-                states.create(connection, values)
+                queries.commands.create(connection, values)
         except BadData:
             key = values["idempotency_key"]
             with self._database.reader() as reader:
-                earlier = queries.devices.command_with_key(reader, key)
+                earlier = queries.commands.command_with_key(reader, key)
             if earlier is None:
                 raise
             if not _same(_order(earlier), order):
@@ -132,22 +132,22 @@ class Commands:
             if not _is_interrupted(earlier):
                 return str(earlier["command_id"])
             with self._writing() as connection:
-                states.interrupt(connection, earlier["command_id"], clock.now())
+                queries.commands.interrupt(connection, earlier["command_id"], clock.now())
             self._tell(News(commands=[earlier["command_id"]]))
             return self._create(values, order)
         return None
 
     def _row(self, command_id: str) -> RowMapping | None:
         with self._database.reader() as reader:
-            return queries.devices.command(reader, command_id)
+            return queries.commands.command(reader, command_id)
 
     def _due(self) -> Sequence[str]:
         with self._database.reader() as reader:
-            return queries.devices.due_commands(reader, states.OPEN, clock.now(), clock.uptime())
+            return queries.commands.due(reader, clock.now(), clock.uptime())
 
     def _end(self, due: Sequence[str]) -> None:
         with self._writing() as connection:
-            states.expire(connection, due, clock.now())
+            queries.commands.expire(connection, due, clock.now(), clock.uptime())
         self._tell(News(commands=list(due)))
 
     @contextlib.contextmanager
@@ -170,16 +170,16 @@ class Expiry(Job):
         """End up to 1,000 of them. Raises Unavailable."""
         moment = clock.now()
         with self._database.reader() as reader:
-            due = queries.devices.due_commands(reader, states.OPEN, moment, clock.uptime())
+            due = queries.commands.due(reader, moment, clock.uptime())
         if due:
             with self._database.transaction(connection):
-                expired = states.expire(connection, due, moment)
+                expired = queries.commands.expire(connection, due, moment, clock.uptime())
             self._tell(News(commands=expired))
 
 
 def _left(row: RowMapping) -> float:
     """Seconds until a command expires."""
-    return states.State.of(row).left(clock.now(), clock.uptime())
+    return State.of(row).left(clock.now(), clock.uptime())
 
 
 def _is_interrupted(row: RowMapping) -> bool:

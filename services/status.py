@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
-import queries.ingestion
+import queries.ingest_status
+import queries.installation
 import queries.jobs
 import queries.processes
 from config import VERSION, Settings
 from database import Database, Unavailable
-from ingest.process_heartbeat import GONE
 from ingest.rejected import Room
 from models import IngestStatus, Installation
 from schema import SOURCES
@@ -36,11 +36,11 @@ def health(settings: Settings, database: Database) -> Document:
         with database.session() as session:
             ways = _ways(session)
             mqtt = _mqtt(session, ways["mqtt"], settings)
-            mqtt |= _past(queries.ingestion.installation(session))
+            mqtt |= _past(queries.installation.installation(session))
             http = _counts(session, ways["http"])
             room = Room.of(settings)
             kept, filled = rejected.kept(session, room), rejected.concern(session, room)
-            processes = queries.processes.declarations(session, clock.now(), GONE)
+            processes = queries.processes.declarations(session, clock.now())
             jobs = queries.jobs.states(session.connection())
     except Unavailable as error:
         reachable = {"reachable": False, "url": str(database)}
@@ -110,7 +110,7 @@ def ingestion(settings: Settings, database: Database) -> Document:
 
 def _ways(session: Session) -> dict[str, IngestStatus]:
     """The ways in. Raises Unavailable while another process makes the tables, which not every database does at once."""
-    ways = queries.ingestion.ingest_status(session)
+    ways = queries.ingest_status.ingest_status(session)
     if not ways.keys() >= set(SOURCES):
         raise Unavailable("its tables are being made")
     return ways
@@ -140,7 +140,7 @@ def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> Documen
 
 def _counts(session: Session, status: IngestStatus) -> Document:
     counts = {name: getattr(status, name) for name in ("received", "stored", "duplicate", "rejected", "ignored")}
-    reasons = queries.ingestion.ignored_counts(session, status.source)
+    reasons = queries.ingest_status.ignored_counts(session, status.source)
     return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}
 
 

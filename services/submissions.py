@@ -11,7 +11,8 @@ import msgspec
 from broker.message import Message
 from database import Database, Unavailable
 from ingest.message import Reading, Rejection
-from ingest.pipeline import Outcome, Pipeline
+from ingest.outcome import Outcome
+from ingest.pipeline import Pipeline
 from streams.stream import Stream
 from utils import json_arrays, lenient_json
 from utils.clock import StrictClock
@@ -87,11 +88,11 @@ class Submissions:
 
 
 def _receipt(outcome: Outcome, messages: Sequence[Message]) -> Receipt:
-    places = {id(message): place for place, message in enumerate(messages)}
-    rejections = {places[id(rejection.message)]: rejection for rejection in outcome.rejections}
+    indexes = {message.serial(): index for index, message in enumerate(messages)}
+    rejections = {indexes[one.message.serial()]: one for one in outcome.rejections}
     readings = [
-        item if isinstance(item, Reading) and place not in rejections else None
-        for place, item in enumerate(outcome.parsed)
+        item if isinstance(item, Reading) and index not in rejections else None
+        for index, item in enumerate(outcome.parsed)
     ]
     return Receipt(outcome.stored, outcome.duplicate, sorted(rejections.items()), readings)
 

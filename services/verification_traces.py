@@ -3,13 +3,15 @@
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection
 
 import queries.devices
+import queries.newest
+import queries.presence
 import queries.readings
 from config import Settings
 from database import Database, Unavailable
-from models import VERIFY_DEVICE, Device, NewestValue, Presence
+from models import VERIFY_DEVICE
 from streams.registry import Streams
 from utils.database_url import file_of
 
@@ -29,7 +31,7 @@ def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> b
             queries.devices.lock_streams(connection, sorted(stream.name for stream in streams))
             for name in database.tables:
                 _forget(connection, database, name)
-            connection.execute(delete(Presence).where(Presence.device_id == VERIFY_DEVICE))
+            queries.presence.forget(connection, VERIFY_DEVICE)
     except Unavailable:
         return False
     finally:
@@ -45,6 +47,6 @@ def _forget(connection: Connection, database: Database, name: str) -> None:
     table = database.tables[name]
     # SQLite gives the highest id again once its row is gone, and clients go on by ids: that row stays for now.
     newest = queries.readings.newest_id(connection, table) if database.engine.dialect.name == "sqlite" else None
-    connection.execute(delete(table).where(table.c.device_id == VERIFY_DEVICE, table.c.id != (newest or 0)))
-    for model in (Device, NewestValue):
-        connection.execute(delete(model).where(model.stream == name, model.device_id == VERIFY_DEVICE))
+    queries.readings.forget(connection, table, VERIFY_DEVICE, newest or 0)
+    queries.devices.forget(connection, name, VERIFY_DEVICE)
+    queries.newest.forget(connection, name, VERIFY_DEVICE)

@@ -83,8 +83,8 @@ MUTANTS = [
     Mutant(
         "a duplicate is counted as stored",
         "ingest/reading_writer.py",
-        "written.stored += result.stored",
-        "written.stored += len(group)",
+        "applied.stored += result.stored",
+        "applied.stored += len(group)",
         "tests/test_pipeline.py::test_every_message_is_stored_or_a_duplicate_or_rejected[sqlite]",
     ),
     Mutant(

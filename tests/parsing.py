@@ -5,8 +5,8 @@ from pathlib import Path
 
 from broker.message import Message
 from config import PROJECT
-from ingest.message import Reading, Rejection
-from ingest.payload import Parsed, Parser
+from ingest.message import Parsed, Reading, Rejection
+from ingest.payload import Parser
 from streams.declaration import load
 from tests.support import DEVICE_TOPICS
 

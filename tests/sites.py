@@ -14,8 +14,7 @@ from broker.message import Message
 from broker.notices import News
 from config import PROJECT
 from database import Database
-from ingest import presence
-from ingest.device_messages import PresenceNotice
+from ingest.presence import PresenceNotice, PresenceNotices
 from models import Command, Presence
 from services.changes import Changes
 from services.feed import GAP, Event, Interest
@@ -92,9 +91,10 @@ class Site:
         return News(commands=[command_id])
 
     def presence(self, device_id: str, online: bool, at: datetime | None = None) -> News:
-        notice = PresenceNotice(device_id, online, Message("", b"", at or clock.now()))
+        notice = PresenceNotice(device_id, Message("", b"", at or clock.now()), online)
         with self.database.connection() as connection, self.database.transaction(connection):
-            return News(devices=presence.announce(connection, [notice], at or clock.now()).changed)
+            kind = PresenceNotices(DEVICE_TOPICS.status)
+            return kind.apply(connection, [notice], at or clock.now()).news
 
     def missed(self, since: int | datetime, interest: Interest = ALL) -> list[Any]:
         return said(self.another().missed(interest, since))

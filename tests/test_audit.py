@@ -12,16 +12,17 @@ from typing import Any, NoReturn
 import pytest
 from sqlalchemy import Connection
 
-import queries.ingestion
+import queries.ingest_status
 from broker.message import Message
 from config import Settings
 from database import Database
 from ingest.audit import COLUMNS, HEADER, AuditTrail
-from ingest.pipeline import Outcome, Pipeline
+from ingest.outcome import Outcome
 from streams import declaration
 from streams.registry import Streams
 from tests.api import Api, reading, running
 from tests.live import at_broker, serving
+from tests.pipelines import new_pipeline
 from tests.support import Mosquitto, ignore, payload, publishing, wait_for
 from tests.test_database import forbid_666
 from tests.test_gunicorn import gunicorn
@@ -65,7 +66,7 @@ def connection(sqlite: Database) -> Iterator[Connection]:
 def handle(settings: Callable[..., Settings], sqlite: Database, streams: Streams, connection: Connection) -> Handle:
     """Handle messages as one batch that came by MQTT, and read the file if there is one."""
     trail = AuditTrail(settings(audit_csv=FILE), streams)
-    pipeline = Pipeline(sqlite, streams, "mqtt", ignore, trail.recorder("mqtt"))
+    pipeline = new_pipeline(sqlite, streams, "mqtt", ignore, trail.recorder("mqtt"))
 
     def batch(*messages: Message) -> list[dict[str, str]]:
         pipeline.handle(connection, messages)
@@ -225,7 +226,7 @@ def test_a_file_that_cannot_be_written_stops_nothing_and_is_said_once(
     for number in range(3):
         handle(message(payload(temperature=number)))
     with sqlite.session() as session:
-        assert queries.ingestion.ingest_status(session)["mqtt"].stored == 3
+        assert queries.ingest_status.ingest_status(session)["mqtt"].stored == 3
     (line,) = caplog.messages
     assert line.startswith("AUDIT_CSV=audit.csv: cannot be written: ")
     assert line.endswith("1 rows are missing from the audit trail so far")

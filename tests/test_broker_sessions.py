@@ -14,7 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import RowMapping, text, update
 from sqlalchemy.engine import make_url
 
-import queries.ingestion
+import queries.ingest_status
+import queries.installation
 import queries.rejected
 from config import Settings
 from database import Database
@@ -23,7 +24,8 @@ from models import Installation
 from services import status
 from streams import declaration
 from streams.registry import Streams
-from tests.support import DEVICE_TOPICS, Mosquitto, ignore, payload, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import DEVICE_TOPICS, Mosquitto, payload, publishing, wait_for
 from utils import clock
 
 Make = Callable[..., Settings]
@@ -36,7 +38,7 @@ def at(settings: Make, broker: Mosquitto, **values: object) -> Settings:
 @contextlib.contextmanager
 def ingesting(place: Settings, database: Database, streams: Streams) -> Iterator[None]:
     """An ingester that is subscribed."""
-    ingester = Ingester(place, database, streams, ignore)
+    ingester = Ingester(place, database, streams, new_pipeline(database, streams))
     since = clock.now()
     ingester.start()
     wait_for(lambda: is_subscribed(database, since), what="the subscription")
@@ -46,13 +48,13 @@ def ingesting(place: Settings, database: Database, streams: Streams) -> Iterator
 
 def is_subscribed(database: Database, since: datetime) -> bool:
     with database.session() as session:
-        now = queries.ingestion.ingest_status(session)["mqtt"]
+        now = queries.ingest_status.ingest_status(session)["mqtt"]
     return bool(now.subscribed and now.heartbeat_at and now.heartbeat_at >= since)
 
 
 def installation(database: Database) -> Installation:
     with database.session() as session:
-        return queries.ingestion.installation(session)
+        return queries.installation.installation(session)
 
 
 def connect_with(client_id: str, port: int, *, clean: bool = True) -> None:
@@ -195,7 +197,7 @@ def aside(database: Database) -> Sequence[RowMapping]:
 
 def received(database: Database) -> int:
     with database.session() as session:
-        return queries.ingestion.ingest_status(session)["mqtt"].received
+        return queries.ingest_status.ingest_status(session)["mqtt"].received
 
 
 def wait_received(database: Database, count: int) -> None:
@@ -254,7 +256,7 @@ def test_with_a_catch_all_every_message_is_accounted_for_once(
         publish("panel/p/ampere", "1")
         wait_received(sqlite, 4)
     with sqlite.session() as session:
-        now = queries.ingestion.ingest_status(session)["mqtt"]
+        now = queries.ingest_status.ingest_status(session)["mqtt"]
     assert (now.received, now.stored, now.rejected) == (4, 2, 2)
     assert sorted(row["topic"] for row in aside(sqlite)) == ["panel/p/vlot", "sensors/a/dta"]
 

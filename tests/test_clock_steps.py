@@ -14,7 +14,6 @@ from broker.publisher import Publisher
 from config import Settings
 from database import Database
 from ingest.heartbeat import Heartbeat
-from ingest.pipeline import Pipeline
 from jobs.worker import Worker
 from queries.positions import first_stored_after
 from services import analyses as analyses_module
@@ -25,8 +24,9 @@ from streams import declaration
 from streams.registry import Streams
 from tests.parsing import RECEIVED as NOON
 from tests.parsing import SHAPES
+from tests.pipelines import new_pipeline
 from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
-from tests.support import DEVICE_TOPICS, Clock, ignore, wait_for
+from tests.support import DEVICE_TOPICS, Clock, wait_for
 from utils import clock
 
 STEPS = [timedelta(hours=1), timedelta(days=365)]
@@ -221,7 +221,7 @@ def test_since_an_id_that_is_committed_after_a_later_one_nothing_is_missing(site
 
 
 def test_two_writers_of_a_stream_commit_in_the_order_of_their_ids(site: Site) -> None:
-    pipelines = [Pipeline(site.database, site.streams, "http", ignore) for _ in range(2)]
+    pipelines = [new_pipeline(site.database, site.streams, "http") for _ in range(2)]
     for number, pipeline in enumerate(pipelines):
         with site.database.connection() as connection:
             told = Message(f"panel/{number}/ampere", b"5", clock.now())
@@ -246,7 +246,7 @@ def test_readings_without_a_time_get_the_present_one_after_the_clock_was_set_bac
     tank: tuple[Database, Streams], hands: Clock, step: timedelta
 ) -> None:
     database, streams = tank
-    submissions = Submissions(database, Pipeline(database, streams, "http", ignore))
+    submissions = Submissions(database, new_pipeline(database, streams, "http"))
     hands.ahead = step
     submissions.submit(streams["tank"], b'{"level": 1}', "a", None)
     hands.ahead = timedelta(0)
@@ -287,7 +287,7 @@ def test_every_reading_is_analysed_when_the_clock_is_set_back(
     monkeypatch.setattr(Publisher, "publish", lambda _, __, payload, **___: published.append(payload))
     monkeypatch.setattr(analyses_module, "_analysis", lambda _, row: row["device_id"].encode())
     monkeypatch.setattr(Analyses, "interval", 0.05)
-    submissions = Submissions(database, Pipeline(database, streams, "http", ignore))
+    submissions = Submissions(database, new_pipeline(database, streams, "http"))
     hands.ahead = ahead[0] * step
     worker = Worker(database, [Analyses(values, database, streams)])
     worker.start()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-import queries.ingestion
+import queries.ingest_status
 import queries.rejected
 from broker.message import Message
 from broker.notices import News
@@ -16,6 +16,7 @@ from database import Database, Unavailable
 from ingest.pipeline import Pipeline
 from services.commands import Expiry
 from streams.registry import Streams
+from tests.pipelines import new_pipeline
 from tests.test_commands import put, statuses, stored
 from tests.test_database import execute
 from utils import clock
@@ -28,7 +29,7 @@ def ingesting(database: Database, streams: Streams) -> Iterator[Ingesting]:
     """A pipeline, and the news it has told."""
     told: list[News] = []
     with database.connection() as connection:
-        yield database, connection, Pipeline(database, streams, "mqtt", told.append), told
+        yield database, connection, new_pipeline(database, streams, "mqtt", told.append), told
 
 
 def message(body: Any, packet_id: int = 1, topic: str = "control/a/ack", dup: bool = False) -> Message:
@@ -50,7 +51,7 @@ def test_every_acknowledgement_is_accounted_for_and_what_changed_is_told(ingesti
     assert [news.commands for news in told] == [["c"]]
     with database.session() as session:
         kept = queries.rejected.page(session, {}, 10, 0)
-        status = queries.ingestion.ingest_status(session)["mqtt"]
+        status = queries.ingest_status.ingest_status(session)["mqtt"]
         assert (status.received, status.stored, status.duplicate, status.rejected) == (6, 1, 1, 4)
     assert {(item["reason"], item["stream"], item["topic"]) for item in kept} == {
         (reason, None, "control/a/ack")
@@ -69,7 +70,7 @@ def test_an_acknowledgement_that_is_delivered_again_is_a_duplicate_also_for_the_
     put_now(database, "c")
     pipeline.handle(connection, [message({"command_id": "c", "status": "in_progress"}, 7)])
     pipeline.handle(connection, [message({"command_id": "c", "status": "succeeded"}, 8)])
-    successor = Pipeline(database, streams, "mqtt", told.append)
+    successor = new_pipeline(database, streams, "mqtt", told.append)
     successor.resume(connection)
     again = [message({"command_id": "c", "status": "in_progress"}, 7, dup=True)]
     outcome = successor.handle(connection, again)

@@ -13,15 +13,15 @@ from iotcore import Broker
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
+import queries.commands
 from broker.message import Message
 from config import Settings
-from ingest import commands
-from ingest.pipeline import Pipeline
 from models import Command
 from streams.registry import Streams
 from tests.api import Api, running
 from tests.devices import Device
-from tests.support import free_port, ignore
+from tests.pipelines import new_pipeline
+from tests.support import free_port
 from utils import clock
 
 COMMAND = {"device_id": "ESP32_001", "command": "restart", "parameters": {"delay_seconds": 5}}
@@ -62,7 +62,7 @@ def say(api: Api, streams: Streams, *said: dict[str, Any] | str, device_id: str 
     texts = [item if isinstance(item, str) else json.dumps(item) for item in said]
     batch = [Message(f"control/{device_id}/ack", text.encode(), clock.now()) for text in texts]
     with database.connection() as connection:
-        Pipeline(database, streams, "mqtt", ignore).handle(connection, batch)
+        new_pipeline(database, streams).handle(connection, batch)
 
 
 def put(api: Api, *command_ids: str, seconds: float = 60, **changes: Any) -> None:
@@ -73,7 +73,7 @@ def put(api: Api, *command_ids: str, seconds: float = 60, **changes: Any) -> Non
     database = api.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):
         for command_id in command_ids:
-            commands.create(connection, whole | {"command_id": command_id})
+            queries.commands.create(connection, whole | {"command_id": command_id})
 
 
 # What became of it

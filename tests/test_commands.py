@@ -11,17 +11,19 @@ import pytest
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-import queries.devices
+import queries.commands
 from broker.message import Message
 from database import Database
-from ingest import commands
-from ingest.commands import EXPIRED, FINAL, INTERRUPTED, OPEN, State, judge
-from ingest.device_messages import ANSWERS, Acknowledgement, Answer
-from ingest.message import Applied, Rejection
+from ingest.acknowledgements import ANSWERS, Acknowledgement, Acknowledgements, Answer, State, judge
+from ingest.message import Rejection
+from ingest.outcome import Applied
+from queries.commands import EXPIRED, FINAL, INTERRUPTED, OPEN
 from tests.parsing import RECEIVED as NOW
+from tests.support import DEVICE_TOPICS
 from utils import clock
 from utils.clock import Uptime
 
+ACKNOWLEDGEMENTS = Acknowledgements(DEVICE_TOPICS.ack)
 BEFORE, AFTER = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
 TICK = timedelta(microseconds=1)
 YEAR = timedelta(days=365)
@@ -33,7 +35,7 @@ ENDED = ("succeeded", "failed", "rejected")
 def ack(
     command_id: str, status: Answer, device_id: str = "a", reason: str | None = None, result: str | None = None
 ) -> Acknowledgement:
-    return Acknowledgement(command_id, device_id, status, reason, result, Message("control/a/ack", b"", NOW))
+    return Acknowledgement(device_id, Message("control/a/ack", b"", NOW), command_id, status, reason, result)
 
 
 def state(status: str, device_id: str = "a", **changes: Any) -> State:
@@ -72,9 +74,9 @@ def test_no_change_of_the_clock_ends_a_command(database: Database, ahead: timede
     put(database, "here", boot=up.boot, deadline=up.seconds + 60, expires_at=NOW + timedelta(seconds=60))
     put(database, "over", boot=up.boot, deadline=up.seconds, expires_at=NOW, status="succeeded")
     with database.reader() as reader:
-        assert queries.devices.due_commands(reader, OPEN, NOW + ahead, up) == []
+        assert queries.commands.due(reader, NOW + ahead, up) == []
         later = up._replace(seconds=up.seconds + 61)
-        assert queries.devices.due_commands(reader, OPEN, NOW + ahead, later) == ["here"]
+        assert queries.commands.due(reader, NOW + ahead, later) == ["here"]
 
 
 @pytest.mark.parametrize(
@@ -136,29 +138,29 @@ def put(database: Database, *command_ids: str, status: str = "sent", device_id: 
     whole |= {"device_id": device_id, "status": status} | changes
     with database.connection() as connection, database.transaction(connection):
         for command_id in command_ids:
-            commands.create(connection, whole | {"command_id": command_id})
+            queries.commands.create(connection, whole | {"command_id": command_id})
 
 
 def apply(database: Database, *said: Acknowledgement) -> Applied:
     with database.connection() as connection, database.transaction(connection):
-        return commands.acknowledge(connection, said, NOW)
+        return ACKNOWLEDGEMENTS.apply(connection, said, NOW)
 
 
 def stored(database: Database, command_id: str) -> RowMapping:
     with database.reader() as reader:
-        row = queries.devices.command(reader, command_id)
+        row = queries.commands.command(reader, command_id)
     assert row is not None
     return row
 
 
 def statuses(database: Database, command_ids: Sequence[str]) -> list[str]:
     with database.reader() as reader:
-        rows = {row["command_id"]: row["status"] for row in queries.devices.commands_by_id(reader, command_ids)}
+        rows = {row["command_id"]: row["status"] for row in queries.commands.commands_by_id(reader, command_ids)}
     return [rows[command_id] for command_id in command_ids]
 
 
 def counts(applied: Applied) -> tuple[int, int, list[str], list[str]]:
-    return applied.stored, applied.repeated, [item.reason for item in applied.rejections], applied.changed
+    return applied.stored, applied.duplicate, [item.reason for item in applied.rejections], applied.news.commands
 
 
 def test_what_a_device_says_is_stored_with_reason_and_result(database: Database) -> None:
@@ -208,8 +210,8 @@ def test_a_device_may_be_faster_than_the_broker(database: Database) -> None:
     put(database, "c", status="pending")
     apply(database, ack("c", "succeeded"))
     with database.connection() as connection, database.transaction(connection):
-        commands.mark_sent(connection, "c", AFTER)
-        commands.mark_unsent(connection, "c", "not sent", AFTER)
+        queries.commands.mark_sent(connection, "c", AFTER)
+        queries.commands.mark_unsent(connection, "c", "not sent", AFTER)
     row = stored(database, "c")
     assert (row["status"], row["reason"], row["sent_at"]) == ("succeeded", None, AFTER)
 
@@ -228,7 +230,7 @@ def test_no_order_of_acknowledgements_changes_what_is_final(database: Database) 
         applied = apply(database, *batch)
         if not batch:
             break
-        assert applied.stored + applied.repeated + len(applied.rejections) == len(batch)
+        assert applied.stored + applied.duplicate + len(applied.rejections) == len(batch)
     assert statuses(database, ids) == [first_end[command_id] for command_id in ids]
 
 
@@ -239,31 +241,31 @@ def test_an_idempotency_key_cannot_be_used_twice_until_the_command_is_known_to_b
     put(database, "first", status="pending", idempotency_key="k")
     row = {key: value for key, value in stored(database, "first").items() if key != "id"}
     with database.engine.connect() as connection, pytest.raises(IntegrityError):
-        commands.create(connection, row | {"command_id": "second"})
+        queries.commands.create(connection, row | {"command_id": "second"})
     put(database, "K", status="pending", idempotency_key="K")
     with database.connection() as connection, database.transaction(connection):
-        commands.mark_unsent(connection, "first", "not sent: " + "x" * 1000, NOW)
+        queries.commands.mark_unsent(connection, "first", "not sent: " + "x" * 1000, NOW)
     assert (stored(database, "first")["status"], len(stored(database, "first")["reason"])) == ("failed", 500)
     put(database, "second", idempotency_key="k")
 
 
 def expire(database: Database, *due: str) -> list[str]:
     with database.connection() as connection, database.transaction(connection):
-        return commands.expire(connection, due, NOW)
+        return queries.commands.expire(connection, due, NOW, clock.uptime())
 
 
 def test_only_what_is_due_and_open_expires_and_only_once(database: Database) -> None:
     put(database, "early", "now", "progress", expires_at=NOW)
     apply_early = [ack("progress", "in_progress")]
     with database.connection() as connection, database.transaction(connection):
-        commands.acknowledge(connection, apply_early, NOW)
+        ACKNOWLEDGEMENTS.apply(connection, apply_early, NOW)
     put(database, "later", expires_at=NOW + TICK)
     for status in FINAL:
         put(database, status, status=status, expires_at=BEFORE)
     put(database, "pending", status="pending", expires_at=BEFORE)
     everything = ["early", "now", "progress", "later", "pending", *FINAL, "no such"]
     with database.reader() as reader:
-        assert queries.devices.due_commands(reader, OPEN, NOW, HERE) == ["early", "now", "progress", "pending"]
+        assert queries.commands.due(reader, NOW, HERE) == ["early", "now", "progress", "pending"]
     assert expire(database, *everything) == ["early", "now", "pending", "progress"]
     assert expire(database, *everything) == []
     assert statuses(database, everything[:5]) == ["expired", "expired", "expired", "sent", "expired"]
@@ -282,7 +284,7 @@ def test_a_command_that_was_interrupted_before_it_was_sent_says_so_and_frees_its
     assert ends == [(INTERRUPTED, None), (EXPIRED, "other")]
     put(database, "again", idempotency_key="key")
     with database.reader() as reader:
-        found = queries.devices.command_with_key(reader, "key")
+        found = queries.commands.command_with_key(reader, "key")
     assert found is not None
     assert found["command_id"] == "again"
 
@@ -300,7 +302,7 @@ def test_a_command_that_expires_while_it_is_acknowledged_ends_once(database: Dat
     thread.start()
     for command_id in ids:
         with database.connection() as connection, database.transaction(connection):
-            ended.extend(commands.acknowledge(connection, [ack(command_id, "succeeded")], BEFORE).changed)
+            ended.extend(ACKNOWLEDGEMENTS.apply(connection, [ack(command_id, "succeeded")], BEFORE).news.commands)
     thread.join(30)
     assert sorted(ended) == ids
     assert set(statuses(database, ids)) <= {"succeeded", "expired"}

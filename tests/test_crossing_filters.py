@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-import queries.ingestion
+import queries.ingest_status
 from config import PROJECT, Settings
 from database import Database
 from ingest.ending import Place, end_session
-from ingest.pipeline import Pipeline
 from models import IngestStatus
 from streams import declaration
 from streams.registry import Streams
-from tests.support import DEVICE_TOPICS, Mosquitto, ignore, prepared_database, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import DEVICE_TOPICS, Mosquitto, prepared_database, publishing, wait_for
 from tests.test_broker_sessions import aside, ingesting, wait_received
 
 Make = Callable[..., Settings]
@@ -48,7 +48,7 @@ def declared(tmp_path: Path) -> Declared:
 
 def counts(database: Database) -> IngestStatus:
     with database.session() as session:
-        return queries.ingestion.ingest_status(session)["mqtt"]
+        return queries.ingest_status.ingest_status(session)["mqtt"]
 
 
 def rows(database: Database, table: str) -> int:
@@ -156,7 +156,7 @@ def test_what_waits_in_a_session_that_is_ended_is_stored_once_where_topics_cross
             publish(PANEL, "1")
         with ingesting(new, database, streams):
             pass
-        pipeline = Pipeline(database, streams, "mqtt", ignore)
+        pipeline = new_pipeline(database, streams)
         taken = end_session(new, streams, Place(database, pipeline), "old")
         assert (taken.stored, taken.duplicate, rows(database, "esp_readings")) == (1, 1, 1)
 

@@ -13,8 +13,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-import queries.ingestion
+import queries.installation
 import queries.newest
+import queries.reader
 import queries.readings
 from config import PROJECT
 from database import Database, Unavailable
@@ -120,10 +121,10 @@ def test_preparing_twice_changes_nothing(database: Database) -> None:
 
 def test_the_mqtt_client_id_belongs_to_the_database(database: Database) -> None:
     with database.session() as session:
-        first = queries.ingestion.installation(session).client_id
+        first = queries.installation.installation(session).client_id
     database.prepare()
     with database.session() as session:
-        assert queries.ingestion.installation(session).client_id == first
+        assert queries.installation.installation(session).client_id == first
     assert first.startswith("autoforge-")
 
 
@@ -139,7 +140,7 @@ def test_a_client_id_that_was_served_is_replaced_and_kept_until_its_session_is_e
         connection.execute(text("INSERT INTO installation (id, client_id) VALUES (1, 'autoforge-0123456789ab')"))
     old.prepare()
     with old.session() as session:
-        now = queries.ingestion.installation(session)
+        now = queries.installation.installation(session)
         assert now.retired_client_id == "autoforge-0123456789ab"
         assert len({now.client_id, now.retired_client_id, now.notices_id}) == 3
         assert now.client_id.startswith("autoforge-")
@@ -250,7 +251,7 @@ def test_a_metric_that_changes_its_type_makes_its_stream_unusable_with_a_sentenc
 def test_a_database_that_is_away_is_unavailable_and_its_password_stays_secret(url: str, streams: Streams) -> None:
     database = Database(make_url(url), streams)
     with pytest.raises(Unavailable) as caught, database.session() as session:
-        queries.ingestion.ping(session)
+        queries.reader.ping(session)
     assert "secret" not in f"{caught.value} {database}"
 
 

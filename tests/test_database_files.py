@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-import queries.ingestion
+import queries.ingest_status
+import queries.installation
 from config import Settings
 from database import Database, Unavailable
 from ingest.ingester import Ingester
 from jobs.lease import Lease
 from storage.dialect import Row
 from streams.registry import Streams
-from tests.support import Mosquitto, ignore, payload, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import Mosquitto, payload, publishing, wait_for
 from tests.test_database import MOMENT, row
 
 Deed = Callable[[Path], None]
@@ -259,11 +261,11 @@ def test_a_database_made_anew_keeps_the_client_id_so_that_the_session_goes_on(
     database: Database, lease: Lease, file: Path
 ) -> None:
     with database.session() as session:
-        database.client_id = before = queries.ingestion.client_id(session)
+        database.client_id = before = queries.installation.client_id(session)
     file.unlink()
     wait_for(lambda: tried(lambda: store(database, lease, row())), what="the file")
     with database.session() as session:
-        assert queries.ingestion.client_id(session) == before
+        assert queries.installation.client_id(session) == before
 
 
 def test_who_loses_the_lock_file_and_finds_another_holder_ends_its_turn(
@@ -311,7 +313,7 @@ def test_every_message_the_broker_took_after_the_deed_is_stored(
     file: Path,
     deed: Deed,
 ) -> None:
-    ingester = Ingester(settings(mqtt_port=mosquitto.port), database, streams, ignore)
+    ingester = Ingester(settings(mqtt_port=mosquitto.port), database, streams, new_pipeline(database, streams))
     ingester.start()
     with publishing(mosquitto.port) as publish:
         wait_for(lambda: subscribed(database), what="the subscription")
@@ -328,7 +330,7 @@ def test_every_message_the_broker_took_after_the_deed_is_stored(
 
 def subscribed(database: Database) -> bool:
     with contextlib.suppress(Unavailable), database.session() as session:
-        return queries.ingestion.ingest_status(session)["mqtt"].subscribed
+        return queries.ingest_status.ingest_status(session)["mqtt"].subscribed
     return False
 
 

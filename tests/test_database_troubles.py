@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-import queries.ingestion
+import queries.installation
 from config import Settings
 from database import Database, Unavailable
 from ingest.ingester import Ingester
@@ -25,7 +25,8 @@ from services import status
 from storage.dialects import dialect_of
 from streams.registry import Streams
 from tests.api import running
-from tests.support import Mosquitto, ignore, payload, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import Mosquitto, payload, publishing, wait_for
 
 
 def sqlite_error(name: str) -> sqlite3.Error:
@@ -98,7 +99,7 @@ def test_a_full_disk_is_named_by_health_and_log_and_nothing_is_lost(
     def health() -> dict[str, Any]:
         return status.health(values, sqlite)
 
-    ingester = Ingester(values, sqlite, streams, ignore)
+    ingester = Ingester(values, sqlite, streams, new_pipeline(sqlite, streams))
     with full_disk(sqlite):
         ingester.start()
         with publishing(mosquitto.port) as publish:
@@ -147,7 +148,7 @@ def test_a_copy_of_the_file_alone_has_what_was_stored(
         return 0
 
     values = settings(mqtt_port=mosquitto.port)
-    ingester = Ingester(values, sqlite, streams, ignore)
+    ingester = Ingester(values, sqlite, streams, new_pipeline(sqlite, streams))
     ingester.start()
     with publishing(mosquitto.port) as publish:
         wait_for(lambda: status.health(values, sqlite)["status"] == "healthy")
@@ -183,7 +184,7 @@ def test_requests_that_come_while_the_tables_are_made_wait_for_them(
 
     def ask() -> None:
         with late.session() as session:
-            answers.append(queries.ingestion.client_id(session))
+            answers.append(queries.installation.client_id(session))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 
 from broker.message import Message
 from config import Settings
-from ingest.device_messages import ANSWERS, Acknowledgement, DeviceMessages, PresenceNotice
-from ingest.message import Rejection
-from ingest.payload import Parsed, Parser
+from ingest.acknowledgements import ANSWERS, Acknowledgement
+from ingest.device_messages import DeviceMessages
+from ingest.message import Parsed, Rejection
+from ingest.payload import Parser
+from ingest.presence import PresenceNotice
 from streams.topics import DeviceTopics
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
+from wiring.pipelines import DeviceKinds
 
 ACK, STATUS = "control/ESP32_001/ack", "status/ESP32_001"
 GOOD = {"command_id": "c", "status": "succeeded"}
-SHIPPED = DeviceMessages(DEVICE_TOPICS)
+SHIPPED = DeviceMessages(DeviceKinds.of(DEVICE_TOPICS))
 NO_JSON_OBJECT = [
     pytest.param(b" ", "empty_payload", "the payload is empty", id="nothing"),
     pytest.param(b" \n", "empty_payload", "the payload is empty", id="white space"),
@@ -225,7 +228,7 @@ def test_any_other_topic_is_none_of_theirs(topic: str) -> None:
 
 def test_the_topics_are_the_configured_ones() -> None:
     topics = DeviceTopics.of(Settings(_env_file=None, ack_topic="+/did.it", status_topic="plant/+/alive"))
-    messages = DeviceMessages(topics)
+    messages = DeviceMessages(DeviceKinds.of(topics))
     acknowledged = messages.parse(Message("a/did.it", json.dumps(GOOD).encode(), RECEIVED))
     present = messages.parse(Message("plant/b/alive", b"online", RECEIVED))
     assert isinstance(acknowledged, Acknowledgement)

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from broker.message import Message
-from ingest import presence
-from ingest.device_messages import PresenceNotice
+from ingest.presence import PresenceNotice, PresenceNotices
 from tests.api import Api, reading
+from tests.support import DEVICE_TOPICS
 from utils import clock
 
 KEYS = {"device_id", "first_seen", "last_seen", "last_heard", "silent_for", "online"}
@@ -18,7 +18,8 @@ def announce(api: Api, device_id: str, word: str) -> None:
     database = api.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):
         now = clock.now()
-        presence.announce(connection, [PresenceNotice(device_id, word == "online", Message("", b"", now))], now)
+        notice = PresenceNotice(device_id, Message("", b"", now), word == "online")
+        PresenceNotices(DEVICE_TOPICS.status).apply(connection, [notice], now)
 
 
 def test_devices_are_listed_with_the_times_of_their_first_and_last_reading(api: Api) -> None:

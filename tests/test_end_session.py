@@ -18,12 +18,13 @@ from broker.message import Message
 from config import PROJECT, Settings
 from database import Database, Unavailable
 from ingest import ending
-from ingest.pipeline import Outcome, Pipeline
+from ingest.outcome import Outcome
 from ingest.redelivery import Unrecorded
 from models import Installation
 from streams.registry import Streams
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, ignore, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import Backend, Mosquitto, publishing, wait_for
 from tests.test_handover import OLD, WAITING, leave_waiting, session_is_there, stored
 from utils import clock
 
@@ -109,19 +110,6 @@ def test_a_broker_that_is_away_is_named(tmp_path: Path, mosquitto: Mosquitto, mo
     assert said.endswith("nothing is ended")
 
 
-class Faulty(Pipeline):
-    """A pipeline before whose first batches something happens."""
-
-    def __init__(self, database: Database, streams: Streams, happens: Iterator[Callable[[], object]]) -> None:
-        super().__init__(database, streams, "mqtt", ignore, recent=Unrecorded())
-        self._happens = happens
-
-    def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
-        for happening in itertools.islice(self._happens, 1):
-            happening()
-        return super().handle(connection, messages)
-
-
 Ends = Callable[..., Outcome]
 
 
@@ -152,7 +140,16 @@ def ends(
     leave_waiting(mosquitto.port, itertools.count())
 
     def run(happening: Callable[[], object] = clock.now, batches: int = 0) -> Outcome:
-        at = ending.Place(sqlite, Faulty(sqlite, streams, itertools.repeat(happening, batches)))
+        own = new_pipeline(sqlite, streams, recent=Unrecorded())
+        handle, happenings = own.handle, itertools.repeat(happening, batches)
+
+        def faulty(connection: Connection, messages: Sequence[Message]) -> Outcome:
+            for happens in itertools.islice(happenings, 1):
+                happens()
+            return handle(connection, messages)
+
+        monkeypatch.setattr(own, "handle", faulty)
+        at = ending.Place(sqlite, own)
         return ending.end_session(place, streams, at, OLD)
 
     return run

@@ -12,7 +12,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import text, update
 
-import queries.ingestion
+import queries.installation
 from broker.sessions import MARKERS
 from config import Settings
 from database import Database
@@ -22,7 +22,8 @@ from ingest.sessions import SessionMemory
 from ingest.turn import Turn
 from models import Installation
 from streams.registry import Streams
-from tests.support import Mosquitto, ignore, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import Mosquitto, publishing, wait_for
 
 OLD = "autoforge-0123456789ab"
 WAITING = 1_000
@@ -46,7 +47,7 @@ def place(settings: Make, mosquitto: Mosquitto, request: pytest.FixtureRequest) 
 
 def installation(database: Database) -> Installation:
     with database.session() as session:
-        return queries.ingestion.installation(session)
+        return queries.installation.installation(session)
 
 
 def leave_waiting(port: int, numbers: Numbers) -> None:
@@ -84,7 +85,7 @@ def on_and_on(port: int, numbers: Numbers) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ingesting(place: Settings, database: Database, streams: Streams) -> Iterator[Ingester]:
-    ingester = Ingester(place, database, streams, ignore)
+    ingester = Ingester(place, database, streams, new_pipeline(database, streams))
     ingester.start()
     yield ingester
     ingester.stop()

@@ -7,9 +7,9 @@ import pytest
 import queries.readings
 from broker.message import Message
 from database import Database
-from ingest.pipeline import Pipeline
 from streams.registry import Streams
-from tests.support import Clock, ignore, payload
+from tests.pipelines import new_pipeline
+from tests.support import Clock, payload
 from utils import clock
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -42,7 +42,7 @@ def test_a_device_was_heard_when_its_last_reading_was_received(
         received[name] = clock.now() - ago * SECOND
         told = Message("sensors/a/data", payload(gas=len(received)).encode(), received[name])
         with database.connection() as connection:
-            assert Pipeline(database, streams, "http", ignore).handle(connection, [told]).stored == 1
+            assert new_pipeline(database, streams, "http").handle(connection, [told]).stored == 1
     with database.reader() as reader:
         (device,) = queries.readings.devices(reader, "sensors", database.tables["sensors"])
     assert abs(device["last_heard"] - (received | {"now": clock.now()})[heard]) < 10 * SECOND
@@ -56,7 +56,7 @@ def test_a_device_of_which_only_repeated_messages_came_is_not_heard_by_one_that_
     for gas, retained in ((1, True), (2, False), (3, True)):
         told = Message("sensors/a/data", payload(gas=gas).encode(), ago, packet_id=gas, retained=retained)
         with database.connection() as connection:
-            assert Pipeline(database, streams, "mqtt", ignore).handle(connection, [told]).stored == 1
+            assert new_pipeline(database, streams).handle(connection, [told]).stored == 1
         with database.reader() as reader:
             (device,) = queries.readings.devices(reader, "sensors", database.tables["sensors"])
         heard.append(device["last_heard"])

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
-import queries.ingestion
+import queries.ingest_status
 from config import Settings
 from database import Database
 from ingest.ingester import Ingester
 from models import IngestStatus
 from streams.registry import Streams
-from tests.support import ignore, payload, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import payload, publishing, wait_for
 
 LOCK = {
     "postgresql": "LOCK TABLE sensor_readings",
@@ -24,7 +25,7 @@ def ingester(
     settings: Callable[..., Settings], embedded_broker: int, database: Database, streams: Streams
 ) -> Iterator[Ingester]:
     """An ingester that runs, on a database of each kind in turn."""
-    made = Ingester(settings(mqtt_port=embedded_broker), database, streams, ignore)
+    made = Ingester(settings(mqtt_port=embedded_broker), database, streams, new_pipeline(database, streams))
     made.start()
     wait_for(lambda: status(database).subscribed, what="the subscription")
     yield made
@@ -34,7 +35,7 @@ def ingester(
 def status(database: Database) -> IngestStatus:
     """What the ingester last said."""
     with database.session() as session:
-        return queries.ingestion.ingest_status(session)["mqtt"]
+        return queries.ingest_status.ingest_status(session)["mqtt"]
 
 
 def test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is(

@@ -16,10 +16,12 @@ from sqlalchemy.engine import make_url
 import queries.readings
 from broker.message import Message
 from database import Database
-from ingest.pipeline import Outcome, Pipeline
+from ingest.outcome import Outcome
+from ingest.pipeline import Pipeline
 from streams import declaration
 from streams.registry import Streams
-from tests.support import DEVICE_TOPICS, Clock, ignore, payload
+from tests.pipelines import new_pipeline
+from tests.support import DEVICE_TOPICS, Clock, payload
 from utils import clock
 
 TOPIC = "sensors/one/data"
@@ -56,7 +58,7 @@ def stored(database: Database, streams: Streams, hands: Clock) -> Callable[..., 
         for one in deliveries:
             hands.ahead = one.off
             body = payload(temperature=one.temperature, timestamp=at)
-            pipeline = Pipeline(database, streams, "mqtt", ignore)
+            pipeline = new_pipeline(database, streams)
             added.append(told(pipeline, database, Message(TOPIC, body.encode(), clock.now(), **one.way)).stored)
         return added
 
@@ -113,7 +115,7 @@ def test_of_one_submission_a_reading_that_is_ahead_is_stored_once(database: Data
     bodies = [payload(temperature=value, timestamp=ahead) for value in (1, 2, 1)]
     messages = [Message(TOPIC, body.encode(), clock.now()) for body in bodies]
     with database.connection() as connection:
-        outcome = Pipeline(database, streams, "http", ignore).handle(connection, messages)
+        outcome = new_pipeline(database, streams, "http").handle(connection, messages)
     assert (outcome.received, outcome.stored, outcome.duplicate) == (3, 2, 1)
 
 
@@ -124,7 +126,7 @@ def _declared(folder: Path, url: str, text_: str) -> Iterator[tuple[Database, Pi
     streams = declaration.load(folder, {}, DEVICE_TOPICS)
     database = Database(make_url(url), streams)
     database.prepare()
-    yield database, Pipeline(database, streams, "mqtt", ignore)
+    yield database, new_pipeline(database, streams)
     database.close()
 
 

@@ -8,9 +8,9 @@ import pytest
 from broker.message import Message
 from config import Settings
 from database import Unavailable
-from ingest import presence
-from ingest.device_messages import PresenceNotice
+from ingest.presence import PresenceNotice, PresenceNotices
 from tests.api import Api, noon, reading, running
+from tests.support import DEVICE_TOPICS
 from utils import clock
 
 PANELS = "/api/panels/latest"
@@ -135,7 +135,7 @@ def test_a_command_to_a_device_with_a_reading_or_a_status_has_no_hint(commanding
     with database.connection() as connection, database.transaction(connection):
         now = clock.now()
         notice = PresenceNotice("online only", online=True, message=Message("", b"", now))
-        presence.announce(connection, [notice], now)
+        PresenceNotices(DEVICE_TOPICS.status).apply(connection, [notice], now)
     assert "hint" not in command(commanding, "online only")
 
 
@@ -145,5 +145,5 @@ def test_a_command_is_sent_though_the_database_cannot_tell_who_was_heard(
     def away(*_: Any) -> None:
         raise Unavailable("the database is away")
 
-    monkeypatch.setattr("queries.devices.presence", away)
+    monkeypatch.setattr("queries.presence.presence", away)
     assert "hint" not in command(commanding, "ghost")

@@ -18,12 +18,12 @@ from database import Database
 from ingest.ending import Place, end_session
 from ingest.ingester import Ingester
 from ingest.known_session import Known, to_bring_back
-from ingest.pipeline import Pipeline
 from ingest.redelivery import Unrecorded
 from ingest.sessions import SessionMemory
 from models import Installation
 from streams.registry import Streams
-from tests.support import Mosquitto, connected_client, ignore, prepared_database, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import Mosquitto, connected_client, prepared_database, wait_for
 from tests.test_handover import (
     OLD,
     all_stored_once,
@@ -67,7 +67,7 @@ def test_where_mqtt_client_id_is_set_at_the_upgrade_the_session_of_before_is_nam
             wait_for(lambda: is_used(upgraded, "foo"), what="the subscription")
     assert caplog.text.count(f"`flask end-session {OLD}`") == 1
     assert installation(upgraded).retired_client_id is None
-    end_session(own, streams, Place(upgraded, Pipeline(upgraded, streams, "mqtt", ignore, recent=Unrecorded())), OLD)
+    end_session(own, streams, Place(upgraded, new_pipeline(upgraded, streams, recent=Unrecorded())), OLD)
     all_stored_once(upgraded, numbers)
 
 
@@ -200,7 +200,7 @@ def test_an_ingester_that_is_stopped_before_it_connects_leaves_no_socket(
     place: Settings, sqlite: Database, streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual, closed = Waiter.close, threading.Event()
-    ingester = Ingester(place, sqlite, streams, ignore)
+    ingester = Ingester(place, sqlite, streams, new_pipeline(sqlite, streams))
 
     def stop_early(*_: object) -> list[str]:
         ingester.request_stop()

@@ -9,11 +9,10 @@ import queries.rejected
 from broker.message import Message
 from database import Database
 from ingest.identity import MAX_DEPTH, nesting_fault
-from ingest.pipeline import Pipeline
 from streams.registry import Streams
 from tests.api import Api
 from tests.parsing import RECEIVED
-from tests.support import ignore
+from tests.pipelines import new_pipeline
 
 FAULT = "it is nested more than 32 deep"
 
@@ -46,7 +45,7 @@ def test_an_acknowledgement_with_a_deep_result_is_set_aside(database: Database, 
     said = [json.dumps({"command_id": "c", "status": "succeeded", "result": result}).encode() for result in results]
     messages = [Message("control/ESP32_001/ack", text, RECEIVED, number + 1) for number, text in enumerate(said)]
     with database.connection() as connection:
-        Pipeline(database, streams, "mqtt", ignore).handle(connection, messages)
+        new_pipeline(database, streams).handle(connection, messages)
     with database.session() as session:
         assert queries.rejected.counts(session) == {"too_deep": 3, "unknown_command": 1}
         kept = queries.rejected.page(session, {"reason": "too_deep"}, 10, 0)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from sqlalchemy.engine import make_url
 
-import queries.ingestion
+import queries.installation
 from broker.notices import MAX_ENTRIES, News, Notices
 from config import Settings
 from database import Database
@@ -183,7 +183,7 @@ def test_each_installation_hears_its_own_processes_only(
 
 def test_garbage_on_the_topic_is_ignored(settings: Make, sqlite: Database, embedded_broker: int) -> None:
     with sqlite.session() as session:
-        topic = f"autoforge/{queries.ingestion.installation(session).notices_id}/notices"
+        topic = f"autoforge/{queries.installation.installation(session).notices_id}/notices"
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
     with processes(place, sqlite, sqlite) as (one, other), publishing(embedded_broker) as publish:
         for number, garbage in enumerate(GARBAGE):
@@ -211,7 +211,7 @@ def test_a_flood_of_entries_on_the_topic_only_says_that_everything_may_be_new(
         before = len(one.heard)
         with publishing(embedded_broker) as publish, sqlite.session() as session:
             publish(
-                f"autoforge/{queries.ingestion.installation(session).notices_id}/notices", msgspec.json.encode(flood)
+                f"autoforge/{queries.installation.installation(session).notices_id}/notices", msgspec.json.encode(flood)
             )
         wait_for(lambda: any(news.everything and news.origin == "x" for news in one.heard[before:]))
         assert not one.commands

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.message import Ignored, Reading, Rejection
-from ingest.payload import Parsed, Parser
+from ingest.message import Ignored, Parsed, Reading, Rejection
+from ingest.payload import Parser
 from tests.parsing import TOPIC, parse, sensors
 from tests.support import GOOD, payload
 

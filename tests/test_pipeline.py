@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
-import queries.ingestion
+import queries.ingest_status
 import queries.newest
 import queries.readings
 import queries.rejected
@@ -17,10 +17,12 @@ from broker.message import Message
 from database import BadData, Database, Unavailable
 from ingest import redelivery
 from ingest.message import Reading
-from ingest.pipeline import Outcome, Pipeline
-from ingest.reading_writer import Written
+from ingest.outcome import Applied, Outcome
+from ingest.pipeline import Pipeline
+from ingest.reading_writer import ReadingWriter
 from streams import declaration
 from streams.registry import Streams
+from tests.pipelines import new_pipeline
 from tests.support import DEVICE_TOPICS, ignore, payload
 from tests.test_database import execute, forbid_666
 from utils import clock
@@ -39,7 +41,7 @@ def message(
 @pytest.fixture
 def connected(database: Database, streams: Streams) -> Iterator[Connected]:
     with database.connection() as connection:
-        yield database, connection, Pipeline(database, streams, "mqtt", ignore)
+        yield database, connection, new_pipeline(database, streams)
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_every_message_is_stored_or_a_duplicate_or_rejected(connected: Connected
     batch = [message(payload()), message(payload()), message(payload(gas=None)), message(payload(gas=1))]
     assert summary(pipeline.handle(connection, batch)) == (4, 2, 1, 1)
     with database.session() as session:
-        status = queries.ingestion.ingest_status(session)["mqtt"]
+        status = queries.ingest_status.ingest_status(session)["mqtt"]
         counted = (status.received, status.stored, status.duplicate, status.rejected)
     assert counted == (4, 2, 1, 1)
 
@@ -116,13 +118,13 @@ def test_nothing_is_stored_of_a_batch_that_fails(connected: Connected) -> None:
         pipeline.handle(connection, [message(payload()), message("{")])
     with database.session() as session:
         assert queries.readings.devices(session, "sensors", database.tables["sensors"]) == []
-        assert queries.ingestion.ingest_status(session)["mqtt"].received == 0
+        assert queries.ingest_status.ingest_status(session)["mqtt"].received == 0
 
 
 def test_equal_messages_without_a_time_are_each_stored(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
     with database.connection() as connection:
-        outcome = Pipeline(database, streams, "mqtt", ignore).handle(
+        outcome = new_pipeline(database, streams).handle(
             connection, [message('{"level": 5}', "gauge/a", packet_id=number) for number in (1, 2, 3)]
         )
     assert summary(outcome) == (3, 3, 0, 0)
@@ -134,8 +136,8 @@ def test_a_redelivery_without_a_time_is_a_duplicate_also_for_the_next_ingester(
 ) -> None:
     database, streams = gauge
     with database.connection() as connection:
-        Pipeline(database, streams, "mqtt", ignore).handle(connection, [message(text_, "gauge/a", packet_id=7)])
-        successor = Pipeline(database, streams, "mqtt", ignore)
+        new_pipeline(database, streams).handle(connection, [message(text_, "gauge/a", packet_id=7)])
+        successor = new_pipeline(database, streams)
         successor.resume(connection)
         again = message(text_, "gauge/a", packet_id=7, dup=True)
         other = message(text_, "gauge/a", packet_id=8, dup=True)
@@ -153,13 +155,13 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
     database, streams = gauge
     monkeypatch.setattr(redelivery, "WINDOW", 10)
     with database.connection() as connection:
-        pipeline = Pipeline(database, streams, "mqtt", ignore)
+        pipeline = new_pipeline(database, streams)
         pipeline.resume(connection)
         pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7)])
         pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=8 + number) for number in range(12)])
         again = pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7, dup=True)])
         assert summary(again) == (1, 1, 0, 0)
-        successor = Pipeline(database, streams, "mqtt", ignore)
+        successor = new_pipeline(database, streams)
         successor.resume(connection)
         late = successor.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=9, dup=True)])
     assert summary(late) == (1, 0, 1, 0)
@@ -167,7 +169,7 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
 
 def test_a_broker_may_use_a_packet_id_again_at_once(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
-    pipeline = Pipeline(database, streams, "mqtt", ignore)
+    pipeline = new_pipeline(database, streams)
     with database.connection() as connection:
         pipeline.handle(connection, [message('{"level": 1}', "gauge/a", packet_id=1)])
         pipeline.handle(connection, [message('{"level": 0}', "gauge/a", packet_id=1)])
@@ -179,7 +181,7 @@ def test_a_redelivery_within_one_batch_is_a_duplicate(gauge: tuple[Database, Str
     database, streams = gauge
     batch = [message('{"level": 5}', "gauge/a", 7), message('{"level": 5}', "gauge/a", 7, dup=True)]
     with database.connection() as connection:
-        assert summary(Pipeline(database, streams, "mqtt", ignore).handle(connection, batch)) == (2, 1, 1, 0)
+        assert summary(new_pipeline(database, streams).handle(connection, batch)) == (2, 1, 1, 0)
 
 
 def test_a_reading_from_a_wrong_clock_is_kept_under_the_servers_time(connected: Connected) -> None:
@@ -204,7 +206,7 @@ def test_messages_at_qos_0_are_counted_as_best_effort(connected: Connected) -> N
     database, connection, pipeline = connected
     pipeline.handle(connection, [message(payload(), packet_id=0), message(payload(gas=1))])
     with database.session() as session:
-        status = queries.ingestion.ingest_status(session)["mqtt"]
+        status = queries.ingest_status.ingest_status(session)["mqtt"]
     assert (status.received, status.best_effort) == (2, 1)
 
 
@@ -232,14 +234,14 @@ def test_a_message_that_cannot_be_stored_is_set_aside_and_its_neighbours_are_sto
     connected: Connected, fault: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, connection, pipeline = connected
-    write = pipeline._writer.write
+    write = ReadingWriter.apply
 
-    def failing(connection: Connection, readings: Sequence[Reading], moment: datetime) -> Written:
+    def failing(own: ReadingWriter, connection: Connection, readings: Sequence[Reading], moment: datetime) -> Applied:
         if any(reading.device_id == "poison" for reading in readings):
             raise fault
-        return write(connection, readings, moment)
+        return write(own, connection, readings, moment)
 
-    monkeypatch.setattr(pipeline._writer, "write", failing)
+    monkeypatch.setattr(ReadingWriter, "apply", failing)
     topics = [f"sensors/{'poison' if number == 5 else number}/data" for number in range(9)]
     outcome = pipeline.handle(
         connection, [message(payload(), topic, number + 1) for number, topic in enumerate(topics)]
@@ -253,9 +255,9 @@ def test_what_fails_after_the_commit_is_not_stored_once_more(database: Database,
     def fail(_: Outcome) -> None:
         raise RuntimeError("the audit trail cannot be written")
 
-    pipeline = Pipeline(database, streams, "mqtt", ignore, fail)
+    pipeline = new_pipeline(database, streams, "mqtt", ignore, fail)
     with database.connection() as connection:
         with pytest.raises(RuntimeError):
             pipeline.handle(connection, [message(payload()), message(payload(), "sensors/b/data")])
         with database.session() as session:
-            assert queries.ingestion.ingest_status(session)["mqtt"].received == 2
+            assert queries.ingest_status.ingest_status(session)["mqtt"].received == 2

@@ -10,17 +10,16 @@ from typing import Any
 
 import pytest
 
-import queries.devices
+import queries.presence
 from broker.message import Message
 from config import Settings
 from database import Database
-from ingest import presence
-from ingest.device_messages import PresenceNotice
-from ingest.message import Applied
+from ingest.outcome import Applied
+from ingest.presence import PresenceNotice, PresenceNotices
 from tests.api import Api, reading, running
 from tests.devices import Device, board
 from tests.parsing import RECEIVED as NOW
-from tests.support import Mosquitto, wait_for
+from tests.support import DEVICE_TOPICS, Mosquitto, wait_for
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 COARSE = 7.0
@@ -28,19 +27,19 @@ COARSE = 7.0
 
 
 def notice(device_id: str, word: str) -> PresenceNotice:
-    return PresenceNotice(device_id, word == "online", Message("", b"", NOW))
+    return PresenceNotice(device_id, Message("", b"", NOW), word == "online")
 
 
 def announce(database: Database, *notices: PresenceNotice, second: float = 0) -> Applied:
     """Apply notices in one batch that is stored at a second."""
     with database.connection() as connection, database.transaction(connection):
-        return presence.announce(connection, notices, NOW + timedelta(seconds=second))
+        return PresenceNotices(DEVICE_TOPICS.status).apply(connection, notices, NOW + timedelta(seconds=second))
 
 
 def known(database: Database, *device_ids: str) -> dict[str, tuple[bool, float]]:
     """By device: whether it is online, and since which second."""
     with database.reader() as reader:
-        rows = queries.devices.presence(reader, device_ids)
+        rows = queries.presence.presence(reader, device_ids)
     return {row["device_id"]: (bool(row["online"]), (row["changed_at"] - NOW).total_seconds()) for row in rows}
 
 
@@ -56,14 +55,14 @@ def test_the_last_notice_of_a_batch_counts_and_the_others_are_accounted_for(data
         notice("a", "offline"),
         second=4,
     )
-    assert (applied.stored, applied.repeated, applied.rejections, applied.changed) == (3, 1, [], ["a", "b"])
+    assert (applied.stored, applied.duplicate, applied.rejections, applied.news.devices) == (3, 1, [], ["a", "b"])
     assert known(database, "a", "b", "c") == {"a": (False, 4), "b": (True, 4)}
 
 
 def test_a_repetition_does_not_change_since_when(database: Database) -> None:
     announce(database, notice("a", "online"), notice("same", "online"), second=1)
     again = announce(database, notice("a", "online"), notice("same", "online"), notice("A", "offline"), second=3)
-    assert (again.stored, again.repeated, again.changed) == (1, 2, ["A"])
+    assert (again.stored, again.duplicate, again.news.devices) == (1, 2, ["A"])
     announce(database, notice("a", "offline"), notice("new", "online"), second=5)
     expected = {"a": (False, 5), "A": (False, 3), "same": (True, 1), "new": (True, 5)}
     assert known(database, "a", "A", "same", "new") == expected
@@ -73,7 +72,7 @@ def test_1200_devices_may_go_at_once(database: Database) -> None:
     names = [f"d{number:04}" for number in range(1200)]
     announce(database, *[notice(name, "online") for name in names])
     gone = announce(database, *[notice(name, "offline") for name in names], second=1)
-    assert (gone.stored, gone.changed) == (1200, names)
+    assert (gone.stored, gone.news.devices) == (1200, names)
     assert known(database, *names) == dict.fromkeys(names, (False, 1))
 
 

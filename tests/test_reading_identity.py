@@ -9,11 +9,10 @@ from sqlalchemy import Connection
 from broker.message import Message
 from config import Settings
 from database import Database
-from ingest.pipeline import Pipeline
 from streams.reading_key import ReadingKey
 from streams.registry import Streams
 from tests.api import Api, running
-from tests.support import ignore
+from tests.pipelines import new_pipeline
 from utils import clock
 from wiring.web import backend_of
 
@@ -45,7 +44,7 @@ OTHER = {
 @pytest.fixture
 def stored(database: Database, streams: Streams) -> Iterator[Callable[..., int]]:
     """Hands over a message that came by MQTT, and tells how many readings it added."""
-    pipeline = Pipeline(database, streams, "mqtt", ignore)
+    pipeline = new_pipeline(database, streams)
     connection: Connection
     with database.connection() as connection:
         yield (
@@ -82,7 +81,7 @@ def test_the_same_reading_by_mqtt_and_by_http_is_stored_once(settings: Callable[
 
 def _by_mqtt(api: Api, text: str, topic: str = TOPIC) -> int:
     database = backend_of(api.app).database
-    pipeline = Pipeline(database, backend_of(api.app).streams, "mqtt", ignore)
+    pipeline = new_pipeline(database, backend_of(api.app).streams)
     with database.connection() as connection:
         return pipeline.handle(connection, [Message(topic, text.encode(), clock.now(), packet_id=1)]).stored
 

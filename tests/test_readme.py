@@ -15,7 +15,7 @@ import pytest
 
 from app import create_app
 from config import PROJECT, VERSION, Settings
-from ingest.device_messages import ANSWERS
+from ingest.acknowledgements import ANSWERS
 from routes.fields import Status
 from streams import declaration
 from tests.devices import Device

@@ -14,10 +14,11 @@ from database import Database
 from ingest import rejected as rejected_module
 from ingest.message import Rejection
 from ingest.payload import Parser
-from ingest.pipeline import Pipeline
+from ingest.pipeline import Pipeline, Source
 from ingest.rejected import ROW_BYTES, Room
 from streams.registry import Streams
-from tests.support import ignore, payload
+from tests.pipelines import new_pipeline
+from tests.support import payload
 from utils import clock
 
 Connected = tuple[Database, Connection, Pipeline]
@@ -38,7 +39,7 @@ def of(device: str, count: int, said: str | bytes = BROKEN) -> list[Message]:
 def connected(database: Database, streams: Streams) -> Iterator[Connected]:
     """A pipeline that keeps all."""
     with database.connection() as connection:
-        yield database, connection, Pipeline(database, streams, "mqtt", ignore)
+        yield database, connection, new_pipeline(database, streams)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def small(database: Database, streams: Streams) -> Iterator[Connected]:
     """A pipeline that keeps 100 rejected messages, or 20,000 bytes more than they take."""
     with database.connection() as connection:
         room = Room(messages=100, bytes=100 * ROW_BYTES + 20_000)
-        yield database, connection, Pipeline(database, streams, "mqtt", ignore, room=room)
+        yield database, connection, new_pipeline(database, streams, room=room)
 
 
 def kept(database: Database) -> Counter[tuple[str | None, str]]:
@@ -189,7 +190,7 @@ def test_rows_that_somebody_deleted_do_not_take_room_for_ever(small: Connected) 
 def test_a_limit_that_was_lowered_is_reached_little_by_little(connected: Connected, streams: Streams) -> None:
     database, connection, pipeline = connected
     pipeline.handle(connection, of("noisy", 5_000))
-    lowered = Pipeline(database, streams, "mqtt", ignore, room=Room(messages=100))
+    lowered = new_pipeline(database, streams, room=Room(messages=100))
     lowered.handle(connection, of("noisy", 1))
     assert len(rows(database)) == 5_001 - 1_002
     for _ in range(5):
@@ -202,9 +203,9 @@ def test_writers_at_the_same_time_neither_wait_for_each_other_nor_miscount(
 ) -> None:
     room, failures = Room(messages=100), []
 
-    def write(name: str) -> None:
+    def write(name: Source) -> None:
         try:
-            pipeline = Pipeline(database, streams, name, ignore, room=room)
+            pipeline = new_pipeline(database, streams, name, room=room)
             with database.connection() as connection:
                 for number in range(20):
                     mixed = of(f"board{number % 5}", 3) + of(f"board{number % 3}", 2, payload(gas=None))

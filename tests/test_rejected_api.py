@@ -11,11 +11,10 @@ from sqlalchemy import text
 
 from broker.message import Message
 from config import Settings
-from ingest.pipeline import Pipeline
 from ingest.rejected import Room
 from services import rejected as filling
 from tests.api import Api, reading, running
-from tests.support import ignore
+from tests.pipelines import new_pipeline
 from utils import clock
 
 BINARY = bytes(range(256)) * 8
@@ -24,7 +23,7 @@ BINARY = bytes(range(256)) * 8
 def reject(api: Api, *payloads: bytes, topic: str = "sensors/ESP32_001/data", room: Room | None = None) -> None:
     """Have messages set aside as if they had come by MQTT."""
     database = api.app.extensions["autoforge"].database
-    pipeline = Pipeline(database, _streams(api), "mqtt", ignore, room=room)
+    pipeline = new_pipeline(database, _streams(api), room=room)
     with database.connection() as connection:
         pipeline.handle(connection, [Message(topic, payload, clock.now(), 1) for payload in payloads])
 

@@ -15,10 +15,9 @@ from sqlalchemy.engine import make_url
 import queries.rejected
 from config import PROJECT
 from database import Database
-from ingest.pipeline import Pipeline
 from ingest.rejected import Room
 from streams.registry import Streams
-from tests.support import ignore
+from tests.pipelines import new_pipeline
 from tests.test_rejected import kept, of, totals
 
 MOMENT = datetime(2026, 1, 29, 14, 30, 45)
@@ -82,7 +81,7 @@ def test_what_a_quiet_device_had_before_is_not_evicted_by_a_noisy_one(old: Datab
     old.prepare()
     assert (totals(old).messages, totals(old).evicted) == (100, 50)
     with old.connection() as connection:
-        Pipeline(old, streams, "mqtt", ignore, room=Room(messages=100)).handle(connection, of("noisy", 60))
+        new_pipeline(old, streams, room=Room(messages=100)).handle(connection, of("noisy", 60))
     with old.connection() as connection:
         quiet = text("SELECT count(*) FROM rejected_messages WHERE topic = 'sensors/quiet/data'")
         assert connection.execute(quiet).scalar_one() == 10
@@ -128,7 +127,7 @@ def test_more_than_can_be_rewritten_is_counted_together_and_made_smaller_little_
         assert queries.rejected.largest_shares(reader, "messages", 1)[0]["messages"] < 4_000
     with old.connection() as connection:
         for _ in range(5):
-            Pipeline(old, streams, "mqtt", ignore).handle(connection, of("board", 1))
+            new_pipeline(old, streams).handle(connection, of("board", 1))
     assert 250_000_000 < totals(old).bytes <= 256_000_000
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-import queries.devices
-import queries.ingestion
+import queries.ingest_status
 import queries.readings
 from broker.message import Message
 from database import Database
-from ingest.pipeline import Outcome, Pipeline
+from ingest.outcome import Outcome
 from streams.registry import Streams
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, ignore, payload, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import Backend, Mosquitto, payload, publishing, wait_for
 from utils import clock
 
 Handle = Callable[[Message], Outcome]
@@ -32,7 +32,7 @@ def message(topic: str, text: str = "", retained: bool = True) -> Message:
 def handle(database: Database, streams: Streams) -> Iterator[Handle]:
     connection: Connection
     with database.connection() as connection:
-        pipeline = Pipeline(database, streams, "mqtt", ignore)
+        pipeline = new_pipeline(database, streams)
         yield lambda told: pipeline.handle(connection, [told])
 
 
@@ -95,8 +95,8 @@ def test_every_message_is_counted_once_by_what_became_of_it(handle: Handle, data
     ):
         handle(told)
     with database.session() as session:
-        status = queries.ingestion.ingest_status(session)["mqtt"]
-        reasons = queries.ingestion.ignored_counts(session, "mqtt")
+        status = queries.ingest_status.ingest_status(session)["mqtt"]
+        reasons = queries.ingest_status.ignored_counts(session, "mqtt")
     assert (status.received, status.stored, status.rejected, status.ignored) == (4, 1, 1, 2)
     assert reasons == {"retained": 1, "empty": 1}
 

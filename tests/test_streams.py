@@ -9,9 +9,10 @@ import pytest
 import queries.readings
 from broker.message import Message
 from config import PROJECT, Settings
-from ingest.device_messages import Acknowledgement, PresenceNotice
+from ingest.acknowledgements import Acknowledgement
 from ingest.message import Ignored, Reading
 from ingest.payload import Parser
+from ingest.presence import PresenceNotice
 from models import Base
 from streams.checks import StreamError
 from streams.declaration import load
@@ -21,6 +22,7 @@ from streams.stream import Simulation, Stream
 from streams.topics import DeviceTopics
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
+from wiring.pipelines import DeviceKinds
 
 TOPIC = 'topic = "a/{device_id}"\n'
 METRIC_TOPIC = 'topic = "a/{device_id}/{metric}"\n'
@@ -436,7 +438,8 @@ def test_plain_levels_win_over_placeholders_beside_readings_too(
     topics: dict[str, Any], stream: str, topic: str, kind: type[object], tmp_path: Path
 ) -> None:
     (tmp_path / "x.toml").write_text(f'topic = "{stream}"\ndevice = "d"\ndevice_default = "e"\n{METRIC}')
-    parser = Parser(load(tmp_path, {}, DeviceTopics.of(Settings(_env_file=None, **topics))))
+    declared = DeviceTopics.of(Settings(_env_file=None, **topics))
+    parser = Parser(load(tmp_path, {}, declared), DeviceKinds.of(declared))
     payload = b"online" if kind is PresenceNotice else b'{"command_id":"c","status":"failed","value":1,"t":1}'
     assert isinstance(parser.parse(Message(topic, payload, RECEIVED)), kind)
 

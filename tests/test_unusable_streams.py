@@ -13,21 +13,22 @@ import queries.readings
 from broker.message import Message
 from config import PROJECT, Settings
 from database import Database
-from ingest.device_messages import PresenceNotice
 from ingest.ingester import Ingester
 from ingest.message import Reading, Rejection
 from ingest.payload import Parser
-from ingest.pipeline import Pipeline
+from ingest.presence import PresenceNotice
 from services import status
 from streams import declaration
 from streams.checks import StreamError
 from streams.registry import Streams
 from streams.reserved import RESERVED_COLUMNS
 from tests.api import Api, reading, running
-from tests.support import DEVICE_TOPICS, Mosquitto, ignore, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import DEVICE_TOPICS, Mosquitto, publishing, wait_for
 from tests.test_database import MOMENT
 from tests.test_streams import METRIC, TOPIC, Declare, declare
 from utils import clock
+from wiring.pipelines import DeviceKinds
 
 __all__ = ["declare"]
 SENSORS = (PROJECT / "streams" / "sensors.toml").read_text()
@@ -80,7 +81,7 @@ def test_the_messages_of_a_file_that_cannot_be_used_are_set_aside_where_its_topi
     streams = declare(good=TOPIC + METRIC, bad=f'topic = "{{device_id}}/x"\n{BAD}')
     assert streams.knows_all_topics
     assert {"a/+", "+/x"} <= {*streams.filters}
-    parser = Parser(streams)
+    parser = Parser(streams, DeviceKinds.of(streams.device_topics))
     for topic, becomes in (("b/x", Rejection), ("a/x", Reading), ("status/x", PresenceNotice)):
         message = Message(topic, b"online" if topic == "status/x" else b'{"t": 1}', clock.now())
         assert isinstance(parser.parse(message), becomes), topic
@@ -96,7 +97,7 @@ def stored_and_set_aside(database: Database, streams: Streams, *topics: str) -> 
     """What becomes of a message on each topic: how many are stored, and the others' reasons and bytes."""
     messages = [Message(topic, b'{"t": 1}', clock.now(), packet_id=place) for place, topic in enumerate(topics, 1)]
     with database.connection() as connection:
-        outcome = Pipeline(database, streams, "mqtt", ignore).handle(connection, messages)
+        outcome = new_pipeline(database, streams).handle(connection, messages)
     with database.reader() as reader:
         rejected = reader.execute(text("SELECT reason, payload FROM rejected_messages ORDER BY id")).all()
     return outcome.stored, [(reason, bytes(kept)) for reason, kept in rejected]
@@ -222,7 +223,7 @@ def test_health_names_every_unusable_stream(api: Api) -> None:
 def rejected_of(settings: Settings, broker: Mosquitto, streams: Streams, expected: int) -> list[tuple[str, str]]:
     """Ingest one message on b/1; reason and topic of all rejected messages once so many messages have come, ever."""
     database = Database(settings.url, streams)
-    ingester = Ingester(settings, database, streams, ignore)
+    ingester = Ingester(settings, database, streams, new_pipeline(database, streams))
     ingester.start()
     wait_for(lambda: status.health(settings, database)["mqtt"]["subscribed"], what="the subscription")
     with publishing(broker.port) as publish:

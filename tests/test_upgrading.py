@@ -14,11 +14,11 @@ import queries.newest
 import queries.readings
 from broker.message import Message
 from database import Database
-from ingest.pipeline import Pipeline
 from streams.registry import Streams
 from tests import earlier_version
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, ignore, publishing, wait_for
+from tests.pipelines import new_pipeline
+from tests.support import Backend, Mosquitto, publishing, wait_for
 from utils import clock
 
 READINGS, WAITING = 100_000, 1_000
@@ -46,7 +46,7 @@ def test_readings_of_the_version_before_are_known_again(upgraded: Callable[[int]
     database = upgraded(2_000)
     told = [Message(topic, said.encode(), clock.now(), 1) for topic, said in map(earlier_version.message, range(2_010))]
     with database.connection() as connection:
-        outcome = Pipeline(database, streams, "mqtt", ignore).handle(connection, told)
+        outcome = new_pipeline(database, streams).handle(connection, told)
     assert (outcome.stored, outcome.duplicate, len(outcome.rejections)) == (10, 2_000, 0)
     assert count(database, "sensor_readings") == 2_010
     database.close()

@@ -4,18 +4,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
-import queries.ingestion
-from broker.notices import Notices
+import queries.installation
+from broker.notices import News, Notices
 from config import Settings
 from database import Database, Unavailable
 from ingest.audit import AuditTrail
 from ingest.ingester import Ingester
+from ingest.pipeline import Listeners, Pipeline, Source
 from ingest.process_heartbeat import ProcessHeartbeat
+from ingest.redelivery import RecentDeliveries
+from ingest.rejected import Room
 from jobs.job import Job
 from jobs.worker import Worker
 from services.analyses import Analyses
 from services.commands import Expiry
 from streams import declaration
+from wiring.pipelines import new_pipeline
 
 TABLES_SECONDS = 10
 MAX_HELD, LIVE_HELD = 200, 300
@@ -66,8 +70,8 @@ class Backend:
         """In the order of their start; the last one is stopped first."""
         if self.role.ingests:
             self.parts.append(self._jobs())
-            record = self.trail.recorder("mqtt")
-            ingester = Ingester(settings, self.database, self.streams, self.notices.tell, record)
+            own = self.pipeline("mqtt", self.notices.tell)
+            ingester = Ingester(settings, self.database, self.streams, own)
             self.parts.append(Part(ingester.start, ingester.stop))
 
     def start(self) -> None:
@@ -75,6 +79,23 @@ class Backend:
         for part in self.parts:
             part.start()
         self.database.wait_until_prepared(TABLES_SECONDS)
+
+    def pipeline(
+        self,
+        source: Source,
+        notify: Callable[[News], None],
+        recent: RecentDeliveries | None = None,
+    ) -> Pipeline:
+        """A pipeline whose outcomes are in the audit trail."""
+        return new_pipeline(
+            self.database,
+            self.streams,
+            source,
+            Listeners(notify, self.trail.recorder(source)),
+            room=Room.of(self.settings),
+            earliest=self.settings.earliest_time,
+            recent=recent,
+        )
 
     def _jobs(self) -> Part:
         jobs: list[Job] = [
@@ -96,6 +117,6 @@ def notices_topic(database: Database) -> str | None:
     """The topic of the notices of a database; None while it cannot be asked."""
     try:
         with database.reader() as reader:
-            return queries.ingestion.notices_topic(reader)
+            return queries.installation.notices_topic(reader)
     except Unavailable:
         return None

@@ -8,7 +8,8 @@ from flask_openapi.openapi import OpenAPI
 
 from broker.publisher import Publisher
 from config import Settings
-from ingest.pipeline import Pipeline
+from ingest.ending import Place
+from ingest.redelivery import Unrecorded
 from ingest.rejected import Room
 from integrations import INTEGRATIONS
 from integrations.core import Core
@@ -68,7 +69,7 @@ class Web:
         self.publisher = Publisher(backend.settings)
         self._held = Held(backend.role.most_held)
         self._known = KnownDevices(backend.database, backend.streams)
-        self._submissions = Submissions(backend.database, self._pipeline())
+        self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notices.tell))
         self._watch = self._broker_watch()
         announced = None if self._watch is None else self._watch.news
         self.hub = Hub(backend.database, backend.streams, backend.notices, announced)
@@ -94,17 +95,11 @@ class Web:
         if self._sockets is not None:
             threading.Thread(target=self._sockets.close, name="end", daemon=True).start()
 
-    def _pipeline(self) -> Pipeline:
-        settings, backend = self._backend.settings, self._backend
-        return Pipeline(
-            backend.database,
-            backend.streams,
-            "http",
-            backend.notices.tell,
-            backend.trail.recorder("http"),
-            room=Room.of(settings),
-            earliest=settings.earliest_time,
-        )
+    def _ending(self) -> Place:
+        """Where `flask end-session` stores what waits."""
+        backend = self._backend
+        own = backend.pipeline("mqtt", lambda _: None, Unrecorded())
+        return Place(backend.database, own)
 
     def _broker_watch(self) -> BrokerWatch | None:
         announces = any(metric.event for stream in self._backend.streams for metric in stream.metrics)
@@ -141,7 +136,7 @@ class Web:
         errors.register(self.app, streams, database)
         heavy.register(self.app, settings.heavy_requests)
         parameters.register(self.app)
-        for command in command_line.commands(settings, streams, database):
+        for command in command_line.commands(settings, streams, self._ending()):
             self.app.cli.add_command(command)
 
     def _add_static_publisher(self) -> PublisherService | None:

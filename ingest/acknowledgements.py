@@ -1,0 +1,156 @@
+"""Acknowledgements: what devices say has become of commands."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Self
+
+import msgspec
+from sqlalchemy import Connection, RowMapping
+
+import queries.commands
+from broker.message import Message
+from broker.notices import News
+from ingest.device_messages import read_object
+from ingest.identity import nesting_fault
+from ingest.message import DeviceMessage, Rejection
+from ingest.outcome import Applied
+from ingest.values import Fault, shown
+from models import MAX_COMMAND_ID
+from queries.commands import FINAL, MAX_REASON, OPEN
+from streams.topics import TopicPattern
+from utils import clock
+from utils.clock import Uptime
+
+Answer = Literal["in_progress", "succeeded", "failed", "rejected"]
+ANSWERS: tuple[Answer, ...] = ("in_progress", "succeeded", "failed", "rejected")
+
+
+class Acknowledgement(DeviceMessage, gc=False):
+    """What a device says has become of a command."""
+
+    command_id: str
+    status: Answer
+    reason: str | None
+    result: str | None
+    """JSON text."""
+
+
+class State(NamedTuple):
+    """What an acknowledgement is judged by."""
+
+    device_id: str
+    status: str
+    reason: str | None
+    result: str | None
+    expires_at: datetime
+    boot: str | None = None
+    deadline: float | None = None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Self:
+        """The state of a stored command."""
+        return cls(*(row[name] for name in cls._fields))
+
+    def answer(self) -> dict[str, str | None]:
+        """What a device can change of it."""
+        return {"status": self.status, "reason": self.reason, "result": self.result}
+
+    def left(self, moment: datetime, up: Uptime) -> float:
+        """Seconds until it expires; on the machine that issued it no change of the clock touches them."""
+        if self.deadline is not None and self.boot == up.boot:
+            return self.deadline - up.seconds
+        return (self.expires_at - moment).total_seconds()
+
+
+class Acknowledgements:
+    """The kind of message by which devices acknowledge commands."""
+
+    parsed = Acknowledgement
+
+    def __init__(self, topic: TopicPattern) -> None:
+        self.topic = topic
+
+    def read(self, device_id: str, message: Message) -> Acknowledgement:
+        """Read an acknowledgement. Raises Fault."""
+        fields = read_object(message.payload)
+        command_id: Any = fields.get("command_id")
+        status: Any = fields.get("status")
+        reason: Any = fields.get("reason")
+        if fault := _fault(command_id, status, reason):
+            raise Fault("invalid_acknowledgement", fault)
+        result = fields.get("result")
+        if fault := nesting_fault(result):
+            raise Fault("too_deep", f"result: {fault}")
+        text = None if result is None else msgspec.json.encode(result).decode()
+        reason = reason and reason[:MAX_REASON]
+        return Acknowledgement(device_id, message, command_id, status, reason, text)
+
+    def apply(self, connection: Connection, items: Sequence[Acknowledgement], moment: datetime) -> Applied:
+        """Apply what devices say, in its order."""
+        rows = queries.commands.to_change(connection, {item.command_id for item in items})
+        states = {row["command_id"]: State.of(row) for row in rows}
+        up = clock.uptime()
+        changed: set[str] = set()
+        applied = Applied(unkeyed=[item.message for item in items])
+        for item in items:
+            state = states.get(item.command_id)
+            received = item.message.received_at
+            verdict = judge(state, item, received, _then(up, received))
+            if isinstance(verdict, Rejection):
+                applied.rejections.append(verdict)
+            elif verdict == "repeat":
+                applied.duplicate += 1
+            elif state is not None:
+                applied.stored += 1
+                states[item.command_id] = state._replace(status=item.status, reason=item.reason, result=item.result)
+                changed.add(item.command_id)
+        applied.news = News(commands=sorted(changed))
+        for command_id in applied.news.commands:
+            queries.commands.answer(connection, command_id, states[command_id].answer(), moment)
+        return applied
+
+
+def judge(
+    state: State | None, item: Acknowledgement, moment: datetime, up: Uptime
+) -> Literal["change", "repeat"] | Rejection:
+    """Whether an acknowledgement changes the command's state, repeats what is known, or cannot be."""
+    if state is None or state.device_id != item.device_id:
+        text = f"command_id: this device was sent no command {shown(item.command_id)}"
+        return _rejection("unknown_command", text, item)
+    known = (state.status, state.reason, state.result)
+    overtaken = item.status == "in_progress" and state.status in ("succeeded", "failed", "rejected")
+    if overtaken or known == (item.status, item.reason, item.result):
+        return "repeat"
+    if state.status in FINAL and state.status == item.status:
+        return "repeat"
+    if state.status == "expired" or (state.status in OPEN and state.left(moment, up) <= 0):
+        expired_at = clock.rfc3339(state.expires_at)
+        text = f"status: {item.status} comes too late; the command expired at {expired_at}"
+        return _rejection("late_acknowledgement", text, item)
+    if state.status in FINAL:
+        text = f"status: {item.status} contradicts {state.status}, which is final"
+        return _rejection("command_is_final", text, item)
+    return "change"
+
+
+def _rejection(reason: str, text: str, item: Acknowledgement) -> Rejection:
+    return Rejection(None, reason, text, item.message, item.device_id)
+
+
+def _fault(command_id: Any, status: Any, reason: Any) -> str | None:
+    """What is wrong with these fields, or None."""
+    if not isinstance(command_id, str):
+        return f"command_id: expected a text, not {shown(command_id)}"
+    if len(command_id) > MAX_COMMAND_ID:
+        return f"command_id: {len(command_id)} characters; at most {MAX_COMMAND_ID} are allowed"
+    if status not in ANSWERS:
+        return f"status: expected one of {', '.join(ANSWERS)}, not {shown(status)}"
+    if not isinstance(reason, str | None):
+        return f"reason: expected a text, not {shown(reason)}"
+    return None
+
+
+def _then(up: Uptime, received_at: datetime) -> Uptime:
+    """How long the machine ran when a message came, which may have waited for the database since."""
+    waited = (clock.now() - received_at).total_seconds()
+    return up._replace(seconds=up.seconds - max(0.0, waited))

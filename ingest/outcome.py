@@ -1,0 +1,83 @@
+"""What became of messages: of those of one kind, and of a whole batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from broker.message import Message
+from broker.notices import News
+from ingest.message import Ignored, Parsed, Rejection
+from models import RETAINED
+
+
+@dataclass
+class Applied:
+    """What became of the messages of one kind."""
+
+    stored: int = 0
+    """How many changed something."""
+    duplicate: int = 0
+    """How many said what was known."""
+    rejections: list[Rejection] = field(default_factory=list)
+    news: News = field(default_factory=News)
+    """What is new in the database."""
+    unkeyed: Sequence[Message] = ()
+    """Those whose redelivery no unique key of a table would absorb."""
+
+
+@dataclass
+class Outcome:
+    """What became of a batch; each message received is counted in exactly one of the other four."""
+
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
+    parsed: Sequence[Parsed] = ()
+    """What was said by the messages that are not known as repeated."""
+    repeated: Sequence[Message] = ()
+    """Redeliveries of what was committed before, and copies by another filter; all are duplicates."""
+    news: News = field(default_factory=News)
+    """What is new in the database."""
+
+    def add(self, applied: Applied) -> None:
+        """Add what became of the messages of one kind."""
+        self.stored += applied.stored
+        self.duplicate += applied.duplicate
+        self.rejections += applied.rejections
+        self.news.add(applied.news)
+
+    def counts(self) -> dict[str, int]:
+        """How many messages were received, and how many of them ended in each way."""
+        return {
+            "received": self.received,
+            "stored": self.stored,
+            "duplicate": self.duplicate,
+            "rejected": len(self.rejections),
+            "ignored": len(self.ignored),
+        }
+
+    def best_effort(self) -> int:
+        """How many messages came at QoS 0."""
+        packet_ids = [item.message.packet_id for item in self.parsed]
+        return packet_ids.count(0) + [one.packet_id for one in self.repeated].count(0)
+
+    def with_next(self, other: "Outcome") -> "Outcome":
+        """The counts and rejections of this and another part of a batch."""
+        return Outcome(
+            self.received + other.received,
+            self.stored + other.stored,
+            self.duplicate + other.duplicate,
+            self.rejections + other.rejections,
+            self.ignored + other.ignored,
+        )
+
+    def ignore_retained(self) -> None:
+        """Ignore retained messages instead of rejecting them.
+
+        A broker repeats them at every connection, and each was judged when it was new.
+        """
+        retained = [one for one in self.rejections if one.message.retained]
+        if retained:
+            self.rejections = [one for one in self.rejections if not one.message.retained]
+            self.ignored += [Ignored(RETAINED, one.message) for one in retained]

@@ -1,0 +1,149 @@
+"""Statements on commands, and the states that a command may have.
+
+`pending → sent → in_progress → succeeded | failed | rejected | expired`; the last four are final.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select, update
+
+from models import Command
+from queries.reader import Reader, in_chunks
+from utils.clock import Uptime
+
+OPEN = ("pending", "sent", "in_progress")
+FINAL = ("succeeded", "failed", "rejected", "expired")
+EXPIRED = "the device had not finished it in time"
+INTERRUPTED = "interrupted; perhaps never sent"
+MAX_REASON = 500
+_COMMANDS = Command.metadata.tables["commands"]
+
+
+def command(reader: Reader, command_id: str) -> RowMapping | None:
+    """The command with this id, or None."""
+    query = select(_COMMANDS).where(_COMMANDS.c.command_id == command_id)
+    return reader.execute(query).mappings().first()
+
+
+def command_with_key(reader: Reader, key: str) -> RowMapping | None:
+    """The command that was issued with this idempotency key, or None."""
+    query = select(_COMMANDS).where(_COMMANDS.c.idempotency_key == key)
+    return reader.execute(query).mappings().first()
+
+
+def commands(reader: Reader, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
+    """Commands, newest first."""
+    query = select(_COMMANDS).order_by(_COMMANDS.c.id.desc()).limit(limit)
+    if device_id is not None:
+        query = query.where(_COMMANDS.c.device_id == device_id)
+    if status is not None:
+        query = query.where(_COMMANDS.c.status == status)
+    return reader.execute(query).mappings().all()
+
+
+def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """These commands."""
+    return in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
+
+
+def commands_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
+    """The newest 1,000 commands that changed at `moment` or later, oldest change first.
+
+    Those of one device, or of all.
+    """
+    query = select(_COMMANDS).where(_COMMANDS.c.updated_at >= moment)
+    if device_id is not None:
+        query = query.where(_COMMANDS.c.device_id == device_id)
+    query = query.order_by(_COMMANDS.c.updated_at.desc(), _COMMANDS.c.id.desc()).limit(1000)
+    return reader.execute(query).mappings().all()[::-1]
+
+
+def to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """These commands, locked until the transaction ends."""
+    query = select(_COMMANDS).with_for_update()
+    return in_chunks(connection, query, _COMMANDS.c.command_id, command_ids)
+
+
+def due(reader: Reader, moment: datetime, up: Uptime) -> Sequence[str]:
+    """The ids of up to 1,000 open commands whose time is over, in the order of issue."""
+    query = select(Command.command_id).where(Command.status.in_(OPEN), _is_over(moment, up))
+    return reader.scalars(query.order_by(Command.id).limit(1000)).all()
+
+
+def create(connection: Connection, values: dict[str, Any]) -> None:
+    """Write a new command. Raises IntegrityError where its idempotency key is taken."""
+    connection.execute(insert(Command).values(values))
+
+
+def answer(connection: Connection, command_id: str, said: Mapping[str, str | None], moment: datetime) -> None:
+    """Write the `status`, `reason` and `result` that a device said of an open command."""
+    _change(connection, command_id, OPEN, {**said, "updated_at": moment})
+
+
+def mark_sent(connection: Connection, command_id: str, moment: datetime) -> None:
+    """Note that the broker has the command; a device that was faster has already moved it on."""
+    status = case((Command.status == "pending", "sent"), else_=Command.status)
+    values = {"status": status, "sent_at": moment, "updated_at": moment}
+    connection.execute(update(Command).where(Command.command_id == command_id).values(values))
+
+
+def mark_unsent(connection: Connection, command_id: str, reason: str, moment: datetime) -> None:
+    """Note that the command never left; its idempotency key may be used again."""
+    values = {
+        "status": "failed",
+        "reason": reason[:MAX_REASON],
+        "idempotency_key": None,
+        "updated_at": moment,
+    }
+    _change(connection, command_id, ("pending",), values)
+
+
+def interrupt(connection: Connection, command_id: str, moment: datetime) -> None:
+    """End a pending command that nobody sends any more; its idempotency key may be used again."""
+    _change(connection, command_id, ("pending",), _interrupted(moment))
+
+
+def expire(connection: Connection, command_ids: Sequence[str], moment: datetime, up: Uptime) -> list[str]:
+    """End those of these commands whose time is over and that are not final; return their ids.
+
+    Of one that is still pending nobody knows whether it was sent: its idempotency key may be used
+    again.
+    """
+    over = _is_over(moment, up)
+    values = {"status": "expired", "reason": EXPIRED, "updated_at": moment}
+    return [
+        command_id
+        for command_id in sorted(command_ids)
+        if _change(connection, command_id, ("pending",), _interrupted(moment), over)
+        or _change(connection, command_id, OPEN, values, over)
+    ]
+
+
+def _is_over(moment: datetime, up: Uptime) -> ColumnElement[bool]:
+    # On the machine that issued it, by how long that machine runs; elsewhere by the clock.
+    here = func.coalesce(Command.boot, "") == (up.boot or "-")
+    over_here = and_(here, Command.deadline <= up.seconds)
+    return or_(over_here, and_(~here, Command.expires_at <= moment))
+
+
+def _interrupted(moment: datetime) -> dict[str, Any]:
+    return {
+        "status": "expired",
+        "reason": INTERRUPTED,
+        "idempotency_key": None,
+        "updated_at": moment,
+    }
+
+
+def _change(
+    connection: Connection,
+    command_id: str,
+    statuses: Sequence[str],
+    values: dict[str, Any],
+    *conditions: ColumnElement[bool],
+) -> bool:
+    own = Command.command_id == command_id
+    statement = update(Command).where(own, Command.status.in_(statuses), *conditions)
+    return connection.execute(statement.values(values)).rowcount == 1

@@ -1,0 +1,76 @@
+"""Statements on the state of every source (`mqtt`, `http`): its counts and its heartbeat."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Update, bindparam, select, update
+from sqlalchemy.orm import Session
+
+from models import EMPTY, RETAINED, IgnoredCount, IngestStatus
+from queries.reader import Reader
+
+COUNTED = (
+    "received",
+    "stored",
+    "duplicate",
+    "rejected",
+    "ignored",
+    "best_effort",
+    "first_deliveries",
+)
+_STATUS = IngestStatus.metadata.tables["ingest_status"]
+
+
+def ingest_status(session: Session) -> dict[str, IngestStatus]:
+    """The state of every source, by its name."""
+    return {status.source: status for status in session.scalars(select(IngestStatus))}
+
+
+def first_deliveries(reader: Reader, source: str) -> int:
+    """How many messages of a source were ever delivered for the first time."""
+    query = select(_STATUS.c.first_deliveries).where(_STATUS.c.source == source)
+    found: int = reader.execute(query).scalar_one()
+    return found
+
+
+def ignored_counts(session: Session, source: str) -> dict[str, int]:
+    """How many messages of a source were ever ignored, by reason; 0 for those that never were."""
+    query = select(IgnoredCount).where(IgnoredCount.source == source)
+    counts = session.scalars(query.order_by(IgnoredCount.reason))
+    return {RETAINED: 0, EMPTY: 0} | {counted.reason: counted.count for counted in counts}
+
+
+def add(
+    connection: Connection,
+    source: str,
+    counts: Mapping[str, int],
+    moment: datetime,
+    before: int | None,
+) -> bool:
+    """Add the counts of a batch, one for each of `COUNTED`; whether that was possible.
+
+    With `before`, only where `first_deliveries` is so many: nobody else counts them, so that
+    another number is that of another database, such as a restored backup.
+    """
+    values = {"source_": source, "moment": moment}
+    values |= {f"more_{name}": counts[name] for name in COUNTED}
+    if before is not None:
+        values["before"] = before
+    return bool(connection.execute(_adding(alone=before is not None), values).rowcount)
+
+
+def write(connection: Connection, source: str, values: Mapping[str, Any]) -> None:
+    """Update the other columns of a source."""
+    connection.execute(update(_STATUS).where(_STATUS.c.source == source).values(dict(values)))
+
+
+@lru_cache(maxsize=2)
+def _adding(*, alone: bool) -> Update:
+    # Kept, because building the statement takes longer than running it.
+    more = {name: _STATUS.c[name] + bindparam(f"more_{name}") for name in COUNTED}
+    statement = update(_STATUS).where(_STATUS.c.source == bindparam("source_"))
+    if alone:
+        statement = statement.where(_STATUS.c.first_deliveries == bindparam("before"))
+    return statement.values(**more, last_batch_at=bindparam("moment"))

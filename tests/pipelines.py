@@ -1,0 +1,28 @@
+"""Pipelines for the tests, wired as those of a backend."""
+
+from collections.abc import Callable
+
+from broker.notices import News
+from database import Database
+from ingest.outcome import Outcome
+from ingest.pipeline import Listeners, Pipeline, Source
+from ingest.redelivery import RecentDeliveries
+from ingest.rejected import Room
+from streams.registry import Streams
+from tests.support import ignore
+from wiring import pipelines
+
+
+def new_pipeline(
+    database: Database,
+    streams: Streams,
+    source: Source = "mqtt",
+    notify: Callable[[News], None] = ignore,
+    record: Callable[[Outcome], None] = ignore,
+    *,
+    room: Room | None = None,
+    recent: RecentDeliveries | None = None,
+) -> Pipeline:
+    """A pipeline of which nobody is notified, unless a test says otherwise."""
+    listeners = Listeners(notify, record)
+    return pipelines.new_pipeline(database, streams, source, listeners, room=room, recent=recent)

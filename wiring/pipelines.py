@@ -1,0 +1,60 @@
+"""The pipelines: which kinds of message there are, and what applies them."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from database import Database
+from ingest.acknowledgements import Acknowledgements
+from ingest.device_messages import OwnCommands
+from ingest.payload import EARLIEST, Parser
+from ingest.pipeline import Listeners, Pipeline, Source
+from ingest.presence import PresenceNotices
+from ingest.reading_writer import ReadingWriter
+from ingest.redelivery import RecentDeliveries
+from ingest.rejected import RejectedMessages, Room
+from streams.registry import Streams
+from streams.topics import DeviceTopics
+
+
+class DeviceKinds(NamedTuple):
+    """What devices send beside their readings."""
+
+    acknowledgements: Acknowledgements
+    presence: PresenceNotices
+    own_commands: OwnCommands
+
+    @classmethod
+    def of(cls, topics: DeviceTopics) -> "DeviceKinds":
+        """Those on these topics."""
+        return cls(
+            Acknowledgements(topics.ack),
+            PresenceNotices(topics.status),
+            OwnCommands(topics.control),
+        )
+
+
+def new_pipeline(
+    database: Database,
+    streams: Streams,
+    source: Source,
+    listeners: Listeners,
+    *,
+    room: Room | None = None,
+    earliest: datetime = EARLIEST,
+    recent: RecentDeliveries | None = None,
+) -> Pipeline:
+    """A pipeline for the messages that come in by `source`.
+
+    Rejected messages are kept as far as there is `room`; a device's time before `earliest` is not
+    believed; `recent` recognises redeliveries.
+    """
+    kinds = DeviceKinds.of(streams.device_topics)
+    return Pipeline(
+        database,
+        source=source,
+        parser=Parser(streams, kinds, earliest),
+        kinds=[ReadingWriter(database, streams), kinds.acknowledgements, kinds.presence],
+        rejected=RejectedMessages(database, room or Room()),
+        recent=recent or RecentDeliveries(),
+        listeners=listeners,
+    )
