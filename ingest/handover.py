@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from paho.mqtt.client import topic_matches_sub
 
 from broker.message import Message, Receiver
-from broker.sessions import MARKERS, SessionError, open_beside
-from config import Settings
+from broker.sessions import MARKERS, SessionError
 from ingest.known_session import AT_ONCE
 from utils.logger import Throttle
 
@@ -34,12 +33,9 @@ def place_of(token: str, messages: Sequence[Message]) -> int | None:
 class Draining:
     """Receives for the old session as its receiver does, opens the new one, and ends at the marker."""
 
-    def __init__(
-        self, settings: Settings, successor: str, filters: Sequence[str], inner: Receiver, done: Callable[[str], bool]
-    ) -> None:
-        self._settings = settings
-        self._successor = successor
-        self._filters = filters
+    def __init__(self, opening: Callable[[str], None], inner: Receiver, done: Callable[[str], bool]) -> None:
+        self._open_new = opening
+        """Opens the new session with the token of a marker; see `broker.sessions.open_beside`."""
         self._inner = inner
         self._done = done
         """Told the token once everything before the marker is stored; False: not now."""
@@ -101,7 +97,7 @@ class Draining:
     def _open(self) -> None:
         token = secrets.token_hex(16)
         try:
-            open_beside(self._settings, self._successor, self._filters, token)
+            self._open_new(token)
             self._token = token
         except (SessionError, OSError, ValueError) as error:
             self._pause = RETRY_SECONDS
@@ -127,8 +123,10 @@ class Beginning:
         before = self._before_marker(messages) if self.waits else self._passed
         if before is None:
             return None
-        known = {id(message) for message in before}
-        return before, [message for message in messages if id(message) not in known]
+        if not before:
+            return before, messages
+        known = {message.serial() for message in before}
+        return before, [message for message in messages if message.serial() not in known]
 
     def passed(self, before: Sequence[Message]) -> None:
         """These are passed over: the marker has come."""

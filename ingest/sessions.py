@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 import queries.deliveries
-import queries.installation
 from config import Settings
 from database import Database, Unavailable
-from ingest.known_session import AT_ONCE, HANDOVER, Known, elsewhere, read, tell_left, tell_new, to_bring_back
+from ingest.known_session import AT_ONCE, Known, elsewhere, tell_left, tell_new, to_bring_back
+from ingest.session_row import SessionRow
 from utils import clock
 
 logger = logging.getLogger(__name__)
@@ -24,19 +24,20 @@ class SessionMemory:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
-        self._database = database
         self._broker = str(settings.broker)[:300]
-        self.known = Known("")
+        self._database = database
+        self._row = SessionRow(database)
         self._left: str | None = None
         """A retired client id whose session is not emptied, because MQTT_CLIENT_ID says another one."""
-        self._is_foreign = False
-        """Whether the database is now that of another client id."""
         self._is_new = False
         """Whether the broker has made the session anew."""
         self._marker: str | None = None
         """A token that is to be published once it is in the database."""
-        self._news: dict[str, Any] = {}
-        """What has happened and is not yet in the database."""
+
+    @property
+    def known(self) -> Known:
+        """What is known of sessions."""
+        return self._row.known
 
     @property
     def is_ours(self) -> bool:
@@ -45,7 +46,7 @@ class SessionMemory:
 
     def load(self, connection: Connection) -> Known:
         """What is known; the client id is that of MQTT_CLIENT_ID where it is set. Raises Unavailable."""
-        self.known = read(self._database, connection)
+        self._row.known = self._row.read(connection)
         if self._settings.mqtt_client_id:
             self._use(self._settings.mqtt_client_id)
         return self.known
@@ -54,10 +55,11 @@ class SessionMemory:
         """Have a database that was read anew, perhaps another file, know the session in use. Raises Unavailable."""
         if not self.known.client_id:
             return  # nothing is in use yet
-        row = read(self._database, connection)
+        row = self._row.read(connection)
         own = self._settings.mqtt_client_id or row.client_id
-        was_foreign, self._is_foreign = self._is_foreign, own != self.known.client_id
-        if self._is_foreign and not was_foreign:
+        was_foreign, is_foreign = self._row.is_foreign, own != self.known.client_id
+        self._row.is_foreign = is_foreign
+        if is_foreign and not was_foreign:
             logger.warning(
                 "The database has another client id than before, as that of another installation has: the session of "
                 "before is used until the next start, which names it"
@@ -65,7 +67,7 @@ class SessionMemory:
         left = row._replace(client_id=own).last
         if left not in (None, self.known.client_id):
             tell_left([left], row.session_broker, self._broker)
-        self._write(connection, to_bring_back(self.known, row))
+        self._row.write(connection, to_bring_back(self.known, row))
 
     def tell_left_behind(self) -> bool:
         """Warn of sessions that may keep messages that nobody fetches; whether there is one."""
@@ -80,7 +82,7 @@ class SessionMemory:
         would lose what they publish while there is no session.
         """
         before = usual if self.known.filters is None else self.known.filters
-        self._news["session_filters"] = json.dumps(sorted({*before, *wanted}))
+        self._row.noted["session_filters"] = json.dumps(sorted({*before, *wanted}))
         with contextlib.suppress(Unavailable):
             self.write(connection)
         return sorted({*before} - {*wanted})
@@ -92,75 +94,75 @@ class SessionMemory:
                 logger.info("The session is at %s. %s", self._broker, elsewhere(self.known))
             return
         self._is_new = True
-        self._news["session_since"] = clock.now()
+        self._row.noted["session_since"] = clock.now()
         if self.known.handover not in (None, AT_ONCE):
             self.begun()
         if tell_new(self.known, self._broker):
-            self._news["forgotten_at"] = clock.now()
+            self._row.noted["forgotten_at"] = clock.now()
 
     def subscribed(self, wanted: Sequence[str]) -> None:
         """Note that the session has these filters and no others."""
         if not self.is_ours:
-            self._news.setdefault("session_since", clock.now())
+            self._row.noted.setdefault("session_since", clock.now())
         if self._is_new or not self.is_ours or self.known.session_token is None:
             # Drawn now: whoever knew it before could publish it before the session was there.
-            self._news["session_token"] = self._marker = secrets.token_hex(16)
+            self._row.noted["session_token"] = self._marker = secrets.token_hex(16)
         self._is_new = False
-        self._news |= self._in_use(wanted)
+        self._row.noted |= self._in_use(wanted)
         if self._left:
             # It has been told; `flask end-session` can fetch what waits there from now on.
-            self._news["retired_client_id"] = self._left = None
+            self._row.noted["retired_client_id"] = self._left = None
 
     def marker(self) -> str | None:
         """The token to publish now, once."""
-        if self._news:
+        if self._row.noted:
             return None
         token, self._marker = self._marker, None
         return token
 
     def evicted(self) -> None:
         """Note that another client uses the client id."""
-        self._news["evicted_at"] = clock.now()
+        self._row.noted["evicted_at"] = clock.now()
 
     def write(self, connection: Connection) -> None:
         """Bring what was noted into the database. Raises Unavailable: then it is noted still."""
-        if self._news:
-            self._write(connection, self._news)
-            self._news = {}
+        self._row.write_noted(connection)
 
     def drained(self, connection: Connection, token: str, wanted: Sequence[str]) -> None:
         """The retired session has given everything up to the marker with this token. Raises Unavailable."""
-        self._news |= self._in_use(wanted) | {"session_since": clock.now(), "session_token": None}
+        values = self._in_use(wanted) | {"session_since": clock.now(), "session_token": None}
+        values |= {"handover": token}
         with self._database.transaction(connection):
             # Packet ids mean something within a session only.
             queries.deliveries.forget(connection)
-            self._update(connection, self._news | {"handover": token})
-        self._replace(self._news | {"handover": token})
-        self._news = {}
+            self._row.update(connection, self._row.noted | values)
+        self._row.replace(self._row.noted | values)
+        self._row.noted = {}
 
     def ended(self, connection: Connection) -> None:
         """The broker has forgotten the retired session. Raises Unavailable."""
-        self._write(connection, {"retired_client_id": None})
+        self._row.write(connection, {"retired_client_id": None})
 
     def begun(self, connection: Connection | None = None) -> None:
         """The new session has come to its marker, or never will; written in a transaction, or noted."""
         if connection is None:
-            self._news["handover"] = AT_ONCE
+            self._row.noted["handover"] = AT_ONCE
         else:
-            self._update(connection, {"handover": AT_ONCE})
-        self._replace({"handover": AT_ONCE})
+            self._row.update(connection, {"handover": AT_ONCE})
+        self._row.replace({"handover": AT_ONCE})
 
     def _use(self, own: str) -> None:
         """Use another client id than that of the database."""
         retired, handover = self.known.retired_client_id, self.known.handover
-        self.known = self.known._replace(client_id=own, retired_client_id=None, handover=None)
+        self._row.known = self.known._replace(client_id=own, retired_client_id=None, handover=None)
         if retired == own:
             # Its session fills again: without MQTT_CLIENT_ID it is to be emptied once more.
-            self._news["handover"] = None
+            self._row.noted["handover"] = None
         elif handover is None:
             self._left = retired
         else:
-            self.known = self.known._replace(retired_client_id=retired, handover=AT_ONCE)
+            changed = {"retired_client_id": retired, "handover": AT_ONCE}
+            self._row.replace(changed)
 
     def _in_use(self, wanted: Sequence[str]) -> dict[str, Any]:
         return {
@@ -168,16 +170,3 @@ class SessionMemory:
             "session_broker": self._broker,
             "session_filters": json.dumps(sorted(wanted)),
         }
-
-    def _write(self, connection: Connection, values: dict[str, Any]) -> None:
-        with self._database.transaction(connection):
-            self._update(connection, values)
-        self._replace(values)
-
-    def _update(self, connection: Connection, values: dict[str, Any]) -> None:
-        kept = {name: value for name, value in values.items() if not (self._is_foreign and name in HANDOVER)}
-        if kept:
-            queries.installation.change(connection, kept)
-
-    def _replace(self, values: dict[str, Any]) -> None:
-        self.known = self.known._replace(**{name: values[name] for name in values.keys() & {*Known._fields}})

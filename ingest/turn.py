@@ -4,14 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
-from broker.backoff import Backoff
 from broker.message import Filters, Message, Receiver
-from broker.sessions import MARKERS, SessionError, end
+from broker.sessions import MARKERS, open_beside
 from broker.store import Store
 from config import Settings
 from database import Database, Replaced, Unavailable
+from ingest.duties import Duties
 from ingest.grip import Grip
 from ingest.handover import Beginning, Draining
 from ingest.heartbeat import Heartbeat
@@ -21,12 +22,10 @@ from ingest.sessions import SessionMemory
 from jobs.lease import Lease
 from mqtt_client import Subscriber
 from streams.registry import Streams
-from utils.logger import Throttle, flush_throttles
+from utils.logger import Throttle
 from utils.topic_filters import covers, fewest
 
 logger = logging.getLogger(__name__)
-HEARTBEAT_SECONDS = 2.0
-DUTIES_SECONDS = 1.0
 
 
 class Held(NamedTuple):
@@ -43,28 +42,24 @@ class Turn:
 
     def __init__(self, settings: Settings, streams: Streams, held: Held) -> None:
         self._settings = settings
-        self._database, self._pipeline, self._heart = held.database, held.pipeline, held.heart
+        self._streams = streams
+        self._held = held
         self._memory = SessionMemory(settings, held.database)
         self._grip = Grip(held.database, held.lease, held.pipeline, self._memory.resumed)
+        self._duties = Duties(settings, self._grip, self._memory, held.heart)
         self._wanted = fewest([*streams.filters, MARKERS])
-        self._usual = streams.subscriptions()
-        self._knows_all_topics = streams.knows_all_topics
         self._beginning = Beginning(None, ())
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
-        self._goes_on = False
-        """Whether the present session is the one to stay with."""
         self._new_session = False
         """Whether the broker gives packet ids anew, so that those of earlier deliveries mean nothing."""
-        self._next_heartbeat = self._next_duties = 0.0
-        self._ending = Backoff(1.0, 60.0)
         self._throttle = Throttle(seconds=10)
 
     def run(self) -> None:
         """Receive until stopped or until the lease is lost. Raises Unavailable, SettingsError."""
         self._grip.resume()
         known = self._memory.load(self._grip.connection)
-        self._database.client_id = known.client_id
+        self._held.database.client_id = known.client_id
         # Before another session is the last one.
         self._new_session = self._memory.tell_left_behind()
         if known.retired_client_id and not known.handover:
@@ -73,7 +68,7 @@ class Turn:
         if not (self._stop.is_set() or self._grip.lost):
             self._go_on(self._memory.known)
         if not self._grip.lost:
-            self._heart.beat(self._grip.connection, None)
+            self._held.heart.beat(self._grip.connection, None)
 
     def stop(self) -> None:
         """End `run` soon, after what was received is committed and acknowledged; from any thread."""
@@ -84,9 +79,10 @@ class Turn:
     def _drain(self, known: Known, retired: str) -> None:
         """Receive for a client id that others may know until the session of the new one has taken over."""
         logger.info("The client id is replaced by one that nobody knows")
-        draining = Draining(self._settings, known.client_id, self._wanted, self, self._drained)
+        opening = partial(open_beside, self._settings, known.client_id, self._wanted)
+        draining = Draining(opening, self, self._drained)
         # Its filters stay as they are: with MQTT 5 Mosquitto delivers twice what two filters of a session match.
-        self._receive(retired, Filters(fewest([*self._usual, MARKERS])), draining)
+        self._receive(retired, Filters(fewest([*self._streams.subscriptions(), MARKERS])), draining)
 
     def _drained(self, token: str) -> bool:
         try:
@@ -97,14 +93,14 @@ class Turn:
         return True
 
     def _go_on(self, known: Known) -> None:
-        unwanted = self._memory.subscribing(self._grip.connection, self._wanted, self._usual)
-        if not self._knows_all_topics:
+        unwanted = self._memory.subscribing(self._grip.connection, self._wanted, self._streams.subscriptions())
+        if not self._streams.knows_all_topics:
             # One of them may be that of a declaration that cannot be used now: what comes there is set aside.
             kept = [one for one in unwanted if not any(covers(other, one) for other in self._wanted)]
             self._wanted = [*self._wanted, *kept]
             unwanted = [one for one in unwanted if one not in kept]
-        self._beginning = Beginning(known.handover, self._usual)
-        self._goes_on = True
+        self._beginning = Beginning(known.handover, self._streams.subscriptions())
+        self._duties.ends_retired = True
         self._receive(known.client_id, Filters(self._wanted, unwanted), self)
 
     def _receive(self, client_id: str, filters: Filters, receiver: Receiver) -> None:
@@ -124,21 +120,21 @@ class Turn:
         except Unavailable as error:
             if isinstance(error, Replaced):
                 self._grip.loosen()
-            self._heart.wait(len(messages), str(error))
+            self._held.heart.wait(len(messages), str(error))
             self._grip.confirmed()
             return False
         self._grip.stored()
-        self._heart.stored(len(messages), time.monotonic() - begun)
+        self._held.heart.stored(len(messages), time.monotonic() - begun)
         return True
 
     def _store(self, before: Sequence[Message], after: Sequence[Message]) -> None:
         if self._new_session:
-            self._pipeline.forget_deliveries(self._grip.connection)
+            self._held.pipeline.forget_deliveries(self._grip.connection)
             self._new_session = False
         if self._beginning.waits:
-            self._pipeline.pass_over(self._grip.connection, before, self._memory.begun)
+            self._held.pipeline.pass_over(self._grip.connection, before, self._memory.begun)
             self._beginning.passed(before)
-        self._pipeline.handle(self._grip.connection, after)
+        self._held.pipeline.handle(self._grip.connection, after)
         self._beginning.stored()
 
     def may_connect(self) -> bool:
@@ -146,17 +142,8 @@ class Turn:
         return self._grip.confirmed()
 
     def tick(self) -> bool:
-        """Renew the lease and write the heartbeat; False once another process has the lease."""
-        now = time.monotonic()
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_SECONDS
-            if self._grip.confirmed() and self._subscriber is not None:
-                self._beat(self._subscriber)
-        if now >= self._next_duties and not self._grip.lost:
-            self._next_duties = now + DUTIES_SECONDS
-            self._do_duties()
-        flush_throttles()
-        self._grip.tidy()
+        """Do what is due every second; False once another process has the lease."""
+        self._duties.tick(self._subscriber, self._beginning)
         return not (self._grip.lost or self._stop.is_set())
 
     def connected(self, *, session_present: bool) -> None:
@@ -171,49 +158,8 @@ class Turn:
         self._memory.subscribed(self._wanted)
         if self._settings.embedded_broker:
             Store(self._settings.broker_folder).admit()
-        self._do_duties()
+        self._duties.look_after_session(self._subscriber, self._beginning)
 
     def evicted(self) -> None:
         """Note that somebody else uses the client id."""
         self._memory.evicted()
-
-    def _do_duties(self) -> None:
-        try:
-            # Until the broker is back, nothing can come.
-            if self._is_connected() and self._beginning.tick():
-                logger.warning("The marker of the new session has not come: a few messages may be stored twice")
-                self._memory.begun()
-                self._beginning.give_up()
-            self._memory.write(self._grip.connection)
-            self._mark()
-            if self._goes_on:
-                self._end_retired()
-        except Unavailable as error:
-            self._throttle.warn(logger, "duties", f"The database is away: {error}")
-
-    def _mark(self) -> None:
-        # What waits in another session is wanted up to here: `flask end-session`.
-        if self._is_connected() and self._subscriber is not None and (token := self._memory.marker()):
-            self._subscriber.publish(MARKERS, token.encode())
-
-    def _is_connected(self) -> bool:
-        return self._subscriber is not None and self._subscriber.connected
-
-    def _beat(self, subscriber: Subscriber) -> None:
-        try:
-            self._heart.beat(self._grip.connection, subscriber)
-        except Unavailable as error:
-            self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")
-
-    def _end_retired(self) -> None:
-        retired = self._memory.known.retired_client_id
-        if retired is None or not self._ending.due():
-            return
-        self._ending.failed()
-        try:
-            end(self._settings, retired)
-        except SessionError as error:
-            self._throttle.warn(logger, "end", f"The session of the old client id is not ended yet: {error}")
-        else:
-            self._memory.ended(self._grip.connection)
-            logger.info("The session of the old client id is empty and ended")

@@ -16,7 +16,7 @@ import queries.installation
 from broker.sessions import MARKERS
 from config import Settings
 from database import Database
-from ingest import handover, turn
+from ingest import duties, handover, turn
 from ingest.ingester import Ingester
 from ingest.sessions import SessionMemory
 from ingest.turn import Turn
@@ -140,12 +140,12 @@ class Killed(BaseException):
 
 
 STEPS = {
-    "once the new session is open": (handover, "open_beside", True),
+    "once the new session is open": (turn, "open_beside", True),
     "before it is noted that the old one is empty": (SessionMemory, "drained", False),
     "after it is noted that the old one is empty": (SessionMemory, "drained", True),
     "before the new session begins": (SessionMemory, "begun", False),
     "after the new session has begun": (SessionMemory, "begun", True),
-    "once the old session is ended": (turn, "end", True),
+    "once the old session is ended": (duties, "end", True),
     "once the end of the old session is noted": (SessionMemory, "ended", True),
 }
 

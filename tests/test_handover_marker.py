@@ -1,14 +1,10 @@
 """The marker between two sessions: what is before it is passed over once, and nothing else is."""
 
-from collections.abc import Callable
-
-import pytest
-
 from broker.message import Message
 from broker.sessions import MARKERS
-from config import Settings
 from ingest import handover
 from ingest.handover import Beginning, Draining
+from tests.support import ignore
 from tests.test_subscriber import Store
 from utils import clock
 
@@ -53,10 +49,7 @@ def test_a_marker_that_does_not_come_is_given_up() -> None:
     assert before_and_after(beginning, batch) == ([], [b"from before the marker, perhaps"])
 
 
-def test_a_session_that_is_forgotten_in_the_midst_of_a_handover_gives_what_was_received_first(
-    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handover, "open_beside", lambda *_: None)
+def test_a_session_that_is_forgotten_in_the_midst_of_a_handover_gives_what_was_received_first() -> None:
     store, answers = Store(), iter([False, True])
     told: list[str] = []
 
@@ -64,7 +57,7 @@ def test_a_session_that_is_forgotten_in_the_midst_of_a_handover_gives_what_was_r
         told.append(token)
         return next(answers)
 
-    draining = Draining(settings(), "new", ["t/#"], store, done)
+    draining = Draining(ignore, store, done)
     draining.subscribed()
     for _ in range(2):
         draining.tick()  # quiet for a second: the new session is opened

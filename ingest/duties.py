@@ -1,0 +1,85 @@
+"""The duties of an ingester beside receiving: its heartbeat, its session, and the end of the session before."""
+
+import logging
+import time
+
+from broker.backoff import Backoff
+from broker.sessions import MARKERS, SessionError, end
+from config import Settings
+from database import Unavailable
+from ingest.grip import Grip
+from ingest.handover import Beginning
+from ingest.heartbeat import Heartbeat
+from ingest.sessions import SessionMemory
+from mqtt_client import Subscriber
+from utils.logger import Throttle, flush_throttles
+
+logger = logging.getLogger(__name__)
+HEARTBEAT_SECONDS = 2.0
+SESSION_SECONDS = 1.0
+
+
+class Duties:
+    """Looks after what has to be done every second, whether messages come or not."""
+
+    def __init__(self, settings: Settings, grip: Grip, memory: SessionMemory, heart: Heartbeat) -> None:
+        self._settings = settings
+        self._grip = grip
+        self._memory = memory
+        self._heart = heart
+        self._next_heartbeat = self._next_look = 0.0
+        self._ending = Backoff(1.0, 60.0)
+        self._throttle = Throttle(seconds=10)
+        self.ends_retired = False
+        """Whether the session in use is the one to stay with, so that the retired one can end."""
+
+    def tick(self, subscriber: Subscriber | None, beginning: Beginning) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            if self._grip.confirmed() and subscriber is not None:
+                self._beat(subscriber)
+        if now >= self._next_look and not self._grip.lost:
+            self._next_look = now + SESSION_SECONDS
+            self.look_after_session(subscriber, beginning)
+        flush_throttles()
+        self._grip.tidy()
+
+    def look_after_session(self, subscriber: Subscriber | None, beginning: Beginning) -> None:
+        """Write what was noted of the session, publish its marker, and end the retired one."""
+        connected = subscriber if subscriber is not None and subscriber.connected else None
+        try:
+            # Until the broker is back, nothing can come.
+            if connected is not None and beginning.tick():
+                logger.warning("The marker of the new session has not come: a few messages may be stored twice")
+                self._memory.begun()
+                beginning.give_up()
+            self._memory.write(self._grip.connection)
+            if connected is not None and (token := self._memory.marker()):
+                # What waits in another session is wanted up to here: `flask end-session`.
+                connected.publish(MARKERS, token.encode())
+            if self.ends_retired:
+                self._end_retired()
+        except Unavailable as error:
+            self._throttle.warn(logger, "duties", f"The database is away: {error}")
+
+    def _beat(self, subscriber: Subscriber) -> None:
+        try:
+            self._heart.beat(self._grip.connection, subscriber)
+        except Unavailable as error:
+            self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")
+
+    def _end_retired(self) -> None:
+        retired = self._memory.known.retired_client_id
+        if retired is None or not self._ending.due():
+            return
+        self._ending.failed()
+        try:
+            end(self._settings, retired)
+        except SessionError as error:
+            line = f"The session of the old client id is not ended yet: {error}"
+            self._throttle.warn(logger, "end", line)
+        else:
+            self._memory.ended(self._grip.connection)
+            logger.info("The session of the old client id is empty and ended")
