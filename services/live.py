@@ -1,24 +1,18 @@
 """Live push: events for the clients that are interested in them, from a thread of its own."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from broker.notices import News, Notices
-from database import Database, Unavailable
+from services.backlog import POLL_SECONDS, Backlog
 from services.changes import Changes
 from services.feed import Client, Event, wants
 from services.pace import Pace
-from streams.registry import Streams
-from utils.logger import Throttle
 
-logger = logging.getLogger(__name__)
 INTERVAL = 0.1
 """Seconds between two readings of one device."""
-POLL_SECONDS = 1.0
-"""How often to look for news where none arrive, and how long to wait for a database that is away."""
 FLUSH_SECONDS = 0.02
 
 
@@ -30,25 +24,20 @@ class Hub:
 
     def __init__(
         self,
-        database: Database,
-        streams: Streams,
+        changes: Changes,
         notices: Notices,
-        watch: Callable[[], list[Event]] | None = None,
+        watch: Callable[[], list[Event]] = list,
     ) -> None:
-        self.changes = Changes(database, streams)
+        self.changes = changes
+        self._backlog = Backlog(changes, notices)
         self._watch = watch
-        self._notices = notices
+        self._next_watch = 0.0
         self._lock = threading.Lock()
         self._joining = threading.Lock()
         self._clients: dict[int, Client] = {}
-        self._news = News()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._pace = Pace(INTERVAL)
-        self._next_poll = 0.0
-        self._next_watch = 0.0
-        self._next_read = 0.0
-        self._throttle = Throttle(seconds=10)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -64,8 +53,7 @@ class Hub:
     def hear(self, news: News) -> None:
         """Look soon at what is new."""
         if self._clients:
-            with self._lock:
-                self._news.add(news)
+            self._backlog.add(news)
             self._wake.set()
 
     @contextmanager
@@ -121,7 +109,7 @@ class Hub:
         if not self._clients:
             self._pace = Pace(INTERVAL)  # what it holds back is old when the next client comes
             return False
-        events = self._watched(now) + self._read(now)
+        events = self._watched(now) + self._backlog.read(now)
         states = [event for event in events if not event.stream]
         passed = states + self._pace.take((event for event in events if event.stream), now)
         # Whoever has come while that was read may have missed it: what a client missed is read when it has joined.
@@ -134,29 +122,10 @@ class Hub:
         return sum(client.flush() for client in clients) > 0
 
     def _watched(self, now: float) -> list[Event]:
-        if self._watch is None or now < self._next_watch:
+        if now < self._next_watch:
             return []
         self._next_watch = now + POLL_SECONDS
         return self._watch()
-
-    def _read(self, now: float) -> list[Event]:
-        if now < self._next_read:
-            return []
-        with self._lock:
-            news, self._news = self._news, News()
-        if not self._notices.listening and now >= self._next_poll:
-            self._next_poll = now + POLL_SECONDS
-            news.everything = True
-        if not news:
-            return []
-        try:
-            return self.changes.read(news)
-        except (Unavailable, ValueError) as error:
-            self._throttle.warn(logger, "read", f"Live clients wait for the database: {error}")
-            self._next_read = now + POLL_SECONDS
-            with self._lock:
-                self._news.everything = True
-            return []
 
     def _everyone(self) -> list[Client]:
         with self._lock:

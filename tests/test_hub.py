@@ -1,5 +1,6 @@
 """The hub: it outlives whatever ends a turn, and lets its clients go so that they come back."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -45,16 +46,25 @@ class Slow(Changes):
 
 
 @pytest.fixture
-def hub(settings: Callable[..., Settings], sqlite: Database, streams: Streams) -> Iterator[Hub]:
-    made = Hub(sqlite, streams, Notices(settings(), partial(notices_topic, sqlite)))
-    yield made
-    made.stop()
+def started(settings: Callable[..., Settings], sqlite: Database) -> Iterator[Callable[[Changes], Hub]]:
+    """Starts a hub that reads these changes."""
+    with contextlib.ExitStack() as running:
+
+        def start(changes: Changes) -> Hub:
+            hub = Hub(changes, Notices(settings(), partial(notices_topic, sqlite)))
+            hub.start()
+            running.callback(hub.stop)
+            return hub
+
+        yield start
 
 
-def test_who_joins_while_news_are_read_gets_them(hub: Hub, sqlite: Database, streams: Streams) -> None:
+def test_who_joins_while_news_are_read_gets_them(
+    started: Callable[[Changes], Hub], sqlite: Database, streams: Streams
+) -> None:
     # They may have been committed after it has read what it missed.
-    hub.changes = changes = Slow(sqlite, streams)
-    hub.start()
+    changes = Slow(sqlite, streams)
+    hub = started(changes)
     first, second = Mailbox([Interest("sensors")]), Mailbox([Interest("sensors")])
     hub.join(first)
     hub.hear(News(devices=["a"]))
@@ -65,10 +75,12 @@ def test_who_joins_while_news_are_read_gets_them(hub: Hub, sqlite: Database, str
 
 
 def test_a_fault_lets_the_clients_go_and_the_next_ones_are_served(
-    hub: Hub, sqlite: Database, streams: Streams, monkeypatch: pytest.MonkeyPatch
+    started: Callable[[Changes], Hub],
+    sqlite: Database,
+    streams: Streams,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hub.changes = Broken(sqlite, streams)
-    hub.start()
+    hub = started(Broken(sqlite, streams))
     faults: list[str] = []
     monkeypatch.setattr(threading, "excepthook", lambda arguments: faults.append(str(arguments.exc_value)))
     first = Mailbox([Interest("sensors")])

@@ -32,6 +32,7 @@ from routes import (
 )
 from routes.sockets import Sockets
 from services.broker_watch import BrokerWatch
+from services.changes import Changes
 from services.commands import Commands
 from services.known_devices import KnownDevices
 from services.live import Hub
@@ -71,8 +72,9 @@ class Web:
         self._known = KnownDevices(backend.database, backend.streams)
         self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notices.tell))
         self._watch = self._broker_watch()
-        announced = None if self._watch is None else self._watch.news
-        self.hub = Hub(backend.database, backend.streams, backend.notices, announced)
+        watched = list if self._watch is None else self._watch.news
+        changes = Changes(backend.database, backend.streams)
+        self.hub = Hub(changes, backend.notices, watched)
         backend.notices.listen(self.hub.hear)
         self._static_publisher = self._add_static_publisher()
         for stream in backend.streams:
