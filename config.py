@@ -65,7 +65,7 @@ def _folder(path: Path) -> Path:
 
 
 def _writable(path: Path) -> Path:
-    nearest = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    nearest = next(ancestor for ancestor in (path.absolute(), *path.absolute().parents) if ancestor.exists())
     below_a_file = nearest != path.absolute() and not nearest.is_dir()
     if path.is_dir() or below_a_file or not os.access(nearest, os.W_OK):
         raise ValueError("must be a file that can be written")

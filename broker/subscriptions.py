@@ -1,7 +1,7 @@
 """Subscribing, where some topics match two filters: which deliveries are copies of another one.
 
 A broker may deliver a message once for each filter of a session that it matches. MQTT 5 tells them apart: each filter
-that crosses another one is subscribed to with an identifier, which comes with the message. It says the filter's place,
+that crosses another one is subscribed to with an identifier, which comes with the message. It says the filter's index,
 and beside which others it was subscribed to, so that what has waited since the filters were others is never taken
 for a copy. MQTT 3.1.1 says nothing of the kind: there it depends on the broker.
 """
@@ -23,7 +23,7 @@ from utils.caching import remembering
 from utils.topic_filters import overlap
 
 logger = logging.getLogger(__name__)
-PLACE_BITS, SET_BITS = 8, 20
+INDEX_BITS, SET_BITS = 8, 20
 """Together the 28 bits of an identifier; 0 is none."""
 Asked = tuple[MQTTErrorCode, int | None]
 """What paho says of a request: whether it went out, and its packet id."""
@@ -105,8 +105,8 @@ class Subscriptions:
 def identifiers(filters: Sequence[str]) -> dict[str, int]:
     """The subscription identifier of each filter, in their order; of more than 255 the rest has none."""
     together = zlib.crc32("\n".join(filters).encode()) % (1 << SET_BITS)
-    places = range(1, 1 << PLACE_BITS)
-    return {one: together << PLACE_BITS | place for place, one in zip(places, filters, strict=False)}
+    indexes = range(1, 1 << INDEX_BITS)
+    return {one: together << INDEX_BITS | index for index, one in zip(indexes, filters, strict=False)}
 
 
 def _numbered(number: int) -> Properties:

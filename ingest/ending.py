@@ -12,7 +12,7 @@ from broker.message import Filters, Message
 from broker.sessions import MARKERS, SessionError, end
 from config import Settings
 from database import Database, Unavailable
-from ingest.handover import place_of
+from ingest.handover import index_of_marker
 from ingest.outcome import Outcome
 from ingest.pipeline import Pipeline
 from mqtt_client import NOTHING, Subscriber
@@ -25,7 +25,7 @@ REACH_SECONDS = 20.0
 """After so long without getting on it is given up."""
 
 
-class Place(NamedTuple):
+class Target(NamedTuple):
     """Where what waits is stored, and by what."""
 
     database: Database
@@ -39,8 +39,8 @@ class EndError(Exception):
 class Ending:
     """Stores what waits in a session, up to where the session in use begins; see `broker.message.Receiver`."""
 
-    def __init__(self, place: Place, connection: Connection, token: str | None) -> None:
-        self._place = place
+    def __init__(self, target: Target, connection: Connection, token: str | None) -> None:
+        self._target = target
         self._connection = connection
         self._token = token
         """What was published once the session in use was there, so that it has everything after it."""
@@ -73,15 +73,15 @@ class Ending:
     def receive(self, messages: Sequence[Message]) -> bool:
         """Store what the session in use has not received."""
         self._quiet_since, self._answered = math.inf, None
-        place = None if self._token is None else place_of(self._token, messages)
-        wanted = messages if place is None else messages[:place]
+        index = None if self._token is None else index_of_marker(self._token, messages)
+        wanted = messages if index is None else messages[:index]
         try:
-            outcome = self._place.pipeline.handle(self._connection, () if self._marked else wanted)
+            outcome = self._target.pipeline.handle(self._connection, () if self._marked else wanted)
         except Unavailable as error:
             self._problem = str(error)
             return False
         self._problem = None
-        self._marked = self._marked or place is not None
+        self._marked = self._marked or index is not None
         self._got_on = self._quiet_since = time.monotonic()
         self.taken = self.taken.with_next(outcome)
         return True
@@ -120,12 +120,12 @@ class Ending:
         return self.present is False or self._marked or nothing_comes
 
 
-def end_session(settings: Settings, streams: Streams, place: Place, client_id: str) -> Outcome:
+def end_session(settings: Settings, streams: Streams, target: Target, client_id: str) -> Outcome:
     """Store what waits in the session of a client id, and have the broker forget it. Raises EndError, Unavailable."""
-    database = place.database
+    database = target.database
     token = _token(settings, database, client_id)
     with database.connection() as connection:
-        ending = Ending(place, connection, token)
+        ending = Ending(target, connection, token)
         # What comes from now on comes to the session in use as well.
         unwanted = sorted({*streams.filters, *streams.subscriptions()})
         ending.run(settings, client_id, Filters((), unwanted, fewest([*streams.filters, MARKERS])))

@@ -24,10 +24,10 @@ HELD_SECONDS = 30
 """After so many seconds with a connection a marker that has not come will not come."""
 
 
-def place_of(token: str, messages: Sequence[Message]) -> int | None:
+def index_of_marker(token: str, messages: Sequence[Message]) -> int | None:
     """Where the marker is among messages, or None."""
     marker = (MARKERS, token.encode())
-    return next((place for place, m in enumerate(messages) if (m.topic, m.payload) == marker), None)
+    return next((index for index, m in enumerate(messages) if (m.topic, m.payload) == marker), None)
 
 
 class Draining:
@@ -55,11 +55,11 @@ class Draining:
         self._quiet = self._quiet and len(messages) < QUIET_BATCH
         if self.drained:
             return True
-        place = place_of(self._token, messages) if self._token else None
-        if place is None:
+        index = index_of_marker(self._token, messages) if self._token else None
+        if index is None:
             self._waiting = not self._inner.receive(messages)
             return not self._waiting
-        self._stored = self._stored or place == 0 or self._inner.receive(messages[:place])
+        self._stored = self._stored or index == 0 or self._inner.receive(messages[:index])
         self.drained = self._stored and self._done(self._token)
         self._waiting = not self.drained
         return self.drained
@@ -147,11 +147,11 @@ class Beginning:
         return self.waits and not self._found and self._seconds > HELD_SECONDS
 
     def _before_marker(self, messages: Sequence[Message]) -> list[Message] | None:
-        place = None if self._token is None else place_of(self._token, messages)
-        if place is None:
+        index = None if self._token is None else index_of_marker(self._token, messages)
+        if index is None:
             return None
         self._found = True
-        return [message for message in messages[:place] if self._was_received(message)]
+        return [message for message in messages[:index] if self._was_received(message)]
 
     def _was_received(self, message: Message) -> bool:
         return any(topic_matches_sub(known, message.topic) for known in self._filters)

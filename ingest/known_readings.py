@@ -20,7 +20,7 @@ from streams.stream import Stream
 
 Values = tuple[float | str | None, ...]
 Lacked = Callable[[str, int], bool]
-"""Whether a reading of a device without a value of a metric, given by its place, can be from before it was declared."""
+"""Whether a reading of a device without a value of a metric, given by its index, can be from before it was declared."""
 
 
 def known(connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]) -> set[int]:
@@ -56,8 +56,8 @@ def _lacked(connection: Connection, stream: Stream) -> Lacked:
     def sent(device_id: str) -> set[str]:
         return queries.newest.metrics(connection, stream.name, device_id)
 
-    def lacked(device_id: str, place: int) -> bool:
-        name = stream.metrics[place].name
+    def lacked(device_id: str, index: int) -> bool:
+        name = stream.metrics[index].name
         return name not in lackable or name not in sent(device_id)
 
     return lacked
@@ -66,7 +66,7 @@ def _lacked(connection: Connection, stream: Stream) -> Lacked:
 def _is_same(stored: Values, reading: Reading, lacked: Lacked) -> bool:
     """Whether the values are equal that both have, one at least, and no other was sent when these were stored."""
     pairs = list(zip(stored, reading.values, strict=True))
-    different = [place for place, (before, now) in enumerate(pairs) if before != now]
-    if any(stored[place] is not None or not lacked(reading.device_id, place) for place in different):
+    different = [index for index, (before, now) in enumerate(pairs) if before != now]
+    if any(stored[index] is not None or not lacked(reading.device_id, index) for index in different):
         return False
     return any(before is not None for before, _ in pairs)

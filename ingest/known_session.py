@@ -59,13 +59,13 @@ def read(database: Database, connection: Connection) -> Known:
 
 def tell_left(left: Iterable[str], before: str | None, now: str) -> None:
     """Warn of sessions that are left behind; `before` is the broker of the last session, `now` that of the next."""
-    place = before or now
-    there = "" if place == now else ", with MQTT_BROKER as it was,"
+    broker = before or now
+    there = "" if broker == now else ", with MQTT_BROKER as it was,"
     for one in left:
         logger.warning(
             "The client id has changed: %s still keeps messages in the session %s. "
             "`flask end-session %s`%s takes them into the database and ends it",
-            place,
+            broker,
             one,
             one,
             there,

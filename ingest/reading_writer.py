@@ -64,7 +64,7 @@ class ReadingWriter:
         new = [index for index in range(len(group)) if index not in known] if known else range(len(group))
         rows = self._rows(stream, [group[index] for index in new] if known else group)
         result = self._database.write_batch(connection, table, rows, moment)
-        refused = {new[place]: f"the database refused the row: {reason}" for place, reason in result.refused}
+        refused = {new[index]: f"the database refused the row: {reason}" for index, reason in result.refused}
         applied.rejections += [_rejection("refused_by_database", text, group[index]) for index, text in refused.items()]
         applied.stored += result.stored
         applied.duplicate += len(group) - result.stored - len(refused)

@@ -80,8 +80,8 @@ class Ledger:
         if own in self._shares:
             return self._shares[own]
         if len(self._shares) < MAX_SHARES:
-            place = topic[:MAX_TEXT] if device_id is None else None
-            return self._shares.setdefault(own, Share(own, new=_named(reason, stream, device_id, place)))
+            on_topic = topic[:MAX_TEXT] if device_id is None else None
+            return self._shares.setdefault(own, Share(own, new=_named(reason, stream, device_id, on_topic)))
         common = _number("others", reason)
         return self._shares.setdefault(common, Share(common, new=_named(reason, None)))
 

@@ -74,10 +74,10 @@ def value(reader: Reader, stream: str, table: Table, device_id: str | None, metr
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.metric == metric)
     device = _NEWEST.c.device_id != VERIFY_DEVICE if device_id is None else _NEWEST.c.device_id == device_id
     by_time = _NEWEST.c.timestamp.desc(), _NEWEST.c.reading_id.desc()
-    place = reader.execute(select(_NEWEST.c.reading_id).where(own, device).order_by(*by_time).limit(1)).scalar()
-    if place is None:
+    reading_id = reader.execute(select(_NEWEST.c.reading_id).where(own, device).order_by(*by_time).limit(1)).scalar()
+    if reading_id is None:
         return None
-    row = reader.execute(shown(table).where(table.c.id == place)).mappings().first()
+    row = reader.execute(shown(table).where(table.c.id == reading_id)).mappings().first()
     # Behind one of the future there is one that is believed, or none; only a search tells.
     future = row is None or row["timestamp"] >= clock.future()
     return latest(reader, table, device_id, metric) if future else row
@@ -98,12 +98,12 @@ def metrics(reader: Reader, stream: str, device_id: str) -> set[str]:
 def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:
     """The newest value of each metric that a reading may lack, with its timestamp; none of what never came."""
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
-    places = reader.execute(select(_NEWEST.c.metric, _NEWEST.c.reading_id).where(own)).all()
-    rows = reader.execute(select(table).where(table.c.id.in_({place.reading_id for place in places}))).mappings()
-    by_id = {row["id"]: row for row in rows}
+    newest = reader.execute(select(_NEWEST.c.metric, _NEWEST.c.reading_id).where(own)).all()
+    known = table.c.id.in_({row.reading_id for row in newest})
+    by_id = {row["id"]: row for row in reader.execute(select(table).where(known)).mappings()}
     future = clock.future()
     found: dict[str, tuple[float | str, datetime]] = {}
-    for name, reading_id in places:
+    for name, reading_id in newest:
         row = by_id.get(reading_id) if name in table.c else None
         if row is not None and row["timestamp"] >= future:
             row = latest(reader, table, device_id, name)

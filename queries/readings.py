@@ -182,13 +182,13 @@ def newest_of_each(
     apart = [table.c[metric.name].is_(None) for metric in stream.metrics] if stream.topic.has_metric else []
     group = [table.c.device_id, *apart]
     order = [table.c.timestamp >= clock.future(), table.c.timestamp.desc(), table.c.id.desc()]
-    place = func.row_number().over(partition_by=group, order_by=order).label("place_of_reading")
+    rank = func.row_number().over(partition_by=group, order_by=order).label("rank")
     new = case((table.c.id > known, table.c.id))
     lowest, highest = (figure.over(partition_by=group) for figure in (func.min(new), func.max(new)))
     ends = [end.label(name) for name, end in zip(LEFT_OUT, (lowest, highest), strict=True)]
-    ranked = shown(table).add_columns(place, *ends).where(condition).subquery()
-    columns = [column for column in ranked.c if column.name != "place_of_reading"]
-    query = select(*columns).where(ranked.c.place_of_reading == 1).order_by(ranked.c.id)
+    ranked = shown(table).add_columns(rank, *ends).where(condition).subquery()
+    columns = [column for column in ranked.c if column.name != "rank"]
+    query = select(*columns).where(ranked.c.rank == 1).order_by(ranked.c.id)
     return reader.execute(query).mappings().all()
 
 
@@ -245,8 +245,8 @@ def stated(
     own = select(table.c.device_id, table.c.timestamp, *metrics).where(table.c.device_timestamp.is_(None))
     other = select(table.c.device_id, table.c.device_timestamp, *metrics)
     ordered = sorted(times)
-    for place in range(0, len(ordered), TIMES_AT_ONCE):
-        some = ordered[place : place + TIMES_AT_ONCE]
+    for start in range(0, len(ordered), TIMES_AT_ONCE):
+        some = ordered[start : start + TIMES_AT_ONCE]
         # SQLite finds no pair by an index where pairs are listed behind IN.
         pairs = [(table.c.device_id == device_id) & (table.c.timestamp == moment) for device_id, moment in some]
         believed = own.where(or_(*pairs))

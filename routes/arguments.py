@@ -106,7 +106,7 @@ class SpanQuery(Query):
         return Span(self.start or max(end, clock.EPOCH) - timedelta(days=1), end)
 
     @property
-    def place(self) -> ZoneInfo:
+    def zone(self) -> ZoneInfo:
         """The time zone."""
         return calendar.zone(self.tz)
 

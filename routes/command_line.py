@@ -7,17 +7,17 @@ import click
 from config import Settings, SettingsError
 from database import Database, Unavailable
 from ingest import ending
-from ingest.ending import Place
+from ingest.ending import Target
 from services import broker_access, rejected, verification
 from services.running_backend import server_url
 from streams.registry import Streams
 from utils import logger
 
 
-def commands(settings: Settings, streams: Streams, place: Place) -> list[click.Command]:
-    """All of them; `place` is where what waits in a session is stored."""
+def commands(settings: Settings, streams: Streams, target: Target) -> list[click.Command]:
+    """All of them; `target` is where what waits in a session is stored."""
     of_streams = [verify(settings, streams), acl(settings, streams)]
-    return [*of_streams, end_session(settings, streams, place), forget_rejected(place.database)]
+    return [*of_streams, end_session(settings, streams, target), forget_rejected(target.database)]
 
 
 def verify(settings: Settings, streams: Streams) -> click.Command:
@@ -61,7 +61,7 @@ def _url(_: click.Context, __: click.Parameter, url: str) -> str:
         raise click.BadParameter(str(error)) from error
 
 
-def end_session(settings: Settings, streams: Streams, place: Place) -> click.Command:
+def end_session(settings: Settings, streams: Streams, target: Target) -> click.Command:
     """The command that empties and ends a session that nobody uses any more."""
 
     @click.command("end-session", help="Store what waits at the broker in the session CLIENT_ID, and end it.")
@@ -69,7 +69,7 @@ def end_session(settings: Settings, streams: Streams, place: Place) -> click.Com
     def command(client_id: str) -> None:
         logger.configure(settings.log_level, settings.log_file, "end-session")
         try:
-            taken = ending.end_session(settings, streams, place, client_id)
+            taken = ending.end_session(settings, streams, target, client_id)
         except (ending.EndError, Unavailable, SettingsError) as error:
             raise click.ClickException(str(error)) from error
         counts = f"{taken.stored} stored, {taken.duplicate} known already, {len(taken.rejections)} set aside"

@@ -90,9 +90,9 @@ def operation_id(method: str, path: str) -> str:
     """What a generated client calls an operation: `sensors_history`, `control_create`."""
     if (method, path) in NAMED:
         return NAMED[method, path]
-    place = path.removeprefix("/api/")
-    words = re.sub(r"\W+", "_", re.sub(r"/\{\w+\}", "", place)).strip("_")
-    return f"{words}_{VERBS[method]}" if place.endswith(("_id}", "{id}")) else words
+    below = path.removeprefix("/api/")
+    words = re.sub(r"\W+", "_", re.sub(r"/\{\w+\}", "", below)).strip("_")
+    return f"{words}_{VERBS[method]}" if below.endswith(("_id}", "{id}")) else words
 
 
 def _without_null(declared: Answer) -> Answer:

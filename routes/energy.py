@@ -30,7 +30,7 @@ class EnergyQuery(SpanQuery):
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
         # A span is too short for as many days.
-        hours = islice(calendar.hours(self.span(), self.place), MAX_BUCKETS + 1) if self.interval == "hour" else ()
+        hours = islice(calendar.hours(self.span(), self.zone), MAX_BUCKETS + 1) if self.interval == "hour" else ()
         if sum(1 for _ in hours) > MAX_BUCKETS:
             raise ValueError(f"interval: more than {MAX_BUCKETS} hours; choose day or month, or a shorter time")
         return self
@@ -81,7 +81,7 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
         take_turn()
         with database.reader() as reader:
             found = services.energy.measured(
-                reader, table, energy, query.device_id, span, place=query.place, interval=query.interval
+                reader, table, energy, query.device_id, span, zone=query.zone, interval=query.interval
             )
         asked = {"device_id": query.device_id, "from": clock.rfc3339(span.start), "to": clock.rfc3339(span.end)}
         asked |= {"tz": query.tz, "interval": query.interval}

@@ -54,7 +54,7 @@ def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
 def _joined(hub: Hub, held: Held, interest: Interest) -> tuple[Mailbox, Callable[[], None]]:
     """A mailbox that receives events, and how to leave."""
     with ExitStack() as stack:
-        if not stack.enter_context(held.place()):
+        if not stack.enter_context(held.slot()):
             raise ServiceUnavailable(FULL)
         mailbox = Mailbox([interest])
         stack.enter_context(hub.joined(mailbox))

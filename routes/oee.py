@@ -40,7 +40,7 @@ class OeeQuery(SpanQuery):
 
     def spans(self, span: Span) -> Sequence[Span]:
         """The parts of a span that count."""
-        return [span] if self.shift is None else list(calendar.shift(self.shift).within(span, self.place))
+        return [span] if self.shift is None else list(calendar.shift(self.shift).within(span, self.zone))
 
 
 class OeeSeconds(Described):

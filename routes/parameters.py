@@ -28,11 +28,11 @@ def register(app: OpenAPI) -> None:
         rule = request.url_rule
         if not request.query_string or rule is None or rule.rule in LENIENT:
             return
-        place = rule.rule, request.method
-        if place not in known:
-            operation = _operation(app.paths, *place)
-            known[place] = None if operation is None else taken(operation)
-        takes = known[place]
+        endpoint = rule.rule, request.method
+        if endpoint not in known:
+            operation = _operation(app.paths, *endpoint)
+            known[endpoint] = None if operation is None else taken(operation)
+        takes = known[endpoint]
         if takes is not None and (found := faults(takes, request.args.lists())):
             abort(make_response(jsonify(message="; ".join(found[:MAX_FAULTS])), 400))
 

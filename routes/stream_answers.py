@@ -79,8 +79,8 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
 def _model(stream: Stream, what: str, fields: dict[str, Any]) -> type[BaseModel]:
     """A model whose fields may be named like anything, also like pydantic's own attributes."""
     numbered: dict[str, Any] = {
-        f"f{place}": (Annotated[kind, Field(alias=name)], default)
-        for place, (name, (kind, default)) in enumerate(fields.items())
+        f"f{index}": (Annotated[kind, Field(alias=name)], default)
+        for index, (name, (kind, default)) in enumerate(fields.items())
     }
     return _made(stream, what, **numbered)
 

@@ -15,7 +15,7 @@ from streams.registry import Streams
 from streams.stream import Stream
 
 Answer = dict[str, Any]
-PLACES = {
+LINKS = {
     "docs": "/api/docs",
     "openapi": "/api/docs/openapi.json",
     "health": "/api/health",
@@ -33,8 +33,8 @@ def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBl
         """What this is, and where to go on; a browser gets the form at `/api/docs`."""
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
             return redirect(f"{request.script_root}/api/docs")
-        places = {name: f"{request.script_root}{path}" for name, path in PLACES.items()}
-        return {"service": status.SERVICE, "version": VERSION, **places}
+        links = {name: f"{request.script_root}{path}" for name, path in LINKS.items()}
+        return {"service": status.SERVICE, "version": VERSION, **links}
 
     @api.get("/health", responses={200: Health, 503: Health})
     @api.get("/api/health", responses={200: Health, 503: Health})

@@ -1,8 +1,8 @@
 """Analyses: the health of every committed reading, published for whoever subscribes; and how the backend is.
 
-Whichever process has the lease reads what was stored since the last reading whose analysis the broker has, a place
+Whichever process has the lease reads what was stored since the last reading whose analysis the broker has, a checkpoint
 that the database keeps. So nothing is left out when a process ends or the broker is away; whoever takes over publishes
-those of the last seconds once more, with the same `id`. The place is an id, which no change of the clock moves.
+those of the last seconds once more, with the same `id`. The checkpoint is an id, which no change of the clock moves.
 """
 
 import logging
@@ -136,14 +136,14 @@ class Channel:
 
     def _publish_new(self, connection: Connection) -> None:
         with self._database.reader() as reader:
-            place = queries.checkpoints.checkpoint(reader, self.stream.name)
+            checkpoint = queries.checkpoints.checkpoint(reader, self.stream.name)
             end = queries.readings.newest_id(reader, self._table)
-            if place is None:
+            if checkpoint is None:
                 first = self._begin(reader, end)
             else:
-                first = queries.positions.first_uncertain(reader, self._table, place, OVERLAP)
-        if place != self._newest:  # another process has published
-            self._newest, self._seen = place, set()
+                first = queries.positions.first_uncertain(reader, self._table, checkpoint, OVERLAP)
+        if checkpoint != self._newest:  # another process has published
+            self._newest, self._seen = checkpoint, set()
         self._seen = {number for number in self._seen if number >= first}
         stretch = Stretch(first, end)
         while page := self._page(stretch):
@@ -152,7 +152,7 @@ class Channel:
                 self._publisher.publish(self.stream.health.analysis_topic, _analysis(self.stream, row))
                 self._seen.add(row["id"])
             if new:
-                self._write_place(connection, max(self._newest or 0, new[-1]["id"]))
+                self._move_checkpoint(connection, max(self._newest or 0, new[-1]["id"]))
             stretch = Stretch(page[-1]["id"] + 1, end)
 
     def _begin(self, reader: Connection, end: int) -> int:
@@ -169,7 +169,7 @@ class Channel:
         with self._database.reader() as reader:
             return queries.readings.readings_of(reader, self._table, None, stretch, PAGE)
 
-    def _write_place(self, connection: Connection, newest: int) -> None:
+    def _move_checkpoint(self, connection: Connection, newest: int) -> None:
         with self._database.transaction(connection):
             queries.checkpoints.move(connection, self.stream.name, newest)
         self._newest = newest

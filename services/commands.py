@@ -105,8 +105,8 @@ class Commands:
 
     def wait(self, command_id: str, seconds: float) -> RowMapping | None:
         """The command once it is final or the seconds are over; at once if too many requests wait already."""
-        with self._held.place() as place, self._waiting.on(command_id) as news:
-            deadline = time.monotonic() + (seconds if place else 0)
+        with self._held.slot() as slot, self._waiting.on(command_id) as news:
+            deadline = time.monotonic() + (seconds if slot else 0)
             while True:
                 news.clear()
                 row = self.get(command_id)

@@ -112,11 +112,11 @@ class Figures(NamedTuple):
 
 
 def measured(
-    reader: Reader, table: Table, energy: Energy, device_id: str, span: Span, *, place: ZoneInfo, interval: Interval
+    reader: Reader, table: Table, energy: Energy, device_id: str, span: Span, *, zone: ZoneInfo, interval: Interval
 ) -> Figures:
     """The energy of a device: by its counter in the hours of which that says anything, otherwise by its power."""
     reach = Window(device_id, *span.widened(energy.gap))
-    hours = hours_of(span, place, energy.tariff)
+    hours = hours_of(span, zone, energy.tariff)
     if energy.counter:
         samples = _counter_samples(reader, table, reach._replace(metric=energy.counter))
         integrate(counter_stretches(samples, energy.gap), hours)
@@ -127,9 +127,9 @@ def measured(
     return figures(_method(hours, uncounted), hours, interval)
 
 
-def hours_of(span: Span, place: ZoneInfo, tariff: Tariff | None) -> list[Hour]:
+def hours_of(span: Span, zone: ZoneInfo, tariff: Tariff | None) -> list[Hour]:
     """The local hours of a span, of which nothing is known yet."""
-    hours = ((hour, calendar.local(hour.start, place)) for hour in calendar.hours(span, place))
+    hours = ((hour, calendar.local(hour.start, zone)) for hour in calendar.hours(span, zone))
     if tariff is None:
         return [Hour(hour, local, None) for hour, local in hours]
     return [Hour(hour, local, tariff.at(local.hour), export=tariff.export) for hour, local in hours]

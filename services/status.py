@@ -31,7 +31,7 @@ SERVICE = "AutoForge IoT Backend"
 
 def health(settings: Settings, database: Database) -> Document:
     """`status` is healthy, degraded (`message` says why and `mqtt.since` since when) or unhealthy: no database."""
-    place: Document = {"service": SERVICE, "version": VERSION}
+    base: Document = {"service": SERVICE, "version": VERSION}
     try:
         with database.session() as session:
             ways = _ways(session)
@@ -45,17 +45,17 @@ def health(settings: Settings, database: Database) -> Document:
     except Unavailable as error:
         reachable = {"reachable": False, "url": str(database)}
         reason = f"The database cannot be used: {error}"
-        return {"status": "unhealthy", **place, "message": reason, "database": reachable}
+        return {"status": "unhealthy", **base, "message": reason, "database": reachable}
     trouble = database.trouble.reason
     if trouble is not None:
         # What the ingester says of itself is in the database, and old now.
         mqtt["problem"] = f"the database cannot be written: {trouble}"
     declared = {"declarations": database.declarations, "processes": processes, "unusable": dict(database.unusable)}
     concerns = _concerns(mqtt, declared, trouble, filled) + _failing(jobs)
-    place |= {"database": {"reachable": True, "url": str(database), "problem": trouble}, "streams": declared}
+    base |= {"database": {"reachable": True, "url": str(database), "problem": trouble}, "streams": declared}
     parts = {"mqtt": mqtt, "http": http, "rejected_messages": kept, "jobs": [_job(row) for row in jobs]}
     message = "; ".join(concerns) or None
-    return {"status": "degraded" if concerns else "healthy", "message": message, **place, **parts}
+    return {"status": "degraded" if concerns else "healthy", "message": message, **base, **parts}
 
 
 def _concerns(mqtt: Document, declared: Document, trouble: str | None, filled: str | None) -> list[str]:

@@ -42,14 +42,14 @@ class Held:
     """How many requests may be held at a time."""
 
     def __init__(self, most: int) -> None:
-        self._places = threading.Semaphore(most)
+        self._slots = threading.Semaphore(most)
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[bool]:
-        """Take a place while the request is held; False if there is none."""
-        taken = self._places.acquire(blocking=False)
+    def slot(self) -> Iterator[bool]:
+        """Take a slot while the request is held; False if there is none."""
+        taken = self._slots.acquire(blocking=False)
         try:
             yield taken
         finally:
             if taken:
-                self._places.release()
+                self._slots.release()

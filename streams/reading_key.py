@@ -19,11 +19,11 @@ class ReadingKey:
 
     def __init__(self, names: Sequence[str]) -> None:
         # Names of one stream differ in more than case, and a column keeps its first spelling.
-        self._ordered = sorted((name.lower().encode(), place) for place, name in enumerate(names))
-        self._places = [place for _, place in self._ordered]
+        self._ordered = sorted((name.lower().encode(), index) for index, name in enumerate(names))
+        self._indexes = [index for _, index in self._ordered]
         self._head = _head(name for name, _ in self._ordered)
         self._pack = struct.Struct(f">{len(names)}d").pack
-        self._pick: Callable[[Sequence[Any]], Sequence[Any]] = itemgetter(*self._places) if len(names) > 1 else tuple
+        self._pick: Callable[[Sequence[Any]], Sequence[Any]] = itemgetter(*self._indexes) if len(names) > 1 else tuple
 
     def of(self, values: Sequence[Any]) -> int:
         """A signed 64-bit hash of a reading's values: numbers, texts or None, one for each metric."""
@@ -36,7 +36,7 @@ class ReadingKey:
         return _hashed(self._head + packed)
 
     def _of_some(self, values: Sequence[Any]) -> int:
-        present = [(name, values[place]) for name, place in self._ordered if values[place] is not None]
+        present = [(name, values[index]) for name, index in self._ordered if values[index] is not None]
         return _hashed(_head(name for name, _ in present) + b"".join(_encoded(value) for _, value in present))
 
 

@@ -171,7 +171,7 @@ def test_no_news_are_missed_by_threads_that_come_and_go() -> None:
 
 def test_a_place_is_free_again_when_its_request_has_ended() -> None:
     held = Held(2)
-    with held.place() as first, held.place() as second, held.place() as third:
+    with held.slot() as first, held.slot() as second, held.slot() as third:
         assert (first, second, third) == (True, True, False)
-    with held.place() as again, held.place() as too, held.place() as never:
+    with held.slot() as again, held.slot() as too, held.slot() as never:
         assert (again, too, never) == (True, True, False)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 import queries.ingest_status
 from config import PROJECT, Settings
 from database import Database
-from ingest.ending import Place, end_session
+from ingest.ending import Target, end_session
 from models import IngestStatus
 from streams import declaration
 from streams.registry import Streams
@@ -157,7 +157,7 @@ def test_what_waits_in_a_session_that_is_ended_is_stored_once_where_topics_cross
         with ingesting(new, database, streams):
             pass
         pipeline = new_pipeline(database, streams)
-        taken = end_session(new, streams, Place(database, pipeline), "old")
+        taken = end_session(new, streams, Target(database, pipeline), "old")
         assert (taken.stored, taken.duplicate, rows(database, "esp_readings")) == (1, 1, 1)
 
 

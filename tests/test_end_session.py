@@ -149,7 +149,7 @@ def ends(
             return handle(connection, messages)
 
         monkeypatch.setattr(own, "handle", faulty)
-        at = ending.Place(sqlite, own)
+        at = ending.Target(sqlite, own)
         return ending.end_session(place, streams, at, OLD)
 
     return run

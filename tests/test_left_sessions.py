@@ -15,7 +15,7 @@ from broker.connection import Waiter
 from broker.sessions import MARKERS, end
 from config import Settings
 from database import Database
-from ingest.ending import Place, end_session
+from ingest.ending import Target, end_session
 from ingest.ingester import Ingester
 from ingest.known_session import Known, to_bring_back
 from ingest.redelivery import Unrecorded
@@ -67,7 +67,7 @@ def test_where_mqtt_client_id_is_set_at_the_upgrade_the_session_of_before_is_nam
             wait_for(lambda: is_used(upgraded, "foo"), what="the subscription")
     assert caplog.text.count(f"`flask end-session {OLD}`") == 1
     assert installation(upgraded).retired_client_id is None
-    end_session(own, streams, Place(upgraded, new_pipeline(upgraded, streams, recent=Unrecorded())), OLD)
+    end_session(own, streams, Target(upgraded, new_pipeline(upgraded, streams, recent=Unrecorded())), OLD)
     all_stored_once(upgraded, numbers)
 
 

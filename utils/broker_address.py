@@ -33,14 +33,14 @@ class BrokerAddress:
     password: str | None = field(default=None, repr=False)
 
     @property
-    def place(self) -> str:
+    def netloc(self) -> str:
         """Host and port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     def __str__(self) -> str:
         scheme = {("tcp", False): "mqtt", ("tcp", True): "mqtts", ("websockets", False): "ws"}
-        return f"{scheme.get((self.transport, self.tls), 'wss')}://{self.place}"
+        return f"{scheme.get((self.transport, self.tls), 'wss')}://{self.netloc}"
 
 
 def checked(text: str) -> str:

@@ -38,14 +38,14 @@ class Shift(NamedTuple):
     start: time
     end: time
 
-    def within(self, span: Span, place: ZoneInfo) -> Iterator[Span]:
+    def within(self, span: Span, zone: ZoneInfo) -> Iterator[Span]:
         """When the clocks of a zone show these hours, oldest first, clipped to a span."""
-        day, last = local(span.start, place).date() - DAY, local(span.end, place).date()
+        day, last = local(span.start, zone).date() - DAY, local(span.end, zone).date()
         reached = span.start
         while day <= last:
-            end = at(day if self.end > self.start else day + DAY, self.end, place)
+            end = at(day if self.end > self.start else day + DAY, self.end, zone)
             # A day that a zone leaves out falls onto the one after it, which must not count twice.
-            part = Span(max(at(day, self.start, place), reached), min(end, span.end))
+            part = Span(max(at(day, self.start, zone), reached), min(end, span.end))
             if part.start < part.end:
                 yield part
                 reached = part.end
@@ -89,35 +89,35 @@ def shift(text: str) -> Shift:
     return Shift(start, end)
 
 
-def local(moment: datetime, place: ZoneInfo) -> datetime:
+def local(moment: datetime, zone: ZoneInfo) -> datetime:
     """A naive UTC time as the clocks of a zone show it, with its offset."""
-    return moment.replace(tzinfo=UTC).astimezone(place)
+    return moment.replace(tzinfo=UTC).astimezone(zone)
 
 
-def at(day: date, clock_time: time, place: ZoneInfo) -> datetime:
+def at(day: date, clock_time: time, zone: ZoneInfo) -> datetime:
     """When the clocks of a zone show this time of this day, as naive UTC.
 
     Of two such times the first; a time that the clocks leave out is as far from the hours before as on other days.
     """
-    return naive_utc(datetime.combine(day, clock_time, place))
+    return naive_utc(datetime.combine(day, clock_time, zone))
 
 
-def next_hour(moment: datetime, place: ZoneInfo) -> datetime:
+def next_hour(moment: datetime, zone: ZoneInfo) -> datetime:
     """When the next hour of the zone's clocks begins after a naive UTC time."""
-    shown = local(moment, place)
+    shown = local(moment, zone)
     passed = timedelta(minutes=shown.minute, seconds=shown.second, microseconds=shown.microsecond)
     begun = moment - passed
-    if local(begun + HOUR, place).utcoffset() == shown.utcoffset():
+    if local(begun + HOUR, zone).utcoffset() == shown.utcoffset():
         return begun + HOUR
     # The clocks are changed until then, in some zones in the middle of an hour.
     minutes = (begun + number * MINUTE for number in range(shown.minute + 1, 60))
-    return next((minute for minute in minutes if local(minute, place).hour != shown.hour), begun + HOUR)
+    return next((minute for minute in minutes if local(minute, zone).hour != shown.hour), begun + HOUR)
 
 
-def hours(span: Span, place: ZoneInfo) -> Iterator[Span]:
+def hours(span: Span, zone: ZoneInfo) -> Iterator[Span]:
     """The hours of a zone's clocks that a span touches, oldest first, the first and the last clipped."""
     start = span.start
     while start < span.end:
-        end = min(next_hour(start, place), span.end)
+        end = min(next_hour(start, zone), span.end)
         yield Span(start, end)
         start = end

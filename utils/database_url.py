@@ -60,9 +60,9 @@ def file_of(url: "URL") -> str:
     if asked.get("uri", "").lower() in _TRUE and name.startswith("file:"):
         if asked.get("mode") == "memory" or asked.get("vfs") == "memdb":
             return ""
-        place = re.split("[?#]", name.removeprefix("file:"), maxsplit=1)[0]
+        path = re.split("[?#]", name.removeprefix("file:"), maxsplit=1)[0]
         # What is between two slashes and the next one is the machine, which can only be this one.
-        name = unquote(re.sub("^//[^/]*", "", place))
+        name = unquote(re.sub("^//[^/]*", "", path))
     return "" if name == ":memory:" else name
 
 

@@ -14,7 +14,7 @@ FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 MAX_BYTES = 1_000
 """Of a message, and of the message of an exception below it."""
 BURST, RATE = 100, 1.0
-"""Lines, and lines a second, that one place in the code may log."""
+"""Lines, and lines a second, that one source in the code may log."""
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
@@ -62,12 +62,12 @@ def _of(said: traceback.TracebackException) -> Iterator[str]:
 
 
 class Flood(logging.Filter):
-    """Lets so many lines of each place in the code through, whoever makes it log; the next says how many were held."""
+    """Lets so many lines of each source in the code through, whoever makes it log; the next says how many were held."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._places: dict[tuple[str, int], tuple[float, float, int]] = {}
+        self._sources: dict[tuple[str, int], tuple[float, float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log a record; asked once by each handler, it says the same."""
@@ -77,12 +77,12 @@ class Flood(logging.Filter):
         return passes
 
     def _passes(self, record: logging.LogRecord) -> bool:
-        place, now = (record.pathname, record.lineno), time.monotonic()
+        source, now = (record.pathname, record.lineno), time.monotonic()
         with self._lock:
-            allowed, counted, held = self._places.get(place, (float(BURST), now, 0))
+            allowed, counted, held = self._sources.get(source, (float(BURST), now, 0))
             allowed = min(BURST, allowed + (now - counted) * RATE)
             passes = allowed >= 1
-            self._places[place] = (allowed - passes, now, 0 if passes else held + 1)
+            self._sources[source] = (allowed - passes, now, 0 if passes else held + 1)
         if passes and held:
             record.held = held
         return passes

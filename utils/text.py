@@ -31,17 +31,17 @@ def invisible(text: str) -> str | None:
     if text.isprintable():
         return None
     text = _FLAG.sub(_BLACK_FLAG, text)
-    for place, character in enumerate(text):
-        if _is_invisible(character) and not _joins(text, place):
+    for index, character in enumerate(text):
+        if _is_invisible(character) and not _joins(text, index):
             return character
     return None
 
 
-def _joins(text: str, place: int) -> bool:
+def _joins(text: str, index: int) -> bool:
     """Whether a character is a joiner between two visible ones."""
-    if text[place] not in _JOINERS or not 0 < place < len(text) - 1:
+    if text[index] not in _JOINERS or not 0 < index < len(text) - 1:
         return False
-    return _is_visible(text[place - 1]) and _is_visible(text[place + 1])
+    return _is_visible(text[index - 1]) and _is_visible(text[index + 1])
 
 
 def _is_visible(character: str) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 def covers(one: str, other: str) -> bool:
     """Whether a topic filter matches every topic that another one matches."""
     mine, theirs = one.split("/"), other.split("/")
-    for place, level in enumerate(mine):
+    for index, level in enumerate(mine):
         if level == "#":
             return True
-        if place == len(theirs) or theirs[place] == "#" or level not in ("+", theirs[place]):
+        if index == len(theirs) or theirs[index] == "#" or level not in ("+", theirs[index]):
             return False
     return len(mine) == len(theirs)
 

@@ -8,7 +8,7 @@ from flask_openapi.openapi import OpenAPI
 
 from broker.publisher import Publisher
 from config import Settings
-from ingest.ending import Place
+from ingest.ending import Target
 from ingest.redelivery import Unrecorded
 from ingest.rejected import Room
 from integrations import INTEGRATIONS
@@ -97,11 +97,11 @@ class Web:
         if self._sockets is not None:
             threading.Thread(target=self._sockets.close, name="end", daemon=True).start()
 
-    def _ending(self) -> Place:
+    def _ending(self) -> Target:
         """Where `flask end-session` stores what waits."""
         backend = self._backend
         own = backend.pipeline("mqtt", lambda _: None, Unrecorded())
-        return Place(backend.database, own)
+        return Target(backend.database, own)
 
     def _broker_watch(self) -> BrokerWatch | None:
         announces = any(metric.event for stream in self._backend.streams for metric in stream.metrics)

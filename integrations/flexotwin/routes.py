@@ -155,7 +155,7 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
         with database.reader() as reader:
             row = queries.newest.of_heard_last(reader, stream.name, table)
         connected = status.ingestion(settings, database)["uptime"] is not None
-        mqtt = {"connected": connected, "broker": settings.broker.place, "topic": str(stream.topic)}
+        mqtt = {"connected": connected, "broker": settings.broker.netloc, "topic": str(stream.topic)}
         return {"success": True, "mqtt": mqtt, "sensor": _last_heard(row)}
 
     @api.get("/info", responses={200: Info})

@@ -46,14 +46,14 @@ class SoilHealth:
         given = [_payload(self._stream, payload) for payload in payloads(_array(body))]
         receipt = self._submissions.store(self._stream, given)
         counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(receipt.rejections)}
-        results = [{"index": place} | answer for place, answer in enumerate(self._answers(receipt))]
+        results = [{"index": index} | answer for index, answer in enumerate(self._answers(receipt))]
         return {"success": True, "count": len(results), **counts, "results": results}
 
     def _answers(self, receipt: Receipt) -> list[Document]:
         rejections = dict(receipt.rejections)
         return [
-            _rejected(rejections[place]) if reading is None else self._analysed(reading)
-            for place, reading in enumerate(receipt.readings)
+            _rejected(rejections[index]) if reading is None else self._analysed(reading)
+            for index, reading in enumerate(receipt.readings)
         ]
 
     def _analysed(self, reading: Reading) -> Document:
