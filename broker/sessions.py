@@ -53,10 +53,10 @@ def undelivered(settings: Settings, messages: Mapping[str, bytes], seconds: floa
     session = _Session(settings, "", persistent=False)
     try:
         for topic in messages:
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(SessionRefused):
                 session.subscribe([topic])
         for topic, payload in messages.items():
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(SessionRefused):
                 session.publish(payload, topic)
         with contextlib.suppress(SessionError):
             session.wait(lambda: session.topics >= {*messages}, "", seconds)
@@ -65,7 +65,7 @@ def undelivered(settings: Settings, messages: Mapping[str, bytes], seconds: floa
         session.leave()
 
 
-class Refused(SessionError):
+class SessionRefused(SessionError):
     """The broker has refused a filter or a message."""
 
 
@@ -120,7 +120,7 @@ class _Session:
             raise SessionError(f"{refusal}; the connection was lost")
         self.wait(lambda: mid in self._answers, f"{self._broker} does not answer")
         if not self._answers.pop(mid):
-            raise Refused(refusal)
+            raise SessionRefused(refusal)
 
     def _on_connect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, said: Any) -> None:
         self._connected, self._said = reason, said

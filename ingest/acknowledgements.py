@@ -14,28 +14,28 @@ from ingest.device_messages import read_object
 from ingest.identity import nesting_fault
 from ingest.message import DeviceMessage, Rejection
 from ingest.outcome import Applied
-from ingest.values import Fault, shown
+from ingest.values import PayloadError, shown
 from models import MAX_COMMAND_ID
 from queries.commands import FINAL, MAX_REASON, OPEN
 from streams.topics import TopicPattern
 from utils import clock
 from utils.clock import Uptime
 
-Answer = Literal["in_progress", "succeeded", "failed", "rejected"]
-ANSWERS: tuple[Answer, ...] = ("in_progress", "succeeded", "failed", "rejected")
+AckStatus = Literal["in_progress", "succeeded", "failed", "rejected"]
+ANSWERS: tuple[AckStatus, ...] = ("in_progress", "succeeded", "failed", "rejected")
 
 
 class Acknowledgement(DeviceMessage, gc=False):
     """What a device says has become of a command."""
 
     command_id: str
-    status: Answer
+    status: AckStatus
     reason: str | None
     result: str | None
     """JSON text."""
 
 
-class State(NamedTuple):
+class CommandState(NamedTuple):
     """What an acknowledgement is judged by."""
 
     device_id: str
@@ -77,10 +77,10 @@ class Acknowledgements:
         status: Any = fields.get("status")
         reason: Any = fields.get("reason")
         if fault := _fault(command_id, status, reason):
-            raise Fault("invalid_acknowledgement", fault)
+            raise PayloadError("invalid_acknowledgement", fault)
         result = fields.get("result")
         if fault := nesting_fault(result):
-            raise Fault("too_deep", f"result: {fault}")
+            raise PayloadError("too_deep", f"result: {fault}")
         text = None if result is None else msgspec.json.encode(result).decode()
         reason = reason and reason[:MAX_REASON]
         return Acknowledgement(device_id, message, command_id, status, reason, text)
@@ -88,7 +88,7 @@ class Acknowledgements:
     def apply(self, connection: Connection, items: Sequence[Acknowledgement], moment: datetime) -> Applied:
         """Apply what devices say, in its order."""
         rows = queries.commands.to_change(connection, {item.command_id for item in items})
-        states = {row["command_id"]: State.of(row) for row in rows}
+        states = {row["command_id"]: CommandState.of(row) for row in rows}
         up = clock.uptime()
         changed: set[str] = set()
         applied = Applied(unkeyed=[item.message for item in items])
@@ -111,7 +111,7 @@ class Acknowledgements:
 
 
 def judge(
-    state: State | None, item: Acknowledgement, moment: datetime, up: Uptime
+    state: CommandState | None, item: Acknowledgement, moment: datetime, up: Uptime
 ) -> Literal["change", "repeat"] | Rejection:
     """Whether an acknowledgement changes the command's state, repeats what is known, or cannot be."""
     if state is None or state.device_id != item.device_id:

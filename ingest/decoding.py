@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from ingest.identity import text_fault
-from ingest.values import EXACT, Fault, Spelled, is_no_value, number, shortened, shown, stored, text
+from ingest.values import EXACT, PayloadError, Spelled, is_no_value, number, shortened, shown, stored, text
 from streams.stream import Metric, Stream
 from utils import lenient_json
 from utils.lenient_json import BOM
@@ -131,7 +131,7 @@ def single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
         decoded = _decode_reading(found)
         fields = decoded if isinstance(decoded, dict) else {"value": decoded}
         if "value" not in fields:
-            raise Fault("missing_field", "value: missing")
+            raise PayloadError("missing_field", "value: missing")
         value = stored(metric, "value", fields["value"])
         return Fields(fields.get(stream.device, UNSET), _time_of(stream, fields), (*before, value, *after))
 
@@ -172,20 +172,20 @@ def _bare(metric: Metric, value: str) -> float | str:
 def _wide_fields(stream: Stream, decoded: Any) -> Fields:
     """Look at an untyped payload field by field. Raises Fault for the first one that is wrong and required."""
     if not isinstance(decoded, dict):
-        raise Fault("not_an_object", f"expected a JSON object, not {shown(decoded)}")
+        raise PayloadError("not_an_object", f"expected a JSON object, not {shown(decoded)}")
     holder, unread = _holder(stream, decoded), []
     values: list[float | str | None] = []
     for metric in stream.metrics:
         try:
             values.append(_wide_value(metric, holder, required=_is_required(stream, metric)))
-        except Fault as fault:
+        except PayloadError as fault:
             if _is_required(stream, metric):
                 raise
             values.append(None)
             unread.append(fault)
     if all(value is None for value in values):
         names = ", ".join(metric.name for metric in stream.metrics)
-        raise unread[0] if unread else Fault("missing_field", f"none of the metrics is there: {names}")
+        raise unread[0] if unread else PayloadError("missing_field", f"none of the metrics is there: {names}")
     device, time = decoded.get(stream.device, UNSET), _time_of(stream, decoded)
     return Fields(device, time, tuple(values), tuple(map(str, unread)))
 
@@ -195,17 +195,17 @@ def _holder(stream: Stream, decoded: dict[str, Any]) -> dict[str, Any]:
     if not stream.values:
         return decoded
     if stream.values not in decoded:
-        raise Fault("missing_field", f"{stream.values}: missing")
+        raise PayloadError("missing_field", f"{stream.values}: missing")
     holder = decoded[stream.values]
     if not isinstance(holder, dict):
-        raise Fault("not_an_object", f"{stream.values}: expected a JSON object, not {shown(holder)}")
+        raise PayloadError("not_an_object", f"{stream.values}: expected a JSON object, not {shown(holder)}")
     return holder
 
 
 def _wide_value(metric: Metric, holder: dict[str, Any], *, required: bool) -> float | str | None:
     if metric.name not in holder:
         if required:
-            raise Fault("missing_field", f"{metric.name}: missing")
+            raise PayloadError("missing_field", f"{metric.name}: missing")
         return None
     value = holder[metric.name]
     return None if not required and is_no_value(metric, value) else stored(metric, metric.name, value)
@@ -233,27 +233,27 @@ def decode_untyped(payload: bytes) -> Any:
 def _decode(payload: bytes, decode: Callable[[bytes], Any]) -> Any:
     found = _checked(payload)
     if _NUL.search(found):
-        raise Fault("invalid_text", "a NUL character (\\u0000) cannot be stored")
+        raise PayloadError("invalid_text", "a NUL character (\\u0000) cannot be stored")
     try:
         return decode(found)
     except msgspec.DecodeError as error:
         if "out of range" in str(error):
-            raise Fault("number_out_of_range", "a number is too large to be stored") from error
-        raise Fault("invalid_json", f"not valid JSON: {lenient_json.why(found)}") from error
+            raise PayloadError("number_out_of_range", "a number is too large to be stored") from error
+        raise PayloadError("invalid_json", f"not valid JSON: {lenient_json.why(found)}") from error
     except RecursionError as error:
-        raise Fault("too_deep", "the JSON is nested too deeply") from error
+        raise PayloadError("too_deep", "the JSON is nested too deeply") from error
 
 
 def _checked(payload: bytes) -> bytes:
     """The text of a payload. Raises Fault."""
     payload = payload.removeprefix(BOM)
     if not payload.strip():
-        raise Fault("empty_payload", "the payload is empty")
+        raise PayloadError("empty_payload", "the payload is empty")
     if len(payload) > MAX_PAYLOAD:
-        raise Fault("too_large", f"{len(payload)} bytes; at most {MAX_PAYLOAD} are allowed")
+        raise PayloadError("too_large", f"{len(payload)} bytes; at most {MAX_PAYLOAD} are allowed")
     if not payload.isascii():
         try:
             payload.decode()
         except UnicodeDecodeError as error:
-            raise Fault("invalid_utf8", f"byte {error.start} is not valid UTF-8") from error
+            raise PayloadError("invalid_utf8", f"byte {error.start} is not valid UTF-8") from error
     return payload

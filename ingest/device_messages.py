@@ -9,7 +9,7 @@ from ingest.decoding import decode_untyped
 from ingest.identity import device_id_fault
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Rejection
-from ingest.values import Fault, shown
+from ingest.values import PayloadError, shown
 from models import OWN
 from streams.topics import TopicPattern
 
@@ -31,7 +31,7 @@ class DeviceMessages:
                 if found := topic.fullmatch(message.topic):
                     device_id = _device(found["device"])
                     return read(device_id, message)
-        except Fault as fault:
+        except PayloadError as fault:
             return Rejection(None, fault.reason, str(fault), message, device_id)
         return None
 
@@ -51,11 +51,11 @@ def read_object(payload: bytes) -> dict[str, Any]:
     """The JSON object that a payload is. Raises Fault."""
     decoded = decode_untyped(payload)
     if not isinstance(decoded, dict):
-        raise Fault("not_an_object", f"expected a JSON object, not {shown(decoded)}")
+        raise PayloadError("not_an_object", f"expected a JSON object, not {shown(decoded)}")
     return decoded
 
 
 def _device(device_id: str) -> str:
     if fault := device_id_fault(device_id):
-        raise Fault("invalid_device_id", fault)
+        raise PayloadError("invalid_device_id", fault)
     return device_id

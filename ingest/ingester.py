@@ -7,7 +7,7 @@ from config import Settings
 from database import Database, Unavailable
 from ingest.heartbeat import Heartbeat
 from ingest.pipeline import Pipeline
-from ingest.turn import Held, Turn
+from ingest.turn import IngestParts, Turn
 from jobs.lease import Lease
 from schema import SchemaError
 from streams.registry import Streams
@@ -32,7 +32,7 @@ class Ingester:
         self._database = database
         self._streams = streams
         self._lease = Lease(database, "ingest")
-        self._held = Held(database, self._lease, pipeline, Heartbeat(database))
+        self._held = IngestParts(database, self._lease, pipeline, Heartbeat(database))
         self._turn: Turn | None = None
         self._stop = threading.Event()
         self._throttle = Throttle(seconds=10)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 SPAN_SECONDS = 60.0
 
 
-class Figures(NamedTuple):
+class IngestRates(NamedTuple):
     """Messages a second, and milliseconds that storing one of them took; None where there were none."""
 
     messages_per_second: float
@@ -27,13 +27,13 @@ class Meter:
         self._batches.append((time.monotonic(), messages, seconds))
         self._forget()
 
-    def figures(self) -> Figures:
+    def figures(self) -> IngestRates:
         """What it comes to; at first over a shorter time."""
         self._forget()
         messages = sum(batch[1] for batch in self._batches)
         span = min(SPAN_SECONDS, max(1.0, time.monotonic() - self._since))
         seconds = sum(batch[2] for batch in self._batches)
-        return Figures(round(messages / span, 3), round(1000 * seconds / messages, 4) if messages else None)
+        return IngestRates(round(messages / span, 3), round(1000 * seconds / messages, 4) if messages else None)
 
     def _forget(self) -> None:
         oldest = time.monotonic() - SPAN_SECONDS

@@ -13,8 +13,8 @@ from ingest.device_messages import DeviceMessages
 from ingest.identity import device_id_fault
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection
-from ingest.sender import Sender
-from ingest.values import Fault, shown
+from ingest.sender import SenderFinder
+from ingest.values import PayloadError, shown
 from models import EMPTY, OWN, RETAINED
 from streams.registry import Streams
 from streams.stream import Stream
@@ -38,7 +38,7 @@ class StreamParser:
         self._stream = stream
         self._earliest = earliest
         self._wide = wide_reader(stream)
-        self._sender = Sender(stream)
+        self._sender = SenderFinder(stream)
         self._single = {metric.level: single_reader(stream, metric) for metric in stream.metrics}
 
     def parse(self, message: Message, device_id: str | None, level: str | None) -> Reading | Rejection:
@@ -48,7 +48,7 @@ class StreamParser:
             fields = (self._wide if level is None else self._single[level])(message.payload)
             device = _device(stream, device_id, fields.device)
             timestamp, claimed, stated = _time(stream, fields.timestamp, message.received_at, self._earliest)
-        except Fault as fault:
+        except PayloadError as fault:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, fault.reason, str(fault), message, sender)
         own = timestamp is not None
@@ -127,15 +127,17 @@ def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
     if stated is UNSET or stated is None:
         device = from_topic if from_topic is not None else stream.device_default
         if not device and from_topic is None:
-            raise Fault("missing_device", f"{stream.device}: missing, and nothing else names the device")
+            raise PayloadError("missing_device", f"{stream.device}: missing, and nothing else names the device")
     elif not isinstance(stated, str):
-        raise Fault("invalid_device_id", f"{stream.device}: not a text: {shown(stated)}")
+        raise PayloadError("invalid_device_id", f"{stream.device}: not a text: {shown(stated)}")
     elif from_topic is not None and stated != from_topic:
-        raise Fault("device_mismatch", f"{stream.device}: {shown(stated)}, but the topic says {shown(from_topic)}")
+        raise PayloadError(
+            "device_mismatch", f"{stream.device}: {shown(stated)}, but the topic says {shown(from_topic)}"
+        )
     else:
         device = stated
     if fault := device_id_fault(device):
-        raise Fault("invalid_device_id", f"{stream.device}: {fault}")
+        raise PayloadError("invalid_device_id", f"{stream.device}: {fault}")
     return device
 
 
@@ -146,7 +148,7 @@ def _time(
     field = stream.timestamp.field
     if stated is UNSET:
         if stream.timestamp.required:
-            raise Fault("missing_field", f"{field}: missing")
+            raise PayloadError("missing_field", f"{field}: missing")
         return None, None, None
     try:
         moment = _moment(stated)
@@ -154,7 +156,7 @@ def _time(
         return None, _said(stated), None
     except ValueError as error:
         if stream.timestamp.required:
-            raise Fault("invalid_timestamp", f"{field}: {error}") from error
+            raise PayloadError("invalid_timestamp", f"{field}: {error}") from error
         return None, _said(stated), None
     if earliest <= moment <= received_at + clock.MAX_AHEAD:
         return moment, None, None

@@ -11,7 +11,7 @@ from broker.notices import News
 from ingest.device_messages import read_object
 from ingest.message import DeviceMessage
 from ingest.outcome import Applied
-from ingest.values import Fault, shown
+from ingest.values import PayloadError, shown
 from streams.topics import TopicPattern
 from utils.lenient_json import BOM
 
@@ -66,5 +66,5 @@ def _is_online(payload: bytes) -> bool | None:
     status = read_object(payload).get("status")
     if status not in ("online", "offline"):
         message = f"status: expected online or offline, not {shown(status)}"
-        raise Fault("invalid_presence", message)
+        raise PayloadError("invalid_presence", message)
     return bool(status == "online")

@@ -25,7 +25,7 @@ Delivery = tuple[int, int]
 
 
 @dataclass
-class Batch:
+class DeliveryRecord:
     """What is to be remembered of the batch that is being committed."""
 
     first: int
@@ -73,13 +73,13 @@ class RecentDeliveries:
         return fresh, repeated
 
     @contextmanager
-    def committing(self, messages: Sequence[Message]) -> Iterator[Batch]:
+    def committing(self, messages: Sequence[Message]) -> Iterator[DeliveryRecord]:
         """Around the transaction of a batch: remember it once that is committed."""
-        batch = Batch(self._first(messages))
+        batch = DeliveryRecord(self._first(messages))
         yield batch
         self._committed(batch)
 
-    def record(self, connection: Connection, batch: Batch, unkeyed: Iterable[Message]) -> None:
+    def record(self, connection: Connection, batch: DeliveryRecord, unkeyed: Iterable[Message]) -> None:
         """Write the deliveries of a batch that no unique key would absorb, in its transaction."""
         batch.deliveries = [(one.packet_id, one.fingerprint()) for one in unkeyed if one.packet_id]
         if batch.deliveries:
@@ -88,12 +88,12 @@ class RecentDeliveries:
     def _first(self, messages: Sequence[Message]) -> int:
         return [message.redelivered for message in messages].count(False)
 
-    def _write(self, connection: Connection, batch: Batch) -> None:
+    def _write(self, connection: Connection, batch: DeliveryRecord) -> None:
         text = msgspec.json.encode(batch.deliveries).decode()
         first = self.first_deliveries + batch.first
         queries.deliveries.record(connection, first, text, WINDOW)
 
-    def _committed(self, batch: Batch) -> None:
+    def _committed(self, batch: DeliveryRecord) -> None:
         self.first_deliveries += batch.first
         if batch.deliveries:
             self._batches.append((self.first_deliveries, batch.deliveries))
@@ -107,9 +107,9 @@ class Unrecorded(RecentDeliveries):
     def _first(self, _: Sequence[Message]) -> int:
         return 0  # they are not those of the session in use
 
-    def _write(self, connection: Connection, batch: Batch) -> None:
+    def _write(self, connection: Connection, batch: DeliveryRecord) -> None:
         """Keep them in memory only."""
 
-    def _committed(self, batch: Batch) -> None:
+    def _committed(self, batch: DeliveryRecord) -> None:
         # What is not counted does not grow old.
-        super()._committed(Batch(len(batch.deliveries), batch.deliveries))
+        super()._committed(DeliveryRecord(len(batch.deliveries), batch.deliveries))

@@ -12,7 +12,7 @@ from utils import lenient_json
 from utils.lenient_json import BOM
 
 
-class Sender:
+class SenderFinder:
     """Tells the device of a stream's rejected messages."""
 
     def __init__(self, stream: Stream) -> None:

@@ -28,7 +28,7 @@ from utils.topic_filters import covers, fewest
 logger = logging.getLogger(__name__)
 
 
-class Held(NamedTuple):
+class IngestParts(NamedTuple):
     """What an ingester has for all its turns."""
 
     database: Database
@@ -40,7 +40,7 @@ class Held(NamedTuple):
 class Turn:
     """Receives, stores and acknowledges while the lease is held; see `broker.message.Receiver`."""
 
-    def __init__(self, settings: Settings, streams: Streams, held: Held) -> None:
+    def __init__(self, settings: Settings, streams: Streams, held: IngestParts) -> None:
         self._settings = settings
         self._streams = streams
         self._held = held

@@ -18,7 +18,7 @@ _NO_NUMBER = {"", "null", "none", "nan", "+nan", "-nan", "unavailable", "unknown
 """What devices write, in any case, where they have measured nothing."""
 
 
-class Fault(Exception):
+class PayloadError(Exception):
     """What is wrong with a payload: a reason code, and a sentence that names the field and shows the value."""
 
     def __init__(self, reason: str, sentence: str) -> None:
@@ -69,9 +69,9 @@ def stored(metric: Metric, field: str, value: object) -> float | str:
 def text(field: str, value: object) -> str:
     """A text as it is. Raises Fault."""
     if not isinstance(value, str):
-        raise Fault("not_text", f"{field}: not a text: {shown(value)}")
+        raise PayloadError("not_text", f"{field}: not a text: {shown(value)}")
     if fault := text_fault(value):
-        raise Fault("invalid_text", f"{field}: {fault}")
+        raise PayloadError("invalid_text", f"{field}: {fault}")
     return value
 
 
@@ -79,14 +79,14 @@ def number(field: str, value: object, said: str) -> float:
     """A number that stands bare or in quotes, which is stored as it is or not at all. Raises Fault showing `said`."""
     spelled = _spelled(value)
     if not _NUMBER.fullmatch(spelled):
-        raise Fault("not_a_number", f"{field}: not a number: {said}")
+        raise PayloadError("not_a_number", f"{field}: not a number: {said}")
     found = float(spelled)
     if abs(found) == float("inf"):
-        raise Fault("number_out_of_range", f"{field}: too large to be stored: {said}")
+        raise PayloadError("number_out_of_range", f"{field}: too large to be stored: {said}")
     if abs(found) >= EXACT and not _is_exact(spelled, found):
-        raise Fault("number_not_exact", f"{field}: {said} would be stored as {found!r}, which is another number")
+        raise PayloadError("number_not_exact", f"{field}: {said} would be stored as {found!r}, which is another number")
     if not found and _OTHER_THAN_ZERO.match(spelled):
-        raise Fault("number_out_of_range", f"{field}: too small to be stored: {said}")
+        raise PayloadError("number_out_of_range", f"{field}: too small to be stored: {said}")
     # Some databases keep -0.0, others do not.
     return found or 0.0
 

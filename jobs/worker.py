@@ -13,7 +13,7 @@ from broker.publisher import PublishError
 from database import Database, Unavailable
 from jobs.job import Job
 from jobs.lease import Lease
-from queries.jobs import Report
+from queries.jobs import JobReport
 from utils import clock
 from utils.logger import Throttle
 from utils.process import own_name
@@ -28,7 +28,7 @@ REPORT_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
 
-class Worker:
+class JobWorker:
     """Runs jobs while it holds the lease; a job that fails does not keep the others from running."""
 
     def __init__(self, database: Database, jobs: Sequence[Job]) -> None:
@@ -118,10 +118,10 @@ class Worker:
         told, again_at = self._reported.get(job.name, ("", 0.0))
         if told == error and now < again_at:
             return
-        report = Report(job.name, own_name(), clock.now(), error)
+        report = JobReport(job.name, own_name(), clock.now(), error)
         self._write(self._lease.connection, report)
         self._reported[job.name] = error, now + REPORT_SECONDS
 
-    def _write(self, connection: Connection, report: Report) -> None:
+    def _write(self, connection: Connection, report: JobReport) -> None:
         with self._database.transaction(connection):
             queries.jobs.report(connection, report)

@@ -12,7 +12,7 @@ from queries.reader import Reader
 _JOBS = JobState.metadata.tables["jobs"]
 
 
-class Report(NamedTuple):
+class JobReport(NamedTuple):
     """How the last run of a job ended."""
 
     name: str
@@ -22,7 +22,7 @@ class Report(NamedTuple):
     error: str | None
 
 
-def report(connection: Connection, said: Report) -> None:
+def report(connection: Connection, said: JobReport) -> None:
     """Keep a report, in the place of the one before; `failing_since` stays while a job fails. Raises DBAPIError."""
     before = connection.execute(select(_JOBS.c.failing_since).where(_JOBS.c.name == said.name)).scalar()
     since = None if said.error is None else before or said.ran_at

@@ -49,7 +49,7 @@ class Window(NamedTuple):
     metric: str | None = None
 
 
-class Stretch(NamedTuple):
+class RowRange(NamedTuple):
     """The readings with ids from `start` to `end`.
 
     With `later`, of those before the id `sure` only what was measured or stored after it.
@@ -193,7 +193,7 @@ def newest_of_each(
 
 
 def readings_of(
-    reader: Reader, table: Table, device_id: str | None, stretch: Stretch, limit: int
+    reader: Reader, table: Table, device_id: str | None, stretch: RowRange, limit: int
 ) -> Sequence[RowMapping]:
     """The first readings of a stretch, of one device or of all, in the order in which they were stored."""
     query = within(shown(table), table, Window(device_id))

@@ -19,7 +19,7 @@ _LISTED = [column for column in _MESSAGES.c if column.name not in ("payload", "s
 _KEPT = func.length(_MESSAGES.c.payload).label("kept")
 
 
-class Totals(NamedTuple):
+class RejectedTotals(NamedTuple):
     """What rejected messages hold together, and how many made room for others."""
 
     messages: int
@@ -48,11 +48,11 @@ def counts(reader: Reader) -> dict[str, int]:
     return {row.reason: row.count_ for row in reader.execute(query)}
 
 
-def totals(reader: Reader) -> Totals:
+def totals(reader: Reader) -> RejectedTotals:
     """What the shares hold together."""
-    sums = [func.coalesce(func.sum(_SHARES.c[name]), 0) for name in Totals._fields]
+    sums = [func.coalesce(func.sum(_SHARES.c[name]), 0) for name in RejectedTotals._fields]
     # A database gives sums of whole numbers as decimals.
-    return Totals(*map(int, reader.execute(select(*sums)).one()))
+    return RejectedTotals(*map(int, reader.execute(select(*sums)).one()))
 
 
 def largest_shares(reader: Reader, by: str, limit: int) -> Sequence[RowMapping]:

@@ -14,8 +14,8 @@ from routes.arguments import CommandPath, CommandsQuery, ControlBody, KeyHeader,
 from services import documents
 from services.commands import Commands
 from services.known_devices import KnownDevices
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 FAULTS: dict[Any, Any] = {400: Error, 503: Error}
 
 
@@ -30,7 +30,7 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
     own: dict[Any, Any] = {413: Error, 415: Error, 422: Error, 503: Undelivered}
 
     @api.post("", responses=FAULTS | own | {200: CommandAnswer, 202: ControlAnswer})
-    def send(body: ControlBody, query: WaitQuery, header: KeyHeader) -> tuple[Answer, int]:
+    def send(body: ControlBody, query: WaitQuery, header: KeyHeader) -> tuple[JsonObject, int]:
         """Store a command and publish it on the device's control topic."""
         command_id, new = commands.issue(body.order(), header.key)
         hint = _hint(known, body.device_id)
@@ -42,7 +42,7 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
         return {"status": "acknowledged", **told, "url": url, "message": "Command sent to device", **hint}, 202
 
     @api.get("", responses=FAULTS | {200: CommandsAnswer})
-    def listed(query: CommandsQuery) -> Answer:
+    def listed(query: CommandsQuery) -> JsonObject:
         """Commands, newest first."""
         rows = commands.find(query.device_id, query.status, query.limit)
         return {
@@ -52,14 +52,14 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
         }
 
     @api.get("/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error})
-    def state(path: CommandPath, query: WaitQuery) -> tuple[Answer, int]:
+    def state(path: CommandPath, query: WaitQuery) -> tuple[JsonObject, int]:
         """A command and what became of it."""
         return _awaited(commands, path.command_id, query.wait, 202 if query.wait else 200)
 
     return api
 
 
-def _hint(known: KnownDevices, device_id: str) -> Answer:
+def _hint(known: KnownDevices, device_id: str) -> JsonObject:
     # The command is on its way whatever the database does now.
     with contextlib.suppress(Unavailable):
         if found := known.hint(device_id):
@@ -67,7 +67,7 @@ def _hint(known: KnownDevices, device_id: str) -> Answer:
     return {}
 
 
-def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: int) -> tuple[Answer, int]:
+def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: int) -> tuple[JsonObject, int]:
     """The command after so many seconds at most; `unfinished` is the status while it is not final."""
     row = commands.wait(command_id, seconds)
     if row is None:

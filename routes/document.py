@@ -13,8 +13,8 @@ from werkzeug.routing import Map
 from werkzeug.wrappers import Response
 
 from config import VERSION
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 TITLE = "AutoForge API"
 DESCRIPTION = (
     "Readings of devices, commands to them, and the backend about itself. Times are RFC 3339 in UTC; `from` and `to` "
@@ -61,7 +61,7 @@ class DocumentedApp(OpenAPI):
         return func
 
     @property
-    def api_doc(self) -> Answer:
+    def api_doc(self) -> JsonObject:
         """The document, as it holds for the request: below a proxy's path the server is there."""
         return {**super().api_doc, "servers": [{"url": request.script_root or "/"}]}
 
@@ -79,7 +79,7 @@ class DocumentedApp(OpenAPI):
                 _add_example(content, schemas)
 
 
-def operations(document: Answer) -> Iterator[tuple[str, str, Answer]]:
+def operations(document: JsonObject) -> Iterator[tuple[str, str, JsonObject]]:
     """Method, path and operation of all operations of a document."""
     for path, item in document["paths"].items():
         for method, operation in item.items():
@@ -95,7 +95,7 @@ def operation_id(method: str, path: str) -> str:
     return f"{words}_{VERBS[method]}" if below.endswith(("_id}", "{id}")) else words
 
 
-def _without_null(declared: Answer) -> Answer:
+def _without_null(declared: JsonObject) -> JsonObject:
     """The schema of a parameter: it may be left out, but what is in a URL is never null."""
     kinds = [kind for kind in declared.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1:
@@ -103,7 +103,7 @@ def _without_null(declared: Answer) -> Answer:
     return declared
 
 
-def _add_example(content: Answer, schemas: Answer) -> None:
+def _add_example(content: JsonObject, schemas: JsonObject) -> None:
     declared = content["schema"]
     declared = schemas[declared["$ref"].rsplit("/", 1)[1]] if "$ref" in declared else declared
     for example in declared.get("examples", [])[:1]:

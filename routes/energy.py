@@ -1,7 +1,7 @@
 """`/api/<stream>/energy`: the kilowatt-hours and the cost of one device, by hours, days or months."""
 
 from itertools import islice
-from typing import Any, Self
+from typing import Self
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
@@ -17,8 +17,8 @@ from services.documents import rounded
 from services.energy import Figure, Interval, Method
 from streams.stream import Energy, Stream
 from utils import calendar, clock
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 MAX_BUCKETS = 10_000
 
 
@@ -75,7 +75,7 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
     currency = energy.tariff.currency if energy.tariff else ""
 
     @api.get("/energy", responses={200: EnergyAnswer, 400: Error, 503: Error})
-    def figures(query: EnergyQuery) -> Answer:
+    def figures(query: EnergyQuery) -> JsonObject:
         """Kilowatt-hours and cost of a device, in total and by hours, days or months of a time zone."""
         span = query.span()
         take_turn()
@@ -91,12 +91,12 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
     return api
 
 
-def _bucket(figure: Figure) -> Answer:
+def _bucket(figure: Figure) -> JsonObject:
     times = {"start": clock.rfc3339(figure.span.start), "end": clock.rfc3339(figure.span.end)}
     return {**times, "local": figure.local.isoformat(timespec="microseconds"), **_rounded(figure)}
 
 
-def _rounded(figure: Figure) -> Answer:
+def _rounded(figure: Figure) -> JsonObject:
     return {
         "energy": rounded(figure.energy, 6),
         # As many as the energy has, so that the cost of the parts adds up to the whole.

@@ -12,7 +12,7 @@ from database import BadData, Database, Unavailable
 from publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritable
 from publisher.loader import ConfigurationError
 from routes.bodies import limit
-from services.commands import KeyReused, Undelivered
+from services.commands import CommandUndelivered, KeyReused
 from services.heavy import Busy
 from services.submissions import BadSubmission
 from streams.registry import Streams
@@ -113,8 +113,8 @@ def _register_own(app: Flask) -> None:
         outcome = "It may have been published all the same" if error.may_be_sent else "Nothing was published, try again"
         return jsonify(message=f"{error}. {outcome}"), 503, RETRY_AFTER
 
-    @app.errorhandler(Undelivered)
-    def undelivered(error: Undelivered) -> tuple[Response, int, dict[str, str]]:
+    @app.errorhandler(CommandUndelivered)
+    def undelivered(error: CommandUndelivered) -> tuple[Response, int, dict[str, str]]:
         logger.warning("%s %s: %s", request.method, request.path, error)
         return jsonify(message=str(error), command_id=error.command_id), 503, RETRY_AFTER
 

@@ -17,7 +17,7 @@ from routes.fields import position
 from routes.websockets import stream as stream_answer
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
-from services.waiting import Held
+from services.waiting import HeldRequests
 from streams.stream import Stream
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 FULL = "Too many clients are live in this process. Try again later, or use Socket.IO"
 
 
-def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
+def blueprint(stream: Stream, hub: Hub, held: HeldRequests) -> APIBlueprint:
     """The endpoint of one stream."""
     api = APIBlueprint(
         f"live-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
@@ -51,7 +51,7 @@ def blueprint(stream: Stream, hub: Hub, held: Held) -> APIBlueprint:
     return api
 
 
-def _joined(hub: Hub, held: Held, interest: Interest) -> tuple[Mailbox, Callable[[], None]]:
+def _joined(hub: Hub, held: HeldRequests, interest: Interest) -> tuple[Mailbox, Callable[[], None]]:
     """A mailbox that receives events, and how to leave."""
     with ExitStack() as stack:
         if not stack.enter_context(held.slot()):

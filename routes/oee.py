@@ -1,7 +1,7 @@
 """`/api/<stream>/oee`: the overall equipment effectiveness of one machine."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
@@ -18,8 +18,7 @@ from services.oee import Effectiveness
 from streams.stream import Oee, Stream
 from utils import calendar, clock
 from utils.calendar import Span
-
-Answer = dict[str, Any]
+from utils.json_types import JsonObject
 
 
 def _shift(text: str) -> str:
@@ -78,7 +77,7 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
     table = database.tables[stream.name]
 
     @api.get("/oee", responses={200: OeeAnswer, 400: Error, 503: Error})
-    def figures(query: OeeQuery) -> Answer:
+    def figures(query: OeeQuery) -> JsonObject:
         """Availability, performance and quality of a machine, and their product, the OEE."""
         span = query.span()
         take_turn()
@@ -91,7 +90,7 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
     return api
 
 
-def _document(found: Effectiveness) -> Answer:
+def _document(found: Effectiveness) -> JsonObject:
     factors = {"availability": found.availability, "performance": found.performance, "quality": found.quality}
     percent = {**factors, "oee": found.oee, "coverage": found.coverage}
     seconds = {"window": found.window, "known": found.known, "running": found.running}

@@ -19,8 +19,8 @@ from services.submissions import Receipt, Submissions
 from services.verification import plausible_value
 from streams.stream import Stream
 from utils import clock
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 NO_FACTORS = (
     "health: the stream {stream} has no ideal bands. Declare at least one in {stream}.toml, "
     "such as ideal = [15, 30] under [metrics.{metric}]"
@@ -47,11 +47,11 @@ def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions)
     answers: dict[Any, Any] = {201: SubmissionAnswer, 207: SubmissionAnswer, 400: RefusedSubmission}
     answers |= {413: Error, 415: Error}
 
-    def of_all(query: SubmissionQuery) -> tuple[Answer, int]:
+    def of_all(query: SubmissionQuery) -> tuple[JsonObject, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
         return _outcome(submissions.submit(stream, request.get_data(), query.device_id, None))
 
-    def of_metric(query: MetricSubmissionQuery) -> tuple[Answer, int]:
+    def of_metric(query: MetricSubmissionQuery) -> tuple[JsonObject, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
         return _outcome(submissions.submit(stream, request.get_data(), query.device_id, query.metric))
 
@@ -59,11 +59,11 @@ def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions)
     api.post("/readings", responses=answers, request_body=_body(stream), endpoint="readings")(take)
 
 
-def _outcome(receipt: Receipt) -> tuple[Answer, int]:
+def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
     """What became of a submission, and the status: 201 unless something was rejected, 400 if all of it was."""
     errors = [{"index": i, "reason": item.reason, "message": item.sentence} for i, item in receipt.rejections]
     counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
-    answer: Answer = {**counts, "errors": errors}
+    answer: JsonObject = {**counts, "errors": errors}
     if not errors:
         return answer, 201
     if receipt.stored or receipt.duplicate:
@@ -76,7 +76,7 @@ def _add_latest(api: APIBlueprint, stream: Stream, database: Database, known: Kn
     table = database.tables[stream.name]
 
     @api.get("/latest", responses={200: stream_answers(stream)["latest"], 404: NotFound})
-    def latest(query: DeviceQuery) -> tuple[Answer, int]:
+    def latest(query: DeviceQuery) -> tuple[JsonObject, int]:
         """The newest reading."""
         with database.reader() as reader:
             found = newest.reading(reader, stream, table, query.device_id)
@@ -92,7 +92,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     answers = stream_answers(stream)
 
     @api.get("/history", responses={200: answers["history"]})
-    def history(query: ReadingsQuery) -> Answer:
+    def history(query: ReadingsQuery) -> JsonObject:
         """Readings, newest first."""
         if query.health and not stream.factors:
             raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=stream.metrics[0].name))
@@ -106,13 +106,16 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
         return {"count": len(data), **page, "data": data}
 
     @api.get("/ml-data", responses={200: answers["ml-data"]})
-    def ml_data(query: MlQuery) -> Answer:
+    def ml_data(query: MlQuery) -> JsonObject:
         """The newest samples as columns, oldest first: ready for numpy."""
         take_turn(query.limit)
         with database.reader() as reader:
             rows = queries.readings.ml_data(reader, stream, table, query.window(), query.limit)
         columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
-        data: Answer = {"timestamps": [clock.rfc3339(moment) for moment in columns[0]], "device_ids": list(columns[1])}
+        data: JsonObject = {
+            "timestamps": [clock.rfc3339(moment) for moment in columns[0]],
+            "device_ids": list(columns[1]),
+        }
         data |= {metric.plural: list(column) for metric, column in zip(stream.metrics, columns[2:], strict=True)}
         return {"sample_count": len(rows), "device_id": query.device_id, "data": data}
 
@@ -121,7 +124,7 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
     table = database.tables[stream.name]
 
     @api.get("/stats", responses={200: stream_answers(stream)["stats"]})
-    def stats(query: WindowQuery) -> Answer:
+    def stats(query: WindowQuery) -> JsonObject:
         """Count, average, minimum and maximum of every numeric metric."""
         take_turn()
         with database.reader() as reader:
@@ -129,7 +132,7 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         return {"stats": figures, "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})
-    def devices() -> Answer:
+    def devices() -> JsonObject:
         """Every device: the times of its first and last reading, and whether it is online."""
         with database.reader() as reader:
             rows = queries.readings.devices(reader, stream.name, table)
@@ -138,22 +141,22 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         return {"count": len(listed), "devices": listed}
 
 
-def _body(stream: Stream) -> Answer:
+def _body(stream: Stream) -> JsonObject:
     example = example_payload(stream, stream.values)
     payload = payload_schema(stream, stream.values)
     if stream.topic.has_metric:
-        bare: Answer = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+        bare: JsonObject = {"anyOf": [{"type": "number"}, {"type": "string"}]}
         single = {"type": "object", "properties": {**payload["properties"], "value": bare}, "required": ["value"]}
         payload = {"anyOf": [bare, single, payload]}
     array = {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}
     return json_body({"anyOf": [payload, array], "examples": [example, [example]]})
 
 
-def payload_schema(stream: Stream, values: str) -> Answer:
+def payload_schema(stream: Stream, values: str) -> JsonObject:
     """The JSON schema of a reading's payload with the metrics nested under `values`, or at the top if that is empty."""
     metrics = {metric.name: {"type": "number" if metric.type == "number" else "string"} for metric in stream.metrics}
     required = [metric.name for metric in stream.metrics if metric.required]
-    said: Answer = {"type": "object", "properties": metrics, "required": required}
+    said: JsonObject = {"type": "object", "properties": metrics, "required": required}
     time = {"anyOf": [{"type": "string"}, {"type": "number"}]}
     own = {stream.device: {"type": "string"}, stream.timestamp.field: time}
     needed = [stream.timestamp.field] if stream.timestamp.required else []
@@ -162,9 +165,9 @@ def payload_schema(stream: Stream, values: str) -> Answer:
     return {"type": "object", "properties": metrics | own, "required": [*required, *needed]}
 
 
-def example_payload(stream: Stream, values: str) -> Answer:
+def example_payload(stream: Stream, values: str) -> JsonObject:
     """A reading as a device would send it, with the metrics nested under `values`, or at the top if that is empty."""
-    measured: Answer = {}
+    measured: JsonObject = {}
     for metric in stream.metrics:
         measured[metric.name] = plausible_value(metric, measured)
     device = (stream.simulate.names or f"{stream.name}_{{:03}}").format(1)
@@ -172,6 +175,6 @@ def example_payload(stream: Stream, values: str) -> Answer:
     return own | ({values: measured} if values else measured)
 
 
-def json_body(schema: Answer, *, required: bool = True) -> Answer:
+def json_body(schema: JsonObject, *, required: bool = True) -> JsonObject:
     """The description of a body for the OpenAPI document."""
     return {"required": required, "content": {"application/json": {"schema": schema}}}

@@ -2,7 +2,6 @@
 
 import base64
 import codecs
-from typing import Any
 
 import msgspec
 from flask import Response
@@ -18,8 +17,8 @@ from routes.answers import Error, RejectedAnswer, RejectedPayload
 from routes.arguments import RejectedPath, RejectedQuery
 from services import rejected as filling
 from utils import clock
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 LARGEST = 10
 """How many shares are told."""
 MOST_PAYLOAD, MOST_TEXT = 1_280, 600
@@ -37,7 +36,7 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
     api = APIBlueprint("rejected", __name__, abp_tags=[Tag(name="system")], abp_responses={400: Error, 503: Error})
 
     @api.get("/api/rejected", responses={200: RejectedAnswer})
-    def rejected(query: RejectedQuery) -> Answer:
+    def rejected(query: RejectedQuery) -> JsonObject:
         """Messages that could not be stored, with the reason, newest first."""
         wanted = {"reason": query.reason, "stream": query.stream, "device_id": query.device_id}
         with database.reader() as reader:
@@ -50,7 +49,7 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
         return {**page, **told, "data": list(map(_listed, rows))}
 
     @api.get("/api/rejected/<int:id>", responses={200: RejectedPayload, 404: Error})
-    def one(path: RejectedPath) -> tuple[Answer, int]:
+    def one(path: RejectedPath) -> tuple[JsonObject, int]:
         """One of them, with its payload in Base64."""
         row = _found(database, path.id)
         if row is None:
@@ -58,7 +57,7 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
         return _document(row) | {"payload_base64": base64.b64encode(row["payload"]).decode()}, 200
 
     @api.get("/api/rejected/<int:id>/payload", responses={200: BYTES, 404: Error})
-    def payload(path: RejectedPath) -> Response | tuple[Answer, int]:
+    def payload(path: RejectedPath) -> Response | tuple[JsonObject, int]:
         """Its payload as a file, byte by byte as it came."""
         row = _found(database, path.id)
         if row is None:
@@ -75,13 +74,13 @@ def _found(database: Database, number: int) -> RowMapping | None:
         return queries.rejected.message(reader, number)
 
 
-def _document(row: RowMapping) -> Answer:
+def _document(row: RowMapping) -> JsonObject:
     names = ("id", "stream", "device_id", "topic", "reason", "message", "payload_size")
     more = {"truncated": row["kept"] < row["payload_size"], "created_at": clock.rfc3339(row["created_at"])}
     return {name: row[name] for name in names} | more | {"payload": _beginning(row["payload"])}
 
 
-def _listed(row: RowMapping) -> Answer:
+def _listed(row: RowMapping) -> JsonObject:
     """The same so short that a page of them is an answer of bearable size, whatever they are."""
     document = _document(row)
     return document | {name: _shortened(document[name], MOST_TEXT) for name in ("topic", "message")}
@@ -101,5 +100,5 @@ def _shortened(text: str, most: int) -> str:
     return text if size <= most else text[: len(text) * most // size]
 
 
-def _share(row: RowMapping) -> Answer:
+def _share(row: RowMapping) -> JsonObject:
     return {name: row[name] for name in ("stream", "device_id", "topic", "reason", "messages", "bytes", "evicted")}

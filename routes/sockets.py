@@ -21,12 +21,12 @@ from services.feed import EVERYONE
 from services.live import Hub
 from services.sockets import SocketClient
 from streams.registry import Streams
+from utils.json_types import JsonObject
 
 logger = logging.getLogger(__name__)
 PING_INTERVAL = 15
 PING_TIMEOUT = 10
 """Seconds; a client that is away or stuck is let go after both."""
-Answer = dict[str, Any]
 
 
 class Sockets:
@@ -75,7 +75,7 @@ class Sockets:
             return
         self._client().offer(self._watch.current())
 
-    def _subscribe(self, *arguments: Any) -> Answer:
+    def _subscribe(self, *arguments: Any) -> JsonObject:
         try:
             wanted = self._wanted(arguments)
             self._hub.changes.ask()
@@ -86,7 +86,7 @@ class Sockets:
             return _fault(error)
         return {"message": "subscribed", **wanted.interest._asdict()}
 
-    def _unsubscribe(self, *arguments: Any) -> Answer:
+    def _unsubscribe(self, *arguments: Any) -> JsonObject:
         try:
             wanted = self._wanted(arguments)
             self._client().interests -= {wanted.interest}
@@ -138,7 +138,7 @@ class Sockets:
         return wanted
 
 
-def _fault(error: Exception) -> Answer:
+def _fault(error: Exception) -> JsonObject:
     # Also as an event, for clients that do not ask for an acknowledgement.
     message = f"The database cannot be used now: {error}. Try again" if isinstance(error, Unavailable) else str(error)
     emit("error", {"message": message})

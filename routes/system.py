@@ -1,7 +1,5 @@
 """`/api/health` and `/api/streams`: the backend about itself."""
 
-from typing import Any
-
 from flask import redirect, request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
@@ -13,8 +11,8 @@ from routes.answers import Error, Health, Root, StreamsAnswer
 from services import status
 from streams.registry import Streams
 from streams.stream import Stream
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 LINKS = {
     "docs": "/api/docs",
     "openapi": "/api/docs/openapi.json",
@@ -29,7 +27,7 @@ def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBl
     api = APIBlueprint("system", __name__, abp_tags=[tag], abp_responses={400: Error})
 
     @api.get("/", responses={200: Root, 302: {"description": "To the form, for browsers"}})
-    def root() -> Answer | Response:
+    def root() -> JsonObject | Response:
         """What this is, and where to go on; a browser gets the form at `/api/docs`."""
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
             return redirect(f"{request.script_root}/api/docs")
@@ -38,13 +36,13 @@ def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBl
 
     @api.get("/health", responses={200: Health, 503: Health})
     @api.get("/api/health", responses={200: Health, 503: Health})
-    def health() -> tuple[Answer, int]:
+    def health() -> tuple[JsonObject, int]:
         """How the backend is: 200 healthy or degraded (it says what and since when), 503 without the database."""
         told = status.health(settings, database)
         return told, 503 if told["status"] == "unhealthy" else 200
 
     @api.get("/api/streams", responses={200: StreamsAnswer})
-    def declared() -> Answer:
+    def declared() -> JsonObject:
         """The declared streams."""
         listed = [_stream(stream) for stream in streams]
         return {"count": len(listed), "streams": listed}
@@ -52,7 +50,7 @@ def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBl
     return api
 
 
-def _stream(stream: Stream) -> Answer:
+def _stream(stream: Stream) -> JsonObject:
     names = ("name", "title", "unit", "type", "required", "plural")
     return {
         "name": stream.name,

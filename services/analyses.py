@@ -21,7 +21,7 @@ from broker.publisher import Publisher, PublishError
 from config import Settings
 from database import Database
 from jobs.job import Job
-from queries.readings import Stretch
+from queries.readings import RowRange
 from services import health_index, status
 from streams.registry import Streams
 from streams.stream import Stream
@@ -145,7 +145,7 @@ class Channel:
         if checkpoint != self._newest:  # another process has published
             self._newest, self._seen = checkpoint, set()
         self._seen = {number for number in self._seen if number >= first}
-        stretch = Stretch(first, end)
+        stretch = RowRange(first, end)
         while page := self._page(stretch):
             new = [row for row in page if row["id"] not in self._seen]
             for row in new:
@@ -153,7 +153,7 @@ class Channel:
                 self._seen.add(row["id"])
             if new:
                 self._move_checkpoint(connection, max(self._newest or 0, new[-1]["id"]))
-            stretch = Stretch(page[-1]["id"] + 1, end)
+            stretch = RowRange(page[-1]["id"] + 1, end)
 
     def _begin(self, reader: Connection, end: int) -> int:
         """The id to begin with where no analysis was ever published: it stays, because the clock may be set."""
@@ -165,7 +165,7 @@ class Channel:
             self._first = min(first, end + 1)
         return self._first
 
-    def _page(self, stretch: Stretch) -> Sequence[RowMapping]:
+    def _page(self, stretch: RowRange) -> Sequence[RowMapping]:
         with self._database.reader() as reader:
             return queries.readings.readings_of(reader, self._table, None, stretch, PAGE)
 

@@ -14,7 +14,7 @@ import queries.reader
 import queries.readings
 from broker.notices import News
 from database import Database
-from queries.readings import Stretch
+from queries.readings import RowRange
 from services import documents
 from services.feed import GAP, Event, Interest, gap
 from streams.registry import Streams
@@ -98,7 +98,7 @@ class Changes:
     def _newest(self, reader: Connection, stream: Stream) -> int:
         return queries.readings.newest_id(reader, self._database.tables[stream.name])
 
-    def _stretch(self, stream: Stream, device_id: str | None, stretch: Stretch) -> Iterator[Event]:
+    def _stretch(self, stream: Stream, device_id: str | None, stretch: RowRange) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         while True:
             # Given back after each page, and never held while a client reads.
@@ -168,17 +168,17 @@ class Changes:
         return known != shown
 
 
-def _beginning(reader: Connection, table: Table, since: int | datetime) -> tuple[datetime, Stretch]:
+def _beginning(reader: Connection, table: Table, since: int | datetime) -> tuple[datetime, RowRange]:
     """From when on states have changed, and which readings have come, since an id was seen or since a time."""
     end = queries.readings.newest_id(reader, table)
     if not isinstance(since, int):
         return _earlier(since), _since(reader, table, since, end)
     seen = min(since, end)
-    stretch = Stretch(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
+    stretch = RowRange(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
     return _earlier(queries.positions.earliest_written(reader, table, seen, end)), stretch
 
 
-def _since(reader: Connection, table: Table, since: datetime, end: int) -> Stretch:
+def _since(reader: Connection, table: Table, since: datetime, end: int) -> RowRange:
     """What was measured or stored after a time, or stored after such a reading, whatever the clock said of it.
 
     After a clock was far ahead, the latter would be all that came since, for as long as it was ahead; so of readings
@@ -189,7 +189,7 @@ def _since(reader: Connection, table: Table, since: datetime, end: int) -> Stret
     first = queries.positions.first_stored_after(reader, table, moment - clock.MAX_AHEAD, OVERLAP)
     sure = queries.positions.first_stored_after(reader, table, moment)
     soonest = queries.positions.soonest_after(reader, table, moment)
-    return Stretch(first, end, moment, max(sure, soonest - MAX_LOOK_BACK))
+    return RowRange(first, end, moment, max(sure, soonest - MAX_LOOK_BACK))
 
 
 def _reading(stream: Stream, row: RowMapping) -> Event:

@@ -14,9 +14,9 @@ import queries.commands
 from broker.notices import News
 from broker.publisher import Publisher, PublishError
 from database import BadData, Database, Unavailable
-from ingest.acknowledgements import State
+from ingest.acknowledgements import CommandState
 from jobs.job import Job
-from services.waiting import Held, Waiting
+from services.waiting import HeldRequests, Waiting
 from streams.topics import TopicPattern
 from utils import clock
 
@@ -31,7 +31,7 @@ class KeyReused(Exception):
     """An idempotency key was used for another command; the text says what to do."""
 
 
-class Undelivered(Exception):
+class CommandUndelivered(Exception):
     """The broker did not confirm a command; the text says whether it may have been sent all the same."""
 
     def __init__(self, command_id: str, error: PublishError) -> None:
@@ -53,7 +53,12 @@ class Commands:
     """Issues commands on the control topic and tells what became of them."""
 
     def __init__(
-        self, database: Database, publisher: Publisher, control: TopicPattern, tell: Callable[[News], None], held: Held
+        self,
+        database: Database,
+        publisher: Publisher,
+        control: TopicPattern,
+        tell: Callable[[News], None],
+        held: HeldRequests,
     ) -> None:
         self._database = database
         self._publisher = publisher
@@ -81,7 +86,7 @@ class Commands:
                 with self._writing() as connection:
                     queries.commands.mark_unsent(connection, command_id, f"not sent: {error}", clock.now())
             self._tell(News(commands=[command_id]))
-            raise Undelivered(command_id, error) from error
+            raise CommandUndelivered(command_id, error) from error
         # It is on its way whatever the database does now; from `pending` it comes to an end as well.
         with contextlib.suppress(Unavailable), self._writing() as connection:
             queries.commands.mark_sent(connection, command_id, clock.now())
@@ -179,7 +184,7 @@ class Expiry(Job):
 
 def _left(row: RowMapping) -> float:
     """Seconds until a command expires."""
-    return State.of(row).left(clock.now(), clock.uptime())
+    return CommandState.of(row).left(clock.now(), clock.uptime())
 
 
 def _is_interrupted(row: RowMapping) -> bool:

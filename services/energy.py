@@ -25,7 +25,7 @@ JOULES = 3_600_000
 """Of a kilowatt-hour."""
 
 
-class Stretch(NamedTuple):
+class TimePiece(NamedTuple):
     """A time in which the power changes evenly."""
 
     span: Span
@@ -103,7 +103,7 @@ class Figure(NamedTuple):
     """Percent of the time."""
 
 
-class Figures(NamedTuple):
+class EnergyFigures(NamedTuple):
     """The energy of a time, in total and by hours, days or months, oldest first."""
 
     method: Method
@@ -113,7 +113,7 @@ class Figures(NamedTuple):
 
 def measured(
     reader: Reader, table: Table, energy: Energy, device_id: str, span: Span, *, zone: ZoneInfo, interval: Interval
-) -> Figures:
+) -> EnergyFigures:
     """The energy of a device: by its counter in the hours of which that says anything, otherwise by its power."""
     reach = Window(device_id, *span.widened(energy.gap))
     hours = hours_of(span, zone, energy.tariff)
@@ -135,15 +135,15 @@ def hours_of(span: Span, zone: ZoneInfo, tariff: Tariff | None) -> list[Hour]:
     return [Hour(hour, local, tariff.at(local.hour), export=tariff.export) for hour, local in hours]
 
 
-def power_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch]:
+def power_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
     """Power (W) between samples at most `gap` seconds apart, oldest first: it changes evenly from one to the next."""
     for (start, first), (end, last) in pairwise(samples):
         span = Span(start, end)
         if 0 < span.seconds <= gap:
-            yield Stretch(span, first, last, covered=True)
+            yield TimePiece(span, first, last, covered=True)
 
 
-def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch]:
+def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
     """Mean power between samples of a counter (kWh), oldest first, however far apart they are.
 
     A fall of at most a tenth is jitter: nothing counts until the counter is above what it had been. After a larger
@@ -164,10 +164,10 @@ def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[Stretch
             used = mark = new
         span = Span(start, end)
         watts = used * JOULES / span.seconds
-        yield Stretch(span, watts, watts, span.seconds <= gap)
+        yield TimePiece(span, watts, watts, span.seconds <= gap)
 
 
-def integrate(stretches: Iterable[Stretch], hours: Sequence[Hour]) -> None:
+def integrate(stretches: Iterable[TimePiece], hours: Sequence[Hour]) -> None:
     """Add stretches, oldest first, to the hours that they touch."""
     timeline = Timeline([hour.span for hour in hours])
     for stretch in stretches:
@@ -180,10 +180,10 @@ def integrate(stretches: Iterable[Stretch], hours: Sequence[Hour]) -> None:
             hour.covered += part.seconds if stretch.covered else 0.0
 
 
-def figures(method: Method, hours: Sequence[Hour], interval: Interval) -> Figures:
+def figures(method: Method, hours: Sequence[Hour], interval: Interval) -> EnergyFigures:
     """The sums of all hours, and of those of each hour, day or month."""
     buckets = [_figure(list(group)) for _, group in groupby(hours, _BUCKET_OF[interval])]
-    return Figures(method, _figure(hours), buckets)
+    return EnergyFigures(method, _figure(hours), buckets)
 
 
 def _method(hours: Sequence[Hour], uncounted: Sequence[Hour]) -> Method:

@@ -103,7 +103,7 @@ def gap(stream: str, device_id: str | None, first: int, last: int, part: str = "
     return Event(GAP, device_id or "", said, stream, part)
 
 
-class Client(Protocol):
+class LiveClient(Protocol):
     """Someone who is sent events."""
 
     interests: frozenset[Interest]

@@ -10,11 +10,11 @@ lowest score, because a soil is no better than what it lacks most (Liebig's law 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from streams.stream import Metric, Stream
+from utils.json_types import JsonObject
 
-Document = dict[str, Any]
 STATUS_BANDS = {"Excellent": 75, "Good": 60, "Fair": 45, "Poor": 30, "Critical": 0}
 """From which index on a status holds, best first."""
 
@@ -70,7 +70,7 @@ def analyse(stream: Stream, values: Mapping[str, float | None]) -> Analysis:
     return Analysis(index, _status(index), limiting, findings, missing)
 
 
-def document(analysis: Analysis) -> Document:
+def document(analysis: Analysis) -> JsonObject:
     """The whole analysis as people get it."""
     return {
         **diagnosis(analysis),
@@ -80,17 +80,17 @@ def document(analysis: Analysis) -> Document:
     }
 
 
-def diagnosis(analysis: Analysis) -> Document:
+def diagnosis(analysis: Analysis) -> JsonObject:
     """The index, its status, and what is wrong."""
     return {"health_index": analysis.index, "status": analysis.status, "anomalies": _anomalies(analysis)}
 
 
-def summary(analysis: Analysis) -> Document:
+def summary(analysis: Analysis) -> JsonObject:
     """The index, its status, and the factor that is furthest off."""
     return {"index": analysis.index, "status": analysis.status, "limiting": _name(analysis.limiting)}
 
 
-def ideal_ranges(stream: Stream) -> dict[str, Document]:
+def ideal_ranges(stream: Stream) -> dict[str, JsonObject]:
     """The ideal band of every factor, by its name."""
     return {
         metric.name: _ideal(metric) | {"unit": metric.unit, "title": metric.title, "weight": metric.weight}
@@ -106,7 +106,7 @@ def _finding(metric: Metric, value: float) -> Finding:
     return Finding(metric, value, abs(value - middle) / half, deviation)
 
 
-def _anomalies(analysis: Analysis) -> list[Document]:
+def _anomalies(analysis: Analysis) -> list[JsonObject]:
     return [
         {
             "factor": finding.metric.name,
@@ -128,7 +128,7 @@ def _name(finding: Finding | None) -> str | None:
     return finding and finding.metric.name
 
 
-def _factor(finding: Finding) -> Document:
+def _factor(finding: Finding) -> JsonObject:
     metric = finding.metric
     return {
         "factor": metric.name,
@@ -146,7 +146,7 @@ def _edges(metric: Metric) -> tuple[float, float]:
     return metric.ideal or (-math.inf, math.inf)  # a factor has them
 
 
-def _ideal(metric: Metric) -> Document:
+def _ideal(metric: Metric) -> JsonObject:
     low, high = _edges(metric)
     return {"min": low, "max": high}
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from broker.notices import News, Notices
-from services.backlog import POLL_SECONDS, Backlog
 from services.changes import Changes
-from services.feed import Client, Event, wants
+from services.feed import Event, LiveClient, wants
 from services.pace import Pace
+from services.pending_changes import POLL_SECONDS, PendingChanges
 
 INTERVAL = 0.1
 """Seconds between two readings of one device."""
@@ -29,12 +29,12 @@ class Hub:
         watch: Callable[[], list[Event]] = list,
     ) -> None:
         self.changes = changes
-        self._backlog = Backlog(changes, notices)
+        self._pending = PendingChanges(changes, notices)
         self._watch = watch
         self._next_watch = 0.0
         self._lock = threading.Lock()
         self._joining = threading.Lock()
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[int, LiveClient] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._pace = Pace(INTERVAL)
@@ -53,11 +53,11 @@ class Hub:
     def hear(self, news: News) -> None:
         """Look soon at what is new."""
         if self._clients:
-            self._backlog.add(news)
+            self._pending.add(news)
             self._wake.set()
 
     @contextmanager
-    def joined(self, client: Client) -> Iterator[None]:
+    def joined(self, client: LiveClient) -> Iterator[None]:
         """Offer events to a client for a while. Raises Unavailable."""
         self.changes.ask()
         self.join(client)
@@ -66,7 +66,7 @@ class Hub:
         finally:
             self.leave(client)
 
-    def join(self, client: Client) -> None:
+    def join(self, client: LiveClient) -> None:
         """Offer events to a client from now on."""
         # Not under the other lock, for which the ingester would have to wait.
         with self._joining:
@@ -81,7 +81,7 @@ class Hub:
         if self._stop.is_set():
             client.close()
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: LiveClient) -> None:
         """Offer it no more."""
         with self._lock:
             self._clients.pop(id(client), None)
@@ -109,7 +109,7 @@ class Hub:
         if not self._clients:
             self._pace = Pace(INTERVAL)  # what it holds back is old when the next client comes
             return False
-        events = self._watched(now) + self._backlog.read(now)
+        events = self._watched(now) + self._pending.read(now)
         states = [event for event in events if not event.stream]
         passed = states + self._pace.take((event for event in events if event.stream), now)
         # Whoever has come while that was read may have missed it: what a client missed is read when it has joined.
@@ -127,6 +127,6 @@ class Hub:
         self._next_watch = now + POLL_SECONDS
         return self._watch()
 
-    def _everyone(self) -> list[Client]:
+    def _everyone(self) -> list[LiveClient]:
         with self._lock:
             return list(self._clients.values())

@@ -1,7 +1,5 @@
 """The newest reading of a stream, as `latest` answers with it."""
 
-from typing import Any
-
 from sqlalchemy import Table
 
 import queries.devices
@@ -10,11 +8,10 @@ from queries.reader import Reader
 from services import documents
 from streams.stream import Stream
 from utils import clock
+from utils.json_types import JsonObject
 
-Document = dict[str, Any]
 
-
-def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None) -> Document | None:
+def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None) -> JsonObject | None:
     """The newest reading of one device, or of all devices; None if there is none.
 
     Where each metric has a topic of its own a row has one value: then it is the newest reading of one device, of the

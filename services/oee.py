@@ -19,7 +19,7 @@ from utils.calendar import Span, Timeline
 MAX_SHOWN = 5
 
 
-class Sample(NamedTuple):
+class StateSample(NamedTuple):
     """What a machine said of itself."""
 
     timestamp: datetime
@@ -106,10 +106,10 @@ def measured(
     """How a device did in those parts of a span that count, which are oldest first."""
     window = Window(device_id, *span.widened(oee.gap))
     rows = queries.readings.samples(reader, table, [oee.status, oee.performance, oee.quality], window)
-    return effectiveness(oee, (Sample(*row) for row in rows), spans)
+    return effectiveness(oee, (StateSample(*row) for row in rows), spans)
 
 
-def effectiveness(oee: Oee, samples: Iterable[Sample], spans: Sequence[Span]) -> Effectiveness:
+def effectiveness(oee: Oee, samples: Iterable[StateSample], spans: Sequence[Span]) -> Effectiveness:
     """The same of samples, oldest first: each holds until the next, unless that is more than the gap later."""
     found = Effectiveness(sum((span.seconds for span in spans), 0.0))
     timeline = Timeline(spans)
@@ -139,6 +139,6 @@ def notes(oee: Oee, found: Effectiveness) -> list[str]:
     return said + [f"{metric}: some values are below 0 or above 100 percent" for metric in sorted(found.odd_rates)]
 
 
-def _odd_rates(oee: Oee, sample: Sample) -> set[str]:
+def _odd_rates(oee: Oee, sample: StateSample) -> set[str]:
     rates = ((oee.performance, sample.performance), (oee.quality, sample.quality))
     return {metric for metric, rate in rates if rate is not None and not 0 <= rate <= 100}

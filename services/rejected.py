@@ -6,13 +6,13 @@ import queries.rejected
 from database import Database
 from ingest.rejected import Room
 from queries.reader import Reader
+from utils.json_types import JsonObject
 
-Document = dict[str, Any]
 NEARLY_FULL = 0.8
 """Of the room, from which on the backend is degraded."""
 
 
-def kept(reader: Reader, room: Room) -> Document:
+def kept(reader: Reader, room: Room) -> JsonObject:
     """How many messages are kept, their bytes, the most that may be, and how many made room."""
     totals = queries.rejected.totals(reader)
     return {**totals._asdict(), "max": room._asdict()}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
@@ -18,8 +17,8 @@ from models import IngestStatus, Installation
 from schema import SOURCES
 from services import rejected
 from utils import clock
+from utils.json_types import JsonObject
 
-Document = dict[str, Any]
 HEARTBEAT_LIMIT = timedelta(seconds=10)
 """How far from now the heartbeat of a process that runs may be: one far ahead is from before the clock was set back."""
 EVICTED, FORGOTTEN = timedelta(minutes=10), timedelta(days=1)
@@ -29,9 +28,9 @@ FAILING = timedelta(minutes=1)
 SERVICE = "AutoForge IoT Backend"
 
 
-def health(settings: Settings, database: Database) -> Document:
+def health(settings: Settings, database: Database) -> JsonObject:
     """`status` is healthy, degraded (`message` says why and `mqtt.since` since when) or unhealthy: no database."""
-    base: Document = {"service": SERVICE, "version": VERSION}
+    base: JsonObject = {"service": SERVICE, "version": VERSION}
     try:
         with database.session() as session:
             ways = _ways(session)
@@ -58,7 +57,7 @@ def health(settings: Settings, database: Database) -> Document:
     return {"status": "degraded" if concerns else "healthy", "message": message, **base, **parts}
 
 
-def _concerns(mqtt: Document, declared: Document, trouble: str | None, filled: str | None) -> list[str]:
+def _concerns(mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None) -> list[str]:
     """What degrades the backend, a sentence each, the worst first."""
     concerns = []
     if trouble is not None:
@@ -91,18 +90,18 @@ def _failing(jobs: Sequence[RowMapping]) -> list[str]:
     return [f"The job {row['name']} fails: {row['error']}" for row in failing]
 
 
-def _job(row: RowMapping) -> Document:
+def _job(row: RowMapping) -> JsonObject:
     return {**row, "ran_at": _time(row["ran_at"]), "failing_since": _time(row["failing_since"])}
 
 
-def _past(installation: Installation) -> Document:
+def _past(installation: Installation) -> JsonObject:
     """What has happened to the session at the broker, and is to be told for a while."""
     moments = {"evicted_at": (installation.evicted_at, EVICTED), "forgotten_at": (installation.forgotten_at, FORGOTTEN)}
     recent = {name: at and abs(clock.now() - at) < limit for name, (at, limit) in moments.items()}
     return {name: _time(at) if recent[name] else None for name, (at, _) in moments.items()}
 
 
-def ingestion(settings: Settings, database: Database) -> Document:
+def ingestion(settings: Settings, database: Database) -> JsonObject:
     """How the ingester is, and what it has counted. Raises Unavailable."""
     with database.session() as session:
         return _mqtt(session, _ways(session)["mqtt"], settings)
@@ -116,7 +115,7 @@ def _ways(session: Session) -> dict[str, IngestStatus]:
     return ways
 
 
-def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> Document:
+def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObject:
     beat, now = status.heartbeat_at, clock.now()
     running = status.holder is not None and beat is not None and abs(now - beat) < HEARTBEAT_LIMIT
     ended = beat if beat is None or beat <= now else None  # a time that is still to come tells nobody since when
@@ -138,7 +137,7 @@ def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> Documen
     }
 
 
-def _counts(session: Session, status: IngestStatus) -> Document:
+def _counts(session: Session, status: IngestStatus) -> JsonObject:
     counts = {name: getattr(status, name) for name in ("received", "stored", "duplicate", "rejected", "ignored")}
     reasons = queries.ingest_status.ignored_counts(session, status.source)
     return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}

@@ -35,7 +35,7 @@ class Result(NamedTuple):
     detail: str
 
 
-class Sample(NamedTuple):
+class VerificationSample(NamedTuple):
     """A reading to publish, and what is to be served of it."""
 
     topic: str
@@ -135,7 +135,7 @@ class Verification:
         self._await(f"/api/{stream.name}/latest?device_id={DEVICE}", sample.expected)
         return f"{sample.topic} published, stored and served after {_since(begun)} ms"
 
-    def _deliver(self, stream: Stream) -> Sample:
+    def _deliver(self, stream: Stream) -> VerificationSample:
         """Publish a reading on each topic of a stream, and see those that name a device come back; the last one."""
         samples = [plausible(stream, metric) for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1]]
         samples = samples if stream.topic.has_metric else samples[:1]
@@ -218,7 +218,7 @@ def _cleaning(checks: Verification, url: str) -> Result:
     return Result("Clean up", "left out", f"{kept}; lists and figures leave them out")
 
 
-def plausible(stream: Stream, metric: Metric | None = None) -> Sample:
+def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSample:
     """A reading of `autoforge-verify` now; of one metric alone, the first or this one, where each has its own topic."""
     now = clock.now()
     moment = clock.rfc3339(now)
@@ -234,7 +234,7 @@ def plausible(stream: Stream, metric: Metric | None = None) -> Sample:
     else:
         payload |= {stream.values: values} if stream.values else values
     topic = stream.topic.fill(DEVICE, only.level)
-    return Sample(topic, payload, {"device_id": DEVICE, "timestamp": moment, **values}, now)
+    return VerificationSample(topic, payload, {"device_id": DEVICE, "timestamp": moment, **values}, now)
 
 
 def plausible_value(metric: Metric, before: dict[str, Any]) -> float | str:

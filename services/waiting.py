@@ -38,7 +38,7 @@ class Waiting:
                     del self._events[command_id]
 
 
-class Held:
+class HeldRequests:
     """How many requests may be held at a time."""
 
     def __init__(self, most: int) -> None:

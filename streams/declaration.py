@@ -22,8 +22,8 @@ from streams.checks import (
     check_topic,
 )
 from streams.files import DeclarationFile, read_all
-from streams.registry import Streams, Unusable
-from streams.stream import Devices, Energy, Health, Metric, Oee, Stream, Timestamp
+from streams.registry import Streams, UnusableDeclaration
+from streams.stream import Devices, Energy, HealthRules, Metric, Oee, Stream, Timestamp
 from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 from utils.text import decoded
 from utils.topic_filters import covers
@@ -43,7 +43,7 @@ class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     values: str = ""
     timestamp: Timestamp = Timestamp()
     simulate: Devices = Devices()
-    health: Health = Health()
+    health: HealthRules = HealthRules()
     oee: Oee | None = None
     energy: Energy | None = None
 
@@ -103,15 +103,15 @@ def _digest(files: Sequence[DeclarationFile], topics: Mapping[str, str]) -> str:
 
 def _unusable(
     faults: Mapping[DeclarationFile, str], topics: Mapping[str, str], taken: Sequence[TopicPattern]
-) -> Sequence[Unusable]:
+) -> Sequence[UnusableDeclaration]:
     """The declarations that cannot be used, with the topics from which their messages can be set aside."""
-    found: list[Unusable] = []
+    found: list[UnusableDeclaration] = []
     for file, reason in faults.items():
         others = [*taken, *(other.topic for other in found if other.topic is not None)]
         topic = _topic_to_set_aside(topics.get(file.name) or _declared_topic(file))
         # Whoever has all of the topic sets aside, by its own name, what it has not declared.
         free = topic is not None and not any(covers(other.wide(), topic.wide()) for other in others)
-        found.append(Unusable(file.name, reason, topic if free else None))
+        found.append(UnusableDeclaration(file.name, reason, topic if free else None))
     return found
 
 

@@ -12,7 +12,7 @@ _OWN_ROOTS = ("$", "autoforge/")
 _OWN = "autoforge/[^/]*/notices"
 
 
-class Unusable(NamedTuple):
+class UnusableDeclaration(NamedTuple):
     """A declaration that cannot be used."""
 
     name: str
@@ -28,7 +28,7 @@ class Streams:
         self,
         streams: list[Stream],
         device_topics: DeviceTopics,
-        unusable: Sequence[Unusable] = (),
+        unusable: Sequence[UnusableDeclaration] = (),
         digest: str = "",
         catch_all: str = "",
     ) -> None:
@@ -72,7 +72,7 @@ class Streams:
         """The filters of every declared topic, one for each metric that has its own."""
         return [topic for pattern in self._patterns() for topic in pattern.subscriptions()]
 
-    def unusable_at(self, topic: str) -> Unusable | None:
+    def unusable_at(self, topic: str) -> UnusableDeclaration | None:
         """The declaration that cannot be used and would take this topic, which no other does."""
         levels = TopicPattern(tuple(topic.split("/")), {})
         found = (it for it in self._set_aside if it.topic is not None and it.topic.overlaps(levels))

@@ -75,7 +75,7 @@ class Devices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether they go on from the last stored reading."""
 
 
-class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HealthRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the health of each committed reading is published."""
 
     analysis_topic: str = ""
@@ -152,7 +152,7 @@ class Stream:
     timestamp: Timestamp
     metrics: tuple[Metric, ...]
     simulate: Devices
-    health: Health
+    health: HealthRules
     oee: Oee | None
     energy: Energy | None
 

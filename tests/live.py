@@ -14,15 +14,14 @@ from typing import Any, NamedTuple, Self
 import socketio
 
 from tests.support import Backend, Mosquitto, payload, wait_for
-
-Document = dict[str, Any]
+from utils.json_types import JsonObject
 
 
 class Got(NamedTuple):
     """One event; `id` is that of the Server-Sent Event."""
 
     name: str
-    data: Document
+    data: JsonObject
     id: str | None = None
 
 
@@ -32,7 +31,7 @@ class Inbox:
     def __init__(self) -> None:
         self.events: list[Got] = []
 
-    def of(self, name: str, device_id: str | None = None) -> list[Document]:
+    def of(self, name: str, device_id: str | None = None) -> list[JsonObject]:
         """The data of the events with a name, of one device or of all; of readings only what was read."""
         data = [got.data.get("data", got.data) for got in list(self.events) if got.name == name]
         return [item for item in data if device_id is None or item["device_id"] == device_id]
@@ -53,7 +52,7 @@ class Inbox:
         """Wait until the last command event has this status."""
         wait_for(lambda: [item["status"] for item in self.of("command")][-1:] == [status], 10, f"a command {status}")
 
-    def await_count(self, name: str, count: int, device_id: str | None = None) -> list[Document]:
+    def await_count(self, name: str, count: int, device_id: str | None = None) -> list[JsonObject]:
         """Wait for so many events with a name."""
         wait_for(lambda: len(self.of(name, device_id)) >= count, what=f"{count} of {name}")
         return self.of(name, device_id)

@@ -14,7 +14,7 @@ from broker.publisher import Publisher
 from config import Settings
 from database import Database
 from ingest.heartbeat import Heartbeat
-from jobs.worker import Worker
+from jobs.worker import JobWorker
 from queries.positions import first_stored_after
 from services import analyses as analyses_module
 from services import changes as changes_module
@@ -289,7 +289,7 @@ def test_every_reading_is_analysed_when_the_clock_is_set_back(
     monkeypatch.setattr(Analyses, "interval", 0.05)
     submissions = Submissions(database, new_pipeline(database, streams, "http"))
     hands.ahead = ahead[0] * step
-    worker = Worker(database, [Analyses(values, database, streams)])
+    worker = JobWorker(database, [Analyses(values, database, streams)])
     worker.start()
     names: list[bytes] = []
     try:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 import queries.commands
 from broker.message import Message
 from database import Database
-from ingest.acknowledgements import ANSWERS, Acknowledgement, Acknowledgements, Answer, State, judge
+from ingest.acknowledgements import ANSWERS, Acknowledgement, Acknowledgements, AckStatus, CommandState, judge
 from ingest.message import Rejection
 from ingest.outcome import Applied
 from queries.commands import EXPIRED, FINAL, INTERRUPTED, OPEN
@@ -33,17 +33,17 @@ ENDED = ("succeeded", "failed", "rejected")
 
 
 def ack(
-    command_id: str, status: Answer, device_id: str = "a", reason: str | None = None, result: str | None = None
+    command_id: str, status: AckStatus, device_id: str = "a", reason: str | None = None, result: str | None = None
 ) -> Acknowledgement:
     return Acknowledgement(device_id, Message("control/a/ack", b"", NOW), command_id, status, reason, result)
 
 
-def state(status: str, device_id: str = "a", **changes: Any) -> State:
+def state(status: str, device_id: str = "a", **changes: Any) -> CommandState:
     """A command that expires at AFTER."""
-    return State(device_id, status, None, None, AFTER)._replace(**changes)
+    return CommandState(device_id, status, None, None, AFTER)._replace(**changes)
 
 
-def verdict(known: State | None, said: Acknowledgement, late: bool = False) -> str:
+def verdict(known: CommandState | None, said: Acknowledgement, late: bool = False) -> str:
     """The verdict, or the reason of the rejection."""
     found = judge(known, said, AFTER if late else NOW, HERE)
     return found.reason if isinstance(found, Rejection) else found
@@ -121,7 +121,7 @@ def test_the_end_is_the_same_whatever_else_a_repetition_says() -> None:
 
 
 @pytest.mark.parametrize("known", [None, state("sent", device_id="b"), state("succeeded", device_id="b")])
-def test_a_device_cannot_answer_for_a_command_it_was_not_sent(known: State | None) -> None:
+def test_a_device_cannot_answer_for_a_command_it_was_not_sent(known: CommandState | None) -> None:
     found = judge(known, ack("c-1", "succeeded"), NOW, HERE)
     assert isinstance(found, Rejection)
     assert (found.stream, found.reason) == (None, "unknown_command")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from broker.notices import News
-from services.waiting import Held, Waiting
+from services.waiting import HeldRequests, Waiting
 from tests.devices import Device
 from tests.support import Backend, free_port, wait_for
 
@@ -170,7 +170,7 @@ def test_no_news_are_missed_by_threads_that_come_and_go() -> None:
 
 
 def test_a_place_is_free_again_when_its_request_has_ended() -> None:
-    held = Held(2)
+    held = HeldRequests(2)
     with held.slot() as first, held.slot() as second, held.slot() as third:
         assert (first, second, third) == (True, True, False)
     with held.slot() as again, held.slot() as too, held.slot() as never:

@@ -9,9 +9,9 @@ import pytest
 
 from services.counters import Sample
 from services.energy import (
-    Figures,
+    EnergyFigures,
     Interval,
-    Stretch,
+    TimePiece,
     counter_stretches,
     figures,
     hours_of,
@@ -59,23 +59,23 @@ def day(text: str, zone: str) -> Span:
     )
 
 
-def of_power(samples: list[Sample], asked: Asked = UTC_DAY) -> Figures:
+def of_power(samples: list[Sample], asked: Asked = UTC_DAY) -> EnergyFigures:
     """The energy of power samples."""
     return _figures(power_stretches(samples, GAP), asked)
 
 
-def of_counter(samples: list[Sample], asked: Asked = UTC_DAY) -> Figures:
+def of_counter(samples: list[Sample], asked: Asked = UTC_DAY) -> EnergyFigures:
     """The energy of counter samples."""
     return _figures(counter_stretches(samples, GAP), asked)
 
 
-def _figures(stretches: Iterator[Stretch], asked: Asked) -> Figures:
+def _figures(stretches: Iterator[TimePiece], asked: Asked) -> EnergyFigures:
     hours = hours_of(asked.span, calendar.zone(asked.tz), asked.tariff)
     integrate(stretches, hours)
     return figures("power", hours, asked.interval)
 
 
-def energies(found: Figures) -> list[float | None]:
+def energies(found: EnergyFigures) -> list[float | None]:
     """The energy of each bucket, rounded to a milliwatt-hour."""
     return [bucket.energy and round(bucket.energy, 6) for bucket in found.buckets]
 
@@ -357,7 +357,7 @@ def test_a_counter_costs_what_its_hours_cost() -> None:
 
 @pytest.mark.parametrize("energy_of", [of_power, of_counter])
 def test_two_parts_of_a_day_are_the_day_wherever_it_is_divided(
-    energy_of: Callable[[list[Sample], Asked], Figures],
+    energy_of: Callable[[list[Sample], Asked], EnergyFigures],
 ) -> None:
     samples = [at(hour / 10, 100.0 + hour) for hour in range(-5, 250)]
     middle = at(9.87, 0)[0]

@@ -13,7 +13,7 @@ from broker.notices import News
 from config import Settings
 from database import Database, Unavailable
 from jobs.job import Job
-from jobs.worker import Worker
+from jobs.worker import JobWorker
 from services import status
 from tests.support import wait_for
 from utils import clock
@@ -53,8 +53,8 @@ class Often(Counted):
 
 
 @contextmanager
-def working(database: Database, *jobs: Job) -> Iterator[Worker]:
-    made = Worker(database, jobs)
+def working(database: Database, *jobs: Job) -> Iterator[JobWorker]:
+    made = JobWorker(database, jobs)
     made.start()
     yield made
     made.stop()
@@ -115,7 +115,7 @@ def test_a_job_that_fails_is_told_and_stops_no_other(
 def test_health_is_degraded_by_a_job_that_has_failed_for_a_minute(
     sqlite: Database, settings: Callable[..., Settings]
 ) -> None:
-    report = queries.jobs.Report("retention", "host:1", clock.now() - 2 * status.FAILING, "the disk is full")
+    report = queries.jobs.JobReport("retention", "host:1", clock.now() - 2 * status.FAILING, "the disk is full")
     with sqlite.connection() as connection, sqlite.transaction(connection):
         queries.jobs.report(connection, report)
         queries.jobs.report(connection, report._replace(ran_at=clock.now()))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.oee import Effectiveness, Sample, effectiveness
+from services.oee import Effectiveness, StateSample, effectiveness
 from streams.stream import Oee
 from utils import calendar
 from utils.calendar import Span
@@ -15,9 +15,9 @@ NOON = datetime(2026, 1, 29, 12)
 BERLIN = calendar.zone("Europe/Berlin")
 
 
-def said(minutes: float, state: str, performance: float | None = 80, quality: float | None = 90) -> Sample:
+def said(minutes: float, state: str, performance: float | None = 80, quality: float | None = 90) -> StateSample:
     """What the machine said so many minutes after noon."""
-    return Sample(NOON + timedelta(minutes=minutes), state, performance, quality)
+    return StateSample(NOON + timedelta(minutes=minutes), state, performance, quality)
 
 
 def minutes(start: float, end: float) -> Span:
@@ -25,7 +25,7 @@ def minutes(start: float, end: float) -> Span:
     return Span(NOON + timedelta(minutes=start), NOON + timedelta(minutes=end))
 
 
-def found(samples: Sequence[Sample], *spans: Span) -> Effectiveness:
+def found(samples: Sequence[StateSample], *spans: Span) -> Effectiveness:
     """The figures of these spans; of the first hour after noon unless told otherwise."""
     return effectiveness(OEE, samples, spans or [minutes(0, 60)])
 
@@ -36,10 +36,10 @@ def factors(figures: Effectiveness) -> tuple[float | None, ...]:
     return tuple(value and round(value, 2) for value in four)
 
 
-def every(count: int, span: Span, state: str) -> list[Sample]:
+def every(count: int, span: Span, state: str) -> list[StateSample]:
     """The same state all the time, said so many times, both ends included."""
     step = (span.end - span.start) / (count - 1)
-    return [Sample(span.start + i * step, state, 80, 90) for i in range(count)]
+    return [StateSample(span.start + i * step, state, 80, 90) for i in range(count)]
 
 
 def test_oee_is_availability_times_performance_times_quality() -> None:
@@ -80,7 +80,7 @@ def test_nothing_is_known_after_the_last_reading() -> None:
 
 
 @pytest.mark.parametrize("samples", [[], [said(1, "Running")], [said(0, "Running"), said(30, "Running")]])
-def test_where_nothing_is_known_nothing_is_said(samples: list[Sample]) -> None:
+def test_where_nothing_is_known_nothing_is_said(samples: list[StateSample]) -> None:
     figures = found(samples)
     assert factors(figures) == (None, None, None, None)
     assert (figures.coverage, figures.known, figures.states) == (0, 0, {})
@@ -146,7 +146,7 @@ def test_100_000_readings_give_the_closed_form() -> None:
     # A reading a second, of every four seconds one stopped; the performance rises by 0.001 a second.
     start = NOON
     samples = [
-        Sample(start + timedelta(seconds=i), "Stopped" if i % 4 == 3 else "Running", i / 1000, 50)
+        StateSample(start + timedelta(seconds=i), "Stopped" if i % 4 == 3 else "Running", i / 1000, 50)
         for i in range(100_001)
     ]
     figures = found(samples, Span(start, start + timedelta(seconds=100_000)))

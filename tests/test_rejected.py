@@ -60,7 +60,7 @@ def rows(database: Database) -> Sequence[Any]:
         return queries.rejected.page(reader, {}, 100_000, 0)
 
 
-def totals(database: Database) -> queries.rejected.Totals:
+def totals(database: Database) -> queries.rejected.RejectedTotals:
     with database.reader() as reader:
         return queries.rejected.totals(reader)
 

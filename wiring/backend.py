@@ -15,7 +15,7 @@ from ingest.process_heartbeat import ProcessHeartbeat
 from ingest.redelivery import RecentDeliveries
 from ingest.rejected import Room
 from jobs.job import Job
-from jobs.worker import Worker
+from jobs.worker import JobWorker
 from services.analyses import Analyses
 from services.commands import Expiry
 from streams import declaration
@@ -102,7 +102,7 @@ class Backend:
             Expiry(self.database, self.notices.tell),
             Analyses(self.settings, self.database, self.streams),
         ]
-        worker = Worker(self.database, jobs)
+        worker = JobWorker(self.database, jobs)
         self.notices.listen(worker.hear)
         return Part(worker.start, worker.stop)
 

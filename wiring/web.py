@@ -37,7 +37,7 @@ from services.commands import Commands
 from services.known_devices import KnownDevices
 from services.live import Hub
 from services.submissions import Submissions
-from services.waiting import Held
+from services.waiting import HeldRequests
 from streams.stream import Stream
 from wiring.backend import Backend, Part, RoleName
 
@@ -68,7 +68,7 @@ class Web:
         self._backend = backend
         self.app: OpenAPI = application.application(backend.settings)
         self.publisher = Publisher(backend.settings)
-        self._held = Held(backend.role.most_held)
+        self._held = HeldRequests(backend.role.most_held)
         self._known = KnownDevices(backend.database, backend.streams)
         self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notices.tell))
         self._watch = self._broker_watch()

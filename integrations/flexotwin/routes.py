@@ -1,7 +1,5 @@
 """`/api/sensor/…` and `/api/info`: the paths of FlexoTwin, on the stream `machines`."""
 
-from typing import Any
-
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
@@ -18,8 +16,8 @@ from routes.schemas import Described
 from services import status
 from streams.stream import Stream
 from utils import clock
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 NOTHING = {"success": False, "error": "No data available", "message": "Sensor data has not been received yet"}
 REQUIRED = {"machine_status", "performance_rate", "quality_rate"}
 ENDPOINTS = {
@@ -127,14 +125,14 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
     table = database.tables[stream.name]
 
     @api.get("/sensor/latest", responses={200: SensorLatest, 404: NoData})
-    def latest(query: DeviceQuery) -> tuple[Answer, int]:
+    def latest(query: DeviceQuery) -> tuple[JsonObject, int]:
         """The newest reading."""
         with database.reader() as reader:
             row = queries.newest.latest(reader, table, query.device_id)
         return (NOTHING, 404) if row is None else ({"success": True, "data": _machine(stream, row)}, 200)
 
     @api.get("/sensor/history", responses={200: SensorHistory})
-    def history(query: SensorHistoryQuery) -> Answer:
+    def history(query: SensorHistoryQuery) -> JsonObject:
         """Readings, newest first."""
         with database.reader() as reader:
             rows = queries.readings.history(reader, table, query.window(), query.limit)
@@ -150,7 +148,7 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
     endpoints = {path: what for path, what in ENDPOINTS.items() if stream.oee is not None or not path.endswith("/oee")}
 
     @api.get("/sensor/status", responses={200: SensorStatus})
-    def sensor_status() -> Answer:
+    def sensor_status() -> JsonObject:
         """The connection to the broker, and the machine that was heard last."""
         with database.reader() as reader:
             row = queries.newest.of_heard_last(reader, stream.name, table)
@@ -159,18 +157,18 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
         return {"success": True, "mqtt": mqtt, "sensor": _last_heard(row)}
 
     @api.get("/info", responses={200: Info})
-    def info() -> Answer:
+    def info() -> JsonObject:
         """What there is."""
         placed = {f"{request.script_root}{path}": what for path, what in endpoints.items()}
         return {"success": True, "name": status.SERVICE, "version": VERSION, "endpoints": placed}
 
 
-def _machine(stream: Stream, row: RowMapping) -> Answer:
+def _machine(stream: Stream, row: RowMapping) -> JsonObject:
     said = {metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None}
     return {"machine_id": row["device_id"], **said, "timestamp": clock.rfc3339(row["timestamp"])}
 
 
-def _last_heard(row: RowMapping | None) -> Answer:
+def _last_heard(row: RowMapping | None) -> JsonObject:
     if row is None:
         return {"machine_id": None, "status": None, "last_update": None}
     last = {"machine_id": row["device_id"], "status": row["machine_status"]}

@@ -5,10 +5,10 @@ import msgspec
 from ingest.decoding import MAX_PAYLOAD
 from ingest.message import Reading, Rejection
 from services import health_index
-from services.health_index import Document
 from services.submissions import BadSubmission, Receipt, Submissions, payloads, read_json
 from streams.stream import Stream
 from utils import clock, lenient_json
+from utils.json_types import JsonObject
 from utils.lenient_json import BOM
 
 DEVICE = "device_id"
@@ -33,7 +33,7 @@ class SoilHealth:
         self._stream = stream
         self._submissions = submissions
 
-    def analyse(self, body: bytes) -> Document:
+    def analyse(self, body: bytes) -> JsonObject:
         """Store one reading; its analysis, or why it was rejected. Raises BadSubmission, Unavailable."""
         if _bare(body).startswith(b"["):
             raise BadSubmission("expected one reading, not an array; POST arrays to /api/soil-health/batch-analyze")
@@ -41,7 +41,7 @@ class SoilHealth:
         (answer,) = self._answers(receipt)
         return answer | {"stored": receipt.stored == 1} if answer["success"] else answer
 
-    def analyse_all(self, body: bytes) -> Document:
+    def analyse_all(self, body: bytes) -> JsonObject:
         """Store an array of readings; counts, and what `analyse` says of each. Raises BadSubmission, Unavailable."""
         given = [_payload(self._stream, payload) for payload in payloads(_array(body))]
         receipt = self._submissions.store(self._stream, given)
@@ -49,14 +49,14 @@ class SoilHealth:
         results = [{"index": index} | answer for index, answer in enumerate(self._answers(receipt))]
         return {"success": True, "count": len(results), **counts, "results": results}
 
-    def _answers(self, receipt: Receipt) -> list[Document]:
+    def _answers(self, receipt: Receipt) -> list[JsonObject]:
         rejections = dict(receipt.rejections)
         return [
             _rejected(rejections[index]) if reading is None else self._analysed(reading)
             for index, reading in enumerate(receipt.readings)
         ]
 
-    def _analysed(self, reading: Reading) -> Document:
+    def _analysed(self, reading: Reading) -> JsonObject:
         pairs = zip(self._stream.metrics, reading.values, strict=True)
         numbers = {metric.name: value for metric, value in pairs if not isinstance(value, str)}
         analysis = health_index.analyse(self._stream, numbers)
@@ -64,7 +64,7 @@ class SoilHealth:
         return {"success": True, **health_index.document(analysis), **origin}
 
 
-def _rejected(rejection: Rejection) -> Document:
+def _rejected(rejection: Rejection) -> JsonObject:
     return {"success": False, "reason": rejection.reason, "message": rejection.sentence}
 
 

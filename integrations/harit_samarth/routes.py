@@ -18,8 +18,7 @@ from routes.schemas import Described
 from services import documents, health_index
 from services.submissions import Submissions
 from streams.stream import Stream
-
-Answer = dict[str, Any]
+from utils.json_types import JsonObject
 
 
 class Anomaly(Described):
@@ -164,7 +163,7 @@ def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
     faults: dict[Any, Any] = {400: NotAnalysed, 413: Error, 415: Error}
 
     @api.post("/analyze", responses=faults | {200: AnalysisAnswer}, request_body=json_body(one))
-    def analyze() -> tuple[Answer, int]:
+    def analyze() -> tuple[JsonObject, int]:
         """Store one reading, bare or as a device would publish it, and tell the health of the soil."""
         answer = soil.analyse(request.get_data())
         return answer, 200 if answer["success"] else 400
@@ -174,7 +173,7 @@ def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
         responses=faults | {200: BatchAnswer},
         request_body=json_body(several),
     )
-    def batch_analyze() -> Answer:
+    def batch_analyze() -> JsonObject:
         """The same for up to 10,000 readings; those that are rejected do not hold up the others."""
         return soil.analyse_all(request.get_data())
 
@@ -183,7 +182,7 @@ def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
     table = database.tables[stream.name]
 
     @api.get("/history", responses={200: AnalysedHistory, 400: Error})
-    def history(query: HistoryQuery) -> Answer:
+    def history(query: HistoryQuery) -> JsonObject:
         """Latest 100 readings with analysis, newest first."""
         take_turn(query.limit + query.offset)
         with database.reader() as reader:
@@ -194,7 +193,7 @@ def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
         return {"success": True, "count": len(data), **page, "data": data}
 
     @api.get("/optimal-ranges", responses={200: RangesAnswer})
-    def optimal_ranges() -> Answer:
+    def optimal_ranges() -> JsonObject:
         """The ideal band of every factor, and what the health index means."""
         ranges = health_index.ideal_ranges(stream)
         return {"success": True, "ranges": ranges, "status_bands": health_index.STATUS_BANDS}

@@ -1,7 +1,7 @@
 """`/api/mqtt/…`: the paths of PELBIOT, on the stream `panels`."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
@@ -22,8 +22,8 @@ from routes.schemas import Described
 from services import documents, status
 from streams.registry import Streams
 from streams.stream import Stream
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 CLIENT_ID = "autoforge"
 """What is told; who knows the real client id can take the session over at the broker, with all that waits in it."""
 
@@ -119,7 +119,7 @@ def blueprint(
     _add_values(api, values)
 
     @api.post("/publish", responses={200: Published, 413: Error, 415: Error})
-    def publish(body: PublishBody) -> tuple[Answer, int]:
+    def publish(body: PublishBody) -> tuple[JsonObject, int]:
         """Publish a message on a topic of a declared stream."""
         if fault := _topic_fault(streams, body.topic):
             return {"message": f"topic: {fault}"}, 400
@@ -127,7 +127,7 @@ def blueprint(
         return {"success": True, "topic": body.topic, "message": body.message}, 200
 
     @api.errorhandler(UnknownTopic)
-    def unknown_topic(error: UnknownTopic) -> tuple[Answer, int]:
+    def unknown_topic(error: UnknownTopic) -> tuple[JsonObject, int]:
         return {"message": str(error)}, 404
 
     return api
@@ -143,7 +143,7 @@ def _topic_fault(streams: Streams, topic: str) -> str | None:
 
 def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: Database) -> None:
     @api.get("/status", responses={200: MqttStatus})
-    def state() -> Answer:
+    def state() -> JsonObject:
         """The connection to the broker, and how messages come in."""
         told = status.ingestion(settings, database)
         return {
@@ -167,7 +167,7 @@ def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: 
         return stream.topic.subscriptions()
 
 
-def _last_message(stream: Stream, database: Database) -> Answer | None:
+def _last_message(stream: Stream, database: Database) -> JsonObject | None:
     """The newest message of the panel that was heard last, or None."""
     with database.reader() as reader:
         row = queries.newest.of_heard_last(reader, stream.name, database.tables[stream.name])
@@ -177,22 +177,22 @@ def _last_message(stream: Stream, database: Database) -> Answer | None:
 
 def _add_values(api: APIBlueprint, values: TopicValues) -> None:
     @api.get("/last-values", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})
-    def last_values(query: DeviceQuery) -> Answer:
+    def last_values(query: DeviceQuery) -> JsonObject:
         """The newest value of every metric, of one panel or of all; null for what has never arrived."""
         return values.newest(query.device_id)
 
     @api.get("/history", responses={200: {"content": {"application/json": {"schema": _MESSAGES}}}, 404: Error})
-    def history(query: TopicHistoryQuery) -> list[Answer]:
+    def history(query: TopicHistoryQuery) -> list[JsonObject]:
         """Messages of one topic or of all, newest first."""
         if query.topic is not None:
             take_turn()  # where its metric is rare, all readings are looked through
         return values.history(query.topic, query.device_id, query.limit)
 
     @api.get("/last-value/<path:topic>", responses={200: TopicMessage, 404: Error})
-    def last_value(path: TopicPath) -> Answer:
+    def last_value(path: TopicPath) -> JsonObject:
         """The newest value of a topic; null if none has arrived."""
         return values.last(path.topic)
 
 
-_TOPICS: Answer = {"type": "array", "items": {"type": "string"}}
-_MESSAGES: Answer = {"type": "array", "items": TopicMessage.model_json_schema()}
+_TOPICS: JsonObject = {"type": "array", "items": {"type": "string"}}
+_MESSAGES: JsonObject = {"type": "array", "items": TopicMessage.model_json_schema()}

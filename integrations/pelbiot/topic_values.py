@@ -1,7 +1,6 @@
 """Values by the topics they came on, of a stream that has a topic for each metric."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import RowMapping
 
@@ -13,8 +12,7 @@ from services import documents
 from streams.registry import Streams
 from streams.stream import Metric, Stream
 from utils import clock
-
-Document = dict[str, Any]
+from utils.json_types import JsonObject
 
 
 class UnknownTopic(Exception):
@@ -30,7 +28,7 @@ class TopicValues:
         self._database = database
         self._table = database.tables[stream.name]
 
-    def newest(self, device_id: str | None) -> Document:
+    def newest(self, device_id: str | None) -> JsonObject:
         """The newest value of every metric, null for what never came, and their newest time. Raises Unavailable."""
         with self._database.reader() as reader:
             found = {
@@ -43,13 +41,13 @@ class TopicValues:
         newest = max(times, key=lambda moment: (moment < future, moment), default=None)
         return {**values, "timestamp": None if newest is None else clock.rfc3339(newest)}
 
-    def last(self, topic: str) -> Document:
+    def last(self, topic: str) -> JsonObject:
         """The newest message of a topic; null value and time where none came. Raises UnknownTopic, Unavailable."""
         named, metric = self._parts(topic)
         newest = self._newest(named, metric)
         return newest or {"topic": topic, "value": None, "timestamp": None}
 
-    def history(self, topic: str | None, device_id: str | None, limit: int) -> list[Document]:
+    def history(self, topic: str | None, device_id: str | None, limit: int) -> list[JsonObject]:
         """Messages of one topic or of all, of one device or of all, newest first. Raises UnknownTopic, Unavailable."""
         window, metrics = Window(device_id), self._stream.metrics
         if topic is not None:
@@ -61,12 +59,12 @@ class TopicValues:
             rows = queries.readings.history(reader, self._table, window, limit)
         return self._messages(rows, metrics)[:limit]
 
-    def _newest(self, device_id: str | None, metric: Metric) -> Document | None:
+    def _newest(self, device_id: str | None, metric: Metric) -> JsonObject | None:
         with self._database.reader() as reader:
             row = queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
         return next(iter(self._messages([] if row is None else [row], (metric,))), None)
 
-    def _messages(self, rows: Sequence[RowMapping], metrics: Sequence[Metric]) -> list[Document]:
+    def _messages(self, rows: Sequence[RowMapping], metrics: Sequence[Metric]) -> list[JsonObject]:
         said = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]
         return [documents.message(self._stream, metric, row) for metric, row in said]
 

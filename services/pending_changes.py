@@ -14,7 +14,7 @@ POLL_SECONDS = 1.0
 """How often to look for news where none arrive, and how long to wait for a database that is away."""
 
 
-class Backlog:
+class PendingChanges:
     """Collects notifications of changes, from any thread, and reads what they are about."""
 
     def __init__(self, changes: Changes, notices: Notices) -> None:
