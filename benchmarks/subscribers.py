@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.broker import CLIENT_ID, TOPIC
 from benchmarks.processes import wait_for
-from broker.notices import News, Notices
+from broker.notifier import ChangeSet, Notifier
 from config import Settings, load_settings
 from database import Database
 from ingest.ingester import Ingester
@@ -39,7 +39,7 @@ class MeasuredIngester(Ingester):
     """The ingester, which notes when it begins and ends itself after so many messages."""
 
     def __init__(
-        self, settings: Settings, database: Database, streams: Streams, tell: Callable[[News], None], expected: int
+        self, settings: Settings, database: Database, streams: Streams, tell: Callable[[ChangeSet], None], expected: int
     ) -> None:
         listeners = Listeners(tell, self._note)
         own = new_pipeline(database, streams, "mqtt", listeners)
@@ -64,18 +64,18 @@ def ingest(expected: int, live: bool) -> dict[str, Any]:
     streams = declaration.declared(settings)
     database = Database(settings.url, streams)
     database.prepare()
-    notices = Notices(settings, partial(notices_topic, database))
+    notifier = Notifier(settings, partial(notices_topic, database))
     if live:
-        notices.start()
+        notifier.start()
         # It would otherwise store the first messages in silence.
-        wait_for(lambda: notices.listening, "the connection for the notices")
-    ingester = MeasuredIngester(settings, database, streams, notices.tell if live else lambda _: None, expected)
+        wait_for(lambda: notifier.listening, "the connection for the notices")
+    ingester = MeasuredIngester(settings, database, streams, notifier.notify if live else lambda _: None, expected)
     ingester.run()
     ended = clock.now()
     if ingester.first_at is None:
         raise RuntimeError("the ingester ended without having received anything")
     seconds = (ended - ingester.first_at).total_seconds()
-    notices.stop()
+    notifier.stop()
     return {"received": ingester.received, "seconds": seconds, "batches": ingester.batches}
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping
 
 import queries.commands
 from broker.message import Message
-from broker.notices import News
+from broker.notifier import ChangeSet
 from ingest.device_messages import read_object
 from ingest.identity import nesting_fault
 from ingest.message import DeviceMessage, Rejection
@@ -104,8 +104,8 @@ class Acknowledgements:
                 applied.stored += 1
                 states[item.command_id] = state._replace(status=item.status, reason=item.reason, result=item.result)
                 changed.add(item.command_id)
-        applied.news = News(commands=sorted(changed))
-        for command_id in applied.news.commands:
+        applied.changes = ChangeSet(commands=sorted(changed))
+        for command_id in applied.changes.commands:
             queries.commands.answer(connection, command_id, states[command_id].answer(), moment)
         return applied
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from broker.message import Message
-from broker.notices import News
+from broker.notifier import ChangeSet
 from ingest.message import Ignored, Parsed, Rejection
 from models import RETAINED
 
@@ -18,7 +18,7 @@ class Applied:
     duplicate: int = 0
     """How many said what was known."""
     rejections: list[Rejection] = field(default_factory=list)
-    news: News = field(default_factory=News)
+    changes: ChangeSet = field(default_factory=ChangeSet)
     """What is new in the database."""
     unkeyed: Sequence[Message] = ()
     """Those whose redelivery no unique key of a table would absorb."""
@@ -37,7 +37,7 @@ class Outcome:
     """What was said by the messages that are not known as repeated."""
     repeated: Sequence[Message] = ()
     """Redeliveries of what was committed before, and copies by another filter; all are duplicates."""
-    news: News = field(default_factory=News)
+    changes: ChangeSet = field(default_factory=ChangeSet)
     """What is new in the database."""
 
     def add(self, applied: Applied) -> None:
@@ -45,7 +45,7 @@ class Outcome:
         self.stored += applied.stored
         self.duplicate += applied.duplicate
         self.rejections += applied.rejections
-        self.news.add(applied.news)
+        self.changes.add(applied.changes)
 
     def counts(self) -> dict[str, int]:
         """How many messages were received, and how many of them ended in each way."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 import queries.deliveries
 import queries.ingest_status
 from broker.message import Message
-from broker.notices import News
+from broker.notifier import ChangeSet
 from database import BadData, Database, Replaced, Unavailable
 from ingest.kinds import Kind
 from ingest.message import Ignored, Parsed, Rejection
@@ -33,7 +33,7 @@ INTERNAL = "internal_error"
 class Listeners(NamedTuple):
     """What is called after each commit."""
 
-    notify: Callable[[News], None]
+    notify: Callable[[ChangeSet], None]
     """With what is new."""
     record: Callable[[Outcome], None] = lambda _: None
     """With what became of every message."""
@@ -75,7 +75,7 @@ class Pipeline:
             self._recent.resume(connection, first)
         self._resumed = True
         # It may have committed what it could not tell any more.
-        self._listeners.notify(News(everything=True))
+        self._listeners.notify(ChangeSet(everything=True))
 
     def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
         """Parse and store messages by their topics, in one transaction.
@@ -157,7 +157,7 @@ class Pipeline:
     def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()) -> Outcome:
         messages = [*[item.message for item in parsed], *repeated]
         outcome = Outcome(len(messages), 0, len(repeated), parsed=parsed, repeated=repeated)
-        outcome.news.everything, self._uncertain = self._uncertain, True
+        outcome.changes.everything, self._uncertain = self._uncertain, True
         moment = clock.now()
         with self._recent.committing(messages) as batch, self._database.transaction(connection):
             unkeyed = self._apply(connection, outcome, moment)
@@ -166,7 +166,7 @@ class Pipeline:
             self._count(connection, outcome, batch.first, moment)
             self._recent.record(connection, batch, unkeyed)
         self._uncertain = False
-        self._listeners.notify(outcome.news)
+        self._listeners.notify(outcome.changes)
         self._listeners.record(outcome)
         self._log.write(outcome)
         return outcome

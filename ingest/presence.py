@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 import queries.presence
 from broker.message import Message
-from broker.notices import News
+from broker.notifier import ChangeSet
 from ingest.device_messages import read_object
 from ingest.message import DeviceMessage
 from ingest.outcome import Applied
@@ -49,7 +49,7 @@ class PresenceNotices:
             applied.stored += 1
             online[notice.device_id] = notice.online
             changed.add(notice.device_id)
-        applied.news = News(devices=sorted(changed))
+        applied.changes = ChangeSet(devices=sorted(changed))
         new = {device: online[device] for device in changed if device not in known}
         queries.presence.add(connection, new, moment)
         old = {device: online[device] for device in changed if device in known}

@@ -70,7 +70,7 @@ class ReadingWriter:
         applied.duplicate += len(group) - result.stored - len(refused)
         last_ids: Mapping[str, int] = {}
         if result.stored:
-            applied.news.readings[stream.name] = [moment]
+            applied.changes.readings[stream.name] = [moment]
             last_ids = queries.readings.last_ids_of(connection, table, moment)
         accepted = [one for index, one in enumerate(group) if index not in refused] if refused else group
         self._keep_devices(connection, stream.name, accepted, last_ids)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from sqlalchemy import Connection
 
-from broker.notices import News
+from broker.notifier import ChangeSet
 
 
 class Job:
@@ -19,7 +19,7 @@ class Job:
         """Do what is due now. Raises Unavailable, PublishError: it is tried again after the interval."""
         raise NotImplementedError
 
-    def waits_for(self, news: News) -> bool:  # noqa: ARG002 - the change, for those that wait for some
+    def waits_for(self, changes: ChangeSet) -> bool:  # noqa: ARG002 - the change, for those that wait for some
         """Whether a change makes it due at once."""
         return False
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 import queries.jobs
-from broker.notices import News
+from broker.notifier import ChangeSet
 from broker.publisher import PublishError
 from database import Database, Unavailable
 from jobs.job import Job
@@ -55,9 +55,9 @@ class JobWorker:
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
-    def hear(self, news: News) -> None:
+    def on_change(self, changes: ChangeSet) -> None:
         """Run the jobs that wait for a change."""
-        woken = [job.name for job in self._jobs if job.waits_for(news)]
+        woken = [job.name for job in self._jobs if job.waits_for(changes)]
         for name in woken:
             self._due_at[name] = 0.0
         if woken:

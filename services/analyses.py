@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping
 import queries.checkpoints
 import queries.positions
 import queries.readings
-from broker.notices import News
+from broker.notifier import ChangeSet
 from broker.publisher import Publisher, PublishError
 from config import Settings
 from database import Database
@@ -53,9 +53,9 @@ class Analyses(Job):
             if channel.stream.name not in self._database.unusable:
                 channel.publish(connection)
 
-    def waits_for(self, news: News) -> bool:
+    def waits_for(self, changes: ChangeSet) -> bool:
         """Whether readings of these streams may be new."""
-        return news.everything or not self._names.isdisjoint(news.readings)
+        return changes.everything or not self._names.isdisjoint(changes.readings)
 
     def leave(self) -> None:
         """Leave it to another process."""

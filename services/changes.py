@@ -12,7 +12,7 @@ import queries.positions
 import queries.presence
 import queries.reader
 import queries.readings
-from broker.notices import News
+from broker.notifier import ChangeSet
 from database import Database
 from queries.readings import RowRange
 from services import documents
@@ -31,7 +31,7 @@ MAX_LOOK_BACK = 20_000
 """How many readings `everything` goes back at most, and `missed` for what the clock dated earlier than it was."""
 
 
-class Changes:
+class ChangeReader:
     """Reads events; remembers how far it has looked. For one thread at a time, but for `missed`."""
 
     def __init__(self, database: Database, streams: Streams) -> None:
@@ -55,19 +55,19 @@ class Changes:
         with self._database.reader() as reader:
             queries.reader.ping(reader)
 
-    def read(self, news: News) -> list[Event]:
+    def read(self, changes: ChangeSet) -> list[Event]:
         """The newest reading of every device, what was left out of it, and new states. Raises Unavailable."""
         now, up = clock.now(), time.monotonic()
         with self._database.reader() as reader:
             streams = [stream for stream in self._streams if stream.name not in self._database.unusable]
-            looked_to = {stream.name: self._newest(reader, stream) for stream in streams} if news.everything else {}
-            events = [event for stream in streams for event in self._readings(reader, stream, news)]
-            if news.everything:
+            looked_to = {stream.name: self._newest(reader, stream) for stream in streams} if changes.everything else {}
+            events = [event for stream in streams for event in self._readings(reader, stream, changes)]
+            if changes.everything:
                 events += self._states_since(reader, _earlier(self._last_look(now)))
             else:
-                commands = queries.commands.commands_by_id(reader, news.commands)
-                events += _states(commands, queries.presence.presence(reader, news.devices))
-        if news.everything:
+                commands = queries.commands.commands_by_id(reader, changes.commands)
+                events += _states(commands, queries.presence.presence(reader, changes.devices))
+        if changes.everything:
             self._looked_at, self._looked_up = now, up
             self._looked_to = looked_to
         for event in events:
@@ -111,14 +111,14 @@ class Changes:
                 return
             stretch = stretch._replace(start=page[-1]["id"] + 1)
 
-    def _readings(self, reader: Connection, stream: Stream, news: News) -> Iterator[Event]:
+    def _readings(self, reader: Connection, stream: Stream, changes: ChangeSet) -> Iterator[Event]:
         table = self._database.tables[stream.name]
-        if news.everything:
+        if changes.everything:
             start, skipped = self._start(reader, stream)
             condition, known = table.c.id >= start, self._reached.get(stream.name, 0)
             if skipped < start:
                 yield gap(stream.name, None, skipped, start - 1)
-        elif moments := news.readings.get(stream.name):
+        elif moments := changes.readings.get(stream.name):
             condition, known = table.c.created_at.in_(moments), 0
         else:
             return

@@ -1,4 +1,4 @@
-"""Commands: what people tell devices to do, stored, published, and followed to their end."""
+"""Commands: what people notify devices to do, stored, published, and followed to their end."""
 
 import contextlib
 import time
@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping
 
 import queries.commands
-from broker.notices import News
+from broker.notifier import ChangeSet
 from broker.publisher import Publisher, PublishError
 from database import BadData, Database, Unavailable
 from ingest.acknowledgements import CommandState
@@ -57,17 +57,17 @@ class Commands:
         database: Database,
         publisher: Publisher,
         control: TopicPattern,
-        tell: Callable[[News], None],
+        notify: Callable[[ChangeSet], None],
         held: HeldRequests,
     ) -> None:
         self._database = database
         self._publisher = publisher
         self._control = control
-        self._tell = tell
+        self._notify = notify
         self._held = held
         self._waiting = Waiting()
-        self.hear = self._waiting.hear
-        """To be called with all news."""
+        self.on_change = self._waiting.on_change
+        """To be called with every change."""
 
     def issue(self, order: Order, key: str | None) -> tuple[str, bool]:
         """Store and publish a command; its id, and whether it is new. Raises KeyReused, Undelivered, Unavailable.
@@ -78,19 +78,19 @@ class Commands:
         if (earlier := self._create(values, order)) is not None:
             return earlier, False
         command_id = str(values["command_id"])
-        self._tell(News(commands=[command_id]))
+        self._notify(ChangeSet(commands=[command_id]))
         try:
             self._publisher.publish(self._control.fill(order.device_id), _payload(values))
         except PublishError as error:
             if not error.may_be_sent:
                 with self._writing() as connection:
                     queries.commands.mark_unsent(connection, command_id, f"not sent: {error}", clock.now())
-            self._tell(News(commands=[command_id]))
+            self._notify(ChangeSet(commands=[command_id]))
             raise CommandUndelivered(command_id, error) from error
         # It is on its way whatever the database does now; from `pending` it comes to an end as well.
         with contextlib.suppress(Unavailable), self._writing() as connection:
             queries.commands.mark_sent(connection, command_id, clock.now())
-        self._tell(News(commands=[command_id]))
+        self._notify(ChangeSet(commands=[command_id]))
         return command_id, True
 
     def get(self, command_id: str) -> RowMapping | None:
@@ -110,15 +110,15 @@ class Commands:
 
     def wait(self, command_id: str, seconds: float) -> RowMapping | None:
         """The command once it is final or the seconds are over; at once if too many requests wait already."""
-        with self._held.slot() as slot, self._waiting.on(command_id) as news:
+        with self._held.slot() as slot, self._waiting.on(command_id) as changed:
             deadline = time.monotonic() + (seconds if slot else 0)
             while True:
-                news.clear()
+                changed.clear()
                 row = self.get(command_id)
                 left = deadline - time.monotonic()
                 if row is None or row["status"] in queries.commands.FINAL or left <= 0:
                     return row
-                news.wait(max(0.0, min(left, _left(row), LONGEST_SLEEP)))
+                changed.wait(max(0.0, min(left, _left(row), LONGEST_SLEEP)))
 
     def _create(self, values: dict[str, Any], order: Order) -> str | None:
         """Write the command, or find the id of the earlier one with the same key."""
@@ -138,7 +138,7 @@ class Commands:
                 return str(earlier["command_id"])
             with self._writing() as connection:
                 queries.commands.interrupt(connection, earlier["command_id"], clock.now())
-            self._tell(News(commands=[earlier["command_id"]]))
+            self._notify(ChangeSet(commands=[earlier["command_id"]]))
             return self._create(values, order)
         return None
 
@@ -153,7 +153,7 @@ class Commands:
     def _end(self, due: Sequence[str]) -> None:
         with self._writing() as connection:
             queries.commands.expire(connection, due, clock.now(), clock.uptime())
-        self._tell(News(commands=list(due)))
+        self._notify(ChangeSet(commands=list(due)))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -167,9 +167,9 @@ class Expiry(Job):
     name = "command-expiry"
     interval = 1.0
 
-    def __init__(self, database: Database, tell: Callable[[News], None]) -> None:
+    def __init__(self, database: Database, notify: Callable[[ChangeSet], None]) -> None:
         self._database = database
-        self._tell = tell
+        self._notify = notify
 
     def run(self, connection: Connection) -> None:
         """End up to 1,000 of them. Raises Unavailable."""
@@ -179,7 +179,7 @@ class Expiry(Job):
         if due:
             with self._database.transaction(connection):
                 expired = queries.commands.expire(connection, due, moment, clock.uptime())
-            self._tell(News(commands=expired))
+            self._notify(ChangeSet(commands=expired))
 
 
 def _left(row: RowMapping) -> float:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from broker.notices import News, Notices
-from services.changes import Changes
+from broker.notifier import ChangeSet, Notifier
+from services.changes import ChangeReader
 from services.feed import Event, LiveClient, wants
 from services.pace import Pace
 from services.pending_changes import POLL_SECONDS, PendingChanges
@@ -24,12 +24,12 @@ class Hub:
 
     def __init__(
         self,
-        changes: Changes,
-        notices: Notices,
+        changes: ChangeReader,
+        notifier: Notifier,
         watch: Callable[[], list[Event]] = list,
     ) -> None:
         self.changes = changes
-        self._pending = PendingChanges(changes, notices)
+        self._pending = PendingChanges(changes, notifier)
         self._watch = watch
         self._next_watch = 0.0
         self._lock = threading.Lock()
@@ -50,10 +50,10 @@ class Hub:
         self._stop.set()
         self._wake.set()
 
-    def hear(self, news: News) -> None:
+    def on_change(self, changes: ChangeSet) -> None:
         """Look soon at what is new."""
         if self._clients:
-            self._pending.add(news)
+            self._pending.add(changes)
             self._wake.set()
 
     @contextmanager

@@ -3,33 +3,33 @@
 import logging
 import threading
 
-from broker.notices import News, Notices
+from broker.notifier import ChangeSet, Notifier
 from database import Unavailable
-from services.changes import Changes
+from services.changes import ChangeReader
 from services.feed import Event
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
-"""How often to look for news where none arrive, and how long to wait for a database that is away."""
+"""How often to look for changes where none arrive, and how long to wait for a database that is away."""
 
 
 class PendingChanges:
     """Collects notifications of changes, from any thread, and reads what they are about."""
 
-    def __init__(self, changes: Changes, notices: Notices) -> None:
-        self._changes = changes
-        self._notices = notices
+    def __init__(self, reader: ChangeReader, notifier: Notifier) -> None:
+        self._reader = reader
+        self._notifier = notifier
         self._lock = threading.Lock()
-        self._news = News()
+        self._pending = ChangeSet()
         self._next_poll = 0.0
         self._next_read = 0.0
         self._throttle = Throttle(seconds=10)
 
-    def add(self, news: News) -> None:
+    def add(self, changes: ChangeSet) -> None:
         """Add a notification."""
         with self._lock:
-            self._news.add(news)
+            self._pending.add(changes)
 
     def read(self, now: float) -> list[Event]:
         """The events of what has changed; `now` is in monotonic seconds.
@@ -38,21 +38,21 @@ class PendingChanges:
         """
         if now < self._next_read:
             return []
-        news = self._take(now)
-        if not news:
+        changes = self._take(now)
+        if not changes:
             return []
         try:
-            return self._changes.read(news)
+            return self._reader.read(changes)
         except (Unavailable, ValueError) as error:
             self._throttle.warn(logger, "read", f"Live clients wait for the database: {error}")
             self._next_read = now + POLL_SECONDS
-            self.add(News(everything=True))
+            self.add(ChangeSet(everything=True))
             return []
 
-    def _take(self, now: float) -> News:
+    def _take(self, now: float) -> ChangeSet:
         with self._lock:
-            news, self._news = self._news, News()
-        if not self._notices.listening and now >= self._next_poll:
+            changes, self._pending = self._pending, ChangeSet()
+        if not self._notifier.listening and now >= self._next_poll:
             self._next_poll = now + POLL_SECONDS
-            news.everything = True
-        return news
+            changes.everything = True
+        return changes

@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 
-from broker.notices import News
+from broker.notifier import ChangeSet
 
 
 class Waiting:
@@ -15,10 +15,10 @@ class Waiting:
         self._lock = threading.Lock()
         self._events: dict[str, list[threading.Event]] = defaultdict(list)
 
-    def hear(self, news: News) -> None:
+    def on_change(self, changes: ChangeSet) -> None:
         """Wake those whom it may concern."""
         with self._lock:
-            ids = list(self._events) if news.everything else news.commands
+            ids = list(self._events) if changes.everything else changes.commands
             for command_id in ids:
                 for event in self._events.get(command_id, ()):
                     event.set()

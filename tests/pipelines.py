@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from broker.notices import News
+from broker.notifier import ChangeSet
 from database import Database
 from ingest.outcome import Outcome
 from ingest.pipeline import Listeners, Pipeline, Source
@@ -17,7 +17,7 @@ def new_pipeline(
     database: Database,
     streams: Streams,
     source: Source = "mqtt",
-    notify: Callable[[News], None] = ignore,
+    notify: Callable[[ChangeSet], None] = ignore,
     record: Callable[[Outcome], None] = ignore,
     *,
     room: Room | None = None,

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.engine import make_url
 
 from broker.message import Message
-from broker.notices import News
+from broker.notifier import ChangeSet
 from config import PROJECT
 from database import Database
 from ingest.presence import PresenceNotice, PresenceNotices
 from models import Command, Presence
-from services.changes import Changes
+from services.changes import ChangeReader
 from services.feed import GAP, Event, Interest
 from storage.dialect import Row
 from streams import declaration
@@ -52,15 +52,17 @@ class Site:
             connection.execute(delete(Presence))
         self.changes = self.another()
 
-    def another(self) -> Changes:
+    def another(self) -> ChangeReader:
         """Another process that looks at the same database."""
-        return Changes(self.database, self.streams)
+        return ChangeReader(self.database, self.streams)
 
-    def store(self, *readings: tuple[str, float], at: datetime | None = None) -> News:
+    def store(self, *readings: tuple[str, float], at: datetime | None = None) -> ChangeSet:
         """Commit a batch of (device, second), whose temperature is the second too; what its writer tells."""
         return self._store("sensors", [self.row(*item) for item in readings], at)
 
-    def store_panel(self, *readings: tuple[str, float, float | None, str | None], at: datetime | None = None) -> News:
+    def store_panel(
+        self, *readings: tuple[str, float, float | None, str | None], at: datetime | None = None
+    ) -> ChangeSet:
         """The same of (device, second, ampere, state)."""
         return self._store("panel", [self.row(*item) for item in readings], at)
 
@@ -73,13 +75,13 @@ class Site:
         written = self.database.write_batch(connection, self.database.tables[stream], rows, at)
         assert written.stored == len(rows)
 
-    def _store(self, stream: str, rows: list[Row], at: datetime | None) -> News:
+    def _store(self, stream: str, rows: list[Row], at: datetime | None) -> ChangeSet:
         at = at or clock.now()
         with self.database.connection() as connection, self.database.transaction(connection):
             self.write(connection, stream, rows, at)
-        return News(readings={stream: [at]})
+        return ChangeSet(readings={stream: [at]})
 
-    def command(self, command_id: str, status: str, device_id: str = "a", at: datetime | None = None) -> News:
+    def command(self, command_id: str, status: str, device_id: str = "a", at: datetime | None = None) -> ChangeSet:
         """Issue a command, or change it."""
         at = at or clock.now()
         row = {"command_id": command_id, "device_id": device_id, "command": "restart", "parameters": "{}"}
@@ -88,13 +90,13 @@ class Site:
             key = Command.command_id == command_id
             if not connection.execute(update(Command).where(key).values(status=status, updated_at=at)).rowcount:
                 connection.execute(insert(Command).values(**row, **times, status=status))
-        return News(commands=[command_id])
+        return ChangeSet(commands=[command_id])
 
-    def presence(self, device_id: str, online: bool, at: datetime | None = None) -> News:
+    def presence(self, device_id: str, online: bool, at: datetime | None = None) -> ChangeSet:
         notice = PresenceNotice(device_id, Message("", b"", at or clock.now()), online)
         with self.database.connection() as connection, self.database.transaction(connection):
             kind = PresenceNotices(DEVICE_TOPICS.status)
-            return kind.apply(connection, [notice], at or clock.now()).news
+            return kind.apply(connection, [notice], at or clock.now()).changes
 
     def missed(self, since: int | datetime, interest: Interest = ALL) -> list[Any]:
         return said(self.another().missed(interest, since))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from paho.mqtt import client as paho
 
-from broker.notices import News
+from broker.notifier import ChangeSet
 from services.analyses import Analyses
 from tests.api import Api
 from tests.live import at_broker, serving
@@ -152,8 +152,8 @@ def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(tmp_path:
 def test_news_of_other_streams_do_not_wake_it(sqlite_api: Api) -> None:
     backend = backend_of(sqlite_api.app)
     analyses = Analyses(backend.settings, backend.database, backend.streams)
-    assert not analyses.waits_for(News(readings={"sensors": [clock.now()]}, commands=["c"], devices=["d"]))
-    assert analyses.waits_for(News(readings={"soil": [clock.now()]}))
+    assert not analyses.waits_for(ChangeSet(readings={"sensors": [clock.now()]}, commands=["c"], devices=["d"]))
+    assert analyses.waits_for(ChangeSet(readings={"soil": [clock.now()]}))
 
 
 def test_the_status_is_retained_and_follows_the_backend(tmp_path: Path, mosquitto: Mosquitto) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from broker.notices import News
+from broker.notifier import ChangeSet
 from database import Unavailable
 from services import changes as changes_module
 from services.changes import OVERLAP
@@ -14,7 +14,7 @@ from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
 from tests.test_database import execute
 from utils import clock
 
-EVERYTHING = News(everything=True)
+EVERYTHING = ChangeSet(everything=True)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -41,7 +41,7 @@ def test_of_readings_of_one_time_the_last_stored_is_the_newest(site: Site) -> No
     at = clock.now()
     with site.database.connection() as connection, site.database.transaction(connection):
         site.write(connection, "sensors", [site.row("a", 5, value, 1, 1, 1) for value in (3, 1, 2)], at)
-    events = site.changes.read(News(readings={"sensors": [at]}))
+    events = site.changes.read(ChangeSet(readings={"sensors": [at]}))
     newest = site.changes.newest_id("sensors")
     assert [event.reading_id for event in events if event.name == "reading"] == [newest]
     assert left_out(events) == [("a", newest - 2, newest - 1)]
@@ -108,7 +108,7 @@ def test_a_state_that_did_not_change_is_not_said_again(site: Site) -> None:
 
 def test_what_is_not_committed_is_not_said(site: Site) -> None:
     at = clock.now()
-    told = News(readings={"sensors": [at]}, everything=True)
+    told = ChangeSet(readings={"sensors": [at]}, everything=True)
     with site.database.connection() as connection:
         with site.database.transaction(connection):
             site.write(connection, "sensors", [site.row("a", 1)], at)

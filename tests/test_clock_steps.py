@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 from broker.message import Message
-from broker.notices import News
+from broker.notifier import ChangeSet
 from broker.publisher import Publisher
 from config import Settings
 from database import Database
@@ -30,7 +30,7 @@ from tests.support import DEVICE_TOPICS, Clock, wait_for
 from utils import clock
 
 STEPS = [timedelta(hours=1), timedelta(days=365)]
-EVERYTHING = News(everything=True)
+EVERYTHING = ChangeSet(everything=True)
 
 
 @pytest.fixture(scope="module", params=KINDS)

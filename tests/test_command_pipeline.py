@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 import queries.ingest_status
 import queries.rejected
 from broker.message import Message
-from broker.notices import News
+from broker.notifier import ChangeSet
 from database import Database, Unavailable
 from ingest.pipeline import Pipeline
 from services.commands import Expiry
@@ -21,13 +21,13 @@ from tests.test_commands import put, statuses, stored
 from tests.test_database import execute
 from utils import clock
 
-Ingesting = tuple[Database, Connection, Pipeline, list[News]]
+Ingesting = tuple[Database, Connection, Pipeline, list[ChangeSet]]
 
 
 @pytest.fixture
 def ingesting(database: Database, streams: Streams) -> Iterator[Ingesting]:
     """A pipeline, and the news it has told."""
-    told: list[News] = []
+    told: list[ChangeSet] = []
     with database.connection() as connection:
         yield database, connection, new_pipeline(database, streams, "mqtt", told.append), told
 

@@ -160,7 +160,7 @@ def statuses(database: Database, command_ids: Sequence[str]) -> list[str]:
 
 
 def counts(applied: Applied) -> tuple[int, int, list[str], list[str]]:
-    return applied.stored, applied.duplicate, [item.reason for item in applied.rejections], applied.news.commands
+    return applied.stored, applied.duplicate, [item.reason for item in applied.rejections], applied.changes.commands
 
 
 def test_what_a_device_says_is_stored_with_reason_and_result(database: Database) -> None:
@@ -302,7 +302,7 @@ def test_a_command_that_expires_while_it_is_acknowledged_ends_once(database: Dat
     thread.start()
     for command_id in ids:
         with database.connection() as connection, database.transaction(connection):
-            ended.extend(ACKNOWLEDGEMENTS.apply(connection, [ack(command_id, "succeeded")], BEFORE).news.commands)
+            ended.extend(ACKNOWLEDGEMENTS.apply(connection, [ack(command_id, "succeeded")], BEFORE).changes.commands)
     thread.join(30)
     assert sorted(ended) == ids
     assert set(statuses(database, ids)) <= {"succeeded", "expired"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker.notices import News
+from broker.notifier import ChangeSet
 from services.waiting import HeldRequests, Waiting
 from tests.devices import Device
 from tests.support import Backend, free_port, wait_for
@@ -136,13 +136,13 @@ def test_requests_that_are_held_hold_up_no_other(backend: Backend, device: Devic
 def test_only_whom_it_concerns_is_woken() -> None:
     waiting = Waiting()
     with waiting.on("a") as one, waiting.on("a") as two, waiting.on("b") as other:
-        waiting.hear(News(commands=["a", "nobody's"]))
+        waiting.on_change(ChangeSet(commands=["a", "nobody's"]))
         assert (one.is_set(), two.is_set(), other.is_set()) == (True, True, False)
         one.clear()
-        waiting.hear(News(devices=["b"]))
+        waiting.on_change(ChangeSet(devices=["b"]))
         assert not one.is_set()
         assert not other.is_set()
-        waiting.hear(News(everything=True))
+        waiting.on_change(ChangeSet(everything=True))
         assert one.is_set()
         assert other.is_set()
     assert not waiting._events, "nobody waits any more"
@@ -162,7 +162,7 @@ def test_no_news_are_missed_by_threads_that_come_and_go() -> None:
     for thread in threads:
         thread.start()
     while woken.n_waiting < 8:
-        waiting.hear(News(commands=["a"]))
+        waiting.on_change(ChangeSet(commands=["a"]))
     woken.wait(10)
     for thread in threads:
         thread.join(10)

@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from broker.notices import News, Notices
+from broker.notifier import ChangeSet, Notifier
 from config import Settings
 from database import Database
-from services.changes import Changes
+from services.changes import ChangeReader
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
 from streams.registry import Streams
@@ -18,26 +18,26 @@ from tests.support import wait_for
 from wiring.backend import notices_topic
 
 
-class Broken(Changes):
+class Broken(ChangeReader):
     """Changes with a fault that nobody thought of."""
 
     broken = True
 
-    def read(self, news: News) -> list[Event]:
+    def read(self, news: ChangeSet) -> list[Event]:
         if self.broken:
             self.broken = False
             raise LookupError("a fault")
         return [Event("presence", "a", {"device_id": "a"})]
 
 
-class Slow(Changes):
+class Slow(ChangeReader):
     """Changes that take their time to be read, once."""
 
     def __init__(self, database: Database, streams: Streams) -> None:
         super().__init__(database, streams)
         self.reading, self.done = threading.Event(), threading.Event()
 
-    def read(self, news: News) -> list[Event]:
+    def read(self, news: ChangeSet) -> list[Event]:
         if self.done.is_set():
             return []
         self.reading.set()
@@ -46,12 +46,12 @@ class Slow(Changes):
 
 
 @pytest.fixture
-def started(settings: Callable[..., Settings], sqlite: Database) -> Iterator[Callable[[Changes], Hub]]:
+def started(settings: Callable[..., Settings], sqlite: Database) -> Iterator[Callable[[ChangeReader], Hub]]:
     """Starts a hub that reads these changes."""
     with contextlib.ExitStack() as running:
 
-        def start(changes: Changes) -> Hub:
-            hub = Hub(changes, Notices(settings(), partial(notices_topic, sqlite)))
+        def start(changes: ChangeReader) -> Hub:
+            hub = Hub(changes, Notifier(settings(), partial(notices_topic, sqlite)))
             hub.start()
             running.callback(hub.stop)
             return hub
@@ -60,14 +60,14 @@ def started(settings: Callable[..., Settings], sqlite: Database) -> Iterator[Cal
 
 
 def test_who_joins_while_news_are_read_gets_them(
-    started: Callable[[Changes], Hub], sqlite: Database, streams: Streams
+    started: Callable[[ChangeReader], Hub], sqlite: Database, streams: Streams
 ) -> None:
     # They may have been committed after it has read what it missed.
     changes = Slow(sqlite, streams)
     hub = started(changes)
     first, second = Mailbox([Interest("sensors")]), Mailbox([Interest("sensors")])
     hub.join(first)
-    hub.hear(News(devices=["a"]))
+    hub.on_change(ChangeSet(devices=["a"]))
     assert changes.reading.wait(10)
     hub.join(second)
     changes.done.set()
@@ -75,7 +75,7 @@ def test_who_joins_while_news_are_read_gets_them(
 
 
 def test_a_fault_lets_the_clients_go_and_the_next_ones_are_served(
-    started: Callable[[Changes], Hub],
+    started: Callable[[ChangeReader], Hub],
     sqlite: Database,
     streams: Streams,
     monkeypatch: pytest.MonkeyPatch,
@@ -90,5 +90,5 @@ def test_a_fault_lets_the_clients_go_and_the_next_ones_are_served(
     wait_for(lambda: faults == ["a fault"], what="the fault in the log")
     second = Mailbox([Interest("sensors")])
     hub.join(second)
-    hub.hear(News(devices=["a"]))
+    hub.on_change(ChangeSet(devices=["a"]))
     assert [event.device_id for event in second.take(10)] == ["a"]

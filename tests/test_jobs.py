@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 import queries.jobs
-from broker.notices import News
+from broker.notifier import ChangeSet
 from config import Settings
 from database import Database, Unavailable
 from jobs.job import Job
@@ -37,7 +37,7 @@ class Counted(Job):
         if self.error is not None:
             raise self.error
 
-    def waits_for(self, news: News) -> bool:
+    def waits_for(self, news: ChangeSet) -> bool:
         return bool(news.commands)
 
     def leave(self) -> None:
@@ -77,8 +77,8 @@ def test_a_change_that_a_job_waits_for_makes_it_run_at_once(sqlite: Database) ->
     job = Counted()
     with working(sqlite, job) as worker:
         wait_for(lambda: job.runs == 1, what="the first run")
-        worker.hear(News(devices=["d"]))
-        worker.hear(News(commands=["c"]))
+        worker.on_change(ChangeSet(devices=["d"]))
+        worker.on_change(ChangeSet(commands=["c"]))
         wait_for(lambda: job.runs == 2, what="the second run")
 
 
@@ -108,7 +108,7 @@ def test_a_job_that_fails_is_told_and_stops_no_other(
         assert (state["name"], state["error"]) == ("counted", told)
         assert state["failing_since"] == state["ran_at"]
         failing.error = None
-        worker.hear(News(commands=["c"]))
+        worker.on_change(ChangeSet(commands=["c"]))
         wait_for(lambda: states(sqlite)["counted"] is None, what="its recovery")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import queries.readings
 from services import changes as changes_module
-from services.changes import OVERLAP, Changes
+from services.changes import OVERLAP, ChangeReader
 from services.feed import Interest
 from tests.parsing import RECEIVED as NOON
 from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
@@ -138,7 +138,7 @@ def test_ids_and_times_in_different_orders_lose_nothing_over_page_borders(
 
 def test_what_is_stored_meanwhile_is_left_to_the_live_events(hour: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes_module, "PAGE", 4)
-    missed = Changes(hour.database, hour.streams).missed(ALL, 0)
+    missed = ChangeReader(hour.database, hour.streams).missed(ALL, 0)
     first = next(missed)
     hour.store(("a", 99), at=after(60))
     assert numbers(said([first, *missed])) == [0, 1, 2, 3, 4, 5]

@@ -55,14 +55,14 @@ def test_the_last_notice_of_a_batch_counts_and_the_others_are_accounted_for(data
         notice("a", "offline"),
         second=4,
     )
-    assert (applied.stored, applied.duplicate, applied.rejections, applied.news.devices) == (3, 1, [], ["a", "b"])
+    assert (applied.stored, applied.duplicate, applied.rejections, applied.changes.devices) == (3, 1, [], ["a", "b"])
     assert known(database, "a", "b", "c") == {"a": (False, 4), "b": (True, 4)}
 
 
 def test_a_repetition_does_not_change_since_when(database: Database) -> None:
     announce(database, notice("a", "online"), notice("same", "online"), second=1)
     again = announce(database, notice("a", "online"), notice("same", "online"), notice("A", "offline"), second=3)
-    assert (again.stored, again.duplicate, again.news.devices) == (1, 2, ["A"])
+    assert (again.stored, again.duplicate, again.changes.devices) == (1, 2, ["A"])
     announce(database, notice("a", "offline"), notice("new", "online"), second=5)
     expected = {"a": (False, 5), "A": (False, 3), "same": (True, 1), "new": (True, 5)}
     assert known(database, "a", "A", "same", "new") == expected
@@ -72,7 +72,7 @@ def test_1200_devices_may_go_at_once(database: Database) -> None:
     names = [f"d{number:04}" for number in range(1200)]
     announce(database, *[notice(name, "online") for name in names])
     gone = announce(database, *[notice(name, "offline") for name in names], second=1)
-    assert (gone.stored, gone.news.devices) == (1200, names)
+    assert (gone.stored, gone.changes.devices) == (1200, names)
     assert known(database, *names) == dict.fromkeys(names, (False, 1))
 
 

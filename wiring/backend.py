@@ -5,7 +5,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import queries.installation
-from broker.notices import News, Notices
+from broker.notifier import ChangeSet, Notifier
 from config import Settings
 from database import Database, Unavailable
 from ingest.audit import AuditTrail
@@ -63,14 +63,14 @@ class Backend:
         self.role = ROLES[role]
         self.streams = declaration.declared(settings)
         self.database = Database(settings.url, self.streams)
-        self.notices = Notices(settings, partial(notices_topic, self.database))
+        self.notifier = Notifier(settings, partial(notices_topic, self.database))
         self.trail = AuditTrail(settings, self.streams)
         heartbeat = ProcessHeartbeat(self.database)
-        self.parts = [Part(heartbeat.start, heartbeat.stop), Part(self.notices.start, self.notices.stop)]
+        self.parts = [Part(heartbeat.start, heartbeat.stop), Part(self.notifier.start, self.notifier.stop)]
         """In the order of their start; the last one is stopped first."""
         if self.role.ingests:
             self.parts.append(self._jobs())
-            own = self.pipeline("mqtt", self.notices.tell)
+            own = self.pipeline("mqtt", self.notifier.notify)
             ingester = Ingester(settings, self.database, self.streams, own)
             self.parts.append(Part(ingester.start, ingester.stop))
 
@@ -83,7 +83,7 @@ class Backend:
     def pipeline(
         self,
         source: Source,
-        notify: Callable[[News], None],
+        notify: Callable[[ChangeSet], None],
         recent: RecentDeliveries | None = None,
     ) -> Pipeline:
         """A pipeline whose outcomes are in the audit trail."""
@@ -99,11 +99,11 @@ class Backend:
 
     def _jobs(self) -> Part:
         jobs: list[Job] = [
-            Expiry(self.database, self.notices.tell),
+            Expiry(self.database, self.notifier.notify),
             Analyses(self.settings, self.database, self.streams),
         ]
         worker = JobWorker(self.database, jobs)
-        self.notices.listen(worker.hear)
+        self.notifier.subscribe(worker.on_change)
         return Part(worker.start, worker.stop)
 
     def stop(self) -> None:

@@ -32,7 +32,7 @@ from routes import (
 )
 from routes.sockets import Sockets
 from services.broker_watch import BrokerWatch
-from services.changes import Changes
+from services.changes import ChangeReader
 from services.commands import Commands
 from services.known_devices import KnownDevices
 from services.live import Hub
@@ -70,12 +70,12 @@ class Web:
         self.publisher = Publisher(backend.settings)
         self._held = HeldRequests(backend.role.most_held)
         self._known = KnownDevices(backend.database, backend.streams)
-        self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notices.tell))
+        self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notifier.notify))
         self._watch = self._broker_watch()
         watched = list if self._watch is None else self._watch.news
-        changes = Changes(backend.database, backend.streams)
-        self.hub = Hub(changes, backend.notices, watched)
-        backend.notices.listen(self.hub.hear)
+        changes = ChangeReader(backend.database, backend.streams)
+        self.hub = Hub(changes, backend.notifier, watched)
+        backend.notifier.subscribe(self.hub.on_change)
         self._static_publisher = self._add_static_publisher()
         for stream in backend.streams:
             self._add_stream(stream)
@@ -126,8 +126,8 @@ class Web:
     def _add_commands(self) -> None:
         backend = self._backend
         topic = backend.streams.device_topics.control
-        commands = Commands(backend.database, self.publisher, topic, backend.notices.tell, self._held)
-        backend.notices.listen(commands.hear)
+        commands = Commands(backend.database, self.publisher, topic, backend.notifier.notify, self._held)
+        backend.notifier.subscribe(commands.on_change)
         self.app.register_api(control.blueprint(commands, self._known))
 
     def _add_own(self) -> None:

@@ -1,4 +1,4 @@
-"""Notices: which rows are new, told to the other processes over the broker; the rows stay in the database."""
+"""Change notifications: the keys of new rows, sent to the other processes over the broker."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 MAX_ENTRIES = 2_000
-"""News with more entries than this says only that everything may be new."""
+"""A change set with more entries than this says only that everything may be new."""
 MAX_UNDER_WAY = 20
 RETRY_SECONDS = 1.0
 LONGEST_DELAY = 10
@@ -29,7 +29,7 @@ Key = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")]
 """What can be looked up in every database."""
 
 
-class News(msgspec.Struct, omit_defaults=True):
+class ChangeSet(msgspec.Struct, omit_defaults=True):
     """What is new in the database, as keys to be looked up."""
 
     readings: dict[str, list[datetime]] = {}
@@ -46,7 +46,7 @@ class News(msgspec.Struct, omit_defaults=True):
     def __bool__(self) -> bool:
         return bool(self.readings or self.commands or self.devices or self.everything)
 
-    def add(self, other: "News") -> None:
+    def add(self, other: "ChangeSet") -> None:
         """Take over another's entries; of too many, only that there were some."""
         for stream, moments in other.readings.items():
             self.readings.setdefault(stream, []).extend(moments)
@@ -57,8 +57,8 @@ class News(msgspec.Struct, omit_defaults=True):
             self.readings, self.commands, self.devices, self.everything = {}, [], [], True
 
 
-class Notices:
-    """Passes news between this process's parts and, over a topic that only AutoForge uses, to its other processes."""
+class Notifier:
+    """Notifies this process's parts, and the other processes over a topic that only AutoForge uses."""
 
     def __init__(self, settings: Settings, topic: Callable[[], str | None]) -> None:
         """`topic` tells the topic, or None as long as it is not known."""
@@ -66,7 +66,7 @@ class Notices:
         self._find_topic = topic
         self._origin = ""
         self._topic = ""
-        self._listeners: list[Callable[[News], None]] = []
+        self._listeners: list[Callable[[ChangeSet], None]] = []
         self._client = new_client(settings, "", persistent=False)
         self._client.reconnect_delay_set(1, LONGEST_DELAY)
         self._client.on_connect = self._on_connect
@@ -75,16 +75,16 @@ class Notices:
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
         self._lock = threading.Lock()
-        self._waiting = News(origin=self._origin)
+        self._waiting = ChangeSet(origin=self._origin)
         self._under_way = 0
         self._asked_at = math.inf
         self._throttle = Throttle(seconds=60)
         self._stop = threading.Event()
         self.listening = False
-        """Whether the news of other processes arrive."""
+        """Whether the changes of other processes arrive."""
 
-    def listen(self, listener: Callable[[News], None]) -> None:
-        """Have `listener` called with all news, on whatever thread they come by; it must neither block nor raise."""
+    def subscribe(self, listener: Callable[[ChangeSet], None]) -> None:
+        """Have `listener` called with all changes, on whatever thread they come by; it must neither block nor raise."""
         self._listeners.append(listener)
 
     def start(self) -> None:
@@ -101,13 +101,13 @@ class Notices:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def tell(self, news: News) -> None:
-        """Pass news on to the listeners here at once, and to the other processes as soon as the broker takes them."""
-        if not news:
+    def notify(self, changes: ChangeSet) -> None:
+        """Notify the listeners here at once, the other processes as soon as the broker takes it."""
+        if not changes:
             return
-        self._spread(news)
+        self._spread(changes)
         with self._lock:
-            self._waiting.add(news)
+            self._waiting.add(changes)
         self._send()
 
     def _send(self) -> None:
@@ -116,7 +116,7 @@ class Notices:
         with self._lock:
             if not self._waiting or not self.listening or self._under_way >= MAX_UNDER_WAY:
                 return
-            waiting, self._waiting = self._waiting, News(origin=self._origin)
+            waiting, self._waiting = self._waiting, ChangeSet(origin=self._origin)
             self._under_way += 1
         # Not under the lock: paho calls `_on_publish` while it holds one that `publish` needs.
         self._client.publish(self._topic, msgspec.json.encode(waiting), qos=1)
@@ -147,13 +147,13 @@ class Notices:
             return
         # A broker may grant what it then drops, as Mosquitto does with an access list: hearing ourselves is the proof.
         self._asked_at = time.monotonic()
-        self._client.publish(self._topic, msgspec.json.encode(News(origin=self._origin)), qos=1)
+        self._client.publish(self._topic, msgspec.json.encode(ChangeSet(origin=self._origin)), qos=1)
 
     def _begin(self) -> None:
         with self._lock:
             self.listening, self._under_way = True, 0
         self._send()
-        self._spread(News(everything=True))
+        self._spread(ChangeSet(everything=True))
 
     def _on_disconnect(self, *_: Any) -> None:
         self._asked_at = math.inf
@@ -167,19 +167,19 @@ class Notices:
 
     def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         try:
-            news = msgspec.json.decode(message.payload, type=News)
+            changes = msgspec.json.decode(message.payload, type=ChangeSet)
         except (ValueError, RecursionError) as error:  # of a text that is not UTF-8 it is no DecodeError
             self._throttle.warn(logger, "foreign", f"Ignored what is no notice on {self._topic}: {error}")
             return
-        if news.origin != self._origin:
+        if changes.origin != self._origin:
             # Whoever may publish here may publish more than the database can look up at once.
-            bounded = News(origin=news.origin)
-            bounded.add(news)
+            bounded = ChangeSet(origin=changes.origin)
+            bounded.add(changes)
             if bounded:
                 self._spread(bounded)
         elif not self.listening:
             self._begin()
 
-    def _spread(self, news: News) -> None:
+    def _spread(self, changes: ChangeSet) -> None:
         for listener in self._listeners:
-            listener(news)
+            listener(changes)

@@ -1,4 +1,4 @@
-"""Notices: news of one process reach the others over a real broker, or all hear that they may have missed some."""
+"""Notices: news of one process reach the others over a real broker, or all on_change that they may have missed some."""
 
 import contextlib
 import threading
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 import queries.installation
-from broker.notices import MAX_ENTRIES, News, Notices
+from broker.notifier import MAX_ENTRIES, ChangeSet, Notifier
 from config import Settings
 from database import Database
 from streams.registry import Streams
@@ -33,12 +33,12 @@ class Process:
     """What one process hears."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        self.heard: list[News] = []
-        self.notices = Notices(settings, partial(notices_topic, database))
-        self.notices.listen(self.heard.append)
+        self.heard: list[ChangeSet] = []
+        self.notifier = Notifier(settings, partial(notices_topic, database))
+        self.notifier.subscribe(self.heard.append)
 
     def tell(self, *command_ids: str) -> None:
-        self.notices.tell(News(commands=list(command_ids)))
+        self.notifier.notify(ChangeSet(commands=list(command_ids)))
 
     @property
     def commands(self) -> list[str]:
@@ -59,15 +59,15 @@ def processes(settings: Settings, *databases: Database, wait: bool = True) -> It
     """A process on each of these databases."""
     made = [Process(settings, database) for database in databases]
     for process in made:
-        process.notices.start()
+        process.notifier.start()
     try:
         if wait:
-            wait_for(lambda: all(process.notices.listening for process in made), what="the subscriptions")
+            wait_for(lambda: all(process.notifier.listening for process in made), what="the subscriptions")
             wait_for(lambda: all(process.reconnections == 1 for process in made), what="the first news")
         yield made
     finally:
         for process in made:
-            process.notices.stop()
+            process.notifier.stop()
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def place(settings: Make, mosquitto: Mosquitto, request: pytest.FixtureRequest) 
 
 @pytest.mark.parametrize("place", ["3.1.1", "5"], indirect=True)
 def test_news_reach_every_process_once_their_own_at_once(place: Settings, sqlite: Database) -> None:
-    news = News({"sensors": [NOON, NOON + timedelta(microseconds=1)]}, ["c-1"], ["機器 1"])
+    news = ChangeSet({"sensors": [NOON, NOON + timedelta(microseconds=1)]}, ["c-1"], ["機器 1"])
     with processes(place, sqlite, sqlite, sqlite) as (one, *others):
-        one.notices.tell(news)
+        one.notifier.notify(news)
         assert one.heard[1:] == [news]
         others[0].tell("c-2")
         wait_for(lambda: all(len(process.heard) == 3 for process in others), what="the news")
@@ -97,7 +97,7 @@ def test_news_reach_every_process_once_their_own_at_once(place: Settings, sqlite
 
 def test_nothing_new_is_not_told(place: Settings, sqlite: Database) -> None:
     with processes(place, sqlite, sqlite) as (one, other):
-        one.notices.tell(News(origin="x"))
+        one.notifier.notify(ChangeSet(origin="x"))
         one.tell("c")
         wait_for(lambda: other.commands, what="the news")
         assert (len(one.heard), len(other.heard)) == (2, 2)
@@ -109,7 +109,7 @@ def test_after_a_broker_restarts_everything_may_be_new_and_news_go_on(
 ) -> None:
     with processes(place, sqlite, sqlite) as (one, other):
         mosquitto.stop()
-        wait_for(lambda: not (one.notices.listening or other.notices.listening), what="the loss")
+        wait_for(lambda: not (one.notifier.listening or other.notifier.listening), what="the loss")
         one.tell("while away")
         assert one.commands == ["while away"]
         mosquitto.start()
@@ -130,7 +130,7 @@ def test_news_wait_for_a_broker_that_is_away(place: Settings, sqlite: Database, 
         assert len(early.commands) == MAX_ENTRIES
         mosquitto.start()
         with processes(place, sqlite) as (late,):
-            wait_for(lambda: early.notices.listening, what="the subscription")
+            wait_for(lambda: early.notifier.listening, what="the subscription")
             early.tell("now")
             wait_for(lambda: "now" in late.commands, what="the news")
 
@@ -143,9 +143,9 @@ def test_of_too_many_news_that_waited_only_that_there_were_some_is_sent(
     for number in range(count):
         early.tell(f"c{number}")
     with processes(place, sqlite) as (other,):
-        early.notices.start()
+        early.notifier.start()
         (sent,) = wait_for(lambda: [news for news in other.heard if news.origin], what="the news")
-        early.notices.stop()
+        early.notifier.stop()
     if count > MAX_ENTRIES:
         assert (sent.everything, sent.commands, sent.readings, sent.devices) == (True, [], {}, [])
     else:
@@ -194,19 +194,19 @@ def test_garbage_on_the_topic_is_ignored(settings: Make, sqlite: Database, embed
 
 
 def test_news_are_added_up_to_a_limit() -> None:
-    news = News({"a": [NOON]}, ["c"])
-    news.add(News({"a": [NOON], "b": [NOON]}, ["d"], ["device"], origin="x"))
-    assert news == News({"a": [NOON, NOON], "b": [NOON]}, ["c", "d"], ["device"])
-    news.add(News(devices=[str(number) for number in range(MAX_ENTRIES)]))
-    assert news == News(everything=True)
-    news.add(News(commands=["later"]))
-    assert (news.everything, bool(news), bool(News(origin="x"))) == (True, True, False)
+    news = ChangeSet({"a": [NOON]}, ["c"])
+    news.add(ChangeSet({"a": [NOON], "b": [NOON]}, ["d"], ["device"], origin="x"))
+    assert news == ChangeSet({"a": [NOON, NOON], "b": [NOON]}, ["c", "d"], ["device"])
+    news.add(ChangeSet(devices=[str(number) for number in range(MAX_ENTRIES)]))
+    assert news == ChangeSet(everything=True)
+    news.add(ChangeSet(commands=["later"]))
+    assert (news.everything, bool(news), bool(ChangeSet(origin="x"))) == (True, True, False)
 
 
 def test_a_flood_of_entries_on_the_topic_only_says_that_everything_may_be_new(
     settings: Make, sqlite: Database, embedded_broker: int
 ) -> None:
-    flood = News(commands=[str(number) for number in range(50_000)], origin="x")
+    flood = ChangeSet(commands=[str(number) for number in range(50_000)], origin="x")
     with processes(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), sqlite) as (one,):
         before = len(one.heard)
         with publishing(embedded_broker) as publish, sqlite.session() as session:
