@@ -45,7 +45,7 @@ class Rejection(msgspec.Struct, gc=False):
 
     stream: str | None
     reason: str
-    sentence: str
+    text: str
     message: Message
     device_id: str | None = None
     """Who sent it, where topic or payload says so."""

@@ -22,7 +22,7 @@ class OutcomeLog:
         """Warn of what is wrong with the messages of a batch."""
         for rejection in outcome.rejections:
             topic, reason = rejection.message.topic, rejection.reason
-            line = f"Rejected a message on {topic!r}: {reason}: {rejection.sentence}"
+            line = f"Rejected a message on {topic!r}: {reason}: {rejection.text}"
             self._rejections.warn(logger, reason, line)
         for item in outcome.parsed:
             if isinstance(item, Reading) and item.unread:

@@ -101,8 +101,8 @@ class Parser:
         if stream is None:
             return Rejection(None, "unknown_topic", "no declared stream has this topic", message)
         known = ", ".join(stream.topic.metric_levels)
-        sentence = f"the stream {stream.name} has no metric with this topic; those it has are {known}"
-        return Rejection(stream.name, "unknown_topic", sentence, message)
+        text = f"the stream {stream.name} has no metric with this topic; those it has are {known}"
+        return Rejection(stream.name, "unknown_topic", text, message)
 
     def parse_for(
         self, stream: Stream, message: Message, device_id: str | None, level: str | None

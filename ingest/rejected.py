@@ -172,7 +172,7 @@ def _row(rejection: Rejection, moment: datetime) -> dict[str, Any]:
         "payload": payload if len(payload) <= MAX_PAYLOAD else payload[:KEPT],
         "payload_size": len(payload),
         "reason": rejection.reason,
-        "message": rejection.sentence[:500],
+        "message": rejection.text[:500],
         "created_at": moment,
     }
 

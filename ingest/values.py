@@ -21,8 +21,8 @@ _NO_NUMBER = {"", "null", "none", "nan", "+nan", "-nan", "unavailable", "unknown
 class PayloadError(Exception):
     """What is wrong with a payload: a reason code, and a sentence that names the field and shows the value."""
 
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
         self.reason = reason
 
 

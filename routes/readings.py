@@ -61,7 +61,7 @@ def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions)
 
 def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
     """What became of a submission, and the status: 201 unless something was rejected, 400 if all of it was."""
-    errors = [{"index": i, "reason": item.reason, "message": item.sentence} for i, item in receipt.rejections]
+    errors = [{"index": i, "reason": item.reason, "message": item.text} for i, item in receipt.rejections]
     counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
     answer: JsonObject = {**counts, "errors": errors}
     if not errors:

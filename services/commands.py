@@ -132,8 +132,8 @@ class Commands:
             if earlier is None:
                 raise
             if not _same(_order(earlier), order):
-                sentence = f"Idempotency-Key: {key} was used for another command; a new command needs a new key"
-                raise KeyReused(sentence) from None
+                text = f"Idempotency-Key: {key} was used for another command; a new command needs a new key"
+                raise KeyReused(text) from None
             if not _is_interrupted(earlier):
                 return str(earlier["command_id"])
             with self._writing() as connection:

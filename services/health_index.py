@@ -158,8 +158,8 @@ def _advice(finding: Finding) -> str:
     low, high = _edges(metric)
     value, band = _quantity(_shown(finding.value), metric), _quantity(f"{_shown(low)} to {_shown(high)}", metric)
     side, advice = ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
-    sentence = f"{value} is {_shown(abs(finding.deviation))} {side} the ideal {band}."
-    return f"{sentence} {advice.rstrip('.')}." if advice else sentence
+    text = f"{value} is {_shown(abs(finding.deviation))} {side} the ideal {band}."
+    return f"{text} {advice.rstrip('.')}." if advice else text
 
 
 def _place_within(finding: Finding) -> str:

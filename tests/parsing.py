@@ -48,7 +48,7 @@ def rejection(parser: Parser, text: str | bytes, topic: str = TOPIC) -> tuple[st
     """The reason and the sentence."""
     parsed = parse(parser, text, topic)
     assert isinstance(parsed, Rejection), parsed
-    return parsed.reason, parsed.sentence
+    return parsed.reason, parsed.text
 
 
 def sensors(temperature: str = "24.5", more: str = "", timestamp: str = '"2026-01-29T14:30:45.123456"') -> str:

@@ -118,5 +118,5 @@ def test_a_command_id_cannot_forge_a_line_of_the_log(ingesting: Ingesting, caplo
     (rejection,) = pipeline.handle(
         connection, [message({"command_id": "x\nWARNING all is well\x1b[2J", "status": "failed"})]
     ).rejections
-    assert rejection.sentence.isprintable()
+    assert rejection.text.isprintable()
     assert all(record.getMessage().isprintable() for record in caplog.records)

@@ -105,7 +105,7 @@ def test_an_answer_comes_too_late_from_the_very_moment_of_expiry() -> None:
     assert judge(state("sent"), ack("c", "succeeded"), AFTER - TICK, HERE) == "change"
     found = judge(state("sent"), ack("c", "succeeded"), AFTER, HERE)
     assert isinstance(found, Rejection)
-    assert found.sentence == "status: succeeded comes too late; the command expired at 2026-01-29T14:30:47.000000Z"
+    assert found.text == "status: succeeded comes too late; the command expired at 2026-01-29T14:30:47.000000Z"
 
 
 def test_progress_with_news_is_a_change_and_without_is_none() -> None:
@@ -125,8 +125,8 @@ def test_a_device_cannot_answer_for_a_command_it_was_not_sent(known: CommandStat
     found = judge(known, ack("c-1", "succeeded"), NOW, HERE)
     assert isinstance(found, Rejection)
     assert (found.stream, found.reason) == (None, "unknown_command")
-    assert found.sentence.startswith("command_id: this device was sent no command")
-    assert "c-1" in found.sentence
+    assert found.text.startswith("command_id: this device was sent no command")
+    assert "c-1" in found.text
 
 
 # acknowledge

@@ -64,7 +64,7 @@ def rejection(payload: str | bytes, topic: str) -> tuple[str, str]:
     assert isinstance(parsed, Rejection), parsed
     assert parsed.stream is None
     assert parsed.message.topic == topic
-    return parsed.reason, parsed.sentence
+    return parsed.reason, parsed.text
 
 
 # Acknowledgements
@@ -263,7 +263,7 @@ FIELDS = st.fixed_dictionaries(
 def test_whatever_comes_is_understood_or_set_aside_and_can_be_stored(payload: bytes, topic: str) -> None:
     parsed = parse(payload, topic)
     if isinstance(parsed, Rejection):
-        assert parsed.sentence
+        assert parsed.text
         assert len(parsed.reason) <= 40
     elif isinstance(parsed, Acknowledgement):
         assert topic == ACK

@@ -271,7 +271,7 @@ def test_it_rejects_an_unknown_topic(topic: str, parser: Parser) -> None:
 def test_it_rejects_a_topic_that_is_not_utf_8(parser: Parser) -> None:
     parsed = parser.parse(Message("sensors/\\xff/data", payload().encode(), RECEIVED, valid_topic=False))
     assert isinstance(parsed, Rejection)
-    assert (parsed.stream, parsed.reason, parsed.sentence) == (
+    assert (parsed.stream, parsed.reason, parsed.text) == (
         None,
         "invalid_topic",
         "the topic is not valid UTF-8",

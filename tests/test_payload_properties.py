@@ -60,7 +60,7 @@ CLEAN = {
 def outcome(parsed: Parsed) -> tuple[Any, ...]:
     """What was understood, so that it can be compared: -0.0 is not 0.0."""
     if isinstance(parsed, Rejection):
-        return parsed.reason, parsed.sentence
+        return parsed.reason, parsed.text
     assert isinstance(parsed, Reading)
     return parsed.device_id, parsed.timestamp, parsed.device_timestamp, repr(parsed.values), parsed.own_time
 
@@ -73,7 +73,7 @@ def test_whatever_the_bytes_it_is_a_reading_or_a_rejection(topic: str, text: byt
     assert isinstance(parsed, (Reading, Rejection) if text else Ignored)
     if isinstance(parsed, Rejection):
         assert parsed.reason.isidentifier()
-        assert parsed.sentence.isprintable()
+        assert parsed.text.isprintable()
 
 
 @settings(deadline=None)

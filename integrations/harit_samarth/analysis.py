@@ -65,7 +65,7 @@ class SoilHealth:
 
 
 def _rejected(rejection: Rejection) -> JsonObject:
-    return {"success": False, "reason": rejection.reason, "message": rejection.sentence}
+    return {"success": False, "reason": rejection.reason, "message": rejection.text}
 
 
 def _bare(body: bytes) -> bytes:
