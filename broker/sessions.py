@@ -78,7 +78,7 @@ class _Session:
         self.topics: set[str] = set()
         self._broker = settings.broker
         self._version5 = settings.mqtt_protocol == "5"
-        self._said: Any = None
+        self._properties: Any = None
         """The properties of the broker's answer to CONNECT."""
         self._answers: dict[int, bool] = {}
         self._connected: ReasonCode | None = None
@@ -96,7 +96,7 @@ class _Session:
             raise SessionError(refused(self._broker, self._connected))
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        for code, mid in Subscriptions(filters, version5=self._version5).request(self._client, self._said):
+        for code, mid in Subscriptions(filters, version5=self._version5).request(self._client, self._properties):
             self._expect(code, mid, f"{self._broker} refused QoS 1 for one of {', '.join(filters)}")
 
     def publish(self, payload: bytes, topic: str = MARKERS) -> None:
@@ -122,8 +122,8 @@ class _Session:
         if not self._answers.pop(mid):
             raise SessionRefused(refusal)
 
-    def _on_connect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, said: Any) -> None:
-        self._connected, self._said = reason, said
+    def _on_connect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, properties: Any) -> None:
+        self._connected, self._properties = reason, properties
 
     def _on_subscribe(self, _: paho.Client, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
         self._answers[mid] = all(not code.is_failure and code.value == 1 for code in codes)

@@ -39,7 +39,7 @@ class Subscriptions:
         self.numbered = bool(self._ids)
         """Whether messages say by which filter they come; an attribute, because each of them asks."""
         self._given = frozenset(self._ids.values())
-        self._told = False
+        self._warned = False
         self._asked: dict[int, Sequence[str]] = {}
         """What is not answered yet, by packet id."""
         self.denied: list[str] = []
@@ -50,7 +50,7 @@ class Subscriptions:
         """Subscribe; `connack` are the properties of the broker's answer to CONNECT."""
         if not getattr(connack, "SubscriptionIdentifierAvailable", 1):
             self._ids, self.numbered = {}, False
-        self._tell()
+        self._warn()
         self._asked, self.denied, self._first = {}, [], self._remember()
         plain = [one for one in self._filters if one not in self._ids]
         # One after the other and in this order: whatever comes by a filter comes also by those before it that match.
@@ -91,10 +91,10 @@ class Subscriptions:
             self._asked[packet_id] = filters
         return code, packet_id
 
-    def _tell(self) -> None:
-        if self._told or self._ids or not self._crossing:
+    def _warn(self) -> None:
+        if self._warned or self._ids or not self._crossing:
             return
-        self._told = True
+        self._warned = True
         logger.info(
             "Some topics match two of %s: a broker that delivers once for each filter, where it gives no subscription "
             "identifiers (MQTT_PROTOCOL=5), has a reading there without a time of its own stored twice",

@@ -71,7 +71,7 @@ class Acknowledgements:
         self.topic = topic
 
     def read(self, device_id: str, message: Message) -> Acknowledgement:
-        """Read an acknowledgement. Raises Fault."""
+        """Read an acknowledgement. Raises PayloadError."""
         fields = read_object(message.payload)
         command_id: Any = fields.get("command_id")
         status: Any = fields.get("status")

@@ -90,8 +90,8 @@ def _is_required(stream: Stream, metric: Metric) -> bool:
 
 
 def _needs_another_look(values: Values) -> bool:
-    said = [value for value in values if value is not None]
-    return not said or any(isinstance(value, str) and text_fault(value) for value in said)
+    present = [value for value in values if value is not None]
+    return not present or any(isinstance(value, str) and text_fault(value) for value in present)
 
 
 def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
@@ -139,18 +139,18 @@ def single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
         if not _is_clean(payload):
             return look(payload)
         try:
-            said: Any = clean(payload)
+            decoded: Any = clean(payload)
         except (msgspec.DecodeError, RecursionError):
             return look(payload)
-        bare = isinstance(said, float)
-        value = said if bare else said.value
+        bare = isinstance(decoded, float)
+        value = decoded if bare else decoded.value
         if not value:
             if _may_be_tiny(payload):
                 return look(payload)
             value = 0.0
         if bare:
             return Fields(UNSET, UNSET, (*before, value, *after))
-        return Fields(said.device, _said(said.timestamp), (*before, value, *after))
+        return Fields(decoded.device, _stated_time(decoded.timestamp), (*before, value, *after))
 
     return look if metric.type == "text" else read
 
@@ -170,7 +170,7 @@ def _bare(metric: Metric, value: str) -> float | str:
 
 
 def _wide_fields(stream: Stream, decoded: Any) -> Fields:
-    """Look at an untyped payload field by field. Raises Fault for the first one that is wrong and required."""
+    """Look at an untyped payload field by field. Raises PayloadError for the first one that is wrong and required."""
     if not isinstance(decoded, dict):
         raise PayloadError("not_an_object", f"expected a JSON object, not {shown(decoded)}")
     holder, unread = _holder(stream, decoded), []
@@ -191,7 +191,7 @@ def _wide_fields(stream: Stream, decoded: Any) -> Fields:
 
 
 def _holder(stream: Stream, decoded: dict[str, Any]) -> dict[str, Any]:
-    """The object that has the metrics. Raises Fault."""
+    """The object that has the metrics. Raises PayloadError."""
     if not stream.values:
         return decoded
     if stream.values not in decoded:
@@ -212,21 +212,21 @@ def _wide_value(metric: Metric, holder: dict[str, Any], *, required: bool) -> fl
 
 
 def _time_of(stream: Stream, fields: dict[str, Any]) -> Any:
-    said = fields.get(stream.timestamp.field, UNSET)
-    return said if stream.timestamp.required else _said(said)
+    stated = fields.get(stream.timestamp.field, UNSET)
+    return stated if stream.timestamp.required else _stated_time(stated)
 
 
-def _said(value: Any) -> Any:
+def _stated_time(value: Any) -> Any:
     return UNSET if value is None else value
 
 
 def _decode_reading(payload: bytes) -> Any:
-    """Read JSON of any shape, with numbers as devices write them. Raises Fault."""
+    """Read JSON of any shape, with numbers as devices write them. Raises PayloadError."""
     return _decode(payload, lambda found: lenient_json.decoded(found, _SPELLED.decode))
 
 
 def decode_untyped(payload: bytes) -> Any:
-    """Read JSON of any shape. Raises Fault."""
+    """Read JSON of any shape. Raises PayloadError."""
     return _decode(payload, msgspec.json.decode)
 
 
@@ -245,7 +245,7 @@ def _decode(payload: bytes, decode: Callable[[bytes], Any]) -> Any:
 
 
 def _checked(payload: bytes) -> bytes:
-    """The text of a payload. Raises Fault."""
+    """The text of a payload. Raises PayloadError."""
     payload = payload.removeprefix(BOM)
     if not payload.strip():
         raise PayloadError("empty_payload", "the payload is empty")

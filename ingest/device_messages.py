@@ -48,7 +48,7 @@ class OwnCommands:
 
 
 def read_object(payload: bytes) -> dict[str, Any]:
-    """The JSON object that a payload is. Raises Fault."""
+    """The JSON object that a payload is. Raises PayloadError."""
     decoded = decode_untyped(payload)
     if not isinstance(decoded, dict):
         raise PayloadError("not_an_object", f"expected a JSON object, not {shown(decoded)}")

@@ -34,5 +34,5 @@ class Readable(Protocol):
     topic: TopicPattern
 
     def read(self, device_id: str, message: Message) -> DeviceMessage | Ignored:
-        """Read a message that a device sent on that topic. Raises Fault."""
+        """Read a message that a device sent on that topic. Raises PayloadError."""
         ...

@@ -72,13 +72,13 @@ class Parser:
     def parse(self, message: Message) -> Parsed:
         """Find what the topic is for and read the payload."""
         found = self._streams.match(message.topic) if message.valid_topic else None
-        said: Parsed
+        parsed: Parsed
         if found is None:
-            said = self._other(message)
+            parsed = self._other(message)
         else:
             stream, device_id, level = found
-            said = self._parsers[stream.name].parse(message, device_id, level)
-        return said if message.payload and not message.retained else _of_old_ones(said)
+            parsed = self._parsers[stream.name].parse(message, device_id, level)
+        return parsed if message.payload and not message.retained else _of_retained(parsed)
 
     def concerning(self, messages: Sequence[Message]) -> Sequence[Message]:
         """These messages without those on topics that AutoForge uses for itself."""
@@ -88,8 +88,8 @@ class Parser:
     def _other(self, message: Message) -> DeviceMessage | Rejection | Ignored:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
-        if (said := self._device_messages.parse(message)) is not None:
-            return said
+        if (parsed := self._device_messages.parse(message)) is not None:
+            return parsed
         if self._streams.publishes(message.topic):
             return Ignored(OWN, message)
         if (unusable := self._streams.unusable_at(message.topic)) is not None:
@@ -111,14 +111,14 @@ class Parser:
         return self._parsers[stream.name].parse(message, device_id, level)
 
 
-def _of_old_ones(said: Parsed) -> Parsed:
+def _of_retained(parsed: Parsed) -> Parsed:
     """What is left of a message that a broker repeats, or of an empty one, which clears such a message."""
-    if isinstance(said, Rejection) and not said.message.payload:
-        return Ignored(EMPTY, said.message)
-    if isinstance(said, Reading) and said.message.retained and not said.own_time:
+    if isinstance(parsed, Rejection) and not parsed.message.payload:
+        return Ignored(EMPTY, parsed.message)
+    if isinstance(parsed, Reading) and parsed.message.retained and not parsed.own_time:
         # When it was measured, nobody knows any more.
-        return Ignored(RETAINED, said.message)
-    return said
+        return Ignored(RETAINED, parsed.message)
+    return parsed
 
 
 def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
@@ -153,18 +153,18 @@ def _time(
     try:
         moment = _moment(stated)
     except (clock.NoTimeOfDay, clock.OffTheCalendar):
-        return None, _said(stated), None
+        return None, _unbelieved(stated), None
     except ValueError as error:
         if stream.timestamp.required:
             raise PayloadError("invalid_timestamp", f"{field}: {error}") from error
-        return None, _said(stated), None
+        return None, _unbelieved(stated), None
     if earliest <= moment <= received_at + clock.MAX_AHEAD:
         return moment, None, None
     is_ahead = received_at < moment <= received_at + AHEAD
     return None, clock.rfc3339(moment), moment if is_ahead else None
 
 
-def _said(stated: Any) -> str:
+def _unbelieved(stated: Any) -> str:
     """What a device said instead of a time that can be used, as far as there is room for it."""
     if isinstance(stated, datetime):
         return stated.isoformat()

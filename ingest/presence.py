@@ -32,7 +32,7 @@ class PresenceNotices:
         self.topic = topic
 
     def read(self, device_id: str, message: Message) -> PresenceNotice:
-        """Read a notice. Raises Fault."""
+        """Read a notice. Raises PayloadError."""
         return PresenceNotice(device_id, message, _is_online(message.payload))
 
     def apply(self, connection: Connection, notices: Sequence[PresenceNotice], moment: datetime) -> Applied:

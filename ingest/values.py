@@ -58,7 +58,7 @@ def is_no_value(metric: Metric, value: object) -> bool:
 
 
 def stored(metric: Metric, field: str, value: object) -> float | str:
-    """What is stored of a value. Raises Fault."""
+    """What is stored of a value. Raises PayloadError."""
     if metric.type == "text":
         return text(field, value)
     if isinstance(value, int | float) and not isinstance(value, bool) and -EXACT < value < EXACT and value:
@@ -67,7 +67,7 @@ def stored(metric: Metric, field: str, value: object) -> float | str:
 
 
 def text(field: str, value: object) -> str:
-    """A text as it is. Raises Fault."""
+    """A text as it is. Raises PayloadError."""
     if not isinstance(value, str):
         raise PayloadError("not_text", f"{field}: not a text: {shown(value)}")
     if fault := text_fault(value):
@@ -75,18 +75,23 @@ def text(field: str, value: object) -> str:
     return value
 
 
-def number(field: str, value: object, said: str) -> float:
-    """A number that stands bare or in quotes, which is stored as it is or not at all. Raises Fault showing `said`."""
+def number(field: str, value: object, spelling: str) -> float:
+    """A number that stands bare or in quotes, which is stored as it is or not at all.
+
+    Raises PayloadError showing `spelling`.
+    """
     spelled = _spelled(value)
     if not _NUMBER.fullmatch(spelled):
-        raise PayloadError("not_a_number", f"{field}: not a number: {said}")
+        raise PayloadError("not_a_number", f"{field}: not a number: {spelling}")
     found = float(spelled)
     if abs(found) == float("inf"):
-        raise PayloadError("number_out_of_range", f"{field}: too large to be stored: {said}")
+        raise PayloadError("number_out_of_range", f"{field}: too large to be stored: {spelling}")
     if abs(found) >= EXACT and not _is_exact(spelled, found):
-        raise PayloadError("number_not_exact", f"{field}: {said} would be stored as {found!r}, which is another number")
+        raise PayloadError(
+            "number_not_exact", f"{field}: {spelling} would be stored as {found!r}, which is another number"
+        )
     if not found and _OTHER_THAN_ZERO.match(spelled):
-        raise PayloadError("number_out_of_range", f"{field}: too small to be stored: {said}")
+        raise PayloadError("number_out_of_range", f"{field}: too small to be stored: {spelling}")
     # Some databases keep -0.0, others do not.
     return found or 0.0
 
@@ -98,11 +103,11 @@ def _spelled(value: object) -> str:
 
 
 def _is_exact(spelled: str, found: float) -> bool:
-    said = Decimal(spelled)
+    exact = Decimal(spelled)
     if "e" not in spelled.lower():
-        return said == Decimal(found)
+        return exact == Decimal(found)
     # An exponent tells how many digits are meant.
-    return said == Decimal(f"{found:.{len(said.as_tuple().digits) - 1}e}")
+    return exact == Decimal(f"{found:.{len(exact.as_tuple().digits) - 1}e}")
 
 
 def _as_spelled(value: Any) -> msgspec.Raw:

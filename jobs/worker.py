@@ -115,8 +115,8 @@ class JobWorker:
 
     def _report(self, job: Job, error: str | None) -> None:
         now = time.monotonic()
-        told, again_at = self._reported.get(job.name, ("", 0.0))
-        if told == error and now < again_at:
+        reported, again_at = self._reported.get(job.name, ("", 0.0))
+        if reported == error and now < again_at:
             return
         report = JobReport(job.name, own_name(), clock.now(), error)
         self._write(self._lease.connection, report)

@@ -77,9 +77,9 @@ def create(connection: Connection, values: dict[str, Any]) -> None:
     connection.execute(insert(Command).values(values))
 
 
-def answer(connection: Connection, command_id: str, said: Mapping[str, str | None], moment: datetime) -> None:
+def answer(connection: Connection, command_id: str, answered: Mapping[str, str | None], moment: datetime) -> None:
     """Write the `status`, `reason` and `result` that a device said of an open command."""
-    _change(connection, command_id, OPEN, {**said, "updated_at": moment})
+    _change(connection, command_id, OPEN, {**answered, "updated_at": moment})
 
 
 def mark_sent(connection: Connection, command_id: str, moment: datetime) -> None:

@@ -22,12 +22,12 @@ class JobReport(NamedTuple):
     error: str | None
 
 
-def report(connection: Connection, said: JobReport) -> None:
+def report(connection: Connection, latest: JobReport) -> None:
     """Keep a report, in the place of the one before; `failing_since` stays while a job fails. Raises DBAPIError."""
-    before = connection.execute(select(_JOBS.c.failing_since).where(_JOBS.c.name == said.name)).scalar()
-    since = None if said.error is None else before or said.ran_at
-    connection.execute(delete(_JOBS).where(_JOBS.c.name == said.name))
-    values = said._asdict() | {"error": said.error and said.error[:500], "failing_since": since}
+    before = connection.execute(select(_JOBS.c.failing_since).where(_JOBS.c.name == latest.name)).scalar()
+    since = None if latest.error is None else before or latest.ran_at
+    connection.execute(delete(_JOBS).where(_JOBS.c.name == latest.name))
+    values = latest._asdict() | {"error": latest.error and latest.error[:500], "failing_since": since}
     connection.execute(insert(_JOBS).values(values))
 
 

@@ -37,9 +37,9 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
         if query.wait or not new:
             document, status = _awaited(commands, command_id, query.wait, 202)
             return document | hint, status
-        told = {"command_id": command_id, "device_id": body.device_id, "command": body.command}
+        issued = {"command_id": command_id, "device_id": body.device_id, "command": body.command}
         url = f"{request.script_root}/api/control/{command_id}"
-        return {"status": "acknowledged", **told, "url": url, "message": "Command sent to device", **hint}, 202
+        return {"status": "acknowledged", **issued, "url": url, "message": "Command sent to device", **hint}, 202
 
     @api.get("", responses=FAULTS | {200: CommandsAnswer})
     def listed(query: CommandsQuery) -> JsonObject:
@@ -75,5 +75,5 @@ def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: in
     document = documents.command(row, request.script_root)
     if row["status"] in FINAL:
         return document, 200
-    told = {"message": "The command is not final yet; ask again"} if unfinished == 202 else {}
-    return document | told, unfinished
+    more = {"message": "The command is not final yet; ask again"} if unfinished == 202 else {}
+    return document | more, unfinished

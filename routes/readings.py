@@ -156,12 +156,12 @@ def payload_schema(stream: Stream, values: str) -> JsonObject:
     """The JSON schema of a reading's payload with the metrics nested under `values`, or at the top if that is empty."""
     metrics = {metric.name: {"type": "number" if metric.type == "number" else "string"} for metric in stream.metrics}
     required = [metric.name for metric in stream.metrics if metric.required]
-    said: JsonObject = {"type": "object", "properties": metrics, "required": required}
+    schema: JsonObject = {"type": "object", "properties": metrics, "required": required}
     time = {"anyOf": [{"type": "string"}, {"type": "number"}]}
     own = {stream.device: {"type": "string"}, stream.timestamp.field: time}
     needed = [stream.timestamp.field] if stream.timestamp.required else []
     if values:
-        return {"type": "object", "properties": {values: said} | own, "required": [values, *needed]}
+        return {"type": "object", "properties": {values: schema} | own, "required": [values, *needed]}
     return {"type": "object", "properties": metrics | own, "required": [*required, *needed]}
 
 

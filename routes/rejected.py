@@ -44,9 +44,9 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
             counts = queries.rejected.counts(reader)
             kept = filling.kept(reader, room)
             shares = queries.rejected.largest_shares(reader, "messages", LARGEST)
-        told = {"counts": counts, "evicted": kept.pop("evicted"), "kept": kept, "shares": list(map(_share, shares))}
+        totals = {"counts": counts, "evicted": kept.pop("evicted"), "kept": kept, "shares": list(map(_share, shares))}
         page = {"count": len(rows), "limit": query.limit, "offset": query.offset}
-        return {**page, **told, "data": list(map(_listed, rows))}
+        return {**page, **totals, "data": list(map(_listed, rows))}
 
     @api.get("/api/rejected/<int:id>", responses={200: RejectedPayload, 404: Error})
     def one(path: RejectedPath) -> tuple[JsonObject, int]:

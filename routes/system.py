@@ -38,8 +38,8 @@ def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBl
     @api.get("/api/health", responses={200: Health, 503: Health})
     def health() -> tuple[JsonObject, int]:
         """How the backend is: 200 healthy or degraded (it says what and since when), 503 without the database."""
-        told = status.health(settings, database)
-        return told, 503 if told["status"] == "unhealthy" else 200
+        health_now = status.health(settings, database)
+        return health_now, 503 if health_now["status"] == "unhealthy" else 200
 
     @api.get("/api/streams", responses={200: StreamsAnswer})
     def declared() -> JsonObject:

@@ -92,30 +92,30 @@ class Channel:
         """The highest id whose analysis is published, as this process knows."""
         self._seen: set[int] = set()
         """The ids whose analyses this process has published and that are read again."""
-        self._told: tuple[str, str, int] | None = None
-        self._tell_again_at = 0.0
+        self._published: tuple[str, str, int] | None = None
+        self._publish_again_at = 0.0
 
     def publish(self, connection: Connection) -> None:
         """Publish what is new, and write down how far it is. Raises Unavailable, PublishError."""
         if self.stream.health.status_topic:
-            self._tell_status()
+            self._publish_status()
         if self.stream.health.analysis_topic:
             self._publish_new(connection)
 
     def tell_again(self) -> None:
         """Say how the backend is, if this process has said so before. Raises PublishError."""
-        if self._told is not None:
-            self._tell_status()
+        if self._published is not None:
+            self._publish_status()
 
     def leave(self) -> None:
         """Leave it to another process."""
-        if self._told is not None:
-            self._told = None
+        if self._published is not None:
+            self._published = None
             self._publisher.close()
 
     def close(self) -> None:
         """Say that the backend goes, if this process has spoken for it."""
-        if self._told is not None:
+        if self._published is not None:
             try:
                 gone = _status("offline", "AutoForge was stopped", _now())
                 self._publisher.publish(self.stream.health.status_topic, gone, retain=True)
@@ -123,16 +123,16 @@ class Channel:
                 logger.warning("The broker could not be told that AutoForge stops: %s", error)
         self._publisher.close()
 
-    def _tell_status(self) -> None:
+    def _publish_status(self) -> None:
         health = status.health(self._settings, self._database)
         name, message = health["status"], health["message"] or HEALTHY
         # A new connection means that the broker may have published the will of the one before.
-        telling = (name, message, self._publisher.connections)
-        if telling == self._told and time.monotonic() < self._tell_again_at:
+        latest = (name, message, self._publisher.connections)
+        if latest == self._published and time.monotonic() < self._publish_again_at:
             return
         self._publisher.publish(self.stream.health.status_topic, _status(name, message, _now()), retain=True)
-        self._told = (name, message, self._publisher.connections)
-        self._tell_again_at = time.monotonic() + STATUS_SECONDS
+        self._published = (name, message, self._publisher.connections)
+        self._publish_again_at = time.monotonic() + STATUS_SECONDS
 
     def _publish_new(self, connection: Connection) -> None:
         with self._database.reader() as reader:

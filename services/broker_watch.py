@@ -13,7 +13,7 @@ class BrokerWatch:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self._told: tuple[str, object] | None = None
+        self._last: tuple[str, object] | None = None
 
     def current(self) -> Event:
         """How it is now."""
@@ -22,11 +22,11 @@ class BrokerWatch:
         connected = bool(mqtt.get("connected") and mqtt.get("subscribed"))
         name = "mqtt-connected" if connected else "mqtt-error"
         message = f"Connected to {self._settings.broker}" if connected else state["message"]
-        told = {"connected": connected, "broker": str(self._settings.broker), "message": message}
-        return Event(name, "", told | {"timestamp": clock.rfc3339(clock.now())}, everyone=True)
+        details = {"connected": connected, "broker": str(self._settings.broker), "message": message}
+        return Event(name, "", details | {"timestamp": clock.rfc3339(clock.now())}, everyone=True)
 
     def news(self) -> list[Event]:
         """How it is, if that has changed since the last time."""
         event = self.current()
-        before, self._told = self._told, (event.name, event.document["message"])
-        return [event] if before not in (None, self._told) else []
+        before, self._last = self._last, (event.name, event.document["message"])
+        return [event] if before not in (None, self._last) else []

@@ -221,8 +221,8 @@ def _earlier(moment: datetime) -> datetime:
 
 
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
-    told = documents.message(stream, metric, row)
-    return Event(metric.event, row["device_id"], told, stream.name, metric.name, everyone=True)
+    document = documents.message(stream, metric, row)
+    return Event(metric.event, row["device_id"], document, stream.name, metric.name, everyone=True)
 
 
 def _states(commands: Iterable[RowMapping], presence: Iterable[RowMapping]) -> list[Event]:

@@ -99,8 +99,8 @@ class Event:
 
 def gap(stream: str, device_id: str | None, first: int, last: int, part: str = "") -> Event:
     """Readings of a device, or of any, whose ids are from `first` to `last`, were not sent."""
-    said = {"stream": stream, "device_id": device_id, "from_id": first, "to_id": last}
-    return Event(GAP, device_id or "", said, stream, part)
+    details = {"stream": stream, "device_id": device_id, "from_id": first, "to_id": last}
+    return Event(GAP, device_id or "", details, stream, part)
 
 
 class LiveClient(Protocol):

@@ -132,11 +132,11 @@ def notes(oee: Oee, found: Effectiveness) -> list[str]:
     running = ", ".join(map(shown, oee.running))
     folded = {state.casefold() for state in oee.running}
     alike = sorted(state for state in found.states if state not in oee.running and state.casefold() in folded)
-    said = [f"{shown(state)} is not counted as running, because oee.running has {running}" for state in alike]
+    notes = [f"{shown(state)} is not counted as running, because oee.running has {running}" for state in alike]
     if found.known and not found.running and not alike:
         states = ", ".join(map(shown, sorted(found.states)[:MAX_SHOWN]))
-        said.append(f"none of the states ({states}) is among those of oee.running: {running}")
-    return said + [f"{metric}: some values are below 0 or above 100 percent" for metric in sorted(found.odd_rates)]
+        notes.append(f"none of the states ({states}) is among those of oee.running: {running}")
+    return notes + [f"{metric}: some values are below 0 or above 100 percent" for metric in sorted(found.odd_rates)]
 
 
 def _odd_rates(oee: Oee, sample: StateSample) -> set[str]:

@@ -268,9 +268,9 @@ def _differing(answer: Any, expected: dict[str, Any]) -> set[str]:
 
 def _essence(listed: Any) -> dict[str, Any]:
     names = ("name", "topic", "device", "timestamp_required", "metrics")
-    told = as_object(listed, *names)
-    metrics = [as_object(metric, *_METRIC) for metric in as_list(told["metrics"])]
-    return {name: told[name] for name in names} | {"metrics": [{n: metric[n] for n in _METRIC} for metric in metrics]}
+    answer = as_object(listed, *names)
+    metrics = [as_object(metric, *_METRIC) for metric in as_list(answer["metrics"])]
+    return {name: answer[name] for name in names} | {"metrics": [{n: metric[n] for n in _METRIC} for metric in metrics]}
 
 
 def _own_essence(stream: Stream) -> dict[str, Any]:

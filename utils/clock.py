@@ -166,16 +166,16 @@ def _compact(text: str) -> datetime | None:
         raise
 
 
-def _iso(text: str, said: str) -> datetime:
-    """Read ISO 8601. Raises ValueError showing what was `said`."""
+def _iso(text: str, whole: str) -> datetime:
+    """Read ISO 8601. Raises ValueError showing the `whole` text."""
     if fraction := _LONG_FRACTION.search(text):
-        return _rounded(_iso(text[: fraction.end(1)] + text[fraction.end() :], said), fraction[2])
+        return _rounded(_iso(text[: fraction.end(1)] + text[fraction.end() :], whole), fraction[2])
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         if unusual := _after_leap_second(text) or _after_end_of_day(text):
             return unusual
-        raise ValueError(f'not a time: "{printable(said[:40])}"') from error
+        raise ValueError(f'not a time: "{printable(whole[:40])}"') from error
     return naive_utc(moment)
 
 

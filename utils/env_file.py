@@ -24,10 +24,10 @@ def values(raw: bytes) -> dict[str, str]:
     return {binding.key: binding.value or "" for binding in found if binding.key is not None}
 
 
-def unknown(said: Mapping[str, str], known: Collection[str]) -> Iterator[str]:
+def unknown(given: Mapping[str, str], known: Collection[str]) -> Iterator[str]:
     """The names that are neither known nor used in the value of another, each with the one that may be meant."""
-    used = {name for value in said.values() for name in _REFERENCE.findall(value)}
-    for name in said:
+    used = {name for value in given.values() for name in _REFERENCE.findall(value)}
+    for name in given:
         if name.upper() not in known and name not in used:
             near = get_close_matches(name.upper(), known, 1, _SIMILAR)
             yield printable(name) + (f" (did you mean {near[0]}?)" if near else "")

@@ -70,9 +70,9 @@ def why(text: bytes) -> str:
     return _no_value(words[0]) if words else "something in it is no value"
 
 
-def _fault(text: bytes, said: str) -> str:
-    if "truncated" not in said:
-        return said.removeprefix("JSON is malformed: ")
+def _fault(text: bytes, message: str) -> str:
+    if "truncated" not in message:
+        return message.removeprefix("JSON is malformed: ")
     # msgspec says so also of half of a surrogate pair, and of a short word that is none of JSON's.
     if _HALF_A_PAIR.search(text):
         return "a text has half of a surrogate pair"

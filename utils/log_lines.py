@@ -49,15 +49,15 @@ def _lines(error: BaseException) -> Iterator[str]:
     return _of(traceback.TracebackException.from_exception(error, compact=True))
 
 
-def _of(said: traceback.TracebackException) -> Iterator[str]:
-    for before, how in ((said.__cause__, _CAUSE), (said.__context__, _CONTEXT)):
+def _of(trace: traceback.TracebackException) -> Iterator[str]:
+    for before, how in ((trace.__cause__, _CAUSE), (trace.__context__, _CONTEXT)):
         if before is not None:
             yield from _of(before)
             yield how
     yield "Traceback (most recent call last):"
-    yield from "".join(said.stack.format()).splitlines()
-    yield shown("".join(said.format_exception_only()).rstrip("\n"))
-    for inner in said.exceptions or ():
+    yield from "".join(trace.stack.format()).splitlines()
+    yield shown("".join(trace.format_exception_only()).rstrip("\n"))
+    for inner in trace.exceptions or ():
         yield from (f"  | {line}" for line in _of(inner))
 
 

@@ -149,9 +149,9 @@ class Throttle:
         with self._lock:
             now = time.monotonic()
             due = [key for key in self._held if now - self._last[key] >= self._seconds]
-            told = [self._held.pop(key) for key in due]
+            flushed = [self._held.pop(key) for key in due]
             self._last.update(dict.fromkeys(due, now))
-        for held in told:
+        for held in flushed:
             _warn(held.logger, held.message, held.lines - 1)
 
 

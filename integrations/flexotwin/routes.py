@@ -164,8 +164,8 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
 
 
 def _machine(stream: Stream, row: RowMapping) -> JsonObject:
-    said = {metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None}
-    return {"machine_id": row["device_id"], **said, "timestamp": clock.rfc3339(row["timestamp"])}
+    values = {metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None}
+    return {"machine_id": row["device_id"], **values, "timestamp": clock.rfc3339(row["timestamp"])}
 
 
 def _last_heard(row: RowMapping | None) -> JsonObject:

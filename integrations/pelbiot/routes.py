@@ -145,19 +145,19 @@ def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: 
     @api.get("/status", responses={200: MqttStatus})
     def state() -> JsonObject:
         """The connection to the broker, and how messages come in."""
-        told = status.ingestion(settings, database)
+        ingestion = status.ingestion(settings, database)
         return {
-            "connected": told["connected"] and told["subscribed"],
+            "connected": ingestion["connected"] and ingestion["subscribed"],
             "clientId": CLIENT_ID,
             "subscriptions": stream.topic.subscriptions(),
-            "messageCount": told["received"],
-            "messagesPerSecond": told["messages_per_second"],
-            "processingTime": told["processing_ms"],
-            "bufferSize": told["waiting"],
-            "uptime": told["uptime"],
-            "errors": told["rejected"],
-            "error": told["problem"],
-            "broker": told["broker"],
+            "messageCount": ingestion["received"],
+            "messagesPerSecond": ingestion["messages_per_second"],
+            "processingTime": ingestion["processing_ms"],
+            "bufferSize": ingestion["waiting"],
+            "uptime": ingestion["uptime"],
+            "errors": ingestion["rejected"],
+            "error": ingestion["problem"],
+            "broker": ingestion["broker"],
             "lastMessage": _last_message(stream, database),
         }
 
@@ -171,8 +171,8 @@ def _last_message(stream: Stream, database: Database) -> JsonObject | None:
     """The newest message of the panel that was heard last, or None."""
     with database.reader() as reader:
         row = queries.newest.of_heard_last(reader, stream.name, database.tables[stream.name])
-    said = (metric for metric in stream.metrics if row is not None and row[metric.name] is not None)
-    return next((documents.message(stream, metric, row) for metric in said if row is not None), None)
+    present = (metric for metric in stream.metrics if row is not None and row[metric.name] is not None)
+    return next((documents.message(stream, metric, row) for metric in present if row is not None), None)
 
 
 def _add_values(api: APIBlueprint, values: TopicValues) -> None:

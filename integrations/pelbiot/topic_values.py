@@ -65,8 +65,8 @@ class TopicValues:
         return next(iter(self._messages([] if row is None else [row], (metric,))), None)
 
     def _messages(self, rows: Sequence[RowMapping], metrics: Sequence[Metric]) -> list[JsonObject]:
-        said = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]
-        return [documents.message(self._stream, metric, row) for metric, row in said]
+        present = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]
+        return [documents.message(self._stream, metric, row) for metric, row in present]
 
     def _parts(self, topic: str) -> tuple[str | None, Metric]:
         found = self._streams.match(topic)
