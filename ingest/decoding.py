@@ -44,7 +44,7 @@ class Fields(NamedTuple):
     """What is wrong with the values of optional metrics that could not be read, which count as none."""
 
 
-def wide_reader(stream: Stream) -> Callable[[bytes], Fields]:
+def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
     """A reader of objects that have the metrics as fields. It raises Fault."""
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_wide_struct(stream))
     names = [f"m{index}" for index in range(len(stream.metrics))]
@@ -118,7 +118,7 @@ def _own_fields(stream: Stream) -> list[Any]:
     return [("device", str | int | msgspec.UnsetType, UNSET), ("timestamp", time, UNSET)]
 
 
-def single_reader(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
+def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
     """A reader of payloads that are one metric's value, bare or as `{"value": …}`. It raises Fault."""
     clean = msgspec.json.Decoder(_Number | _single_struct(stream)).decode
     position = stream.metrics.index(metric)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from broker.message import Message
-from ingest.decoding import UNSET, single_reader, wide_reader
+from ingest.decoding import UNSET, single_decoder, wide_decoder
 from ingest.device_messages import DeviceMessages
 from ingest.identity import device_id_fault
 from ingest.kinds import Readable
@@ -37,9 +37,9 @@ class StreamParser:
     def __init__(self, stream: Stream, earliest: datetime) -> None:
         self._stream = stream
         self._earliest = earliest
-        self._wide = wide_reader(stream)
+        self._wide = wide_decoder(stream)
         self._sender = SenderFinder(stream)
-        self._single = {metric.level: single_reader(stream, metric) for metric in stream.metrics}
+        self._single = {metric.level: single_decoder(stream, metric) for metric in stream.metrics}
 
     def parse(self, message: Message, device_id: str | None, level: str | None) -> Reading | Rejection:
         """Read one payload; `device_id` and `level` are what the topic says, None where it does not."""

@@ -31,7 +31,7 @@ import queries.devices
 from models import VERIFY_DEVICE, NewestValue
 from queries.devices import Upsert
 from queries.reader import Reader
-from queries.readings import Window, listed, shown, within
+from queries.readings import TimeFilter, listed, shown, within
 from storage.dialect import Columns, literal
 from utils import clock
 
@@ -44,13 +44,13 @@ _NEWEST = NewestValue.metadata.tables["newest_values"]
 def _latest(table: Table, one_device: bool, metric: str | None, believed: bool) -> Select[Any]:
     # Kept, because building the statement takes longer than running it.
     end: BindParameter[datetime] | None = bindparam("future") if believed else None
-    window = Window(bindparam("device_id") if one_device else None, end=end, metric=metric)
+    chosen = TimeFilter(bindparam("device_id") if one_device else None, end=end, metric=metric)
     if not one_device or metric is not None:
         # By an index of times from its end: a maximum of some of the rows would be looked for among all.
-        query = listed(shown(table), table, window)
+        query = listed(shown(table), table, chosen)
         return query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(1)
-    newest = within(select(func.max(table.c.timestamp)), table, window).scalar_subquery()
-    query = within(shown(table), table, window).where(table.c.timestamp == newest)
+    newest = within(select(func.max(table.c.timestamp)), table, chosen).scalar_subquery()
+    query = within(shown(table), table, chosen).where(table.c.timestamp == newest)
     return query.order_by(table.c.id.desc()).limit(1)
 
 

@@ -40,7 +40,7 @@ _DEVICES = Device.metadata.tables["devices"]
 _PRESENCE = Presence.metadata.tables["presence"]
 
 
-class Window(NamedTuple):
+class TimeFilter(NamedTuple):
     """Which readings: of one device or all, with start ≤ timestamp < end, with a value of a metric or any."""
 
     device_id: str | BindParameter[str] | None = None
@@ -61,23 +61,23 @@ class RowRange(NamedTuple):
     sure: int = 0
 
 
-def within(query: Select[Any], table: Table, window: Window) -> Select[Any]:
-    """A query of the readings of a window alone."""
-    if window.device_id is not None:
-        query = query.where(table.c.device_id == window.device_id)
-    if window.start is not None:
-        query = query.where(table.c.timestamp >= window.start)
-    if window.end is not None:
-        query = query.where(table.c.timestamp < window.end)
-    if window.metric is not None:
-        query = query.where(table.c[window.metric].is_not(None))
+def within(query: Select[Any], table: Table, chosen: TimeFilter) -> Select[Any]:
+    """A query of the readings that a filter takes."""
+    if chosen.device_id is not None:
+        query = query.where(table.c.device_id == chosen.device_id)
+    if chosen.start is not None:
+        query = query.where(table.c.timestamp >= chosen.start)
+    if chosen.end is not None:
+        query = query.where(table.c.timestamp < chosen.end)
+    if chosen.metric is not None:
+        query = query.where(table.c[chosen.metric].is_not(None))
     return query
 
 
-def listed(query: Select[Any], table: Table, window: Window) -> Select[Any]:
+def listed(query: Select[Any], table: Table, chosen: TimeFilter) -> Select[Any]:
     """The same without the readings of `flask verify`, unless they are asked for by their device."""
-    query = within(query, table, window)
-    return query if window.device_id is not None else query.where(table.c.device_id != VERIFY_DEVICE)
+    query = within(query, table, chosen)
+    return query if chosen.device_id is not None else query.where(table.c.device_id != VERIFY_DEVICE)
 
 
 def shown(table: Table) -> Select[Any]:
@@ -85,36 +85,36 @@ def shown(table: Table) -> Select[Any]:
     return select(*(column for column in table.columns if column.name != "fingerprint"))
 
 
-def history(reader: Reader, table: Table, window: Window, limit: int, offset: int = 0) -> Sequence[RowMapping]:
+def history(reader: Reader, table: Table, chosen: TimeFilter, limit: int, offset: int = 0) -> Sequence[RowMapping]:
     """A page of readings, newest first."""
-    query = listed(shown(table), table, window)
+    query = listed(shown(table), table, chosen)
     query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit).offset(offset)
     return reader.execute(query).mappings().all()
 
 
-def stats(reader: Reader, stream: Stream, table: Table, window: Window) -> dict[str, Any]:
+def stats(reader: Reader, stream: Stream, table: Table, chosen: TimeFilter) -> dict[str, Any]:
     """`count`, and `avg_`, `min_` and `max_` of every numeric metric; null where there is none, or it is too large."""
     names = [metric.name for metric in stream.metrics if metric.type == "number"]
     found: dict[str, Any] = {}
     # A statement has at most 1,664 columns in PostgreSQL, and 2,000 in SQLite.
     for first in range(0, len(names), METRICS_AT_ONCE) or [0]:
         some = names[first : first + METRICS_AT_ONCE]
-        figures = _figures_or_none(reader, table, some, window)
-        found |= _figures(reader, table, some, window, HUGE) if figures is None else figures
+        figures = _figures_or_none(reader, table, some, chosen)
+        found |= _figures(reader, table, some, chosen, HUGE) if figures is None else figures
     return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in found.items()}
 
 
-def _figures_or_none(reader: Reader, table: Table, names: Sequence[str], window: Window) -> dict[str, Any] | None:
+def _figures_or_none(reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter) -> dict[str, Any] | None:
     """The figures; None where a sum is too large for a number, which not every database calls infinite."""
     try:
-        return _figures(reader, table, names, window)
+        return _figures(reader, table, names, chosen)
     except DBAPIError:
         reader.rollback()
         return None
 
 
 def _figures(
-    reader: Reader, table: Table, names: Sequence[str], window: Window, limit: float | None = None
+    reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter, limit: float | None = None
 ) -> dict[str, Any]:
     """The figures of some metrics; with a limit no average of those that have a larger value."""
     columns: list[Any] = [func.count().label("count")]
@@ -127,37 +127,37 @@ def _figures(
             average = case((and_(func.max(column) <= limit, func.min(column) >= -limit), average))
         figures = {"avg": average, "min": func.min(column), "max": func.max(column)}
         columns += [figure.label(f"{kind}_{name}") for kind, figure in figures.items()]
-    query = listed(select(*columns).select_from(table), table, window)
+    query = listed(select(*columns).select_from(table), table, chosen)
     return dict(reader.execute(query).mappings().one())
 
 
 def ml_data(
-    reader: Reader, stream: Stream, table: Table, window: Window, limit: int
+    reader: Reader, stream: Stream, table: Table, chosen: TimeFilter, limit: int
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """The newest `limit` samples, oldest first: timestamp, device id, then the metrics in the stream's order."""
     columns = [table.c.timestamp, table.c.device_id, *(table.c[metric.name] for metric in stream.metrics)]
-    query = listed(select(*columns), table, window)
+    query = listed(select(*columns), table, chosen)
     rows = reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
     return rows[::-1]
 
 
-def samples(reader: Reader, table: Table, names: Sequence[str], window: Window) -> Iterator[Row[*tuple[Any, ...]]]:
+def samples(reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter) -> Iterator[Row[*tuple[Any, ...]]]:
     """Timestamp and these metrics of each reading that has the first of them, oldest first; read as they are used."""
     columns = [table.c.timestamp, *(table.c[name] for name in names)]
-    query = listed(select(*columns), table, window._replace(metric=names[0]))
+    query = listed(select(*columns), table, chosen._replace(metric=names[0]))
     query = query.order_by(table.c.timestamp, table.c.id)
     yield from reader.execute(query, execution_options={"yield_per": SAMPLES_AT_ONCE})
 
 
-def last_samples(reader: Reader, table: Table, window: Window, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Timestamp and value of the window's metric in its newest readings, oldest first; it must name a metric."""
-    query = listed(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+def last_samples(reader: Reader, table: Table, chosen: TimeFilter, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Timestamp and value of the filter's metric in its newest readings, oldest first; it must name a metric."""
+    query = listed(select(table.c.timestamp, table.c[str(chosen.metric)]), table, chosen)
     return reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()[::-1]
 
 
-def first_samples(reader: Reader, table: Table, window: Window, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+def first_samples(reader: Reader, table: Table, chosen: TimeFilter, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
     """The same of its oldest readings."""
-    query = listed(select(table.c.timestamp, table.c[str(window.metric)]), table, window)
+    query = listed(select(table.c.timestamp, table.c[str(chosen.metric)]), table, chosen)
     return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(limit)).all()
 
 
@@ -196,7 +196,7 @@ def readings_of(
     reader: Reader, table: Table, device_id: str | None, stretch: RowRange, limit: int
 ) -> Sequence[RowMapping]:
     """The first readings of a stretch, of one device or of all, in the order in which they were stored."""
-    query = within(shown(table), table, Window(device_id))
+    query = within(shown(table), table, TimeFilter(device_id))
     query = query.where(table.c.id.between(stretch.start, stretch.end))
     if stretch.later is not None:
         later = or_(table.c.created_at > stretch.later, table.c.timestamp > stretch.later)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from models import MAX_COMMAND_ID
-from queries.readings import Window
+from queries.readings import TimeFilter
 from routes.fields import (
     CommandName,
     DeviceId,
@@ -54,9 +54,9 @@ class WindowQuery(DeviceQuery):
             raise ValueError("from: must not be after to")
         return self
 
-    def window(self) -> Window:
+    def filter(self) -> TimeFilter:
         """The same for `queries`."""
-        return Window(self.device_id, self.start, self.end)
+        return TimeFilter(self.device_id, self.start, self.end)
 
 
 class HistoryQuery(WindowQuery):

@@ -11,7 +11,7 @@ from database import Unavailable
 from queries.commands import FINAL
 from routes.answers import CommandAnswer, CommandsAnswer, ControlAnswer, Error, Undelivered
 from routes.arguments import CommandPath, CommandsQuery, ControlBody, KeyHeader, WaitQuery
-from services import documents
+from services import serializers
 from services.commands import Commands
 from services.known_devices import KnownDevices
 from utils.json_types import JsonObject
@@ -48,7 +48,7 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
         return {
             "count": len(rows),
             "limit": query.limit,
-            "data": [documents.command(row, request.script_root) for row in rows],
+            "data": [serializers.command(row, request.script_root) for row in rows],
         }
 
     @api.get("/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error})
@@ -72,7 +72,7 @@ def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: in
     row = commands.wait(command_id, seconds)
     if row is None:
         return {"message": f"There is no command {command_id}. GET /api/control lists them"}, 404
-    document = documents.command(row, request.script_root)
+    document = serializers.command(row, request.script_root)
     if row["status"] in FINAL:
         return document, 200
     more = {"message": "The command is not final yet; ask again"} if unfinished == 202 else {}

@@ -13,8 +13,8 @@ from routes.answers import Error, Rfc3339
 from routes.arguments import SpanQuery
 from routes.heavy import take_turn
 from routes.schemas import Described
-from services.documents import rounded
 from services.energy import Figure, Interval, Method
+from services.serializers import rounded
 from streams.stream import Energy, Stream
 from utils import calendar, clock
 from utils.json_types import JsonObject

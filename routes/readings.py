@@ -13,7 +13,7 @@ from routes.answers import DevicesAnswer, Error, NotFound, RefusedSubmission, Su
 from routes.arguments import DeviceQuery, MetricSubmissionQuery, MlQuery, ReadingsQuery, SubmissionQuery, WindowQuery
 from routes.heavy import take_turn
 from routes.stream_answers import stream_answers
-from services import documents, health_index, newest
+from services import health_index, newest, serializers
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
 from services.verification import plausible_value
@@ -98,8 +98,8 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
             raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=stream.metrics[0].name))
         take_turn(query.limit + query.offset)
         with database.reader() as reader:
-            rows = queries.readings.history(reader, table, query.window(), query.limit, query.offset)
-            data = [documents.reading(row) for row in rows]
+            rows = queries.readings.history(reader, table, query.filter(), query.limit, query.offset)
+            data = [serializers.reading(row) for row in rows]
         if query.health:
             data = [item | {"health": health_index.summary(health_index.analyse(stream, item))} for item in data]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
@@ -110,7 +110,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
         """The newest samples as columns, oldest first: ready for numpy."""
         take_turn(query.limit)
         with database.reader() as reader:
-            rows = queries.readings.ml_data(reader, stream, table, query.window(), query.limit)
+            rows = queries.readings.ml_data(reader, stream, table, query.filter(), query.limit)
         columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
         data: JsonObject = {
             "timestamps": [clock.rfc3339(moment) for moment in columns[0]],
@@ -128,7 +128,7 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         """Count, average, minimum and maximum of every numeric metric."""
         take_turn()
         with database.reader() as reader:
-            figures = queries.readings.stats(reader, stream, table, query.window())
+            figures = queries.readings.stats(reader, stream, table, query.filter())
         return {"stats": figures, "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})
@@ -137,7 +137,7 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         with database.reader() as reader:
             rows = queries.readings.devices(reader, stream.name, table)
         now = clock.now()
-        listed = [documents.device(row, now) for row in rows]
+        listed = [serializers.device(row, now) for row in rows]
         return {"count": len(listed), "devices": listed}
 
 

@@ -15,7 +15,7 @@ import queries.readings
 from broker.notifier import ChangeSet
 from database import Database
 from queries.readings import RowRange
-from services import documents
+from services import serializers
 from services.feed import GAP, Event, Interest, gap
 from streams.registry import Streams
 from streams.stream import Metric, Stream
@@ -193,7 +193,7 @@ def _since(reader: Connection, table: Table, since: datetime, end: int) -> RowRa
 
 
 def _reading(stream: Stream, row: RowMapping) -> Event:
-    document = documents.reading(row)
+    document = serializers.reading(row)
     for name in queries.readings.LEFT_OUT:
         document.pop(name, None)
     return Event("reading", row["device_id"], document, stream.name, _part(stream, row))
@@ -221,10 +221,10 @@ def _earlier(moment: datetime) -> datetime:
 
 
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
-    document = documents.message(stream, metric, row)
+    document = serializers.message(stream, metric, row)
     return Event(metric.event, row["device_id"], document, stream.name, metric.name, everyone=True)
 
 
 def _states(commands: Iterable[RowMapping], presence: Iterable[RowMapping]) -> list[Event]:
-    issued = [Event("command", row["device_id"], documents.command(row), part=row["command_id"]) for row in commands]
-    return issued + [Event("presence", row["device_id"], documents.presence(row)) for row in presence]
+    issued = [Event("command", row["device_id"], serializers.command(row), part=row["command_id"]) for row in commands]
+    return issued + [Event("presence", row["device_id"], serializers.presence(row)) for row in presence]

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 import queries.readings
 from queries.reader import Reader
-from queries.readings import Window
+from queries.readings import TimeFilter
 from services.counters import JITTER, PACED, READINGS, Sample, plausible, steps
 from streams.stream import Energy, Tariff
 from utils import calendar
@@ -115,7 +115,7 @@ def measured(
     reader: Reader, table: Table, energy: Energy, device_id: str, span: Span, *, zone: ZoneInfo, interval: Interval
 ) -> EnergyFigures:
     """The energy of a device: by its counter in the hours of which that says anything, otherwise by its power."""
-    reach = Window(device_id, *span.widened(energy.gap))
+    reach = TimeFilter(device_id, *span.widened(energy.gap))
     hours = hours_of(span, zone, energy.tariff)
     if energy.counter:
         samples = _counter_samples(reader, table, reach._replace(metric=energy.counter))
@@ -192,14 +192,14 @@ def _method(hours: Sequence[Hour], uncounted: Sequence[Hour]) -> Method:
     return "both" if any(hour.known for hour in uncounted) else "counter"
 
 
-def _counter_samples(reader: Reader, table: Table, window: Window) -> Iterator[Sample]:
-    """Those of a window, and the nearest on either side of it."""
+def _counter_samples(reader: Reader, table: Table, chosen: TimeFilter) -> Iterator[Sample]:
+    """Those of a time range, and the nearest on either side of it."""
     # Not while the samples are being read: some drivers do one thing at a time.
-    before = window._replace(start=None, end=window.start)
-    after = window._replace(start=window.end, end=None)
+    before = chosen._replace(start=None, end=chosen.start)
+    after = chosen._replace(start=chosen.end, end=None)
     last = queries.readings.last_samples(reader, table, before, AROUND)
     first = queries.readings.first_samples(reader, table, after, AROUND)
-    within = queries.readings.samples(reader, table, [str(window.metric)], window)
+    within = queries.readings.samples(reader, table, [str(chosen.metric)], chosen)
     return chain(last, within, first)
 
 

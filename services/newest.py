@@ -5,7 +5,7 @@ from sqlalchemy import Table
 import queries.devices
 import queries.newest
 from queries.reader import Reader
-from services import documents
+from services import serializers
 from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject
@@ -23,8 +23,8 @@ def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None)
     if row is None:
         return None
     if not stream.topic.has_metric:
-        return documents.reading(row)
+        return serializers.reading(row)
     newest = queries.newest.values(reader, stream.name, table, row["device_id"])
     found = {metric.name: newest.get(metric.name, (None, None)) for metric in stream.metrics}
     times = {name: moment and clock.rfc3339(moment) for name, (_, moment) in found.items()}
-    return documents.reading(row) | {name: value for name, (value, _) in found.items()} | {"times": times}
+    return serializers.reading(row) | {name: value for name, (value, _) in found.items()} | {"times": times}

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 import queries.readings
 from ingest.values import shown
 from queries.reader import Reader
-from queries.readings import Window
+from queries.readings import TimeFilter
 from streams.stream import Oee
 from utils.calendar import Span, Timeline
 
@@ -104,8 +104,8 @@ def measured(
     reader: Reader, table: Table, oee: Oee, device_id: str, span: Span, *, spans: Sequence[Span]
 ) -> Effectiveness:
     """How a device did in those parts of a span that count, which are oldest first."""
-    window = Window(device_id, *span.widened(oee.gap))
-    rows = queries.readings.samples(reader, table, [oee.status, oee.performance, oee.quality], window)
+    chosen = TimeFilter(device_id, *span.widened(oee.gap))
+    rows = queries.readings.samples(reader, table, [oee.status, oee.performance, oee.quality], chosen)
     return effectiveness(oee, (StateSample(*row) for row in rows), spans)
 
 

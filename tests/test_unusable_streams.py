@@ -180,7 +180,7 @@ def test_a_metric_of_which_the_case_changes_keeps_its_column(database_url: str, 
     with after.connection() as connection, after.transaction(connection):
         after.write_batch(connection, after.tables["x"], [("a", MOMENT, None, 2.5, 2)], MOMENT)
     with after.reader() as reader:
-        rows = queries.readings.history(reader, after.tables["x"], queries.readings.Window(), 10)
+        rows = queries.readings.history(reader, after.tables["x"], queries.readings.TimeFilter(), 10)
         columns = reader.execute(text("SELECT * FROM x_readings")).keys()
     after.close()
     assert [row["temp"] for row in rows] == [2.5, 1.5]

@@ -135,7 +135,7 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
     def history(query: SensorHistoryQuery) -> JsonObject:
         """Readings, newest first."""
         with database.reader() as reader:
-            rows = queries.readings.history(reader, table, query.window(), query.limit)
+            rows = queries.readings.history(reader, table, query.filter(), query.limit)
             data = [_machine(stream, row) for row in rows]
         return {"success": True, "count": len(data), "limit": query.limit, "data": data}
 

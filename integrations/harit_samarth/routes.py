@@ -15,7 +15,7 @@ from routes.arguments import HistoryQuery
 from routes.heavy import take_turn
 from routes.readings import example_payload, json_body, payload_schema
 from routes.schemas import Described
-from services import documents, health_index
+from services import health_index, serializers
 from services.submissions import Submissions
 from streams.stream import Stream
 from utils.json_types import JsonObject
@@ -186,8 +186,8 @@ def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
         """Latest 100 readings with analysis, newest first."""
         take_turn(query.limit + query.offset)
         with database.reader() as reader:
-            rows = queries.readings.history(reader, table, query.window(), query.limit, query.offset)
-            data = [documents.reading(row) for row in rows]
+            rows = queries.readings.history(reader, table, query.filter(), query.limit, query.offset)
+            data = [serializers.reading(row) for row in rows]
         data = [item | health_index.diagnosis(health_index.analyse(stream, item)) for item in data]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
         return {"success": True, "count": len(data), **page, "data": data}

@@ -19,7 +19,7 @@ from routes.arguments import Body, DeviceQuery
 from routes.fields import Topic
 from routes.heavy import take_turn
 from routes.schemas import Described
-from services import documents, status
+from services import serializers, status
 from streams.registry import Streams
 from streams.stream import Stream
 from utils.json_types import JsonObject
@@ -172,7 +172,7 @@ def _last_message(stream: Stream, database: Database) -> JsonObject | None:
     with database.reader() as reader:
         row = queries.newest.of_heard_last(reader, stream.name, database.tables[stream.name])
     present = (metric for metric in stream.metrics if row is not None and row[metric.name] is not None)
-    return next((documents.message(stream, metric, row) for metric in present if row is not None), None)
+    return next((serializers.message(stream, metric, row) for metric in present if row is not None), None)
 
 
 def _add_values(api: APIBlueprint, values: TopicValues) -> None:

@@ -7,8 +7,8 @@ from sqlalchemy import RowMapping
 import queries.newest
 import queries.readings
 from database import Database
-from queries.readings import Window
-from services import documents
+from queries.readings import TimeFilter
+from services import serializers
 from streams.registry import Streams
 from streams.stream import Metric, Stream
 from utils import clock
@@ -49,14 +49,14 @@ class TopicValues:
 
     def history(self, topic: str | None, device_id: str | None, limit: int) -> list[JsonObject]:
         """Messages of one topic or of all, of one device or of all, newest first. Raises UnknownTopic, Unavailable."""
-        window, metrics = Window(device_id), self._stream.metrics
+        chosen, metrics = TimeFilter(device_id), self._stream.metrics
         if topic is not None:
             named, metric = self._parts(topic)
             if None not in (device_id, named) and device_id != named:
                 return []
-            window, metrics = Window(named or device_id, metric=metric.name), (metric,)
+            chosen, metrics = TimeFilter(named or device_id, metric=metric.name), (metric,)
         with self._database.reader() as reader:
-            rows = queries.readings.history(reader, self._table, window, limit)
+            rows = queries.readings.history(reader, self._table, chosen, limit)
         return self._messages(rows, metrics)[:limit]
 
     def _newest(self, device_id: str | None, metric: Metric) -> JsonObject | None:
@@ -66,7 +66,7 @@ class TopicValues:
 
     def _messages(self, rows: Sequence[RowMapping], metrics: Sequence[Metric]) -> list[JsonObject]:
         present = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]
-        return [documents.message(self._stream, metric, row) for metric, row in present]
+        return [serializers.message(self._stream, metric, row) for metric, row in present]
 
     def _parts(self, topic: str) -> tuple[str | None, Metric]:
         found = self._streams.match(topic)
