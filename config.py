@@ -91,12 +91,12 @@ def _past(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        moment = clock.naive_utc(datetime.fromisoformat(value))
+        timestamp = clock.naive_utc(datetime.fromisoformat(value))
     except ValueError as error:
         raise ValueError(allowed) from error
-    if moment > clock.now():
+    if timestamp > clock.now():
         raise ValueError(allowed)
-    return moment
+    return timestamp
 
 
 def _listening(host: str) -> str:

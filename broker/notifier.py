@@ -48,8 +48,8 @@ class ChangeSet(msgspec.Struct, omit_defaults=True):
 
     def add(self, other: "ChangeSet") -> None:
         """Take over another's entries; of too many, only that there were some."""
-        for stream, moments in other.readings.items():
-            self.readings.setdefault(stream, []).extend(moments)
+        for stream, timestamps in other.readings.items():
+            self.readings.setdefault(stream, []).extend(timestamps)
         self.commands.extend(other.commands)
         self.devices.extend(other.devices)
         self.everything = self.everything or other.everything

@@ -55,11 +55,11 @@ class CommandState(NamedTuple):
         """What a device can change of it."""
         return {"status": self.status, "reason": self.reason, "result": self.result}
 
-    def left(self, moment: datetime, up: Uptime) -> float:
+    def left(self, now: datetime, up: Uptime) -> float:
         """Seconds until it expires; on the machine that issued it no change of the clock touches them."""
         if self.deadline is not None and self.boot == up.boot:
             return self.deadline - up.seconds
-        return (self.expires_at - moment).total_seconds()
+        return (self.expires_at - now).total_seconds()
 
 
 class Acknowledgements:
@@ -85,7 +85,7 @@ class Acknowledgements:
         reason = reason and reason[:MAX_REASON]
         return Acknowledgement(device_id, message, command_id, status, reason, text)
 
-    def apply(self, connection: Connection, items: Sequence[Acknowledgement], moment: datetime) -> Applied:
+    def apply(self, connection: Connection, items: Sequence[Acknowledgement], now: datetime) -> Applied:
         """Apply what devices say, in its order."""
         rows = queries.commands.to_change(connection, {item.command_id for item in items})
         states = {row["command_id"]: CommandState.of(row) for row in rows}
@@ -106,12 +106,12 @@ class Acknowledgements:
                 changed.add(item.command_id)
         applied.changes = ChangeSet(commands=sorted(changed))
         for command_id in applied.changes.commands:
-            queries.commands.answer(connection, command_id, states[command_id].answer(), moment)
+            queries.commands.answer(connection, command_id, states[command_id].answer(), now)
         return applied
 
 
 def judge(
-    state: CommandState | None, item: Acknowledgement, moment: datetime, up: Uptime
+    state: CommandState | None, item: Acknowledgement, now: datetime, up: Uptime
 ) -> Literal["change", "repeat"] | Rejection:
     """Whether an acknowledgement changes the command's state, repeats what is known, or cannot be."""
     if state is None or state.device_id != item.device_id:
@@ -123,7 +123,7 @@ def judge(
         return "repeat"
     if state.status in FINAL and state.status == item.status:
         return "repeat"
-    if state.status == "expired" or (state.status in OPEN and state.left(moment, up) <= 0):
+    if state.status == "expired" or (state.status in OPEN and state.left(now, up) <= 0):
         expired_at = clock.rfc3339(state.expires_at)
         text = f"status: {item.status} comes too late; the command expired at {expired_at}"
         return _rejection("late_acknowledgement", text, item)

@@ -20,10 +20,10 @@ class Kind(Protocol):
         """What its messages are parsed to."""
         ...
 
-    def apply(self, connection: Connection, items: Sequence[Any], moment: datetime) -> Applied:
+    def apply(self, connection: Connection, items: Sequence[Any], now: datetime) -> Applied:
         """Write what was parsed, in the order of its arrival, in a transaction. Raises DBAPIError.
 
-        `moment` is the time of the batch.
+        `now` is the time of the batch.
         """
         ...
 

@@ -34,8 +34,8 @@ def known(connection: Connection, stream: Stream, table: Table, group: Sequence[
     names = [metric.name for metric in stream.metrics]
     times = {(r.device_id, r.stated) for r in group if r.stated is not None}
     stored: dict[tuple[str, datetime | None], list[Values]] = defaultdict(list)
-    for device_id, moment, values in queries.readings.stated(connection, table, names, times):
-        stored[device_id, moment].append(values)
+    for device_id, timestamp, values in queries.readings.stated(connection, table, names, times):
+        stored[device_id, timestamp].append(values)
     lacked = _lacked(connection, stream)
     found: set[int] = set()
     fresh: set[tuple[str, datetime | None, Values]] = set()

@@ -52,10 +52,10 @@ class StreamParser:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, fault.reason, str(fault), message, sender)
         own = timestamp is not None
-        moment = message.received_at if timestamp is None else timestamp
+        measured_at = message.received_at if timestamp is None else timestamp
         if own and (message.redelivered or message.retained):
-            stated = moment
-        return Reading(stream, device, moment, claimed, fields.values, message, own, fields.unread, stated)
+            stated = measured_at
+        return Reading(stream, device, measured_at, claimed, fields.values, message, own, fields.unread, stated)
 
 
 class Parser:
@@ -151,17 +151,17 @@ def _time(
             raise PayloadError("missing_field", f"{field}: missing")
         return None, None, None
     try:
-        moment = _moment(stated)
+        measured_at = _parsed_time(stated)
     except (clock.NoTimeOfDay, clock.OffTheCalendar):
         return None, _unbelieved(stated), None
     except ValueError as error:
         if stream.timestamp.required:
             raise PayloadError("invalid_timestamp", f"{field}: {error}") from error
         return None, _unbelieved(stated), None
-    if earliest <= moment <= received_at + clock.MAX_AHEAD:
-        return moment, None, None
-    is_ahead = received_at < moment <= received_at + AHEAD
-    return None, clock.rfc3339(moment), moment if is_ahead else None
+    if earliest <= measured_at <= received_at + clock.MAX_AHEAD:
+        return measured_at, None, None
+    is_ahead = received_at < measured_at <= received_at + AHEAD
+    return None, clock.rfc3339(measured_at), measured_at if is_ahead else None
 
 
 def _unbelieved(stated: Any) -> str:
@@ -171,7 +171,7 @@ def _unbelieved(stated: Any) -> str:
     return (printable(stated[:64]) if stated and isinstance(stated, str) else shown(stated))[:64]
 
 
-def _moment(stated: Any) -> datetime:
+def _parsed_time(stated: Any) -> datetime:
     """The moment that was stated. Raises NoTimeOfDay, OffTheCalendar or another ValueError."""
     if isinstance(stated, datetime):
         return clock.naive_utc(stated)
@@ -194,7 +194,7 @@ def _of_text(text: str) -> datetime:
             raise clock.NoTimeOfDay(text) from None
         if _FLOAT.fullmatch(text):
             return _of_number(float(text))
-        moment = clock.parse(text)
+        measured_at = clock.parse(text)
         if clock.is_hour(text):
             raise clock.NoTimeOfDay(text) from None
-        return moment
+        return measured_at

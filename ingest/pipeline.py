@@ -158,12 +158,12 @@ class Pipeline:
         messages = [*[item.message for item in parsed], *repeated]
         outcome = Outcome(len(messages), 0, len(repeated), parsed=parsed, repeated=repeated)
         outcome.changes.everything, self._uncertain = self._uncertain, True
-        moment = clock.now()
+        now = clock.now()
         with self._recent.committing(messages) as batch, self._database.transaction(connection):
-            unkeyed = self._apply(connection, outcome, moment)
+            unkeyed = self._apply(connection, outcome, now)
             if outcome.rejections:
-                self._rejected.write(connection, outcome.rejections, moment)
-            self._count(connection, outcome, batch.first, moment)
+                self._rejected.write(connection, outcome.rejections, now)
+            self._count(connection, outcome, batch.first, now)
             self._recent.record(connection, batch, unkeyed)
         self._uncertain = False
         self._listeners.notify(outcome.changes)
@@ -171,7 +171,7 @@ class Pipeline:
         self._log.write(outcome)
         return outcome
 
-    def _apply(self, connection: Connection, outcome: Outcome, moment: datetime) -> list[Message]:
+    def _apply(self, connection: Connection, outcome: Outcome, now: datetime) -> list[Message]:
         """Have each kind apply its messages; return those whose redelivery no unique key would absorb."""
         items: defaultdict[type, list[Any]] = defaultdict(list)
         for item in outcome.parsed:
@@ -180,18 +180,18 @@ class Pipeline:
         unkeyed = [item.message for item in outcome.ignored]
         for kind in self._kinds:
             if of_kind := items[kind.parsed]:
-                applied = kind.apply(connection, of_kind, moment)
+                applied = kind.apply(connection, of_kind, now)
                 outcome.add(applied)
                 unkeyed += applied.unkeyed
         unkeyed += [rejection.message for rejection in outcome.rejections]
         outcome.ignore_retained()
         return unkeyed
 
-    def _count(self, connection: Connection, outcome: Outcome, first: int, moment: datetime) -> None:
+    def _count(self, connection: Connection, outcome: Outcome, first: int, now: datetime) -> None:
         best_effort = outcome.best_effort() if self._source == "mqtt" else 0
         counts = outcome.counts() | {"best_effort": best_effort, "first_deliveries": first}
         before = self._recent.first_deliveries if self._resumed else None
-        added = queries.ingest_status.add(connection, self._source, counts, moment, before)
+        added = queries.ingest_status.add(connection, self._source, counts, now, before)
         if outcome.received and not added:
             raise Replaced("it is not as this process left it")
         reasons = Counter(ignored.reason for ignored in outcome.ignored)

@@ -35,7 +35,7 @@ class PresenceNotices:
         """Read a notice. Raises PayloadError."""
         return PresenceNotice(device_id, message, _is_online(message.payload))
 
-    def apply(self, connection: Connection, notices: Sequence[PresenceNotice], moment: datetime) -> Applied:
+    def apply(self, connection: Connection, notices: Sequence[PresenceNotice], now: datetime) -> Applied:
         """Apply notices; a broker repeats the newest of each device at every connection."""
         rows = queries.presence.presence(connection, {notice.device_id for notice in notices})
         known = {row["device_id"]: row["online"] for row in rows}
@@ -51,9 +51,9 @@ class PresenceNotices:
             changed.add(notice.device_id)
         applied.changes = ChangeSet(devices=sorted(changed))
         new = {device: online[device] for device in changed if device not in known}
-        queries.presence.add(connection, new, moment)
+        queries.presence.add(connection, new, now)
         old = {device: online[device] for device in changed if device in known}
-        queries.presence.change(connection, old, moment)
+        queries.presence.change(connection, old, now)
         return applied
 
 

@@ -39,7 +39,7 @@ class ReadingWriter:
         names = {stream.name: [metric.name for metric in stream.metrics] for stream in streams}
         self._keys = {name: ReadingKey(metrics) for name, metrics in names.items()}
 
-    def apply(self, connection: Connection, readings: Sequence[Reading], moment: datetime) -> Applied:
+    def apply(self, connection: Connection, readings: Sequence[Reading], now: datetime) -> Applied:
         """Write readings of any streams within a transaction. Raises DBAPIError."""
         applied = Applied(unkeyed=[reading.message for reading in readings if not reading.own_time])
         by_stream: dict[str, list[Reading]] = defaultdict(list)
@@ -52,30 +52,28 @@ class ReadingWriter:
         if by_stream:
             queries.devices.lock_streams(connection, by_stream)
         for name in sorted(by_stream):
-            self._write_stream(connection, by_stream[name], moment, applied)
+            self._write_stream(connection, by_stream[name], now, applied)
         return applied
 
-    def _write_stream(
-        self, connection: Connection, group: Sequence[Reading], moment: datetime, applied: Applied
-    ) -> None:
+    def _write_stream(self, connection: Connection, group: Sequence[Reading], now: datetime, applied: Applied) -> None:
         stream = group[0].stream
         table = self._database.tables[stream.name]
         known = known_readings.known(connection, stream, table, group)
         new = [index for index in range(len(group)) if index not in known] if known else range(len(group))
         rows = self._rows(stream, [group[index] for index in new] if known else group)
-        result = self._database.write_batch(connection, table, rows, moment)
+        result = self._database.write_batch(connection, table, rows, now)
         refused = {new[index]: f"the database refused the row: {reason}" for index, reason in result.refused}
         applied.rejections += [_rejection("refused_by_database", text, group[index]) for index, text in refused.items()]
         applied.stored += result.stored
         applied.duplicate += len(group) - result.stored - len(refused)
         last_ids: Mapping[str, int] = {}
         if result.stored:
-            applied.changes.readings[stream.name] = [moment]
-            last_ids = queries.readings.last_ids_of(connection, table, moment)
+            applied.changes.readings[stream.name] = [now]
+            last_ids = queries.readings.last_ids_of(connection, table, now)
         accepted = [one for index, one in enumerate(group) if index not in refused] if refused else group
         self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:
-            self._keep_newest(connection, stream, table, moment)
+            self._keep_newest(connection, stream, table, now)
 
     def _rows(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
         key = self._keys[stream.name].of
@@ -108,10 +106,10 @@ class ReadingWriter:
         ]
         connection.execute(self._heard_before if waited else self._heard, rows)
 
-    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, moment: datetime) -> None:
+    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, now: datetime) -> None:
         names = [metric.name for metric in stream.lackable]
         newest: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for reading_id, device_id, timestamp, *values in queries.readings.values_of(connection, table, names, moment):
+        for reading_id, device_id, timestamp, *values in queries.readings.values_of(connection, table, names, now):
             last = {"timestamp": timestamp, "reading_id": reading_id}
             newest.update({(device_id, n): last for n, v in zip(names, values, strict=True) if v is not None})
         rows = [
@@ -119,7 +117,7 @@ class ReadingWriter:
             for device_id, name in sorted(newest)
         ]
         if rows:
-            connection.execute(self._newest(queries.newest.quarter_after(moment + clock.MAX_AHEAD)), rows)
+            connection.execute(self._newest(queries.newest.quarter_after(now + clock.MAX_AHEAD)), rows)
 
 
 def _rejection(reason: str, text: str, reading: Reading) -> Rejection:

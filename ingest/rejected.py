@@ -121,11 +121,11 @@ class RejectedMessages:
         self._database = database
         self._room = room
 
-    def write(self, connection: Connection, rejections: Sequence[Rejection], moment: datetime) -> None:
+    def write(self, connection: Connection, rejections: Sequence[Rejection], now: datetime) -> None:
         """Keep messages, as part of a transaction. Raises DBAPIError."""
         # First: whoever has the shares is alone with all that follows.
         ledger = Ledger(Share(*row) for row in queries.rejected.lock_shares(connection))
-        rows = [_row(rejection, moment) for rejection in rejections]
+        rows = [_row(rejection, now) for rejection in rejections]
         for row in rows:
             share = ledger.share_for(row)
             share.add(1, _weight(row))
@@ -163,7 +163,7 @@ def _figures(share: Share) -> dict[str, Any]:
     return {"messages": share.messages, "bytes": share.bytes, "evicted": share.evicted}
 
 
-def _row(rejection: Rejection, moment: datetime) -> dict[str, Any]:
+def _row(rejection: Rejection, now: datetime) -> dict[str, Any]:
     payload = rejection.message.payload
     return {
         "stream": rejection.stream,
@@ -173,7 +173,7 @@ def _row(rejection: Rejection, moment: datetime) -> dict[str, Any]:
         "payload_size": len(payload),
         "reason": rejection.reason,
         "message": rejection.text[:500],
-        "created_at": moment,
+        "created_at": now,
     }
 
 

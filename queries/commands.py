@@ -48,12 +48,12 @@ def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMa
     return in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
 
 
-def commands_since(reader: Reader, moment: datetime, device_id: str | None) -> Sequence[RowMapping]:
-    """The newest 1,000 commands that changed at `moment` or later, oldest change first.
+def commands_since(reader: Reader, since: datetime, device_id: str | None) -> Sequence[RowMapping]:
+    """The newest 1,000 commands that changed at `since` or later, oldest change first.
 
     Those of one device, or of all.
     """
-    query = select(_COMMANDS).where(_COMMANDS.c.updated_at >= moment)
+    query = select(_COMMANDS).where(_COMMANDS.c.updated_at >= since)
     if device_id is not None:
         query = query.where(_COMMANDS.c.device_id == device_id)
     query = query.order_by(_COMMANDS.c.updated_at.desc(), _COMMANDS.c.id.desc()).limit(1000)
@@ -66,9 +66,9 @@ def to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[Ro
     return in_chunks(connection, query, _COMMANDS.c.command_id, command_ids)
 
 
-def due(reader: Reader, moment: datetime, up: Uptime) -> Sequence[str]:
+def due(reader: Reader, now: datetime, up: Uptime) -> Sequence[str]:
     """The ids of up to 1,000 open commands whose time is over, in the order of issue."""
-    query = select(Command.command_id).where(Command.status.in_(OPEN), _is_over(moment, up))
+    query = select(Command.command_id).where(Command.status.in_(OPEN), _is_over(now, up))
     return reader.scalars(query.order_by(Command.id).limit(1000)).all()
 
 
@@ -77,63 +77,63 @@ def create(connection: Connection, values: dict[str, Any]) -> None:
     connection.execute(insert(Command).values(values))
 
 
-def answer(connection: Connection, command_id: str, answered: Mapping[str, str | None], moment: datetime) -> None:
+def answer(connection: Connection, command_id: str, answered: Mapping[str, str | None], now: datetime) -> None:
     """Write the `status`, `reason` and `result` that a device said of an open command."""
-    _change(connection, command_id, OPEN, {**answered, "updated_at": moment})
+    _change(connection, command_id, OPEN, {**answered, "updated_at": now})
 
 
-def mark_sent(connection: Connection, command_id: str, moment: datetime) -> None:
+def mark_sent(connection: Connection, command_id: str, now: datetime) -> None:
     """Note that the broker has the command; a device that was faster has already moved it on."""
     status = case((Command.status == "pending", "sent"), else_=Command.status)
-    values = {"status": status, "sent_at": moment, "updated_at": moment}
+    values = {"status": status, "sent_at": now, "updated_at": now}
     connection.execute(update(Command).where(Command.command_id == command_id).values(values))
 
 
-def mark_unsent(connection: Connection, command_id: str, reason: str, moment: datetime) -> None:
+def mark_unsent(connection: Connection, command_id: str, reason: str, now: datetime) -> None:
     """Note that the command never left; its idempotency key may be used again."""
     values = {
         "status": "failed",
         "reason": reason[:MAX_REASON],
         "idempotency_key": None,
-        "updated_at": moment,
+        "updated_at": now,
     }
     _change(connection, command_id, ("pending",), values)
 
 
-def interrupt(connection: Connection, command_id: str, moment: datetime) -> None:
+def interrupt(connection: Connection, command_id: str, now: datetime) -> None:
     """End a pending command that nobody sends any more; its idempotency key may be used again."""
-    _change(connection, command_id, ("pending",), _interrupted(moment))
+    _change(connection, command_id, ("pending",), _interrupted(now))
 
 
-def expire(connection: Connection, command_ids: Sequence[str], moment: datetime, up: Uptime) -> list[str]:
+def expire(connection: Connection, command_ids: Sequence[str], now: datetime, up: Uptime) -> list[str]:
     """End those of these commands whose time is over and that are not final; return their ids.
 
     Of one that is still pending nobody knows whether it was sent: its idempotency key may be used
     again.
     """
-    over = _is_over(moment, up)
-    values = {"status": "expired", "reason": EXPIRED, "updated_at": moment}
+    over = _is_over(now, up)
+    values = {"status": "expired", "reason": EXPIRED, "updated_at": now}
     return [
         command_id
         for command_id in sorted(command_ids)
-        if _change(connection, command_id, ("pending",), _interrupted(moment), over)
+        if _change(connection, command_id, ("pending",), _interrupted(now), over)
         or _change(connection, command_id, OPEN, values, over)
     ]
 
 
-def _is_over(moment: datetime, up: Uptime) -> ColumnElement[bool]:
+def _is_over(now: datetime, up: Uptime) -> ColumnElement[bool]:
     # On the machine that issued it, by how long that machine runs; elsewhere by the clock.
     here = func.coalesce(Command.boot, "") == (up.boot or "-")
     over_here = and_(here, Command.deadline <= up.seconds)
-    return or_(over_here, and_(~here, Command.expires_at <= moment))
+    return or_(over_here, and_(~here, Command.expires_at <= now))
 
 
-def _interrupted(moment: datetime) -> dict[str, Any]:
+def _interrupted(now: datetime) -> dict[str, Any]:
     return {
         "status": "expired",
         "reason": INTERRUPTED,
         "idempotency_key": None,
-        "updated_at": moment,
+        "updated_at": now,
     }
 
 

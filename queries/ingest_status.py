@@ -46,7 +46,7 @@ def add(
     connection: Connection,
     source: str,
     counts: Mapping[str, int],
-    moment: datetime,
+    now: datetime,
     before: int | None,
 ) -> bool:
     """Add the counts of a batch, one for each of `COUNTED`; whether that was possible.
@@ -54,7 +54,7 @@ def add(
     With `before`, only where `first_deliveries` is so many: nobody else counts them, so that
     another number is that of another database, such as a restored backup.
     """
-    values = {"source_": source, "moment": moment}
+    values = {"source_": source, "now": now}
     values |= {f"more_{name}": counts[name] for name in COUNTED}
     if before is not None:
         values["before"] = before
@@ -73,4 +73,4 @@ def _adding(*, alone: bool) -> Update:
     statement = update(_STATUS).where(_STATUS.c.source == bindparam("source_"))
     if alone:
         statement = statement.where(_STATUS.c.first_deliveries == bindparam("before"))
-    return statement.values(**more, last_batch_at=bindparam("moment"))
+    return statement.values(**more, last_batch_at=bindparam("now"))

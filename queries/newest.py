@@ -132,9 +132,9 @@ def keeping(upsert: Upsert, future: datetime) -> Insert:
     return upsert(NewestValue, ("stream", "device_id", "metric"), merge)
 
 
-def quarter_after(moment: datetime) -> datetime:
+def quarter_after(at: datetime) -> datetime:
     """The quarter of an hour that begins next; a statement with it is made four times an hour only."""
-    return clock.EPOCH + ((moment - clock.EPOCH) // QUARTER + 1) * QUARTER
+    return clock.EPOCH + ((at - clock.EPOCH) // QUARTER + 1) * QUARTER
 
 
 def forget(connection: Connection, stream: str, device_id: str) -> None:

@@ -41,16 +41,16 @@ def first_uncertain(reader: Reader, table: Table, reading_id: int, around: timed
     return reader.execute(select(func.min(table.c.id)).where(close, near)).scalar() or reading_id + 1
 
 
-def soonest_after(reader: Reader, table: Table, moment: datetime) -> int:
+def soonest_after(reader: Reader, table: Table, timestamp: datetime) -> int:
     """The id of the reading that was stored soonest after a time, as the clock said; above the newest if none was."""
-    query = select(table.c.id).where(table.c.created_at > moment).order_by(table.c.created_at, table.c.id).limit(1)
+    query = select(table.c.id).where(table.c.created_at > timestamp).order_by(table.c.created_at, table.c.id).limit(1)
     return reader.execute(query).scalar() or newest_id(reader, table) + 1
 
 
 def first_stored_after(
     reader: Reader,
     table: Table,
-    moment: datetime,
+    timestamp: datetime,
     around: timedelta = timedelta(0),
     until: datetime | None = None,
 ) -> int:
@@ -60,10 +60,10 @@ def first_stored_after(
     The index of times is read for all that was stored since; `until` leaves out what is dated later than that.
     """
     oldest = reader.execute(select(table.c.id, table.c.created_at).order_by(table.c.id).limit(1)).first()
-    if oldest is not None and until is None and oldest.created_at > moment:
+    if oldest is not None and until is None and oldest.created_at > timestamp:
         return int(oldest.id)
     # For min(id), SQLite and PostgreSQL would walk through the table from its lowest id; for a sum they take the index.
-    query = select(func.min(table.c.id + 0)).where(table.c.created_at > moment)
+    query = select(func.min(table.c.id + 0)).where(table.c.created_at > timestamp)
     if until is not None:
         query = query.where(table.c.created_at <= until)
     first = reader.execute(query).scalar()

@@ -221,19 +221,19 @@ def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
 
 @lru_cache(maxsize=256)
 def _last_ids_of(table: Table) -> Select[Any]:
-    new = table.c.created_at == bindparam("moment")
+    new = table.c.created_at == bindparam("at")
     return select(table.c.device_id, func.max(table.c.id)).where(new).group_by(table.c.device_id)
 
 
-def last_ids_of(reader: Reader, table: Table, moment: datetime) -> dict[str, int]:
+def last_ids_of(reader: Reader, table: Table, at: datetime) -> dict[str, int]:
     """The highest id of each device among the readings that were stored at this moment."""
-    return {row[0]: row[1] for row in reader.execute(_last_ids_of(table), {"moment": moment})}
+    return {row[0]: row[1] for row in reader.execute(_last_ids_of(table), {"at": at})}
 
 
-def values_of(reader: Reader, table: Table, names: Sequence[str], moment: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+def values_of(reader: Reader, table: Table, names: Sequence[str], at: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
     """Id, device id, timestamp and these metrics of the readings stored at this moment, by their timestamps."""
     columns = [table.c.id, table.c.device_id, table.c.timestamp, *(table.c[name] for name in names)]
-    query = select(*columns).where(table.c.created_at == moment).order_by(table.c.timestamp, table.c.id)
+    query = select(*columns).where(table.c.created_at == at).order_by(table.c.timestamp, table.c.id)
     return reader.execute(query).all()
 
 
@@ -248,10 +248,10 @@ def stated(
     for start in range(0, len(ordered), TIMES_AT_ONCE):
         some = ordered[start : start + TIMES_AT_ONCE]
         # SQLite finds no pair by an index where pairs are listed behind IN.
-        pairs = [(table.c.device_id == device_id) & (table.c.timestamp == moment) for device_id, moment in some]
+        pairs = [(table.c.device_id == device_id) & (table.c.timestamp == at) for device_id, at in some]
         believed = own.where(or_(*pairs))
-        yield from ((device_id, moment, tuple(values)) for device_id, moment, *values in reader.execute(believed))
-        texts = {clock.rfc3339(moment): moment for _, moment in some}
+        yield from ((device_id, at, tuple(values)) for device_id, at, *values in reader.execute(believed))
+        texts = {clock.rfc3339(at): at for _, at in some}
         # By the time alone, so that a database does not walk through all readings of a device.
         for device_id, text, *values in reader.execute(other.where(table.c.device_timestamp.in_(sorted(texts)))):
             yield device_id, texts[text], tuple(values)

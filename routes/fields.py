@@ -36,7 +36,7 @@ def checked_text(text: str) -> str:
     return text
 
 
-def _moment(text: str) -> datetime:
+def _timestamp(text: str) -> datetime:
     try:
         return clock.parse_query(text)
     except ValueError as error:
@@ -87,7 +87,7 @@ _SPELLINGS = [
 _EPOCH = {"type": "string", "pattern": r"^[0-9]{9,13}(\.[0-9]{1,6})?$"}
 _TIME = {"anyOf": [*_SPELLINGS, _EPOCH], "examples": ["-24h", "2026-01-29T14:30:45Z", "1769697045"]}
 DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
-Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(_TIME)]
+Moment = Annotated[datetime, BeforeValidator(_timestamp), WithJsonSchema(_TIME)]
 _ZONE = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+/-]*$", "examples": ["Asia/Jakarta"]}
 Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema(_ZONE)]
 _TOPIC = {

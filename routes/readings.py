@@ -113,7 +113,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
             rows = queries.readings.ml_data(reader, stream, table, query.filter(), query.limit)
         columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
         data: JsonObject = {
-            "timestamps": [clock.rfc3339(moment) for moment in columns[0]],
+            "timestamps": [clock.rfc3339(at) for at in columns[0]],
             "device_ids": list(columns[1]),
         }
         data |= {metric.plural: list(column) for metric, column in zip(stream.metrics, columns[2:], strict=True)}

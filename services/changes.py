@@ -118,8 +118,8 @@ class ChangeReader:
             condition, known = table.c.id >= start, self._reached.get(stream.name, 0)
             if skipped < start:
                 yield gap(stream.name, None, skipped, start - 1)
-        elif moments := changes.readings.get(stream.name):
-            condition, known = table.c.created_at.in_(moments), 0
+        elif timestamps := changes.readings.get(stream.name):
+            condition, known = table.c.created_at.in_(timestamps), 0
         else:
             return
         rows = queries.readings.newest_of_each(reader, stream, table, condition, known)
@@ -153,9 +153,10 @@ class ChangeReader:
         # Where the clock was set back meanwhile, what came since may be dated earlier than the look.
         return min(self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up)))
 
-    def _states_since(self, reader: Connection, moment: datetime) -> list[Event]:
+    def _states_since(self, reader: Connection, timestamp: datetime) -> list[Event]:
         return _states(
-            queries.commands.commands_since(reader, moment, None), queries.presence.presence_since(reader, moment, None)
+            queries.commands.commands_since(reader, timestamp, None),
+            queries.presence.presence_since(reader, timestamp, None),
         )
 
     def _is_new(self, event: Event) -> bool:
@@ -185,11 +186,11 @@ def _since(reader: Connection, table: Table, since: datetime, end: int) -> RowRa
     that are dated earlier than the time, only some are sent.
     """
     # A time that a client saw may be that of a device whose clock is ahead.
-    moment = max(since, clock.EPOCH + clock.MAX_AHEAD + OVERLAP) - OVERLAP
-    first = queries.positions.first_stored_after(reader, table, moment - clock.MAX_AHEAD, OVERLAP)
-    sure = queries.positions.first_stored_after(reader, table, moment)
-    soonest = queries.positions.soonest_after(reader, table, moment)
-    return RowRange(first, end, moment, max(sure, soonest - MAX_LOOK_BACK))
+    timestamp = max(since, clock.EPOCH + clock.MAX_AHEAD + OVERLAP) - OVERLAP
+    first = queries.positions.first_stored_after(reader, table, timestamp - clock.MAX_AHEAD, OVERLAP)
+    sure = queries.positions.first_stored_after(reader, table, timestamp)
+    soonest = queries.positions.soonest_after(reader, table, timestamp)
+    return RowRange(first, end, timestamp, max(sure, soonest - MAX_LOOK_BACK))
 
 
 def _reading(stream: Stream, row: RowMapping) -> Event:
@@ -215,9 +216,9 @@ def _left_out(stream: Stream, rows: Iterable[RowMapping]) -> Iterator[Event]:
             yield gap(stream.name, row["device_id"], first, last, _part(stream, row))
 
 
-def _earlier(moment: datetime) -> datetime:
+def _earlier(timestamp: datetime) -> datetime:
     """A little before a time; if that is still to come, the clock was set back, and no time tells what is new."""
-    return clock.EPOCH if moment > clock.now() + clock.STEP else max(moment, clock.EPOCH + OVERLAP) - OVERLAP
+    return clock.EPOCH if timestamp > clock.now() + clock.STEP else max(timestamp, clock.EPOCH + OVERLAP) - OVERLAP
 
 
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:

@@ -173,12 +173,12 @@ class Expiry(Job):
 
     def run(self, connection: Connection) -> None:
         """End up to 1,000 of them. Raises Unavailable."""
-        moment = clock.now()
+        now = clock.now()
         with self._database.reader() as reader:
-            due = queries.commands.due(reader, moment, clock.uptime())
+            due = queries.commands.due(reader, now, clock.uptime())
         if due:
             with self._database.transaction(connection):
-                expired = queries.commands.expire(connection, due, moment, clock.uptime())
+                expired = queries.commands.expire(connection, due, now, clock.uptime())
             self._notify(ChangeSet(commands=expired))
 
 

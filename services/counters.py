@@ -30,7 +30,7 @@ def plausible(samples: Iterable[Sample], gap: float) -> Iterator[Sample]:
     jumps up and is back about where it was did not count that. Of samples of one time the last one holds.
     """
     shown = (sample for sample in samples if sample[1] >= 0)  # no counter is below 0
-    return _Counter(gap).plausible(_last_of_each_moment(shown))
+    return _Counter(gap).plausible(_last_of_each_time(shown))
 
 
 def steps(samples: Iterable[Sample]) -> Iterator[tuple[Sample, Sample, bool]]:
@@ -247,7 +247,7 @@ def _seconds(first: Sample, last: Sample) -> float:
     return (last[0] - first[0]).total_seconds()
 
 
-def _last_of_each_moment(samples: Iterable[Sample]) -> Iterator[Sample]:
+def _last_of_each_time(samples: Iterable[Sample]) -> Iterator[Sample]:
     for _, same in groupby(samples, key=itemgetter(0)):
         *_, last = same
         yield last

@@ -50,8 +50,8 @@ class TimePiece(NamedTuple):
             return -self.joules(part)
         return low * (low / (high - low)) / 2 * part.seconds
 
-    def _watts(self, moment: datetime) -> float:
-        share = (moment - self.span.start).total_seconds() / self.span.seconds
+    def _watts(self, timestamp: datetime) -> float:
+        share = (timestamp - self.span.start).total_seconds() / self.span.seconds
         return self.first + (self.last - self.first) * share
 
 

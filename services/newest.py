@@ -26,5 +26,5 @@ def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None)
         return serializers.reading(row)
     newest = queries.newest.values(reader, stream.name, table, row["device_id"])
     found = {metric.name: newest.get(metric.name, (None, None)) for metric in stream.metrics}
-    times = {name: moment and clock.rfc3339(moment) for name, (_, moment) in found.items()}
+    times = {name: timestamp and clock.rfc3339(timestamp) for name, (_, timestamp) in found.items()}
     return serializers.reading(row) | {name: value for name, (value, _) in found.items()} | {"times": times}

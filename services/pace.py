@@ -37,10 +37,10 @@ class Pace:
         return [self._let(self._parked.pop(key), now) for key in over if key in self._parked]
 
     def _overdue(self, now: float) -> Iterable[float]:
-        for moment in self._recent.values():
-            if moment + self._interval > now:
+        for timestamp in self._recent.values():
+            if timestamp + self._interval > now:
                 return
-            yield moment
+            yield timestamp
 
     def _let(self, event: Event, now: float) -> Event:
         self._recent[event.key] = now

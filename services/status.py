@@ -96,9 +96,9 @@ def _job(row: RowMapping) -> JsonObject:
 
 def _past(installation: Installation) -> JsonObject:
     """What has happened to the session at the broker, and is to be told for a while."""
-    moments = {"evicted_at": (installation.evicted_at, EVICTED), "forgotten_at": (installation.forgotten_at, FORGOTTEN)}
-    recent = {name: at and abs(clock.now() - at) < limit for name, (at, limit) in moments.items()}
-    return {name: _time(at) if recent[name] else None for name, (at, _) in moments.items()}
+    times = {"evicted_at": (installation.evicted_at, EVICTED), "forgotten_at": (installation.forgotten_at, FORGOTTEN)}
+    recent = {name: at and abs(clock.now() - at) < limit for name, (at, limit) in times.items()}
+    return {name: _time(at) if recent[name] else None for name, (at, _) in times.items()}
 
 
 def ingestion(settings: Settings, database: Database) -> JsonObject:
@@ -143,10 +143,10 @@ def _counts(session: Session, status: IngestStatus) -> JsonObject:
     return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}
 
 
-def _seconds_since(moment: datetime | None) -> float | None:
+def _seconds_since(timestamp: datetime | None) -> float | None:
     # The clock may have been set back since.
-    return None if moment is None else max(0.0, round((clock.now() - moment).total_seconds(), 3))
+    return None if timestamp is None else max(0.0, round((clock.now() - timestamp).total_seconds(), 3))
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else clock.rfc3339(moment)
+def _time(timestamp: datetime | None) -> str | None:
+    return None if timestamp is None else clock.rfc3339(timestamp)

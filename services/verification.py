@@ -41,7 +41,7 @@ class VerificationSample(NamedTuple):
     topic: str
     payload: dict[str, Any]
     expected: dict[str, Any]
-    moment: datetime
+    at: datetime
 
 
 class Verification:
@@ -107,7 +107,7 @@ class Verification:
         """What is published over HTTP comes back by the broker and the database."""
         panels = self._streams["panels"]
         sample = plausible(panels, panels.metrics[0])
-        self.made[panels.name] = sample.moment
+        self.made[panels.name] = sample.at
         begun = time.monotonic()
         answer = good(*self._backend.ask("/api/mqtt/publish", {"topic": sample.topic, "message": sample.payload}))
         if as_object(answer, "success")["success"] is not True:
@@ -139,7 +139,7 @@ class Verification:
         """Publish a reading on each topic of a stream, and see those that name a device come back; the last one."""
         samples = [plausible(stream, metric) for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1]]
         samples = samples if stream.topic.has_metric else samples[:1]
-        self.made[stream.name] = samples[-1].moment
+        self.made[stream.name] = samples[-1].at
         messages = {sample.topic: json.dumps(sample.payload).encode() for sample in samples}
         if not stream.topic.has_device:
             for topic, payload in messages.items():
@@ -169,9 +169,9 @@ class Verification:
             came = shown({name: served[name] for name in wrong}) if served.keys() >= set(wrong) else shown(answer)
             raise Failure(wished, came, self._advice(expected["timestamp"]))
 
-    def _advice(self, moment: str) -> str:
+    def _advice(self, at: str) -> str:
         for row in as_list(as_object(self._backend.get("/api/rejected"), "data")["data"]):
-            if moment in str(as_object(row, "payload", "message")["payload"]):
+            if at in str(as_object(row, "payload", "message")["payload"]):
                 return f"it was rejected: {printable(str(row['message']))}"
         return "see that the backend ingests from the same broker, and that the clocks agree"
 
@@ -221,9 +221,9 @@ def _cleaning(checks: Verification, url: str) -> Result:
 def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSample:
     """A reading of `autoforge-verify` now; of one metric alone, the first or this one, where each has its own topic."""
     now = clock.now()
-    moment = clock.rfc3339(now)
+    at = clock.rfc3339(now)
     payload: dict[str, Any] = {} if stream.topic.has_device else {stream.device: DEVICE}
-    payload[stream.timestamp.field] = moment
+    payload[stream.timestamp.field] = at
     values: dict[str, Any] = {}
     for each in stream.metrics:
         values[each.name] = plausible_value(each, values)
@@ -234,7 +234,7 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     else:
         payload |= {stream.values: values} if stream.values else values
     topic = stream.topic.fill(DEVICE, only.level)
-    return VerificationSample(topic, payload, {"device_id": DEVICE, "timestamp": moment, **values}, now)
+    return VerificationSample(topic, payload, {"device_id": DEVICE, "timestamp": at, **values}, now)
 
 
 def plausible_value(metric: Metric, before: dict[str, Any]) -> float | str:

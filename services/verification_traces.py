@@ -26,7 +26,7 @@ def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> b
     database = Database(settings.url, streams)
     try:
         with database.connection() as connection, database.transaction(connection):
-            if not any(_is_there(connection, database, name, moment) for name, moment in made.items()):
+            if not any(_is_there(connection, database, name, timestamp) for name, timestamp in made.items()):
                 return False
             queries.devices.lock_streams(connection, sorted(stream.name for stream in streams))
             for name in database.tables:
@@ -39,8 +39,8 @@ def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> b
     return True
 
 
-def _is_there(connection: Connection, database: Database, name: str, moment: datetime) -> bool:
-    return queries.readings.has_reading(connection, database.tables[name], VERIFY_DEVICE, moment)
+def _is_there(connection: Connection, database: Database, name: str, timestamp: datetime) -> bool:
+    return queries.readings.has_reading(connection, database.tables[name], VERIFY_DEVICE, timestamp)
 
 
 def _forget(connection: Connection, database: Database, name: str) -> None:

@@ -89,9 +89,9 @@ def shift(text: str) -> Shift:
     return Shift(start, end)
 
 
-def local(moment: datetime, zone: ZoneInfo) -> datetime:
+def local(timestamp: datetime, zone: ZoneInfo) -> datetime:
     """A naive UTC time as the clocks of a zone show it, with its offset."""
-    return moment.replace(tzinfo=UTC).astimezone(zone)
+    return timestamp.replace(tzinfo=UTC).astimezone(zone)
 
 
 def at(day: date, clock_time: time, zone: ZoneInfo) -> datetime:
@@ -102,11 +102,11 @@ def at(day: date, clock_time: time, zone: ZoneInfo) -> datetime:
     return naive_utc(datetime.combine(day, clock_time, zone))
 
 
-def next_hour(moment: datetime, zone: ZoneInfo) -> datetime:
+def next_hour(timestamp: datetime, zone: ZoneInfo) -> datetime:
     """When the next hour of the zone's clocks begins after a naive UTC time."""
-    shown = local(moment, zone)
+    shown = local(timestamp, zone)
     passed = timedelta(minutes=shown.minute, seconds=shown.second, microseconds=shown.microsecond)
-    begun = moment - passed
+    begun = timestamp - passed
     if local(begun + HOUR, zone).utcoffset() == shown.utcoffset():
         return begun + HOUR
     # The clocks are changed until then, in some zones in the middle of an hour.

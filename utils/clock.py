@@ -66,14 +66,14 @@ def future() -> datetime:
     return now() + MAX_AHEAD + MICROSECOND
 
 
-def naive_utc(moment: datetime) -> datetime:
+def naive_utc(timestamp: datetime) -> datetime:
     """Convert an aware time to naive UTC; a naive one already is. Raises OffTheCalendar."""
-    if moment.tzinfo is None:
-        return moment
-    if moment.tzinfo is UTC:  # nearly all; `replace` takes six times as long
-        return datetime.combine(moment.date(), moment.time())
+    if timestamp.tzinfo is None:
+        return timestamp
+    if timestamp.tzinfo is UTC:  # nearly all; `replace` takes six times as long
+        return datetime.combine(timestamp.date(), timestamp.time())
     try:
-        return moment.astimezone(UTC).replace(tzinfo=None)
+        return timestamp.astimezone(UTC).replace(tzinfo=None)
     except OverflowError as error:
         raise OffTheCalendar from error
 
@@ -125,8 +125,8 @@ def parse(text: str) -> datetime:
 
     Raises ValueError saying what is wrong.
     """
-    if moment := _compact(text):
-        return moment
+    if timestamp := _compact(text):
+        return timestamp
     if _EPOCH_NUMBER.fullmatch(text) and not is_date(text):
         return from_epoch(float(text) if "." in text else int(text))
     return _iso(text, text)
@@ -171,18 +171,18 @@ def _iso(text: str, whole: str) -> datetime:
     if fraction := _LONG_FRACTION.search(text):
         return _rounded(_iso(text[: fraction.end(1)] + text[fraction.end() :], whole), fraction[2])
     try:
-        moment = datetime.fromisoformat(text)
+        timestamp = datetime.fromisoformat(text)
     except ValueError as error:
         if unusual := _after_leap_second(text) or _after_end_of_day(text):
             return unusual
         raise ValueError(f'not a time: "{printable(whole[:40])}"') from error
-    return naive_utc(moment)
+    return naive_utc(timestamp)
 
 
-def _rounded(moment: datetime, next_digit: str) -> datetime:
+def _rounded(timestamp: datetime, next_digit: str) -> datetime:
     """The nearest microsecond, as the decoder of payloads has it; `fromisoformat` leaves the other digits out."""
     try:
-        return moment + MICROSECOND if next_digit >= "5" else moment
+        return timestamp + MICROSECOND if next_digit >= "5" else timestamp
     except OverflowError as error:
         raise OffTheCalendar from error
 
@@ -194,9 +194,9 @@ def _after_leap_second(text: str) -> datetime | None:
         return None
     try:
         shown = datetime.fromisoformat(f"{leap[1]}59{leap[2] or ''}{leap[3] or ''}")
-        moment = naive_utc(shown)
-        at_end_of_day = (23, 59) in ((shown.hour, shown.minute), (moment.hour, moment.minute))
-        return moment + SECOND if at_end_of_day else None
+        timestamp = naive_utc(shown)
+        at_end_of_day = (23, 59) in ((shown.hour, shown.minute), (timestamp.hour, timestamp.minute))
+        return timestamp + SECOND if at_end_of_day else None
     except (OverflowError, ValueError):
         return None
 
@@ -212,9 +212,9 @@ def _after_end_of_day(text: str) -> datetime | None:
         return None
 
 
-def rfc3339(moment: datetime) -> str:
+def rfc3339(timestamp: datetime) -> str:
     """Write a naive UTC time as RFC 3339 with `Z`, always with six digits after the second."""
-    return moment.isoformat(timespec="microseconds") + "Z"
+    return timestamp.isoformat(timespec="microseconds") + "Z"
 
 
 class Uptime(NamedTuple):

@@ -38,7 +38,7 @@ class TopicValues:
         values = {name: None if row is None else row[name] for name, row in found.items()}
         times = [row["timestamp"] for row in found.values() if row is not None]
         future = clock.future()
-        newest = max(times, key=lambda moment: (moment < future, moment), default=None)
+        newest = max(times, key=lambda timestamp: (timestamp < future, timestamp), default=None)
         return {**values, "timestamp": None if newest is None else clock.rfc3339(newest)}
 
     def last(self, topic: str) -> JsonObject:
