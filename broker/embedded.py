@@ -192,16 +192,25 @@ class EmbeddedBroker:
     def _keep_bound(self) -> None:
         """Shut out the devices while the server holds too much: they publish later."""
         while not self._stopping.wait(LOOK_SECONDS):
-            held, most = self._store.megabytes(), self._options.max_mb
-            if held > most:
-                if not self._full:
-                    logger.warning("The embedded broker holds %d MB of at most %d: devices have to wait", held, most)
-                self._full = True
-                self._store.shut_out()
-            elif self._full and held < 0.9 * most:
-                self._full = False
-                logger.warning("The embedded broker has room again: devices are let in")
-                self._store.admit()
+            try:
+                self._look_at_bound()
+            except OSError as error:
+                # A full disk takes no new configuration either. The next look tries again.
+                line = f"The embedded broker cannot be bounded: {error}"
+                self._throttle.warn(logger, "bound", line)
+
+    def _look_at_bound(self) -> None:
+        held, most = self._store.megabytes(), self._options.max_mb
+        if held > most:
+            self._store.shut_out()
+            if not self._full:
+                line = "The embedded broker holds %d MB of at most %d: devices have to wait"
+                logger.warning(line, held, most)
+            self._full = True
+        elif self._full and held < 0.9 * most:
+            self._store.admit()
+            self._full = False
+            logger.warning("The embedded broker has room again: devices are let in")
 
     def _log(self, line: str) -> None:
         found = _LINE.match(line)

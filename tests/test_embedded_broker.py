@@ -4,6 +4,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -377,3 +378,23 @@ def test_none_is_started_for_a_broker_that_is_named(tmp_path: Path) -> None:
 def test_mqtt_5_needs_another_broker(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="MQTT_PROTOCOL=5: the embedded broker speaks"):
         embedded.start_if_needed(place(tmp_path, mqtt_protocol="5"))
+
+
+def test_a_disk_that_is_full_does_not_end_the_watch_over_the_bound(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [OSError("no space left on device")]
+    shut_out = threading.Event()
+
+    def turn(_: Store) -> None:
+        if errors:
+            raise errors.pop()
+        shut_out.set()
+
+    monkeypatch.setattr(embedded, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(Store, "megabytes", lambda _: 20.0)
+    monkeypatch.setattr(Store, "shut_out", turn)
+    with running(store, max_mb=10):
+        assert shut_out.wait(10), "the second look shuts the devices out"
+    assert "The embedded broker cannot be bounded: no space left on device" in caplog.text
+    assert caplog.text.count("devices have to wait") == 1
