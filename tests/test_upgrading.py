@@ -1,5 +1,7 @@
 """The first start of this version on a database of the one before: no row is lost, none is stored twice."""
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 import backfill
+import queries.installation
 import queries.newest
 import queries.readings
 from broker.message import Message
@@ -85,31 +88,73 @@ def test_a_second_start_fills_in_nothing(upgraded: Callable[[int], Database], mo
     database.close()
 
 
+def _of_part_4(url: str, _: Streams) -> str:
+    """Make the database as part 4 left it; its client id."""
+    earlier_version.make(url, READINGS)
+    return earlier_version.CLIENT_ID
+
+
+def _of_part_5(url: str, streams: Streams) -> str:
+    """Make the database as part 5 left it, which stored readings as this version does; its client id."""
+    database = Database(make_url(url), streams)
+    pipeline = new_pipeline(database, streams)
+    with database.connection() as connection:
+        for begin in range(0, READINGS, 5_000):
+            sent = map(earlier_version.message, range(begin, begin + 5_000))
+            batch = [Message(topic, body.encode(), clock.now(), 1) for topic, body in sent]
+            assert pipeline.handle(connection, batch).stored == 5_000
+        with database.transaction(connection):
+            client_id = queries.installation.client_id(connection)
+            connection.execute(text("DROP TABLE jobs"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+    database.close()
+    return client_id
+
+
+@pytest.mark.parametrize("make", [_of_part_4, _of_part_5], ids=["of part 4", "of part 5"])
 def test_a_start_on_100000_readings_with_1000_messages_waiting_loses_and_doubles_none(
-    tmp_path: Path, mosquitto: Mosquitto
+    tmp_path: Path, mosquitto: Mosquitto, streams: Streams, make: Callable[[str, Streams], str]
 ) -> None:
     """Half of what waits at the broker is stored already: its acknowledgement never reached the broker."""
     backend = at_broker(tmp_path / "backend", mosquitto)
-    earlier_version.make(f"sqlite:///{backend.folder}/sensors.db", READINGS)
-    _register_session(mosquitto.port)
+    _register_session(mosquitto.port, make(f"sqlite:///{backend.folder}/sensors.db", streams))
+    before = backend.folder / "sensors.db"
+    panels = _count(before, "panels_readings")
     with publishing(mosquitto.port, wait=False) as publish:
         for number in range(READINGS - WAITING // 2, READINGS + WAITING // 2):
             publish(*earlier_version.message(number))
+    counted = _counted(before)
     with serving(backend):
-        wait_for(lambda: _received(backend) == WAITING, seconds=60, what="the messages that waited")
-        told = backend.get("/api/health")[1]["mqtt"]
-        assert (told["stored"], told["duplicate"], told["rejected"]) == (WAITING // 2, WAITING // 2, 0)
+        wait_for(
+            lambda: _received(backend) == counted["received"] + WAITING, seconds=60, what="the messages that waited"
+        )
+        mqtt = backend.get("/api/health")[1]["mqtt"]
+        new = {name: mqtt[name] - counted[name] for name in ("stored", "duplicate", "rejected")}
+        assert new == {"stored": WAITING // 2, "duplicate": WAITING // 2, "rejected": 0}
         assert backend.get("/api/sensors/stats")[1]["stats"]["count"] == READINGS + WAITING // 2
-        assert backend.get("/api/panels/stats")[1]["stats"]["count"] == READINGS // 10
+        assert backend.get("/api/panels/stats")[1]["stats"]["count"] == panels
+
+
+def _count(file: Path, table: str) -> int:
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def _counted(file: Path) -> dict[str, int]:
+    """What the version before has counted."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        query = "SELECT received, stored, duplicate, rejected FROM ingest_status WHERE source = 'mqtt'"
+        row = connection.execute(query).fetchone() or (0, 0, 0, 0)
+        return dict(zip(("received", "stored", "duplicate", "rejected"), row, strict=True))
 
 
 def _received(backend: Backend) -> int:
     return int(backend.get("/api/health")[1].get("mqtt", {}).get("received", 0))
 
 
-def _register_session(port: int) -> None:
+def _register_session(port: int, client_id: str) -> None:
     """What an ingester of the version before left at the broker."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=earlier_version.CLIENT_ID, clean_session=False)
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False)
     subscribed: list[bool] = []
     client.on_subscribe = lambda *_: subscribed.append(True)
     client.connect("127.0.0.1", port)
