@@ -15,14 +15,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-import backfill
-import schema
 from config import SettingsError
-from models import Base, reading_tables
+from models import Base
+from storage import backfill, schema
 from storage.dialect import Merge, Row
 from storage.dialects import dialect_of
 from storage.failures import BadData, Replaced, Unavailable
 from storage.locks import Lock
+from storage.reading_tables import reading_tables
 from storage.trouble import Trouble
 from streams.registry import Streams
 

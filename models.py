@@ -1,78 +1,72 @@
-"""SQLAlchemy models: the fixed tables, and one reading table per stream."""
+"""SQLAlchemy models: the fixed tables. Those of the streams: `storage/reading_tables.py`."""
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Double,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    text,
-)
-from sqlalchemy.dialects import mysql
+from sqlalchemy import BigInteger, Double, Index, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import DateTime, TypeEngine
 
-from streams.stream import Metric, Stream
+from streams.checks import MAX_METRIC_NAME, MAX_STREAM_NAME
+from utils.columns import MYSQL_OPTIONS, Bytes, Identifier, LongText, Timestamp
+from utils.process import MAX_PROCESS_NAME
+
+VERIFY_DEVICE = "autoforge-verify"
+"""The device whose readings `flask verify` makes; lists and figures of all devices omit it."""
+RETAINED, EMPTY, OWN = "retained", "empty", "own"
+"""Why a message is ignored: the broker repeats it, it clears such a one, or AutoForge sent it."""
 
 MAX_DEVICE_ID = 128
-VERIFY_DEVICE = "autoforge-verify"
-"""Whose readings `flask verify` makes; lists and figures of all devices leave them out."""
 MAX_COMMAND_ID = 36
+MAX_CLIENT_ID = 65
 MAX_TEXT = 255
+"""A value of a text metric."""
+MAX_DEVICE_TIMESTAMP = 64
+"""A time that a device gave and that was not credible."""
 MAX_TOPIC = 1024
-MAX_STREAM = 40
-MAX_METRIC = 51
-MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
-
-Timestamp = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-"""Naive UTC with microseconds."""
-Identifier = BigInteger().with_variant(Integer, "sqlite")
-LongText = Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
-Bytes = LargeBinary().with_variant(mysql.MEDIUMBLOB, "mysql", "mariadb")
+MAX_REASON_CODE = 40
+"""A reason code, such as `invalid_json`."""
+MAX_MESSAGE = 500
+"""An error message."""
+MAX_PROBLEM = 300
+"""An error message about the broker, or its address."""
+MAX_TOKEN = 40
+MAX_SOURCE = 10
 
 
 class Base(DeclarativeBase):
     """The fixed tables; `migrations/` creates and changes them."""
 
+    __table_args__: Any = MYSQL_OPTIONS
+    type_annotation_map: ClassVar = {datetime: Timestamp, int: BigInteger(), float: Double()}
+
 
 class Installation(Base):
-    """What belongs to this database for ever; one row."""
+    """The identity of this database and its session at the broker; one row."""
 
     __tablename__ = "installation"
-    __table_args__ = (MYSQL_OPTIONS,)
 
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
-    client_id: Mapped[str] = mapped_column(String(65))
-    """The MQTT client id of the ingester: the broker keeps messages for it, whichever process or host that is."""
-    notices_id: Mapped[str] = mapped_column(String(40))
-    """What tells the topic of this installation's notices from that of another's; no secret, unlike the client id."""
-    retired_client_id: Mapped[str | None] = mapped_column(String(65))
+    client_id: Mapped[str] = mapped_column(String(MAX_CLIENT_ID))
+    """The ingester's MQTT client id: the broker keeps messages for it, whichever host runs it."""
+    notices_id: Mapped[str] = mapped_column(String(MAX_TOKEN))
+    """Distinguishes this installation's topic of notices; no secret, unlike the client id."""
+    retired_client_id: Mapped[str | None] = mapped_column(String(MAX_CLIENT_ID))
     """A client id that others may know, until its session has been emptied and ended."""
-    handover: Mapped[str | None] = mapped_column(String(40))
-    """The token of the marker up to which the retired session had everything; the new session begins after it."""
-    session_client_id: Mapped[str | None] = mapped_column(String(65))
-    """Whose session was last subscribed."""
-    session_broker: Mapped[str | None] = mapped_column(String(300))
-    """At which broker."""
-    session_since: Mapped[datetime | None] = mapped_column(Timestamp)
-    """Since when the broker has held it without a gap."""
+    handover: Mapped[str | None] = mapped_column(String(MAX_TOKEN))
+    """The token of the marker at which the retired session ends and the new one begins."""
+    session_client_id: Mapped[str | None] = mapped_column(String(MAX_CLIENT_ID))
+    """The client id that subscribed last."""
+    session_broker: Mapped[str | None] = mapped_column(String(MAX_PROBLEM))
+    """The broker that it subscribed at."""
+    session_since: Mapped[datetime | None]
+    """Since when the broker has kept the session without a gap."""
     session_filters: Mapped[str | None] = mapped_column(LongText)
     """JSON: the topic filters that the session may have."""
-    session_token: Mapped[str | None] = mapped_column(String(40))
-    """The marker that was published once the session was there; nobody knew it before."""
-    forgotten_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    """When it was last found that the broker had forgotten the session."""
-    evicted_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    session_token: Mapped[str | None] = mapped_column(String(MAX_TOKEN))
+    """The marker that was published once the session existed; nobody knew it before."""
+    forgotten_at: Mapped[datetime | None]
+    """When the broker was last found to have forgotten the session."""
+    evicted_at: Mapped[datetime | None]
     """When another client was last seen using the client id."""
 
 
@@ -83,137 +77,127 @@ class RejectedMessage(Base):
     __table_args__ = (Index("ix_rejected_messages_share", "share", "id"), MYSQL_OPTIONS)
 
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
-    stream: Mapped[str | None] = mapped_column(String(MAX_STREAM), index=True)
+    stream: Mapped[str | None] = mapped_column(String(MAX_STREAM_NAME), index=True)
     topic: Mapped[str] = mapped_column(String(MAX_TOPIC))
     payload: Mapped[bytes] = mapped_column(Bytes)
     """The raw bytes; of a very long message, the beginning."""
-    payload_size: Mapped[int] = mapped_column(BigInteger)
-    reason: Mapped[str] = mapped_column(String(40), index=True)
-    message: Mapped[str] = mapped_column(String(500))
-    created_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+    payload_size: Mapped[int]
+    reason: Mapped[str] = mapped_column(String(MAX_REASON_CODE), index=True)
+    message: Mapped[str] = mapped_column(String(MAX_MESSAGE))
+    created_at: Mapped[datetime] = mapped_column(index=True)
     device_id: Mapped[str | None] = mapped_column(String(MAX_DEVICE_ID), index=True)
-    """The device that sent it, where topic or payload says so."""
-    share: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The device that sent it, if topic or payload says so."""
+    share: Mapped[int] = mapped_column(default=0)
     """The `RejectedShare` that it counts in."""
 
 
 class RejectedShare(Base):
-    """What the rejected messages of one device and reason hold; of one topic, where the device is unknown."""
+    """Totals of the rejected messages of one device (or topic, if it names none) and reason."""
 
     __tablename__ = "rejected_shares"
-    __table_args__ = (MYSQL_OPTIONS,)
 
-    share: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    """A hash of what it is of; 0 for messages of no share of their own, and for the lock of all writers."""
-    stream: Mapped[str | None] = mapped_column(String(MAX_STREAM))
+    share: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """A hash of the key; 0 for messages without a share, and for the lock of all writers."""
+    stream: Mapped[str | None] = mapped_column(String(MAX_STREAM_NAME))
     device_id: Mapped[str | None] = mapped_column(String(MAX_DEVICE_ID))
     topic: Mapped[str | None] = mapped_column(String(MAX_TEXT))
-    reason: Mapped[str | None] = mapped_column(String(40))
-    messages: Mapped[int] = mapped_column(BigInteger)
-    """How many of them are kept."""
-    bytes: Mapped[int] = mapped_column(BigInteger)
-    """What those take."""
-    evicted: Mapped[int] = mapped_column(BigInteger)
-    """How many others made room."""
+    reason: Mapped[str | None] = mapped_column(String(MAX_REASON_CODE))
+    messages: Mapped[int]
+    """How many are kept."""
+    bytes: Mapped[int]
+    """How much room they take."""
+    evicted: Mapped[int]
+    """How many were deleted to make room."""
 
 
 class RejectionCount(Base):
-    """How many messages were ever rejected for a reason; exact, also after old rows have made room."""
+    """How many messages were ever rejected for a reason; exact, also after rows were deleted."""
 
     __tablename__ = "rejection_counts"
-    __table_args__ = (MYSQL_OPTIONS,)
 
-    reason: Mapped[str] = mapped_column(String(40), primary_key=True)
-    count: Mapped[int] = mapped_column(BigInteger)
-
-
-RETAINED, EMPTY, OWN = "retained", "empty", "own"
-"""Why a message is ignored: it is an old one that the broker repeats, it clears such a one, or AutoForge sent it."""
+    reason: Mapped[str] = mapped_column(String(MAX_REASON_CODE), primary_key=True)
+    count: Mapped[int]
 
 
 class IgnoredCount(Base):
-    """How many messages that came in by one way were ever ignored for a reason."""
+    """How many messages from one source were ever ignored for a reason."""
 
     __tablename__ = "ignored_counts"
-    __table_args__ = (MYSQL_OPTIONS,)
 
-    source: Mapped[str] = mapped_column(String(10), primary_key=True)
-    reason: Mapped[str] = mapped_column(String(40), primary_key=True)
-    count: Mapped[int] = mapped_column(BigInteger)
+    source: Mapped[str] = mapped_column(String(MAX_SOURCE), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(MAX_REASON_CODE), primary_key=True)
+    count: Mapped[int]
 
 
 class IngestStatus(Base):
-    """What came in by one way (`mqtt`, `http`), counted in the transaction that stores it; and how the ingester is."""
+    """Counters of one source (`mqtt`, `http`), exact as the rows; the state of the ingester."""
 
     __tablename__ = "ingest_status"
-    __table_args__ = (MYSQL_OPTIONS,)
 
-    source: Mapped[str] = mapped_column(String(10), primary_key=True)
-    received: Mapped[int] = mapped_column(BigInteger, default=0)
-    stored: Mapped[int] = mapped_column(BigInteger, default=0)
-    duplicate: Mapped[int] = mapped_column(BigInteger, default=0)
-    rejected: Mapped[int] = mapped_column(BigInteger, default=0)
-    ignored: Mapped[int] = mapped_column(BigInteger, default=0)
-    best_effort: Mapped[int] = mapped_column(BigInteger, default=0)
+    source: Mapped[str] = mapped_column(String(MAX_SOURCE), primary_key=True)
+    received: Mapped[int] = mapped_column(default=0)
+    stored: Mapped[int] = mapped_column(default=0)
+    duplicate: Mapped[int] = mapped_column(default=0)
+    rejected: Mapped[int] = mapped_column(default=0)
+    ignored: Mapped[int] = mapped_column(default=0)
+    best_effort: Mapped[int] = mapped_column(default=0)
     """How many of the received came at QoS 0, which promises nothing."""
-    first_deliveries: Mapped[int] = mapped_column(BigInteger, default=0)
+    first_deliveries: Mapped[int] = mapped_column(default=0)
     """How many of the received came without the DUP flag."""
-    last_batch_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    holder: Mapped[str | None] = mapped_column(String(200))
+    last_batch_at: Mapped[datetime | None]
+    holder: Mapped[str | None] = mapped_column(String(MAX_PROCESS_NAME))
     """Host and process id of the ingester."""
-    heartbeat_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    connected: Mapped[bool] = mapped_column(Boolean, default=False)
-    subscribed: Mapped[bool] = mapped_column(Boolean, default=False)
-    problem: Mapped[str | None] = mapped_column(String(300))
-    messages_per_second: Mapped[float | None] = mapped_column(Double)
-    """How many were received in the last minute."""
-    processing_ms: Mapped[float | None] = mapped_column(Double)
+    heartbeat_at: Mapped[datetime | None]
+    connected: Mapped[bool] = mapped_column(default=False)
+    subscribed: Mapped[bool] = mapped_column(default=False)
+    problem: Mapped[str | None] = mapped_column(String(MAX_PROBLEM))
+    messages_per_second: Mapped[float | None]
+    """The rate of received messages over the last minute."""
+    processing_ms: Mapped[float | None]
     """How long it took to store one of them."""
     waiting: Mapped[int] = mapped_column(Integer, default=0)
     """How many wait for the database."""
-    changed_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    """Since when `connected`, `subscribed` and `problem` have been as they are."""
+    changed_at: Mapped[datetime | None]
+    """When `connected`, `subscribed` or `problem` last changed."""
 
 
 class Analysed(Base):
-    """Up to which reading the analyses of a stream are published."""
+    """The last reading of a stream whose analyses are published."""
 
     __tablename__ = "analyses"
-    __table_args__ = (MYSQL_OPTIONS,)
 
-    stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
-    reading_id: Mapped[int] = mapped_column(BigInteger)
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM_NAME), primary_key=True)
+    reading_id: Mapped[int]
 
 
 class StreamState(Base):
-    """A stream whose table is in use; a writer locks its row, so that ids are committed in their order."""
+    """A stream in use; a writer locks its row, so that ids are committed in their order."""
 
     __tablename__ = "stream_states"
-    __table_args__ = (MYSQL_OPTIONS,)
 
-    stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM_NAME), primary_key=True)
     table: Mapped[str] = mapped_column("table_name", String(63))
     """Its table, whose keys and devices are kept since then."""
     newest_of: Mapped[str] = mapped_column(LongText)
-    """The metrics whose newest values are kept, with spaces between them."""
+    """The metrics whose newest values are kept, separated by spaces."""
 
 
 class Device(Base):
-    """A device of a stream that a reading came from."""
+    """A device of a stream that has sent a reading."""
 
     __tablename__ = "devices"
     __table_args__ = (Index("ix_devices_last_heard", "stream", "last_heard"), MYSQL_OPTIONS)
 
-    stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM_NAME), primary_key=True)
     device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
-    last_id: Mapped[int] = mapped_column(BigInteger)
+    last_id: Mapped[int]
     """The highest id among its readings."""
-    last_heard: Mapped[datetime | None] = mapped_column(Timestamp)
-    """When the server received the last reading of it, also one that was stored before; no retained one."""
+    last_heard: Mapped[datetime | None]
+    """When its last reading was received, duplicates included and retained ones excluded."""
 
 
 class NewestValue(Base):
-    """The newest reading of a device that has a value of a metric; only of metrics that a reading may lack."""
+    """A device's newest reading with a value of a metric; only of metrics that may be missing."""
 
     __tablename__ = "newest_values"
     __table_args__ = (
@@ -221,28 +205,27 @@ class NewestValue(Base):
         MYSQL_OPTIONS,
     )
 
-    stream: Mapped[str] = mapped_column(String(MAX_STREAM), primary_key=True)
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM_NAME), primary_key=True)
     device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
-    metric: Mapped[str] = mapped_column(String(MAX_METRIC), primary_key=True)
-    timestamp: Mapped[datetime] = mapped_column(Timestamp)
-    reading_id: Mapped[int] = mapped_column(BigInteger)
+    metric: Mapped[str] = mapped_column(String(MAX_METRIC_NAME), primary_key=True)
+    timestamp: Mapped[datetime]
+    reading_id: Mapped[int]
 
 
 class DeliveredBatch(Base):
-    """The newest deliveries that carry no usable device time: what tells their redelivery from a new message."""
+    """The newest deliveries without a device time, to tell a redelivery from a new message."""
 
     __tablename__ = "delivered_batches"
-    __table_args__ = (MYSQL_OPTIONS,)
 
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
-    first_deliveries: Mapped[int] = mapped_column(BigInteger, index=True)
+    first_deliveries: Mapped[int] = mapped_column(index=True)
     """How many there had been, ever, with this batch."""
     deliveries: Mapped[str] = mapped_column(LongText)
     """JSON: a list of [packet id, hash of topic and payload]."""
 
 
 class Command(Base):
-    """What a device was told to do, and what became of it."""
+    """A command to a device, and its state."""
 
     __tablename__ = "commands"
     __table_args__ = (
@@ -260,90 +243,51 @@ class Command(Base):
     """JSON: an object."""
     status: Mapped[str] = mapped_column(String(12))
     """`pending`, `sent`, `in_progress`; finally `succeeded`, `failed`, `rejected` or `expired`."""
-    reason: Mapped[str | None] = mapped_column(String(500))
+    reason: Mapped[str | None] = mapped_column(String(MAX_MESSAGE))
     result: Mapped[str | None] = mapped_column(LongText)
     """JSON, as the device answered."""
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
-    issued_at: Mapped[datetime] = mapped_column(Timestamp)
-    expires_at: Mapped[datetime] = mapped_column(Timestamp)
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
     boot: Mapped[str | None] = mapped_column(String(36))
-    """The run of the machine on which it was issued; there `deadline` says when it expires."""
-    deadline: Mapped[float | None] = mapped_column(Double)
-    """Seconds since that machine was started, which no change of its clock touches."""
-    sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    updated_at: Mapped[datetime] = mapped_column(Timestamp)
+    """The boot of the machine that issued it; there `deadline` says when it expires."""
+    deadline: Mapped[float | None]
+    """Seconds since that machine was started, which no change of its clock affects."""
+    sent_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
 
 
 class Presence(Base):
-    """Whether a device said last that it is online, or its broker that it is not."""
+    """Whether a device is online, as it or its will said last."""
 
     __tablename__ = "presence"
-    __table_args__ = (MYSQL_OPTIONS,)
 
     device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
-    online: Mapped[bool | None] = mapped_column(Boolean)
-    """None once the message that said so was cleared."""
-    changed_at: Mapped[datetime] = mapped_column(Timestamp)
+    online: Mapped[bool | None]
+    """None once the retained message was cleared."""
+    changed_at: Mapped[datetime]
 
 
 class Process(Base):
-    """A process of the backend that runs, and the declarations it runs with."""
+    """A running process of the backend, and the declarations it runs with."""
 
     __tablename__ = "processes"
-    __table_args__ = (MYSQL_OPTIONS,)
 
-    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    name: Mapped[str] = mapped_column(String(MAX_PROCESS_NAME), primary_key=True)
     """Host and process id."""
     declarations: Mapped[str] = mapped_column(String(12))
-    """What `Streams.digest` is there."""
-    heartbeat_at: Mapped[datetime] = mapped_column(Timestamp)
-
-
-# Nearly all readings have none; MySQL has no index of some rows only.
-_STATED = text("device_timestamp IS NOT NULL")
+    """Its `Streams.digest`."""
+    heartbeat_at: Mapped[datetime]
 
 
 class JobState(Base):
     """How the last run of a job ended."""
 
     __tablename__ = "jobs"
-    __table_args__ = (MYSQL_OPTIONS,)
 
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
-    holder: Mapped[str] = mapped_column(String(200))
+    holder: Mapped[str] = mapped_column(String(MAX_PROCESS_NAME))
     """The process that ran it."""
-    ran_at: Mapped[datetime] = mapped_column(Timestamp)
-    error: Mapped[str | None] = mapped_column(String(500))
-    failing_since: Mapped[datetime | None] = mapped_column(Timestamp)
-
-
-def reading_table(stream: Stream, metadata: MetaData) -> Table:
-    """The table of one stream: the common columns and one nullable column per metric."""
-    return Table(
-        stream.table,
-        metadata,
-        Column("id", Identifier, primary_key=True),
-        Column("device_id", String(MAX_DEVICE_ID), nullable=False),
-        Column("timestamp", Timestamp, nullable=False),
-        # What the device said its time was, where that could not be believed and the server's was taken.
-        Column("device_timestamp", String(64)),
-        *[Column(metric.name, metric_type(metric)) for metric in stream.metrics],
-        Column("fingerprint", BigInteger, nullable=False),
-        Column("created_at", Timestamp, nullable=False),
-        Index(f"uq_{stream.table}", "device_id", "timestamp", "fingerprint", unique=True),
-        Index(f"ix_{stream.table}_timestamp", "timestamp"),
-        Index(f"ix_{stream.table}_created_at", "created_at"),
-        Index(f"ix_{stream.table}_stated", "device_timestamp", sqlite_where=_STATED, postgresql_where=_STATED),
-        **MYSQL_OPTIONS,
-    )
-
-
-def metric_type(metric: Metric) -> TypeEngine[Any]:
-    """The column type of a metric."""
-    return Double() if metric.type == "number" else String(MAX_TEXT)
-
-
-def reading_tables(streams: Iterable[Stream]) -> dict[str, Table]:
-    """The table of every stream, by the stream's name."""
-    metadata = MetaData()
-    return {stream.name: reading_table(stream, metadata) for stream in streams}
+    ran_at: Mapped[datetime]
+    error: Mapped[str | None] = mapped_column(String(MAX_MESSAGE))
+    failing_since: Mapped[datetime | None]

@@ -9,7 +9,7 @@ from ingest.heartbeat import Heartbeat
 from ingest.pipeline import Pipeline
 from ingest.turn import IngestParts, Turn
 from jobs.lease import Lease
-from schema import SchemaError
+from storage.schema import SchemaError
 from streams.registry import Streams
 from utils.logger import Throttle, flush_throttles
 

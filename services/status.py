@@ -14,8 +14,8 @@ from config import VERSION, Settings
 from database import Database, Unavailable
 from ingest.rejected import Room
 from models import IngestStatus, Installation
-from schema import SOURCES
 from services import rejected
+from storage.schema import SOURCES
 from utils import clock
 from utils.json_types import JsonObject
 

@@ -1,1 +1,1 @@
-"""What stands between the database and the rest: its kinds, its locks, its files, and what its errors mean."""
+"""Between the database and the rest: kinds of databases, tables, locks, files, errors."""

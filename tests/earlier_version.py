@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from config import PROJECT
-from models import MYSQL_OPTIONS, Identifier, Timestamp
+from utils.columns import MYSQL_OPTIONS, Identifier, Timestamp
 
 CLIENT_ID = "autoforge-0123456789ab"
 FIRST = datetime(2026, 6, 1)

@@ -11,12 +11,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-import backfill
 import queries.installation
 import queries.newest
 import queries.readings
 from broker.message import Message
 from database import Database
+from storage import backfill
 from streams.registry import Streams
 from tests import earlier_version
 from tests.live import at_broker, serving

@@ -3,7 +3,9 @@
 import os
 import socket
 
+MAX_PROCESS_NAME = 200
+
 
 def own_name() -> str:
-    """Host and process id, at most 200 characters."""
-    return f"{socket.gethostname()}:{os.getpid()}"[:200]
+    """Host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"[:MAX_PROCESS_NAME]

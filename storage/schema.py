@@ -1,8 +1,9 @@
-"""Schema: brings the database's tables up to the models and the declared streams; adds, never drops."""
+"""Brings the database's tables up to the models and the declared streams; adds, never drops."""
 
 import contextlib
 import secrets
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from alembic import command
@@ -21,35 +22,41 @@ SOURCES = ("mqtt", "http")
 
 
 class SchemaError(Unavailable):
-    """The database has a table that does not fit the declaration; the text says which and what to do."""
+    """A table of the database does not fit its declaration; the text says which, and what to do."""
 
 
 def bring_up_to_date(
-    connection: Connection, dialect: Dialect, tables: Mapping[str, Table], client_id: str | None = None
+    connection: Connection,
+    dialect: Dialect,
+    tables: Mapping[str, Table],
+    client_id: str | None = None,
 ) -> dict[str, str]:
-    """Run the migrations, create missing reading tables and add missing columns; `tables` has them by streams.
+    """Run the migrations, create missing reading tables and add missing columns.
 
-    Returns the streams whose tables do not fit, and why. `client_id` is for a database that has none yet.
-    Raises SchemaError.
+    `tables` holds the reading tables by stream; `client_id` is for a database that has none yet.
+    Returns the streams whose tables do not fit, and why. Raises SchemaError.
     """
+    _migrate(connection)
+    errors = {name: _error(connection, dialect, table) for name, table in tables.items()}
+    _ensure_rows(connection, client_id)
+    return {name: error for name, error in errors.items() if error is not None}
+
+
+def _migrate(connection: Connection) -> None:
     configuration = Config()
     configuration.set_main_option("script_location", str(PROJECT / "migrations"))
     configuration.attributes["connection"] = connection
     try:
         command.upgrade(configuration, "head")
     except CommandError as error:
-        raise SchemaError(f"it was made by another version of AutoForge, which is needed to use it: {error}") from error
-    faults = {name: _fault(connection, dialect, table) for name, table in tables.items()}
-    _ensure_rows(connection, client_id)
-    return {name: fault for name, fault in faults.items() if fault is not None}
+        made = "it was made by another version of AutoForge, which is needed to use it"
+        raise SchemaError(f"{made}: {error}") from error
 
 
-def _fault(connection: Connection, dialect: Dialect, table: Table) -> str | None:
-    """Create or extend a table; what is wrong with it, which is no matter of the other tables."""
-    # MySQL commits before and after each change of a table.
-    together = contextlib.nullcontext() if connection.dialect.name == "mysql" else connection.begin_nested()
+def _error(connection: Connection, dialect: Dialect, table: Table) -> str | None:
+    """Create or extend a table; returns what is wrong with it, which concerns no other table."""
     try:
-        with together:
+        with _savepoint(connection):
             _create_or_extend(connection, table)
     except SchemaError as error:
         return str(error)
@@ -60,12 +67,25 @@ def _fault(connection: Connection, dialect: Dialect, table: Table) -> str | None
     return None
 
 
+def _savepoint(connection: Connection) -> AbstractContextManager[object]:
+    # MySQL commits before and after each change of a table.
+    if connection.dialect.name == "mysql":
+        return contextlib.nullcontext()
+    return connection.begin_nested()
+
+
 def _create_or_extend(connection: Connection, table: Table) -> None:
     inspector = inspect(connection)
     if not inspector.has_table(table.name):
         table.create(connection)
         return
     present = {column["name"]: column["type"] for column in inspector.get_columns(table.name)}
+    _extend(connection, table, present)
+    indexes = {str(index["name"]) for index in inspector.get_indexes(table.name)}
+    _add_indexes(connection, table, indexes)
+
+
+def _extend(connection: Connection, table: Table, present: Mapping[str, object]) -> None:
     by_folded = {name.lower(): name for name in sorted(present)}
     for column in table.columns:
         name = column.name if column.name in present else by_folded.get(column.name.lower())
@@ -74,9 +94,9 @@ def _create_or_extend(connection: Connection, table: Table) -> None:
             continue
         if column.nullable:
             _check_type(table, column, present[name])
-        if name != column.name and connection.dialect.name == "postgresql":  # the others know no case here
+        # The other databases do not distinguish case here.
+        if name != column.name and connection.dialect.name == "postgresql":
             _rename(connection, table, name, column)
-    _add_indexes(connection, table, {str(index["name"]) for index in inspector.get_indexes(table.name)})
 
 
 def _add_indexes(connection: Connection, table: Table, present: Collection[str]) -> None:
@@ -87,27 +107,31 @@ def _add_indexes(connection: Connection, table: Table, present: Collection[str])
 
 def _rename(connection: Connection, table: Table, name: str, column: Column[Any]) -> None:
     quote = connection.dialect.identifier_preparer.quote_identifier
-    connection.exec_driver_sql(f"ALTER TABLE {quote(table.name)} RENAME COLUMN {quote(name)} TO {quote(column.name)}")
+    change = f"RENAME COLUMN {quote(name)} TO {quote(column.name)}"
+    connection.exec_driver_sql(f"ALTER TABLE {quote(table.name)} {change}")
 
 
 def _add_column(connection: Connection, table: Table, column: Column[Any]) -> None:
     if not column.nullable:
-        raise SchemaError(f"table {table.name}: has no column {column.name}; it is not a reading table of AutoForge")
+        missing = f"table {table.name}: has no column {column.name}"
+        raise SchemaError(f"{missing}; it is not a reading table of AutoForge")
     definition = CreateColumn(column).compile(dialect=connection.dialect)
     name = connection.dialect.identifier_preparer.format_table(table)
     connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {definition}")
 
 
 def _check_type(table: Table, column: Column[Any], present: object) -> None:
-    is_number, was_number = isinstance(column.type, Double), "CHAR" not in str(present).upper()
+    is_number = isinstance(column.type, Double)
+    was_number = "CHAR" not in str(present).upper()
     if is_number != was_number:
         kind = "number" if was_number else "text"
-        raise SchemaError(f"table {table.name}: column {column.name} holds {kind}; declare it so, or rename the metric")
+        found = f"table {table.name}: column {column.name} holds {kind}"
+        raise SchemaError(f"{found}; declare it so, or rename the metric")
 
 
 def _ensure_rows(connection: Connection, client_id: str | None) -> None:
     rows = [insert(IngestStatus).values(source=source) for source in SOURCES]
-    # Of a file that was taken away the client id stays, for which the broker keeps messages.
+    # If the file was taken away its client id stays: the broker keeps messages for it.
     client_id = client_id or f"autoforge-{secrets.token_hex(6)}"
     ids = {"client_id": client_id, "notices_id": secrets.token_hex(6)}
     rows.append(insert(Installation).values(id=1, **ids))

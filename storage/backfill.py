@@ -1,7 +1,7 @@
-"""Backfill: what a first start fills in for the rows that an earlier version, or an earlier declaration, has stored.
+"""Fills in what an earlier version, or an earlier declaration, did not store.
 
-For each stream, in the transaction that brings the schema up to date: the keys of the newest readings, so that what
-the broker still holds is not stored twice; the devices; and the newest values.
+For each stream, in the transaction that brings the schema up to date: the keys of the newest
+readings, so that what the broker still holds is not stored twice; the devices; the newest values.
 """
 
 import logging
@@ -9,16 +9,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, case, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from models import Device, NewestValue, StreamState
 from streams.reading_key import ReadingKey
 from streams.registry import Streams
 from streams.stream import Stream
 
+AnyRow = Row[*tuple[Any, ...]]
 logger = logging.getLogger(__name__)
 REKEYED_ROWS = 100_000
-"""The newest of a stream; a broker does not hold more than that."""
+"""The newest rows of a stream; a broker holds no more than that."""
 CHUNK = 500
 _STATES = StreamState.metadata.tables["stream_states"]
 _DEVICES = Device.metadata.tables["devices"]
@@ -28,14 +41,21 @@ _NEWEST = NewestValue.metadata.tables["newest_values"]
 def bring_up_to_date(connection: Connection, streams: Streams, tables: Mapping[str, Table]) -> None:
     """Fill in what is missing for each stream that has a table. Raises DBAPIError."""
     states = {row.stream: row for row in connection.execute(select(_STATES))}
-    for stream in (stream for stream in streams if stream.name in tables):
-        lackable = [metric.name for metric in stream.lackable]
-        state = states.get(stream.name)
-        if state is None or state.table_name != stream.table:
-            _begin(connection, stream, tables[stream.name], lackable)
-        elif set(lackable) != (kept := set(state.newest_of.split())):
-            _fill_newest(connection, stream.name, tables[stream.name], sorted(set(lackable) - kept))
-            connection.execute(_state(stream, lackable))
+    for stream in streams:
+        table = tables.get(stream.name)
+        if table is not None:
+            _fill(connection, stream, table, states.get(stream.name))
+
+
+def _fill(connection: Connection, stream: Stream, table: Table, state: AnyRow | None) -> None:
+    lackable = [metric.name for metric in stream.lackable]
+    if state is None or state.table_name != stream.table:
+        _begin(connection, stream, table, lackable)
+        return
+    kept = set(state.newest_of.split())
+    if kept != set(lackable):
+        _fill_newest(connection, stream.name, table, sorted(set(lackable) - kept))
+        connection.execute(_state(stream, lackable))
 
 
 def _begin(connection: Connection, stream: Stream, table: Table, lackable: Sequence[str]) -> None:
@@ -50,15 +70,17 @@ def _begin(connection: Connection, stream: Stream, table: Table, lackable: Seque
     values = {"stream": stream.name, "table_name": stream.table, "newest_of": " ".join(lackable)}
     connection.execute(insert(_STATES).values(values))
     if rekeyed:
-        logger.info("The newest %d readings of %s have the keys of this version", rekeyed, stream.name)
+        done = "The newest %d readings of %s have the keys of this version"
+        logger.info(done, rekeyed, stream.name)
 
 
 def _state(stream: Stream, lackable: Sequence[str]) -> Any:
-    return update(_STATES).where(_STATES.c.stream == stream.name).values(newest_of=" ".join(lackable))
+    own = update(_STATES).where(_STATES.c.stream == stream.name)
+    return own.values(newest_of=" ".join(lackable))
 
 
 def _rekey(connection: Connection, table: Table, key: ReadingKey) -> int:
-    """Give the newest rows their keys; of two that become equal the younger keeps its old one."""
+    """Give the newest rows their keys; if two become equal, the younger keeps its old key."""
     taken: set[tuple[str, datetime, int]] = set()
     rekeyed = 0
     for rows in _newest_rows(connection, table):
@@ -75,11 +97,12 @@ def _rekey(connection: Connection, table: Table, key: ReadingKey) -> int:
     return rekeyed
 
 
-def _newest_rows(connection: Connection, table: Table) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+def _newest_rows(connection: Connection, table: Table) -> Iterator[Sequence[AnyRow]]:
     """The newest rows with their metrics, oldest first, some at a time."""
     own = ("id", "device_id", "timestamp", "fingerprint")
     others = (*own, "device_timestamp", "created_at")
-    columns = [table.c[name] for name in own] + [column for column in table.c if column.name not in others]
+    metrics = [column for column in table.c if column.name not in others]
+    columns = [table.c[name] for name in own] + metrics
     lowest = select(table.c.id).order_by(table.c.id.desc()).limit(1).offset(REKEYED_ROWS - 1)
     last = (connection.execute(lowest).scalar() or 1) - 1
     while True:
@@ -92,20 +115,29 @@ def _newest_rows(connection: Connection, table: Table) -> Iterator[Sequence[Row[
 
 
 def _fill_devices(connection: Connection, stream: str, table: Table) -> None:
-    last = select(table.c.device_id, func.max(table.c.id).label("id")).group_by(table.c.device_id).subquery()
+    newest = select(table.c.device_id, func.max(table.c.id).label("id"))
+    last = newest.group_by(table.c.device_id).subquery()
     rows = select(literal(stream), table.c.device_id, table.c.id, table.c.created_at)
+    rows = rows.join(last, last.c.id == table.c.id)
     names = ["stream", "device_id", "last_id", "last_heard"]
-    connection.execute(insert(_DEVICES).from_select(names, rows.join(last, last.c.id == table.c.id)))
+    connection.execute(insert(_DEVICES).from_select(names, rows))
 
 
 def _fill_newest(connection: Connection, stream: str, table: Table, metrics: Sequence[str]) -> None:
-    for name in metrics:
-        connection.execute(delete(_NEWEST).where(_NEWEST.c.stream == stream, _NEWEST.c.metric == name))
-        has = table.c[name].is_not(None)
-        grouped = select(table.c.device_id, func.max(table.c.timestamp).label("timestamp")).where(has)
-        newest = grouped.group_by(table.c.device_id).subquery()
-        same = (newest.c.device_id == table.c.device_id) & (newest.c.timestamp == table.c.timestamp)
-        rows = select(literal(stream), table.c.device_id, literal(name), table.c.timestamp, func.max(table.c.id))
-        rows = rows.join(newest, same).where(has).group_by(table.c.device_id, table.c.timestamp)
-        names = ["stream", "device_id", "metric", "timestamp", "reading_id"]
+    names = ["stream", "device_id", "metric", "timestamp", "reading_id"]
+    for metric in metrics:
+        own = (_NEWEST.c.stream == stream) & (_NEWEST.c.metric == metric)
+        connection.execute(delete(_NEWEST).where(own))
+        rows = _newest_with(stream, table, metric)
         connection.execute(insert(_NEWEST).from_select(names, rows))
+
+
+def _newest_with(stream: str, table: Table, metric: str) -> Select[*tuple[Any, ...]]:
+    """Of each device the newest reading that has a value of the metric."""
+    device, time = table.c.device_id, table.c.timestamp
+    has = table.c[metric].is_not(None)
+    newest = select(device, func.max(time).label("timestamp")).where(has)
+    newest_of = newest.group_by(device).subquery()
+    same = (newest_of.c.device_id == device) & (newest_of.c.timestamp == time)
+    rows = select(literal(stream), device, literal(metric), time, func.max(table.c.id))
+    return rows.join(newest_of, same).where(has).group_by(device, time)

@@ -1,0 +1,53 @@
+"""The reading table of each stream, made from its declaration."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Double, Index, MetaData, String, Table, text
+from sqlalchemy.types import TypeEngine
+
+from models import MAX_DEVICE_ID, MAX_DEVICE_TIMESTAMP, MAX_TEXT
+from streams.stream import Metric, Stream
+from utils.columns import MYSQL_OPTIONS, Identifier, Timestamp
+
+# Nearly all readings have none; MySQL has no partial indexes.
+_STATED = text("device_timestamp IS NOT NULL")
+
+
+def reading_tables(streams: Iterable[Stream]) -> dict[str, Table]:
+    """The table of every stream, by the stream's name."""
+    metadata = MetaData()
+    return {stream.name: reading_table(stream, metadata) for stream in streams}
+
+
+def reading_table(stream: Stream, metadata: MetaData) -> Table:
+    """The table of one stream: the common columns and one nullable column per metric."""
+    return Table(
+        stream.table,
+        metadata,
+        Column("id", Identifier, primary_key=True),
+        Column("device_id", String(MAX_DEVICE_ID), nullable=False),
+        Column("timestamp", Timestamp, nullable=False),
+        # The device's own time, if it was not credible and the server's was taken.
+        Column("device_timestamp", String(MAX_DEVICE_TIMESTAMP)),
+        *[Column(metric.name, metric_type(metric)) for metric in stream.metrics],
+        Column("fingerprint", BigInteger, nullable=False),
+        Column("created_at", Timestamp, nullable=False),
+        *_indexes(stream.table),
+        **MYSQL_OPTIONS,
+    )
+
+
+def metric_type(metric: Metric) -> TypeEngine[Any]:
+    """The column type of a metric."""
+    return Double() if metric.type == "number" else String(MAX_TEXT)
+
+
+def _indexes(table: str) -> list[Index]:
+    stated = {"sqlite_where": _STATED, "postgresql_where": _STATED}
+    return [
+        Index(f"uq_{table}", "device_id", "timestamp", "fingerprint", unique=True),
+        Index(f"ix_{table}_timestamp", "timestamp"),
+        Index(f"ix_{table}_created_at", "created_at"),
+        Index(f"ix_{table}_stated", "device_timestamp", **stated),
+    ]
