@@ -1,1 +1,1 @@
-"""Between the database and the rest: kinds of databases, tables, locks, files, errors."""
+"""Between the database and the rest: dialects, tables, locks, files and errors."""

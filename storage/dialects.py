@@ -1,4 +1,4 @@
-"""The dialect of a database URL. A process loads the one it uses: PyMySQL brings 10 MB with it."""
+"""The dialect of a database URL. A process loads only its own: PyMySQL takes 10 MB."""
 
 from sqlalchemy.engine import URL
 

@@ -1,8 +1,9 @@
-"""The files behind a SQLite connection: which they are, and what to save once others are in their place.
+"""The files behind a SQLite connection, and what to save once others are in their place.
 
-SQLite goes on writing into a file that has been deleted, renamed or replaced, without an error; so does it with the
-write-ahead log beside it. Whoever commits therefore compares the files of its connection with those that have the
-names now. A backup that is copied over the open file shows in the counter at its head, which never falls.
+SQLite goes on writing into a file that has been deleted, renamed or replaced, without an error, and
+into the write-ahead log beside it. So each commit compares the files of its connection with those
+that have the names now. A backup copied over the open file shows in the counter at its head, which
+otherwise never falls.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ def identity(path: str) -> Identity:
 def size(path: str) -> int:
     """Bytes in a file; 0 where there is none."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - asked around each commit; a Path costs more than the call
+        return os.stat(path).st_size  # noqa: PTH116 - a Path costs more than the call
     except OSError:
         return 0
 
@@ -50,7 +51,10 @@ class Files(NamedTuple):
 
     @classmethod
     def of(cls, name: str, path: str) -> Self:
-        """Those that have the names now; `path` is `name` without symbolic links, where SQLite puts the other two."""
+        """The files that have the names now.
+
+        `path` is `name` without symbolic links, where SQLite puts the other two.
+        """
         others = identity(path + LOG), identity(path + SHARED)
         try:
             found = os.stat(name)  # noqa: PTH116 - likewise
@@ -60,9 +64,9 @@ class Files(NamedTuple):
 
 
 class Headers:
-    """Reads the heads of main files, each through one descriptor that stays open while the file is used.
+    """Reads the heads of main files, each through a descriptor that stays open with the file.
 
-    To close a descriptor would take away SQLite's own locks on the file.
+    Closing a descriptor would take away SQLite's own locks on the file.
     """
 
     def __init__(self) -> None:
@@ -79,7 +83,7 @@ class Headers:
         return int.from_bytes(head, "big")
 
     def close(self) -> None:
-        """Let all go, once no connection is left."""
+        """Close the descriptors, once no connection is left."""
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
 
@@ -121,7 +125,7 @@ class OpenFiles:
         return None
 
     def abandon(self) -> None:
-        """Bring what only the log holds into the file where it belongs there; take it out of another file's way."""
+        """Save what only the log holds into its file; move it out of the way of another file."""
         now, then = Files.of(self._name, self._path), self._then
         if now.main != then.main:
             self._save()
@@ -137,19 +141,20 @@ class OpenFiles:
             self._empty_log(then.log)
             self._set_aside(SHARED, then.shared)
         elif now.log == then.log or size(self._path + LOG) == 0:
-            # A new log with something in it is that of a process that has gone on, and saved the old one before.
+            # A new log that holds something belongs to a process that saved the old one.
             self._save()
 
     def _save(self) -> None:
         with contextlib.suppress(sqlite3.Error):
-            # Whoever still reads saves it at the end of reading.
+            # A connection that still reads saves it when it ends.
             self._connection.execute(f"PRAGMA busy_timeout={BUSY_MS}").close()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def _is_whole(self) -> bool:
         # After VACUUM a file is smaller too, and none of its pages is missing.
         with contextlib.suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA shrink_memory").close()  # what it remembers may be there no more
+            # The pages in its cache may no longer be in the file.
+            self._connection.execute("PRAGMA shrink_memory").close()
             return bool(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
         return False
 
@@ -161,7 +166,7 @@ class OpenFiles:
                 os.replace(path, path + ASIDE)  # noqa: PTH105 - names here are text
 
     def _empty_log(self, old: Identity) -> None:
-        # The last connection to close writes the log into the file, which is no longer the one that it belongs to.
+        # The last connection to close writes the log into the file, which is now another one.
         path = Path(self._path + LOG)
         if old is not None and identity(str(path)) == old:
             with contextlib.suppress(OSError):
@@ -171,8 +176,13 @@ class OpenFiles:
 
 
 def check_log(path: str, connection: sqlite3.Connection) -> None:
-    """Refuse a log that was made anew while another connection writes the deleted one. Raises sqlite3.Error."""
-    if size(path + LOG) == 0:
-        frames = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
-        if frames > 0 and size(path + LOG) == 0:
-            raise sqlite3.OperationalError(f"{path}{LOG} was deleted while another connection uses it")
+    """Refuse a log that was made anew while another connection writes the deleted one.
+
+    Raises sqlite3.Error.
+    """
+    if size(path + LOG) > 0:
+        return
+    frames = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    if frames > 0 and size(path + LOG) == 0:
+        deleted = f"{path}{LOG} was deleted while another connection uses it"
+        raise sqlite3.OperationalError(deleted)

@@ -12,7 +12,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage import failures
-from storage.dialect import CONNECT_SECONDS, LOCK_SECONDS, POOL, Dialect, Merge, Row, columns, literal
+from storage.dialect import (
+    CONNECT_SECONDS,
+    LOCK_SECONDS,
+    POOL,
+    Dialect,
+    Merge,
+    Row,
+    columns,
+    literal,
+)
 from storage.locks import Lock, SessionLock
 
 MAX_LOCK_NAME = 45
@@ -21,7 +30,7 @@ MAX_LOCK_NAME = 45
 class MySQL(Dialect):
     """A duplicate is an update that changes nothing."""
 
-    SENTENCES: ClassVar[Mapping[str, str]] = {
+    MESSAGES: ClassVar[Mapping[str, str]] = {
         r"^(1021|1114)\b|Errcode: 28|errno: 28|error 28": failures.FULL,
         r"^(1792|1836)\b|^1290\b.*read-only": failures.READ_ONLY,
         r"^(1040|1203|1226)\b": failures.CROWDED,
@@ -29,24 +38,32 @@ class MySQL(Dialect):
         r"^1205\b": failures.LOCKED,
         r"^(1117|1118)\b|errno: (139|185)\b": failures.TOO_WIDE,
     }
-    _REFUSALS: ClassVar = {1264, 1265, 1292, 1364, 1366, 1367, 1406, 1048, 1062, 1118, 1452, 1644, 1690, 3819, 4025}
-    _TABLE_REFUSALS: ClassVar = {1050, 1059, 1060, 1061, 1069, 1071, 1074, 1117, 1118, 1142, 1166, 1293, 1709, 1785}
+    _REFUSALS: ClassVar = {
+        *("1048", "1062", "1118", "1264", "1265", "1292", "1364", "1366"),
+        *("1367", "1406", "1452", "1644", "1690", "3819", "4025"),
+    }
+    _TABLE_REFUSALS: ClassVar = {
+        *("1050", "1059", "1060", "1061", "1069", "1071", "1074"),
+        *("1117", "1118", "1142", "1166", "1293", "1709", "1785"),
+    }
     _READ_ONLY: ClassVar = {"1290", "1792", "1836"}
     _SESSION = (
         # By default a recursive query ends at 1,000 rounds, in MariaDB without a word.
-        "SET SESSION /*M! max_recursive_iterations */ /*!80000 cte_max_recursion_depth */ = 4294967295, "
+        "SET SESSION /*M! max_recursive_iterations */ /*!80000 cte_max_recursion_depth */ "
+        "= 4294967295, "
         f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
     )
 
     def create_engine(self) -> Engine:
+        query = self.url.normalized_query
         network = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 30, "write_timeout": 30}
-        own = {name: value for name, value in network.items() if name not in self.url.normalized_query}
-        # Without FOUND_ROWS a duplicate counts as no row, which is what tells it from a new one.
-        flags = int(self.url.normalized_query.get("client_flag", ("0",))[-1]) & ~CLIENT.FOUND_ROWS
-        # These are not for DATABASE_URL to choose: texts of any kind must fit, and a batch is one transaction.
+        own = {name: value for name, value in network.items() if name not in query}
+        # Without FOUND_ROWS a duplicate counts as no row, which distinguishes it from a new one.
+        flags = int(query.get("client_flag", ("0",))[-1]) & ~CLIENT.FOUND_ROWS
+        # DATABASE_URL cannot choose these: any text must fit, and a batch is one transaction.
         fixed = {"client_flag": flags, "charset": "utf8mb4", "autocommit": False}
         engine = create_engine(self.url, connect_args=own | fixed, **POOL)
-        # Not as init_command, of which DATABASE_URL may have one.
+        # Not as init_command, because DATABASE_URL may have one.
         event.listen(engine, "connect", self._on_connect)
         return engine
 
@@ -54,34 +71,43 @@ class MySQL(Dialect):
         with connection.cursor() as cursor:
             cursor.execute(self._SESSION)
 
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
+    def insert_rows(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[Row],
+        written_at: datetime,
+    ) -> int:
         names = columns(table)
         quoted = ", ".join(f"`{name}`" for name in names)
         marks = ", ".join(["%s"] * len(names))
         sql = (
-            f"INSERT INTO `{table.name}` ({quoted}, created_at) "  # noqa: S608 - checked identifiers
+            f"INSERT INTO `{table.name}` ({quoted}, created_at) "  # noqa: S608 - checked names
             f"VALUES ({marks}, {literal(written_at)}) ON DUPLICATE KEY UPDATE id=id"
         )
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
-    def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:  # noqa: ARG002 - it finds the key itself
+    def upsert(self, table: Table, keys: Sequence[str], merge: Merge) -> Insert:
+        del keys  # MySQL finds the key itself
         statement = mysql.insert(table)
         # In this order: each change sees those before it.
         return statement.on_duplicate_key_update(list(merge(table.c, statement.inserted)))
 
     def lock(self, connection: Connection, name: str) -> Lock:
-        # GET_LOCK's names belong to the whole server, and have at most 64 characters.
+        # The names of GET_LOCK belong to the whole server, and have at most 64 characters.
         database = str(self.url.database)
         if len(database) > MAX_LOCK_NAME:
             database = hashlib.sha256(database.encode()).hexdigest()[:MAX_LOCK_NAME]
         arguments = {"name": f"autoforge.{name}.{database}"}
-        return SessionLock(connection, "SELECT GET_LOCK(:name, :wait)", "SELECT RELEASE_LOCK(:name)", arguments)
+        take, give = "SELECT GET_LOCK(:name, :wait)", "SELECT RELEASE_LOCK(:name)"
+        return SessionLock(connection, take, give, arguments)
 
     def refuses(self, error: DBAPIError) -> bool:
-        return self.code(error) in map(str, self._REFUSALS)
+        return self.code(error) in self._REFUSALS
 
     def refuses_table(self, error: DBAPIError) -> bool:
-        return self.code(error) in map(str, self._TABLE_REFUSALS) or self.reason(error) == failures.TOO_WIDE
+        refused = self.code(error) in self._TABLE_REFUSALS
+        return refused or self.reason(error) == failures.TOO_WIDE
 
     def code(self, error: SQLAlchemyError) -> str:
         arguments = getattr(getattr(error, "orig", None), "args", ())

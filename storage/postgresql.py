@@ -12,17 +12,30 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from storage import failures
-from storage.dialect import CONNECT_SECONDS, LOCK_SECONDS, POOL, Dialect, Merge, Row, columns, literal, quoted
+from storage.dialect import (
+    CONNECT_SECONDS,
+    LOCK_SECONDS,
+    POOL,
+    Dialect,
+    Merge,
+    Row,
+    columns,
+    literal,
+    quoted,
+)
 from storage.locks import Lock, SessionLock
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]")
+_WAIT_FOR_LOCK = "SELECT true FROM pg_advisory_lock(:key)"
+_TRY_LOCK = "SELECT pg_try_advisory_lock(:key)"
+_UNLOCK = "SELECT pg_advisory_unlock(:key)"
 
 
 class PostgreSQL(Dialect):
     """Rows go in by COPY."""
 
-    SENTENCES: ClassVar[Mapping[str, str]] = {
+    MESSAGES: ClassVar[Mapping[str, str]] = {
         "^53100|No space left on device": failures.FULL,
         "^25006|read-only transaction": failures.READ_ONLY,
         "^53300|too many clients|too many connections|remaining connection slots": failures.CROWDED,
@@ -33,7 +46,7 @@ class PostgreSQL(Dialect):
     _LOCKS: ClassVar[Mapping[str, int]] = {"ingest": 0, "schema": 1, "jobs": 2}
 
     def create_engine(self) -> Engine:
-        # Neither a server that vanished without a word nor a locked table may hold the ingest thread for minutes.
+        # Neither a server that vanished nor a locked table may hold the ingest thread for minutes.
         network = {
             "connect_timeout": CONNECT_SECONDS,
             "keepalives_idle": 5,
@@ -41,34 +54,36 @@ class PostgreSQL(Dialect):
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,
         }
-        own = {name: value for name, value in network.items() if name not in self.url.normalized_query}
-        # One round trip for the rows of an upsert, for which psycopg2 would make one each.
+        query = self.url.normalized_query
+        own = {name: value for name, value in network.items() if name not in query}
+        arguments = {**own, "options": self._options()}
+        # One round trip for all rows of an upsert; psycopg2 would make one for each.
         batch: Any = {"executemany_mode": "values_plus_batch"}
-        return create_engine(self.url, connect_args={**own, "options": self._options()}, **batch, **POOL)
+        return create_engine(self.url, connect_args=arguments, **batch, **POOL)
 
     def _options(self) -> str:
-        """The options of DATABASE_URL, after which the last of two that are alike holds."""
+        """The options of DATABASE_URL between ours: the last of two with one name holds."""
         stated = self.url.normalized_query.get("options", ())
         own = "-c synchronous_commit=on -c timezone=UTC"
         return " ".join([f"-c lock_timeout={LOCK_SECONDS}s", *stated, own])
 
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime) -> int:
+    def insert_rows(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[Row],
+        written_at: datetime,
+    ) -> int:
         names = quoted(columns(table))
         incoming = f"incoming_{table.name}"
         connection.exec_driver_sql(
-            f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} ON COMMIT DELETE ROWS "  # noqa: S608 - checked identifiers
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} "  # noqa: S608 - checked names
+            "ON COMMIT DELETE ROWS "
             f'AS SELECT {names} FROM "{table.name}" WITH NO DATA'
         )
-        copy = f"COPY {incoming} ({names}) FROM STDIN"
-        lines = io.StringIO("\n".join(map(_copy_line, rows)))
-        try:
-            cursor: Any = connection.connection.cursor()
-            cursor.copy_expert(copy, lines)
-            cursor.close()
-        except psycopg2.Error as error:
-            raise DBAPIError.instance(copy, None, error, psycopg2.Error) from error
+        _copy(connection, f"COPY {incoming} ({names}) FROM STDIN", rows)
         return connection.exec_driver_sql(
-            f'INSERT INTO "{table.name}" ({names}, created_at) '  # noqa: S608 - checked identifiers
+            f'INSERT INTO "{table.name}" ({names}, created_at) '  # noqa: S608 - checked names
             f"SELECT {names}, {literal(written_at)} FROM {incoming} "
             "ON CONFLICT (device_id, timestamp, fingerprint) DO NOTHING"
         ).rowcount
@@ -80,8 +95,8 @@ class PostgreSQL(Dialect):
 
     def lock(self, connection: Connection, name: str) -> Lock:
         arguments = {"key": 0x4175746F_00000001 + self._LOCKS[name]}
-        take = "SELECT true FROM pg_advisory_lock(:key)" if name == "schema" else "SELECT pg_try_advisory_lock(:key)"
-        return SessionLock(connection, take, "SELECT pg_advisory_unlock(:key)", arguments)
+        take = _WAIT_FOR_LOCK if name == "schema" else _TRY_LOCK
+        return SessionLock(connection, take, _UNLOCK, arguments)
 
     def refuses(self, error: DBAPIError) -> bool:
         # SQLSTATE classes: data exception, constraint violation, row too wide, raised by a trigger.
@@ -99,13 +114,24 @@ class PostgreSQL(Dialect):
         return self.code(error) == "25006"
 
 
+def _copy(connection: Connection, statement: str, rows: Sequence[Row]) -> None:
+    lines = io.StringIO("\n".join(map(_copy_line, rows)))
+    try:
+        cursor: Any = connection.connection.cursor()
+        cursor.copy_expert(statement, lines)
+        cursor.close()
+    except psycopg2.Error as error:
+        raise DBAPIError.instance(statement, None, error, psycopg2.Error) from error
+
+
 def _copy_line(row: Row) -> str:
-    values = ["\\N" if value is None else str(value) for value in row]
     if _NEEDS_ESCAPE.search("".join(value for value in row if isinstance(value, str))):
-        values = [
-            value if raw is None else _NEEDS_ESCAPE.sub(_escape, value) for raw, value in zip(row, values, strict=True)
-        ]
-    return "\t".join(values)
+        row = tuple(_escaped(value) for value in row)
+    return "\t".join(["\\N" if value is None else str(value) for value in row])
+
+
+def _escaped(value: Any) -> Any:
+    return _NEEDS_ESCAPE.sub(_escape, value) if isinstance(value, str) else value
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Whether the database takes what this process writes, and if not, why; told in the log once it lasts."""
+"""Whether the database accepts writes, and if not, why; logged once it lasts."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from storage.failures import FULL, READ_ONLY
 
 logger = logging.getLogger(__name__)
 LASTING_SECONDS = 1.0
-"""What is over sooner, such as two writers in each other's way, is no trouble."""
+"""Shorter failures, such as two writers in each other's way, are no trouble."""
 QUIET_SECONDS = 5.0
 """On a full disk small transactions are still written between the others."""
 
