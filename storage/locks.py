@@ -1,7 +1,9 @@
 """Locks that one process at a time holds: on a file beside the database, or on the server."""
 
 import os
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +14,37 @@ from storage.failures import Unavailable
 from storage.files import Identity, identity
 
 
-class Lock:
+class Lock(ABC):
     """A lock that one process at a time holds."""
 
     ends_with_connection = True
 
+    @abstractmethod
     def acquire(self, wait_seconds: float) -> bool:
         """Try to take it, waiting this long. Raises Unavailable, SQLAlchemyError."""
-        raise NotImplementedError
 
     def is_held(self) -> bool:
         """Whether it still excludes others; False if it has been taken away."""
         return True
 
+    @abstractmethod
     def release(self) -> None:
         """Give it back."""
-        raise NotImplementedError
+
+
+@contextmanager
+def held(lock: Lock, wait_seconds: float, otherwise: str) -> Iterator[None]:
+    """Hold a lock inside a `with` block. Raises Unavailable with the text `otherwise`."""
+    if not lock.acquire(wait_seconds):
+        raise Unavailable(otherwise)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class FileLockOf(Lock):
-    """A lock on a file beside the SQLite database; who deletes the file takes the lock away."""
+    """A lock on a file beside the SQLite database; deleting the file takes the lock away."""
 
     ends_with_connection = False
 
@@ -63,14 +76,21 @@ class FileLockOf(Lock):
 class SessionLock(Lock):
     """A lock that the server keeps for a connection."""
 
-    def __init__(self, connection: Connection, take: str, give: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        take: str,
+        give: str,
+        arguments: Mapping[str, Any],
+    ) -> None:
         self._connection = connection
         self._take = take
         self._give = give
         self._arguments = arguments
 
     def acquire(self, wait_seconds: float) -> bool:
-        taken = self._connection.execute(text(self._take), {**self._arguments, "wait": wait_seconds}).scalar()
+        arguments = {**self._arguments, "wait": wait_seconds}
+        taken = self._connection.execute(text(self._take), arguments).scalar()
         self._connection.commit()
         return bool(taken)
 

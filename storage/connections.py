@@ -1,0 +1,52 @@
+"""The connections to a database, with the driver's errors translated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+
+from config import SettingsError
+from storage.dialect import Dialect
+from storage.driver_errors import DriverErrors
+from storage.failures import Replaced, Unavailable
+
+
+class Connections:
+    """Opens connections of an engine. Raises SettingsError for parameters that cannot be used."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        try:
+            self.engine = dialect.create_engine()
+        except ValueError as error:
+            raise SettingsError(f"DATABASE_URL: a parameter cannot be used: {error}") from error
+
+    def open(self) -> Connection:
+        """A connection that the caller closes. Raises Unavailable."""
+        with DriverErrors(self._dialect):
+            try:
+                return self.engine.connect()
+            except (TypeError, ValueError, OSError) as error:
+                # Drivers check the parameters of DATABASE_URL only now, and do not name them.
+                unusable = f"a parameter of DATABASE_URL cannot be used: {error}"
+                raise Unavailable(unusable) from error
+
+    @contextmanager
+    def reader(self) -> Iterator[Connection]:
+        """A connection for reading. Raises Unavailable, BadData."""
+        connection = self.open()
+        dialect = self._dialect
+        with DriverErrors(dialect), connection, DriverErrors(dialect, connection):
+            yield connection
+
+    @contextmanager
+    def writer(self) -> Iterator[Connection]:
+        """A connection for writing. Raises Unavailable; Replaced if what it wrote is lost."""
+        with self.reader() as connection:
+            yield connection.execution_options(writes=True)
+            self.check(connection)
+
+    def check(self, connection: Connection) -> None:
+        """Raise Replaced if nobody will ever read what this connection writes."""
+        if fault := self._dialect.fault(connection):
+            raise Replaced(fault)
