@@ -1,13 +1,9 @@
 """Connecting to the broker: a paho client from the settings."""
 
 import contextlib
-import math
 import os
-import selectors
 import socket
 import ssl
-import time
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,34 +16,6 @@ from broker.store import USER, Store
 from config import Settings, SettingsError
 
 NEVER_EXPIRES = 0xFFFF_FFFF
-EVICTIONS, EVICTED_SECONDS, EVICTIONS_SECONDS = 3, 5.0, 60.0
-"""So many connections that lasted less than 5 s within a minute."""
-
-
-class Evictions:
-    """Tells a client id that two clients use: the broker ends the connection of each for the other, soon.
-
-    MQTT 3.1.1 has no word for it, so three such ends within a minute are taken for it.
-    """
-
-    def __init__(self) -> None:
-        self._connected_at = -math.inf
-        self._ends: deque[float] = deque(maxlen=EVICTIONS)
-
-    def connected(self) -> None:
-        """The broker has accepted a connection."""
-        self._connected_at = time.monotonic()
-
-    def lost_soon(self) -> bool:
-        """Whether a connection that ends now has lasted so short a time."""
-        return time.monotonic() - self._connected_at < EVICTED_SECONDS
-
-    def lost(self) -> bool:
-        """A connection has ended; whether this makes it look as if another client used the id."""
-        now = time.monotonic()
-        if self.lost_soon():
-            self._ends.append(now)
-        return len(self._ends) == EVICTIONS and now - self._ends[0] < EVICTIONS_SECONDS
 
 
 def new_client(
@@ -133,48 +101,3 @@ def connect(client: paho.Client, settings: Settings, *, persistent: bool, as_dev
         client.connect(settings.broker.host, settings.broker.port, **arguments)
     except IndexError as error:  # paho splits the headers of the answer to a WebSocket's handshake at ": "
         raise OSError("the answer to the WebSocket's handshake cannot be read") from error
-
-
-class Waiter:
-    """Waits until a client's connection can be read or written, or until somebody wakes it."""
-
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
-
-    def watch(self, client: paho.Client) -> None:
-        """Wait for this client's connection."""
-        client.on_socket_open = self._on_socket_open
-        client.on_socket_close = self._on_socket_close
-
-    def wait(self, client: paho.Client, seconds: float) -> None:
-        """Wait so long at most."""
-        opened = client.socket()
-        # TLS may hold decrypted bytes that no selector sees.
-        pending = getattr(opened, "pending", None)
-        timeout = 0.0 if pending is not None and pending() else seconds
-        if opened is not None:
-            writing = selectors.EVENT_WRITE if client.want_write() else 0
-            self._selector.modify(opened, selectors.EVENT_READ | writing)
-        for key, _ in self._selector.select(timeout):
-            if key.fileobj is self._wake_reader:
-                self._wake_reader.recv(100)
-
-    def wake(self) -> None:
-        """End `wait`; from any thread."""
-        with contextlib.suppress(OSError):  # it is closed already
-            self._wake_writer.send(b"!")
-
-    def close(self) -> None:
-        """Let go of everything."""
-        self._selector.close()
-        self._wake_reader.close()
-        self._wake_writer.close()
-
-    def _on_socket_open(self, client: paho.Client, data: Any, opened: Any) -> None:
-        send_at_once(client, data, opened)
-        self._selector.register(opened, selectors.EVENT_READ)
-
-    def _on_socket_close(self, _: paho.Client, __: Any, closed: Any) -> None:
-        self._selector.unregister(closed)

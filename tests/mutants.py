@@ -32,23 +32,22 @@ MUTANTS = [
     Mutant(
         "a message is acknowledged before it is committed",
         "mqtt_client.py",
-        "        if not self._receiver.receive(self._held):\n",
-        "        for packet_id in self._acks:\n"
-        "            self._client.ack(packet_id, 1)\n"
-        "        if not self._receiver.receive(self._held):\n",
+        "        if self._receiver.receive(self._batch.messages):\n",
+        "        self._client.acknowledge(self._batch._packet_ids)\n"
+        "        if self._receiver.receive(self._batch.messages):\n",
         "tests/test_subscriber.py::test_what_is_not_stored_is_not_acknowledged_and_comes_again_to_the_next_one",
     ),
     Mutant(
         "messages are acknowledged in reverse",
-        "mqtt_client.py",
-        "            for packet_id in acks:\n",
-        "            for packet_id in reversed(acks):\n",
+        "broker/persistent_client.py",
+        "            for packet_id in packet_ids:\n",
+        "            for packet_id in reversed(list(packet_ids)):\n",
         "tests/test_subscriber_packets.py::test_it_acknowledges_in_the_order_received",
     ),
     Mutant(
         "acknowledgements outlive the connection that their messages came on",
-        "mqtt_client.py",
-        "        self._acks.clear()\n",
+        "broker/batch.py",
+        "        self._packet_ids.clear()\n",
         "",
         "tests/test_subscriber_packets.py::test_it_acknowledges_on_no_other_connection_than_the_message_came_on",
     ),
@@ -61,7 +60,7 @@ MUTANTS = [
     ),
     Mutant(
         "it connects without asking whether it holds the lease",
-        "mqtt_client.py",
+        "broker/persistent_client.py",
         " or not self._receiver.may_connect()",
         "",
         "tests/test_subscriber.py::test_it_does_not_connect_before_it_may",

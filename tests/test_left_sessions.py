@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from broker.connection import Waiter
 from broker.sessions import MARKERS, end
+from broker.waiter import Waiter
 from config import Settings
 from database import Database
 from ingest.ending import Target, end_session

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import mqtt_client
+from broker import batch
 from broker.message import Filters
 from config import Settings
 from tests.scripted_broker import (
@@ -92,7 +92,7 @@ def test_what_is_sent_again_while_it_is_held_is_held_once(store: Store, broker: 
 def test_what_fills_the_memory_before_the_subscription_is_granted_is_handed_over(
     store: Store, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt_client, "MAX_HELD", 3)
+    monkeypatch.setattr(batch, "MAX_HELD", 3)
     peer = broker.accept()
     peer.expect(CONNECT)
     peer.send(CONNACK, b"\1\0")
@@ -109,7 +109,7 @@ def test_what_fills_the_memory_before_the_subscription_is_granted_is_handed_over
 def test_what_fills_the_memory_before_a_filter_is_given_up_is_handed_over(
     settings: Callable[..., Settings], broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt_client, "MAX_HELD_BYTES", 30)
+    monkeypatch.setattr(batch, "MAX_HELD_BYTES", 30)
     made = Store()
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port)
     with running(place, made, Filters(["t/#"], ["old/#"])):

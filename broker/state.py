@@ -1,0 +1,40 @@
+"""The state of a connection, for health and the log."""
+
+import logging
+
+from utils.clock import now
+
+logger = logging.getLogger(__name__)
+
+
+class ConnectionState:
+    """Whether a client is connected and subscribed, and if not, why."""
+
+    def __init__(self, subscription: str) -> None:
+        self.connected = False
+        self.subscribed = False
+        self.problem: str | None = "not connected yet"
+        self.changed_at = now()
+        self._subscription = subscription
+
+    def set_subscribed(self) -> None:
+        """The session has the wanted filters and no other."""
+        if self._change(connected=True, subscribed=True, problem=None):
+            logger.info("Subscribed to %s", self._subscription)
+
+    def set_unsubscribed(self, problem: str) -> None:
+        """The broker has accepted the connection, and something else is missing."""
+        self._change(connected=True, subscribed=False, problem=problem)
+
+    def set_disconnected(self, problem: str) -> None:
+        """There is no connection."""
+        if self._change(connected=False, subscribed=False, problem=problem):
+            logger.warning("MQTT: %s", problem)
+
+    def _change(self, *, connected: bool, subscribed: bool, problem: str | None) -> bool:
+        before = (self.connected, self.subscribed, self.problem)
+        if (connected, subscribed, problem) == before:
+            return False
+        self.connected, self.subscribed, self.problem = connected, subscribed, problem
+        self.changed_at = now()
+        return True
