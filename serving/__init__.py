@@ -1,1 +1,1 @@
-"""How the application is served: gunicorn's threaded worker, with a limit on what a connection may cost."""
+"""Serves the application: gunicorn's threaded worker, with limits on each connection."""

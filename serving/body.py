@@ -1,4 +1,4 @@
-"""The bytes of a request, read in time: a client that sends too slowly, breaks off or sends nonsense gets a 4xx."""
+"""Reads the bytes of a request in time; a client that is too slow or breaks off gets a 4xx."""
 
 import socket
 import time
@@ -13,7 +13,8 @@ SECONDS = 15.0
 """How long a client may take to send a request."""
 RATE = 20_000
 """Bytes that buy one second more, so that a long body may come over a slow line."""
-TOO_SLOW = f"The request did not arrive within {SECONDS:.0f} s and {RATE} bytes a second more. Send it in smaller parts"
+_ALLOWED = f"{SECONDS:.0f} s and {RATE} bytes a second more"
+TOO_SLOW = f"The request did not arrive within {_ALLOWED}. Send it in smaller parts"
 
 
 class Pace:
@@ -71,7 +72,8 @@ class WholeBody:
         if self._missing is not None:
             self._missing -= len(data)
             if len(data) < wanted:
-                raise BadRequest(f"The body broke off: {self._missing} bytes of Content-Length did not come")
+                missing = f"{self._missing} bytes of Content-Length did not come"
+                raise BadRequest(f"The body broke off: {missing}")
         return data
 
 

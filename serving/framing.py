@@ -1,14 +1,15 @@
-"""How much of an HTTP/1 request has arrived, found out without parsing it: gunicorn's parser remains the judge."""
+"""How much of an HTTP/1 request has arrived; validating it remains for gunicorn's parser."""
 
 import re
 from enum import Enum
 
 MAX_WAITING = 32_768
-"""Bytes of a head, and of a body, that wait for the rest without a thread; a thread reads what is longer."""
+"""Bytes of a head, and of a body, that wait without a thread; a thread reads longer ones."""
 _MOST_DIGITS = 18
 _HEAD_END = b"\r\n\r\n"
 _NAMES = (b"content-length", b"transfer-encoding", b"expect")
-_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_FIELD = rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)"
+_FRAMING = re.compile(_FIELD, re.IGNORECASE)
 
 
 class Arrived(Enum):
@@ -19,7 +20,7 @@ class Arrived(Enum):
     WHOLE = 2
     """Everything, or enough for the parser to refuse it."""
     STREAM = 3
-    """The beginning of a request that a thread is to read: it is long, or of unknown length."""
+    """The beginning of a request that a thread reads: it is long, or of unknown length."""
 
 
 def arrived(data: bytes | bytearray) -> Arrived:
@@ -28,7 +29,7 @@ def arrived(data: bytes | bytearray) -> Arrived:
     if end < 0:
         if len(data) >= MAX_WAITING:
             return Arrived.STREAM
-        # The parser refuses a bare line feed, and the end of such a head would be waited for in vain.
+        # The parser refuses a bare line feed; the end of such a head would never come.
         return Arrived.PART if data.count(b"\n") == data.count(b"\r\n") else Arrived.WHOLE
     # Most requests have no body, which this finds out in a tenth of the time of the expression.
     head = bytes(data[:end]).lower()

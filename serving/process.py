@@ -1,4 +1,4 @@
-"""`python app.py`: the worker that gunicorn would run, in this process and without its master."""
+"""`python app.py`: gunicorn's worker in this process, without its master."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from utils.files import PRIVATE
 from utils.signals import aside
 
 THREADS = 1_200
-"""They are started when they are needed: each websocket holds one."""
+"""Started when they are needed; each websocket holds one."""
 CONNECTIONS = 2_000
 GRACE_SECONDS = 5
 """How long requests may run on at the end: `docker stop` waits for 10 s in all."""
@@ -31,13 +31,23 @@ class _Application:
 
 
 class Server(Worker):
-    """Serves an application on a listening socket. Told to stop, it calls `ending` on a thread of its own."""
+    """Serves an application on a listening socket; calls `ending` on a thread when it stops."""
 
-    def __init__(self, application: Any, listener: socket.socket, ending: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        application: Any,
+        listener: socket.socket,
+        ending: Callable[[], None],
+    ) -> None:
         cfg = Config()
-        settings = {"threads": THREADS, "worker_connections": CONNECTIONS, "graceful_timeout": GRACE_SECONDS}
-        # For a moment the worker sets the umask of gunicorn, while other threads create files.
-        for name, value in (settings | {"umask": PRIVATE}).items():
+        settings = {
+            "threads": THREADS,
+            "worker_connections": CONNECTIONS,
+            "graceful_timeout": GRACE_SECONDS,
+            # For a moment the worker sets this umask, while other threads create files.
+            "umask": PRIVATE,
+        }
+        for name, value in settings.items():
             cfg.set(name, value)
         self._ending = ending
         super().__init__(0, os.getppid(), [listener], _Application(application), 0, cfg, _log(cfg))

@@ -1,12 +1,22 @@
-"""Answers of the server itself, where the application never saw the request: JSON, as all errors are."""
+"""Answers of the server itself, for requests that never reach the application: JSON errors."""
 
 import json
 from http import HTTPStatus
 
-from gunicorn.http.errors import ExpectationFailed, InvalidHeader, LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidHeader,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
 
 RETRY_SECONDS = 5
-_STATUS: dict[type[ParseException], int] = {LimitRequestLine: 414, LimitRequestHeaders: 431, ExpectationFailed: 417}
+_STATUS: dict[type[ParseException], int] = {
+    LimitRequestLine: 414,
+    LimitRequestHeaders: 431,
+    ExpectationFailed: 417,
+}
 _HEADERS = {
     "CONTENT-LENGTH": "Content-Length: expected a number, once, and no Transfer-Encoding beside it",
     "TRANSFER-ENCODING": "Transfer-Encoding: expected chunked, once, in HTTP/1.1",
@@ -17,11 +27,11 @@ MAX_SAID = 200
 def status_of(error: ParseException) -> int:
     """The status of a request that cannot be understood."""
     status: int = _STATUS.get(type(error), getattr(error, "code", 400))
-    # For gunicorn a SCRIPT_NAME that does not fit is a fault of its own configuration; here a client sent it.
+    # gunicorn blames its own configuration for a wrong SCRIPT_NAME; here a client sent it.
     return 400 if status == HTTPStatus.INTERNAL_SERVER_ERROR else status
 
 
-def sentence(error: ParseException) -> str:
+def message_of(error: ParseException) -> str:
     """What is wrong with a request that cannot be understood."""
     known = _HEADERS.get(str(error.hdr)) if isinstance(error, InvalidHeader) else None
     return known or str(error)

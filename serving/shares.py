@@ -1,4 +1,4 @@
-"""How many connections each worker of gunicorn holds, so that they share them evenly."""
+"""How many connections each worker of gunicorn holds, so that they are shared evenly."""
 
 import mmap
 
@@ -7,9 +7,9 @@ _ABSENT = 2**31 - 1
 
 
 class Shares:
-    """A count for each worker, in memory that all of them see if it was made before they were forked.
+    """A count for each worker, in memory that all see if it was made before they were forked.
 
-    Connections that come together would all go to the worker that is awake, while the processor of the other idles.
+    Otherwise connections that come together all go to the one worker that is awake.
     """
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import HTTPException
 
+import serving.arrivals
 import serving.body
 import serving.process
 import serving.worker
@@ -117,7 +118,7 @@ def running(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(serving.body, "SECONDS", SECONDS)
     monkeypatch.setattr(serving.process, "CONNECTIONS", 60)
     monkeypatch.setattr(serving.worker, "PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(serving.worker, "LAST_WORDS_SECONDS", 0.3)
+    monkeypatch.setattr(serving.arrivals, "LAST_WORDS_SECONDS", 0.3)
     started = Running(Application(), listener)
     yield started
     started.stop()
@@ -130,7 +131,7 @@ def test_a_request_is_answered(running: Running) -> None:
 def test_the_body_of_an_answer_is_not_held_back_until_its_head_is_confirmed(running: Running) -> None:
     with running.connect(HEALTH) as client:
         assert answer(client) == (200, b"read")
-        (held,) = wait_for(lambda: list(running.server._parked))
+        (held,) = wait_for(lambda: list(running.server._arrivals))
         assert held.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
@@ -261,7 +262,7 @@ def test_a_good_client_is_answered_whatever_many_others_leave_unfinished(
 
 def test_of_more_long_bodies_than_it_has_threads_for_the_rest_are_told_to_try_again(running: Running) -> None:
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(running.connect(LONG)) for _ in range(serving.worker.MAX_STREAMED)]
+        clients = [stack.enter_context(running.connect(LONG)) for _ in range(serving.arrivals.MAX_STREAMED)]
         wait_for(lambda: running.application.running == len(clients))
         last = stack.enter_context(running.connect(LONG))
         said = answer(last)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import serving.worker
+import serving.arrivals
 import utils.answer_socket
 from tests.live import Sse, post, tracebacks
 from tests.live import serving as backend_serving
@@ -52,7 +52,7 @@ class Answering:
 def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     monkeypatch.setattr(utils.answer_socket, "SECONDS", SECONDS)
     monkeypatch.setattr(utils.answer_socket, "RATE", 1_000_000)
-    monkeypatch.setattr(serving.worker, "LAST_WORDS_SECONDS", 0.3)
+    monkeypatch.setattr(serving.arrivals, "LAST_WORDS_SECONDS", 0.3)
     started = Running(Answering(), socket.create_server(("127.0.0.1", 0), backlog=1024))  # type: ignore[arg-type]
     yield started
     started.stop()
