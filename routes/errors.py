@@ -2,10 +2,19 @@
 
 import logging
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from flask import Flask, Response, current_app, json, jsonify, make_response, request
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 
 from broker.publisher import PublishError
 from database import BadData, Database, Unavailable
@@ -21,25 +30,56 @@ from utils.json_provider import RepeatedKey
 
 logger = logging.getLogger(__name__)
 MAX_PATH = 3
-"""How much of the place of a fault is told; of nested JSON more would help nobody."""
+"""Levels of an error's location in nested JSON that its message names."""
 _MODEL = re.compile(r"a valid dictionary or instance of \w+")
 RETRY_AFTER = {"Retry-After": "5"}
 
 
+class Rule(NamedTuple):
+    """How an exception of the application is answered."""
+
+    status: int
+    retry: bool = False
+    """Whether the same request may succeed later."""
+    logged: bool = False
+    message: Callable[[Any], str] = str
+    details: Sequence[str] = ()
+    """Attributes of the exception that the answer has as well."""
+
+
+def _unavailable(error: Unavailable) -> str:
+    return f"The database cannot be used now: {error}. Try again"
+
+
+def _bad_data(error: BadData) -> str:
+    return f"The database cannot do this with what it holds: {error}"
+
+
+def _unpublished(error: PublishError) -> str:
+    if error.may_be_sent:
+        return f"{error}. It may have been published all the same"
+    return f"{error}. Nothing was published, try again"
+
+
+RULES: dict[type[Exception], Rule] = {
+    BadSubmission: Rule(400),
+    BadEntry: Rule(400),
+    NoSuchEntry: Rule(404),
+    Conflict: Rule(409),
+    KeyReused: Rule(422),
+    BadData: Rule(422, logged=True, message=_bad_data),
+    Busy: Rule(503, retry=True),
+    Unavailable: Rule(503, retry=True, logged=True, message=_unavailable),
+    PublishError: Rule(503, retry=True, logged=True, message=_unpublished),
+    CommandUndelivered: Rule(503, retry=True, logged=True, details=["command_id"]),
+    ConfigurationError: Rule(503, retry=True, logged=True),
+    NotWritable: Rule(503, retry=True, logged=True),
+}
+
+
 def register(app: Flask, streams: Streams, database: Database) -> None:
     """Make every error of the app a JSON answer."""
-
-    @app.before_request
-    def require_json() -> None:
-        if request.method not in ("POST", "PUT") or request.routing_exception is not None:
-            return
-        # Also where there is no body: other types are what a page of any site may have a browser send.
-        if not request.is_json:
-            raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
-        most = limit(request) or 0
-        # Of a chunked body werkzeug reads as much as is allowed and says nothing.
-        if (request.content_length or 0) > most or (request.content_length is None and len(request.get_data()) >= most):
-            raise RequestEntityTooLarge
+    _require_json(app)
 
     @app.errorhandler(NotFound)
     def not_found(_: NotFound) -> tuple[Response, int]:
@@ -48,8 +88,10 @@ def register(app: Flask, streams: Streams, database: Database) -> None:
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:
         most = request.max_content_length
-        several = ". Send it in several requests" if most == app.config["MAX_CONTENT_LENGTH"] else ""
-        return jsonify(message=f"The body is too large: at most {most} bytes{several}"), 413
+        message = f"The body is too large: at most {most} bytes"
+        if most == app.config["MAX_CONTENT_LENGTH"]:
+            message += ". Send it in several requests"
+        return jsonify(message=message), 413
 
     @app.errorhandler(MethodNotAllowed)
     def not_allowed(error: MethodNotAllowed) -> tuple[Response, int, dict[str, str]]:
@@ -64,18 +106,39 @@ def register(app: Flask, streams: Streams, database: Database) -> None:
         return jsonify(message=error.description), error.code or 500
 
     _refuse_unusable(app, database)
-    _register_own(app)
-    _register_publisher(app)
+    _register_rules(app)
+
+
+def _require_json(app: Flask) -> None:
+    @app.before_request
+    def require_json() -> None:
+        if request.method not in ("POST", "PUT") or request.routing_exception is not None:
+            return
+        # Also without a body: a page of any site can have a browser send other types.
+        if not request.is_json:
+            raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
+        if _is_too_large(limit(request) or 0):
+            raise RequestEntityTooLarge
+
+
+def _is_too_large(most: int) -> bool:
+    if request.content_length is None:
+        # Of a chunked body werkzeug reads as much as is allowed, without an error.
+        return len(request.get_data()) >= most
+    return request.content_length > most
 
 
 def _nothing_at(path: str, streams: Streams) -> str:
     if path.startswith("/socket.io"):
         if "socketio" in current_app.extensions:
             return "Socket.IO is at /socket.io/, with the slash at the end"
-        return "Socket.IO is served by a process of its own, `app:live`; nginx has to send /socket.io/ there"
-    names = ", ".join(stream.name for stream in streams)
-    unusable = f". Not usable, /api/health tells why: {', '.join(streams.unusable)}" if streams.unusable else ""
-    return f"There is nothing at {path}. Declared streams: {names}{unusable}. All paths: {request.script_root}/api/docs"
+        served = "Socket.IO is served by a process of its own, `app:live`"
+        return f"{served}; nginx has to send /socket.io/ there"
+    known = ", ".join(stream.name for stream in streams)
+    if streams.unusable:
+        known += f". Not usable, /api/health tells why: {', '.join(streams.unusable)}"
+    everything = f"All paths: {request.script_root}/api/docs"
+    return f"There is nothing at {path}. Declared streams: {known}. {everything}"
 
 
 def _refuse_unusable(app: Flask, database: Database) -> None:
@@ -90,33 +153,9 @@ def _refuse_unusable(app: Flask, database: Database) -> None:
         return jsonify(message=f"The stream {name} cannot be used: {reason}"), 503
 
 
-def _register_own(app: Flask) -> None:
-    _register_sentences(app)
-
-    @app.errorhandler(Unavailable)
-    def database_away(error: Unavailable) -> tuple[Response, int, dict[str, str]]:
-        logger.warning("%s %s: the database cannot be used: %s", request.method, request.path, error)
-        return jsonify(message=f"The database cannot be used now: {error}. Try again"), 503, RETRY_AFTER
-
-    @app.errorhandler(Busy)
-    def busy(error: Busy) -> tuple[Response, int, dict[str, str]]:
-        return jsonify(message=str(error)), 503, RETRY_AFTER
-
-    @app.errorhandler(BadData)
-    def bad_data(error: BadData) -> tuple[Response, int]:
-        logger.warning("%s %s: the database refuses it: %s", request.method, request.path, error)
-        return jsonify(message=f"The database cannot do this with what it holds: {error}"), 422
-
-    @app.errorhandler(PublishError)
-    def unpublished(error: PublishError) -> tuple[Response, int, dict[str, str]]:
-        logger.warning("%s %s: %s", request.method, request.path, error)
-        outcome = "It may have been published all the same" if error.may_be_sent else "Nothing was published, try again"
-        return jsonify(message=f"{error}. {outcome}"), 503, RETRY_AFTER
-
-    @app.errorhandler(CommandUndelivered)
-    def undelivered(error: CommandUndelivered) -> tuple[Response, int, dict[str, str]]:
-        logger.warning("%s %s: %s", request.method, request.path, error)
-        return jsonify(message=str(error), command_id=error.command_id), 503, RETRY_AFTER
+def _register_rules(app: Flask) -> None:
+    for kind, rule in RULES.items():
+        app.register_error_handler(kind, partial(_respond, rule))
 
     @app.errorhandler(Exception)
     def internal_error(error: Exception) -> tuple[Response, int]:
@@ -124,36 +163,12 @@ def _register_own(app: Flask) -> None:
         return jsonify(message="An internal error; the log of the backend says more"), 500
 
 
-def _register_sentences(app: Flask) -> None:
-    """Faults of a request whose text is the whole answer."""
-
-    @app.errorhandler(BadSubmission)
-    def bad_submission(error: BadSubmission) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 400
-
-    @app.errorhandler(KeyReused)
-    def key_reused(error: KeyReused) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 422
-
-
-def _register_publisher(app: Flask) -> None:
-    @app.errorhandler(BadEntry)
-    def bad_entry(error: BadEntry) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 400
-
-    @app.errorhandler(NoSuchEntry)
-    def no_such_entry(error: NoSuchEntry) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 404
-
-    @app.errorhandler(Conflict)
-    def conflict(error: Conflict) -> tuple[Response, int]:
-        return jsonify(message=str(error)), 409
-
-    @app.errorhandler(ConfigurationError)
-    @app.errorhandler(NotWritable)
-    def file_unusable(error: ConfigurationError | NotWritable) -> tuple[Response, int, dict[str, str]]:
-        logger.warning("%s %s: %s", request.method, request.path, error)
-        return jsonify(message=str(error)), 503, RETRY_AFTER
+def _respond(rule: Rule, error: Exception) -> tuple[Response, int, dict[str, str]]:
+    message = rule.message(error)
+    if rule.logged:
+        logger.warning("%s %s: %s", request.method, request.path, message)
+    details = {name: getattr(error, name) for name in rule.details}
+    return jsonify(message=message, **details), rule.status, RETRY_AFTER if rule.retry else {}
 
 
 def invalid_arguments(error: ValidationError) -> Response:
@@ -171,7 +186,8 @@ def invalid_arguments(error: ValidationError) -> Response:
 
 def sentences(error: ValidationError, whole: str) -> str:
     """What is wrong, naming each argument; `whole` is what they are arguments of."""
-    return "; ".join(_sentence(tuple(fault["loc"]), fault["msg"], whole) for fault in error.errors())
+    errors = error.errors()
+    return "; ".join(_sentence(tuple(each["loc"]), each["msg"], whole) for each in errors)
 
 
 def _sentence(location: tuple[int | str, ...], message: str, whole: str) -> str:
