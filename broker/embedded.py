@@ -1,4 +1,4 @@
-"""The embedded broker: a NATS server as a child process, whose sessions and messages are on the disk."""
+"""The embedded broker: a NATS server as a child process, which keeps its messages on disk."""
 
 import logging
 import os
@@ -24,10 +24,10 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 _CONNECT = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x05\x00\x00"
-"""A client without an id and a login, which wants a new session."""
+"""A client without id and login that asks for a new session."""
 START_SECONDS, STOP_SECONDS = 20.0, 10.0
 LOOK_SECONDS = 1.0
-"""Between two looks at how much it holds; what comes meanwhile has room in the reserve of the store."""
+"""Between two checks of its size; the reserve of the store has room for what comes meanwhile."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 10.0
 # The kernel ends it with the thread that started it, however that ends.
 _LAUNCHER = """\
@@ -37,13 +37,17 @@ if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
 _LINE = re.compile(r"\[\d+\] [\d/]+ [\d:.]+ \[(\w+)\] (.*)")
-_USUAL = re.compile("Plaintext passwords|Maximum payloads over|Filestore .*recover|unable to connect: authentication")
+_HARMLESS = ("Plaintext passwords", "Maximum payloads over", "unable to connect: authentication")
+_USUAL = re.compile("|".join([*_HARMLESS, "Filestore .*recover"]))
 _NOT_LET_IN = "authentication error"
 _MOSQUITTO = "Use Mosquitto for it"
+_SPACE = "it uses a topic with a space, which this broker cannot carry"
+_VERSION = "it wants MQTT 5; this broker speaks MQTT 3.1.1"
+_LOGIN = "its user name or password is wrong"
 _EXPLAINED = {
-    "not supported for MQTT topics": f"it uses a topic with a space, which this broker cannot carry. {_MOSQUITTO}",
-    "unacceptable protocol version": f"it wants MQTT 5; this broker speaks MQTT 3.1.1. {_MOSQUITTO}",
-    _NOT_LET_IN: "its user name or password is wrong; devices give MQTT_USERNAME and MQTT_PASSWORD "
+    "not supported for MQTT topics": f"{_SPACE}. {_MOSQUITTO}",
+    "unacceptable protocol version": f"{_VERSION}. {_MOSQUITTO}",
+    _NOT_LET_IN: f"{_LOGIN}; devices give MQTT_USERNAME and MQTT_PASSWORD "
     "where these are set, and no login where they are not",
 }
 
@@ -80,15 +84,24 @@ def start(settings: Settings) -> "EmbeddedBroker":
             f"MQTT_PROTOCOL={settings.mqtt_protocol}: the embedded broker speaks MQTT 3.1.1 only; "
             "remove the setting, or name another broker, such as Mosquitto, in MQTT_BROKER"
         )
-    address = settings.broker
-    login = None if address.username is None else (address.username, address.password or "")
-    options = Options(settings.embedded_broker_host, address.port, settings.embedded_broker_max_mb, login)
+    options = _options(settings)
     broker = EmbeddedBroker(options, Store(settings.broker_folder))
     try:
         broker.start()
     except (EmbeddedBrokerError, OSError) as error:
-        raise SettingsError(f"MQTT_PORT={address.port}: {error}") from error
+        raise SettingsError(f"MQTT_PORT={options.port}: {error}") from error
     return broker
+
+
+def _options(settings: Settings) -> Options:
+    address = settings.broker
+    login = None if address.username is None else (address.username, address.password or "")
+    return Options(
+        settings.embedded_broker_host,
+        address.port,
+        settings.embedded_broker_max_mb,
+        login,
+    )
 
 
 def _listens(address: BrokerAddress) -> bool:
@@ -119,14 +132,14 @@ class InUseError(EmbeddedBrokerError):
 
 
 class EmbeddedBroker:
-    """A broker for MQTT 3.1.1 on one address, which ends with this process and is started again if it ends alone.
+    """A broker for MQTT 3.1.1 on one address.
 
-    Until `Store.admit` it accepts nobody but USER: what a device published before there is a session that keeps it
-    would be acknowledged and gone.
+    It ends with this process, and is started again if it ends alone. Until `Store.admit` it accepts
+    only USER: messages that devices publish before a session keeps them would be acknowledged and
+    lost.
     """
 
     def __init__(self, options: Options, store: Store) -> None:
-        self.port = options.port
         self._options = options
         self._store = store
         self._lock = store.lock
@@ -137,7 +150,17 @@ class EmbeddedBroker:
         self._throttle = Throttle(seconds=60)
         self._full = False
         self._watch = threading.Thread(target=self._keep_bound, name="broker-bound", daemon=True)
-        self._thread = threading.Thread(target=self._supervise, args=(_binary(),), name="broker", daemon=True)
+        self._thread = threading.Thread(
+            target=self._supervise,
+            args=(_binary(),),
+            name="broker",
+            daemon=True,
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that devices connect to."""
+        return self._options.port
 
     def start(self) -> None:
         """Return when it accepts connections. Raises EmbeddedBrokerError."""
@@ -154,8 +177,8 @@ class EmbeddedBroker:
                 self.stop()
                 raise EmbeddedBrokerError(f"the embedded broker cannot start: {self._last_line}")
         self._watch.start()
-        host, port = self._options[:2]
-        logger.info("Embedded MQTT broker on %s:%d; it keeps its messages in %s", host, port, self._store.folder)
+        listening = f"Embedded MQTT broker on {self._options.host}:{self.port}"
+        logger.info("%s; it keeps its messages in %s", listening, self._store.folder)
 
     def stop(self) -> None:
         """End it; what it has acknowledged stays in its folder."""
@@ -175,11 +198,12 @@ class EmbeddedBroker:
             if time.monotonic() - begun > LAST_BACKOFF:
                 backoff.reset()
             if not self._stopping.wait(backoff.seconds):
-                logger.warning("The embedded broker has ended; it is started again. It said: %s", self._last_line)
+                ended = "The embedded broker has ended; it is started again. It said: %s"
+                logger.warning(ended, self._last_line)
             backoff.failed()
 
     def _run(self, binary: str) -> None:
-        """Run the server, and take its log into ours, until it ends."""
+        """Run the server until it ends, and pass its log on to ours."""
         command = [binary, "-c", str(self._store.configuration)]
         if sys.platform == "linux":
             command = [sys.executable, "-ISc", _LAUNCHER, str(os.getpid()), *command]
@@ -190,7 +214,7 @@ class EmbeddedBroker:
                 self._log(line)
 
     def _keep_bound(self) -> None:
-        """Shut out the devices while the server holds too much: they publish later."""
+        """Shut the devices out while the server holds too much; they publish later."""
         while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self._look_at_bound()
@@ -218,18 +242,25 @@ class EmbeddedBroker:
         self._last_line = text
         if text == "Server is ready":
             self._ready.set()
-        # What keeps it from starting is in the error of `start`.
-        if level == "INF" or not self._ready.is_set() or _USUAL.search(text) or self._is_early(text):
+        # The error of `start` says what keeps it from starting.
+        if level == "INF" or not self._ready.is_set() or self._is_usual(text):
             logger.debug("%s", text)
-            return
-        for fault, explanation in _EXPLAINED.items():
-            if fault in text:
-                self._throttle.warn(logger, fault, f"The connection of a client was ended: {explanation} ({text})")
+        else:
+            self._warn(text)
+
+    def _warn(self, text: str) -> None:
+        for error, explanation in _EXPLAINED.items():
+            if error in text:
+                ended = f"The connection of a client was ended: {explanation} ({text})"
+                self._throttle.warn(logger, error, ended)
                 return
         self._throttle.warn(logger, text[-60:], text)
 
+    def _is_usual(self, text: str) -> bool:
+        return _USUAL.search(text) is not None or self._is_early(text)
+
     def _is_early(self, text: str) -> bool:
-        """Whether a device was refused that is let in when there is a session."""
+        """Whether a device was refused that will be let in once there is a session."""
         return _NOT_LET_IN in text and (ANYBODY in text or not self._store.admits())
 
 

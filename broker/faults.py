@@ -1,4 +1,4 @@
-"""What is wrong with a connection to the broker, in sentences that say what to look at."""
+"""Messages about a connection to the broker, which say what to look at."""
 
 import ssl
 
@@ -10,11 +10,15 @@ from utils.broker_address import BrokerAddress
 
 TAKEN_OVER = 0x8E
 """MQTT 5: another client has connected with the same client id."""
+_CERTIFICATE = "MQTT_CLIENT_CERT, MQTT_CLIENT_KEY"
+_LOGIN = "look at MQTT_USERNAME and MQTT_PASSWORD"
+_CLIENT_ID = "look at MQTT_CLIENT_ID"
+_ALLOWED_IDS = "and at which client ids the broker allows this login"
 _HINTS = {
-    "bad user name or password": "look at MQTT_USERNAME and MQTT_PASSWORD",
-    "not authorized": "look at MQTT_USERNAME and MQTT_PASSWORD, and at what the broker allows this login",
+    "bad user name or password": _LOGIN,
+    "not authorized": f"{_LOGIN}, and at what the broker allows this login",
     "unsupported protocol version": "set MQTT_PROTOCOL to the other version",
-    "client identifier not valid": "look at MQTT_CLIENT_ID, and at which client ids the broker allows this login",
+    "client identifier not valid": f"{_CLIENT_ID}, {_ALLOWED_IDS}",
 }
 
 
@@ -23,25 +27,27 @@ def unreachable(address: BrokerAddress, error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"the certificate of {address} is not accepted: {error.verify_message}; "
-            "name who signed it in MQTT_CA_CERT, and the host as the certificate has it in MQTT_BROKER"
+            "name who signed it in MQTT_CA_CERT, and the host as the certificate has it "
+            "in MQTT_BROKER"
         )
     if address.tls and "ALERT" in str(getattr(error, "reason", "")):
-        wanted = "does it want another certificate of ours (MQTT_CLIENT_CERT, MQTT_CLIENT_KEY)?"
-        return f"{address} refused the TLS handshake ({getattr(error, 'reason', '')}): {wanted}"
+        refused = f"{address} refused the TLS handshake ({getattr(error, 'reason', '')})"
+        return f"{refused}: does it want another certificate of ours ({_CERTIFICATE})?"
     if address.tls and _in_handshake(error):
         plain = "ws" if address.transport == "websockets" else "mqtt"
         return f"{address} does not answer with TLS: is that port plain ({plain}://)? ({error})"
     if isinstance(error, WebsocketConnectionError) or "WebSocket" in str(error):
-        # Everyone may read this, and a path or query may hold a secret.
+        # Anyone may read this, and a path or query may hold a secret.
         return (
-            f"{address} does not answer as a WebSocket: does the broker serve WebSockets on that port, "
-            "and is the path in MQTT_BROKER right (/mqtt where it names none)?"
+            f"{address} does not answer as a WebSocket: does the broker serve WebSockets "
+            "on that port, and is the path in MQTT_BROKER right (/mqtt where it names none)?"
         )
     return f"{address} cannot be reached: {error}"
 
 
 def _in_handshake(error: Exception) -> bool:
-    return isinstance(error, ssl.SSLError | ConnectionResetError) or "handshake" in str(error).lower()
+    ended = isinstance(error, ssl.SSLError | ConnectionResetError)
+    return ended or "handshake" in str(error).lower()
 
 
 def closed_at_once(settings: Settings) -> str:
@@ -64,8 +70,9 @@ def refused(address: BrokerAddress, reason: ReasonCode) -> str:
 
 
 def lost(address: BrokerAddress, reason: ReasonCode, *, soon: bool) -> str:
-    """How a connection ended; `soon` after it began is how it looks when two clients have one id."""
+    """How a connection ended; two clients with one id end each other's `soon` after it began."""
     if reason.value == TAKEN_OVER and reason.is_failure:
         return f"another client has connected to {address} with AutoForge's client id"
-    hint = "; another client may have taken AutoForge's client id, as a copied database does" if soon else ""
-    return f"the connection to {address} was lost: {reason}{hint}"
+    text = f"the connection to {address} was lost: {reason}"
+    taken = "another client may have taken AutoForge's client id, as a copied database does"
+    return f"{text}; {taken}" if soon else text

@@ -20,13 +20,13 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 MAX_ENTRIES = 2_000
-"""A change set with more entries than this says only that everything may be new."""
+"""A longer change set says only that everything may be new."""
 MAX_UNDER_WAY = 20
 RETRY_SECONDS = 1.0
 LONGEST_DELAY = 10
 ANSWER_SECONDS = 5.0
 Key = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")]
-"""What can be looked up in every database."""
+"""A key that every kind of database can look up."""
 
 
 class ChangeSet(msgspec.Struct, omit_defaults=True):
@@ -47,21 +47,58 @@ class ChangeSet(msgspec.Struct, omit_defaults=True):
         return bool(self.readings or self.commands or self.devices or self.everything)
 
     def add(self, other: "ChangeSet") -> None:
-        """Take over another's entries; of too many, only that there were some."""
+        """Add another's entries; if they become too many, say only that there were some."""
         for stream, timestamps in other.readings.items():
             self.readings.setdefault(stream, []).extend(timestamps)
         self.commands.extend(other.commands)
         self.devices.extend(other.devices)
         self.everything = self.everything or other.everything
-        if sum(map(len, self.readings.values())) + len(self.commands) + len(self.devices) > MAX_ENTRIES:
-            self.readings, self.commands, self.devices, self.everything = {}, [], [], True
+        readings = sum(map(len, self.readings.values()))
+        if readings + len(self.commands) + len(self.devices) > MAX_ENTRIES:
+            self.readings, self.commands, self.devices = {}, [], []
+            self.everything = True
+
+
+class Outbox:
+    """Changes that wait for the broker, merged into one change set."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting = ChangeSet()
+        self._under_way = 0
+
+    def add(self, changes: ChangeSet) -> None:
+        """Merge changes into those that wait."""
+        with self._lock:
+            self._waiting.add(changes)
+
+    def take(self) -> ChangeSet | None:
+        """All that waits, to be sent; None if there is nothing, or too much is unacknowledged."""
+        with self._lock:
+            if not self._waiting or self._under_way >= MAX_UNDER_WAY:
+                return None
+            taken, self._waiting = self._waiting, ChangeSet()
+            self._under_way += 1
+            return taken
+
+    def acknowledged(self) -> None:
+        """Note that the broker has one more of what was taken."""
+        with self._lock:
+            self._under_way = max(0, self._under_way - 1)
+
+    def reset(self) -> None:
+        """Expect no acknowledgement of what was taken before."""
+        with self._lock:
+            self._under_way = 0
 
 
 class Notifier:
-    """Notifies this process's parts, and the other processes over a topic that only AutoForge uses."""
+    """Notifies the parts of this process and, over an own topic, the other processes.
+
+    `topic` returns that topic, or None as long as it is not known.
+    """
 
     def __init__(self, settings: Settings, topic: Callable[[], str | None]) -> None:
-        """`topic` tells the topic, or None as long as it is not known."""
         self._settings = settings
         self._find_topic = topic
         self._origin = ""
@@ -74,52 +111,54 @@ class Notifier:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
-        self._lock = threading.Lock()
-        self._waiting = ChangeSet(origin=self._origin)
-        self._under_way = 0
+        self._outbox = Outbox()
         self._asked_at = math.inf
         self._throttle = Throttle(seconds=60)
+        self._starting = threading.Lock()
         self._stop = threading.Event()
         self.listening = False
         """Whether the changes of other processes arrive."""
 
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> None:
-        """Have `listener` called with all changes, on whatever thread they come by; it must neither block nor raise."""
+        """Call `listener` with all changes, on any thread; it must neither block nor raise."""
         self._listeners.append(listener)
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost."""
-        # Not before: processes that are forked from one that was wired would all take themselves for it.
-        with self._lock:
-            self._origin = self._waiting.origin = secrets.token_hex(6)
+        # Not before: processes that are forked from one that was wired would share it.
+        self._origin = secrets.token_hex(6)
         threading.Thread(target=self._join, name="notices", daemon=True).start()
 
     def stop(self) -> None:
         """Disconnect."""
-        with self._lock:
+        with self._starting:
             self._stop.set()
         self._client.disconnect()
         self._client.loop_stop()
 
     def notify(self, changes: ChangeSet) -> None:
-        """Notify the listeners here at once, the other processes as soon as the broker takes it."""
+        """Notify the listeners here at once, the other processes as soon as the broker does."""
         if not changes:
             return
         self._spread(changes)
-        with self._lock:
-            self._waiting.add(changes)
+        self._outbox.add(changes)
         self._send()
 
     def _send(self) -> None:
-        if not self.listening and time.monotonic() - self._asked_at > ANSWER_SECONDS:
-            self._throttle.warn(logger, "deaf", f"{self._settings.broker} does not let us use the topic {self._topic}")
-        with self._lock:
-            if not self._waiting or not self.listening or self._under_way >= MAX_UNDER_WAY:
-                return
-            waiting, self._waiting = self._waiting, ChangeSet(origin=self._origin)
-            self._under_way += 1
-        # Not under the lock: paho calls `_on_publish` while it holds one that `publish` needs.
-        self._client.publish(self._topic, msgspec.json.encode(waiting), qos=1)
+        if not self.listening:
+            self._warn_if_forbidden()
+        elif changes := self._outbox.take():
+            # Not under a lock: paho calls `_on_publish` while it holds one that `publish` needs.
+            self._publish(changes)
+
+    def _publish(self, changes: ChangeSet) -> None:
+        changes.origin = self._origin
+        self._client.publish(self._topic, msgspec.json.encode(changes), qos=1)
+
+    def _warn_if_forbidden(self) -> None:
+        if time.monotonic() - self._asked_at > ANSWER_SECONDS:
+            forbidden = f"{self._settings.broker} does not let us use the topic {self._topic}"
+            self._throttle.warn(logger, "deaf", forbidden)
 
     def _join(self) -> None:
         while not self._stop.is_set():
@@ -133,46 +172,53 @@ class Notifier:
 
     def _begin_loop(self) -> None:
         # Not while `stop` looks for the thread that this starts.
-        with self._lock:
+        with self._starting:
             if not self._stop.is_set():
                 self._client.loop_start()
 
-    def _on_connect(self, client: paho.Client, _: Any, __: Any, reason: ReasonCode, ___: Any) -> None:
+    def _on_connect(
+        self,
+        client: paho.Client,
+        _: Any,
+        __: Any,
+        reason: ReasonCode,
+        ___: Any,
+    ) -> None:
         if not reason.is_failure:
             client.subscribe(self._topic, 1)
 
-    def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
+    def _on_subscribe(self, _: Any, __: Any, ___: int, codes: list[ReasonCode], ____: Any) -> None:
         if codes[0].is_failure:
             self._asked_at = -math.inf
             return
-        # A broker may grant what it then drops, as Mosquitto does with an access list: hearing ourselves is the proof.
+        # A broker may grant what it then drops, as Mosquitto does with an access list.
+        # Our own message proves that it does not.
         self._asked_at = time.monotonic()
-        self._client.publish(self._topic, msgspec.json.encode(ChangeSet(origin=self._origin)), qos=1)
+        self._publish(ChangeSet())
 
     def _begin(self) -> None:
-        with self._lock:
-            self.listening, self._under_way = True, 0
+        self._outbox.reset()
+        self.listening = True
         self._send()
         self._spread(ChangeSet(everything=True))
 
     def _on_disconnect(self, *_: Any) -> None:
         self._asked_at = math.inf
-        with self._lock:
-            self.listening = False
+        self.listening = False
 
     def _on_publish(self, *_: Any) -> None:
-        with self._lock:
-            self._under_way = max(0, self._under_way - 1)
+        self._outbox.acknowledged()
         self._send()
 
     def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         try:
             changes = msgspec.json.decode(message.payload, type=ChangeSet)
-        except (ValueError, RecursionError) as error:  # of a text that is not UTF-8 it is no DecodeError
-            self._throttle.warn(logger, "foreign", f"Ignored what is no notice on {self._topic}: {error}")
+        except (ValueError, RecursionError) as error:  # no DecodeError if it is not UTF-8
+            ignored = f"Ignored what is no notice on {self._topic}: {error}"
+            self._throttle.warn(logger, "foreign", ignored)
             return
         if changes.origin != self._origin:
-            # Whoever may publish here may publish more than the database can look up at once.
+            # A client may publish more than the database can look up at once.
             bounded = ChangeSet(origin=changes.origin)
             bounded.add(changes)
             if bounded:

@@ -13,7 +13,7 @@ from broker.faults import closed_at_once, refused, unreachable
 from config import Settings
 
 SILENT_SECONDS = 1.0
-"""How long a broker that did not answer is not asked again."""
+"""How long to leave a broker alone that did not answer."""
 
 
 class PublishError(Exception):
@@ -25,12 +25,18 @@ class PublishError(Exception):
 
 
 class Publisher:
-    """Publishes single messages, and waits for the broker's acknowledgement; connects when first used.
+    """Publishes single messages, and waits for the broker's acknowledgement.
 
-    A `will`, topic and payload, is published by the broker, retained, when the connection breaks.
+    Connects when first used. A `will`, topic and payload, is published by the broker, retained,
+    when the connection breaks.
     """
 
-    def __init__(self, settings: Settings, timeout: float = 5.0, will: tuple[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        timeout: float = 5.0,
+        will: tuple[str, bytes] | None = None,
+    ) -> None:
         self.connections = 0
         """How many times it has connected."""
         self._settings = settings
@@ -41,22 +47,14 @@ class Publisher:
         self._silent_until = 0.0
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish at QoS 1 and wait until the broker has it. Raises PublishError, also where the broker refuses it."""
-        if not self._lock.acquire(timeout=self._timeout):
-            raise PublishError(f"{self._settings.broker} does not answer")
-        try:
-            client = self._connected_client()
-        finally:
-            self._lock.release()
+        """Publish at QoS 1 and wait until the broker has it.
+
+        Raises PublishError, also if the broker refuses the message.
+        """
+        client = self._connected_client()
         info = client.publish(topic, payload, qos=1, retain=retain)
-        try:
-            if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                info.wait_for_publish(self._timeout)
-            published = info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and info.is_published()
-        except (RuntimeError, ValueError):
-            published = False
-        if not published:
-            # paho would send the message when it reconnects, long after the caller was told that it failed.
+        if not self._is_acknowledged(info):
+            # paho would send the message when it reconnects, long after the caller saw it fail.
             self._discard(client)
             raise PublishError(
                 f"{self._settings.broker} did not acknowledge the message",
@@ -64,6 +62,15 @@ class Publisher:
             )
         if refusal := client.user_data_get().pop(info.mid, None):
             raise PublishError(f"{self._settings.broker} refused the message on {topic}: {refusal}")
+
+    def _is_acknowledged(self, info: paho.MQTTMessageInfo) -> bool:
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            return False
+        try:
+            info.wait_for_publish(self._timeout)
+            return info.is_published()
+        except (RuntimeError, ValueError):
+            return False
 
     def close(self) -> None:
         """Disconnect."""
@@ -73,10 +80,18 @@ class Publisher:
             self._discard(client)
 
     def _connected_client(self) -> paho.Client:
+        if not self._lock.acquire(timeout=self._timeout):
+            raise PublishError(f"{self._settings.broker} does not answer")
+        try:
+            return self._connect_if_needed()
+        finally:
+            self._lock.release()
+
+    def _connect_if_needed(self) -> paho.Client:
         if self._client is not None and self._client.is_connected():
             return self._client
         if time.monotonic() < self._silent_until:
-            # Everyone who waited for their turn would wait in vain once more.
+            # All threads that waited for the lock would wait in vain once more.
             raise PublishError(f"{self._settings.broker} does not answer")
         if self._client is not None:
             _end(self._client)
@@ -125,10 +140,10 @@ class Publisher:
         _end(client)
 
 
-def _note_refusal(_: paho.Client, refused: dict[int, str], mid: int, reason: ReasonCode, __: Any) -> None:
-    """Keep, by packet id, with which error a broker acknowledged a message, as MQTT 5 can."""
+def _note_refusal(_: Any, refusals: dict[int, str], mid: int, reason: ReasonCode, __: Any) -> None:
+    """Keep the error with which a broker acknowledged a message, as MQTT 5 can."""
     if reason.is_failure:
-        refused[mid] = str(reason)
+        refusals[mid] = str(reason)
 
 
 def _end(client: paho.Client) -> None:

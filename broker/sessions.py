@@ -1,4 +1,4 @@
-"""Sessions at the broker: opening one beside another with a marker between the two, and ending one."""
+"""Sessions at the broker: opens one beside another with a marker between them, and ends one."""
 
 import contextlib
 import time
@@ -15,7 +15,7 @@ from broker.subscriptions import Subscriptions
 from config import Settings
 
 MARKERS = "autoforge/sessions/notices"
-"""Where markers are published. Every ingester subscribes to it; access lists allow AutoForge autoforge/+/notices."""
+"""The topic of markers; ingesters subscribe to it, access lists allow autoforge/+/notices."""
 ANSWER_SECONDS = 10.0
 
 
@@ -24,10 +24,11 @@ class SessionError(Exception):
 
 
 def open_beside(settings: Settings, client_id: str, filters: Sequence[str], token: str) -> None:
-    """Open a persistent session, subscribe it, and publish a marker with this token; the session is left to itself.
+    """Open a persistent session, subscribe it, publish a marker with this token, and disconnect.
 
-    Another session that has the same filters all the while has everything from before the marker, and this one
-    everything after it. What this session held is forgotten. Raises SessionError: then there may be no marker.
+    Another session that has the same filters all the while has everything from before the marker,
+    and this one everything after it. What this session held is forgotten. Raises SessionError:
+    then there may be no marker.
     """
     end(settings, client_id)
     session = _Session(settings, client_id, persistent=True)
@@ -36,7 +37,8 @@ def open_beside(settings: Settings, client_id: str, filters: Sequence[str], toke
         # A broker acknowledges what its access list forbids, and drops it.
         probe = f"probe {token}".encode()
         session.publish(probe)
-        session.wait(lambda: probe in session.heard, f"{settings.broker} does not let us use the topic {MARKERS}")
+        forbidden = f"{settings.broker} does not let us use the topic {MARKERS}"
+        session.wait(lambda: probe in session.heard, forbidden)
         session.subscribe(filters)
         session.publish(token.encode())
     finally:
@@ -44,12 +46,15 @@ def open_beside(settings: Settings, client_id: str, filters: Sequence[str], toke
 
 
 def end(settings: Settings, client_id: str) -> None:
-    """Have the broker forget a session, with all that waits in it. Raises SessionError."""
+    """Have the broker delete a session, with all that waits in it. Raises SessionError."""
     _Session(settings, client_id, persistent=False).leave()
 
 
 def undelivered(settings: Settings, messages: Mapping[str, bytes], seconds: float) -> list[str]:
-    """Publish messages by their topics, and say which of the topics do not come back. Raises SessionError."""
+    """Publish messages by their topics, and return the topics that do not come back.
+
+    Raises SessionError.
+    """
     session = _Session(settings, "", persistent=False)
     try:
         for topic in messages:
@@ -70,7 +75,7 @@ class SessionRefused(SessionError):
 
 
 class _Session:
-    """A connection that waits for each answer; what comes in is acknowledged only if it is a marker."""
+    """A connection that waits for each answer; acknowledges markers only."""
 
     def __init__(self, settings: Settings, client_id: str, *, persistent: bool) -> None:
         self.heard: set[bytes] = set()
@@ -96,8 +101,10 @@ class _Session:
             raise SessionError(refused(self._broker, self._connected))
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        for code, mid in Subscriptions(filters, version5=self._version5).request(self._client, self._properties):
-            self._expect(code, mid, f"{self._broker} refused QoS 1 for one of {', '.join(filters)}")
+        refusal = f"{self._broker} refused QoS 1 for one of {', '.join(filters)}"
+        subscriptions = Subscriptions(filters, version5=self._version5)
+        for code, mid in subscriptions.request(self._client, self._properties):
+            self._expect(code, mid, refusal)
 
     def publish(self, payload: bytes, topic: str = MARKERS) -> None:
         info = self._client.publish(topic, payload, qos=1)
@@ -107,8 +114,13 @@ class _Session:
         self._client.disconnect()
         self._client.loop_write()
 
-    def wait(self, condition: Callable[[], bool], fault: str, seconds: float = ANSWER_SECONDS) -> None:
-        """Drive the connection until a condition holds. Raises SessionError with `fault` when it does not."""
+    def wait(
+        self,
+        condition: Callable[[], bool],
+        fault: str,
+        seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """Drive the connection until a condition holds. Raises SessionError with `fault`."""
         deadline = time.monotonic() + seconds
         while not condition():
             lost = self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS
@@ -122,17 +134,17 @@ class _Session:
         if not self._answers.pop(mid):
             raise SessionRefused(refusal)
 
-    def _on_connect(self, _: paho.Client, __: Any, ___: Any, reason: ReasonCode, properties: Any) -> None:
+    def _on_connect(self, _: Any, __: Any, ___: Any, reason: ReasonCode, properties: Any) -> None:
         self._connected, self._properties = reason, properties
 
-    def _on_subscribe(self, _: paho.Client, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
+    def _on_subscribe(self, _: Any, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
         self._answers[mid] = all(not code.is_failure and code.value == 1 for code in codes)
 
-    def _on_publish(self, _: paho.Client, __: Any, mid: int, reason: ReasonCode, ___: Any) -> None:
+    def _on_publish(self, _: Any, __: Any, mid: int, reason: ReasonCode, ___: Any) -> None:
         self._answers[mid] = not reason.is_failure
 
     def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
-        # What is not acknowledged comes again to whoever goes on with this session.
+        # What is not acknowledged comes again to the next client of this session.
         with contextlib.suppress(UnicodeDecodeError):
             self.topics.add(message.topic)
             if message.topic == MARKERS and message.payload.startswith(b"probe"):

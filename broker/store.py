@@ -1,4 +1,4 @@
-"""The folder of the embedded broker: its configuration, the login of AutoForge's own clients, and who else gets in."""
+"""The folder of the embedded broker: its configuration, and who may connect."""
 
 import contextlib
 import json
@@ -15,17 +15,20 @@ from utils.files import replace
 USER = "autoforge-backend"
 MAX_PAYLOAD = 16_000_000
 MAX_IN_FLIGHT = 500
-"""Unacknowledged messages of each filter. NATS takes 65,535 for a session, and counts a filter that ends in # twice."""
+"""Unacknowledged messages of each filter.
+
+NATS takes 65,535 for a session, and counts a filter that ends in # twice.
+"""
 ACK_SECONDS = 3
-"""After this, and not at a new connection, NATS sends again what is not acknowledged, each time."""
+"""After this, and not at a new connection, NATS repeats what is not acknowledged."""
 ANYBODY = "a device without a login"
-"""Who a client without a login is; no client can give this name."""
+"""The user of clients without a login; no client can give this name."""
 _CLOSED, _OPEN = "WEBSOCKET", "MQTT"
 """The kind of connection that a device may make; nothing listens for the first."""
 _DENIED = ("$JS.>", "$SYS.>", "$MQTT.msgs.>", "$MQTT.rmsgs.>", "$MQTT.sess.>", "$MQTT.JSA.>")
-"""Where NATS is commanded: topics of MQTT are subjects of NATS, and one message there deletes all others."""
+"""The subjects that control NATS: MQTT topics are subjects, and one message there deletes all."""
 _RESERVE_MB = 512
-"""Beyond the bound: a full store takes no session any more, so that nobody could come and empty it."""
+"""Beyond the bound: a full store accepts no session, so that nobody could empty it."""
 _CONFIGURATION = """\
 # Written by AutoForge at each start.
 server_name: autoforge
@@ -45,17 +48,17 @@ authorization {{ users: [
 
 
 class Options(NamedTuple):
-    """What a server is told."""
+    """The options of a server."""
 
     host: str
     port: int
     max_mb: int
     login: tuple[str, str] | None = None
-    """User name and password that devices must give; None: they need none, and may not give any."""
+    """User name and password that devices must give; None: they must not give any."""
 
 
 class Store(NamedTuple):
-    """The folder in which an embedded broker keeps what it holds."""
+    """The folder in which an embedded broker keeps its messages."""
 
     folder: Path
 
@@ -74,7 +77,7 @@ class Store(NamedTuple):
         return self.folder / "password"
 
     def password(self) -> str | None:
-        """The password of AutoForge's own clients, user USER; None where no embedded broker was started."""
+        """The password of the user USER; None where no embedded broker was started."""
         try:
             return self._password.read_text()
         except OSError:
@@ -86,7 +89,7 @@ class Store(NamedTuple):
         return FileLock(self.folder / "broker.lock", thread_local=False)
 
     def forget_login(self) -> None:
-        """Remove what belongs to a server that runs no more, where another broker has taken its place."""
+        """Remove the files of a server that has ended, after another broker has taken its place."""
         if not self.folder.exists():
             return
         with contextlib.suppress(Timeout), self.lock.acquire(timeout=0):
@@ -94,7 +97,7 @@ class Store(NamedTuple):
                 file.unlink(missing_ok=True)
 
     def configure(self, options: Options) -> None:
-        """Write the configuration of a server that lets in nobody but USER. Raises OSError."""
+        """Write the configuration of a server that lets only USER in. Raises OSError."""
         password = self.password() or secrets.token_urlsafe(24)
         replace(self._password, password.encode())
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -130,7 +133,7 @@ class Store(NamedTuple):
         self._turn(_OPEN, _CLOSED)
 
     def megabytes(self) -> float:
-        """How much the server has written and not deleted yet."""
+        """How much the server holds on disk."""
         sizes = 0
         for folder, _, files in os.walk(self.folder / "jetstream"):
             for file in files:
@@ -143,6 +146,6 @@ class Store(NamedTuple):
         text = self.configuration.read_text() if self.configuration.exists() else ""
         if old in text:
             replace(self.configuration, text.replace(old, new).encode())
-            # One that has just ended reads it when it is started again.
+            # A server that has just ended reads it when it is started again.
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 os.kill(int(self.pid_file.read_text()), signal.SIGHUP)

@@ -1,9 +1,10 @@
-"""Subscribing, where some topics match two filters: which deliveries are copies of another one.
+"""Subscribes to filters that may overlap, and tells which deliveries are copies of another one.
 
-A broker may deliver a message once for each filter of a session that it matches. MQTT 5 tells them apart: each filter
-that crosses another one is subscribed to with an identifier, which comes with the message. It says the filter's index,
-and beside which others it was subscribed to, so that what has waited since the filters were others is never taken
-for a copy. MQTT 3.1.1 says nothing of the kind: there it depends on the broker.
+A broker may deliver a message once for each filter of a session that it matches. With MQTT 5 they
+can be distinguished: each filter that crosses another one is subscribed to with an identifier,
+which comes with the message. It holds the filter's index, and a hash of the filters beside it, so
+that messages which have waited since the filters were others are never taken for copies. MQTT 3.1.1
+has no identifiers: there it depends on the broker.
 """
 
 import logging
@@ -26,18 +27,18 @@ logger = logging.getLogger(__name__)
 INDEX_BITS, SET_BITS = 8, 20
 """Together the 28 bits of an identifier; 0 is none."""
 Asked = tuple[MQTTErrorCode, int | None]
-"""What paho says of a request: whether it went out, and its packet id."""
+"""What paho returns for a request: whether it was sent, and its packet id."""
 
 
 class Subscriptions:
-    """The filters of one session, how they are subscribed to, and which of its messages are copies."""
+    """The filters of one session, their identifiers, and which messages are copies."""
 
     def __init__(self, filters: Sequence[str], *, version5: bool) -> None:
         self._filters = filters
-        self._crossing = [one for one in filters if any(one != other and overlap(one, other) for other in filters)]
+        self._crossing = [one for one in filters if _crosses(one, filters)]
         self._ids = identifiers(self._crossing) if version5 else {}
         self.numbered = bool(self._ids)
-        """Whether messages say by which filter they come; an attribute, because each of them asks."""
+        """Whether messages come with identifiers; an attribute, because each message asks."""
         self._given = frozenset(self._ids.values())
         self._warned = False
         self._asked: dict[int, Sequence[str]] = {}
@@ -53,9 +54,12 @@ class Subscriptions:
         self._warn()
         self._asked, self.denied, self._first = {}, [], self._remember()
         plain = [one for one in self._filters if one not in self._ids]
-        # One after the other and in this order: whatever comes by a filter comes also by those before it that match.
-        requests = [(plain, None)] * bool(plain) + [([one], _numbered(number)) for one, number in self._ids.items()]
-        return [self._ask(client, filters, properties) for filters, properties in requests]
+        # One after the other in this order: what comes by a filter also comes by each matching one
+        # before it.
+        asked = [self._ask(client, plain, None)] if plain else []
+        for one, number in self._ids.items():
+            asked.append(self._ask(client, [one], _numbered(number)))
+        return asked
 
     def answered(self, packet_id: int, codes: Iterable[ReasonCode]) -> bool:
         """Note an answer; whether it was the last one."""
@@ -66,7 +70,7 @@ class Subscriptions:
         return not self._asked
 
     def mark(self, messages: Iterable[Message]) -> None:
-        """Note on each message whether it is a copy: another delivery comes by an earlier filter, and counts."""
+        """Mark the copies: messages of which another delivery comes by an earlier filter."""
         for message in messages:
             if message.via:
                 message.copy = self._is_copy(message)
@@ -81,11 +85,17 @@ class Subscriptions:
         granted = {one: number for one, number in self._ids.items() if one not in self.denied}
 
         def first(topic: str) -> int:
-            return next((number for one, number in granted.items() if topic_matches_sub(one, topic)), 0)
+            matching = (n for one, n in granted.items() if topic_matches_sub(one, topic))
+            return next(matching, 0)
 
         return remembering(first, 20_000)
 
-    def _ask(self, client: paho.Client, filters: Sequence[str], properties: Properties | None) -> Asked:
+    def _ask(
+        self,
+        client: paho.Client,
+        filters: Sequence[str],
+        properties: Properties | None,
+    ) -> Asked:
         code, packet_id = client.subscribe([(one, 1) for one in filters], properties=properties)
         if packet_id is not None:
             self._asked[packet_id] = filters
@@ -96,20 +106,26 @@ class Subscriptions:
             return
         self._warned = True
         logger.info(
-            "Some topics match two of %s: a broker that delivers once for each filter, where it gives no subscription "
-            "identifiers (MQTT_PROTOCOL=5), has a reading there without a time of its own stored twice",
+            "Some topics match two of %s: a broker that delivers once for each filter, "
+            "without subscription identifiers (MQTT_PROTOCOL=5), has a reading there "
+            "that has no time of its own stored twice",
             ", ".join(self._crossing),
         )
 
 
 def identifiers(filters: Sequence[str]) -> dict[str, int]:
-    """The subscription identifier of each filter, in their order; of more than 255 the rest has none."""
+    """The subscription identifier of each filter, in their order; those after 255 have none."""
     together = zlib.crc32("\n".join(filters).encode()) % (1 << SET_BITS)
     indexes = range(1, 1 << INDEX_BITS)
-    return {one: together << INDEX_BITS | index for index, one in zip(indexes, filters, strict=False)}
+    numbered = zip(indexes, filters, strict=False)
+    return {one: together << INDEX_BITS | index for index, one in numbered}
+
+
+def _crosses(one: str, filters: Sequence[str]) -> bool:
+    return any(one != other and overlap(one, other) for other in filters)
 
 
 def _numbered(number: int) -> Properties:
-    properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]  # paho has no type there
+    properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]  # untyped
     properties.SubscriptionIdentifier = number
     return properties
