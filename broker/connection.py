@@ -19,9 +19,15 @@ NEVER_EXPIRES = 0xFFFF_FFFF
 
 
 def new_client(
-    settings: Settings, client_id: str, persistent: bool, context: ssl.SSLContext | None = None
+    settings: Settings,
+    client_id: str,
+    persistent: bool,
+    context: ssl.SSLContext | None = None,
 ) -> paho.Client:
-    """A paho client for the configured broker, not connected; many may share a TLS context. Raises SettingsError."""
+    """A paho client for the configured broker, not connected; many may share a TLS context.
+
+    Raises SettingsError.
+    """
     address = settings.broker
     version5 = settings.mqtt_protocol == "5"
     client = paho.Client(
@@ -85,19 +91,32 @@ def _no_delay(opened: Any, *, on: bool) -> None:
         same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, on)
 
 
-def connect(client: paho.Client, settings: Settings, *, persistent: bool, as_device: bool = False) -> None:
+def connect(
+    client: paho.Client,
+    settings: Settings,
+    *,
+    persistent: bool,
+    as_device: bool = False,
+) -> None:
     """Open the connection and send CONNECT; the answer comes to `on_connect`. Raises OSError.
 
-    At the embedded broker a client has AutoForge's own login and gets in before any device does; not so `as_device`.
+    At the embedded broker a client has AutoForge's own login and gets in before any device does,
+    unless it connects `as_device`.
     """
-    if settings.embedded_broker and not as_device and (password := Store(settings.broker_folder).password()):
-        client.username_pw_set(USER, password)
+    if settings.embedded_broker and not as_device:
+        _use_own_login(client, Store(settings.broker_folder))
     arguments: dict[str, Any] = {"keepalive": settings.mqtt_keepalive}
     if settings.mqtt_protocol == "5":
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type there
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # untyped
         properties.SessionExpiryInterval = NEVER_EXPIRES if persistent else 0
         arguments |= {"clean_start": not persistent, "properties": properties}
     try:
         client.connect(settings.broker.host, settings.broker.port, **arguments)
-    except IndexError as error:  # paho splits the headers of the answer to a WebSocket's handshake at ": "
+    except IndexError as error:
+        # paho splits the headers of the answer to a WebSocket's handshake at ": ".
         raise OSError("the answer to the WebSocket's handshake cannot be read") from error
+
+
+def _use_own_login(client: paho.Client, store: Store) -> None:
+    if password := store.password():
+        client.username_pw_set(USER, password)
