@@ -1,0 +1,82 @@
+"""When the tables are made: once for each database in the place, and not again at once after a failure."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from storage import preparation
+from storage.failures import Unavailable
+from storage.preparation import Preparation
+from storage.sqlite import SQLite
+
+
+class Place(SQLite):
+    """A database whose file can be replaced."""
+
+    now = 0
+
+    @property
+    def era(self) -> int:
+        return self.now
+
+
+class Tables:
+    """Makes the tables, or fails."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.made = 0
+        self.failing = False
+
+    def __call__(self) -> int:
+        if self.failing:
+            raise Unavailable("it is locked")
+        self.made += 1
+        return self.place.era
+
+
+@pytest.fixture
+def tables() -> Tables:
+    return Tables(Place(make_url("sqlite:///test.db")))
+
+
+@pytest.fixture
+def ensure(tables: Tables) -> Callable[[], None]:
+    return Preparation(tables.place, tables).ensure
+
+
+def test_the_tables_are_made_once_for_each_era(ensure: Callable[[], None], tables: Tables) -> None:
+    ensure()
+    ensure()
+    assert tables.made == 1
+    tables.place.now += 1
+    ensure()
+    assert tables.made == 2
+
+
+def test_a_failure_is_repeated_for_a_while_without_another_attempt(
+    ensure: Callable[[], None], tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables.failing = True
+    with pytest.raises(Unavailable, match="it is locked"):
+        ensure()
+    tables.failing = False
+    with pytest.raises(Unavailable, match="it is locked"):
+        ensure()
+    assert tables.made == 0
+    monkeypatch.setattr(preparation, "RETRY_SECONDS", 0.0)
+    ensure()
+    assert tables.made == 1
+
+
+def test_it_waits_until_the_tables_are_there(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(preparation, "POLL_SECONDS", 0.01)
+    made = Preparation(tables.place, tables)
+    tables.failing = True
+    made.wait(0.05)
+    assert tables.made == 0
+    tables.failing = False
+    made.wait(5)
+    assert tables.made == 1
