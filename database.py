@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from models import Base
 from storage import backfill, schema
 from storage.batch import BatchWriter, Refused, WriteResult
-from storage.connections import Connections
+from storage.connection_pool import ConnectionPool
 from storage.dialect import Columns, Merge, Row
 from storage.dialects import dialect_of
 from storage.driver_errors import DriverErrors
@@ -39,8 +39,8 @@ class Database:
 
     def __init__(self, url: URL, streams: Streams) -> None:
         self.dialect = dialect_of(url)
-        self._connections = Connections(self.dialect)
-        self.engine = self._connections.engine
+        self._pool = ConnectionPool(self.dialect)
+        self.engine = self._pool.engine
         self._streams = streams
         self.tables: Mapping[str, Table] = reading_tables(streams)
         self.declarations = streams.digest
@@ -65,17 +65,17 @@ class Database:
     def reader(self) -> AbstractContextManager[Connection]:
         """A connection for reading, at a third of a session's cost. Raises Unavailable, BadData."""
         self._preparation.ensure()
-        return self._connections.reader()
+        return self._pool.reader()
 
     def connection(self) -> AbstractContextManager[Connection]:
         """A connection for writing; after it all that was committed is safe. Raises Unavailable."""
         self._preparation.ensure()
-        return self._connections.writer()
+        return self._pool.writer()
 
     def open(self) -> Connection:
         """A connection for writing that the caller closes. Raises Unavailable."""
         self._preparation.ensure()
-        return self._connections.open().execution_options(writes=True)
+        return self._pool.open().execution_options(writes=True)
 
     def prepare(self) -> None:
         """Create and migrate the tables now. Raises Unavailable, SchemaError."""
@@ -95,9 +95,9 @@ class Database:
         try:
             with DriverErrors(self.dialect, connection):
                 with self.dialect.turn(), connection.begin():
-                    self._connections.check(connection)  # now that no other can write
+                    self._pool.check(connection)  # now that no other can write
                     yield
-                self._connections.check(connection)
+                self._pool.check(connection)
         except BadData:
             raise
         except Unavailable as error:
@@ -107,14 +107,14 @@ class Database:
 
     def check(self, connection: Connection) -> None:
         """Raise Replaced if nobody will ever read what this connection writes."""
-        self._connections.check(connection)
+        self._pool.check(connection)
 
     def checkpoint(self, connection: Connection) -> None:
         """Bring what is committed into the file that people copy. Raises Unavailable."""
         with DriverErrors(self.dialect, connection):
-            self._connections.check(connection)
+            self._pool.check(connection)
             self.dialect.checkpoint(connection)
-            self._connections.check(connection)
+            self._pool.check(connection)
 
     def write_batch(
         self, connection: Connection, table: Table, rows: Sequence[Row], written_at: datetime
@@ -155,7 +155,7 @@ class Database:
         self.dialect.close(self.engine)
 
     def _make_tables(self) -> int:
-        with self._connections.writer() as connection:
+        with self._pool.writer() as connection:
             lock = self.lock(connection, "schema")
             with held(lock, SCHEMA_WAIT_SECONDS, SCHEMA_LOCKED), connection.begin():
                 era = self.dialect.era

@@ -15,7 +15,7 @@ MAX_HELD, MAX_HELD_BYTES = 65_535, 64_000_000
 """The limits while the receiver is not ready; QoS 1 cannot have more messages in flight."""
 
 
-class Batch:
+class MessageBatch:
     """Collects the messages of a client in the order received, until they are stored."""
 
     def __init__(self, subscriptions: Subscriptions) -> None:

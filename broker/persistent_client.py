@@ -9,7 +9,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.attempts import Attempts
-from broker.batch import Batch
+from broker.batch import MessageBatch
 from broker.connection import connect, new_client, together
 from broker.faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
 from broker.message import Filters, Receiver
@@ -43,7 +43,7 @@ class PersistentClient:
         self._stopping = stopping
         version5 = settings.mqtt_protocol == "5"
         self.session = SessionFilters(filters, self._on_settled, version5=version5)
-        self.batch = Batch(self.session.subscriptions)
+        self.batch = MessageBatch(self.session.subscriptions)
         self.state = ConnectionState(f"{', '.join(filters.wanted)} at {settings.broker}")
         self._attempts = Attempts()
         self._farewell_answered = False

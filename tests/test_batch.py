@@ -5,7 +5,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from broker import batch
-from broker.batch import Batch
+from broker.batch import MessageBatch
 from broker.subscriptions import Subscriptions
 
 CLIENT = Client(CallbackAPIVersion.VERSION2)
@@ -19,36 +19,36 @@ def received(packet_id: int, payload: bytes = b"x", *, qos: int = 1, again: bool
     return message
 
 
-def add(made: Batch, *messages: MQTTMessage) -> None:
+def add(made: MessageBatch, *messages: MQTTMessage) -> None:
     for message in messages:
         made.on_message(CLIENT, None, message)
 
 
 @pytest.fixture
-def made() -> Batch:
-    return Batch(Subscriptions(["t/#"], version5=False))
+def made() -> MessageBatch:
+    return MessageBatch(Subscriptions(["t/#"], version5=False))
 
 
-def test_it_acknowledges_in_the_order_received_and_begins_anew(made: Batch) -> None:
+def test_it_acknowledges_in_the_order_received_and_begins_anew(made: MessageBatch) -> None:
     add(made, received(3), received(1), received(0, qos=0), received(2))
     assert [message.packet_id for message in made.messages] == [3, 1, 0, 2]
     assert list(made.stored()) == [3, 1, 2]
     assert (made.messages, list(made.stored())) == ([], [])
 
 
-def test_each_message_is_later_than_the_one_before(made: Batch) -> None:
+def test_each_message_is_later_than_the_one_before(made: MessageBatch) -> None:
     made.begin_round()
     add(made, received(1), received(2))
     first, second = made.messages
     assert first.received_at < second.received_at
 
 
-def test_what_is_sent_again_while_it_is_held_is_held_once(made: Batch) -> None:
+def test_what_is_sent_again_while_it_is_held_is_held_once(made: MessageBatch) -> None:
     add(made, received(1), received(1, again=True), received(2, again=True))
     assert [message.packet_id for message in made.messages] == [1, 2]
 
 
-def test_after_a_lost_connection_it_keeps_the_messages_and_no_packet_id(made: Batch) -> None:
+def test_after_a_lost_connection_it_keeps_the_messages_and_no_packet_id(made: MessageBatch) -> None:
     add(made, received(1))
     made.connection_lost()
     add(made, received(1, again=True))
@@ -56,7 +56,7 @@ def test_after_a_lost_connection_it_keeps_the_messages_and_no_packet_id(made: Ba
     assert list(made.stored()) == [1]
 
 
-def test_a_topic_that_is_no_utf_8_is_escaped(made: Batch) -> None:
+def test_a_topic_that_is_no_utf_8_is_escaped(made: MessageBatch) -> None:
     message = MQTTMessage(1, b"t/\xff")
     add(made, message)
     (held,) = made.messages
@@ -65,7 +65,7 @@ def test_a_topic_that_is_no_utf_8_is_escaped(made: Batch) -> None:
 
 @pytest.mark.parametrize("limit", ["MAX_BATCH", "MAX_BATCH_BYTES"])
 def test_a_round_ends_at_its_limit_and_the_next_one_goes_on(
-    made: Batch, monkeypatch: pytest.MonkeyPatch, limit: str
+    made: MessageBatch, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(batch, limit, 2)
     made.begin_round()
@@ -79,7 +79,7 @@ def test_a_round_ends_at_its_limit_and_the_next_one_goes_on(
 
 @pytest.mark.parametrize("limit", ["MAX_HELD", "MAX_HELD_BYTES"])
 def test_a_full_batch_takes_more_only_to_read_the_answer_to_connect(
-    made: Batch, monkeypatch: pytest.MonkeyPatch, limit: str
+    made: MessageBatch, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(batch, limit, 2)
     made.begin_round()

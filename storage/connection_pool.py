@@ -11,8 +11,8 @@ from storage.driver_errors import DriverErrors
 from storage.failures import Replaced, Unavailable
 
 
-class Connections:
-    """Opens connections of an engine. Raises SettingsError for parameters that cannot be used."""
+class ConnectionPool:
+    """Opens the connections of an engine. Raises SettingsError for unusable parameters."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
