@@ -105,7 +105,9 @@ class Device(Described):
     silent_for: float | None = Field(
         description="Seconds since `last_heard`; null if it is none, or not heard again since the clock was set back."
     )
-    online: bool | None = Field(description="As the device and its broker said last; null if it never said so.")
+    online: bool | None = Field(
+        description="As the device and its broker said last; null if it never said so."
+    )
 
 
 class DevicesAnswer(Described):
@@ -122,9 +124,13 @@ class RejectedMessage(Described):
     stream: str | None
     device_id: str | None = Field(description="Who sent it, where topic or payload says so.")
     topic: str
-    payload: str = Field(description="The beginning, at most 1 KB; bytes that are no UTF-8 as `\\xff`.")
+    payload: str = Field(
+        description="The beginning, at most 1 KB; bytes that are no UTF-8 as `\\xff`."
+    )
     payload_size: int = Field(description="Bytes as it came.")
-    truncated: bool = Field(description="Whether only the beginning was kept, because it was over 64 KB.")
+    truncated: bool = Field(
+        description="Whether only the beginning was kept, because it was over 64 KB."
+    )
     reason: str
     message: str
     created_at: Rfc3339
@@ -223,7 +229,9 @@ class Counts(Described):
 class MqttHealth(Counts):
     """The ingester."""
 
-    best_effort: int = Field(description="How many of the received came at QoS 0, which promises nothing.")
+    best_effort: int = Field(
+        description="How many of the received came at QoS 0, which promises nothing."
+    )
 
     broker: str
     holder: str | None
@@ -233,12 +241,18 @@ class MqttHealth(Counts):
     subscribed: bool
     problem: str | None
     since: Rfc3339 | None
-    uptime: float | None = Field(description="Seconds since it is subscribed; null while something is wrong.")
+    uptime: float | None = Field(
+        description="Seconds since it is subscribed; null while something is wrong."
+    )
     waiting: int = Field(description="Messages that wait for the database.")
     messages_per_second: float | None = Field(description="In the last minute.")
     processing_ms: float | None = Field(description="How long it took to store one of them.")
-    evicted_at: Rfc3339 | None = Field(description="When another client used AutoForge's client id, for ten minutes.")
-    forgotten_at: Rfc3339 | None = Field(description="When the broker had forgotten the session, for a day.")
+    evicted_at: Rfc3339 | None = Field(
+        description="When another client used AutoForge's client id, for ten minutes."
+    )
+    forgotten_at: Rfc3339 | None = Field(
+        description="When the broker had forgotten the session, for a day."
+    )
 
 
 class DatabaseHealth(Described):
@@ -253,8 +267,12 @@ class StreamsHealth(Described):
     """The declarations."""
 
     declarations: str = Field(description="A hash of the declarations that this process has read.")
-    processes: dict[str, str] = Field(description="The same for every process that runs, by host and process id.")
-    unusable: dict[str, str] = Field(description="The streams that cannot be used, by name, and why.")
+    processes: dict[str, str] = Field(
+        description="The same for every process that runs, by host and process id."
+    )
+    unusable: dict[str, str] = Field(
+        description="The streams that cannot be used, by name, and why."
+    )
 
 
 class RejectedHealth(RejectedKept):
@@ -268,7 +286,9 @@ class JobHealth(Described):
 
     name: str
     holder: str = Field(description="The process that ran it last.")
-    ran_at: Rfc3339 = Field(description="When the database was told last; once a minute if nothing changes.")
+    ran_at: Rfc3339 = Field(
+        description="When the database was told last; once a minute if nothing changes."
+    )
     error: str | None = Field(description="Why the last run failed; null where it did not.")
     failing_since: Rfc3339 | None
 

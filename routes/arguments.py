@@ -62,8 +62,12 @@ class WindowQuery(DeviceQuery):
 class HistoryQuery(WindowQuery):
     """A page of readings."""
 
-    limit: int = Field(100, ge=1, le=10_000, description="At most this many readings.", examples=[100])
-    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
+    limit: int = Field(
+        100, ge=1, le=10_000, description="At most this many readings.", examples=[100]
+    )
+    offset: int = Field(
+        0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0]
+    )
 
 
 class ReadingsQuery(HistoryQuery):
@@ -79,14 +83,18 @@ class ReadingsQuery(HistoryQuery):
 class MlQuery(WindowQuery):
     """A sample of readings."""
 
-    limit: int = Field(1000, ge=1, le=100_000, description="The newest this many samples.", examples=[1000])
+    limit: int = Field(
+        1000, ge=1, le=100_000, description="The newest this many samples.", examples=[1000]
+    )
 
 
 class SpanQuery(Query):
     """One device and a time with an end, for figures that are computed over it."""
 
     device_id: DeviceId = Field(description="Which device.")
-    start: Moment | None = Field(None, alias="from", description="From this time on; 24 hours before `to` unless said.")
+    start: Moment | None = Field(
+        None, alias="from", description="From this time on; 24 hours before `to` unless said."
+    )
     end: Moment | None = Field(None, alias="to", description="Before this time; now unless said.")
     tz: Zone = Field("UTC", description="The time zone of hours and days, such as Asia/Jakarta.")
 
@@ -114,7 +122,9 @@ class SpanQuery(Query):
 class SubmissionQuery(DeviceQuery):
     """What an MQTT topic would have said."""
 
-    device_id: DeviceId | None = Field(None, description="The device, where the payload does not say it.")
+    device_id: DeviceId | None = Field(
+        None, description="The device, where the payload does not say it."
+    )
 
 
 class MetricSubmissionQuery(SubmissionQuery):
@@ -130,8 +140,12 @@ class RejectedQuery(DeviceQuery):
 
     reason: Reason | None = Field(None, description="Only this reason code.")
     stream: Reason | None = Field(None, description="Only this stream.")
-    limit: int = Field(100, ge=1, le=1000, description="At most this many messages.", examples=[100])
-    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
+    limit: int = Field(
+        100, ge=1, le=1000, description="At most this many messages.", examples=[100]
+    )
+    offset: int = Field(
+        0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0]
+    )
 
 
 class RejectedPath(Described):
@@ -169,7 +183,9 @@ class LastEventHeader(Described):
     """What a browser sends when it connects again."""
 
     last_event_id: LastEventId | None = Field(
-        None, alias="Last-Event-ID", description="As `since`, which it outdoes; every whole number is an id."
+        None,
+        alias="Last-Event-ID",
+        description="As `since`, which it outdoes; every whole number is an id.",
     )
 
 
@@ -177,14 +193,20 @@ class WaitQuery(Query):
     """How long the answer may take."""
 
     wait: float = Field(
-        0, ge=0, le=60, description="Hold the answer up to this many seconds, until it is final.", examples=[10]
+        0,
+        ge=0,
+        le=60,
+        description="Hold the answer up to this many seconds, until it is final.",
+        examples=[10],
     )
 
 
 class KeyHeader(Described):
     """What makes a repeated request harmless."""
 
-    key: Key | None = Field(None, alias="Idempotency-Key", description="The same key gives the same command.")
+    key: Key | None = Field(
+        None, alias="Idempotency-Key", description="The same key gives the same command."
+    )
 
 
 class CommandPath(Described):
@@ -220,7 +242,9 @@ class ControlBody(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"device_id": "ESP32_001", "command": "set_interval", "parameters": {"seconds": 5}}]
+            "examples": [
+                {"device_id": "ESP32_001", "command": "set_interval", "parameters": {"seconds": 5}}
+            ]
         }
     )
 

@@ -24,9 +24,15 @@ def verify(settings: Settings, streams: Streams) -> click.Command:
     """The command that checks a running backend from outside."""
 
     @click.command("verify", help="Check a running AutoForge, from the broker to what it serves.")
-    @click.option("--url", default=f"http://127.0.0.1:{settings.flask_port}", callback=_url, show_default=True)
     @click.option(
-        "--timeout", type=click.FloatRange(min=0.1, max=600), default=10.0, show_default=True, help="Seconds."
+        "--url", default=f"http://127.0.0.1:{settings.flask_port}", callback=_url, show_default=True
+    )
+    @click.option(
+        "--timeout",
+        type=click.FloatRange(min=0.1, max=600),
+        default=10.0,
+        show_default=True,
+        help="Seconds.",
     )
     def check(url: str, timeout: float) -> None:
         counts = {"ok": 0, "FAILED": 0, "left out": 0}
@@ -43,7 +49,10 @@ def verify(settings: Settings, streams: Streams) -> click.Command:
 def forget_rejected(database: Database) -> click.Command:
     """The command that empties the table of rejected messages."""
 
-    @click.command("forget-rejected", help="Delete all rejected messages, whose counts stay. See /api/rejected first.")
+    @click.command(
+        "forget-rejected",
+        help="Delete all rejected messages, whose counts stay. See /api/rejected first.",
+    )
     @click.confirmation_option(prompt="Delete all rejected messages?")
     def forget() -> None:
         try:
@@ -64,7 +73,9 @@ def _url(_: click.Context, __: click.Parameter, url: str) -> str:
 def end_session(settings: Settings, streams: Streams, target: Target) -> click.Command:
     """The command that empties and ends a session that nobody uses any more."""
 
-    @click.command("end-session", help="Store what waits at the broker in the session CLIENT_ID, and end it.")
+    @click.command(
+        "end-session", help="Store what waits at the broker in the session CLIENT_ID, and end it."
+    )
     @click.argument("client_id")
     def command(client_id: str) -> None:
         logger.configure(settings.log_level, settings.log_file, "end-session")
@@ -81,16 +92,28 @@ def end_session(settings: Settings, streams: Streams, target: Target) -> click.C
 def acl(settings: Settings, streams: Streams) -> click.Command:
     """The command that prints who may do what at the broker."""
 
-    @click.command("acl", help="Print the broker's access list for the declared streams, as Mosquitto has it.")
-    @click.option(
-        "--user", default=settings.broker.username or "autoforge", show_default=True, help="AutoForge's login."
+    @click.command(
+        "acl", help="Print the broker's access list for the declared streams, as Mosquitto has it."
     )
-    @click.option("--dynamic-security", is_flag=True, help="As commands for Mosquitto's dynamic security plugin.")
+    @click.option(
+        "--user",
+        default=settings.broker.username or "autoforge",
+        show_default=True,
+        help="AutoForge's login.",
+    )
+    @click.option(
+        "--dynamic-security",
+        is_flag=True,
+        help="As commands for Mosquitto's dynamic security plugin.",
+    )
     def command(user: str, *, dynamic_security: bool) -> None:
         kind = broker_access.dynamic_security if dynamic_security else broker_access.mosquitto
         click.echo(kind(streams, user, settings.catch_all_topic), nl=False)
         if names := broker_access.nameless(streams):
             listed = ", ".join(names)
-            click.echo(f"Any device may speak for any other on the topics of {listed}: they name no device", err=True)
+            click.echo(
+                f"Any device may speak for any other on the topics of {listed}: they name no device",
+                err=True,
+            )
 
     return command

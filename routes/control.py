@@ -39,7 +39,13 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
             return document | hint, status
         issued = {"command_id": command_id, "device_id": body.device_id, "command": body.command}
         url = f"{request.script_root}/api/control/{command_id}"
-        return {"status": "acknowledged", **issued, "url": url, "message": "Command sent to device", **hint}, 202
+        return {
+            "status": "acknowledged",
+            **issued,
+            "url": url,
+            "message": "Command sent to device",
+            **hint,
+        }, 202
 
     @api.get("", responses=FAULTS | {200: CommandsAnswer})
     def listed(query: CommandsQuery) -> JsonObject:
@@ -51,7 +57,9 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
             "data": [serializers.command(row, request.script_root) for row in rows],
         }
 
-    @api.get("/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error})
+    @api.get(
+        "/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error}
+    )
     def state(path: CommandPath, query: WaitQuery) -> tuple[JsonObject, int]:
         """A command and what became of it."""
         return _awaited(commands, path.command_id, query.wait, 202 if query.wait else 200)
@@ -67,7 +75,9 @@ def _hint(known: KnownDevices, device_id: str) -> JsonObject:
     return {}
 
 
-def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: int) -> tuple[JsonObject, int]:
+def _awaited(
+    commands: Commands, command_id: str, seconds: float, unfinished: int
+) -> tuple[JsonObject, int]:
     """The command after so many seconds at most; `unfinished` is the status while it is not final."""
     row = commands.wait(command_id, seconds)
     if row is None:

@@ -20,7 +20,12 @@ DESCRIPTION = (
     "Readings of devices, commands to them, and the backend about itself. Times are RFC 3339 in UTC; `from` and `to` "
     "take ISO 8601, epoch numbers, or a time before now such as `-24h`. Errors are JSON with a `message`."
 )
-INFO = Info(title=TITLE, version=VERSION, description=DESCRIPTION, license=License(name="MIT", identifier="MIT"))
+INFO = Info(
+    title=TITLE,
+    version=VERSION,
+    description=DESCRIPTION,
+    license=License(name="MIT", identifier="MIT"),
+)
 VERBS = {"get": "get", "put": "replace", "delete": "delete"}
 NAMED = {
     ("get", "/"): "root",
@@ -53,7 +58,9 @@ class DocumentedApp(OpenAPI):
         self.openapi_version = "3.1.0"
         # By default Swagger UI shows the document to a validator on another host.
         self.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
-        self.config["SWAGGER_HTML_STRING"] = swagger_html_string.replace("<title>Swagger UI<", f"<title>{TITLE}<")
+        self.config["SWAGGER_HTML_STRING"] = swagger_html_string.replace(
+            "<title>Swagger UI<", f"<title>{TITLE}<"
+        )
         self.view_functions["openapi.openapi"] = _form
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,14 +25,22 @@ MAX_BUCKETS = 10_000
 class EnergyQuery(SpanQuery):
     """One device, a time, and in which parts to divide it."""
 
-    interval: Interval = Field("day", description="Hours, days or months of the time zone.", examples=["day"])
+    interval: Interval = Field(
+        "day", description="Hours, days or months of the time zone.", examples=["day"]
+    )
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
         # A span is too short for as many days.
-        hours = islice(calendar.hours(self.span(), self.zone), MAX_BUCKETS + 1) if self.interval == "hour" else ()
+        hours = (
+            islice(calendar.hours(self.span(), self.zone), MAX_BUCKETS + 1)
+            if self.interval == "hour"
+            else ()
+        )
         if sum(1 for _ in hours) > MAX_BUCKETS:
-            raise ValueError(f"interval: more than {MAX_BUCKETS} hours; choose day or month, or a shorter time")
+            raise ValueError(
+                f"interval: more than {MAX_BUCKETS} hours; choose day or month, or a shorter time"
+            )
         return self
 
 
@@ -40,8 +48,12 @@ class EnergyFigure(Described):
     """The energy of a time; null where nothing is known."""
 
     energy: float | None = Field(description="Kilowatt-hours.")
-    cost: float | None = Field(description="In `currency`, with six decimals; null also without a tariff.")
-    coverage: float = Field(description="Percent of the time that lies between readings at most `gap` seconds apart.")
+    cost: float | None = Field(
+        description="In `currency`, with six decimals; null also without a tariff."
+    )
+    coverage: float = Field(
+        description="Percent of the time that lies between readings at most `gap` seconds apart."
+    )
 
 
 class EnergyBucket(EnergyFigure):
@@ -60,16 +72,23 @@ class EnergyAnswer(EnergyFigure):
     end: Rfc3339 = Field(alias="to")
     tz: str
     interval: Interval
-    method: Method = Field(description="`counter` where it is the meter's own, `power`, or `both`: some hours by each.")
+    method: Method = Field(
+        description="`counter` where it is the meter's own, `power`, or `both`: some hours by each."
+    )
     currency: str | None
-    gap: float = Field(description="Seconds; power is not integrated between readings further apart.")
+    gap: float = Field(
+        description="Seconds; power is not integrated between readings further apart."
+    )
     data: list[EnergyBucket]
 
 
 def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprint:
     """The endpoint of one stream."""
     api = APIBlueprint(
-        f"energy-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
+        f"energy-{stream.name}",
+        __name__,
+        url_prefix=f"/api/{stream.name}",
+        abp_tags=[Tag(name=stream.name)],
     )
     table = database.tables[stream.name]
     currency = energy.tariff.currency if energy.tariff else ""
@@ -81,12 +100,27 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
         take_turn()
         with database.reader() as reader:
             found = services.energy.measured(
-                reader, table, energy, query.device_id, span, zone=query.zone, interval=query.interval
+                reader,
+                table,
+                energy,
+                query.device_id,
+                span,
+                zone=query.zone,
+                interval=query.interval,
             )
-        asked = {"device_id": query.device_id, "from": clock.rfc3339(span.start), "to": clock.rfc3339(span.end)}
+        asked = {
+            "device_id": query.device_id,
+            "from": clock.rfc3339(span.start),
+            "to": clock.rfc3339(span.end),
+        }
         asked |= {"tz": query.tz, "interval": query.interval}
         terms = {"method": found.method, "currency": currency or None, "gap": energy.gap}
-        return {**asked, **terms, **_rounded(found.total), "data": [_bucket(figure) for figure in found.buckets]}
+        return {
+            **asked,
+            **terms,
+            **_rounded(found.total),
+            "data": [_bucket(figure) for figure in found.buckets],
+        }
 
     return api
 

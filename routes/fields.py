@@ -86,7 +86,9 @@ _SPELLINGS = [
 ]
 _EPOCH = {"type": "string", "pattern": r"^[0-9]{9,13}(\.[0-9]{1,6})?$"}
 _TIME = {"anyOf": [*_SPELLINGS, _EPOCH], "examples": ["-24h", "2026-01-29T14:30:45Z", "1769697045"]}
-DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
+DeviceId = Annotated[
+    str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)
+]
 Moment = Annotated[datetime, BeforeValidator(_timestamp), WithJsonSchema(_TIME)]
 _ZONE = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+/-]*$", "examples": ["Asia/Jakarta"]}
 Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema(_ZONE)]
@@ -104,13 +106,26 @@ Reason = Annotated[
     AfterValidator(checked_text),
     WithJsonSchema({"type": "string", "pattern": _VISIBLE, "examples": ["not_a_number"]}),
 ]
-_COMMAND = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _VISIBLE, "examples": ["set_interval"]}
-CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)]
+_COMMAND = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 64,
+    "pattern": _VISIBLE,
+    "examples": ["set_interval"],
+}
+CommandName = Annotated[
+    str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)
+]
 Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
 Lifetime = Annotated[
     int,
     BeforeValidator(_whole),
-    Field(strict=True, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it."),
+    Field(
+        strict=True,
+        ge=1,
+        le=MAX_LIFETIME,
+        description="Seconds after which the device must not do it.",
+    ),
 ]
 Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$", examples=["slower-1"])]
 Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
@@ -149,7 +164,10 @@ def _may_be_time(number: int) -> bool:
 
 
 _ID = {"type": "string", "pattern": "^[0-9]{1,18}$"}
-_ID_OR_TIME = {"anyOf": [_ID, *_SPELLINGS], "examples": ["-1m", "1296", "2026-01-29T14:30:45Z", "1769697045"]}
+_ID_OR_TIME = {
+    "anyOf": [_ID, *_SPELLINGS],
+    "examples": ["-1m", "1296", "2026-01-29T14:30:45Z", "1769697045"],
+}
 Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_ID_OR_TIME)]
 
 

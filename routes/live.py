@@ -31,9 +31,15 @@ FULL = "Too many clients are live in this process. Try again later, or use Socke
 def blueprint(stream: Stream, hub: Hub, held: HeldRequests) -> APIBlueprint:
     """The endpoint of one stream."""
     api = APIBlueprint(
-        f"live-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
+        f"live-{stream.name}",
+        __name__,
+        url_prefix=f"/api/{stream.name}",
+        abp_tags=[Tag(name=stream.name)],
     )
-    events = {"description": "Events `reading`, `command`, `presence` and `gap`", "content": {"text/event-stream": {}}}
+    events = {
+        "description": "Events `reading`, `command`, `presence` and `gap`",
+        "content": {"text/event-stream": {}},
+    }
 
     @api.get("/live", responses={200: events, 400: Error, 503: Error})
     def live(query: LiveQuery, header: LastEventHeader) -> Response:
@@ -61,7 +67,9 @@ def _joined(hub: Hub, held: HeldRequests, interest: Interest) -> tuple[Mailbox, 
         return mailbox, stack.pop_all().close
 
 
-def _texts(hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None, root: str) -> Iterator[str]:
+def _texts(
+    hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None, root: str
+) -> Iterator[str]:
     yield RETRY
     try:
         if since is None:

@@ -27,7 +27,9 @@ def _shift(text: str) -> str:
 
 
 Shift = Annotated[
-    str, AfterValidator(_shift), WithJsonSchema({"type": "string", "examples": ["06:00-14:00", "22:00-06:00"]})
+    str,
+    AfterValidator(_shift),
+    WithJsonSchema({"type": "string", "examples": ["06:00-14:00", "22:00-06:00"]}),
 ]
 Percent = Annotated[float | None, Field(description="Percent; null where nothing tells it.")]
 
@@ -35,11 +37,17 @@ Percent = Annotated[float | None, Field(description="Percent; null where nothing
 class OeeQuery(SpanQuery):
     """One machine, a time, and which hours of each day."""
 
-    shift: Shift | None = Field(None, description="Only these hours of each day, by the clocks of `tz`.")
+    shift: Shift | None = Field(
+        None, description="Only these hours of each day, by the clocks of `tz`."
+    )
 
     def spans(self, span: Span) -> Sequence[Span]:
         """The parts of a span that count."""
-        return [span] if self.shift is None else list(calendar.shift(self.shift).within(span, self.zone))
+        return (
+            [span]
+            if self.shift is None
+            else list(calendar.shift(self.shift).within(span, self.zone))
+        )
 
 
 class OeeSeconds(Described):
@@ -63,16 +71,23 @@ class OeeAnswer(Described):
     quality: Percent
     oee: Percent
     coverage: float = Field(description="Percent of the time of which the state is known.")
-    gap: float = Field(description="Seconds; what the machine did between readings further apart is unknown.")
+    gap: float = Field(
+        description="Seconds; what the machine did between readings further apart is unknown."
+    )
     states: dict[str, float] = Field(description="Seconds in each state.")
     seconds: OeeSeconds
-    notes: list[str] = Field(description="What may be wrong with the readings or with the declaration.")
+    notes: list[str] = Field(
+        description="What may be wrong with the readings or with the declaration."
+    )
 
 
 def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
     """The endpoint of one stream."""
     api = APIBlueprint(
-        f"oee-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
+        f"oee-{stream.name}",
+        __name__,
+        url_prefix=f"/api/{stream.name}",
+        abp_tags=[Tag(name=stream.name)],
     )
     table = database.tables[stream.name]
 
@@ -82,8 +97,14 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
         span = query.span()
         take_turn()
         with database.reader() as reader:
-            found = services.oee.measured(reader, table, oee, query.device_id, span, spans=query.spans(span))
-        asked = {"device_id": query.device_id, "from": clock.rfc3339(span.start), "to": clock.rfc3339(span.end)}
+            found = services.oee.measured(
+                reader, table, oee, query.device_id, span, spans=query.spans(span)
+            )
+        asked = {
+            "device_id": query.device_id,
+            "from": clock.rfc3339(span.start),
+            "to": clock.rfc3339(span.end),
+        }
         terms = {"tz": query.tz, "shift": query.shift, "gap": oee.gap}
         return {**asked, **terms, **_document(found), "notes": services.oee.notes(oee, found)}
 
@@ -91,7 +112,11 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
 
 
 def _document(found: Effectiveness) -> JsonObject:
-    factors = {"availability": found.availability, "performance": found.performance, "quality": found.quality}
+    factors = {
+        "availability": found.availability,
+        "performance": found.performance,
+        "quality": found.quality,
+    }
     percent = {**factors, "oee": found.oee, "coverage": found.coverage}
     seconds = {"window": found.window, "known": found.known, "running": found.running}
     return {

@@ -33,7 +33,9 @@ BYTES = {
 
 def blueprint(database: Database, room: Room) -> APIBlueprint:
     """The endpoints."""
-    api = APIBlueprint("rejected", __name__, abp_tags=[Tag(name="system")], abp_responses={400: Error, 503: Error})
+    api = APIBlueprint(
+        "rejected", __name__, abp_tags=[Tag(name="system")], abp_responses={400: Error, 503: Error}
+    )
 
     @api.get("/api/rejected", responses={200: RejectedAnswer})
     def rejected(query: RejectedQuery) -> JsonObject:
@@ -44,7 +46,12 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
             counts = queries.rejected.counts(reader)
             kept = filling.kept(reader, room)
             shares = queries.rejected.largest_shares(reader, "messages", LARGEST)
-        totals = {"counts": counts, "evicted": kept.pop("evicted"), "kept": kept, "shares": list(map(_share, shares))}
+        totals = {
+            "counts": counts,
+            "evicted": kept.pop("evicted"),
+            "kept": kept,
+            "shares": list(map(_share, shares)),
+        }
         page = {"count": len(rows), "limit": query.limit, "offset": query.offset}
         return {**page, **totals, "data": list(map(_listed, rows))}
 
@@ -63,7 +70,9 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
         if row is None:
             return {"message": MISSING.format(id=path.id)}, 404
         response = Response(row["payload"], mimetype="application/octet-stream", headers=DOWNLOAD)
-        response.headers.set("Content-Disposition", "attachment", filename=f"rejected-{path.id}.bin")
+        response.headers.set(
+            "Content-Disposition", "attachment", filename=f"rejected-{path.id}.bin"
+        )
         return response
 
     return api
@@ -76,7 +85,10 @@ def _found(database: Database, number: int) -> RowMapping | None:
 
 def _document(row: RowMapping) -> JsonObject:
     names = ("id", "stream", "device_id", "topic", "reason", "message", "payload_size")
-    more = {"truncated": row["kept"] < row["payload_size"], "created_at": clock.rfc3339(row["created_at"])}
+    more = {
+        "truncated": row["kept"] < row["payload_size"],
+        "created_at": clock.rfc3339(row["created_at"]),
+    }
     return {name: row[name] for name in names} | more | {"payload": _beginning(row["payload"])}
 
 
@@ -101,4 +113,7 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _share(row: RowMapping) -> JsonObject:
-    return {name: row[name] for name in ("stream", "device_id", "topic", "reason", "messages", "bytes", "evicted")}
+    return {
+        name: row[name]
+        for name in ("stream", "device_id", "topic", "reason", "messages", "bytes", "evicted")
+    }

@@ -100,7 +100,9 @@ class Sockets:
 
     def _disconnect(self, *_: Any) -> None:
         sid = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it
-        if self._server.manager.is_connected(sid, "/"):  # a client may emit an event of this name, and stays
+        if self._server.manager.is_connected(
+            sid, "/"
+        ):  # a client may emit an event of this name, and stays
             return
         client = self._clients.pop(sid, None)
         if client is not None:
@@ -111,10 +113,14 @@ class Sockets:
         with self._lock:
             if sid not in self._clients:
                 everyone = [EVERYONE] if self._watch else []
-                self._clients[sid] = SocketClient(self._server, sid, everyone, self._root(request.environ))
+                self._clients[sid] = SocketClient(
+                    self._server, sid, everyone, self._root(request.environ)
+                )
             client = self._clients[sid]
         self._hub.join(client)
-        if not self._server.manager.is_connected(sid, "/"):  # it has left meanwhile, in another thread
+        if not self._server.manager.is_connected(
+            sid, "/"
+        ):  # it has left meanwhile, in another thread
             self._clients.pop(sid, None)
             self._hub.leave(client)
         return client
@@ -134,13 +140,19 @@ class Sockets:
             raise ValueError(sentences(error, "What is sent with subscribe")) from error
         if self._streams.get(wanted.stream) is None:
             names = ", ".join(stream.name for stream in self._streams)
-            raise ValueError(f"stream: there is no stream {wanted.stream[:40]!r}. Declared streams: {names}")
+            raise ValueError(
+                f"stream: there is no stream {wanted.stream[:40]!r}. Declared streams: {names}"
+            )
         return wanted
 
 
 def _fault(error: Exception) -> JsonObject:
     # Also as an event, for clients that do not ask for an acknowledgement.
-    message = f"The database cannot be used now: {error}. Try again" if isinstance(error, Unavailable) else str(error)
+    message = (
+        f"The database cannot be used now: {error}. Try again"
+        if isinstance(error, Unavailable)
+        else str(error)
+    )
     emit("error", {"message": message})
     return {"error": message}
 

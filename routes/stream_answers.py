@@ -20,7 +20,8 @@ class HealthSummary(Described):
 
 def _reading_fields(stream: Stream) -> dict[str, Any]:
     metrics: dict[str, Any] = {
-        metric.name: (_value_type(metric), Field(description=_description(metric))) for metric in stream.metrics
+        metric.name: (_value_type(metric), Field(description=_description(metric)))
+        for metric in stream.metrics
     }
     own: dict[str, Any] = {
         "id": (int, ...),
@@ -42,14 +43,20 @@ def reading_model(stream: Stream) -> type[BaseModel]:
 
 def _listed_model(stream: Stream) -> type[BaseModel]:
     """The model of a reading in a history, which may be asked for its health."""
-    health: dict[str, Any] = {"health": (HealthSummary, Field(None, description="With `health=1`."))}
-    return _model(stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {}))
+    health: dict[str, Any] = {
+        "health": (HealthSummary, Field(None, description="With `health=1`."))
+    }
+    return _model(
+        stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {})
+    )
 
 
 def _latest_model(stream: Stream) -> type[BaseModel]:
     """The model of the newest reading where each metric has a topic of its own."""
     times: Any = dict[str, Rfc3339 | None]
-    about = Field(description="When the newest value of each metric was measured; null for what never came.")
+    about = Field(
+        description="When the newest value of each metric was measured; null for what never came."
+    )
     return _model(stream, "LatestReading", _reading_fields(stream) | {"times": (times, about)})
 
 
@@ -62,17 +69,26 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
     figures: dict[str, Any] = {
         f"{kind}_{name}": (float | None, ...) for name in numeric for kind in ("avg", "min", "max")
     }
-    columns: dict[str, Any] = {metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics}  # type: ignore[misc]  # made at run time
+    columns: dict[str, Any] = {
+        metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics
+    }  # type: ignore[misc]  # made at run time
     columns |= {"timestamps": (list[Rfc3339], ...), "device_ids": (list[str], ...)}
     stats = _model(stream, "Figures", {"count": (int, ...)} | figures)
     data = _model(stream, "Columns", columns)
     device: Any = (str | None, None)
-    page: dict[str, Any] = {"count": (int, ...), "limit": (int, ...), "offset": (int, ...), "device_id": device}
+    page: dict[str, Any] = {
+        "count": (int, ...),
+        "limit": (int, ...),
+        "offset": (int, ...),
+        "device_id": device,
+    }
     return {
         "latest": _made(stream, "Latest", data=(reading, ...)),
         "history": _made(stream, "History", data=(list[listed], ...), **page),
         "stats": _made(stream, "Stats", stats=(stats, ...), device_id=device),
-        "ml-data": _made(stream, "MlData", sample_count=(int, ...), device_id=device, data=(data, ...)),
+        "ml-data": _made(
+            stream, "MlData", sample_count=(int, ...), device_id=device, data=(data, ...)
+        ),
     }
 
 

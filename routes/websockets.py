@@ -53,7 +53,9 @@ class Connection:
         """Receive; a client that sends more than a browser ever does is cut off, before it fills the memory."""
         data = self._socket.recv(size)
         now = time.monotonic()
-        self._allowed = min(RECEIVE_BURST, self._allowed + (now - self._counted_at) * RECEIVE_RATE) - len(data)
+        self._allowed = min(
+            RECEIVE_BURST, self._allowed + (now - self._counted_at) * RECEIVE_RATE
+        ) - len(data)
         self._counted_at = now
         if self._allowed < 0:
             logger.warning("A websocket was closed: its client sends too much")
@@ -80,7 +82,9 @@ class Connections:
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         if not environ.get("PATH_INFO", "").startswith(PATH):
             return self._wsgi_app(environ, start_response)
         limit_unread(environ)
@@ -95,7 +99,9 @@ class Connections:
             # Engine.IO raises it for a POST to a session that has ended and is not forgotten yet.
             if error.args != ("Session is disconnected",):
                 raise
-            return _refusal(start_response, "400 BAD REQUEST", "The session has ended. Connect again")
+            return _refusal(
+                start_response, "400 BAD REQUEST", "The session has ended. Connect again"
+            )
         except HTTPException as error:
             # A body that did not arrive as a whole (serving/body.py).
             return _refusal(start_response, f"{error.code} {error.name}", str(error.description))
@@ -107,12 +113,20 @@ class Connections:
         if int(length) > MAX_BODY:
             return "413 CONTENT TOO LARGE", f"The body is too large: at most {MAX_BODY} bytes"
         if "HTTP_TRANSFER_ENCODING" in environ:
-            return "411 LENGTH REQUIRED", "Content-Length: expected the length of the body, and no chunks"
+            return (
+                "411 LENGTH REQUIRED",
+                "Content-Length: expected the length of the body, and no chunks",
+            )
         if "sid=" not in environ.get("QUERY_STRING", "") and self._sessions() >= MAX_SESSIONS:
-            return "503 SERVICE UNAVAILABLE", "Too many clients are live in this process. Try again later"
+            return (
+                "503 SERVICE UNAVAILABLE",
+                "Too many clients are live in this process. Try again later",
+            )
         return None
 
-    def _websocket(self, key: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _websocket(
+        self, key: str, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         endless(environ[key])
         connection = environ[key] = Connection(environ[key])
         # Without compression, which takes 130 kB for each client and 140 µs for each event.
@@ -153,4 +167,6 @@ def limit_unread(environ: Mapping[str, Any]) -> None:
     """Have the connection of a request end when its client does not read what is sent to it."""
     for key in SOCKET_KEYS:
         if key in environ and hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
-            environ[key].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+            environ[key].setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000
+            )

@@ -44,7 +44,9 @@ class Analyses(Job):
 
     def __init__(self, settings: Settings, database: Database, streams: Streams) -> None:
         self._database = database
-        self._channels = [Channel(stream, settings, database) for stream in streams if stream.health.topics()]
+        self._channels = [
+            Channel(stream, settings, database) for stream in streams if stream.health.topics()
+        ]
         self._names = {channel.stream.name for channel in self._channels}
 
     def run(self, connection: Connection) -> None:
@@ -130,7 +132,9 @@ class Channel:
         latest = (name, message, self._publisher.connections)
         if latest == self._published and time.monotonic() < self._publish_again_at:
             return
-        self._publisher.publish(self.stream.health.status_topic, _status(name, message, _now()), retain=True)
+        self._publisher.publish(
+            self.stream.health.status_topic, _status(name, message, _now()), retain=True
+        )
         self._published = (name, message, self._publisher.connections)
         self._publish_again_at = time.monotonic() + STATUS_SECONDS
 
@@ -149,7 +153,9 @@ class Channel:
         while page := self._page(stretch):
             new = [row for row in page if row["id"] not in self._seen]
             for row in new:
-                self._publisher.publish(self.stream.health.analysis_topic, _analysis(self.stream, row))
+                self._publisher.publish(
+                    self.stream.health.analysis_topic, _analysis(self.stream, row)
+                )
                 self._seen.add(row["id"])
             if new:
                 self._move_checkpoint(connection, max(self._newest or 0, new[-1]["id"]))
@@ -161,7 +167,9 @@ class Channel:
             # What is dated later than now was stored before the clock was set back, and before this process began.
             now = clock.now()
             begun = self._begun if self._begun <= now else now - OVERLAP
-            first = queries.positions.first_stored_after(reader, self._table, begun, OVERLAP, now + OVERLAP)
+            first = queries.positions.first_stored_after(
+                reader, self._table, begun, OVERLAP, now + OVERLAP
+            )
             self._first = min(first, end + 1)
         return self._first
 
@@ -184,6 +192,10 @@ def _now() -> str:
 
 
 def _analysis(stream: Stream, row: RowMapping) -> bytes:
-    origin = {"id": row["id"], stream.device: row["device_id"], "timestamp": clock.rfc3339(row["timestamp"])}
+    origin = {
+        "id": row["id"],
+        stream.device: row["device_id"],
+        "timestamp": clock.rfc3339(row["timestamp"]),
+    }
     values = {metric.name: row[metric.name] for metric in stream.factors}
     return msgspec.json.encode(origin | health_index.document(health_index.analyse(stream, values)))

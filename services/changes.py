@@ -59,9 +59,17 @@ class ChangeReader:
         """The newest reading of every device, what was left out of it, and new states. Raises Unavailable."""
         now, up = clock.now(), time.monotonic()
         with self._database.reader() as reader:
-            streams = [stream for stream in self._streams if stream.name not in self._database.unusable]
-            looked_to = {stream.name: self._newest(reader, stream) for stream in streams} if changes.everything else {}
-            events = [event for stream in streams for event in self._readings(reader, stream, changes)]
+            streams = [
+                stream for stream in self._streams if stream.name not in self._database.unusable
+            ]
+            looked_to = (
+                {stream.name: self._newest(reader, stream) for stream in streams}
+                if changes.everything
+                else {}
+            )
+            events = [
+                event for stream in streams for event in self._readings(reader, stream, changes)
+            ]
             if changes.everything:
                 events += self._states_since(reader, _earlier(self._last_look(now)))
             else:
@@ -71,7 +79,9 @@ class ChangeReader:
             self._looked_at, self._looked_up = now, up
             self._looked_to = looked_to
         for event in events:
-            self._reached[event.stream] = max(self._reached.get(event.stream, 0), event.reading_id or 0)
+            self._reached[event.stream] = max(
+                self._reached.get(event.stream, 0), event.reading_id or 0
+            )
         return [event for event in events if self._is_new(event)]
 
     def missed(self, interest: Interest, since: int | datetime) -> Iterator[Event]:
@@ -129,7 +139,9 @@ class ChangeReader:
         if announced:
             # Rows of one metric and of several may both be the newest of their kind.
             future = clock.future()
-            by_time = sorted(rows, key=lambda row: (row["timestamp"] < future, row["timestamp"], row["id"]))
+            by_time = sorted(
+                rows, key=lambda row: (row["timestamp"] < future, row["timestamp"], row["id"])
+            )
             for metric in announced:
                 newest = {row["device_id"]: row for row in by_time if row[metric.name] is not None}
                 yield from (_announcement(stream, metric, row) for row in newest.values())
@@ -142,7 +154,9 @@ class ChangeReader:
             # What is dated later than now was stored before the clock was set back: that is not new.
             now = clock.now()
             begun = self._last_look(now) - OVERLAP
-            first = queries.positions.first_stored_after(reader, table, begun, OVERLAP, now + OVERLAP)
+            first = queries.positions.first_stored_after(
+                reader, table, begun, OVERLAP, now + OVERLAP
+            )
         else:
             first = queries.positions.first_uncertain(reader, table, looked_to, OVERLAP)
         start = max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
@@ -151,7 +165,9 @@ class ChangeReader:
     def _last_look(self, now: datetime) -> datetime:
         """When `everything` was looked at last, by the clock of then or of now, whichever is earlier."""
         # Where the clock was set back meanwhile, what came since may be dated earlier than the look.
-        return min(self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up)))
+        return min(
+            self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up))
+        )
 
     def _states_since(self, reader: Connection, timestamp: datetime) -> list[Event]:
         return _states(
@@ -169,7 +185,9 @@ class ChangeReader:
         return known != shown
 
 
-def _beginning(reader: Connection, table: Table, since: int | datetime) -> tuple[datetime, RowRange]:
+def _beginning(
+    reader: Connection, table: Table, since: int | datetime
+) -> tuple[datetime, RowRange]:
     """From when on states have changed, and which readings have come, since an id was seen or since a time."""
     end = queries.readings.newest_id(reader, table)
     if not isinstance(since, int):
@@ -187,7 +205,9 @@ def _since(reader: Connection, table: Table, since: datetime, end: int) -> RowRa
     """
     # A time that a client saw may be that of a device whose clock is ahead.
     timestamp = max(since, clock.EPOCH + clock.MAX_AHEAD + OVERLAP) - OVERLAP
-    first = queries.positions.first_stored_after(reader, table, timestamp - clock.MAX_AHEAD, OVERLAP)
+    first = queries.positions.first_stored_after(
+        reader, table, timestamp - clock.MAX_AHEAD, OVERLAP
+    )
     sure = queries.positions.first_stored_after(reader, table, timestamp)
     soonest = queries.positions.soonest_after(reader, table, timestamp)
     return RowRange(first, end, timestamp, max(sure, soonest - MAX_LOOK_BACK))
@@ -203,7 +223,9 @@ def _reading(stream: Stream, row: RowMapping) -> Event:
 def _part(stream: Stream, row: RowMapping) -> str:
     """Where each metric has a topic of its own, a reading replaces only readings of the same metric."""
     return ",".join(
-        metric.name for metric in stream.metrics if stream.topic.has_metric and row[metric.name] is not None
+        metric.name
+        for metric in stream.metrics
+        if stream.topic.has_metric and row[metric.name] is not None
     )
 
 
@@ -218,7 +240,11 @@ def _left_out(stream: Stream, rows: Iterable[RowMapping]) -> Iterator[Event]:
 
 def _earlier(timestamp: datetime) -> datetime:
     """A little before a time; if that is still to come, the clock was set back, and no time tells what is new."""
-    return clock.EPOCH if timestamp > clock.now() + clock.STEP else max(timestamp, clock.EPOCH + OVERLAP) - OVERLAP
+    return (
+        clock.EPOCH
+        if timestamp > clock.now() + clock.STEP
+        else max(timestamp, clock.EPOCH + OVERLAP) - OVERLAP
+    )
 
 
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
@@ -227,5 +253,10 @@ def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
 
 
 def _states(commands: Iterable[RowMapping], presence: Iterable[RowMapping]) -> list[Event]:
-    issued = [Event("command", row["device_id"], serializers.command(row), part=row["command_id"]) for row in commands]
-    return issued + [Event("presence", row["device_id"], serializers.presence(row)) for row in presence]
+    issued = [
+        Event("command", row["device_id"], serializers.command(row), part=row["command_id"])
+        for row in commands
+    ]
+    return issued + [
+        Event("presence", row["device_id"], serializers.presence(row)) for row in presence
+    ]

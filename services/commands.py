@@ -84,7 +84,9 @@ class Commands:
         except PublishError as error:
             if not error.may_be_sent:
                 with self._writing() as connection:
-                    queries.commands.mark_unsent(connection, command_id, f"not sent: {error}", clock.now())
+                    queries.commands.mark_unsent(
+                        connection, command_id, f"not sent: {error}", clock.now()
+                    )
             self._notify(ChangeSet(commands=[command_id]))
             raise CommandUndelivered(command_id, error) from error
         # It is on its way whatever the database does now; from `pending` it comes to an end as well.
@@ -222,4 +224,6 @@ def _same(one: Order, other: Order) -> bool:
 def _payload(values: dict[str, Any]) -> bytes:
     times = {name: clock.rfc3339(values[name]) for name in ("issued_at", "expires_at")}
     names = {name: values[name] for name in ("command_id", "command")}
-    return msgspec.json.encode({**names, "parameters": msgspec.Raw(values["parameters"].encode()), **times})
+    return msgspec.json.encode(
+        {**names, "parameters": msgspec.Raw(values["parameters"].encode()), **times}
+    )

@@ -38,7 +38,9 @@ class TimePiece(NamedTuple):
 
     def joules(self, part: Span) -> float:
         """The energy of a part of it."""
-        middle = ((part.start - self.span.start).total_seconds() + part.seconds / 2) / self.span.seconds
+        middle = (
+            (part.start - self.span.start).total_seconds() + part.seconds / 2
+        ) / self.span.seconds
         return (self.first + (self.last - self.first) * middle) * part.seconds
 
     def fed_in(self, part: Span) -> float:
@@ -112,7 +114,14 @@ class EnergyFigures(NamedTuple):
 
 
 def measured(
-    reader: Reader, table: Table, energy: Energy, device_id: str, span: Span, *, zone: ZoneInfo, interval: Interval
+    reader: Reader,
+    table: Table,
+    energy: Energy,
+    device_id: str,
+    span: Span,
+    *,
+    zone: ZoneInfo,
+    interval: Interval,
 ) -> EnergyFigures:
     """The energy of a device: by its counter in the hours of which that says anything, otherwise by its power."""
     reach = TimeFilter(device_id, *span.widened(energy.gap))

@@ -125,7 +125,9 @@ def wants(interests: frozenset[Interest], event: Event) -> bool:
     if event.is_of_all:
         return any(interest.stream == event.stream for interest in interests)
     if event.stream:
-        return not interests.isdisjoint((Interest(event.stream), Interest(event.stream, event.device_id)))
+        return not interests.isdisjoint(
+            (Interest(event.stream), Interest(event.stream, event.device_id))
+        )
     return any(interest.device_id in (None, event.device_id) for interest in interests)
 
 
@@ -158,7 +160,10 @@ class Backlog:
     def in_order(self) -> list[Event]:
         """What waits: what was left out, then the readings by their ids."""
         # A client that loses its connection goes on from the highest id that it has seen.
-        return [*self._gaps.values(), *sorted(self._events.values(), key=lambda event: event.reading_id or 0)]
+        return [
+            *self._gaps.values(),
+            *sorted(self._events.values(), key=lambda event: event.reading_id or 0),
+        ]
 
     def remove(self, event: Event) -> None:
         """Forget an event."""

@@ -82,18 +82,27 @@ def document(analysis: Analysis) -> JsonObject:
 
 def diagnosis(analysis: Analysis) -> JsonObject:
     """The index, its status, and what is wrong."""
-    return {"health_index": analysis.index, "status": analysis.status, "anomalies": _anomalies(analysis)}
+    return {
+        "health_index": analysis.index,
+        "status": analysis.status,
+        "anomalies": _anomalies(analysis),
+    }
 
 
 def summary(analysis: Analysis) -> JsonObject:
     """The index, its status, and the factor that is furthest off."""
-    return {"index": analysis.index, "status": analysis.status, "limiting": _name(analysis.limiting)}
+    return {
+        "index": analysis.index,
+        "status": analysis.status,
+        "limiting": _name(analysis.limiting),
+    }
 
 
 def ideal_ranges(stream: Stream) -> dict[str, JsonObject]:
     """The ideal band of every factor, by its name."""
     return {
-        metric.name: _ideal(metric) | {"unit": metric.unit, "title": metric.title, "weight": metric.weight}
+        metric.name: _ideal(metric)
+        | {"unit": metric.unit, "title": metric.title, "weight": metric.weight}
         for metric in stream.factors
     }
 
@@ -156,8 +165,13 @@ def _advice(finding: Finding) -> str:
     if not finding.deviation:
         return _place_within(finding)
     low, high = _edges(metric)
-    value, band = _quantity(_shown(finding.value), metric), _quantity(f"{_shown(low)} to {_shown(high)}", metric)
-    side, advice = ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
+    value, band = (
+        _quantity(_shown(finding.value), metric),
+        _quantity(f"{_shown(low)} to {_shown(high)}", metric),
+    )
+    side, advice = (
+        ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
+    )
     text = f"{value} is {_shown(abs(finding.deviation))} {side} the ideal {band}."
     return f"{text} {advice.rstrip('.')}." if advice else text
 

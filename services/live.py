@@ -100,7 +100,11 @@ class Hub:
     def _rest(self, congested: bool) -> float | None:
         if not self._clients:
             return None
-        waits = [POLL_SECONDS, self._pace.wait(time.monotonic()), FLUSH_SECONDS if congested else None]
+        waits = [
+            POLL_SECONDS,
+            self._pace.wait(time.monotonic()),
+            FLUSH_SECONDS if congested else None,
+        ]
         return min(wait for wait in waits if wait is not None)
 
     def _turn(self) -> bool:

@@ -37,7 +37,11 @@ class RunningBackend:
         request = Request(self.url + path, data, {"Content-Type": "application/json"})  # noqa: S310 - see server_url
         try:
             with self._open(request) as answer:
-                status, kind, content = answer.status, answer.headers.get_content_type(), answer.read()
+                status, kind, content = (
+                    answer.status,
+                    answer.headers.get_content_type(),
+                    answer.read(),
+                )
         except (OSError, HTTPException, UnicodeError) as error:
             reason = printable(str(getattr(error, "reason", error)) or type(error).__name__)
             advice = "start the backend, or name its address with --url"
@@ -85,14 +89,22 @@ def good(status: int, answer: Any) -> Any:
     """The answer of a request that has succeeded. Raises Failure."""
     if status != 200:
         message = answer.get("message") if isinstance(answer, dict) else answer
-        raise Failure("200", f"{status}: {shown(message)}", "do what it says, or look whether it is this version")
+        raise Failure(
+            "200",
+            f"{status}: {shown(message)}",
+            "do what it says, or look whether it is this version",
+        )
     return answer
 
 
 def as_object(answer: Any, *keys: str) -> dict[str, Any]:
     """An answer that is an object with these keys. Raises Failure."""
     if not isinstance(answer, dict) or not answer.keys() >= set(keys):
-        raise Failure(f"an object with {', '.join(keys)}", shown(answer), "look whether AutoForge answers there")
+        raise Failure(
+            f"an object with {', '.join(keys)}",
+            shown(answer),
+            "look whether AutoForge answers there",
+        )
     return answer
 
 

@@ -12,7 +12,10 @@ from utils.json_types import JsonObject
 
 def reading(row: RowMapping) -> JsonObject:
     """A stored reading."""
-    times = {"timestamp": clock.rfc3339(row["timestamp"]), "created_at": clock.rfc3339(row["created_at"])}
+    times = {
+        "timestamp": clock.rfc3339(row["timestamp"]),
+        "created_at": clock.rfc3339(row["created_at"]),
+    }
     return {**row, **times}
 
 
@@ -25,7 +28,10 @@ def message(stream: Stream, metric: Metric, row: RowMapping) -> JsonObject:
 def command(row: RowMapping, root: str = "") -> JsonObject:
     """A command with its state; `root` is the path below which the API is served."""
     shown = ("command_id", "device_id", "command", "status", "reason")
-    times = {name: row[name] and clock.rfc3339(row[name]) for name in ("issued_at", "expires_at", "sent_at")}
+    times = {
+        name: row[name] and clock.rfc3339(row[name])
+        for name in ("issued_at", "expires_at", "sent_at")
+    }
     return {
         **{name: row[name] for name in shown},
         "parameters": msgspec.json.decode(row["parameters"]),
@@ -38,7 +44,10 @@ def command(row: RowMapping, root: str = "") -> JsonObject:
 
 def device(row: RowMapping, now: datetime) -> JsonObject:
     """A device of a stream; `silent_for` is in seconds since the server heard it, whatever its own clock says."""
-    times = {name: row[name] and clock.rfc3339(row[name]) for name in ("first_seen", "last_seen", "last_heard")}
+    times = {
+        name: row[name] and clock.rfc3339(row[name])
+        for name in ("first_seen", "last_seen", "last_heard")
+    }
     silent = _silent_for(row["last_heard"], now)
     return {"device_id": row["device_id"], **times, "silent_for": silent, "online": row["online"]}
 
@@ -52,7 +61,11 @@ def _silent_for(heard: datetime | None, now: datetime) -> float | None:
 
 def presence(row: RowMapping) -> JsonObject:
     """Whether a device is online, and since when; null once the message that said so was cleared."""
-    return {"device_id": row["device_id"], "online": row["online"], "since": clock.rfc3339(row["changed_at"])}
+    return {
+        "device_id": row["device_id"],
+        "online": row["online"],
+        "since": clock.rfc3339(row["changed_at"]),
+    }
 
 
 def rounded(value: float | None, digits: int) -> float | None:

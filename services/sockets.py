@@ -25,7 +25,9 @@ RETRY_SECONDS = 0.02
 class SocketClient:
     """One connection. Its events are taken by Engine.IO's own thread for it, so that nobody waits for it."""
 
-    def __init__(self, server: Server, sid: str, interests: Iterable[Interest] = (), root: str = "") -> None:
+    def __init__(
+        self, server: Server, sid: str, interests: Iterable[Interest] = (), root: str = ""
+    ) -> None:
         self.interests = frozenset(interests)
         self._root = root
         self._engine = server.eio
@@ -38,11 +40,15 @@ class SocketClient:
     def subscribe(self, interest: Interest, missed: Iterable[Event] | None = None) -> None:
         """Add an interest; send first what was missed, if anything. Raises ValueError where there is too much."""
         if len(self.interests - {EVERYONE}) >= MAX_INTERESTS:
-            raise ValueError(f"at most {MAX_INTERESTS} subscriptions; subscribe to a stream without device_id instead")
+            raise ValueError(
+                f"at most {MAX_INTERESTS} subscriptions; subscribe to a stream without device_id instead"
+            )
         with self._lock:
             if missed is not None:
                 if len(self._missed) >= MAX_MISSED:
-                    raise ValueError("since: what was missed is still being sent for earlier subscriptions; try later")
+                    raise ValueError(
+                        "since: what was missed is still being sent for earlier subscriptions; try later"
+                    )
                 self._missed.append(missed)
                 if not self._catching_up:
                     self._catching_up = True

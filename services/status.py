@@ -49,15 +49,29 @@ def health(settings: Settings, database: Database) -> JsonObject:
     if trouble is not None:
         # What the ingester says of itself is in the database, and old now.
         mqtt["problem"] = f"the database cannot be written: {trouble}"
-    declared = {"declarations": database.declarations, "processes": processes, "unusable": dict(database.unusable)}
+    declared = {
+        "declarations": database.declarations,
+        "processes": processes,
+        "unusable": dict(database.unusable),
+    }
     concerns = _concerns(mqtt, declared, trouble, filled) + _failing(jobs)
-    base |= {"database": {"reachable": True, "url": str(database), "problem": trouble}, "streams": declared}
-    parts = {"mqtt": mqtt, "http": http, "rejected_messages": kept, "jobs": [_job(row) for row in jobs]}
+    base |= {
+        "database": {"reachable": True, "url": str(database), "problem": trouble},
+        "streams": declared,
+    }
+    parts = {
+        "mqtt": mqtt,
+        "http": http,
+        "rejected_messages": kept,
+        "jobs": [_job(row) for row in jobs],
+    }
     message = "; ".join(concerns) or None
     return {"status": "degraded" if concerns else "healthy", "message": message, **base, **parts}
 
 
-def _concerns(mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None) -> list[str]:
+def _concerns(
+    mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None
+) -> list[str]:
     """What degrades the backend, a sentence each, the worst first."""
     concerns = []
     if trouble is not None:
@@ -76,17 +90,23 @@ def _concerns(mqtt: JsonObject, declared: JsonObject, trouble: str | None, fille
         )
     if filled is not None:
         concerns.append(filled)
-    concerns += [f"The stream {name} cannot be used: {why}" for name, why in declared["unusable"].items()]
+    concerns += [
+        f"The stream {name} cannot be used: {why}" for name, why in declared["unusable"].items()
+    ]
     if len({declared["declarations"], *declared["processes"].values()}) > 1:
         listed = ", ".join(f"{name} ({digest})" for name, digest in declared["processes"].items())
-        concerns.append(f"Processes run with different declarations of streams; restart the older ones: {listed}")
+        concerns.append(
+            f"Processes run with different declarations of streams; restart the older ones: {listed}"
+        )
     return concerns
 
 
 def _failing(jobs: Sequence[RowMapping]) -> list[str]:
     """A sentence for each job that has failed for so long that it will not mend itself."""
     limit = clock.now() - FAILING
-    failing = [row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit]
+    failing = [
+        row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit
+    ]
     return [f"The job {row['name']} fails: {row['error']}" for row in failing]
 
 
@@ -96,7 +116,10 @@ def _job(row: RowMapping) -> JsonObject:
 
 def _past(installation: Installation) -> JsonObject:
     """What has happened to the session at the broker, and is to be told for a while."""
-    times = {"evicted_at": (installation.evicted_at, EVICTED), "forgotten_at": (installation.forgotten_at, FORGOTTEN)}
+    times = {
+        "evicted_at": (installation.evicted_at, EVICTED),
+        "forgotten_at": (installation.forgotten_at, FORGOTTEN),
+    }
     recent = {name: at and abs(clock.now() - at) < limit for name, (at, limit) in times.items()}
     return {name: _time(at) if recent[name] else None for name, (at, _) in times.items()}
 
@@ -118,7 +141,9 @@ def _ways(session: Session) -> dict[str, IngestStatus]:
 def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObject:
     beat, now = status.heartbeat_at, clock.now()
     running = status.holder is not None and beat is not None and abs(now - beat) < HEARTBEAT_LIMIT
-    ended = beat if beat is None or beat <= now else None  # a time that is still to come tells nobody since when
+    ended = (
+        beat if beat is None or beat <= now else None
+    )  # a time that is still to come tells nobody since when
     return {
         "broker": str(settings.broker),
         "holder": status.holder,
@@ -138,14 +163,19 @@ def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObj
 
 
 def _counts(session: Session, status: IngestStatus) -> JsonObject:
-    counts = {name: getattr(status, name) for name in ("received", "stored", "duplicate", "rejected", "ignored")}
+    counts = {
+        name: getattr(status, name)
+        for name in ("received", "stored", "duplicate", "rejected", "ignored")
+    }
     reasons = queries.ingest_status.ignored_counts(session, status.source)
     return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}
 
 
 def _seconds_since(timestamp: datetime | None) -> float | None:
     # The clock may have been set back since.
-    return None if timestamp is None else max(0.0, round((clock.now() - timestamp).total_seconds(), 3))
+    return (
+        None if timestamp is None else max(0.0, round((clock.now() - timestamp).total_seconds(), 3))
+    )
 
 
 def _time(timestamp: datetime | None) -> str | None:

@@ -47,12 +47,18 @@ class Submissions:
         self._pipeline = pipeline
         self._clock = StrictClock()
 
-    def submit(self, stream: Stream, body: bytes, device_id: str | None, metric: str | None) -> Receipt:
+    def submit(
+        self, stream: Stream, body: bytes, device_id: str | None, metric: str | None
+    ) -> Receipt:
         """Store one payload, or an array of them. Raises BadSubmission, Unavailable; see `store`."""
         return self.store(stream, payloads(body), device_id, metric)
 
     def store(
-        self, stream: Stream, given: Sequence[bytes], device_id: str | None = None, metric: str | None = None
+        self,
+        stream: Stream,
+        given: Sequence[bytes],
+        device_id: str | None = None,
+        metric: str | None = None,
     ) -> Receipt:
         """Store payloads. Raises BadSubmission, Unavailable.
 
@@ -62,7 +68,9 @@ class Submissions:
         topic = stream.topic.fill(device_id or "", level or "")
         messages = [Message(topic, payload, self._clock.now()) for payload in given]
         with self._database.connection() as connection:
-            outcome = self._stored(lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level))
+            outcome = self._stored(
+                lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level)
+            )
         return _receipt(outcome, messages)
 
     @staticmethod
@@ -81,7 +89,9 @@ class Submissions:
         levels = {name: level for level, name in stream.topic.metric_levels.items()}
         if not stream.topic.has_metric or metric not in levels:
             expected = (
-                f"one of {', '.join(levels)}" if stream.topic.has_metric else "nothing: this stream has no such topic"
+                f"one of {', '.join(levels)}"
+                if stream.topic.has_metric
+                else "nothing: this stream has no such topic"
             )
             raise BadSubmission(f"metric: expected {expected}, not {metric!r}")
         return levels[metric]

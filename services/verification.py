@@ -23,7 +23,9 @@ from utils import clock
 from utils.text import printable
 
 DEVICE = VERIFY_DEVICE
-BROKER_ADVICE = "start the broker, or set MQTT_BROKER, MQTT_PORT and the login here as the backend has them"
+BROKER_ADVICE = (
+    "start the broker, or set MQTT_BROKER, MQTT_PORT and the login here as the backend has them"
+)
 _METRIC = ("name", "type", "required")
 
 
@@ -47,7 +49,9 @@ class VerificationSample(NamedTuple):
 class Verification:
     """The checks; each gives a sentence, or raises Failure."""
 
-    def __init__(self, settings: Settings, streams: Streams, backend: RunningBackend, timeout: float) -> None:
+    def __init__(
+        self, settings: Settings, streams: Streams, backend: RunningBackend, timeout: float
+    ) -> None:
         self._settings = settings
         self._streams = streams
         self._backend = backend
@@ -71,10 +75,14 @@ class Verification:
 
     def mqtt_status(self) -> str:
         """The backend is connected to its broker."""
-        status = as_object(self._backend.get("/api/mqtt/status"), "connected", "clientId", "messageCount")
+        status = as_object(
+            self._backend.get("/api/mqtt/status"), "connected", "clientId", "messageCount"
+        )
         if status["connected"] is not True:
             came = f"{shown(status['connected'])}: {printable(str(status.get('error')))}"
-            raise Failure('"connected": true', came, "look at the broker, and at MQTT_BROKER of the backend")
+            raise Failure(
+                '"connected": true', came, "look at the broker, and at MQTT_BROKER of the backend"
+            )
         return f"connected as {status['clientId']}, {status['messageCount']} messages received"
 
     def last_values(self) -> str:
@@ -86,9 +94,17 @@ class Verification:
     def topics(self) -> str:
         """The panels' topics are subscribed to."""
         served = self._backend.get("/api/mqtt/topics")
-        missing = [topic for topic in self._streams["panels"].topic.subscriptions() if topic not in as_list(served)]
+        missing = [
+            topic
+            for topic in self._streams["panels"].topic.subscriptions()
+            if topic not in as_list(served)
+        ]
         if missing:
-            raise Failure(", ".join(missing), f"only {shown(served)}", "restart the backend with these declarations")
+            raise Failure(
+                ", ".join(missing),
+                f"only {shown(served)}",
+                "restart the backend with these declarations",
+            )
         return ", ".join(map(str, served))
 
     def history(self) -> str:
@@ -109,7 +125,11 @@ class Verification:
         sample = plausible(panels, panels.metrics[0])
         self.made[panels.name] = sample.at
         begun = time.monotonic()
-        answer = good(*self._backend.ask("/api/mqtt/publish", {"topic": sample.topic, "message": sample.payload}))
+        answer = good(
+            *self._backend.ask(
+                "/api/mqtt/publish", {"topic": sample.topic, "message": sample.payload}
+            )
+        )
         if as_object(answer, "success")["success"] is not True:
             raise Failure('"success": true', shown(answer), "look at the broker")
         expected = {"value": sample.payload["value"], "timestamp": sample.expected["timestamp"]}
@@ -120,7 +140,9 @@ class Verification:
         """The running backend has the streams that are declared here."""
         running = self._running()
         here = {stream.name: _own_essence(stream) for stream in self._streams}
-        if differing := sorted(name for name in running.keys() | here if running.get(name) != here.get(name)):
+        if differing := sorted(
+            name for name in running.keys() | here if running.get(name) != here.get(name)
+        ):
             came = f"a difference in {printable(', '.join(differing))}"
             advice = "use the backend's STREAMS_DIR and SENSOR_TOPIC here, or restart it with these"
             raise Failure("the streams that are declared here", came, advice)
@@ -129,7 +151,9 @@ class Verification:
     def round_trip(self, stream: Stream) -> str:
         """A reading that is published is stored, and served exactly."""
         if stream.name not in self._running():
-            raise Failure("this stream in the running backend", "none", "restart it with this declaration")
+            raise Failure(
+                "this stream in the running backend", "none", "restart it with this declaration"
+            )
         begun = time.monotonic()
         sample = self._deliver(stream)
         self._await(f"/api/{stream.name}/latest?device_id={DEVICE}", sample.expected)
@@ -137,7 +161,10 @@ class Verification:
 
     def _deliver(self, stream: Stream) -> VerificationSample:
         """Publish a reading on each topic of a stream, and see those that name a device come back; the last one."""
-        samples = [plausible(stream, metric) for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1]]
+        samples = [
+            plausible(stream, metric)
+            for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1]
+        ]
         samples = samples if stream.topic.has_metric else samples[:1]
         self.made[stream.name] = samples[-1].at
         messages = {sample.topic: json.dumps(sample.payload).encode() for sample in samples}
@@ -148,25 +175,31 @@ class Verification:
         try:
             lost = ", ".join(undelivered(self._settings, messages, self._timeout))
         except SessionError as error:
-            raise Failure("the broker's acknowledgement", f"none: {error}", BROKER_ADVICE) from error
+            raise Failure(
+                "the broker's acknowledgement", f"none: {error}", BROKER_ADVICE
+            ) from error
         if lost:
             advice = f"the broker does not deliver {lost}: its access list? `flask acl` prints one"
-            raise Failure(f"{lost} back from the broker", f"nothing within {self._timeout:g} s", advice)
+            raise Failure(
+                f"{lost} back from the broker", f"nothing within {self._timeout:g} s", advice
+            )
         return samples[-1]
 
     def clean(self) -> str | None:
         """Remove what was made; None where it is in another database."""
         if not verification_traces.remove(self._settings, self._streams, self.made):
             return None
-        return (
-            f"the readings of {DEVICE} are removed; of each stream one may stay until the next time, and is not listed"
-        )
+        return f"the readings of {DEVICE} are removed; of each stream one may stay until the next time, and is not listed"
 
     def _await(self, path: str, expected: dict[str, Any]) -> None:
         answer = self._backend.wait_for(path, lambda answer: not _differing(answer, expected))
         if wrong := sorted(_differing(answer, expected)):
             served, wished = _document(answer), shown({name: expected[name] for name in wrong})
-            came = shown({name: served[name] for name in wrong}) if served.keys() >= set(wrong) else shown(answer)
+            came = (
+                shown({name: served[name] for name in wrong})
+                if served.keys() >= set(wrong)
+                else shown(answer)
+            )
             raise Failure(wished, came, self._advice(expected["timestamp"]))
 
     def _advice(self, at: str) -> str:
@@ -179,7 +212,9 @@ class Verification:
         try:
             self._publisher.publish(topic, payload)
         except (PublishError, SettingsError) as error:
-            raise Failure("the broker's acknowledgement", f"none: {error}", BROKER_ADVICE) from error
+            raise Failure(
+                "the broker's acknowledgement", f"none: {error}", BROKER_ADVICE
+            ) from error
 
     def _running(self) -> dict[str, Any]:
         declared = as_list(as_object(self._backend.get("/api/streams"), "streams")["streams"])
@@ -200,7 +235,11 @@ def run(settings: Settings, streams: Streams, url: str, timeout: float) -> Itera
             ("POST /api/mqtt/publish", checks.publish),
         ):
             declared = panels is not None and panels.topic.has_metric
-            yield _result(name, check) if declared else Result(name, "left out", "no stream panels is declared here")
+            yield (
+                _result(name, check)
+                if declared
+                else Result(name, "left out", "no stream panels is declared here")
+            )
         yield _result("MQTT broker connection", checks.broker)
         yield _result("Declared streams", checks.declarations)
         for stream in streams:
@@ -270,7 +309,9 @@ def _essence(listed: Any) -> dict[str, Any]:
     names = ("name", "topic", "device", "timestamp_required", "metrics")
     answer = as_object(listed, *names)
     metrics = [as_object(metric, *_METRIC) for metric in as_list(answer["metrics"])]
-    return {name: answer[name] for name in names} | {"metrics": [{n: metric[n] for n in _METRIC} for metric in metrics]}
+    return {name: answer[name] for name in names} | {
+        "metrics": [{n: metric[n] for n in _METRIC} for metric in metrics]
+    }
 
 
 def _own_essence(stream: Stream) -> dict[str, Any]:

@@ -56,7 +56,10 @@ def checked(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"{_URL}{_escapes(text)}") from error
     host = url.hostname or ""
-    _require(url.scheme in _SCHEMES and port != 0 and _is_host(host, bracketed=":" in host), _URL + _escapes(text))
+    _require(
+        url.scheme in _SCHEMES and port != 0 and _is_host(host, bracketed=":" in host),
+        _URL + _escapes(text),
+    )
     _check_login(url)
     _check_rest(url, text)
     return text
@@ -74,14 +77,19 @@ def lacks_brackets(text: str) -> bool:
     return _UNBRACKETED.fullmatch(host) is not None
 
 
-def address(text: str, port: int | None, username: str | None, password: str | None) -> BrokerAddress:
+def address(
+    text: str, port: int | None, username: str | None, password: str | None
+) -> BrokerAddress:
     """What a checked text says; port and login are those of a text that has none."""
     if "://" not in text:
         return BrokerAddress(text.strip("[]"), port or 1883, username=username, password=password)
     url = urlsplit(text)
     transport, tls, usual = _SCHEMES[url.scheme]
     if url.username:
-        username, password = unquote(url.username), unquote(url.password) if url.password else password
+        username, password = (
+            unquote(url.username),
+            unquote(url.password) if url.password else password,
+        )
     _, asks, query = text.partition("?")
     return BrokerAddress(
         host=unquote(url.hostname or ""),
@@ -115,13 +123,24 @@ def _check_login(url: SplitResult) -> None:
 
 def _check_rest(url: SplitResult, text: str) -> None:
     websocket = _SCHEMES[url.scheme][0] == "websockets"
-    _require("#" not in text, "must have no # and nothing behind it; in a login or a query, # is written %23")
-    _require(websocket or url.path in ("", "/"), "must have no path: only ws:// and wss:// have one")
+    _require(
+        "#" not in text,
+        "must have no # and nothing behind it; in a login or a query, # is written %23",
+    )
+    _require(
+        websocket or url.path in ("", "/"), "must have no path: only ws:// and wss:// have one"
+    )
     no_query = "must have no ? and nothing behind it: only ws:// and wss:// have a query; in a login, ? is written %3F"
     _require(websocket or "?" not in text, no_query)
-    _require(text.isprintable(), "must have no control characters; in a login they are written %09 and so on")
+    _require(
+        text.isprintable(),
+        "must have no control characters; in a login they are written %09 and so on",
+    )
     rest = url.path + text.partition("?")[2]
-    _require(rest.isascii() and " " not in rest, "must have no space in its path or query: it is written %20")
+    _require(
+        rest.isascii() and " " not in rest,
+        "must have no space in its path or query: it is written %20",
+    )
 
 
 def _escapes(text: str) -> str:

@@ -77,15 +77,21 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"there is no time zone {name[:60]!r}; expected a name such as Asia/Jakarta or UTC") from error
+        raise ValueError(
+            f"there is no time zone {name[:60]!r}; expected a name such as Asia/Jakarta or UTC"
+        ) from error
 
 
 def shift(text: str) -> Shift:
     """Read hours of the day such as `22:00-06:00`; they may end at 24:00. Raises ValueError."""
     found = _SHIFT.fullmatch(text)
     if found is None or found[1] == found[2]:
-        raise ValueError(f"not hours of the day: {text[:40]!r}; expected two different times such as 06:00-14:00")
-    start, end = (time.fromisoformat("00:00" if shown == "24:00" else shown) for shown in found.groups())
+        raise ValueError(
+            f"not hours of the day: {text[:40]!r}; expected two different times such as 06:00-14:00"
+        )
+    start, end = (
+        time.fromisoformat("00:00" if shown == "24:00" else shown) for shown in found.groups()
+    )
     return Shift(start, end)
 
 
@@ -111,7 +117,9 @@ def next_hour(timestamp: datetime, zone: ZoneInfo) -> datetime:
         return begun + HOUR
     # The clocks are changed until then, in some zones in the middle of an hour.
     minutes = (begun + number * MINUTE for number in range(shown.minute + 1, 60))
-    return next((minute for minute in minutes if local(minute, zone).hour != shown.hour), begun + HOUR)
+    return next(
+        (minute for minute in minutes if local(minute, zone).hour != shown.hour), begun + HOUR
+    )
 
 
 def hours(span: Span, zone: ZoneInfo) -> Iterator[Span]:

@@ -36,7 +36,8 @@ _HOUR = re.compile(r"(.{7,10})\D\d\d(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _DAY_OF_YEAR_OR_MONTH = re.compile(r"\d{4}-(?:[0-2]\d\d|3[0-6]\d|0[1-9]|1[0-2])", re.ASCII)
 # As numbers they would be epoch times of the years 1976 and 2572 to 2665.
 _COMPACT = re.compile(
-    r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
 )
 _LONG_FRACTION = re.compile(r"([.,]\d{6})(\d)\d*", re.ASCII)
 _LEAP_SECOND = re.compile(r"(.*\d\d:?\d\d:?)60([.,]\d+)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
@@ -145,7 +146,9 @@ def parse_query(text: str) -> datetime:
     number = _EPOCH_NUMBER.fullmatch(text)
     if number and len(number[1]) < MIN_EPOCH_DIGITS and not is_date(text):
         digits = f"which have at least {MIN_EPOCH_DIGITS} digits"
-        raise ValueError(f"{text} is too short for epoch seconds, {digits}; write days as 2026-01-29 or 20260129")
+        raise ValueError(
+            f"{text} is too short for epoch seconds, {digits}; write days as 2026-01-29 or 20260129"
+        )
     # In a URL an unescaped "+" arrives as a space.
     return parse(_OFFSET_AFTER_SPACE.sub(r"+\1", text))
 
@@ -249,7 +252,10 @@ def server_time(last: datetime) -> datetime:
     if present > last:
         return present
     if last - present > STEP:
-        logger.warning("The clock was set back by %.1f s; readings get its new time", (last - present).total_seconds())
+        logger.warning(
+            "The clock was set back by %.1f s; readings get its new time",
+            (last - present).total_seconds(),
+        )
         return present
     return last + MICROSECOND
 
@@ -264,7 +270,10 @@ class Steps:
         """Warn if that has happened since the last look."""
         before, self._offset = self._offset, _offset()
         if self._offset - before > STEP.total_seconds():
-            logger.warning("The clock was set ahead by %.1f s; readings get its new time", self._offset - before)
+            logger.warning(
+                "The clock was set ahead by %.1f s; readings get its new time",
+                self._offset - before,
+            )
 
 
 def _offset() -> float:

@@ -25,7 +25,9 @@ _TRUE = {"true", "yes", "on", "y", "t", "1"}
 """What SQLAlchemy takes for `uri=true`: without it, `file:` is a part of the name."""
 _URL = "must be a URL such as sqlite:///sensors.db"
 _BRACKETS = "must have brackets around an IPv6 address, such as postgresql://[::1]:5432/name"
-_NO_HOST = "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
+_NO_HOST = (
+    "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
+)
 _ONE_AT = "must have one @ at most, before the host: in a user name or password @ is written %40, / %2F and : %3A"
 
 

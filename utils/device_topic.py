@@ -9,7 +9,9 @@ _ALLOWED = f"must be a topic such as sensors/{DEVICE}/data"
 
 def checked(text: str) -> str:
     """The topic with `{device_id}` for a plain `+`. Raises ValueError with what is wrong with it."""
-    if fault := _fault_of_text(text) or _fault_of_levels(text.replace("+", DEVICE).split("/"), text):
+    if fault := _fault_of_text(text) or _fault_of_levels(
+        text.replace("+", DEVICE).split("/"), text
+    ):
         raise ValueError(f"{_ALLOWED}: {fault}")
     return text.replace("+", DEVICE)
 

@@ -50,5 +50,7 @@ def _check_keys(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            raise RepeatedKey(f"{printable(name[:MAX_NAME])}: stands twice in one object; send it once")
+            raise RepeatedKey(
+                f"{printable(name[:MAX_NAME])}: stands twice in one object; send it once"
+            )
         seen.add(name)

@@ -17,12 +17,16 @@ _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _VALUE = rb"(?:-?(?:0|[1-9]\d{0,999}+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)(?![\w.+#()-])"
 _PIECE = re.compile(
-    rb"(?:[\s,:\[\]{}]++|%b|%b)++|(?P<word>[\w.+#()-]++)|[^\s,:\[\]{}\"\w.+#()-]++" % (_STRING, _VALUE), re.DOTALL
+    rb"(?:[\s,:\[\]{}]++|%b|%b)++|(?P<word>[\w.+#()-]++)|[^\s,:\[\]{}\"\w.+#()-]++"
+    % (_STRING, _VALUE),
+    re.DOTALL,
 )
 """As much as is JSON; or a word that is not; or bytes that have no place in JSON."""
 _NAN = re.compile(rb"[+-]?(?:nan(?:\(\w*\))?|1\.#(?:qnan|snan|ind))", re.IGNORECASE)
 """Not a number, as the libraries of C, JavaScript and Python print it."""
-_NUMBER = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|ovf|1\.#inf)", re.IGNORECASE)
+_NUMBER = re.compile(
+    rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|ovf|1\.#inf)", re.IGNORECASE
+)
 _HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])")
 _LITERALS = (b"true", b"false", b"null")
 
@@ -91,7 +95,9 @@ def _masked(text: bytes) -> bytes:
     """The same with digits in the place of what JSON does not have, so that everything stays where it is."""
     if len(text) > MAX_REPAIRED:
         return text
-    return _PIECE.sub(lambda found: _digits(len(found[0])) if _standard(found["word"]) else found[0], text)
+    return _PIECE.sub(
+        lambda found: _digits(len(found[0])) if _standard(found["word"]) else found[0], text
+    )
 
 
 def _digits(count: int) -> bytes:

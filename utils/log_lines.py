@@ -35,7 +35,11 @@ class OneLine(logging.Formatter):
         safe = logging.makeLogRecord(record.__dict__)
         held: int = getattr(record, "held", 0)
         more = f" (and {held} more like it)" if held else ""
-        safe.msg, safe.args, safe.name = f"{shown(record.getMessage())}{more}", None, shown(record.name)
+        safe.msg, safe.args, safe.name = (
+            f"{shown(record.getMessage())}{more}",
+            None,
+            shown(record.name),
+        )
         error = record.exc_info[1] if record.exc_info else None
         safe.exc_info, safe.exc_text = None, "\n".join(_lines(error)) if error else None
         return super().format(safe)

@@ -40,7 +40,11 @@ def configure(level: str, file: Path, process_name: str = "") -> None:
             },
             "filters": {"flood": {"()": Flood}},
             "handlers": {
-                "console": {"class": "colorlog.StreamHandler", "formatter": "coloured", "filters": ["flood"]},
+                "console": {
+                    "class": "colorlog.StreamHandler",
+                    "formatter": "coloured",
+                    "filters": ["flood"],
+                },
                 "file": {
                     "class": "logging.handlers.RotatingFileHandler",
                     "formatter": "plain",

@@ -8,7 +8,9 @@ _ALLOWED = "must be * or origins such as https://dashboard.example.org or http:/
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NEVER_SENT = {"data", "file", "ftp", "mqtt", "mqtts", "null", "ws", "wss"}
 """Schemes whose pages send another origin, or that no page has."""
-_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?"
+)
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _MOST_PORTS = 65_535
 
@@ -32,11 +34,19 @@ def _origin(text: str) -> str:
         raise ValueError(f"{_ALLOWED}: {_fault(text)}")
     scheme, port = found["scheme"], int(found["port"] or _DEFAULT_PORTS.get(found["scheme"], 0))
     if scheme in _NEVER_SENT:
-        raise ValueError(f"{_ALLOWED}: {_shown(text)} begins with {scheme}:, which no browser sends as an origin")
+        raise ValueError(
+            f"{_ALLOWED}: {_shown(text)} begins with {scheme}:, which no browser sends as an origin"
+        )
     if found["port"] and not 0 < port <= _MOST_PORTS:
-        raise ValueError(f"{_ALLOWED}: {_shown(text)} has a port that is not within 1 to {_MOST_PORTS}")
+        raise ValueError(
+            f"{_ALLOWED}: {_shown(text)} has a port that is not within 1 to {_MOST_PORTS}"
+        )
     host = _host(text, found["host"])
-    return f"{scheme}://{host}" if port == _DEFAULT_PORTS.get(scheme, 0) else f"{scheme}://{host}:{port}"
+    return (
+        f"{scheme}://{host}"
+        if port == _DEFAULT_PORTS.get(scheme, 0)
+        else f"{scheme}://{host}:{port}"
+    )
 
 
 def _host(text: str, host: str) -> str:

@@ -61,7 +61,9 @@ def decoded(raw: bytes) -> str:
         return text.decode()
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"line {line}: byte 0x{text[error.start]:02x} is not UTF-8; it must be UTF-8") from error
+        raise ValueError(
+            f"line {line}: byte 0x{text[error.start]:02x} is not UTF-8; it must be UTF-8"
+        ) from error
 
 
 def nested_deeper(value: object, depth: int) -> bool:
@@ -71,5 +73,9 @@ def nested_deeper(value: object, depth: int) -> bool:
         holders = [item for item in level if isinstance(item, dict | list)]
         if not holders:
             return False
-        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
+        level = [
+            inner
+            for item in holders
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
     return True

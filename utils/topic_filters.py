@@ -28,4 +28,8 @@ def overlap(one: str, other: str) -> bool:
 def fewest(filters: Iterable[str]) -> list[str]:
     """The filters that no other one covers: some brokers deliver a message once for each filter that matches."""
     distinct = list(dict.fromkeys(filters))
-    return [one for one in distinct if not any(other != one and covers(other, one) for other in distinct)]
+    return [
+        one
+        for one in distinct
+        if not any(other != one and covers(other, one) for other in distinct)
+    ]

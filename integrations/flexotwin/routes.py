@@ -18,7 +18,11 @@ from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject
 
-NOTHING = {"success": False, "error": "No data available", "message": "Sensor data has not been received yet"}
+NOTHING = {
+    "success": False,
+    "error": "No data available",
+    "message": "Sensor data has not been received yet",
+}
 REQUIRED = {"machine_status", "performance_rate", "quality_rate"}
 ENDPOINTS = {
     "/api/sensor/latest": "the newest reading of all machines, or of device_id",
@@ -129,7 +133,11 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
         """The newest reading."""
         with database.reader() as reader:
             row = queries.newest.latest(reader, table, query.device_id)
-        return (NOTHING, 404) if row is None else ({"success": True, "data": _machine(stream, row)}, 200)
+        return (
+            (NOTHING, 404)
+            if row is None
+            else ({"success": True, "data": _machine(stream, row)}, 200)
+        )
 
     @api.get("/sensor/history", responses={200: SensorHistory})
     def history(query: SensorHistoryQuery) -> JsonObject:
@@ -145,7 +153,11 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
 
 def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: Database) -> None:
     table = database.tables[stream.name]
-    endpoints = {path: what for path, what in ENDPOINTS.items() if stream.oee is not None or not path.endswith("/oee")}
+    endpoints = {
+        path: what
+        for path, what in ENDPOINTS.items()
+        if stream.oee is not None or not path.endswith("/oee")
+    }
 
     @api.get("/sensor/status", responses={200: SensorStatus})
     def sensor_status() -> JsonObject:
@@ -153,7 +165,11 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
         with database.reader() as reader:
             row = queries.newest.of_heard_last(reader, stream.name, table)
         connected = status.ingestion(settings, database)["uptime"] is not None
-        mqtt = {"connected": connected, "broker": settings.broker.netloc, "topic": str(stream.topic)}
+        mqtt = {
+            "connected": connected,
+            "broker": settings.broker.netloc,
+            "topic": str(stream.topic),
+        }
         return {"success": True, "mqtt": mqtt, "sensor": _last_heard(row)}
 
     @api.get("/info", responses={200: Info})
@@ -164,7 +180,9 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
 
 
 def _machine(stream: Stream, row: RowMapping) -> JsonObject:
-    values = {metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None}
+    values = {
+        metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None
+    }
     return {"machine_id": row["device_id"], **values, "timestamp": clock.rfc3339(row["timestamp"])}
 
 

@@ -36,8 +36,12 @@ class SoilHealth:
     def analyse(self, body: bytes) -> JsonObject:
         """Store one reading; its analysis, or why it was rejected. Raises BadSubmission, Unavailable."""
         if _bare(body).startswith(b"["):
-            raise BadSubmission("expected one reading, not an array; POST arrays to /api/soil-health/batch-analyze")
-        receipt = self._submissions.store(self._stream, [_payload(self._stream, given) for given in payloads(body)])
+            raise BadSubmission(
+                "expected one reading, not an array; POST arrays to /api/soil-health/batch-analyze"
+            )
+        receipt = self._submissions.store(
+            self._stream, [_payload(self._stream, given) for given in payloads(body)]
+        )
         (answer,) = self._answers(receipt)
         return answer | {"stored": receipt.stored == 1} if answer["success"] else answer
 
@@ -45,7 +49,11 @@ class SoilHealth:
         """Store an array of readings; counts, and what `analyse` says of each. Raises BadSubmission, Unavailable."""
         given = [_payload(self._stream, payload) for payload in payloads(_array(body))]
         receipt = self._submissions.store(self._stream, given)
-        counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(receipt.rejections)}
+        counts = {
+            "stored": receipt.stored,
+            "duplicate": receipt.duplicate,
+            "rejected": len(receipt.rejections),
+        }
         results = [{"index": index} | answer for index, answer in enumerate(self._answers(receipt))]
         return {"success": True, "count": len(results), **counts, "results": results}
 
@@ -99,5 +107,7 @@ def _payload(stream: Stream, given: bytes) -> bytes:
         fields[stream.device] = fields.pop(DEVICE)
     if nested:
         return msgspec.json.encode(fields) if renamed else given
-    about = {name: fields.pop(name) for name in (stream.device, stream.timestamp.field) if name in fields}
+    about = {
+        name: fields.pop(name) for name in (stream.device, stream.timestamp.field) if name in fields
+    }
     return msgspec.json.encode(about | {stream.values: fields})

@@ -29,7 +29,11 @@ CLIENT_ID = "autoforge"
 
 
 def _payload(message: JsonValue) -> bytes:
-    return message.encode() if isinstance(message, str) else json.dumps(message, allow_nan=False).encode()
+    return (
+        message.encode()
+        if isinstance(message, str)
+        else json.dumps(message, allow_nan=False).encode()
+    )
 
 
 def _publishable(message: JsonValue) -> JsonValue:
@@ -58,7 +62,9 @@ class TopicHistoryQuery(DeviceQuery):
 class PublishBody(Body):
     """A message for a topic."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"topic": "panel/trafo1/volt", "message": 230.45}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"topic": "panel/trafo1/volt", "message": 230.45}]}
+    )
 
     topic: Topic
     message: Annotated[JsonValue, AfterValidator(_publishable)] = Field(
@@ -88,7 +94,9 @@ class MqttStatus(Described):
     messagesPerSecond: float | None = Field(description="In the last minute.")  # noqa: N815 - likewise
     processingTime: float | None = Field(description="Milliseconds to store a message.")  # noqa: N815 - likewise
     bufferSize: int = Field(description="Messages that wait for the database.")  # noqa: N815 - likewise
-    uptime: float | None = Field(description="Seconds since the connection was made; null without one.")
+    uptime: float | None = Field(
+        description="Seconds since the connection was made; null without one."
+    )
     errors: int = Field(description="Messages that could not be read; /api/rejected has them.")
     error: str | None
     broker: str
@@ -171,17 +179,27 @@ def _last_message(stream: Stream, database: Database) -> JsonObject | None:
     """The newest message of the panel that was heard last, or None."""
     with database.reader() as reader:
         row = queries.newest.of_heard_last(reader, stream.name, database.tables[stream.name])
-    present = (metric for metric in stream.metrics if row is not None and row[metric.name] is not None)
-    return next((serializers.message(stream, metric, row) for metric in present if row is not None), None)
+    present = (
+        metric for metric in stream.metrics if row is not None and row[metric.name] is not None
+    )
+    return next(
+        (serializers.message(stream, metric, row) for metric in present if row is not None), None
+    )
 
 
 def _add_values(api: APIBlueprint, values: TopicValues) -> None:
-    @api.get("/last-values", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})
+    @api.get(
+        "/last-values",
+        responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+    )
     def last_values(query: DeviceQuery) -> JsonObject:
         """The newest value of every metric, of one panel or of all; null for what has never arrived."""
         return values.newest(query.device_id)
 
-    @api.get("/history", responses={200: {"content": {"application/json": {"schema": _MESSAGES}}}, 404: Error})
+    @api.get(
+        "/history",
+        responses={200: {"content": {"application/json": {"schema": _MESSAGES}}}, 404: Error},
+    )
     def history(query: TopicHistoryQuery) -> list[JsonObject]:
         """Messages of one topic or of all, newest first."""
         if query.topic is not None:
