@@ -112,7 +112,7 @@ def acl(settings: Settings, streams: Streams) -> click.Command:
         if names := broker_access.nameless(streams):
             listed = ", ".join(names)
             click.echo(
-                f"Any device may speak for any other on the topics of {listed}: they name no device",
+                f"Any device can publish for any other on the topics of {listed}: they contain no device id",
                 err=True,
             )
 

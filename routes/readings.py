@@ -23,7 +23,7 @@ from routes.stream_answers import stream_answers
 from services import health_index, newest, serializers
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
-from services.verification import plausible_value
+from services.verification_samples import plausible_value
 from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject

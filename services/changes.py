@@ -1,4 +1,4 @@
-"""What is new in the database, as events for live clients: all of it, or what one client missed."""
+"""Read changes from the database as events: all changes for the hub, or what one client missed."""
 
 import threading
 import time
@@ -23,40 +23,43 @@ from utils import clock
 
 PAGE = 500
 CATCH_UPS = 2
-"""Pages of what clients missed that are read at a time, so that others are answered meanwhile."""
+"""Pages of missed events read at a time, so that other requests are served meanwhile."""
 MAX_SHOWN = 10_000
 OVERLAP = timedelta(seconds=2)
-"""How far the clocks of the machines may differ, and how long after its time a batch may be committed."""
+"""How far the machines' clocks may differ, and how late after its time a batch may commit."""
 MAX_LOOK_BACK = 20_000
-"""How many readings `everything` goes back at most, and `missed` for what the clock dated earlier than it was."""
+"""How many readings `everything` goes back at most.
+
+The same limit holds in `missed` for readings that a clock dated too early.
+"""
 
 
 class ChangeReader:
-    """Reads events; remembers how far it has looked. For one thread at a time, but for `missed`."""
+    """Reads events and remembers its position. Only `missed` may be called from several threads."""
 
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._streams = streams
         self._turns = threading.Semaphore(CATCH_UPS)
+        # By key, the hash of the event last made: a hash, because a command may be long.
         self._shown: dict[tuple[str, ...], int] = {}
-        """Of what changed lately, the hash of what was made of it: a command may be long."""
         self.skip()
 
     def skip(self) -> None:
-        """Pass over all that there is by now."""
+        """Skip all changes until now."""
         self._looked_at, self._looked_up = clock.now(), time.monotonic()
+        # By stream, the highest id at the last look at `everything`.
         self._looked_to: dict[str, int] = {}
-        """By stream, the highest id when `everything` was looked at."""
+        # By stream, the highest id that was read.
         self._reached: dict[str, int] = {}
-        """By stream, the highest id that was read."""
 
     def ask(self) -> None:
-        """Ask the database for a sign of life. Raises Unavailable."""
+        """Check that the database answers. Raises Unavailable."""
         with self._database.reader() as reader:
             queries.reader.ping(reader)
 
     def read(self, changes: ChangeSet) -> list[Event]:
-        """The newest reading of every device, what was left out of it, and new states. Raises Unavailable."""
+        """Return the newest reading of every device, gaps and new states. Raises Unavailable."""
         now, up = clock.now(), time.monotonic()
         with self._database.reader() as reader:
             streams = [
@@ -85,10 +88,10 @@ class ChangeReader:
         return [event for event in events if self._is_new(event)]
 
     def missed(self, interest: Interest, since: int | datetime) -> Iterator[Event]:
-        """What one client missed since it saw an id, or since a time: states, then readings as they were stored.
+        """Yield what a client missed since an id or a time: states, then readings in stored order.
 
-        It begins a little earlier, because what was stored first is not always sent first. An id that is not there
-        yet, as after a backup was restored, is a gap. Raises Unavailable.
+        It begins a little earlier, because readings are not always sent in the order of storage. An
+        id that does not exist yet, as after a backup was restored, is a gap. Raises Unavailable.
         """
         stream = self._streams[interest.stream]
         with self._turns, self._database.reader() as reader:
@@ -101,7 +104,7 @@ class ChangeReader:
         yield from self._stretch(stream, interest.device_id, stretch)
 
     def newest_id(self, stream: str) -> int:
-        """The id of the newest reading of a stream; 0 if there is none. Raises Unavailable."""
+        """Return the id of the newest reading of a stream, or 0. Raises Unavailable."""
         with self._database.reader() as reader:
             return self._newest(reader, self._streams[stream])
 
@@ -111,7 +114,7 @@ class ChangeReader:
     def _stretch(self, stream: Stream, device_id: str | None, stretch: RowRange) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         while True:
-            # Given back after each page, and never held while a client reads.
+            # Released after each page, and never held while a client reads.
             with self._turns:
                 with self._database.reader() as reader:
                     page = queries.readings.readings_of(reader, table, device_id, stretch, PAGE)
@@ -137,7 +140,7 @@ class ChangeReader:
         yield from (_reading(stream, row) for row in rows)
         announced = [metric for metric in stream.metrics if metric.event]
         if announced:
-            # Rows of one metric and of several may both be the newest of their kind.
+            # The newest row of one metric and that of several may be different rows.
             future = clock.future()
             by_time = sorted(
                 rows, key=lambda row: (row["timestamp"] < future, row["timestamp"], row["id"])
@@ -147,11 +150,11 @@ class ChangeReader:
                 yield from (_announcement(stream, metric, row) for row in newest.values())
 
     def _start(self, reader: Connection, stream: Stream) -> tuple[int, int]:
-        """The id to look from, and the lowest that was not looked at before: where it is lower, there is too much."""
+        """Return the id to start from and the lowest new id; a lower one means a gap between."""
         table = self._database.tables[stream.name]
         looked_to = self._looked_to.get(stream.name)
         if looked_to is None:
-            # What is dated later than now was stored before the clock was set back: that is not new.
+            # A reading dated in the future was stored before the clock was set back: it is not new.
             now = clock.now()
             begun = self._last_look(now) - OVERLAP
             first = queries.positions.first_stored_after(
@@ -163,8 +166,10 @@ class ChangeReader:
         return start, max(first, (looked_to or 0) + 1)
 
     def _last_look(self, now: datetime) -> datetime:
-        """When `everything` was looked at last, by the clock of then or of now, whichever is earlier."""
-        # Where the clock was set back meanwhile, what came since may be dated earlier than the look.
+        """Return the time of the last look at `everything`, by the clock of then or of now.
+
+        The earlier one counts: after a clock was set back, newer rows may be dated before it.
+        """
         return min(
             self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up))
         )
@@ -188,7 +193,7 @@ class ChangeReader:
 def _beginning(
     reader: Connection, table: Table, since: int | datetime
 ) -> tuple[datetime, RowRange]:
-    """From when on states have changed, and which readings have come, since an id was seen or since a time."""
+    """Return the time from which states have changed, and the range of readings that are new."""
     end = queries.readings.newest_id(reader, table)
     if not isinstance(since, int):
         return _earlier(since), _since(reader, table, since, end)
@@ -198,12 +203,12 @@ def _beginning(
 
 
 def _since(reader: Connection, table: Table, since: datetime, end: int) -> RowRange:
-    """What was measured or stored after a time, or stored after such a reading, whatever the clock said of it.
+    """Return the range of readings measured or stored after a time, whatever their own clock says.
 
-    After a clock was far ahead, the latter would be all that came since, for as long as it was ahead; so of readings
-    that are dated earlier than the time, only some are sent.
+    After a clock was far ahead, the range would include every later reading until real time catches
+    up; so of the readings dated before the time, only the newest are included.
     """
-    # A time that a client saw may be that of a device whose clock is ahead.
+    # A client may pass the timestamp of a device whose clock is ahead.
     timestamp = max(since, clock.EPOCH + clock.MAX_AHEAD + OVERLAP) - OVERLAP
     first = queries.positions.first_stored_after(
         reader, table, timestamp - clock.MAX_AHEAD, OVERLAP
@@ -221,7 +226,10 @@ def _reading(stream: Stream, row: RowMapping) -> Event:
 
 
 def _part(stream: Stream, row: RowMapping) -> str:
-    """Where each metric has a topic of its own, a reading replaces only readings of the same metric."""
+    """Return the metrics of a reading as text, where each metric has its own topic.
+
+    There a reading replaces only readings of the same metrics.
+    """
     return ",".join(
         metric.name
         for metric in stream.metrics
@@ -230,7 +238,7 @@ def _part(stream: Stream, row: RowMapping) -> str:
 
 
 def _left_out(stream: Stream, rows: Iterable[RowMapping]) -> Iterator[Event]:
-    """What is stored but not shown, because a batch has several readings of a device: a client can ask for it."""
+    """Yield a gap for each device of which the batch has more readings than the newest one."""
     for row in rows:
         first, last = (row[name] for name in queries.readings.LEFT_OUT)
         if first is not None and first < last:
@@ -239,7 +247,10 @@ def _left_out(stream: Stream, rows: Iterable[RowMapping]) -> Iterator[Event]:
 
 
 def _earlier(timestamp: datetime) -> datetime:
-    """A little before a time; if that is still to come, the clock was set back, and no time tells what is new."""
+    """Return a time a little earlier; EPOCH if the time is in the future.
+
+    Then the clock was set back, and no time separates new rows from old ones.
+    """
     return (
         clock.EPOCH
         if timestamp > clock.now() + clock.STEP

@@ -1,4 +1,4 @@
-"""The state of the backend, as `/api/health` tells it."""
+"""The state of the backend for `/api/health`."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -20,16 +20,20 @@ from utils import clock
 from utils.json_types import JsonObject
 
 HEARTBEAT_LIMIT = timedelta(seconds=10)
-"""How far from now the heartbeat of a process that runs may be: one far ahead is from before the clock was set back."""
+"""Largest age of a live heartbeat; one far in the future is from before the clock was set back."""
 EVICTED, FORGOTTEN = timedelta(minutes=10), timedelta(days=1)
-"""How long health tells of it."""
+"""How long health reports an eviction or a forgotten session."""
 FAILING = timedelta(minutes=1)
 """How long a job may fail before it degrades health."""
 SERVICE = "AutoForge IoT Backend"
 
 
 def health(settings: Settings, database: Database) -> JsonObject:
-    """`status` is healthy, degraded (`message` says why and `mqtt.since` since when) or unhealthy: no database."""
+    """Return the health document.
+
+    `status` is healthy, degraded (`message` says why, `mqtt.since` since when) or unhealthy, which
+    means without a database.
+    """
     base: JsonObject = {"service": SERVICE, "version": VERSION}
     try:
         with database.session() as session:
@@ -47,7 +51,7 @@ def health(settings: Settings, database: Database) -> JsonObject:
         return {"status": "unhealthy", **base, "message": reason, "database": reachable}
     trouble = database.trouble.reason
     if trouble is not None:
-        # What the ingester says of itself is in the database, and old now.
+        # The ingester's own state is in the database, and outdated by now.
         mqtt["problem"] = f"the database cannot be written: {trouble}"
     declared = {
         "declarations": database.declarations,
@@ -72,7 +76,7 @@ def health(settings: Settings, database: Database) -> JsonObject:
 def _concerns(
     mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None
 ) -> list[str]:
-    """What degrades the backend, a sentence each, the worst first."""
+    """Return the reasons for `degraded`, a sentence each, the worst first."""
     concerns = []
     if trouble is not None:
         concerns.append(f"The database cannot be written: {trouble}")
@@ -80,13 +84,14 @@ def _concerns(
         concerns.append(f"MQTT: {mqtt['problem']}")
     if mqtt["evicted_at"] is not None:
         concerns.append(
-            f"MQTT: another client used AutoForge's client id at {mqtt['evicted_at']}, and can take messages away: "
-            "give each copy of the database a MQTT_CLIENT_ID, and devices a listener of their own"
+            f"MQTT: another client used AutoForge's client id at {mqtt['evicted_at']}, "
+            "and can receive its messages: give each copy of the database its own MQTT_CLIENT_ID, "
+            "and devices a listener of their own"
         )
     if mqtt["forgotten_at"] is not None:
         concerns.append(
-            f"MQTT: {mqtt['broker']} had forgotten AutoForge's session at {mqtt['forgotten_at']}: what waited there "
-            "is lost; see that it keeps sessions over a restart"
+            f"MQTT: {mqtt['broker']} lost AutoForge's session at {mqtt['forgotten_at']}: "
+            "the messages queued there are lost; make sure that it keeps sessions over a restart"
         )
     if filled is not None:
         concerns.append(filled)
@@ -95,14 +100,13 @@ def _concerns(
     ]
     if len({declared["declarations"], *declared["processes"].values()}) > 1:
         listed = ", ".join(f"{name} ({digest})" for name, digest in declared["processes"].items())
-        concerns.append(
-            f"Processes run with different declarations of streams; restart the older ones: {listed}"
-        )
+        differ = "Processes run with different declarations of streams; restart the older ones"
+        concerns.append(f"{differ}: {listed}")
     return concerns
 
 
 def _failing(jobs: Sequence[RowMapping]) -> list[str]:
-    """A sentence for each job that has failed for so long that it will not mend itself."""
+    """Return a sentence for each job that has failed for longer than FAILING."""
     limit = clock.now() - FAILING
     failing = [
         row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit
@@ -115,7 +119,7 @@ def _job(row: RowMapping) -> JsonObject:
 
 
 def _past(installation: Installation) -> JsonObject:
-    """What has happened to the session at the broker, and is to be told for a while."""
+    """Return the recent events of the session at the broker, which health reports for a while."""
     times = {
         "evicted_at": (installation.evicted_at, EVICTED),
         "forgotten_at": (installation.forgotten_at, FORGOTTEN),
@@ -125,25 +129,27 @@ def _past(installation: Installation) -> JsonObject:
 
 
 def ingestion(settings: Settings, database: Database) -> JsonObject:
-    """How the ingester is, and what it has counted. Raises Unavailable."""
+    """Return the state and the counts of the ingester. Raises Unavailable."""
     with database.session() as session:
         return _mqtt(session, _ways(session)["mqtt"], settings)
 
 
 def _ways(session: Session) -> dict[str, IngestStatus]:
-    """The ways in. Raises Unavailable while another process makes the tables, which not every database does at once."""
+    """Return the status of each source.
+
+    Raises Unavailable while another process creates the tables, which is not atomic everywhere.
+    """
     ways = queries.ingest_status.ingest_status(session)
     if not ways.keys() >= set(SOURCES):
-        raise Unavailable("its tables are being made")
+        raise Unavailable("its tables are being created")
     return ways
 
 
 def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObject:
     beat, now = status.heartbeat_at, clock.now()
     running = status.holder is not None and beat is not None and abs(now - beat) < HEARTBEAT_LIMIT
-    ended = (
-        beat if beat is None or beat <= now else None
-    )  # a time that is still to come tells nobody since when
+    # A heartbeat in the future does not say when the ingester ended.
+    ended = beat if beat is None or beat <= now else None
     return {
         "broker": str(settings.broker),
         "holder": status.holder,
@@ -172,10 +178,10 @@ def _counts(session: Session, status: IngestStatus) -> JsonObject:
 
 
 def _seconds_since(timestamp: datetime | None) -> float | None:
+    if timestamp is None:
+        return None
     # The clock may have been set back since.
-    return (
-        None if timestamp is None else max(0.0, round((clock.now() - timestamp).total_seconds(), 3))
-    )
+    return max(0.0, round((clock.now() - timestamp).total_seconds(), 3))
 
 
 def _time(timestamp: datetime | None) -> str | None:
