@@ -1,4 +1,4 @@
-"""`/api/control`: commands to devices, and what became of them."""
+"""`/api/control`: send commands to devices and read their state."""
 
 import contextlib
 from typing import Any
@@ -20,7 +20,7 @@ FAULTS: dict[Any, Any] = {400: Error, 503: Error}
 
 
 def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
-    """The endpoints."""
+    """Return the endpoints."""
     api = APIBlueprint(
         "control",
         __name__,
@@ -61,14 +61,14 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
         "/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error}
     )
     def state(path: CommandPath, query: WaitQuery) -> tuple[JsonObject, int]:
-        """A command and what became of it."""
+        """Return a command and its state."""
         return _awaited(commands, path.command_id, query.wait, 202 if query.wait else 200)
 
     return api
 
 
 def _hint(known: KnownDevices, device_id: str) -> JsonObject:
-    # The command is on its way whatever the database does now.
+    # The command is sent even if the database fails here.
     with contextlib.suppress(Unavailable):
         if found := known.hint(device_id):
             return {"hint": found}
@@ -78,7 +78,7 @@ def _hint(known: KnownDevices, device_id: str) -> JsonObject:
 def _awaited(
     commands: Commands, command_id: str, seconds: float, unfinished: int
 ) -> tuple[JsonObject, int]:
-    """The command after so many seconds at most; `unfinished` is the status while it is not final."""
+    """Wait for a command; `unfinished` is the HTTP status while it is not final."""
     row = commands.wait(command_id, seconds)
     if row is None:
         return {"message": f"There is no command {command_id}. GET /api/control lists them"}, 404

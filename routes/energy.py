@@ -1,4 +1,4 @@
-"""`/api/<stream>/energy`: the kilowatt-hours and the cost of one device, by hours, days or months."""
+"""`/api/<stream>/energy`: energy and cost of a device by hour, day or month."""
 
 from itertools import islice
 from typing import Self
@@ -23,7 +23,7 @@ MAX_BUCKETS = 10_000
 
 
 class EnergyQuery(SpanQuery):
-    """One device, a time, and in which parts to divide it."""
+    """Select a device, a time range and the interval of the figures."""
 
     interval: Interval = Field(
         "day", description="Hours, days or months of the time zone.", examples=["day"]
@@ -31,50 +31,45 @@ class EnergyQuery(SpanQuery):
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
-        # A span is too short for as many days.
-        hours = (
-            islice(calendar.hours(self.span(), self.zone), MAX_BUCKETS + 1)
-            if self.interval == "hour"
-            else ()
-        )
+        # Only hours can be too many: MAX_SPAN has fewer days than MAX_BUCKETS.
+        if self.interval != "hour":
+            return self
+        hours = islice(calendar.hours(self.span(), self.zone), MAX_BUCKETS + 1)
         if sum(1 for _ in hours) > MAX_BUCKETS:
-            raise ValueError(
-                f"interval: more than {MAX_BUCKETS} hours; choose day or month, or a shorter time"
-            )
+            advice = "choose day or month, or a shorter time range"
+            raise ValueError(f"interval: more than {MAX_BUCKETS} hours; {advice}")
         return self
 
 
 class EnergyFigure(Described):
-    """The energy of a time; null where nothing is known."""
+    """The energy of a period; null if unknown."""
 
     energy: float | None = Field(description="Kilowatt-hours.")
     cost: float | None = Field(
-        description="In `currency`, with six decimals; null also without a tariff."
+        description="In `currency`, with six decimals; null if unknown, or without a tariff."
     )
     coverage: float = Field(
-        description="Percent of the time that lies between readings at most `gap` seconds apart."
+        description="Percentage of the time between readings at most `gap` seconds apart."
     )
 
 
 class EnergyBucket(EnergyFigure):
-    """An hour, a day or a month, as far as it was asked for."""
+    """An hour, a day or a month, cut off at `from` and `to`."""
 
     start: Rfc3339
     end: Rfc3339
-    local: Rfc3339 = Field(description="The start as the clocks of `tz` show it.")
+    local: Rfc3339 = Field(description="The start in local time of `tz`.")
 
 
 class EnergyAnswer(EnergyFigure):
-    """The energy of a device, in total and by hours, days or months, oldest first."""
+    """The energy of a device: the total, and by hour, day or month, oldest first."""
 
     device_id: str
     start: Rfc3339 = Field(alias="from")
     end: Rfc3339 = Field(alias="to")
     tz: str
     interval: Interval
-    method: Method = Field(
-        description="`counter` where it is the meter's own, `power`, or `both`: some hours by each."
-    )
+    method: Method = Field(description="`counter` (the meter's own), `power`, or `both`, by hour.")
     currency: str | None
     gap: float = Field(
         description="Seconds; power is not integrated between readings further apart."
@@ -83,7 +78,7 @@ class EnergyAnswer(EnergyFigure):
 
 
 def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprint:
-    """The endpoint of one stream."""
+    """Return the endpoint of one stream."""
     api = APIBlueprint(
         f"energy-{stream.name}",
         __name__,
@@ -95,7 +90,7 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
 
     @api.get("/energy", responses={200: EnergyAnswer, 400: Error, 503: Error})
     def figures(query: EnergyQuery) -> JsonObject:
-        """Kilowatt-hours and cost of a device, in total and by hours, days or months of a time zone."""
+        """Energy and cost of a device: the total, and by hour, day or month in a time zone."""
         span = query.span()
         take_turn()
         with database.reader() as reader:
@@ -133,7 +128,7 @@ def _bucket(figure: Figure) -> JsonObject:
 def _rounded(figure: Figure) -> JsonObject:
     return {
         "energy": rounded(figure.energy, 6),
-        # As many as the energy has, so that the cost of the parts adds up to the whole.
+        # As many decimals as the energy, so that the costs of the parts add up to the total.
         "cost": rounded(figure.cost, 6),
         "coverage": rounded(figure.coverage, 2),
     }

@@ -1,4 +1,4 @@
-"""The kinds of values that requests carry: what each may be, and how the OpenAPI document says so."""
+"""Types of values in requests, with their validation and their JSON schemas."""
 
 import re
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from utils import calendar, clock
 
 
 def _digits(value: object) -> object:
-    """A whole number as its digits; where the id of a device is a number in JSON."""
+    """Return a whole number as digits, for ids of devices that are numbers in JSON."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _whole(value: object) -> object:
-    """A number without a fraction as JSON may spell it, 60.0, as a whole number."""
+    """Return a number without a fraction, such as 60.0 in JSON, as an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -30,7 +30,7 @@ def _device_id(text: str) -> str:
 
 
 def checked_text(text: str) -> str:
-    """A text that can be stored and seen. Raises ValueError."""
+    """Return a text that can be stored and shown. Raises ValueError."""
     if fault := text_fault(text):
         raise ValueError(fault)
     return text
@@ -75,7 +75,7 @@ _DEVICE_ID = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_DEVICE_ID,
-    # No . or .., no white space at either end, nothing that separates levels of a topic, and nothing that is not seen.
+    # Not . or .., no white space at the ends, no separators of topic levels, nothing invisible.
     "pattern": rf"^(?!\.{{1,2}}$)(?!\s)[^+#/{_UNSEEN}]*[^\s+#/{_UNSEEN}\u200c\u200d]$",
     "examples": ["ESP32_001"],
 }
@@ -124,36 +124,36 @@ Lifetime = Annotated[
         strict=True,
         ge=1,
         le=MAX_LIFETIME,
-        description="Seconds after which the device must not do it.",
+        description="Seconds after which the device must not execute it.",
     ),
 ]
 Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$", examples=["slower-1"])]
 Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
 FIRST_EPOCH = 10**8
-"""From this number on `since` may be epoch time, of 1973 or later, or a compact one."""
+"""From this number on `since` may be an epoch time (1973 or later) or a compact time."""
 MAX_ID = 2**63 - 1
 
 
 def _since(text: object) -> int | datetime:
-    """A number, which may be an id, or a time. Raises ValueError."""
+    """Parse a number, which may be an id, or a time. Raises ValueError."""
     if isinstance(text, int) and not isinstance(text, bool):
         text = str(text)
     if not isinstance(text, str):
         raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
     if re.fullmatch(r"\d{1,20}", text, re.ASCII):
         if int(text) > MAX_ID:
-            raise ValueError(f"{text} is larger than any id, and no epoch time")
-        clock.parse(text)  # which refuses what has the form of a compact time and is none
+            raise ValueError(f"{text} is larger than any id, and not an epoch time")
+        clock.parse(text)  # raises ValueError for an invalid compact time
         return int(text)
     try:
         return clock.parse_query(text)
     except ValueError as error:
-        expected = "expected the id of a reading, ISO 8601, epoch seconds or milliseconds, or relative such as -1m"
-        raise ValueError(f"{error}; {expected}") from error
+        expected = "the id of a reading, ISO 8601, epoch seconds or milliseconds"
+        raise ValueError(f"{error}; expected {expected}, or relative such as -1m") from error
 
 
 def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int | datetime | None:
-    """What `since` means: a number is an id if there are so many readings, and otherwise a time if it may be."""
+    """Interpret `since`: a number above the newest id is a time if it can be one."""
     if isinstance(since, int) and _may_be_time(since) and since > newest_id():
         return clock.parse(str(since))
     return since
@@ -172,7 +172,7 @@ Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_ID_OR
 
 
 def _last_event(text: object) -> int | datetime:
-    """An id, however large: a browser sends what it was sent, also by a database that was replaced since."""
+    """Parse an id of any size, because browsers repeat ids of a database replaced since."""
     if isinstance(text, str) and re.fullmatch(r"\d+", text, re.ASCII):
         return MAX_ID if len(text) > len(str(MAX_ID)) else min(int(text), MAX_ID)
     return _since(text)

@@ -1,4 +1,4 @@
-"""Query strings: an operation takes the parameters that the OpenAPI document names, and each of them once."""
+"""Accept only the query parameters in the OpenAPI document, each of them once."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,14 +13,13 @@ from flask_openapi.utils import parse_rule
 from utils.text import printable
 
 LENIENT = {"/health", "/api/health"}
-"""What load balancers and monitors ask, with parameters of their own."""
+"""Requests of load balancers and monitors, which add parameters of their own."""
 MAX_NAME = 60
 MAX_FAULTS = 5
 
 
 def register(app: OpenAPI) -> None:
-    """Refuse unknown and repeated query parameters, which would silently widen or change what is asked for."""
-
+    """Reject unknown and repeated query parameters, which would silently change the request."""
     known: dict[tuple[str, str], Mapping[str, Parameter] | None] = {}
 
     @app.before_request
@@ -38,12 +37,12 @@ def register(app: OpenAPI) -> None:
 
 
 def taken(operation: Operation) -> Mapping[str, Parameter]:
-    """The parameters of a query string that an operation takes, by name."""
+    """Return the query parameters of an operation by name."""
     return {item.name: item for item in operation.parameters or () if _in_query(item)}
 
 
 def faults(takes: Mapping[str, Parameter], given: Iterable[tuple[str, list[str]]]) -> list[str]:
-    """What is wrong with the parameters of a query string, in a sentence for each."""
+    """Return a sentence for each invalid query parameter."""
     return [
         _fault(takes, name, values)
         for name, values in given
@@ -64,7 +63,7 @@ def _fault(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str:
     shown = printable(name[:MAX_NAME])
     if name in takes:
         return f"{shown}: given {len(values)} times; it takes one value"
-    known = f"there is {', '.join(takes)}" if takes else "this path takes none"
+    known = f"known: {', '.join(takes)}" if takes else "this path takes none"
     return f"{shown}: there is no such parameter; {known}"
 
 

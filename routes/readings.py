@@ -37,9 +37,9 @@ NO_FACTORS = (
 def blueprint(
     stream: Stream, database: Database, submissions: Submissions, known: KnownDevices
 ) -> APIBlueprint:
-    """The endpoints of one stream."""
+    """Return the endpoints of one stream."""
     api = APIBlueprint(
-        f"stream-{stream.name}",  # no name that another blueprint has
+        f"stream-{stream.name}",  # a name that no other blueprint has
         __name__,
         url_prefix=f"/api/{stream.name}",
         abp_tags=[Tag(name=stream.name, description=stream.title)],
@@ -71,7 +71,10 @@ def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions)
 
 
 def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
-    """What became of a submission, and the status: 201 unless something was rejected, 400 if all of it was."""
+    """Return the outcome of a submission and the status.
+
+    201 if nothing was rejected, 400 if everything was, otherwise 207.
+    """
     errors = [
         {"index": i, "reason": item.reason, "message": item.text} for i, item in receipt.rejections
     ]
@@ -81,11 +84,9 @@ def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
         return answer, 201
     if receipt.stored or receipt.duplicate:
         return answer, 207
-    which = (
-        "The reading was rejected"
-        if len(errors) == 1
-        else f"All {len(errors)} readings were rejected; the first"
-    )
+    which = f"All {len(errors)} readings were rejected; the first"
+    if len(errors) == 1:
+        which = "The reading was rejected"
     return {"message": f"{which}: {errors[0]['message']}", **answer}, 400
 
 
@@ -185,7 +186,7 @@ def _body(stream: Stream) -> JsonObject:
 
 
 def payload_schema(stream: Stream, values: str) -> JsonObject:
-    """The JSON schema of a reading's payload with the metrics nested under `values`, or at the top if that is empty."""
+    """Return the JSON schema of a payload, with the metrics under `values` unless it is empty."""
     metrics = {
         metric.name: {"type": "number" if metric.type == "number" else "string"}
         for metric in stream.metrics
@@ -205,7 +206,7 @@ def payload_schema(stream: Stream, values: str) -> JsonObject:
 
 
 def example_payload(stream: Stream, values: str) -> JsonObject:
-    """A reading as a device would send it, with the metrics nested under `values`, or at the top if that is empty."""
+    """Return an example payload, with the metrics under `values` unless it is empty."""
     measured: JsonObject = {}
     for metric in stream.metrics:
         measured[metric.name] = plausible_value(metric, measured)
@@ -215,5 +216,5 @@ def example_payload(stream: Stream, values: str) -> JsonObject:
 
 
 def json_body(schema: JsonObject, *, required: bool = True) -> JsonObject:
-    """The description of a body for the OpenAPI document."""
+    """Return the description of a body for the OpenAPI document."""
     return {"required": required, "content": {"application/json": {"schema": schema}}}
