@@ -177,7 +177,7 @@ def test_a_body_that_is_no_command_is_400(refusing: Api, body: str | bytes) -> N
 )
 def test_a_field_that_stands_twice_is_400_and_named(refusing: Api, body: str, named: str) -> None:
     message = refusing.post("/api/control", body, expect=400)["message"]
-    assert message == f"{named}: stands twice in one object; send it once"
+    assert message == f"{named}: occurs twice in one object; send it once"
     assert refusing.get("/api/control")["count"] == 0
 
 
