@@ -1,4 +1,4 @@
-"""The topic that a setting names: one of its levels is the device id."""
+"""Validate a topic in a setting; one of its levels is the device id."""
 
 from utils.text import invisible, printable
 
@@ -8,7 +8,7 @@ _ALLOWED = f"must be a topic such as sensors/{DEVICE}/data"
 
 
 def checked(text: str) -> str:
-    """The topic with `{device_id}` for a plain `+`. Raises ValueError with what is wrong with it."""
+    """Return the topic with `{device_id}` for a plain `+`. Raises ValueError for an invalid one."""
     if fault := _fault_of_text(text) or _fault_of_levels(
         text.replace("+", DEVICE).split("/"), text
     ):

@@ -1,13 +1,16 @@
-"""Origins of web pages, `scheme://host[:port]`: checked, and written as browsers send them."""
+"""Validate origins of web pages, `scheme://host[:port]`, and write them as browsers do."""
 
 import re
 from ipaddress import AddressValueError, IPv6Address
 
 ANY = "*"
-_ALLOWED = "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, separated by commas"
+_ALLOWED = (
+    "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, "
+    "separated by commas"
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NEVER_SENT = {"data", "file", "ftp", "mqtt", "mqtts", "null", "ws", "wss"}
-"""Schemes whose pages send another origin, or that no page has."""
+"""Schemes whose pages send a different origin, or that have no pages."""
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?"
 )
@@ -16,13 +19,16 @@ _MOST_PORTS = 65_535
 
 
 def checked(text: str) -> list[str]:
-    """The origins in a list with commas, each once, or only `*`. Raises ValueError for one that no browser sends."""
+    """Return the distinct origins in a comma-separated list, or only `*`.
+
+    Raises ValueError for an origin that no browser sends.
+    """
     origins = list(dict.fromkeys(_origin(part.strip()) for part in text.split(",")))
     return [ANY] if ANY in origins else origins
 
 
 def patterns(origins: list[str]) -> list[str]:
-    """The same for flask-cors, which takes text with a bracket for a regular expression."""
+    """Return the origins for flask-cors, which treats a text with a bracket as a pattern."""
     return [rf"{re.escape(origin)}\Z" if "[" in origin else origin for origin in origins]
 
 
@@ -42,15 +48,12 @@ def _origin(text: str) -> str:
             f"{_ALLOWED}: {_shown(text)} has a port that is not within 1 to {_MOST_PORTS}"
         )
     host = _host(text, found["host"])
-    return (
-        f"{scheme}://{host}"
-        if port == _DEFAULT_PORTS.get(scheme, 0)
-        else f"{scheme}://{host}:{port}"
-    )
+    origin = f"{scheme}://{host}"
+    return origin if port == _DEFAULT_PORTS.get(scheme, 0) else f"{origin}:{port}"
 
 
 def _host(text: str, host: str) -> str:
-    """A host as browsers write it: an IPv6 address short, a name in ASCII. Raises ValueError."""
+    """Return a host as browsers write it: IPv6 compressed, names in ASCII. Raises ValueError."""
     try:
         if host.startswith("["):
             return f"[{IPv6Address(host[1:-1])}]"
@@ -74,5 +77,5 @@ def _fault(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """An origin without what may hold a secret: its query, its fragment."""
+    """Return an origin without query and fragment, which may contain a secret."""
     return repr(re.split("[?#]", text, maxsplit=1)[0])

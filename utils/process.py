@@ -1,9 +1,9 @@
-"""This process, as the others know it."""
+"""The name of this process, as other processes see it."""
 
 import os
 import socket
 
 
 def own_name() -> str:
-    """Host and process id, at most 200 characters."""
+    """Return host and process id, at most 200 characters."""
     return f"{socket.gethostname()}:{os.getpid()}"[:200]
