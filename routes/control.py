@@ -27,6 +27,29 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
         url_prefix="/api/control",
         abp_tags=[Tag(name="control", description="Commands to devices")],
     )
+    _add_sending(api, commands, known)
+
+    @api.get("", responses=FAULTS | {200: CommandsAnswer})
+    def listed(query: CommandsQuery) -> JsonObject:
+        """Commands, newest first."""
+        rows = commands.find(query.device_id, query.status, query.limit)
+        return {
+            "count": len(rows),
+            "limit": query.limit,
+            "data": [serializers.command(row, request.script_root) for row in rows],
+        }
+
+    @api.get(
+        "/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error}
+    )
+    def state(path: CommandPath, query: WaitQuery) -> tuple[JsonObject, int]:
+        """A command and its state."""
+        return _awaited(commands, path.command_id, query.wait, 202 if query.wait else 200)
+
+    return api
+
+
+def _add_sending(api: APIBlueprint, commands: Commands, known: KnownDevices) -> None:
     own: dict[Any, Any] = {413: Error, 415: Error, 422: Error, 503: Undelivered}
 
     @api.post("", responses=FAULTS | own | {200: CommandAnswer, 202: ControlAnswer})
@@ -46,25 +69,6 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
             "message": "Command sent to device",
             **hint,
         }, 202
-
-    @api.get("", responses=FAULTS | {200: CommandsAnswer})
-    def listed(query: CommandsQuery) -> JsonObject:
-        """Commands, newest first."""
-        rows = commands.find(query.device_id, query.status, query.limit)
-        return {
-            "count": len(rows),
-            "limit": query.limit,
-            "data": [serializers.command(row, request.script_root) for row in rows],
-        }
-
-    @api.get(
-        "/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error}
-    )
-    def state(path: CommandPath, query: WaitQuery) -> tuple[JsonObject, int]:
-        """Return a command and its state."""
-        return _awaited(commands, path.command_id, query.wait, 202 if query.wait else 200)
-
-    return api
 
 
 def _hint(known: KnownDevices, device_id: str) -> JsonObject:

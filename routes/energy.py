@@ -13,10 +13,11 @@ from routes.answers import Error, Rfc3339
 from routes.arguments import SpanQuery
 from routes.heavy import take_turn
 from routes.schemas import Described
-from services.energy import Figure, Interval, Method
+from services.energy import EnergyFigures, Figure, Interval, Method
 from services.serializers import rounded
 from streams.stream import Energy, Stream
 from utils import calendar, clock
+from utils.calendar import Span
 from utils.json_types import JsonObject
 
 MAX_BUCKETS = 10_000
@@ -103,21 +104,24 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
                 zone=query.zone,
                 interval=query.interval,
             )
-        asked = {
-            "device_id": query.device_id,
-            "from": clock.rfc3339(span.start),
-            "to": clock.rfc3339(span.end),
-        }
-        asked |= {"tz": query.tz, "interval": query.interval}
         terms = {"method": found.method, "currency": currency or None, "gap": energy.gap}
-        return {
-            **asked,
-            **terms,
-            **_rounded(found.total),
-            "data": [_bucket(figure) for figure in found.buckets],
-        }
+        return {**_asked(query, span), **terms, **_document(found)}
 
     return api
+
+
+def _asked(query: EnergyQuery, span: Span) -> JsonObject:
+    return {
+        "device_id": query.device_id,
+        "from": clock.rfc3339(span.start),
+        "to": clock.rfc3339(span.end),
+        "tz": query.tz,
+        "interval": query.interval,
+    }
+
+
+def _document(found: EnergyFigures) -> JsonObject:
+    return {**_rounded(found.total), "data": [_bucket(figure) for figure in found.buckets]}
 
 
 def _bucket(figure: Figure) -> JsonObject:

@@ -55,6 +55,11 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
         page = {"count": len(rows), "limit": query.limit, "offset": query.offset}
         return {**page, **totals, "data": list(map(_listed, rows))}
 
+    _add_single(api, database)
+    return api
+
+
+def _add_single(api: APIBlueprint, database: Database) -> None:
     @api.get("/api/rejected/<int:id>", responses={200: RejectedPayload, 404: Error})
     def one(path: RejectedPath) -> tuple[JsonObject, int]:
         """A rejected message with its payload in Base64."""
@@ -74,8 +79,6 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
             "Content-Disposition", "attachment", filename=f"rejected-{path.id}.bin"
         )
         return response
-
-    return api
 
 
 def _found(database: Database, number: int) -> RowMapping | None:

@@ -65,16 +65,14 @@ class ChangeReader:
             streams = [
                 stream for stream in self._streams if stream.name not in self._database.unusable
             ]
-            looked_to = (
-                {stream.name: self._newest(reader, stream) for stream in streams}
-                if changes.everything
-                else {}
-            )
+            looked_to: dict[str, int] = {}
+            if changes.everything:
+                looked_to = {stream.name: self._newest(reader, stream) for stream in streams}
             events = [
                 event for stream in streams for event in self._readings(reader, stream, changes)
             ]
             if changes.everything:
-                events += self._states_since(reader, _earlier(self._last_look(now)))
+                events += _states_since(reader, _earlier(self._last_look(now)))
             else:
                 commands = queries.commands.commands_by_id(reader, changes.commands)
                 events += _states(commands, queries.presence.presence(reader, changes.devices))
@@ -174,12 +172,6 @@ class ChangeReader:
             self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up))
         )
 
-    def _states_since(self, reader: Connection, timestamp: datetime) -> list[Event]:
-        return _states(
-            queries.commands.commands_since(reader, timestamp, None),
-            queries.presence.presence_since(reader, timestamp, None),
-        )
-
     def _is_new(self, event: Event) -> bool:
         if event.name == GAP:
             return True
@@ -238,7 +230,7 @@ def _part(stream: Stream, row: RowMapping) -> str:
 
 
 def _left_out(stream: Stream, rows: Iterable[RowMapping]) -> Iterator[Event]:
-    """Yield a gap for each device of which the batch has more readings than the newest one."""
+    """Yield a gap for each device with several readings in a batch, of which one is sent."""
     for row in rows:
         first, last = (row[name] for name in queries.readings.LEFT_OUT)
         if first is not None and first < last:
@@ -261,6 +253,11 @@ def _earlier(timestamp: datetime) -> datetime:
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
     document = serializers.message(stream, metric, row)
     return Event(metric.event, row["device_id"], document, stream.name, metric.name, everyone=True)
+
+
+def _states_since(reader: Connection, timestamp: datetime) -> list[Event]:
+    commands = queries.commands.commands_since(reader, timestamp, None)
+    return _states(commands, queries.presence.presence_since(reader, timestamp, None))
 
 
 def _states(commands: Iterable[RowMapping], presence: Iterable[RowMapping]) -> list[Event]:

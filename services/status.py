@@ -37,12 +37,13 @@ def health(settings: Settings, database: Database) -> JsonObject:
     base: JsonObject = {"service": SERVICE, "version": VERSION}
     try:
         with database.session() as session:
-            ways = _ways(session)
-            mqtt = _mqtt(session, ways["mqtt"], settings)
+            sources = _sources(session)
+            mqtt = _mqtt(session, sources["mqtt"], settings)
             mqtt |= _past(queries.installation.installation(session))
-            http = _counts(session, ways["http"])
+            http = _counts(session, sources["http"])
             room = Room.of(settings)
-            kept, filled = rejected.kept(session, room), rejected.concern(session, room)
+            kept = rejected.kept(session, room)
+            filled = rejected.concern(session, room)
             processes = queries.processes.declarations(session, clock.now())
             jobs = queries.jobs.states(session.connection())
     except Unavailable as error:
@@ -53,11 +54,7 @@ def health(settings: Settings, database: Database) -> JsonObject:
     if trouble is not None:
         # The ingester's own state is in the database, and outdated by now.
         mqtt["problem"] = f"the database cannot be written: {trouble}"
-    declared = {
-        "declarations": database.declarations,
-        "processes": processes,
-        "unusable": dict(database.unusable),
-    }
+    declared = _declared(database, processes)
     concerns = _concerns(mqtt, declared, trouble, filled) + _failing(jobs)
     base |= {
         "database": {"reachable": True, "url": str(database), "problem": trouble},
@@ -71,6 +68,14 @@ def health(settings: Settings, database: Database) -> JsonObject:
     }
     message = "; ".join(concerns) or None
     return {"status": "degraded" if concerns else "healthy", "message": message, **base, **parts}
+
+
+def _declared(database: Database, processes: dict[str, str]) -> JsonObject:
+    return {
+        "declarations": database.declarations,
+        "processes": processes,
+        "unusable": dict(database.unusable),
+    }
 
 
 def _concerns(
@@ -119,30 +124,34 @@ def _job(row: RowMapping) -> JsonObject:
 
 
 def _past(installation: Installation) -> JsonObject:
-    """Return the recent events of the session at the broker, which health reports for a while."""
-    times = {
-        "evicted_at": (installation.evicted_at, EVICTED),
-        "forgotten_at": (installation.forgotten_at, FORGOTTEN),
+    """Return when the session at the broker was evicted or lost, if recently."""
+    return {
+        "evicted_at": _recent(installation.evicted_at, EVICTED),
+        "forgotten_at": _recent(installation.forgotten_at, FORGOTTEN),
     }
-    recent = {name: at and abs(clock.now() - at) < limit for name, (at, limit) in times.items()}
-    return {name: _time(at) if recent[name] else None for name, (at, _) in times.items()}
+
+
+def _recent(timestamp: datetime | None, limit: timedelta) -> str | None:
+    if timestamp is None or abs(clock.now() - timestamp) >= limit:
+        return None
+    return clock.rfc3339(timestamp)
 
 
 def ingestion(settings: Settings, database: Database) -> JsonObject:
     """Return the state and the counts of the ingester. Raises Unavailable."""
     with database.session() as session:
-        return _mqtt(session, _ways(session)["mqtt"], settings)
+        return _mqtt(session, _sources(session)["mqtt"], settings)
 
 
-def _ways(session: Session) -> dict[str, IngestStatus]:
+def _sources(session: Session) -> dict[str, IngestStatus]:
     """Return the status of each source.
 
     Raises Unavailable while another process creates the tables, which is not atomic everywhere.
     """
-    ways = queries.ingest_status.ingest_status(session)
-    if not ways.keys() >= set(SOURCES):
+    sources = queries.ingest_status.ingest_status(session)
+    if not sources.keys() >= set(SOURCES):
         raise Unavailable("its tables are being created")
-    return ways
+    return sources
 
 
 def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObject:

@@ -198,10 +198,10 @@ def _after_leap_second(text: str) -> datetime | None:
     if leap is None:
         return None
     try:
-        shown = datetime.fromisoformat(f"{leap[1]}59{leap[2] or ''}{leap[3] or ''}")
-        timestamp = naive_utc(shown)
-        at_end_of_day = (23, 59) in ((shown.hour, shown.minute), (timestamp.hour, timestamp.minute))
-        return timestamp + SECOND if at_end_of_day else None
+        local = datetime.fromisoformat(f"{leap[1]}59{leap[2] or ''}{leap[3] or ''}")
+        timestamp = naive_utc(local)
+        minutes = {(each.hour, each.minute) for each in (local, timestamp)}
+        return timestamp + SECOND if (23, 59) in minutes else None
     except (OverflowError, ValueError):
         return None
 

@@ -21,8 +21,8 @@ _DRIVERS = {
     "mysql+pymysql": "mysql+pymysql",
     "mariadb+pymysql": "mysql+pymysql",
 }
+# The values of `uri` that SQLAlchemy treats as true; otherwise `file:` is part of the name.
 _TRUE = {"true", "yes", "on", "y", "t", "1"}
-"""The values of `uri` that SQLAlchemy treats as true; otherwise `file:` is part of the name."""
 _URL = "must be a URL such as sqlite:///sensors.db"
 _BRACKETS = "must have brackets around an IPv6 address, such as postgresql://[::1]:5432/name"
 _NO_HOST = (

@@ -8,8 +8,8 @@ import sys
 _OTHERS = 50
 _SPARE = 20
 _MOST = 65_536
+# Kept for files, the database and the broker, next to a server's connections.
 _KEPT = 100
-"""Kept for files, the database and the broker, next to a server's connections."""
 _LOW = 512
 _SELECTABLE = 1024
 

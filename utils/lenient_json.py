@@ -16,14 +16,14 @@ _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 # Possessive against hostile input: no backtracking. Longer integers are treated as texts.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _VALUE = rb"(?:-?(?:0|[1-9]\d{0,999}+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)(?![\w.+#()-])"
+# A piece that is JSON, a word that is not, or bytes that are invalid in JSON.
 _PIECE = re.compile(
     rb"(?:[\s,:\[\]{}]++|%b|%b)++|(?P<word>[\w.+#()-]++)|[^\s,:\[\]{}\"\w.+#()-]++"
     % (_STRING, _VALUE),
     re.DOTALL,
 )
-"""A piece that is JSON, a word that is not, or bytes that are invalid in JSON."""
+# Not a number, as the libraries of C, JavaScript and Python write it.
 _NAN = re.compile(rb"[+-]?(?:nan(?:\(\w*\))?|1\.#(?:qnan|snan|ind))", re.IGNORECASE)
-"""Not a number, as the libraries of C, JavaScript and Python write it."""
 _NUMBER = re.compile(
     rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|ovf|1\.#inf)", re.IGNORECASE
 )

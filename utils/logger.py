@@ -9,7 +9,7 @@ import weakref
 from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utils.log_lines import FORMAT, Coloured, Flood, OneLine
 
@@ -30,41 +30,43 @@ def configure(level: str, file: Path, process_name: str = "") -> None:
     _process_name = process_name
     file = _own(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {
-                "plain": {"()": OneLine, "fmt": FORMAT},
-                "coloured": {"()": Coloured, "fmt": f"%(log_color)s{FORMAT}"},
+    logging.config.dictConfig(_configuration(level, file))
+
+
+def _configuration(level: str, file: Path) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "plain": {"()": OneLine, "fmt": FORMAT},
+            "coloured": {"()": Coloured, "fmt": f"%(log_color)s{FORMAT}"},
+        },
+        "filters": {"flood": {"()": Flood}},
+        "handlers": {
+            "console": {
+                "class": "colorlog.StreamHandler",
+                "formatter": "coloured",
+                "filters": ["flood"],
             },
-            "filters": {"flood": {"()": Flood}},
-            "handlers": {
-                "console": {
-                    "class": "colorlog.StreamHandler",
-                    "formatter": "coloured",
-                    "filters": ["flood"],
-                },
-                "file": {
-                    "class": "logging.handlers.RotatingFileHandler",
-                    "formatter": "plain",
-                    "filters": ["flood"],
-                    "filename": str(file),
-                    "maxBytes": MAX_FILE_BYTES,
-                    "backupCount": BACKUP_FILES,
-                    "encoding": "utf-8",
-                    "delay": True,
-                },
+            "file": {
+                "class": "logging.handlers.RotatingFileHandler",
+                "formatter": "plain",
+                "filters": ["flood"],
+                "filename": str(file),
+                "maxBytes": MAX_FILE_BYTES,
+                "backupCount": BACKUP_FILES,
+                "encoding": "utf-8",
+                "delay": True,
             },
-            "root": {"level": level, "handlers": ["console", "file"]},
-            "loggers": {
-                "alembic": {"level": "WARNING"},
-                "werkzeug": {"level": "WARNING"},
-                # Its own handlers do not escape what clients send.
-                "gunicorn.error": {"handlers": [], "propagate": True},
-            },
-        }
-    )
+        },
+        "root": {"level": level, "handlers": ["console", "file"]},
+        "loggers": {
+            "alembic": {"level": "WARNING"},
+            "werkzeug": {"level": "WARNING"},
+            # Its own handlers do not escape what clients send.
+            "gunicorn.error": {"handlers": [], "propagate": True},
+        },
+    }
 
 
 class Rotation(NamedTuple):

@@ -9,8 +9,8 @@ _ALLOWED = (
     "separated by commas"
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# Schemes whose pages send a different origin, or that have no pages.
 _NEVER_SENT = {"data", "file", "ftp", "mqtt", "mqtts", "null", "ws", "wss"}
-"""Schemes whose pages send a different origin, or that have no pages."""
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?"
 )

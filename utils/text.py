@@ -6,10 +6,10 @@ import unicodedata
 
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# Zero width non-joiner and joiner, used in Persian, Hindi and most composed emoji.
 _JOINERS = "\u200c\u200d"
-"""Zero width non-joiner and joiner, used in Persian, Hindi and most composed emoji."""
+# Visible characters of category Cf: signs that enclose or precede numbers, as in Arabic.
 _SEEN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
-"""Visible characters of category Cf: signs that enclose or precede numbers, as in Arabic."""
 _BLACK_FLAG = "\U0001f3f4"
 # The flag of a part of a country, such as England: its code in otherwise invisible characters.
 _FLAG = re.compile(f"{_BLACK_FLAG}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f")

@@ -22,7 +22,10 @@ def overlap(one: str, other: str) -> bool:
             return True
         if "+" not in (level, its) and level != its:
             return False
-    return len(mine) == len(theirs) or "#" in (*mine[len(theirs) :][:1], *theirs[len(mine) :][:1])
+    if len(mine) == len(theirs):
+        return True
+    longer, shorter = (mine, theirs) if len(mine) > len(theirs) else (theirs, mine)
+    return longer[len(shorter)] == "#"
 
 
 def fewest(filters: Iterable[str]) -> list[str]:
