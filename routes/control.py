@@ -16,7 +16,7 @@ from services.commands import Commands
 from services.known_devices import KnownDevices
 from utils.json_types import JsonObject
 
-FAULTS: dict[Any, Any] = {400: Error, 503: Error}
+ERRORS: dict[Any, Any] = {400: Error, 503: Error}
 
 
 def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
@@ -29,7 +29,7 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
     )
     _add_sending(api, commands, known)
 
-    @api.get("", responses=FAULTS | {200: CommandsAnswer})
+    @api.get("", responses=ERRORS | {200: CommandsAnswer})
     def listed(query: CommandsQuery) -> JsonObject:
         """Commands, newest first."""
         rows = commands.find(query.device_id, query.status, query.limit)
@@ -40,7 +40,7 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
         }
 
     @api.get(
-        "/<command_id>", responses=FAULTS | {200: CommandAnswer, 202: CommandAnswer, 404: Error}
+        "/<command_id>", responses=ERRORS | {200: CommandAnswer, 202: CommandAnswer, 404: Error}
     )
     def state(path: CommandPath, query: WaitQuery) -> tuple[JsonObject, int]:
         """A command and its state."""
@@ -52,7 +52,7 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
 def _add_sending(api: APIBlueprint, commands: Commands, known: KnownDevices) -> None:
     own: dict[Any, Any] = {413: Error, 415: Error, 422: Error, 503: Undelivered}
 
-    @api.post("", responses=FAULTS | own | {200: CommandAnswer, 202: ControlAnswer})
+    @api.post("", responses=ERRORS | own | {200: CommandAnswer, 202: ControlAnswer})
     def send(body: ControlBody, query: WaitQuery, header: KeyHeader) -> tuple[JsonObject, int]:
         """Store a command and publish it on the device's control topic."""
         command_id, new = commands.issue(body.order(), header.key)

@@ -24,15 +24,15 @@ def _whole(value: object) -> object:
 
 
 def _device_id(text: str) -> str:
-    if fault := device_id_fault(text):
-        raise ValueError(fault)
+    if error := device_id_fault(text):
+        raise ValueError(error)
     return text
 
 
 def checked_text(text: str) -> str:
     """Return a text that can be stored and shown. Raises ValueError."""
-    if fault := text_fault(text):
-        raise ValueError(fault)
+    if error := text_fault(text):
+        raise ValueError(error)
     return text
 
 
@@ -49,8 +49,8 @@ def _parameters(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
     size = len(msgspec.json.encode(parameters))
     if size > MAX_PARAMETERS:
         raise ValueError(f"{size} bytes as JSON; at most {MAX_PARAMETERS} are allowed")
-    if fault := nesting_fault(parameters):
-        raise ValueError(fault)
+    if error := nesting_fault(parameters):
+        raise ValueError(error)
     return parameters
 
 

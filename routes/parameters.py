@@ -15,7 +15,7 @@ from utils.text import printable
 LENIENT = {"/health", "/api/health"}
 """Requests of load balancers and monitors, which add parameters of their own."""
 MAX_NAME = 60
-MAX_FAULTS = 5
+MAX_ERRORS = 5
 
 
 def register(app: OpenAPI) -> None:
@@ -32,8 +32,8 @@ def register(app: OpenAPI) -> None:
             operation = _operation(app.paths, *endpoint)
             known[endpoint] = None if operation is None else taken(operation)
         takes = known[endpoint]
-        if takes is not None and (found := faults(takes, request.args.lists())):
-            abort(make_response(jsonify(message="; ".join(found[:MAX_FAULTS])), 400))
+        if takes is not None and (found := errors_in(takes, request.args.lists())):
+            abort(make_response(jsonify(message="; ".join(found[:MAX_ERRORS])), 400))
 
 
 def taken(operation: Operation) -> Mapping[str, Parameter]:
@@ -41,10 +41,10 @@ def taken(operation: Operation) -> Mapping[str, Parameter]:
     return {item.name: item for item in operation.parameters or () if _in_query(item)}
 
 
-def faults(takes: Mapping[str, Parameter], given: Iterable[tuple[str, list[str]]]) -> list[str]:
+def errors_in(takes: Mapping[str, Parameter], given: Iterable[tuple[str, list[str]]]) -> list[str]:
     """Return a sentence for each invalid query parameter."""
     return [
-        _fault(takes, name, values)
+        _error(takes, name, values)
         for name, values in given
         if name not in takes or (len(values) > 1 and not _takes_several(takes[name]))
     ]
@@ -59,7 +59,7 @@ def _in_query(item: Any) -> bool:
     return isinstance(item, Parameter) and item.param_in == ParameterInType.QUERY
 
 
-def _fault(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str:
+def _error(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str:
     shown = printable(name[:MAX_NAME])
     if name in takes:
         return f"{shown}: given {len(values)} times; it takes one value"

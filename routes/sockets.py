@@ -83,7 +83,7 @@ class Sockets:
             missed = None if since is None else self._hub.changes.missed(wanted.interest, since)
             self._client().subscribe(wanted.interest, missed)
         except (ValueError, Unavailable) as error:
-            return _fault(error)
+            return _error(error)
         return {"message": "subscribed", **wanted.interest._asdict()}
 
     def _unsubscribe(self, *arguments: Any) -> JsonObject:
@@ -91,7 +91,7 @@ class Sockets:
             wanted = self._wanted(arguments)
             self._client().interests -= {wanted.interest}
         except (ValueError, Unavailable) as error:
-            return _fault(error)
+            return _error(error)
         return {"message": "unsubscribed", **wanted.interest._asdict()}
 
     def _end(self, engine_sid: str) -> None:
@@ -142,7 +142,7 @@ class Sockets:
         return wanted
 
 
-def _fault(error: Exception) -> JsonObject:
+def _error(error: Exception) -> JsonObject:
     # Also emitted, for clients that do not request an acknowledgement.
     message = str(error)
     if isinstance(error, Unavailable):

@@ -153,8 +153,8 @@ class Channel:
         if checkpoint != self._newest:  # another process has published
             self._newest, self._seen = checkpoint, set()
         self._seen = {number for number in self._seen if number >= first}
-        stretch = RowRange(first, end)
-        while page := self._page(stretch):
+        row_range = RowRange(first, end)
+        while page := self._page(row_range):
             new = [row for row in page if row["id"] not in self._seen]
             for row in new:
                 self._publisher.publish(
@@ -163,7 +163,7 @@ class Channel:
                 self._seen.add(row["id"])
             if new:
                 self._move_checkpoint(connection, max(self._newest or 0, new[-1]["id"]))
-            stretch = RowRange(page[-1]["id"] + 1, end)
+            row_range = RowRange(page[-1]["id"] + 1, end)
 
     def _begin(self, reader: Connection, end: int) -> int:
         """Return the id to start from without a checkpoint; kept, because the clock may change."""
@@ -178,9 +178,9 @@ class Channel:
             self._first = min(first, end + 1)
         return self._first
 
-    def _page(self, stretch: RowRange) -> Sequence[RowMapping]:
+    def _page(self, row_range: RowRange) -> Sequence[RowMapping]:
         with self._database.reader() as reader:
-            return queries.readings.readings_of(reader, self._table, None, stretch, PAGE)
+            return queries.readings.readings_of(reader, self._table, None, row_range, PAGE)
 
     def _move_checkpoint(self, connection: Connection, newest: int) -> None:
         with self._database.transaction(connection):

@@ -25,7 +25,7 @@ class BrokerWatch:
         details = {"connected": connected, "broker": str(self._settings.broker), "message": message}
         return Event(name, "", details | {"timestamp": clock.rfc3339(clock.now())}, everyone=True)
 
-    def news(self) -> list[Event]:
+    def changes(self) -> list[Event]:
         """Return the current state, if it has changed since the last call."""
         event = self.current()
         before, self._last = self._last, (event.name, event.document["message"])

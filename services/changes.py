@@ -93,13 +93,13 @@ class ChangeReader:
         """
         stream = self._streams[interest.stream]
         with self._turns, self._database.reader() as reader:
-            changed, stretch = _beginning(reader, self._database.tables[stream.name], since)
+            changed, row_range = _beginning(reader, self._database.tables[stream.name], since)
             commands = queries.commands.commands_since(reader, changed, interest.device_id)
             presence = queries.presence.presence_since(reader, changed, interest.device_id)
-        if isinstance(since, int) and since > stretch.end:
-            yield gap(stream.name, interest.device_id, stretch.end + 1, since)
+        if isinstance(since, int) and since > row_range.end:
+            yield gap(stream.name, interest.device_id, row_range.end + 1, since)
         yield from _states(commands, presence)
-        yield from self._stretch(stream, interest.device_id, stretch)
+        yield from self._pages(stream, interest.device_id, row_range)
 
     def newest_id(self, stream: str) -> int:
         """Return the id of the newest reading of a stream, or 0. Raises Unavailable."""
@@ -109,18 +109,18 @@ class ChangeReader:
     def _newest(self, reader: Connection, stream: Stream) -> int:
         return queries.readings.newest_id(reader, self._database.tables[stream.name])
 
-    def _stretch(self, stream: Stream, device_id: str | None, stretch: RowRange) -> Iterator[Event]:
+    def _pages(self, stream: Stream, device_id: str | None, row_range: RowRange) -> Iterator[Event]:
         table = self._database.tables[stream.name]
         while True:
             # Released after each page, and never held while a client reads.
             with self._turns:
                 with self._database.reader() as reader:
-                    page = queries.readings.readings_of(reader, table, device_id, stretch, PAGE)
+                    page = queries.readings.readings_of(reader, table, device_id, row_range, PAGE)
                 events = [_reading(stream, row).made() for row in page]
             yield from events
             if len(page) < PAGE:
                 return
-            stretch = stretch._replace(start=page[-1]["id"] + 1)
+            row_range = row_range._replace(start=page[-1]["id"] + 1)
 
     def _readings(self, reader: Connection, stream: Stream, changes: ChangeSet) -> Iterator[Event]:
         table = self._database.tables[stream.name]
@@ -190,8 +190,8 @@ def _beginning(
     if not isinstance(since, int):
         return _earlier(since), _since(reader, table, since, end)
     seen = min(since, end)
-    stretch = RowRange(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
-    return _earlier(queries.positions.earliest_written(reader, table, seen, end)), stretch
+    row_range = RowRange(queries.positions.first_uncertain(reader, table, seen, OVERLAP), end)
+    return _earlier(queries.positions.earliest_written(reader, table, seen, end)), row_range
 
 
 def _since(reader: Connection, table: Table, since: datetime, end: int) -> RowRange:

@@ -130,11 +130,11 @@ def measured(
     hours = hours_of(span, zone, energy.tariff)
     if energy.counter:
         samples = _counter_samples(reader, table, reach._replace(metric=energy.counter))
-        integrate(counter_stretches(samples, energy.gap), hours)
+        integrate(counter_pieces(samples, energy.gap), hours)
     uncounted = [hour for hour in hours if not hour.known]
     if uncounted:
         samples = queries.readings.samples(reader, table, [energy.power], reach)
-        integrate(power_stretches(samples, energy.gap), uncounted)
+        integrate(power_pieces(samples, energy.gap), uncounted)
     return figures(_method(hours, uncounted), hours, interval)
 
 
@@ -146,7 +146,7 @@ def hours_of(span: Span, zone: ZoneInfo, tariff: Tariff | None) -> list[Hour]:
     return [Hour(hour, local, tariff.at(local.hour), export=tariff.export) for hour, local in hours]
 
 
-def power_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
+def power_pieces(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
     """Yield pieces of linear power (W) between samples at most `gap` s apart, oldest first."""
     for (start, first), (end, last) in pairwise(samples):
         span = Span(start, end)
@@ -154,7 +154,7 @@ def power_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece
             yield TimePiece(span, first, last, covered=True)
 
 
-def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
+def counter_pieces(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
     """Yield pieces of mean power between samples of a counter (kWh), oldest first.
 
     The samples may be any time apart. A fall of at most a tenth is jitter: nothing is counted until
@@ -178,17 +178,17 @@ def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePie
         yield TimePiece(span, watts, watts, span.seconds <= gap)
 
 
-def integrate(stretches: Iterable[TimePiece], hours: Sequence[Hour]) -> None:
-    """Add stretches, oldest first, to the hours that they touch."""
+def integrate(pieces: Iterable[TimePiece], hours: Sequence[Hour]) -> None:
+    """Add pieces, oldest first, to the hours that they touch."""
     timeline = Timeline([hour.span for hour in hours])
-    for stretch in stretches:
-        for number, part in timeline.parts(stretch.span):
+    for piece in pieces:
+        for number, part in timeline.parts(piece.span):
             hour = hours[number]
-            hour.joules += stretch.joules(part)
+            hour.joules += piece.joules(part)
             if hour.export is not None:
-                hour.fed_in += stretch.fed_in(part)
+                hour.fed_in += piece.fed_in(part)
             hour.known += part.seconds
-            hour.covered += part.seconds if stretch.covered else 0.0
+            hour.covered += part.seconds if piece.covered else 0.0
 
 
 def figures(method: Method, hours: Sequence[Hour], interval: Interval) -> EnergyFigures:

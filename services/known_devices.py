@@ -19,7 +19,7 @@ ALIKE = 0.8
 
 
 class KnownDevices:
-    """The devices of all streams."""
+    """Suggests ids from the devices of all streams."""
 
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database

@@ -59,19 +59,19 @@ class Timeline:
         self._spans = spans
         self._position = 0
 
-    def parts(self, stretch: Span) -> Iterator[tuple[int, Span]]:
+    def parts(self, piece: Span) -> Iterator[tuple[int, Span]]:
         """Yield the parts of a span with the index of the timeline's span they are in.
 
         Each call must start no earlier than the one before.
         """
         spans = self._spans
-        while self._position < len(spans) and spans[self._position].end <= stretch.start:
+        while self._position < len(spans) and spans[self._position].end <= piece.start:
             self._position += 1
         for number in range(self._position, len(spans)):
             span = spans[number]
-            if span.start >= stretch.end:
+            if span.start >= piece.end:
                 return
-            yield number, Span(max(span.start, stretch.start), min(span.end, stretch.end))
+            yield number, Span(max(span.start, piece.start), min(span.end, piece.end))
 
 
 @lru_cache(maxsize=100)

@@ -9,14 +9,14 @@ _ALLOWED = f"must be a topic such as sensors/{DEVICE}/data"
 
 def checked(text: str) -> str:
     """Return the topic with `{device_id}` for a plain `+`. Raises ValueError for an invalid one."""
-    if fault := _fault_of_text(text) or _fault_of_levels(
+    if error := _error_of_text(text) or _error_of_levels(
         text.replace("+", DEVICE).split("/"), text
     ):
-        raise ValueError(f"{_ALLOWED}: {fault}")
+        raise ValueError(f"{_ALLOWED}: {error}")
     return text.replace("+", DEVICE)
 
 
-def _fault_of_text(text: str) -> str:
+def _error_of_text(text: str) -> str:
     if len(text) > MOST_CHARACTERS:
         return f"it has {len(text):,} characters, at most {MOST_CHARACTERS:,} are allowed"
     if (character := invisible(text)) is not None:
@@ -30,7 +30,7 @@ def _fault_of_text(text: str) -> str:
     return ""
 
 
-def _fault_of_levels(levels: list[str], text: str) -> str:
+def _error_of_levels(levels: list[str], text: str) -> str:
     if not levels[0]:
         return "it begins with /, which makes its first level empty"
     if not levels[-1]:

@@ -72,12 +72,12 @@ def why(text: bytes) -> str:
     except RecursionError:
         return "it is nested too deeply"
     except msgspec.DecodeError as error:
-        return _fault(text, str(error))
+        return _error(text, str(error))
     words = [found for found in _PIECE.finditer(text) if _standard(found["word"])]
     return _no_value(words[0]) if words else "something in it is not a value"
 
 
-def _fault(text: bytes, message: str) -> str:
+def _error(text: bytes, message: str) -> str:
     if "truncated" not in message:
         return message.removeprefix("JSON is malformed: ")
     # msgspec also reports a lone surrogate and an unknown short word as truncated.

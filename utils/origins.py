@@ -37,7 +37,7 @@ def _origin(text: str) -> str:
         return text
     found = _ORIGIN.fullmatch(text.removesuffix("/").lower())
     if found is None:
-        raise ValueError(f"{_ALLOWED}: {_fault(text)}")
+        raise ValueError(f"{_ALLOWED}: {_error(text)}")
     scheme, port = found["scheme"], int(found["port"] or _DEFAULT_PORTS.get(found["scheme"], 0))
     if scheme in _NEVER_SENT:
         raise ValueError(
@@ -61,12 +61,12 @@ def _host(text: str, host: str) -> str:
     except (AddressValueError, UnicodeError):
         name = ""
     if not _HOST_NAME.fullmatch(name):
-        wildcard = ": name each host in full, for * stands alone" if ANY in host else ""
+        wildcard = ": name each host in full, or use * alone" if ANY in host else ""
         raise ValueError(f"{_ALLOWED}: {_shown(text)} has no host name or address{wildcard}")
     return name
 
 
-def _fault(text: str) -> str:
+def _error(text: str) -> str:
     if not text:
         return "one of them is empty"
     if "@" in text:

@@ -160,9 +160,9 @@ def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
     example = example_payload(stream, "")
     one = reading | {"examples": [example, example_payload(stream, stream.values)]}
     several = {"anyOf": [array, wrapped], "examples": [[example]]}
-    faults: dict[Any, Any] = {400: NotAnalysed, 413: Error, 415: Error}
+    errors: dict[Any, Any] = {400: NotAnalysed, 413: Error, 415: Error}
 
-    @api.post("/analyze", responses=faults | {200: AnalysisAnswer}, request_body=json_body(one))
+    @api.post("/analyze", responses=errors | {200: AnalysisAnswer}, request_body=json_body(one))
     def analyze() -> tuple[JsonObject, int]:
         """Store one reading, bare or as a device would publish it, and return its health."""
         answer = soil.analyse(request.get_data())
@@ -170,7 +170,7 @@ def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
 
     @api.post(
         "/batch-analyze",
-        responses=faults | {200: BatchAnswer},
+        responses=errors | {200: BatchAnswer},
         request_body=json_body(several),
     )
     def batch_analyze() -> JsonObject:

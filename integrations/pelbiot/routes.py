@@ -36,8 +36,8 @@ def _payload(message: JsonValue) -> bytes:
 
 def _publishable(message: JsonValue) -> JsonValue:
     """Validate that a message can be the payload of a reading. Raises ValueError."""
-    if fault := nesting_fault(message):
-        raise ValueError(fault)
+    if error := nesting_fault(message):
+        raise ValueError(error)
     size = len(_payload(message))
     if size > MAX_PAYLOAD:
         raise ValueError(f"{size} bytes; at most {MAX_PAYLOAD} are allowed")
@@ -70,7 +70,7 @@ class PublishBody(Body):
     )
 
     def payload(self) -> bytes:
-        """The bytes to publish."""
+        """Return the bytes to publish."""
         return _payload(self.message)
 
 
@@ -127,8 +127,8 @@ def blueprint(
     @api.post("/publish", responses={200: Published, 413: Error, 415: Error})
     def publish(body: PublishBody) -> tuple[JsonObject, int]:
         """Publish a message on a topic of a declared stream."""
-        if fault := _topic_fault(streams, body.topic):
-            return {"message": f"topic: {fault}"}, 400
+        if error := _topic_error(streams, body.topic):
+            return {"message": f"topic: {error}"}, 400
         publisher.publish(body.topic, body.payload())
         return {"success": True, "topic": body.topic, "message": body.message}, 200
 
@@ -139,7 +139,7 @@ def blueprint(
     return api
 
 
-def _topic_fault(streams: Streams, topic: str) -> str | None:
+def _topic_error(streams: Streams, topic: str) -> str | None:
     found = streams.match(topic)
     if found is None:
         allowed = ", ".join(str(declared.topic) for declared in streams)
