@@ -39,7 +39,7 @@ def plausible(samples: Iterable[Sample], gap: float) -> Iterator[Sample]:
 
 
 def steps(samples: Iterable[Sample]) -> Iterator[tuple[Sample, Sample, bool]]:
-    """Yield each plausible sample with its predecessor, and whether the step can be counted.
+    """Yield pairs of successive samples, and whether the counter can have counted the difference.
 
     If it cannot, one of the two is wrong, or they come from two counters. The pace decides: a
     counter that restarted began at 0 and shows what it has counted since.

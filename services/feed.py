@@ -16,7 +16,7 @@ The client can request what it missed.
 
 
 class Interest(NamedTuple):
-    """Events of one stream, for one device or for all."""
+    """The readings of a stream and the states of its devices; of one device or of all."""
 
     stream: str
     device_id: str | None = None
