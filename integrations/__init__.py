@@ -1,4 +1,4 @@
-"""The outside systems whose dashboards AutoForge serves: a folder for each, and a line here."""
+"""Integrations with outside systems and their dashboards: a folder each, and one line here."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,4 +12,4 @@ INTEGRATIONS: Sequence[Callable[[Core], APIBlueprint | None]] = (
     pelbiot.integrate,
     harit_samarth.integrate,
 )
-"""Each gives its paths, or None where no stream is declared in the shape that it needs."""
+"""Functions that return the endpoints of a system, or None without a stream that fits."""

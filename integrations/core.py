@@ -1,4 +1,4 @@
-"""What an integration may use of the backend."""
+"""The parts of the backend that integrations may use."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from streams.registry import Streams
 
 
 class Core(NamedTuple):
-    """The parts of a backend that paths are made of."""
+    """The parts of a backend that endpoints need."""
 
     settings: Settings
     streams: Streams

@@ -1,1 +1,1 @@
-"""Routes: one blueprint per resource; a handler turns validated arguments into one call and a dict."""
+"""One blueprint per resource; a handler turns validated arguments into one call and a dict."""

@@ -1,4 +1,4 @@
-"""What answers look like: for the OpenAPI document."""
+"""Models of responses, for the OpenAPI document."""
 
 from typing import Annotated
 
@@ -11,20 +11,20 @@ Rfc3339 = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class Error(Described):
-    """What was wrong and what to do."""
+    """What is wrong and what to do."""
 
     message: str
 
 
 class NotFound(Error):
-    """Nothing matches."""
+    """Nothing matches the request."""
 
     device_id: str | None = None
-    similar: list[str] | None = Field(None, description="Ids like it of which there are readings.")
+    similar: list[str] | None = Field(None, description="Similar ids that have readings.")
 
 
 class ControlAnswer(Described):
-    """The command as published; `url` tells what becomes of it."""
+    """The published command; `url` returns its state."""
 
     status: str
     command_id: str
@@ -32,11 +32,11 @@ class ControlAnswer(Described):
     command: str
     url: str
     message: str
-    hint: str | None = Field(None, description="What may be wrong: no such device was ever heard.")
+    hint: str | None = Field(None, description="A warning: no message of this device was received.")
 
 
 class CommandAnswer(Described):
-    """A command with its state."""
+    """A command and its state."""
 
     command_id: str
     device_id: str
@@ -44,13 +44,13 @@ class CommandAnswer(Described):
     status: Status
     reason: str | None
     parameters: dict[str, JsonValue]
-    result: JsonValue = Field(description="As the device answered.")
+    result: JsonValue = Field(description="The device's answer.")
     issued_at: Rfc3339
     expires_at: Rfc3339
     sent_at: Rfc3339 | None
     updated_at: Rfc3339
     url: str
-    hint: str | None = Field(None, description="In the answer to the command alone.")
+    hint: str | None = Field(None, description="Only in the answer for a single command.")
 
 
 class CommandsAnswer(Described):
@@ -62,7 +62,7 @@ class CommandsAnswer(Described):
 
 
 class Undelivered(Error):
-    """The command that the broker did not confirm."""
+    """A command that the broker did not confirm."""
 
     command_id: str | None = None
 
@@ -76,7 +76,7 @@ class RejectedItem(Described):
 
 
 class SubmissionAnswer(Described):
-    """What became of the readings."""
+    """The outcome of a submission."""
 
     stored: int
     duplicate: int
@@ -85,7 +85,7 @@ class SubmissionAnswer(Described):
 
 
 class RefusedSubmission(Error):
-    """Why nothing was stored; the counts are missing where the body as a whole could not be read."""
+    """A submission of which nothing was stored; no counts if the body could not be read."""
 
     stored: int | None = None
     duplicate: int | None = None
@@ -94,18 +94,22 @@ class RefusedSubmission(Error):
 
 
 class Device(Described):
-    """A device and when it was heard."""
+    """A device with the times of its readings."""
 
     device_id: str
-    first_seen: Rfc3339 = Field(description="The time of its first reading, as the device said.")
-    last_seen: Rfc3339 = Field(description="The time of its newest reading, as the device said.")
+    first_seen: Rfc3339 = Field(description="The device's own time of its first reading.")
+    last_seen: Rfc3339 = Field(description="The device's own time of its newest reading.")
     last_heard: Rfc3339 | None = Field(
-        description="When the server received its last reading; null of a device known from a retained message only."
+        description="When the server received its last reading; "
+        "null if the device is known from a retained message only."
     )
     silent_for: float | None = Field(
-        description="Seconds since `last_heard`; null if it is none, or not heard again since the clock was set back."
+        description="Seconds since `last_heard`; null without one, "
+        "or if nothing was received since the clock was set back."
     )
-    online: bool | None = Field(description="As the device and its broker said last; null if it never said so.")
+    online: bool | None = Field(
+        description="The last status from the device or its broker; null without one."
+    )
 
 
 class DevicesAnswer(Described):
@@ -116,35 +120,39 @@ class DevicesAnswer(Described):
 
 
 class RejectedMessage(Described):
-    """A rejected message, with the beginning of its payload."""
+    """A rejected message with the beginning of its payload."""
 
     id: int
     stream: str | None
-    device_id: str | None = Field(description="Who sent it, where topic or payload says so.")
+    device_id: str | None = Field(description="The sender, if the topic or payload names it.")
     topic: str
-    payload: str = Field(description="The beginning, at most 1 KB; bytes that are no UTF-8 as `\\xff`.")
-    payload_size: int = Field(description="Bytes as it came.")
-    truncated: bool = Field(description="Whether only the beginning was kept, because it was over 64 KB.")
+    payload: str = Field(
+        description="The beginning, at most 1 KB; bytes that are not UTF-8 as `\\xff`."
+    )
+    payload_size: int = Field(description="Size in bytes as received.")
+    truncated: bool = Field(
+        description="Whether only the beginning is kept, because the payload exceeded 64 KB."
+    )
     reason: str
     message: str
     created_at: Rfc3339
 
 
 class RejectedPayload(RejectedMessage):
-    """A rejected message with all that was kept of it."""
+    """A rejected message with its kept payload."""
 
     payload_base64: str
 
 
 class RejectedRoom(Described):
-    """The limits of what is kept."""
+    """The limits of the kept messages."""
 
     messages: int
     bytes: int
 
 
 class RejectedKept(Described):
-    """What is kept of the rejected messages, and how much may be."""
+    """The amount of kept rejected messages and its limits."""
 
     messages: int
     bytes: int
@@ -152,7 +160,7 @@ class RejectedKept(Described):
 
 
 class RejectedShare(Described):
-    """What one device, or where it is unknown one topic, holds for one reason."""
+    """The messages of one device, or of one topic if it is unknown, rejected for one reason."""
 
     stream: str | None
     device_id: str | None
@@ -164,136 +172,13 @@ class RejectedShare(Described):
 
 
 class RejectedAnswer(Described):
-    """Rejected messages, newest first, and how many there ever were by reason."""
+    """Rejected messages, newest first, with counts by reason of all ever rejected."""
 
     count: int
     limit: int
     offset: int
     counts: dict[str, int]
-    evicted: int = Field(description="How many made room for others; their payloads are gone.")
+    evicted: int = Field(description="Messages deleted to make room for newer ones.")
     kept: RejectedKept
-    shares: list[RejectedShare] = Field(description="Those that hold most.")
+    shares: list[RejectedShare] = Field(description="The largest shares.")
     data: list[RejectedMessage]
-
-
-class MetricDeclaration(Described):
-    """A declared metric."""
-
-    name: str
-    title: str
-    unit: str
-    type: str
-    required: bool
-    plural: str
-
-
-class StreamDeclaration(Described):
-    """A declared stream."""
-
-    name: str
-    title: str
-    topic: str
-    device: str
-    timestamp_required: bool
-    metrics: list[MetricDeclaration]
-    url: str
-
-
-class StreamsAnswer(Described):
-    """All declared streams."""
-
-    count: int
-    streams: list[StreamDeclaration]
-
-
-class Counts(Described):
-    """Messages that came in by one way; received = stored + duplicate + rejected + ignored."""
-
-    received: int
-    stored: int
-    duplicate: int
-    rejected: int
-    ignored: int
-    ignored_by_reason: dict[str, int] = Field(
-        description="`retained`: an old message without a time that the broker repeats; `empty`: it clears such a one."
-    )
-    last_batch_at: Rfc3339 | None
-
-
-class MqttHealth(Counts):
-    """The ingester."""
-
-    best_effort: int = Field(description="How many of the received came at QoS 0, which promises nothing.")
-
-    broker: str
-    holder: str | None
-    heartbeat_at: Rfc3339 | None
-    running: bool
-    connected: bool
-    subscribed: bool
-    problem: str | None
-    since: Rfc3339 | None
-    uptime: float | None = Field(description="Seconds since it is subscribed; null while something is wrong.")
-    waiting: int = Field(description="Messages that wait for the database.")
-    messages_per_second: float | None = Field(description="In the last minute.")
-    processing_ms: float | None = Field(description="How long it took to store one of them.")
-    evicted_at: Rfc3339 | None = Field(description="When another client used AutoForge's client id, for ten minutes.")
-    forgotten_at: Rfc3339 | None = Field(description="When the broker had forgotten the session, for a day.")
-
-
-class DatabaseHealth(Described):
-    """The database."""
-
-    reachable: bool
-    url: str
-    problem: str | None = Field(None, description="Why it cannot be written; null while it can.")
-
-
-class StreamsHealth(Described):
-    """The declarations."""
-
-    declarations: str = Field(description="A hash of the declarations that this process has read.")
-    processes: dict[str, str] = Field(description="The same for every process that runs, by host and process id.")
-    unusable: dict[str, str] = Field(description="The streams that cannot be used, by name, and why.")
-
-
-class RejectedHealth(RejectedKept):
-    """The table of rejected messages."""
-
-    evicted: int = Field(description="How many made room for others.")
-
-
-class JobHealth(Described):
-    """Work that one process does for all."""
-
-    name: str
-    holder: str = Field(description="The process that ran it last.")
-    ran_at: Rfc3339 = Field(description="When the database was told last; once a minute if nothing changes.")
-    error: str | None = Field(description="Why the last run failed; null where it did not.")
-    failing_since: Rfc3339 | None
-
-
-class Root(Described):
-    """What this is, and where to go on."""
-
-    service: str
-    version: str
-    docs: str
-    openapi: str
-    health: str
-    streams: str
-
-
-class Health(Described):
-    """The state of the backend."""
-
-    status: str
-    service: str
-    version: str
-    message: str | None = None
-    database: DatabaseHealth
-    mqtt: MqttHealth | None = None
-    http: Counts | None = None
-    rejected_messages: RejectedHealth | None = None
-    streams: StreamsHealth | None = None
-    jobs: list[JobHealth] | None = None

@@ -1,4 +1,4 @@
-"""The Flask application: its document, its JSON, who may call it, and what a proxy says of the caller."""
+"""Create the Flask application: OpenAPI document, JSON, CORS and proxy headers."""
 
 from flask_cors import CORS
 from flask_openapi.openapi import OpenAPI
@@ -15,7 +15,7 @@ MAX_BODY = 16_000_000
 
 
 def application(settings: Settings) -> OpenAPI:
-    """An application without any path."""
+    """Return an application without any routes."""
     app = DocumentedApp(
         __name__,
         validation_error_status=400,

@@ -1,4 +1,4 @@
-"""What requests may carry: for validation and for the OpenAPI document."""
+"""Models of requests, for validation and for the OpenAPI document."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
@@ -33,17 +33,17 @@ LAST_MOMENT = datetime(9998, 1, 1)
 
 
 class Query(Described):
-    """Base of all query strings."""
+    """Base class of query strings."""
 
 
 class DeviceQuery(Query):
-    """Which device."""
+    """Select a device."""
 
     device_id: DeviceId | None = Field(None, description="Only this device.")
 
 
 class WindowQuery(DeviceQuery):
-    """Which device and which time."""
+    """Select a device and a time range."""
 
     start: Moment | None = Field(None, alias="from", description="From this time on (inclusive).")
     end: Moment | None = Field(None, alias="to", description="Before this time (exclusive).")
@@ -55,45 +55,53 @@ class WindowQuery(DeviceQuery):
         return self
 
     def filter(self) -> TimeFilter:
-        """The same for `queries`."""
+        """Return the filter for `queries`."""
         return TimeFilter(self.device_id, self.start, self.end)
 
 
 class HistoryQuery(WindowQuery):
-    """A page of readings."""
+    """Select a page of readings."""
 
-    limit: int = Field(100, ge=1, le=10_000, description="At most this many readings.", examples=[100])
-    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
+    limit: int = Field(
+        100, ge=1, le=10_000, description="At most this many readings.", examples=[100]
+    )
+    offset: int = Field(
+        0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0]
+    )
 
 
 class ReadingsQuery(HistoryQuery):
-    """A page of readings of any stream."""
+    """Select a page of readings of any stream."""
 
     health: bool = Field(
         default=False,
-        description="Also the health index of each, where the stream has ideal bands.",
+        description="Include the health index of each, where the stream has ideal bands.",
         examples=[False],
     )
 
 
 class MlQuery(WindowQuery):
-    """A sample of readings."""
+    """Select samples of readings."""
 
-    limit: int = Field(1000, ge=1, le=100_000, description="The newest this many samples.", examples=[1000])
+    limit: int = Field(
+        1000, ge=1, le=100_000, description="The newest this many samples.", examples=[1000]
+    )
 
 
 class SpanQuery(Query):
-    """One device and a time with an end, for figures that are computed over it."""
+    """Select a device and a limited time range for computed figures."""
 
-    device_id: DeviceId = Field(description="Which device.")
-    start: Moment | None = Field(None, alias="from", description="From this time on; 24 hours before `to` unless said.")
-    end: Moment | None = Field(None, alias="to", description="Before this time; now unless said.")
+    device_id: DeviceId = Field(description="The device.")
+    start: Moment | None = Field(
+        None, alias="from", description="From this time on; by default 24 hours before `to`."
+    )
+    end: Moment | None = Field(None, alias="to", description="Before this time; by default now.")
     tz: Zone = Field("UTC", description="The time zone of hours and days, such as Asia/Jakarta.")
 
     @model_validator(mode="after")
     def _limited(self) -> Self:
         start, end = self.span()
-        # A second more, because times such as -3660d were read a moment before.
+        # One more second, because times such as -3660d were parsed a little earlier.
         if not timedelta(0) < end - start <= MAX_SPAN + timedelta(seconds=1):
             raise ValueError(f"from: must be before to, by {MAX_SPAN.days} days at most")
         if start < clock.EPOCH or end > LAST_MOMENT:
@@ -101,7 +109,7 @@ class SpanQuery(Query):
         return self
 
     def span(self) -> Span:
-        """From when until when, in naive UTC."""
+        """Return the time range in naive UTC."""
         end = self.end or clock.now()
         return Span(self.start or max(end, clock.EPOCH) - timedelta(days=1), end)
 
@@ -112,46 +120,53 @@ class SpanQuery(Query):
 
 
 class SubmissionQuery(DeviceQuery):
-    """What an MQTT topic would have said."""
+    """What the MQTT topic would contain."""
 
-    device_id: DeviceId | None = Field(None, description="The device, where the payload does not say it.")
+    device_id: DeviceId | None = Field(
+        None, description="The device, if the payload does not name it."
+    )
 
 
 class MetricSubmissionQuery(SubmissionQuery):
-    """What an MQTT topic would have said where each metric has a topic of its own."""
+    """What the MQTT topic would contain where each metric has its own topic."""
 
     metric: str | None = Field(
-        None, description="The metric, where the payload is a value alone.", examples=["voltage"]
+        None, description="The metric, if the payload is a bare value.", examples=["voltage"]
     )
 
 
 class RejectedQuery(DeviceQuery):
-    """A page of rejected messages."""
+    """Select a page of rejected messages."""
 
     reason: Reason | None = Field(None, description="Only this reason code.")
     stream: Reason | None = Field(None, description="Only this stream.")
-    limit: int = Field(100, ge=1, le=1000, description="At most this many messages.", examples=[100])
-    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
+    limit: int = Field(
+        100, ge=1, le=1000, description="At most this many messages.", examples=[100]
+    )
+    offset: int = Field(
+        0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0]
+    )
 
 
 class RejectedPath(Described):
-    """Which rejected message."""
+    """Select a rejected message."""
 
     id: int = Field(ge=1, le=2**63 - 1, description="The message's id.", examples=[17])
 
 
 class LiveQuery(DeviceQuery):
-    """What to send live."""
+    """Select the events to push."""
 
     since: Since | None = Field(
         None,
-        description="First what came after this id, or after this time. A number above the newest id is a time if it "
-        "is a date (20260129) or has nine digits or more (a compact time, epoch time).",
+        description="Send first the events after this id or this time. A number above the newest "
+        "id is a time if it is a date (20260129) or has nine digits or more (a compact time, epoch "
+        "time).",
     )
 
 
 class Subscription(Described):
-    """What a Socket.IO client subscribes to."""
+    """A subscription of a Socket.IO client."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -161,34 +176,42 @@ class Subscription(Described):
 
     @property
     def interest(self) -> Interest:
-        """The same for `services.live`."""
+        """The interest for `services.live`."""
         return Interest(self.stream, self.device_id)
 
 
 class LastEventHeader(Described):
-    """What a browser sends when it connects again."""
+    """The header that a browser sends when it reconnects."""
 
     last_event_id: LastEventId | None = Field(
-        None, alias="Last-Event-ID", description="As `since`, which it outdoes; every whole number is an id."
+        None,
+        alias="Last-Event-ID",
+        description="As `since`, which it overrides; every whole number is an id.",
     )
 
 
 class WaitQuery(Query):
-    """How long the answer may take."""
+    """Limit the time for the answer."""
 
     wait: float = Field(
-        0, ge=0, le=60, description="Hold the answer up to this many seconds, until it is final.", examples=[10]
+        0,
+        ge=0,
+        le=60,
+        description="Wait up to this many seconds for the final state.",
+        examples=[10],
     )
 
 
 class KeyHeader(Described):
-    """What makes a repeated request harmless."""
+    """The header that makes a repeated request harmless."""
 
-    key: Key | None = Field(None, alias="Idempotency-Key", description="The same key gives the same command.")
+    key: Key | None = Field(
+        None, alias="Idempotency-Key", description="The same key returns the same command."
+    )
 
 
 class CommandPath(Described):
-    """Which command."""
+    """Select a command."""
 
     command_id: Annotated[
         str,
@@ -198,20 +221,22 @@ class CommandPath(Described):
 
 
 class CommandsQuery(DeviceQuery):
-    """Which commands."""
+    """Select commands."""
 
     status: Status | None = Field(None, description="Only in this state.", examples=["sent"])
-    limit: int = Field(100, ge=1, le=1000, description="The newest this many.", examples=[100])
+    limit: int = Field(
+        100, ge=1, le=1000, description="At most this many, newest first.", examples=[100]
+    )
 
 
 class Body(Described):
-    """Base of JSON objects that are sent."""
+    """Base class of JSON bodies."""
 
     model_config = ConfigDict(extra="forbid")
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Self:
-        """Refuse a body that is a JSON string: the router would read what stands in it as JSON once more."""
+        """Validate parsed JSON: the router would parse the content of a JSON string again."""
         return cls.model_validate(json_data)
 
 
@@ -220,7 +245,9 @@ class ControlBody(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"device_id": "ESP32_001", "command": "set_interval", "parameters": {"seconds": 5}}]
+            "examples": [
+                {"device_id": "ESP32_001", "command": "set_interval", "parameters": {"seconds": 5}}
+            ]
         }
     )
 
@@ -230,5 +257,5 @@ class ControlBody(Body):
     expires_in: Lifetime = 60
 
     def order(self) -> Order:
-        """The same for `services.commands`."""
+        """Return the order for `services.commands`."""
         return Order(self.device_id, self.command, self.parameters, self.expires_in)

@@ -1,4 +1,4 @@
-"""How long the body of each operation may be: JSON takes many times its bytes in memory, whatever comes of it."""
+"""Limit the body size by operation, because parsed JSON takes many times its size in memory."""
 
 from flask import Request
 
@@ -11,14 +11,15 @@ LIMITS = {
     "/mqtt/reload": 10_000,
     "/api/soil-health/analyze": 262_144,
 }
-"""Bytes, by rule. Parameters of a command and a message of their largest size fit also where each character is escaped.
+"""Bytes by rule.
 
-The others take readings, of which there may be many.
+The largest parameters of a command and the largest message fit even with every character escaped.
+Operations that are not listed take readings, possibly many.
 """
 
 
 def limit(request: Request) -> int | None:
-    """Hold a request to the limit of its operation; None where there is none."""
+    """Apply the limit of its operation to a request and return it; None without a limit."""
     if request.url_rule is not None and request.url_rule.rule in LIMITS:
         request.max_content_length = LIMITS[request.url_rule.rule]
     return request.max_content_length

@@ -1,4 +1,4 @@
-"""`flask verify`, `flask acl`, `flask end-session` and `flask forget-rejected`: the command line beside the web."""
+"""The commands `flask verify`, `flask acl`, `flask end-session` and `flask forget-rejected`."""
 
 import sys
 
@@ -15,18 +15,24 @@ from utils import logger
 
 
 def commands(settings: Settings, streams: Streams, target: Target) -> list[click.Command]:
-    """All of them; `target` is where what waits in a session is stored."""
+    """Return all commands; `target` receives the messages queued in an ended session."""
     of_streams = [verify(settings, streams), acl(settings, streams)]
     return [*of_streams, end_session(settings, streams, target), forget_rejected(target.database)]
 
 
 def verify(settings: Settings, streams: Streams) -> click.Command:
-    """The command that checks a running backend from outside."""
+    """Return the command that checks a running backend from outside."""
 
-    @click.command("verify", help="Check a running AutoForge, from the broker to what it serves.")
-    @click.option("--url", default=f"http://127.0.0.1:{settings.flask_port}", callback=_url, show_default=True)
+    @click.command("verify", help="Check a running AutoForge, from the broker to its answers.")
     @click.option(
-        "--timeout", type=click.FloatRange(min=0.1, max=600), default=10.0, show_default=True, help="Seconds."
+        "--url", default=f"http://127.0.0.1:{settings.flask_port}", callback=_url, show_default=True
+    )
+    @click.option(
+        "--timeout",
+        type=click.FloatRange(min=0.1, max=600),
+        default=10.0,
+        show_default=True,
+        help="Seconds.",
     )
     def check(url: str, timeout: float) -> None:
         counts = {"ok": 0, "FAILED": 0, "left out": 0}
@@ -41,9 +47,12 @@ def verify(settings: Settings, streams: Streams) -> click.Command:
 
 
 def forget_rejected(database: Database) -> click.Command:
-    """The command that empties the table of rejected messages."""
+    """Return the command that empties the table of rejected messages."""
 
-    @click.command("forget-rejected", help="Delete all rejected messages, whose counts stay. See /api/rejected first.")
+    @click.command(
+        "forget-rejected",
+        help="Delete all rejected messages but keep their counts. See /api/rejected first.",
+    )
     @click.confirmation_option(prompt="Delete all rejected messages?")
     def forget() -> None:
         try:
@@ -62,9 +71,11 @@ def _url(_: click.Context, __: click.Parameter, url: str) -> str:
 
 
 def end_session(settings: Settings, streams: Streams, target: Target) -> click.Command:
-    """The command that empties and ends a session that nobody uses any more."""
+    """Return the command that drains and ends an abandoned session."""
 
-    @click.command("end-session", help="Store what waits at the broker in the session CLIENT_ID, and end it.")
+    @click.command(
+        "end-session", help="Store the messages queued in the session CLIENT_ID, and end it."
+    )
     @click.argument("client_id")
     def command(client_id: str) -> None:
         logger.configure(settings.log_level, settings.log_file, "end-session")
@@ -72,25 +83,36 @@ def end_session(settings: Settings, streams: Streams, target: Target) -> click.C
             taken = ending.end_session(settings, streams, target, client_id)
         except (ending.EndError, Unavailable, SettingsError) as error:
             raise click.ClickException(str(error)) from error
-        counts = f"{taken.stored} stored, {taken.duplicate} known already, {len(taken.rejections)} set aside"
+        known, rejections = taken.duplicate, len(taken.rejections)
+        counts = f"{taken.stored} stored, {known} already known, {rejections} set aside"
         click.echo(f"{taken.received} messages: {counts}. The session {client_id} is ended")
 
     return command
 
 
 def acl(settings: Settings, streams: Streams) -> click.Command:
-    """The command that prints who may do what at the broker."""
+    """Return the command that prints the broker's access rules."""
 
-    @click.command("acl", help="Print the broker's access list for the declared streams, as Mosquitto has it.")
-    @click.option(
-        "--user", default=settings.broker.username or "autoforge", show_default=True, help="AutoForge's login."
+    @click.command(
+        "acl", help="Print the broker's access list for the declared streams, for Mosquitto."
     )
-    @click.option("--dynamic-security", is_flag=True, help="As commands for Mosquitto's dynamic security plugin.")
+    @click.option(
+        "--user",
+        default=settings.broker.username or "autoforge",
+        show_default=True,
+        help="AutoForge's login.",
+    )
+    @click.option(
+        "--dynamic-security",
+        is_flag=True,
+        help="Print commands for Mosquitto's dynamic security plugin instead.",
+    )
     def command(user: str, *, dynamic_security: bool) -> None:
         kind = broker_access.dynamic_security if dynamic_security else broker_access.mosquitto
         click.echo(kind(streams, user, settings.catch_all_topic), nl=False)
         if names := broker_access.nameless(streams):
             listed = ", ".join(names)
-            click.echo(f"Any device may speak for any other on the topics of {listed}: they name no device", err=True)
+            warning = f"Any device can publish for any other on the topics of {listed}"
+            click.echo(f"{warning}: they contain no device id", err=True)
 
     return command

@@ -1,4 +1,4 @@
-"""The OpenAPI document: operation ids, examples of bodies, and where the API is served; and the page with the form."""
+"""The OpenAPI document with operation ids, examples and the server's URL, and its form."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,10 +17,16 @@ from utils.json_types import JsonObject
 
 TITLE = "AutoForge API"
 DESCRIPTION = (
-    "Readings of devices, commands to them, and the backend about itself. Times are RFC 3339 in UTC; `from` and `to` "
-    "take ISO 8601, epoch numbers, or a time before now such as `-24h`. Errors are JSON with a `message`."
+    "Read the data of devices, send them commands, and read the state of the backend. "
+    "Times are RFC 3339 in UTC; `from` and `to` take ISO 8601, epoch numbers, "
+    "or a relative time such as `-24h`. Errors are JSON with a `message`."
 )
-INFO = Info(title=TITLE, version=VERSION, description=DESCRIPTION, license=License(name="MIT", identifier="MIT"))
+INFO = Info(
+    title=TITLE,
+    version=VERSION,
+    description=DESCRIPTION,
+    license=License(name="MIT", identifier="MIT"),
+)
 VERBS = {"get": "get", "put": "replace", "delete": "delete"}
 NAMED = {
     ("get", "/"): "root",
@@ -36,7 +42,7 @@ NAMED = {
 
 
 class Places(Map):
-    """The paths of an application, which redirects none of them: a redirect would lead to whatever Host says."""
+    """A URL map without redirects: they would lead to the host that the request names."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         options |= {"strict_slashes": False, "merge_slashes": False}
@@ -44,31 +50,33 @@ class Places(Map):
 
 
 class DocumentedApp(OpenAPI):
-    """An application with its OpenAPI document at `/api/docs/openapi.json` and a form at `/api/docs`."""
+    """An application with its OpenAPI document at `/api/docs/openapi.json`, and a form."""
 
     url_map_class = Places
 
     def __init__(self, import_name: str, **options: Any) -> None:
         super().__init__(import_name, info=INFO, doc_prefix="/api/docs", **options)
         self.openapi_version = "3.1.0"
-        # By default Swagger UI shows the document to a validator on another host.
+        # By default Swagger UI sends the document to a validator on another host.
         self.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
-        self.config["SWAGGER_HTML_STRING"] = swagger_html_string.replace("<title>Swagger UI<", f"<title>{TITLE}<")
+        self.config["SWAGGER_HTML_STRING"] = swagger_html_string.replace(
+            "<title>Swagger UI<", f"<title>{TITLE}<"
+        )
         self.view_functions["openapi.openapi"] = _form
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Take every function as it is: none is asynchronous, and Flask asks about each of each request."""
+        """Return the function unchanged: none is async, and Flask would check on every request."""
         return func
 
     @property
     def api_doc(self) -> JsonObject:
-        """The document, as it holds for the request: below a proxy's path the server is there."""
+        """The document for the current request, with the path of a proxy as its server."""
         return {**super().api_doc, "servers": [{"url": request.script_root or "/"}]}
 
     def generate_spec_json(self) -> None:
-        """Make what is the same for all requests."""
+        """Make the parts that are the same for all requests."""
         super().generate_spec_json()  # type: ignore[no-untyped-call]  # the library's
-        # Nobody has to log in.
+        # The API needs no login.
         self.spec_json["security"] = []
         schemas = self.spec_json["components"]["schemas"]
         for method, path, operation in operations(self.spec_json):
@@ -80,14 +88,14 @@ class DocumentedApp(OpenAPI):
 
 
 def operations(document: JsonObject) -> Iterator[tuple[str, str, JsonObject]]:
-    """Method, path and operation of all operations of a document."""
+    """Yield method, path and operation of all operations in a document."""
     for path, item in document["paths"].items():
         for method, operation in item.items():
             yield method, path, operation
 
 
 def operation_id(method: str, path: str) -> str:
-    """What a generated client calls an operation: `sensors_history`, `control_create`."""
+    """Return the name of an operation in generated clients: `sensors_history`, `control_create`."""
     if (method, path) in NAMED:
         return NAMED[method, path]
     below = path.removeprefix("/api/")
@@ -96,7 +104,7 @@ def operation_id(method: str, path: str) -> str:
 
 
 def _without_null(declared: JsonObject) -> JsonObject:
-    """The schema of a parameter: it may be left out, but what is in a URL is never null."""
+    """Return the schema of a parameter without null: a URL cannot contain null."""
     kinds = [kind for kind in declared.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1:
         return {**kinds[0], **{name: value for name, value in declared.items() if name != "anyOf"}}

@@ -1,4 +1,4 @@
-"""The kinds of values that requests carry: what each may be, and how the OpenAPI document says so."""
+"""Types of values in requests, with their validation and their JSON schemas."""
 
 import re
 from collections.abc import Callable
@@ -14,25 +14,25 @@ from utils import calendar, clock
 
 
 def _digits(value: object) -> object:
-    """A whole number as its digits; where the id of a device is a number in JSON."""
+    """Return a whole number as digits, for ids of devices that are numbers in JSON."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _whole(value: object) -> object:
-    """A number without a fraction as JSON may spell it, 60.0, as a whole number."""
+    """Return a number without a fraction, such as 60.0 in JSON, as an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _device_id(text: str) -> str:
-    if fault := device_id_fault(text):
-        raise ValueError(fault)
+    if error := device_id_fault(text):
+        raise ValueError(error)
     return text
 
 
 def checked_text(text: str) -> str:
-    """A text that can be stored and seen. Raises ValueError."""
-    if fault := text_fault(text):
-        raise ValueError(fault)
+    """Return a text that can be stored and shown. Raises ValueError."""
+    if error := text_fault(text):
+        raise ValueError(error)
     return text
 
 
@@ -49,8 +49,8 @@ def _parameters(parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
     size = len(msgspec.json.encode(parameters))
     if size > MAX_PARAMETERS:
         raise ValueError(f"{size} bytes as JSON; at most {MAX_PARAMETERS} are allowed")
-    if fault := nesting_fault(parameters):
-        raise ValueError(fault)
+    if error := nesting_fault(parameters):
+        raise ValueError(error)
     return parameters
 
 
@@ -75,7 +75,7 @@ _DEVICE_ID = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_DEVICE_ID,
-    # No . or .., no white space at either end, nothing that separates levels of a topic, and nothing that is not seen.
+    # Not . or .., no white space at the ends, no separators of topic levels, nothing invisible.
     "pattern": rf"^(?!\.{{1,2}}$)(?!\s)[^+#/{_UNSEEN}]*[^\s+#/{_UNSEEN}\u200c\u200d]$",
     "examples": ["ESP32_001"],
 }
@@ -86,7 +86,9 @@ _SPELLINGS = [
 ]
 _EPOCH = {"type": "string", "pattern": r"^[0-9]{9,13}(\.[0-9]{1,6})?$"}
 _TIME = {"anyOf": [*_SPELLINGS, _EPOCH], "examples": ["-24h", "2026-01-29T14:30:45Z", "1769697045"]}
-DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
+DeviceId = Annotated[
+    str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)
+]
 Moment = Annotated[datetime, BeforeValidator(_timestamp), WithJsonSchema(_TIME)]
 _ZONE = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+/-]*$", "examples": ["Asia/Jakarta"]}
 Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema(_ZONE)]
@@ -104,41 +106,54 @@ Reason = Annotated[
     AfterValidator(checked_text),
     WithJsonSchema({"type": "string", "pattern": _VISIBLE, "examples": ["not_a_number"]}),
 ]
-_COMMAND = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _VISIBLE, "examples": ["set_interval"]}
-CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)]
+_COMMAND = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 64,
+    "pattern": _VISIBLE,
+    "examples": ["set_interval"],
+}
+CommandName = Annotated[
+    str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)
+]
 Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
 Lifetime = Annotated[
     int,
     BeforeValidator(_whole),
-    Field(strict=True, ge=1, le=MAX_LIFETIME, description="Seconds after which the device must not do it."),
+    Field(
+        strict=True,
+        ge=1,
+        le=MAX_LIFETIME,
+        description="Seconds after which the device must not execute it.",
+    ),
 ]
 Key = Annotated[str, Field(min_length=1, max_length=255, pattern="^[!-~]+$", examples=["slower-1"])]
 Status = Literal["pending", "sent", "in_progress", "succeeded", "failed", "rejected", "expired"]
 FIRST_EPOCH = 10**8
-"""From this number on `since` may be epoch time, of 1973 or later, or a compact one."""
+"""From this number on `since` may be an epoch time (1973 or later) or a compact time."""
 MAX_ID = 2**63 - 1
 
 
 def _since(text: object) -> int | datetime:
-    """A number, which may be an id, or a time. Raises ValueError."""
+    """Parse a number, which may be an id, or a time. Raises ValueError."""
     if isinstance(text, int) and not isinstance(text, bool):
         text = str(text)
     if not isinstance(text, str):
         raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
     if re.fullmatch(r"\d{1,20}", text, re.ASCII):
         if int(text) > MAX_ID:
-            raise ValueError(f"{text} is larger than any id, and no epoch time")
-        clock.parse(text)  # which refuses what has the form of a compact time and is none
+            raise ValueError(f"{text} is larger than any id, and not an epoch time")
+        clock.parse(text)  # raises ValueError for an invalid compact time
         return int(text)
     try:
         return clock.parse_query(text)
     except ValueError as error:
-        expected = "expected the id of a reading, ISO 8601, epoch seconds or milliseconds, or relative such as -1m"
-        raise ValueError(f"{error}; {expected}") from error
+        expected = "the id of a reading, ISO 8601, epoch seconds or milliseconds"
+        raise ValueError(f"{error}; expected {expected}, or relative such as -1m") from error
 
 
 def position(since: int | datetime | None, newest_id: Callable[[], int]) -> int | datetime | None:
-    """What `since` means: a number is an id if there are so many readings, and otherwise a time if it may be."""
+    """Interpret `since`: a number above the newest id is a time if it can be one."""
     if isinstance(since, int) and _may_be_time(since) and since > newest_id():
         return clock.parse(str(since))
     return since
@@ -149,12 +164,15 @@ def _may_be_time(number: int) -> bool:
 
 
 _ID = {"type": "string", "pattern": "^[0-9]{1,18}$"}
-_ID_OR_TIME = {"anyOf": [_ID, *_SPELLINGS], "examples": ["-1m", "1296", "2026-01-29T14:30:45Z", "1769697045"]}
+_ID_OR_TIME = {
+    "anyOf": [_ID, *_SPELLINGS],
+    "examples": ["-1m", "1296", "2026-01-29T14:30:45Z", "1769697045"],
+}
 Since = Annotated[int | datetime, BeforeValidator(_since), WithJsonSchema(_ID_OR_TIME)]
 
 
 def _last_event(text: object) -> int | datetime:
-    """An id, however large: a browser sends what it was sent, also by a database that was replaced since."""
+    """Parse an id of any size, because browsers repeat ids of a database replaced since."""
     if isinstance(text, str) and re.fullmatch(r"\d+", text, re.ASCII):
         return MAX_ID if len(text) > len(str(MAX_ID)) else min(int(text), MAX_ID)
     return _since(text)

@@ -1,4 +1,4 @@
-"""Requests that read many rows wait for their turn, and keep it until their answer is made."""
+"""Requests that read many rows wait for a turn and keep it until their answer is serialized."""
 
 from flask import Flask, current_app, g
 
@@ -8,19 +8,20 @@ _TURNS = "heavy"
 
 
 def register(app: Flask, most: int) -> None:
-    """Let at most so many such requests of an application run at a time."""
+    """Limit how many heavy requests the application runs at a time."""
     turns = app.extensions[_TURNS] = Turns(most)
 
     @app.teardown_request
     def give_back(_: BaseException | None) -> None:
-        # Only now, because turning 100,000 samples into JSON takes as long as reading them. Before the answer is sent:
-        # a client that reads it slowly must not hold up other questions (utils/answer_socket.py limits what it holds).
+        # At the end of the request, because serializing 100,000 samples takes as long as reading
+        # them; but before the answer is sent, so that a slow client does not hold up others
+        # (utils/answer_socket.py limits what it buffers).
         if g.pop(_TURNS, False):
             turns.give_back()
 
 
 def take_turn(rows: int = HEAVY_ROWS + 1) -> None:
-    """Have this request wait for its turn, if it reads so many rows; others are not held up. Raises Busy."""
+    """Wait for a turn if the request reads many rows; others are not delayed. Raises Busy."""
     if rows <= HEAVY_ROWS or g.get(_TURNS, False):
         return
     turns: Turns = current_app.extensions[_TURNS]

@@ -1,4 +1,4 @@
-"""`/api/<stream>/live`: what is committed, as it is committed, as Server-Sent Events."""
+"""`/api/<stream>/live`: changes as Server-Sent Events as they are committed."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -23,21 +23,30 @@ from streams.stream import Stream
 logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 15.0
 RETRY = "retry: 2000\n\n"
-"""Milliseconds after which a browser connects again."""
+"""Milliseconds after which a browser reconnects."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 FULL = "Too many clients are live in this process. Try again later, or use Socket.IO"
 
 
 def blueprint(stream: Stream, hub: Hub, held: HeldRequests) -> APIBlueprint:
-    """The endpoint of one stream."""
+    """Return the endpoint of one stream."""
     api = APIBlueprint(
-        f"live-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
+        f"live-{stream.name}",
+        __name__,
+        url_prefix=f"/api/{stream.name}",
+        abp_tags=[Tag(name=stream.name)],
     )
-    events = {"description": "Events `reading`, `command`, `presence` and `gap`", "content": {"text/event-stream": {}}}
+    events = {
+        "description": "Events `reading`, `command`, `presence` and `gap`",
+        "content": {"text/event-stream": {}},
+    }
 
     @api.get("/live", responses={200: events, 400: Error, 503: Error})
     def live(query: LiveQuery, header: LastEventHeader) -> Response:
-        """Readings, commands and presence as they are committed; `since` or Last-Event-ID asks for what was missed."""
+        """Readings, commands and presence as they are committed.
+
+        `since` or Last-Event-ID requests missed events.
+        """
         interest = Interest(stream.name, query.device_id)
         since = position(query.since, lambda: hub.changes.newest_id(stream.name))
         mailbox, leave = _joined(hub, held, interest)
@@ -52,7 +61,7 @@ def blueprint(stream: Stream, hub: Hub, held: HeldRequests) -> APIBlueprint:
 
 
 def _joined(hub: Hub, held: HeldRequests, interest: Interest) -> tuple[Mailbox, Callable[[], None]]:
-    """A mailbox that receives events, and how to leave."""
+    """Return a mailbox that receives events, and the function that leaves the hub."""
     with ExitStack() as stack:
         if not stack.enter_context(held.slot()):
             raise ServiceUnavailable(FULL)
@@ -61,16 +70,18 @@ def _joined(hub: Hub, held: HeldRequests, interest: Interest) -> tuple[Mailbox, 
         return mailbox, stack.pop_all().close
 
 
-def _texts(hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None, root: str) -> Iterator[str]:
+def _texts(
+    hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None, root: str
+) -> Iterator[str]:
     yield RETRY
     try:
         if since is None:
-            # For a browser that has to connect again before there was a reading.
+            # An id for a browser that has to reconnect before its first reading.
             yield f"id: {hub.changes.newest_id(interest.stream)}\n\n"
         else:
             yield from (_text(event.below(root)) for event in hub.changes.missed(interest, since))
     except Unavailable as error:
-        logger.warning("A live client is let go, so that it asks again: %s", error)
+        logger.warning("Closing a live client, so that it reconnects and catches up: %s", error)
         return
     while not mailbox.closed:
         waiting = mailbox.take(KEEP_ALIVE_SECONDS)

@@ -1,4 +1,4 @@
-"""`/api/<stream>/oee`: the overall equipment effectiveness of one machine."""
+"""`/api/<stream>/oee`: the overall equipment effectiveness (OEE) of a machine."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -27,23 +27,29 @@ def _shift(text: str) -> str:
 
 
 Shift = Annotated[
-    str, AfterValidator(_shift), WithJsonSchema({"type": "string", "examples": ["06:00-14:00", "22:00-06:00"]})
+    str,
+    AfterValidator(_shift),
+    WithJsonSchema({"type": "string", "examples": ["06:00-14:00", "22:00-06:00"]}),
 ]
-Percent = Annotated[float | None, Field(description="Percent; null where nothing tells it.")]
+Percent = Annotated[float | None, Field(description="Percent; null if unknown.")]
 
 
 class OeeQuery(SpanQuery):
-    """One machine, a time, and which hours of each day."""
+    """Select a machine, a time range and the hours of each day."""
 
-    shift: Shift | None = Field(None, description="Only these hours of each day, by the clocks of `tz`.")
+    shift: Shift | None = Field(
+        None, description="Only these hours of each day, in local time of `tz`."
+    )
 
     def spans(self, span: Span) -> Sequence[Span]:
-        """The parts of a span that count."""
-        return [span] if self.shift is None else list(calendar.shift(self.shift).within(span, self.zone))
+        """Return the parts of a span that count."""
+        if self.shift is None:
+            return [span]
+        return list(calendar.shift(self.shift).within(span, self.zone))
 
 
 class OeeSeconds(Described):
-    """Seconds that were asked for, those of which the state is known, and those in which the machine produced."""
+    """Seconds of the time range, with a known state, and in which the machine produced."""
 
     window: float
     known: float
@@ -62,28 +68,37 @@ class OeeAnswer(Described):
     performance: Percent
     quality: Percent
     oee: Percent
-    coverage: float = Field(description="Percent of the time of which the state is known.")
-    gap: float = Field(description="Seconds; what the machine did between readings further apart is unknown.")
+    coverage: float = Field(description="Percentage of the time with a known state.")
+    gap: float = Field(description="Seconds; the state between readings further apart is unknown.")
     states: dict[str, float] = Field(description="Seconds in each state.")
     seconds: OeeSeconds
-    notes: list[str] = Field(description="What may be wrong with the readings or with the declaration.")
+    notes: list[str] = Field(description="Possible errors in the readings or the declaration.")
 
 
 def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
-    """The endpoint of one stream."""
+    """Return the endpoint of one stream."""
     api = APIBlueprint(
-        f"oee-{stream.name}", __name__, url_prefix=f"/api/{stream.name}", abp_tags=[Tag(name=stream.name)]
+        f"oee-{stream.name}",
+        __name__,
+        url_prefix=f"/api/{stream.name}",
+        abp_tags=[Tag(name=stream.name)],
     )
     table = database.tables[stream.name]
 
     @api.get("/oee", responses={200: OeeAnswer, 400: Error, 503: Error})
     def figures(query: OeeQuery) -> JsonObject:
-        """Availability, performance and quality of a machine, and their product, the OEE."""
+        """Availability, performance, quality and their product, the OEE, of a machine."""
         span = query.span()
         take_turn()
         with database.reader() as reader:
-            found = services.oee.measured(reader, table, oee, query.device_id, span, spans=query.spans(span))
-        asked = {"device_id": query.device_id, "from": clock.rfc3339(span.start), "to": clock.rfc3339(span.end)}
+            found = services.oee.measured(
+                reader, table, oee, query.device_id, span, spans=query.spans(span)
+            )
+        asked = {
+            "device_id": query.device_id,
+            "from": clock.rfc3339(span.start),
+            "to": clock.rfc3339(span.end),
+        }
         terms = {"tz": query.tz, "shift": query.shift, "gap": oee.gap}
         return {**asked, **terms, **_document(found), "notes": services.oee.notes(oee, found)}
 
@@ -91,7 +106,11 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
 
 
 def _document(found: Effectiveness) -> JsonObject:
-    factors = {"availability": found.availability, "performance": found.performance, "quality": found.quality}
+    factors = {
+        "availability": found.availability,
+        "performance": found.performance,
+        "quality": found.quality,
+    }
     percent = {**factors, "oee": found.oee, "coverage": found.coverage}
     seconds = {"window": found.window, "known": found.known, "running": found.running}
     return {

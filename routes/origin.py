@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""Find out where a request comes from."""
 
 from ipaddress import IPv6Address, ip_address
 
@@ -6,16 +6,16 @@ from flask import Request
 
 FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
 PROXY_FIX = "werkzeug.proxy_fix.orig"
-"""What ProxyFix leaves in the environment of the requests whose address it has replaced."""
+"""The key that ProxyFix adds to the environment of requests whose address it has replaced."""
 
 
 def asked_here(request: Request) -> bool:
-    """Whether a program on this machine asks, and not a page of another site that a browser on it shows.
+    """Return whether a program on this machine sent the request, not a page of another site.
 
-    The address is that of the peer, or with PROXY_COUNT the one that the proxy forwards.
+    The address is that of the peer, or the one that the proxy forwards with PROXY_COUNT.
     """
     if PROXY_FIX not in request.environ and any(name in request.headers for name in FORWARDED):
-        return False  # a proxy on this machine asks for somebody whom it names
+        return False  # a proxy on this machine forwards a request of another client
     return _is_loopback(request.remote_addr or "") and not _is_foreign_page(request)
 
 
@@ -31,4 +31,6 @@ def _is_loopback(text: str) -> bool:
 def _is_foreign_page(request: Request) -> bool:
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return True
-    return request.headers.get("Origin", request.host_url.rstrip("/")) != request.host_url.rstrip("/")
+    return request.headers.get("Origin", request.host_url.rstrip("/")) != request.host_url.rstrip(
+        "/"
+    )

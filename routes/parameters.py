@@ -1,4 +1,4 @@
-"""Query strings: an operation takes the parameters that the OpenAPI document names, and each of them once."""
+"""Accept only the query parameters in the OpenAPI document, each of them once."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,14 +13,13 @@ from flask_openapi.utils import parse_rule
 from utils.text import printable
 
 LENIENT = {"/health", "/api/health"}
-"""What load balancers and monitors ask, with parameters of their own."""
+"""Requests of load balancers and monitors, which add parameters of their own."""
 MAX_NAME = 60
-MAX_FAULTS = 5
+MAX_ERRORS = 5
 
 
 def register(app: OpenAPI) -> None:
-    """Refuse unknown and repeated query parameters, which would silently widen or change what is asked for."""
-
+    """Reject unknown and repeated query parameters, which would silently change the request."""
     known: dict[tuple[str, str], Mapping[str, Parameter] | None] = {}
 
     @app.before_request
@@ -33,19 +32,19 @@ def register(app: OpenAPI) -> None:
             operation = _operation(app.paths, *endpoint)
             known[endpoint] = None if operation is None else taken(operation)
         takes = known[endpoint]
-        if takes is not None and (found := faults(takes, request.args.lists())):
-            abort(make_response(jsonify(message="; ".join(found[:MAX_FAULTS])), 400))
+        if takes is not None and (found := errors_in(takes, request.args.lists())):
+            abort(make_response(jsonify(message="; ".join(found[:MAX_ERRORS])), 400))
 
 
 def taken(operation: Operation) -> Mapping[str, Parameter]:
-    """The parameters of a query string that an operation takes, by name."""
+    """Return the query parameters of an operation by name."""
     return {item.name: item for item in operation.parameters or () if _in_query(item)}
 
 
-def faults(takes: Mapping[str, Parameter], given: Iterable[tuple[str, list[str]]]) -> list[str]:
-    """What is wrong with the parameters of a query string, in a sentence for each."""
+def errors_in(takes: Mapping[str, Parameter], given: Iterable[tuple[str, list[str]]]) -> list[str]:
+    """Return a sentence for each invalid query parameter."""
     return [
-        _fault(takes, name, values)
+        _error(takes, name, values)
         for name, values in given
         if name not in takes or (len(values) > 1 and not _takes_several(takes[name]))
     ]
@@ -60,11 +59,11 @@ def _in_query(item: Any) -> bool:
     return isinstance(item, Parameter) and item.param_in == ParameterInType.QUERY
 
 
-def _fault(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str:
+def _error(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str:
     shown = printable(name[:MAX_NAME])
     if name in takes:
         return f"{shown}: given {len(values)} times; it takes one value"
-    known = f"there is {', '.join(takes)}" if takes else "this path takes none"
+    known = f"known: {', '.join(takes)}" if takes else "this path takes none"
     return f"{shown}: there is no such parameter; {known}"
 
 

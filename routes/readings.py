@@ -10,13 +10,20 @@ from werkzeug.exceptions import BadRequest
 import queries.readings
 from database import Database
 from routes.answers import DevicesAnswer, Error, NotFound, RefusedSubmission, SubmissionAnswer
-from routes.arguments import DeviceQuery, MetricSubmissionQuery, MlQuery, ReadingsQuery, SubmissionQuery, WindowQuery
+from routes.arguments import (
+    DeviceQuery,
+    MetricSubmissionQuery,
+    MlQuery,
+    ReadingsQuery,
+    SubmissionQuery,
+    WindowQuery,
+)
 from routes.heavy import take_turn
 from routes.stream_answers import stream_answers
 from services import health_index, newest, serializers
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
-from services.verification import plausible_value
+from services.verification_samples import plausible_value
 from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject
@@ -27,10 +34,12 @@ NO_FACTORS = (
 )
 
 
-def blueprint(stream: Stream, database: Database, submissions: Submissions, known: KnownDevices) -> APIBlueprint:
-    """The endpoints of one stream."""
+def blueprint(
+    stream: Stream, database: Database, submissions: Submissions, known: KnownDevices
+) -> APIBlueprint:
+    """Return the endpoints of one stream."""
     api = APIBlueprint(
-        f"stream-{stream.name}",  # no name that another blueprint has
+        f"stream-{stream.name}",  # a name that no other blueprint has
         __name__,
         url_prefix=f"/api/{stream.name}",
         abp_tags=[Tag(name=stream.name, description=stream.title)],
@@ -53,22 +62,31 @@ def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions)
 
     def of_metric(query: MetricSubmissionQuery) -> tuple[JsonObject, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
-        return _outcome(submissions.submit(stream, request.get_data(), query.device_id, query.metric))
+        return _outcome(
+            submissions.submit(stream, request.get_data(), query.device_id, query.metric)
+        )
 
     take = of_metric if stream.topic.has_metric else of_all
     api.post("/readings", responses=answers, request_body=_body(stream), endpoint="readings")(take)
 
 
 def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
-    """What became of a submission, and the status: 201 unless something was rejected, 400 if all of it was."""
-    errors = [{"index": i, "reason": item.reason, "message": item.text} for i, item in receipt.rejections]
+    """Return the outcome of a submission and the status.
+
+    201 if nothing was rejected, 400 if everything was, otherwise 207.
+    """
+    errors = [
+        {"index": i, "reason": item.reason, "message": item.text} for i, item in receipt.rejections
+    ]
     counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
     answer: JsonObject = {**counts, "errors": errors}
     if not errors:
         return answer, 201
     if receipt.stored or receipt.duplicate:
         return answer, 207
-    which = "The reading was rejected" if len(errors) == 1 else f"All {len(errors)} readings were rejected; the first"
+    which = f"All {len(errors)} readings were rejected; the first"
+    if len(errors) == 1:
+        which = "The reading was rejected"
     return {"message": f"{which}: {errors[0]['message']}", **answer}, 400
 
 
@@ -83,7 +101,10 @@ def _add_latest(api: APIBlueprint, stream: Stream, database: Database, known: Kn
             if found is not None:
                 return {"data": found}, 200
             alike = known.similar(reader, stream.name, query.device_id) if query.device_id else []
-        nothing = {"message": f"No {table.name.replace('_', ' ')} found", "device_id": query.device_id}
+        nothing = {
+            "message": f"No {table.name.replace('_', ' ')} found",
+            "device_id": query.device_id,
+        }
         return nothing | ({"similar": alike} if alike else {}), 404
 
 
@@ -98,10 +119,15 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
             raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=stream.metrics[0].name))
         take_turn(query.limit + query.offset)
         with database.reader() as reader:
-            rows = queries.readings.history(reader, table, query.filter(), query.limit, query.offset)
+            rows = queries.readings.history(
+                reader, table, query.filter(), query.limit, query.offset
+            )
             data = [serializers.reading(row) for row in rows]
         if query.health:
-            data = [item | {"health": health_index.summary(health_index.analyse(stream, item))} for item in data]
+            data = [
+                item | {"health": health_index.summary(health_index.analyse(stream, item))}
+                for item in data
+            ]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
         return {"count": len(data), **page, "data": data}
 
@@ -116,7 +142,10 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
             "timestamps": [clock.rfc3339(at) for at in columns[0]],
             "device_ids": list(columns[1]),
         }
-        data |= {metric.plural: list(column) for metric, column in zip(stream.metrics, columns[2:], strict=True)}
+        data |= {
+            metric.plural: list(column)
+            for metric, column in zip(stream.metrics, columns[2:], strict=True)
+        }
         return {"sample_count": len(rows), "device_id": query.device_id, "data": data}
 
 
@@ -146,27 +175,38 @@ def _body(stream: Stream) -> JsonObject:
     payload = payload_schema(stream, stream.values)
     if stream.topic.has_metric:
         bare: JsonObject = {"anyOf": [{"type": "number"}, {"type": "string"}]}
-        single = {"type": "object", "properties": {**payload["properties"], "value": bare}, "required": ["value"]}
+        single = {
+            "type": "object",
+            "properties": {**payload["properties"], "value": bare},
+            "required": ["value"],
+        }
         payload = {"anyOf": [bare, single, payload]}
     array = {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}
     return json_body({"anyOf": [payload, array], "examples": [example, [example]]})
 
 
 def payload_schema(stream: Stream, values: str) -> JsonObject:
-    """The JSON schema of a reading's payload with the metrics nested under `values`, or at the top if that is empty."""
-    metrics = {metric.name: {"type": "number" if metric.type == "number" else "string"} for metric in stream.metrics}
+    """Return the JSON schema of a payload, with the metrics under `values` unless it is empty."""
+    metrics = {
+        metric.name: {"type": "number" if metric.type == "number" else "string"}
+        for metric in stream.metrics
+    }
     required = [metric.name for metric in stream.metrics if metric.required]
     schema: JsonObject = {"type": "object", "properties": metrics, "required": required}
     time = {"anyOf": [{"type": "string"}, {"type": "number"}]}
     own = {stream.device: {"type": "string"}, stream.timestamp.field: time}
     needed = [stream.timestamp.field] if stream.timestamp.required else []
     if values:
-        return {"type": "object", "properties": {values: schema} | own, "required": [values, *needed]}
+        return {
+            "type": "object",
+            "properties": {values: schema} | own,
+            "required": [values, *needed],
+        }
     return {"type": "object", "properties": metrics | own, "required": [*required, *needed]}
 
 
 def example_payload(stream: Stream, values: str) -> JsonObject:
-    """A reading as a device would send it, with the metrics nested under `values`, or at the top if that is empty."""
+    """Return an example payload, with the metrics under `values` unless it is empty."""
     measured: JsonObject = {}
     for metric in stream.metrics:
         measured[metric.name] = plausible_value(metric, measured)
@@ -176,5 +216,5 @@ def example_payload(stream: Stream, values: str) -> JsonObject:
 
 
 def json_body(schema: JsonObject, *, required: bool = True) -> JsonObject:
-    """The description of a body for the OpenAPI document."""
+    """Return the description of a body for the OpenAPI document."""
     return {"required": required, "content": {"application/json": {"schema": schema}}}

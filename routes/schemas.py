@@ -1,4 +1,4 @@
-"""What requests and answers are described with."""
+"""The base class of the models for requests and responses."""
 
 from typing import Any, ClassVar
 
@@ -6,13 +6,13 @@ from pydantic import BaseModel
 
 
 class Described(BaseModel):
-    """A model that the OpenAPI document shows."""
+    """A model that appears in the OpenAPI document."""
 
     _schemas: ClassVar[dict[Any, dict[str, Any]]] = {}
 
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The JSON schema; kept, because each operation asks for it, and the router on every request."""
+        """Return the JSON schema, cached because the router needs it on every request."""
         key = (cls, args, *sorted(kwargs.items()))
         if key not in Described._schemas:
             Described._schemas[key] = super().model_json_schema(*args, **kwargs)

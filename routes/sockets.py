@@ -1,4 +1,4 @@
-"""Socket.IO: a client emits `subscribe` and receives `reading`, `command`, `presence`, and what everyone gets."""
+"""Socket.IO: clients emit `subscribe` and receive `reading`, `command`, `presence` and `gap`."""
 
 import logging
 import threading
@@ -26,11 +26,11 @@ from utils.json_types import JsonObject
 logger = logging.getLogger(__name__)
 PING_INTERVAL = 15
 PING_TIMEOUT = 10
-"""Seconds; a client that is away or stuck is let go after both."""
+"""Seconds; after both a client that is away or stuck is disconnected."""
 
 
 class Sockets:
-    """The Socket.IO side of an application; it takes connections once the application is served."""
+    """The Socket.IO endpoint; it accepts connections once the application is served."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Sockets:
         self._lock = threading.Lock()
         self._io = _socket_io(app, origins)
         self._server: Server = self._io.server  # type: ignore[attr-defined]  # its stubs do not know it
-        # Engine.IO's own way waits for ever for a client that polls no more.
+        # Engine.IO's own method waits forever for a client that stopped polling.
         self._server.eio.disconnect = self._end
         self._connections = Connections(app.wsgi_app, lambda: len(self._server.eio.sockets))
         app.wsgi_app = self._connections  # type: ignore[method-assign]  # the way Flask documents
@@ -64,13 +64,13 @@ class Sockets:
             self._io.on_event(name, handler)
 
     def close(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         for engine in list(self._server.eio.sockets.values()):
             engine.close(wait=False)
         self._connections.close()
 
     def _connect(self, *_: Any) -> None:
-        """Send what everyone gets, where a stream declares such events; clients do not ask for it."""
+        """Send the broker's state, if a stream declares such events; it needs no subscription."""
         if self._watch is None:
             return
         self._client().offer(self._watch.current())
@@ -83,7 +83,7 @@ class Sockets:
             missed = None if since is None else self._hub.changes.missed(wanted.interest, since)
             self._client().subscribe(wanted.interest, missed)
         except (ValueError, Unavailable) as error:
-            return _fault(error)
+            return _error(error)
         return {"message": "subscribed", **wanted.interest._asdict()}
 
     def _unsubscribe(self, *arguments: Any) -> JsonObject:
@@ -91,7 +91,7 @@ class Sockets:
             wanted = self._wanted(arguments)
             self._client().interests -= {wanted.interest}
         except (ValueError, Unavailable) as error:
-            return _fault(error)
+            return _error(error)
         return {"message": "unsubscribed", **wanted.interest._asdict()}
 
     def _end(self, engine_sid: str) -> None:
@@ -100,7 +100,8 @@ class Sockets:
 
     def _disconnect(self, *_: Any) -> None:
         sid = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it
-        if self._server.manager.is_connected(sid, "/"):  # a client may emit an event of this name, and stays
+        # A client may emit an event named "disconnect" without leaving.
+        if self._server.manager.is_connected(sid, "/"):
             return
         client = self._clients.pop(sid, None)
         if client is not None:
@@ -111,36 +112,41 @@ class Sockets:
         with self._lock:
             if sid not in self._clients:
                 everyone = [EVERYONE] if self._watch else []
-                self._clients[sid] = SocketClient(self._server, sid, everyone, self._root(request.environ))
+                self._clients[sid] = SocketClient(
+                    self._server, sid, everyone, self._root(request.environ)
+                )
             client = self._clients[sid]
         self._hub.join(client)
-        if not self._server.manager.is_connected(sid, "/"):  # it has left meanwhile, in another thread
+        # Another thread may have disconnected it meanwhile.
+        if not self._server.manager.is_connected(sid, "/"):
             self._clients.pop(sid, None)
             self._hub.leave(client)
         return client
 
     def _root(self, environ: Mapping[str, Any]) -> str:
-        """The path of a proxy below which the API is: Engine.IO answers in front of what would have found it."""
-        found = dict(environ)
-        # It changes what it is given.
-        ProxyFix(lambda *_: (), 0, 0, 0, 0, self._proxies)(found, lambda *_: lambda _: None)
-        return str(found.get("SCRIPT_NAME", ""))
+        """Return the path of the proxy; Engine.IO answers before the middleware that sets it."""
+        copy = dict(environ)  # ProxyFix modifies it
+        ProxyFix(lambda *_: (), 0, 0, 0, 0, self._proxies)(copy, lambda *_: lambda _: None)
+        return str(copy.get("SCRIPT_NAME", ""))
 
     def _wanted(self, arguments: tuple[Any, ...]) -> Subscription:
-        """Check what a client sent. Raises ValueError with a sentence for it."""
+        """Validate a subscription. Raises ValueError saying what is wrong."""
         try:
             wanted = Subscription.model_validate(arguments[0] if arguments else None)
         except ValidationError as error:
-            raise ValueError(sentences(error, "What is sent with subscribe")) from error
+            raise ValueError(sentences(error, "The argument of subscribe")) from error
         if self._streams.get(wanted.stream) is None:
             names = ", ".join(stream.name for stream in self._streams)
-            raise ValueError(f"stream: there is no stream {wanted.stream[:40]!r}. Declared streams: {names}")
+            unknown = f"stream: there is no stream {wanted.stream[:40]!r}"
+            raise ValueError(f"{unknown}. Declared streams: {names}")
         return wanted
 
 
-def _fault(error: Exception) -> JsonObject:
-    # Also as an event, for clients that do not ask for an acknowledgement.
-    message = f"The database cannot be used now: {error}. Try again" if isinstance(error, Unavailable) else str(error)
+def _error(error: Exception) -> JsonObject:
+    # Also emitted, for clients that do not request an acknowledgement.
+    message = str(error)
+    if isinstance(error, Unavailable):
+        message = f"The database cannot be used now: {error}. Try again"
     emit("error", {"message": message})
     return {"error": message}
 
@@ -153,7 +159,7 @@ def _socket_io(app: Flask, origins: list[str]) -> SocketIO:
         async_mode="threading",
         async_handlers=False,
         manage_session=False,
-        always_connect=True,  # the answer to a client's CONNECT goes before the events
+        always_connect=True,  # the reply to a client's CONNECT precedes the events
         cors_allowed_origins="*" if "*" in origins else origins,
         cors_credentials=False,
         ping_interval=PING_INTERVAL,
@@ -165,7 +171,7 @@ def _socket_io(app: Flask, origins: list[str]) -> SocketIO:
 
 
 def _one_line(record: logging.LogRecord) -> bool:
-    """A client's malformed packet is one line: a traceback would tell of the library's code only."""
+    """Log a client's malformed packet in one line: the traceback shows only the library's code."""
     if record.exc_info and record.exc_info[1] is not None:
         record.msg = f"{record.getMessage()}: {record.exc_info[1]!r:.200}"
         record.args, record.exc_info, record.exc_text = (), None, None

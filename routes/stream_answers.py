@@ -1,4 +1,4 @@
-"""What a stream's endpoints answer, made from its declaration: for the OpenAPI document."""
+"""Models of a stream's responses, made from its declaration."""
 
 import functools
 from typing import Annotated, Any
@@ -11,16 +11,17 @@ from streams.stream import Metric, Stream
 
 
 class HealthSummary(Described):
-    """The health index of a reading; null where it has none of the metrics with an ideal band."""
+    """The health index of a reading; null without a metric that has an ideal band."""
 
     index: float | None
     status: str | None
-    limiting: str | None = Field(description="The metric that is furthest off.")
+    limiting: str | None = Field(description="The metric with the lowest score.")
 
 
 def _reading_fields(stream: Stream) -> dict[str, Any]:
     metrics: dict[str, Any] = {
-        metric.name: (_value_type(metric), Field(description=_description(metric))) for metric in stream.metrics
+        metric.name: (_value_type(metric), Field(description=_description(metric)))
+        for metric in stream.metrics
     }
     own: dict[str, Any] = {
         "id": (int, ...),
@@ -28,7 +29,7 @@ def _reading_fields(stream: Stream) -> dict[str, Any]:
         "timestamp": (Rfc3339, ...),
         "device_timestamp": (
             str | None,
-            Field(description="What the device said, where that could not be believed."),
+            Field(description="The device's own time, if it was not plausible."),
         ),
         "created_at": (Rfc3339, ...),
     }
@@ -36,48 +37,63 @@ def _reading_fields(stream: Stream) -> dict[str, Any]:
 
 
 def reading_model(stream: Stream) -> type[BaseModel]:
-    """The model of one stored reading of a stream."""
+    """Return the model of one stored reading of a stream."""
     return _model(stream, "Reading", _reading_fields(stream))
 
 
 def _listed_model(stream: Stream) -> type[BaseModel]:
-    """The model of a reading in a history, which may be asked for its health."""
-    health: dict[str, Any] = {"health": (HealthSummary, Field(None, description="With `health=1`."))}
-    return _model(stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {}))
+    """Return the model of a reading in a history, with its optional health."""
+    health: dict[str, Any] = {
+        "health": (HealthSummary, Field(None, description="With `health=1`."))
+    }
+    return _model(
+        stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {})
+    )
 
 
 def _latest_model(stream: Stream) -> type[BaseModel]:
-    """The model of the newest reading where each metric has a topic of its own."""
+    """Return the model of the newest reading where each metric has its own topic."""
     times: Any = dict[str, Rfc3339 | None]
-    about = Field(description="When the newest value of each metric was measured; null for what never came.")
+    about = Field(
+        description="When the newest value of each metric was measured; null without a value."
+    )
     return _model(stream, "LatestReading", _reading_fields(stream) | {"times": (times, about)})
 
 
 @functools.cache
 def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
-    """The answers of a stream's endpoints, by endpoint."""
+    """Return the models of a stream's responses by endpoint."""
     reading: Any = _latest_model(stream) if stream.topic.has_metric else reading_model(stream)
     listed: Any = _listed_model(stream)
     numeric = [metric.name for metric in stream.metrics if metric.type == "number"]
     figures: dict[str, Any] = {
         f"{kind}_{name}": (float | None, ...) for name in numeric for kind in ("avg", "min", "max")
     }
-    columns: dict[str, Any] = {metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics}  # type: ignore[misc]  # made at run time
+    columns: dict[str, Any] = {
+        metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics
+    }  # type: ignore[misc]  # made at run time
     columns |= {"timestamps": (list[Rfc3339], ...), "device_ids": (list[str], ...)}
     stats = _model(stream, "Figures", {"count": (int, ...)} | figures)
     data = _model(stream, "Columns", columns)
     device: Any = (str | None, None)
-    page: dict[str, Any] = {"count": (int, ...), "limit": (int, ...), "offset": (int, ...), "device_id": device}
+    page: dict[str, Any] = {
+        "count": (int, ...),
+        "limit": (int, ...),
+        "offset": (int, ...),
+        "device_id": device,
+    }
     return {
         "latest": _made(stream, "Latest", data=(reading, ...)),
         "history": _made(stream, "History", data=(list[listed], ...), **page),
         "stats": _made(stream, "Stats", stats=(stats, ...), device_id=device),
-        "ml-data": _made(stream, "MlData", sample_count=(int, ...), device_id=device, data=(data, ...)),
+        "ml-data": _made(
+            stream, "MlData", sample_count=(int, ...), device_id=device, data=(data, ...)
+        ),
     }
 
 
 def _model(stream: Stream, what: str, fields: dict[str, Any]) -> type[BaseModel]:
-    """A model whose fields may be named like anything, also like pydantic's own attributes."""
+    """Return a model whose fields may have any name, even one of pydantic's own attributes."""
     numbered: dict[str, Any] = {
         f"f{index}": (Annotated[kind, Field(alias=name)], default)
         for index, (name, (kind, default)) in enumerate(fields.items())

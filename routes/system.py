@@ -1,4 +1,4 @@
-"""`/api/health` and `/api/streams`: the backend about itself."""
+"""`/api/health` and `/api/streams`: the state of the backend and its streams."""
 
 from flask import redirect, request
 from flask_openapi.blueprint import APIBlueprint
@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response
 
 from config import VERSION, Settings
 from database import Database
-from routes.answers import Error, Health, Root, StreamsAnswer
+from routes.answers import Error
+from routes.system_answers import Health, Root, StreamsAnswer
 from services import status
 from streams.registry import Streams
 from streams.stream import Stream
@@ -22,13 +23,13 @@ LINKS = {
 
 
 def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBlueprint:
-    """The endpoints."""
-    tag = Tag(name="system", description="The backend about itself")
+    """Return the endpoints."""
+    tag = Tag(name="system", description="The state of the backend")
     api = APIBlueprint("system", __name__, abp_tags=[tag], abp_responses={400: Error})
 
-    @api.get("/", responses={200: Root, 302: {"description": "To the form, for browsers"}})
+    @api.get("/", responses={200: Root, 302: {"description": "Redirect of browsers to the form"}})
     def root() -> JsonObject | Response:
-        """What this is, and where to go on; a browser gets the form at `/api/docs`."""
+        """The service and its links; a browser is redirected to the form at `/api/docs`."""
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
             return redirect(f"{request.script_root}/api/docs")
         links = {name: f"{request.script_root}{path}" for name, path in LINKS.items()}
@@ -37,7 +38,7 @@ def blueprint(settings: Settings, streams: Streams, database: Database) -> APIBl
     @api.get("/health", responses={200: Health, 503: Health})
     @api.get("/api/health", responses={200: Health, 503: Health})
     def health() -> tuple[JsonObject, int]:
-        """How the backend is: 200 healthy or degraded (it says what and since when), 503 without the database."""
+        """The state of the backend: 200 if healthy or degraded, 503 without the database."""
         health_now = status.health(settings, database)
         return health_now, 503 if health_now["status"] == "unhealthy" else 200
 

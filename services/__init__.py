@@ -1,1 +1,1 @@
-"""Services: what the backend does beyond storing."""
+"""Features of the backend beyond storing readings."""

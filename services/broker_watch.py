@@ -1,4 +1,4 @@
-"""Whether the backend is connected to the broker, told to every Socket.IO client."""
+"""Notify Socket.IO clients of whether the backend is connected to the broker."""
 
 from config import Settings
 from database import Database
@@ -8,7 +8,7 @@ from utils import clock
 
 
 class BrokerWatch:
-    """Tells whether the backend is connected to the broker: the events `mqtt-connected` and `mqtt-error`."""
+    """Makes the events `mqtt-connected` and `mqtt-error`."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
@@ -16,7 +16,7 @@ class BrokerWatch:
         self._last: tuple[str, object] | None = None
 
     def current(self) -> Event:
-        """How it is now."""
+        """Return the current state as an event."""
         state = status.health(self._settings, self._database)
         mqtt = state.get("mqtt", {})
         connected = bool(mqtt.get("connected") and mqtt.get("subscribed"))
@@ -25,8 +25,8 @@ class BrokerWatch:
         details = {"connected": connected, "broker": str(self._settings.broker), "message": message}
         return Event(name, "", details | {"timestamp": clock.rfc3339(clock.now())}, everyone=True)
 
-    def news(self) -> list[Event]:
-        """How it is, if that has changed since the last time."""
+    def changes(self) -> list[Event]:
+        """Return the current state, if it has changed since the last call."""
         event = self.current()
         before, self._last = self._last, (event.name, event.document["message"])
         return [event] if before not in (None, self._last) else []

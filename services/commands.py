@@ -1,4 +1,4 @@
-"""Commands: what people notify devices to do, stored, published, and followed to their end."""
+"""Issue commands to devices and track them to a final state."""
 
 import contextlib
 import time
@@ -21,27 +21,30 @@ from streams.topics import TopicPattern
 from utils import clock
 
 LONGEST_SLEEP = 1.0
-"""Seconds; a waiting request looks again so often if no notice comes."""
-
+"""The longest sleep of a waiting request, in seconds, in case a change notification is lost."""
 PENDING_SECONDS = 30.0
-"""After this a command is no longer about to be sent: to store it and to hear from the broker takes less."""
+"""After this a `pending` command was interrupted: storing it and the broker's answer take less."""
 
 
 class KeyReused(Exception):
-    """An idempotency key was used for another command; the text says what to do."""
+    """An idempotency key was already used for another command; the text says what to do."""
 
 
 class CommandUndelivered(Exception):
-    """The broker did not confirm a command; the text says whether it may have been sent all the same."""
+    """The broker did not confirm a command; the text says whether it may have been sent anyway."""
 
     def __init__(self, command_id: str, error: PublishError) -> None:
-        hint = "the device may have got it" if error.may_be_sent else "nothing was sent, try again"
+        hint = (
+            "the device may have received it"
+            if error.may_be_sent
+            else "nothing was sent, try again"
+        )
         super().__init__(f"{error}: {hint}")
         self.command_id = command_id
 
 
 class Order(NamedTuple):
-    """What a device is to do, and for how many seconds that makes sense."""
+    """A command for a device, valid for `expires_in` seconds."""
 
     device_id: str
     command: str
@@ -50,7 +53,7 @@ class Order(NamedTuple):
 
 
 class Commands:
-    """Issues commands on the control topic and tells what became of them."""
+    """Issues commands on the control topic and reads their state."""
 
     def __init__(
         self,
@@ -67,12 +70,13 @@ class Commands:
         self._held = held
         self._waiting = Waiting()
         self.on_change = self._waiting.on_change
-        """To be called with every change."""
+        """Callback for change notifications."""
 
     def issue(self, order: Order, key: str | None) -> tuple[str, bool]:
-        """Store and publish a command; its id, and whether it is new. Raises KeyReused, Undelivered, Unavailable.
+        """Store and publish a command; return its id and whether it is new.
 
-        With a `key` that was used before, it is the id of the command from then, and nothing is published.
+        A `key` that was used before returns the id of that command and publishes nothing. Raises
+        KeyReused, CommandUndelivered, Unavailable.
         """
         values = _new(order, key)
         if (earlier := self._create(values, order)) is not None:
@@ -84,17 +88,19 @@ class Commands:
         except PublishError as error:
             if not error.may_be_sent:
                 with self._writing() as connection:
-                    queries.commands.mark_unsent(connection, command_id, f"not sent: {error}", clock.now())
+                    queries.commands.mark_unsent(
+                        connection, command_id, f"not sent: {error}", clock.now()
+                    )
             self._notify(ChangeSet(commands=[command_id]))
             raise CommandUndelivered(command_id, error) from error
-        # It is on its way whatever the database does now; from `pending` it comes to an end as well.
+        # The command is sent even if this fails; from `pending` it reaches a final state as well.
         with contextlib.suppress(Unavailable), self._writing() as connection:
             queries.commands.mark_sent(connection, command_id, clock.now())
         self._notify(ChangeSet(commands=[command_id]))
         return command_id, True
 
     def get(self, command_id: str) -> RowMapping | None:
-        """The command as it is now, or None. Raises Unavailable."""
+        """Return the current state of a command, or None. Raises Unavailable."""
         row = self._row(command_id)
         if row is not None and row["status"] in queries.commands.OPEN and _left(row) <= 0:
             self._end([command_id])
@@ -102,14 +108,17 @@ class Commands:
         return row
 
     def find(self, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
-        """The newest commands, of one device or in one state. Raises Unavailable."""
+        """Return the newest commands, of one device or in one state. Raises Unavailable."""
         while due := self._due():
             self._end(due)
         with self._database.reader() as reader:
             return queries.commands.commands(reader, device_id, status, limit)
 
     def wait(self, command_id: str, seconds: float) -> RowMapping | None:
-        """The command once it is final or the seconds are over; at once if too many requests wait already."""
+        """Return the command once it is final or the time is over.
+
+        Return at once if too many requests are waiting already.
+        """
         with self._held.slot() as slot, self._waiting.on(command_id) as changed:
             deadline = time.monotonic() + (seconds if slot else 0)
             while True:
@@ -121,7 +130,7 @@ class Commands:
                 changed.wait(max(0.0, min(left, _left(row), LONGEST_SLEEP)))
 
     def _create(self, values: dict[str, Any], order: Order) -> str | None:
-        """Write the command, or find the id of the earlier one with the same key."""
+        """Insert the command, or return the id of the earlier one with the same key."""
         try:
             with self._writing() as connection:
                 queries.commands.create(connection, values)
@@ -132,7 +141,7 @@ class Commands:
             if earlier is None:
                 raise
             if not _same(_order(earlier), order):
-                text = f"Idempotency-Key: {key} was used for another command; a new command needs a new key"
+                text = f"Idempotency-Key: {key} was used for another command; use a new key"
                 raise KeyReused(text) from None
             if not _is_interrupted(earlier):
                 return str(earlier["command_id"])
@@ -162,7 +171,7 @@ class Commands:
 
 
 class Expiry(Job):
-    """Ends the commands whose time is over."""
+    """Expires commands whose time is over."""
 
     name = "command-expiry"
     interval = 1.0
@@ -172,7 +181,7 @@ class Expiry(Job):
         self._notify = notify
 
     def run(self, connection: Connection) -> None:
-        """End up to 1,000 of them. Raises Unavailable."""
+        """Expire up to 1,000 commands. Raises Unavailable."""
         now = clock.now()
         with self._database.reader() as reader:
             due = queries.commands.due(reader, now, clock.uptime())
@@ -183,12 +192,12 @@ class Expiry(Job):
 
 
 def _left(row: RowMapping) -> float:
-    """Seconds until a command expires."""
+    """Return the seconds until a command expires."""
     return CommandState.of(row).left(clock.now(), clock.uptime())
 
 
 def _is_interrupted(row: RowMapping) -> bool:
-    """Whether the process that was to send a command is gone: of a running one the broker is waited for no longer."""
+    """Return whether the sending process is gone: a running one would have given up waiting."""
     return row["status"] == "pending" and _order(row).expires_in - _left(row) > PENDING_SECONDS
 
 
@@ -215,11 +224,13 @@ def _order(row: RowMapping) -> Order:
 
 
 def _same(one: Order, other: Order) -> bool:
-    # As JSON, because to Python true and 1 are equal.
+    # Compared as JSON, because Python treats True and 1 as equal.
     return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
 
 
 def _payload(values: dict[str, Any]) -> bytes:
     times = {name: clock.rfc3339(values[name]) for name in ("issued_at", "expires_at")}
     names = {name: values[name] for name in ("command_id", "command")}
-    return msgspec.json.encode({**names, "parameters": msgspec.Raw(values["parameters"].encode()), **times})
+    return msgspec.json.encode(
+        {**names, "parameters": msgspec.Raw(values["parameters"].encode()), **times}
+    )

@@ -1,4 +1,7 @@
-"""Counters of meters: what one wrong reading, a spike or a fall to 0 and back, must not make of the energy."""
+"""Clean the samples of meter counters, so that a wrong reading does not change the energy.
+
+A wrong reading is a spike, or a fall to 0 and back.
+"""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,36 +11,38 @@ from operator import itemgetter
 from typing import NamedTuple
 
 Sample = tuple[datetime, float]
-"""A naive UTC time, and watts or, of a counter, kilowatt-hours."""
+"""A naive UTC time, and a value in W or, for a counter, in kWh."""
 JITTER = 0.1
-"""By which part of its value a counter may fall without having begun again."""
+"""The share of its value by which a counter may fall without a restart."""
 READINGS = 3
-"""So many wrong readings in a row are noticed, however far apart they are."""
+"""The number of consecutive wrong readings that are recognised, however far apart they are."""
 MOST = 1_000
-"""So many readings are looked at together, however close they are."""
+"""The most readings that are examined together, however close they are."""
 PACED = 20
-"""So many readings on either side of two tell how fast the counter counts."""
+"""The number of readings on either side of a step that give the usual pace."""
 TIMES = 10
-"""How many times as fast as that it can have counted since it began again, or since its first reading."""
+"""The largest plausible multiple of the usual pace after a restart or a first reading."""
 TIMES_GOING_ON = 10_000
-"""The same of a counter that goes on, which may have stood by until now."""
+"""The same for a counter that goes on, which may have been idle until now."""
 
 
 def plausible(samples: Iterable[Sample], gap: float) -> Iterator[Sample]:
-    """The samples of a counter, oldest first, without those that it cannot have shown.
+    """Yield the samples of a counter, oldest first, without implausible ones.
 
-    A counter that falls and is back within `gap` seconds, or within a few readings, had not begun again; one that
-    jumps up and is back about where it was did not count that. Of samples of one time the last one holds.
+    A counter that falls and returns within `gap` seconds, or within a few readings, did not
+    restart.
+    A counter that jumps up and returns to about its old value has not counted the jump. Of samples
+    with the same time the last one counts.
     """
-    shown = (sample for sample in samples if sample[1] >= 0)  # no counter is below 0
-    return _Counter(gap).plausible(_last_of_each_time(shown))
+    positive = (sample for sample in samples if sample[1] >= 0)  # no counter is below 0
+    return _Counter(gap).plausible(_last_of_each_time(positive))
 
 
 def steps(samples: Iterable[Sample]) -> Iterator[tuple[Sample, Sample, bool]]:
-    """Each plausible sample of a counter with the one before it, and whether it can have counted from that to this.
+    """Yield pairs of successive samples, and whether the counter can have counted the difference.
 
-    If not, one of the two is wrong, or they are of two counters. Its pace tells: a counter that began again began at 0,
-    and shows what it has counted since.
+    If it cannot, one of the two is wrong, or they come from two counters. The pace decides: a
+    counter that restarted began at 0 and shows what it has counted since.
     """
     coming = _Coming(samples)
     before: deque[Sample] = deque(maxlen=PACED + 1)
@@ -54,18 +59,20 @@ def steps(samples: Iterable[Sample]) -> Iterator[tuple[Sample, Sample, bool]]:
 
 
 class _Coming:
-    """Samples, of which those that come next may be looked at."""
+    """An iterator over samples that allows looking ahead."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._rest = iter(samples)
         self._seen: deque[Sample] = deque()
 
     def __iter__(self) -> Iterator[Sample]:
-        while (sample := self._seen.popleft() if self._seen else next(self._rest, None)) is not None:
+        while (
+            sample := self._seen.popleft() if self._seen else next(self._rest, None)
+        ) is not None:
             yield sample
 
     def ahead(self) -> Iterator[Sample]:
-        """Those after the present one."""
+        """Yield the samples after the current one."""
         yield from self._seen
         for sample in self._rest:
             self._seen.append(sample)
@@ -73,23 +80,23 @@ class _Coming:
 
 
 def _can_have_counted(before: Sequence[Sample], sample: Sample, coming: _Coming) -> bool:
-    """Whether a counter that fell, or is at more than twice what it was, can have counted that since."""
+    """Return whether a counter that fell, or more than doubled, can have counted the step."""
     last = before[-1]
     fell = _is_below(sample, last)
     needed = (sample[1] if fell else sample[1] - last[1]) / _seconds(last, sample)
-    # Nothing confirms the first reading of a counter, until it has counted or said the same again and again.
+    # A first reading is confirmed only once the counter has counted or repeated its value.
     begins = fell or (len(before) <= READINGS and before[0][1] == last[1])
     times, fastest = TIMES if begins else TIMES_GOING_ON, None
     for pace in _paces(before, sample, coming):
         fastest = max(fastest or 0.0, pace)
         if needed <= times * fastest:
             return True
-    # Without two other readings there is no pace, and one that goes on may have stood still until now.
+    # Without two other readings there is no pace, and a counter that goes on may have been idle.
     return not needed or fastest is None or (not begins and not fastest)
 
 
 def _paces(before: Sequence[Sample], sample: Sample, coming: _Coming) -> Iterator[float]:
-    """The paces of the readings before a step and of those after it."""
+    """Yield the paces of the readings before a step and after it."""
     counts = False
     for pair in pairwise(before):
         pace = _pace(*pair)
@@ -99,13 +106,16 @@ def _paces(before: Sequence[Sample], sample: Sample, coming: _Coming) -> Iterato
         pace = _pace(*pair)
         counts = counts or pace > 0
         yield pace
-        # Of a counter that stands still, or shows large units, more readings are needed.
+        # An idle counter, or one with large units, needs more readings.
         if number >= MOST or (number >= PACED and counts):
             return
 
 
 class _Counter:
-    """What is not decided yet: the latest samples, of which the last ones may be a spike, and those after a fall."""
+    """Filters samples one by one.
+
+    `_latest` holds samples that a spike may still have begun in, `_fallen` those after a fall.
+    """
 
     def __init__(self, gap: float) -> None:
         self._gap = gap
@@ -114,7 +124,7 @@ class _Counter:
         self._waiting: deque[Sample] = deque()
 
     def plausible(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        """See the function."""
+        """Yield the plausible samples, oldest first."""
         for sample in samples:
             self._waiting.append(sample)
             yield from self._take_waiting()
@@ -142,17 +152,17 @@ class _Counter:
             yield from self._wait_for(sample)
 
     def _wait_for(self, sample: Sample) -> Iterator[Sample]:
-        """Keep a sample after a fall until it is known what the fall was."""
+        """Hold a sample back after a fall until its cause is known."""
         self._fallen.append(sample)
         if not self._may_come_back() or self._is_spike_already():
             yield from self._decide()
 
     def _leave_out_small_spike(self, sample: Sample) -> None:
-        """Drop the latest samples if the counter is back where it was before them: a jump of less than a tenth."""
+        """Drop the latest samples if they were a jump of less than a tenth that is over now."""
         latest, value, height = self._latest, sample[1], float("inf")
         if not latest or value >= latest[-1][1]:
             return
-        # Many readings come by here of a counter that jitters, so the cheap question comes first.
+        # A counter that jitters gets here often, so the cheap test comes first.
         for wrong in range(1, min(READINGS, len(latest) - 1) + 1):
             height, before = min(height, latest[-wrong][1]), latest[-wrong - 1][1]
             if before <= value <= before + JITTER * (height - before):
@@ -163,13 +173,15 @@ class _Counter:
                     return
 
     def _settled(self) -> Iterator[Sample]:
-        """Those that are too old for a spike to have begun after them."""
+        """Yield the samples that are too old to precede a spike."""
         latest = self._latest
-        while len(latest) > READINGS + 1 and (len(latest) > MOST or _seconds(latest[0], latest[-1]) > self._gap):
+        while len(latest) > READINGS + 1 and (
+            len(latest) > MOST or _seconds(latest[0], latest[-1]) > self._gap
+        ):
             yield latest.popleft()
 
     def _is_spike_already(self) -> bool:
-        # A reading of 0 may be wrong itself, and show nothing about the ones between it and the next.
+        # A reading of 0 may be wrong itself, and proves nothing about its neighbours.
         spike = _spike(self._latest, self._fallen) if len(self._fallen) <= READINGS + 1 else None
         return spike is not None and self._latest[spike.before][1] > 0
 
@@ -179,7 +191,7 @@ class _Counter:
         return in_time or len(fallen) <= READINGS
 
     def _is_back(self, sample: Sample) -> bool:
-        """Whether the counter is again where it fell from, and did not count from there to here."""
+        """Return whether the counter is back at its old value without having counted up to it."""
         fallen = self._fallen
         in_time = len(fallen) <= READINGS or _seconds(fallen[0], sample) <= self._gap
         if not in_time or _is_below(sample, self._latest[-1]):
@@ -191,7 +203,7 @@ class _Counter:
         return all(_pace(first, last) <= 2 * usual for first, last in pairwise(samples))
 
     def _decide(self) -> Iterator[Sample]:
-        """The counter did not come back: either it had jumped up before it fell, or it began again at 0."""
+        """Decide that the counter does not come back: it had jumped up before, or it restarted."""
         fallen, self._fallen = self._fallen, []
         spike = _spike(self._latest, fallen)
         if spike is None:
@@ -205,7 +217,7 @@ class _Counter:
 
 
 class _Spike(NamedTuple):
-    """A jump up and back: the places of the last sample before it, and of the first one of those after the fall."""
+    """The last index before a jump up, and the first index after the fall."""
 
     before: int
     after: int
@@ -216,7 +228,9 @@ def _spike(samples: Iterable[Sample], fallen: Sequence[Sample]) -> _Spike | None
     for before in reversed(range(len(latest) - 1)):
         lowest = min(lowest, latest[before + 1][1])
         for after in range(min(len(fallen), READINGS + 1)):
-            if _is_back_from(lowest, latest[before], fallen[after]) and _is_jump(latest, before, fallen):
+            if _is_back_from(lowest, latest[before], fallen[after]) and _is_jump(
+                latest, before, fallen
+            ):
                 return _Spike(before, after)
     return None
 
@@ -227,18 +241,18 @@ def _is_back_from(height: float, before: Sample, after: Sample) -> bool:
 
 
 def _is_jump(latest: Sequence[Sample], before: int, fallen: Sequence[Sample]) -> bool:
-    """Whether the counter rose much faster than before and after it."""
+    """Return whether the counter rose much faster than before and after."""
     usual = (_pace(*pair) for pair in chain(pairwise(latest[: before + 1]), pairwise(fallen)))
     return _pace(latest[before], latest[before + 1]) > 2 * max(usual, default=0.0)
 
 
 def _is_below(sample: Sample, other: Sample) -> bool:
-    """Whether a counter that showed the other before has fallen by more than jitter."""
+    """Return whether a counter fell below another sample by more than jitter."""
     return other[1] - sample[1] > JITTER * other[1]
 
 
 def _pace(first: Sample, last: Sample) -> float:
-    """Kilowatt-hours a second; 0 of a single sample."""
+    """Return the pace in kWh per second; 0 for a single sample."""
     seconds = _seconds(first, last)
     return (last[1] - first[1]) / seconds if seconds else 0.0
 

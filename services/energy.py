@@ -1,4 +1,4 @@
-"""Energy: power integrated over time, or what a meter counted itself, by local hours, days or months."""
+"""Compute energy per local hour, day or month, from integrated power or from a meter's counter."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,29 +20,30 @@ from utils.calendar import Span, Timeline
 Interval = Literal["hour", "day", "month"]
 Method = Literal["power", "counter", "both"]
 AROUND = PACED + READINGS + 2
-"""So many samples before and after a time tell whether the first and the last one in it are plausible, and counted."""
+"""Samples on either side of a time range that are needed to judge its first and last sample."""
 JOULES = 3_600_000
-"""Of a kilowatt-hour."""
+"""Joules in a kilowatt-hour."""
 
 
 class TimePiece(NamedTuple):
-    """A time in which the power changes evenly."""
+    """A span in which the power changes linearly."""
 
     span: Span
     first: float
-    """Watts at its start."""
+    """Watts at the start."""
     last: float
-    """Watts at its end."""
+    """Watts at the end."""
     covered: bool
-    """Whether the samples at its ends are close enough."""
+    """Whether the samples at both ends are close enough."""
 
     def joules(self, part: Span) -> float:
-        """The energy of a part of it."""
-        middle = ((part.start - self.span.start).total_seconds() + part.seconds / 2) / self.span.seconds
+        """Return the energy of a part of the span."""
+        until_middle = (part.start - self.span.start).total_seconds() + part.seconds / 2
+        middle = until_middle / self.span.seconds
         return (self.first + (self.last - self.first) * middle) * part.seconds
 
     def fed_in(self, part: Span) -> float:
-        """How much of the energy of a part of it is negative; from 0."""
+        """Return the negative energy of a part of the span, as a number from 0."""
         low, high = sorted((self._watts(part.start), self._watts(part.end)))
         if low >= 0:
             return 0.0
@@ -57,25 +58,28 @@ class TimePiece(NamedTuple):
 
 @dataclass(slots=True)
 class Hour:
-    """What is known of a local hour, or of the part of it that was asked for."""
+    """The energy of a local hour, or of the requested part of it."""
 
     span: Span
     local: datetime
-    """When it begins, as the clocks of the zone show it."""
+    """The start in local time."""
     price: float | None
-    """Of a kilowatt-hour."""
+    """Price of a kilowatt-hour."""
     joules: float = 0.0
     known: float = 0.0
-    """Seconds of which the energy is known."""
+    """Seconds with known energy."""
     covered: float = 0.0
     """Seconds between samples that are close enough."""
     export: float | None = None
-    """What is paid for a kilowatt-hour that is fed in."""
+    """Payment for a kilowatt-hour fed in."""
     fed_in: float = 0.0
-    """Joules, which are also in `joules`, with the other sign."""
+    """Joules fed in; they are contained in `joules` with a negative sign."""
 
     def cost(self) -> float | None:
-        """What its energy costs, less what is paid for what is fed in; None without a price."""
+        """Return the cost of the energy, less the payment for energy fed in.
+
+        None without a price.
+        """
         if self.price is None:
             return None
         paid = 0.0 if self.export is None else self.fed_in * (self.price - self.export)
@@ -83,7 +87,7 @@ class Hour:
 
 
 _BUCKET_OF: dict[Interval, Callable[[Hour], datetime | date | tuple[int, int]]] = {
-    # Not by the local time, which two hours have when the clocks are put back.
+    # By UTC, because two hours have the same local time when the clocks are put back.
     "hour": lambda hour: hour.span.start,
     "day": lambda hour: hour.local.date(),
     "month": lambda hour: (hour.local.year, hour.local.month),
@@ -91,20 +95,20 @@ _BUCKET_OF: dict[Interval, Callable[[Hour], datetime | date | tuple[int, int]]] 
 
 
 class Figure(NamedTuple):
-    """The energy of a time."""
+    """The energy of one period."""
 
     span: Span
     local: datetime
     energy: float | None
-    """In kilowatt-hours; None where nothing is known."""
+    """In kilowatt-hours; None if unknown."""
     cost: float | None
-    """None also without a tariff."""
+    """None if unknown, or without a tariff."""
     coverage: float
-    """Percent of the time."""
+    """Percentage of the period."""
 
 
 class EnergyFigures(NamedTuple):
-    """The energy of a time, in total and by hours, days or months, oldest first."""
+    """The energy of a period: the total, and by hour, day or month, oldest first."""
 
     method: Method
     total: Figure
@@ -112,43 +116,50 @@ class EnergyFigures(NamedTuple):
 
 
 def measured(
-    reader: Reader, table: Table, energy: Energy, device_id: str, span: Span, *, zone: ZoneInfo, interval: Interval
+    reader: Reader,
+    table: Table,
+    energy: Energy,
+    device_id: str,
+    span: Span,
+    *,
+    zone: ZoneInfo,
+    interval: Interval,
 ) -> EnergyFigures:
-    """The energy of a device: by its counter in the hours of which that says anything, otherwise by its power."""
+    """Return the energy of a device; hours covered by the counter use it, others the power."""
     reach = TimeFilter(device_id, *span.widened(energy.gap))
     hours = hours_of(span, zone, energy.tariff)
     if energy.counter:
         samples = _counter_samples(reader, table, reach._replace(metric=energy.counter))
-        integrate(counter_stretches(samples, energy.gap), hours)
+        integrate(counter_pieces(samples, energy.gap), hours)
     uncounted = [hour for hour in hours if not hour.known]
     if uncounted:
         samples = queries.readings.samples(reader, table, [energy.power], reach)
-        integrate(power_stretches(samples, energy.gap), uncounted)
+        integrate(power_pieces(samples, energy.gap), uncounted)
     return figures(_method(hours, uncounted), hours, interval)
 
 
 def hours_of(span: Span, zone: ZoneInfo, tariff: Tariff | None) -> list[Hour]:
-    """The local hours of a span, of which nothing is known yet."""
+    """Return the local hours of a span, still empty."""
     hours = ((hour, calendar.local(hour.start, zone)) for hour in calendar.hours(span, zone))
     if tariff is None:
         return [Hour(hour, local, None) for hour, local in hours]
     return [Hour(hour, local, tariff.at(local.hour), export=tariff.export) for hour, local in hours]
 
 
-def power_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
-    """Power (W) between samples at most `gap` seconds apart, oldest first: it changes evenly from one to the next."""
+def power_pieces(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
+    """Yield pieces of linear power (W) between samples at most `gap` s apart, oldest first."""
     for (start, first), (end, last) in pairwise(samples):
         span = Span(start, end)
         if 0 < span.seconds <= gap:
             yield TimePiece(span, first, last, covered=True)
 
 
-def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
-    """Mean power between samples of a counter (kWh), oldest first, however far apart they are.
+def counter_pieces(samples: Iterable[Sample], gap: float) -> Iterator[TimePiece]:
+    """Yield pieces of mean power between samples of a counter (kWh), oldest first.
 
-    A fall of at most a tenth is jitter: nothing counts until the counter is above what it had been. After a larger
-    fall it had begun again at 0, unless it came back: see `plausible`. Nothing is known of the time in which it cannot
-    have counted what it shows: see `steps`.
+    The samples may be any time apart. A fall of at most a tenth is jitter: nothing is counted until
+    the counter exceeds its old value. After a larger fall it restarted at 0, unless it comes back:
+    see `plausible`. A step that the counter cannot have counted yields no piece: see `steps`.
     """
     mark = float("-inf")
     for (start, old), (end, new), counted in steps(plausible(samples, gap)):
@@ -167,21 +178,21 @@ def counter_stretches(samples: Iterable[Sample], gap: float) -> Iterator[TimePie
         yield TimePiece(span, watts, watts, span.seconds <= gap)
 
 
-def integrate(stretches: Iterable[TimePiece], hours: Sequence[Hour]) -> None:
-    """Add stretches, oldest first, to the hours that they touch."""
+def integrate(pieces: Iterable[TimePiece], hours: Sequence[Hour]) -> None:
+    """Add pieces, oldest first, to the hours that they touch."""
     timeline = Timeline([hour.span for hour in hours])
-    for stretch in stretches:
-        for number, part in timeline.parts(stretch.span):
+    for piece in pieces:
+        for number, part in timeline.parts(piece.span):
             hour = hours[number]
-            hour.joules += stretch.joules(part)
+            hour.joules += piece.joules(part)
             if hour.export is not None:
-                hour.fed_in += stretch.fed_in(part)
+                hour.fed_in += piece.fed_in(part)
             hour.known += part.seconds
-            hour.covered += part.seconds if stretch.covered else 0.0
+            hour.covered += part.seconds if piece.covered else 0.0
 
 
 def figures(method: Method, hours: Sequence[Hour], interval: Interval) -> EnergyFigures:
-    """The sums of all hours, and of those of each hour, day or month."""
+    """Return the total of all hours, and the figure of each hour, day or month."""
     buckets = [_figure(list(group)) for _, group in groupby(hours, _BUCKET_OF[interval])]
     return EnergyFigures(method, _figure(hours), buckets)
 
@@ -193,8 +204,8 @@ def _method(hours: Sequence[Hour], uncounted: Sequence[Hour]) -> Method:
 
 
 def _counter_samples(reader: Reader, table: Table, chosen: TimeFilter) -> Iterator[Sample]:
-    """Those of a time range, and the nearest on either side of it."""
-    # Not while the samples are being read: some drivers do one thing at a time.
+    """Return the samples in a time range, and the nearest on either side of it."""
+    # The outer samples are read first: some drivers run one query at a time.
     before = chosen._replace(start=None, end=chosen.start)
     after = chosen._replace(start=chosen.end, end=None)
     last = queries.readings.last_samples(reader, table, before, AROUND)

@@ -1,4 +1,4 @@
-"""What live clients get: events, what a client is interested in, and what waits for it."""
+"""Events for live clients, the interests of a client, and the backlog that waits for it."""
 
 import threading
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ import msgspec
 
 MAX_WAITING = 10_000
 MAX_WAITING_SIZE = 8_000_000
-"""Events, and characters of their JSON, that wait for one client; of more, the oldest are dropped.
+"""Limits of one client's backlog, in events and in characters of JSON; the oldest are dropped.
 
-It can ask for what it missed.
+The client can request what it missed.
 """
 
 
 class Interest(NamedTuple):
-    """The readings of a stream, and what else happens to its devices; of one device or of all."""
+    """The readings of a stream and the states of its devices; of one device or of all."""
 
     stream: str
     device_id: str | None = None
@@ -24,13 +24,13 @@ class Interest(NamedTuple):
 
 GAP = "gap"
 EVERYONE = Interest("*")
-"""What is sent to everybody who has this interest, whichever streams they ask for."""
+"""The interest in the events for `everyone`, whichever streams a client has subscribed to."""
 
 
 class Event:
-    """Something that was committed: a `reading`, a `command`, a `presence`, or what is told to `everyone`.
+    """A committed change: a `reading`, a `command` or a `presence`; or an event for `everyone`.
 
-    A `gap` says which readings of a device were left out.
+    A `gap` names the readings of a device that were left out.
     """
 
     def __init__(
@@ -49,23 +49,23 @@ class Event:
         self.document = document
         self.everyone = everyone
         self.key = (name, stream, device_id, part)
-        """A newer event with the same key makes this one superfluous."""
+        """A newer event with the same key replaces this one."""
         self._below: dict[str, Event] = {}
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the client gets."""
+        """The payload for the client."""
         if self.name == GAP or self.everyone or not self.stream:
             return self.document
         return {"stream": self.stream, "data": self.document}
 
     @property
     def reading_id(self) -> int | None:
-        """The id of the reading that it is about; None if it is not about one."""
+        """The id of the reading; None for other events."""
         return self.document["id"] if self.name == "reading" else None
 
     def replacing(self, older: "Event | None") -> "Event":
-        """This event in the place of an older one with its key, which nobody was sent."""
+        """Return the event that replaces an unsent older one with the same key."""
         if older is None or self.name != GAP:
             return self
         first = min(older.document["from_id"], self.document["from_id"])
@@ -74,11 +74,11 @@ class Event:
 
     @property
     def is_of_all(self) -> bool:
-        """Whether it is a gap in the readings of any device."""
+        """Whether this is a gap in the readings of all devices."""
         return self.name == GAP and not self.device_id
 
     def below(self, root: str) -> "Event":
-        """The same for a client that reaches the API below this path of a proxy."""
+        """Return the event for a client that reaches the API below this path of a proxy."""
         if not root or "url" not in self.document:
             return self
         if root not in self._below:
@@ -87,65 +87,67 @@ class Event:
         return self._below[root]
 
     def made(self) -> "Event":
-        """This event, with its JSON text ready."""
+        """Return this event with its JSON text already encoded."""
         _ = self.json
         return self
 
     @cached_property
     def json(self) -> str:
-        """The same as JSON text, made once for all clients."""
+        """The data as JSON text, encoded once for all clients."""
         return msgspec.json.encode(self.data).decode()
 
 
 def gap(stream: str, device_id: str | None, first: int, last: int, part: str = "") -> Event:
-    """Readings of a device, or of any, whose ids are from `first` to `last`, were not sent."""
+    """Return the event for unsent readings of one or all devices, from id `first` to `last`."""
     details = {"stream": stream, "device_id": device_id, "from_id": first, "to_id": last}
     return Event(GAP, device_id or "", details, stream, part)
 
 
 class LiveClient(Protocol):
-    """Someone who is sent events."""
+    """A receiver of events."""
 
     interests: frozenset[Interest]
 
     def offer(self, event: Event) -> None:
-        """Take an event, at once and without waiting."""
+        """Accept an event without blocking."""
 
     def flush(self) -> bool:
-        """Send what could not be sent before; whether something is left."""
+        """Send the events held back; return whether some are left."""
 
     def close(self) -> None:
-        """There will be no more events."""
+        """End the client; no more events follow."""
 
 
 def wants(interests: frozenset[Interest], event: Event) -> bool:
-    """Whether an event is among someone's interests."""
+    """Return whether an event matches one of the interests."""
     if event.everyone:
         return EVERYONE in interests
     if event.is_of_all:
         return any(interest.stream == event.stream for interest in interests)
     if event.stream:
-        return not interests.isdisjoint((Interest(event.stream), Interest(event.stream, event.device_id)))
+        return not interests.isdisjoint(
+            (Interest(event.stream), Interest(event.stream, event.device_id))
+        )
     return any(interest.device_id in (None, event.device_id) for interest in interests)
 
 
 class Backlog:
-    """What waits for one client: of each kind and device the newest, and of too much the oldest is dropped.
+    """The events waiting for one client: the newest of each key, the oldest dropped on overflow.
 
-    In the place of all readings of a stream that were dropped there is one gap.
+    All dropped readings of a stream are replaced by one gap.
     """
 
     def __init__(self) -> None:
         self._events: dict[tuple[str, ...], Event] = {}
+        # Gaps in the readings of all devices: at most one per stream, and never dropped.
         self._gaps: dict[tuple[str, ...], Event] = {}
-        """Those of any device: at most one for each stream, and never dropped."""
         self._size = 0
 
     def __bool__(self) -> bool:
         return bool(self._events or self._gaps)
 
     def put(self, event: Event) -> None:
-        """Add an event, in the place of an older one with its key."""
+        """Add an event; it replaces an older one with the same key."""
         if event.is_of_all:
             self._gaps[event.key] = event.replacing(self._gaps.get(event.key))
             return
@@ -156,19 +158,22 @@ class Backlog:
             self._drop(next(iter(self._events.values())))
 
     def in_order(self) -> list[Event]:
-        """What waits: what was left out, then the readings by their ids."""
-        # A client that loses its connection goes on from the highest id that it has seen.
-        return [*self._gaps.values(), *sorted(self._events.values(), key=lambda event: event.reading_id or 0)]
+        """Return the waiting events: gaps, then readings by id."""
+        # A client that reconnects continues from the highest id that it has seen.
+        return [
+            *self._gaps.values(),
+            *sorted(self._events.values(), key=lambda event: event.reading_id or 0),
+        ]
 
     def remove(self, event: Event) -> None:
-        """Forget an event."""
+        """Remove an event."""
         if event.is_of_all:
             del self._gaps[event.key]
         else:
             self._size -= len(self._events.pop(event.key).json)
 
     def take_all(self) -> list[Event]:
-        """What waits, in order; nothing does any longer."""
+        """Remove and return the waiting events, in order."""
         events = self.in_order()
         self._events, self._gaps, self._size = {}, {}, 0
         return events
@@ -180,7 +185,7 @@ class Backlog:
 
 
 def _left_out(event: Event) -> Event | None:
-    """The gap that a dropped event leaves; None for a state, which has no place among the readings."""
+    """Return the gap that a dropped event leaves; None for a state, which leaves none."""
     if event.name == GAP:
         return gap(event.stream, None, event.document["from_id"], event.document["to_id"])
     if event.reading_id is not None:
@@ -189,7 +194,7 @@ def _left_out(event: Event) -> Event | None:
 
 
 class Mailbox:
-    """A client that fetches its events; of those it has not fetched yet, the newest of each kind and device is kept."""
+    """A client that fetches its events; the newest of each key is kept until then."""
 
     def __init__(self, interests: Iterable[Interest]) -> None:
         self.interests = frozenset(interests)
@@ -198,23 +203,23 @@ class Mailbox:
         self._waiting = Backlog()
 
     def offer(self, event: Event) -> None:
-        """Keep an event, in the place of an older one of the same kind."""
+        """Keep an event; it replaces an older one with the same key."""
         with self._changed:
             self._waiting.put(event)
             self._changed.notify()
 
     def flush(self) -> bool:
-        """Nothing to do: the client fetches."""
+        """Do nothing: the client fetches its events."""
         return False
 
     def close(self) -> None:
-        """Wake the client for the last time."""
+        """Wake the client one last time."""
         with self._changed:
             self.closed = True
             self._changed.notify()
 
     def take(self, timeout: float) -> list[Event]:
-        """The events that wait, as soon as there are some; none after `timeout` seconds or when closed."""
+        """Wait for events and return them; none after `timeout` seconds or when closed."""
         with self._changed:
             if not self._waiting and not self.closed:
                 self._changed.wait(timeout)

@@ -1,10 +1,11 @@
-"""The health index: one number from 0 to 100 for how well a reading fits the ideal bands of its stream.
+"""The health index: how well a reading fits the ideal bands of its stream, from 0 to 100.
 
-Each factor, a metric with an ideal band, has an offset: the distance of its value to the middle of the band in halves
-of the band's width, so that it is 0 in the middle and 1 at the edges. Its score is 100·exp(-offset): 100 in the middle,
-37 at the edges, 5 a whole width outside. The index is half the mean of the scores by the declared weights, and half the
-lowest score, because a soil is no better than what it lacks most (Liebig's law of the minimum). It is rounded to
-1 decimal, and the status is that of the rounded index.
+Each factor, a metric with an ideal band, has an offset: the distance of its value from the middle
+of the band, in halves of the band's width. It is 0 in the middle and 1 at the edges. The score of a
+factor is 100·exp(-offset): 100 in the middle, 37 at the edges, 5 a whole width outside. The index
+is half the mean of the scores by the declared weights, and half the lowest score, because a soil is
+no better than its scarcest factor (Liebig's law of the minimum). It is rounded to 1 decimal, and
+the status is that of the rounded index.
 """
 
 import math
@@ -16,27 +17,27 @@ from streams.stream import Metric, Stream
 from utils.json_types import JsonObject
 
 STATUS_BANDS = {"Excellent": 75, "Good": 60, "Fair": 45, "Poor": 30, "Critical": 0}
-"""From which index on a status holds, best first."""
+"""Lowest index of each status, best first."""
 
 
 class Finding(NamedTuple):
-    """What the value of one factor says."""
+    """The result of one factor."""
 
     metric: Metric
     value: float
     offset: float
-    """Distance to the middle of the band, in halves of its width; it may be infinite."""
+    """Distance from the middle of the band, in halves of its width; may be infinite."""
     deviation: float
-    """Distance to the band in the metric's unit; below 0 under it, 0 inside, above 0 over it."""
+    """Distance from the band in the metric's unit: negative below, 0 inside, positive above."""
 
     @property
     def score(self) -> float:
-        """From 0 to 100."""
+        """The score from 0 to 100."""
         return 100 * math.exp(-self.offset)
 
     @property
     def status(self) -> Literal["ideal", "low", "high"]:
-        """Where the value is."""
+        """The position of the value relative to the band."""
         if self.deviation == 0:
             return "ideal"
         return "low" if self.deviation < 0 else "high"
@@ -44,7 +45,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Analysis:
-    """The health of one reading; `index` and `status` are None where it has no factor's value."""
+    """The health of one reading; `index` and `status` are None without a value of any factor."""
 
     index: float | None
     status: str | None
@@ -52,11 +53,11 @@ class Analysis:
     """The factor with the lowest score."""
     findings: tuple[Finding, ...]
     missing: tuple[str, ...]
-    """The factors that the reading has no value of."""
+    """The factors without a value."""
 
 
 def analyse(stream: Stream, values: Mapping[str, float | None]) -> Analysis:
-    """The health of a reading's values, by the names of their metrics; others than the factors are ignored."""
+    """Return the health of a reading from its values by metric name; only factors count."""
     found = [(metric, values.get(metric.name)) for metric in stream.factors]
     findings = tuple(_finding(metric, value) for metric, value in found if value is not None)
     missing = tuple(metric.name for metric, value in found if value is None)
@@ -64,14 +65,14 @@ def analyse(stream: Stream, values: Mapping[str, float | None]) -> Analysis:
         return Analysis(None, None, None, (), missing)
     weights = sum(finding.metric.weight for finding in findings)
     mean = sum(finding.score * finding.metric.weight for finding in findings) / weights
-    # Among scores that are all as good as 0 the offset still tells which is the worst.
+    # The offset still finds the worst factor where all scores are close to 0.
     limiting = max(findings, key=lambda finding: finding.offset)
     index = round((mean + limiting.score) / 2, 1)
     return Analysis(index, _status(index), limiting, findings, missing)
 
 
 def document(analysis: Analysis) -> JsonObject:
-    """The whole analysis as people get it."""
+    """Return the whole analysis as JSON."""
     return {
         **diagnosis(analysis),
         "limiting": _name(analysis.limiting),
@@ -81,26 +82,35 @@ def document(analysis: Analysis) -> JsonObject:
 
 
 def diagnosis(analysis: Analysis) -> JsonObject:
-    """The index, its status, and what is wrong."""
-    return {"health_index": analysis.index, "status": analysis.status, "anomalies": _anomalies(analysis)}
+    """Return the index, its status and the anomalies."""
+    return {
+        "health_index": analysis.index,
+        "status": analysis.status,
+        "anomalies": _anomalies(analysis),
+    }
 
 
 def summary(analysis: Analysis) -> JsonObject:
-    """The index, its status, and the factor that is furthest off."""
-    return {"index": analysis.index, "status": analysis.status, "limiting": _name(analysis.limiting)}
+    """Return the index, its status and the limiting factor."""
+    return {
+        "index": analysis.index,
+        "status": analysis.status,
+        "limiting": _name(analysis.limiting),
+    }
 
 
 def ideal_ranges(stream: Stream) -> dict[str, JsonObject]:
-    """The ideal band of every factor, by its name."""
+    """Return the ideal band of every factor by name."""
     return {
-        metric.name: _ideal(metric) | {"unit": metric.unit, "title": metric.title, "weight": metric.weight}
+        metric.name: _ideal(metric)
+        | {"unit": metric.unit, "title": metric.title, "weight": metric.weight}
         for metric in stream.factors
     }
 
 
 def _finding(metric: Metric, value: float) -> Finding:
     low, high = _edges(metric)
-    # Halved first, so that no sum is too large; half of the narrowest band there can be would be 0.
+    # Halved first to avoid overflow; half of the narrowest possible band would be 0.
     middle, half = low / 2 + high / 2, max(high / 2 - low / 2, math.ulp(0.0))
     deviation = min(value - low, 0.0) + max(value - high, 0.0)
     return Finding(metric, value, abs(value - middle) / half, deviation)
@@ -143,7 +153,7 @@ def _factor(finding: Finding) -> JsonObject:
 
 
 def _edges(metric: Metric) -> tuple[float, float]:
-    return metric.ideal or (-math.inf, math.inf)  # a factor has them
+    return metric.ideal or (-math.inf, math.inf)  # every factor has a band
 
 
 def _ideal(metric: Metric) -> JsonObject:
@@ -156,8 +166,13 @@ def _advice(finding: Finding) -> str:
     if not finding.deviation:
         return _place_within(finding)
     low, high = _edges(metric)
-    value, band = _quantity(_shown(finding.value), metric), _quantity(f"{_shown(low)} to {_shown(high)}", metric)
-    side, advice = ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
+    value, band = (
+        _quantity(_shown(finding.value), metric),
+        _quantity(f"{_shown(low)} to {_shown(high)}", metric),
+    )
+    side, advice = (
+        ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
+    )
     text = f"{value} is {_shown(abs(finding.deviation))} {side} the ideal {band}."
     return f"{text} {advice.rstrip('.')}." if advice else text
 
@@ -168,7 +183,8 @@ def _place_within(finding: Finding) -> str:
     if not distance:
         return "In the middle of the ideal band"
     side = "above" if distance > 0 else "below"
-    return f"Within the ideal band, {_quantity(_shown(abs(distance)), finding.metric)} {side} its middle"
+    amount = _quantity(_shown(abs(distance)), finding.metric)
+    return f"Within the ideal band, {amount} {side} its middle"
 
 
 def _quantity(number: str, metric: Metric) -> str:
@@ -176,5 +192,5 @@ def _quantity(number: str, metric: Metric) -> str:
 
 
 def _shown(number: float) -> str:
-    """A number without the last digits, in which binary fractions show."""
+    """Return a number without the last digits, which show binary fractions."""
     return f"{number:.9g}"

@@ -1,20 +1,20 @@
-"""Questions that keep a processor busy: so many at a time in a process, so that the others are answered."""
+"""Limit how many heavy requests a process runs at a time, so that the others are served."""
 
 import threading
 
 HEAVY_ROWS = 10_000
-"""A question that reads more rows than this is one of them."""
+"""A request that reads more rows than this is heavy."""
 WAIT_SECONDS = 5.0
 MAX_WAITING = 32
-"""Each that waits holds a thread of the server."""
+"""Each waiting request holds a thread of the server."""
 
 
 class Busy(Exception):
-    """There was no turn for a question; the text says what to do."""
+    """No turn became free for a request; the text says what to do."""
 
 
 class Turns:
-    """Lets at most so many questions run at a time; a few others wait for a turn."""
+    """Lets a limited number of requests run at a time; a few others wait for a turn."""
 
     def __init__(self, most: int, wait_seconds: float = WAIT_SECONDS) -> None:
         self._most = most
@@ -23,7 +23,7 @@ class Turns:
         self._waiting = threading.Semaphore(MAX_WAITING)
 
     def take(self) -> None:
-        """Take a turn, which must be given back. Raises Busy."""
+        """Take a turn, to be given back later. Raises Busy."""
         if self._running.acquire(blocking=False):
             return
         taken = False
@@ -32,10 +32,10 @@ class Turns:
             self._waiting.release()
         if not taken:
             raise Busy(
-                f"{self._most} large questions are being answered, as many as HEAVY_REQUESTS allows. "
-                "Try again, or ask for less: a shorter time, one device, or fewer rows"
+                f"{self._most} large requests are running, as many as HEAVY_REQUESTS allows. "
+                "Try again, or request less: a shorter time range, one device, or fewer rows"
             )
 
     def give_back(self) -> None:
-        """Let the next one run."""
+        """Give the turn to the next request."""
         self._running.release()

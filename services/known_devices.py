@@ -1,4 +1,4 @@
-"""Which devices have been heard: for hints about ids that are misspelt."""
+"""Suggest known device ids for misspelt ones."""
 
 import difflib
 import heapq
@@ -13,36 +13,38 @@ from streams.registry import Streams
 MOST_COMPARED = 1_000
 MOST_SHOWN = 3
 MOST_WEIGHED = 20
-"""So many are compared letter by letter, which takes up to 10 ms for ids of 128 letters."""
+"""Ids compared letter by letter, which takes up to 10 ms for ids of 128 letters."""
 ALIKE = 0.8
-"""How alike two ids must be, from 0 to 1."""
+"""The least similarity of two ids, from 0 to 1."""
 
 
 class KnownDevices:
-    """The devices of all streams."""
+    """Suggests ids from the devices of all streams."""
 
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database = database
         self._streams = streams
 
     def hint(self, device_id: str) -> str | None:
-        """What to tell who sends a command to a device that was never heard; None if it was. Raises Unavailable."""
+        """Return a hint for a command to an unknown device, else None. Raises Unavailable."""
         streams = [stream.name for stream in self._streams]
         with self._database.reader() as reader:
-            if queries.presence.presence(reader, [device_id]) or queries.devices.is_known(reader, streams, device_id):
+            if queries.presence.presence(reader, [device_id]) or queries.devices.is_known(
+                reader, streams, device_id
+            ):
                 return None
             alike = _alike(device_id, queries.devices.ids(reader, streams, MOST_COMPARED))
         never = "No reading and no status of this device has ever been seen"
-        return f"{never}. Is {' or '.join(alike)} meant?" if alike else never
+        return f"{never}. Did you mean {' or '.join(alike)}?" if alike else never
 
     @staticmethod
     def similar(reader: Reader, stream: str, device_id: str) -> list[str]:
-        """The ids of a stream's devices that are most like one that has no reading. Raises Unavailable."""
+        """Return the ids of a stream's devices most similar to this one. Raises Unavailable."""
         return _alike(device_id, queries.devices.ids(reader, [stream], MOST_COMPARED))
 
 
 def _alike(device_id: str, ids: Iterable[str]) -> list[str]:
-    """Ids that differ in case alone, then those that are alike."""
+    """Return ids that differ only in case, then similar ones."""
     by_folded: dict[str, list[str]] = {}
     for found in ids:
         by_folded.setdefault(found.casefold(), []).append(found)
@@ -53,7 +55,7 @@ def _alike(device_id: str, ids: Iterable[str]) -> list[str]:
 
 
 def _candidates(asked: str, ids: Iterable[str]) -> list[str]:
-    """Those that have most of their letters in common, in whatever order."""
+    """Return the ids with the most letters in common, in any order."""
     matcher = difflib.SequenceMatcher(b=asked)
     shared: list[tuple[float, str]] = []
     for found in ids:

@@ -1,4 +1,4 @@
-"""Live push: events for the clients that are interested in them, from a thread of its own."""
+"""Push events to interested live clients from a thread of its own."""
 
 import threading
 import time
@@ -12,14 +12,14 @@ from services.pace import Pace
 from services.pending_changes import POLL_SECONDS, PendingChanges
 
 INTERVAL = 0.1
-"""Seconds between two readings of one device."""
+"""Least seconds between two readings of one device."""
 FLUSH_SECONDS = 0.02
 
 
 class Hub:
-    """Reads what is new and offers it to the clients; does nothing while there are none.
+    """Reads changes and offers them to the clients; idle without clients.
 
-    `watch` is asked every second for events that do not come from the database's news.
+    `watch` is called every second for events that do not come from change notifications.
     """
 
     def __init__(
@@ -41,24 +41,24 @@ class Hub:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Run in a thread."""
+        """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Let all clients go."""
+        """Stop the thread and close all clients."""
         self._stop.set()
         self._wake.set()
 
     def on_change(self, changes: ChangeSet) -> None:
-        """Look soon at what is new."""
+        """Wake the hub."""
         if self._clients:
             self._pending.add(changes)
             self._wake.set()
 
     @contextmanager
     def joined(self, client: LiveClient) -> Iterator[None]:
-        """Offer events to a client for a while. Raises Unavailable."""
+        """Offer events to a client inside the context. Raises Unavailable."""
         self.changes.ask()
         self.join(client)
         try:
@@ -67,22 +67,22 @@ class Hub:
             self.leave(client)
 
     def join(self, client: LiveClient) -> None:
-        """Offer events to a client from now on."""
-        # Not under the other lock, for which the ingester would have to wait.
+        """Start offering events to a client."""
+        # A lock of its own, so that the ingester does not wait for the other one.
         with self._joining:
             if not self._clients:
                 self.changes.skip()
             if self._thread is not None and not self._thread.is_alive() and not self._stop.is_set():
-                self.start()  # a fault had ended it, and all clients with it
+                self.start()  # an error had ended the thread and closed its clients
             with self._lock:
                 self._clients[id(client)] = client
-        # While there was nobody, the thread slept without looking whether news arrive.
+        # Without clients the thread sleeps and does not look for changes.
         self._wake.set()
         if self._stop.is_set():
             client.close()
 
     def leave(self, client: LiveClient) -> None:
-        """Offer it no more."""
+        """Stop offering events to a client."""
         with self._lock:
             self._clients.pop(id(client), None)
 
@@ -100,21 +100,25 @@ class Hub:
     def _rest(self, congested: bool) -> float | None:
         if not self._clients:
             return None
-        waits = [POLL_SECONDS, self._pace.wait(time.monotonic()), FLUSH_SECONDS if congested else None]
+        waits = [
+            POLL_SECONDS,
+            self._pace.wait(time.monotonic()),
+            FLUSH_SECONDS if congested else None,
+        ]
         return min(wait for wait in waits if wait is not None)
 
     def _turn(self) -> bool:
-        """Offer what is new and due; whether a client could not take all of it."""
+        """Offer the events that are due; return whether a client could not take all of them."""
         now = time.monotonic()
         if not self._clients:
-            self._pace = Pace(INTERVAL)  # what it holds back is old when the next client comes
+            self._pace = Pace(INTERVAL)  # events held back would be stale for the next client
             return False
         events = self._watched(now) + self._pending.read(now)
         states = [event for event in events if not event.stream]
         passed = states + self._pace.take((event for event in events if event.stream), now)
-        # Whoever has come while that was read may have missed it: what a client missed is read when it has joined.
+        # Listed after reading: a client that joins meanwhile has its missed events read afterwards.
         clients = self._everyone()
-        # All events to one client, then to the next: to change between them costs more than the events.
+        # All events to one client, then to the next: switching costs more than the events.
         for client in clients:
             for event in passed:
                 if wants(client.interests, event):

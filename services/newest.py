@@ -1,4 +1,4 @@
-"""The newest reading of a stream, as `latest` answers with it."""
+"""Return the newest reading of a stream for `latest`."""
 
 from sqlalchemy import Table
 
@@ -11,11 +11,13 @@ from utils import clock
 from utils.json_types import JsonObject
 
 
-def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None) -> JsonObject | None:
-    """The newest reading of one device, or of all devices; None if there is none.
+def reading(
+    reader: Reader, stream: Stream, table: Table, device_id: str | None
+) -> JsonObject | None:
+    """Return the newest reading of one device, or of all devices; None if there is none.
 
-    Where each metric has a topic of its own a row has one value: then it is the newest reading of one device, of the
-    one that was heard last unless it is named, with the newest value of each metric and the time of each in `times`.
+    Where each metric has its own topic a row has one value. Then the answer covers one device, by
+    default the one heard last: the newest value of each metric, with the time of each in `times`.
     """
     if stream.topic.has_metric and device_id is None:
         device_id = queries.devices.heard_last(reader, stream.name)
@@ -27,4 +29,8 @@ def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None)
     newest = queries.newest.values(reader, stream.name, table, row["device_id"])
     found = {metric.name: newest.get(metric.name, (None, None)) for metric in stream.metrics}
     times = {name: timestamp and clock.rfc3339(timestamp) for name, (_, timestamp) in found.items()}
-    return serializers.reading(row) | {name: value for name, (value, _) in found.items()} | {"times": times}
+    return (
+        serializers.reading(row)
+        | {name: value for name, (value, _) in found.items()}
+        | {"times": times}
+    )

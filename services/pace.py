@@ -1,4 +1,4 @@
-"""The pace of live readings: at once, but of one device at most so many a second, and then the newest."""
+"""Limit the rate of live readings per device by coalescing faster updates to the newest."""
 
 from collections.abc import Iterable
 
@@ -6,16 +6,16 @@ from services.feed import Event
 
 
 class Pace:
-    """Holds back what comes too soon after an event with the same key; the newest of them follows when it may."""
+    """Holds back events that follow too soon on one with the same key; the newest passes later."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
+        # By key, when an event last passed, the earliest first.
         self._recent: dict[tuple[str, ...], float] = {}
-        """When an event with this key was let through, the earliest first."""
         self._parked: dict[tuple[str, ...], Event] = {}
 
     def take(self, events: Iterable[Event], now: float) -> list[Event]:
-        """Of new events and those held back, what may go now; `now` is in seconds."""
+        """Return the new and parked events that may pass; `now` is in seconds."""
         passed = self._due(now)
         for event in events:
             if event.key in self._recent:
@@ -25,7 +25,7 @@ class Pace:
         return passed
 
     def wait(self, now: float) -> float | None:
-        """Seconds until something that was held back may go; None if nothing was."""
+        """Return the seconds until a parked event may pass; None without one."""
         if not self._parked:
             return None
         return max(0.0, next(iter(self._recent.values())) + self._interval - now)

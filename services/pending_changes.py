@@ -1,4 +1,4 @@
-"""The backlog of live push: changes that live clients have yet to see."""
+"""Changes that live clients have yet to see."""
 
 import logging
 import threading
@@ -11,11 +11,11 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
-"""How often to look for changes where none arrive, and how long to wait for a database that is away."""
+"""How often to poll without notifications, and how long to wait for an unavailable database."""
 
 
 class PendingChanges:
-    """Collects notifications of changes, from any thread, and reads what they are about."""
+    """Collects change notifications from any thread and reads their events."""
 
     def __init__(self, reader: ChangeReader, notifier: Notifier) -> None:
         self._reader = reader
@@ -27,14 +27,14 @@ class PendingChanges:
         self._throttle = Throttle(seconds=10)
 
     def add(self, changes: ChangeSet) -> None:
-        """Add a notification."""
+        """Add a change notification."""
         with self._lock:
             self._pending.add(changes)
 
     def read(self, now: float) -> list[Event]:
-        """The events of what has changed; `now` is in monotonic seconds.
+        """Return the events of the changes; `now` is in monotonic seconds.
 
-        While the database is away there are none, and nothing is forgotten.
+        While the database is unavailable there are none, and no change is lost.
         """
         if now < self._next_read:
             return []

@@ -1,4 +1,4 @@
-"""How full the table of rejected messages is, and whose messages fill it."""
+"""Report how full the table of rejected messages is, and which messages fill it."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from queries.reader import Reader
 from utils.json_types import JsonObject
 
 NEARLY_FULL = 0.8
-"""Of the room, from which on the backend is degraded."""
+"""The share of the room from which the backend is degraded."""
 
 
 def kept(reader: Reader, room: Room) -> JsonObject:
-    """How many messages are kept, their bytes, the most that may be, and how many made room."""
+    """Return the number and bytes of the kept messages, the limits, and how many were evicted."""
     totals = queries.rejected.totals(reader)
     return {**totals._asdict(), "max": room._asdict()}
 
 
 def concern(reader: Reader, room: Room) -> str | None:
-    """A sentence that names what fills the room, where it is nearly full."""
+    """Return a sentence that names what fills the room, if it is nearly full."""
     totals = queries.rejected.totals(reader)
     full = {"messages": totals.messages / room.messages, "bytes": totals.bytes / room.bytes}
     measure = max(full, key=lambda name: full[name])
@@ -29,18 +29,19 @@ def concern(reader: Reader, room: Room) -> str | None:
     held, limit = getattr(totals, measure), getattr(room, measure)
     amount = f"{held:,} of {limit:,} {measure}"
     advice = "see /api/rejected, then run flask forget-rejected"
-    return f"Rejected messages: {full[measure]:.0%} full ({amount}), most by {_name(shares[0])}; {advice}"
+    most = _name(shares[0])
+    return f"Rejected messages: {full[measure]:.0%} full ({amount}), most by {most}; {advice}"
 
 
 def forget(database: Database) -> int:
-    """Make all the room free: delete the messages, not their counts; how many there were. Raises Unavailable."""
+    """Delete the messages but keep their counts; return how many there were. Raises Unavailable."""
     with database.connection() as connection, database.transaction(connection):
         return queries.rejected.forget(connection)
 
 
 def _name(share: Any) -> str:
-    """What a share is of, for people."""
+    """Return a readable name for a share."""
     if share["reason"] is None:
-        return "what was rejected before an upgrade"
+        return "messages rejected before an upgrade"
     who = share["device_id"] or share["topic"]
     return f"{share['reason']} of {who!r}" if who else f"{share['reason']} of various devices"

@@ -1,4 +1,4 @@
-"""Socket.IO clients: events are sent while a client keeps up, and the newest are kept for it while it does not."""
+"""Socket.IO clients, which get events while they keep up and the newest ones once they catch up."""
 
 import logging
 import threading
@@ -16,16 +16,21 @@ from services.feed import EVERYONE, Backlog, Event, Interest
 
 logger = logging.getLogger(__name__)
 MAX_QUEUED = 12
-"""Packets that Engine.IO holds for one client; with a ping and answers fewer than the 16 that one in Python takes."""
+"""Packets queued in Engine.IO per client.
+
+With a ping and answers this stays below the 16 that a client in Python takes.
+"""
 MAX_INTERESTS = 1_000
 MAX_MISSED = 20
 RETRY_SECONDS = 0.02
 
 
 class SocketClient:
-    """One connection. Its events are taken by Engine.IO's own thread for it, so that nobody waits for it."""
+    """One connection, with a thread of Engine.IO for sending, so that no caller waits for it."""
 
-    def __init__(self, server: Server, sid: str, interests: Iterable[Interest] = (), root: str = "") -> None:
+    def __init__(
+        self, server: Server, sid: str, interests: Iterable[Interest] = (), root: str = ""
+    ) -> None:
         self.interests = frozenset(interests)
         self._root = root
         self._engine = server.eio
@@ -36,13 +41,19 @@ class SocketClient:
         self._catching_up = False
 
     def subscribe(self, interest: Interest, missed: Iterable[Event] | None = None) -> None:
-        """Add an interest; send first what was missed, if anything. Raises ValueError where there is too much."""
+        """Add an interest, and first send the missed events. Raises ValueError at a limit."""
         if len(self.interests - {EVERYONE}) >= MAX_INTERESTS:
-            raise ValueError(f"at most {MAX_INTERESTS} subscriptions; subscribe to a stream without device_id instead")
+            raise ValueError(
+                f"at most {MAX_INTERESTS} subscriptions; "
+                "subscribe to a stream without device_id instead"
+            )
         with self._lock:
             if missed is not None:
                 if len(self._missed) >= MAX_MISSED:
-                    raise ValueError("since: what was missed is still being sent for earlier subscriptions; try later")
+                    raise ValueError(
+                        "since: missed events of earlier subscriptions are still being sent; "
+                        "try later"
+                    )
                 self._missed.append(missed)
                 if not self._catching_up:
                     self._catching_up = True
@@ -50,13 +61,13 @@ class SocketClient:
             self.interests |= {interest}
 
     def offer(self, event: Event) -> None:
-        """Send an event, or keep it in the place of an older one of the same kind."""
+        """Send an event, or keep it; it replaces an older one with the same key."""
         with self._lock:
             if self._waiting or self._catching_up or not self._send(event):
                 self._waiting.put(event)
 
     def flush(self) -> bool:
-        """Send what was kept, as far as it is taken; whether something is left."""
+        """Send the kept events as far as possible; return whether some are left."""
         with self._lock:
             if self._waiting and not self._catching_up:
                 for event in self._waiting.in_order():
@@ -66,12 +77,12 @@ class SocketClient:
             return bool(self._waiting)
 
     def close(self) -> None:
-        """End the connection; the client connects again and asks for what it missed."""
+        """End the connection; the client reconnects and requests what it missed."""
         if engine := self._engine.sockets.get(self._engine_sid):
             engine.close(wait=False)
 
     def _catch_up(self) -> None:
-        """Send what was missed, one subscription after the other; what is newer waits until then."""
+        """Send missed events, one subscription after the other; newer events wait."""
         try:
             while (missed := self._next_missed()) is not None:
                 for event in missed:
@@ -80,7 +91,7 @@ class SocketClient:
                     if self._gone():
                         return
         except Unavailable as error:
-            logger.warning("A live client is let go, so that it asks again: %s", error)
+            logger.warning("Closing a live client, so that it reconnects and catches up: %s", error)
             self.close()
 
     def _next_missed(self) -> Iterable[Event] | None:
@@ -92,7 +103,7 @@ class SocketClient:
         return self._engine_sid not in self._engine.sockets
 
     def _send(self, event: Event) -> bool:
-        """Whether nothing is left to do for this event, because it was taken or because nobody is there."""
+        """Return whether the event is done: it was queued, or the client is gone."""
         engine = self._engine.sockets.get(self._engine_sid)
         if engine is None:
             return True
@@ -101,11 +112,11 @@ class SocketClient:
         try:
             self._engine.send_packet(self._engine_sid, _packet(event.below(self._root)))
         except SocketIsClosedError:
-            logger.debug("A live client has just gone")
+            logger.debug("A live client has just disconnected")
         return True
 
 
 @lru_cache(maxsize=100)
 def _packet(event: Event) -> Packet:
-    # Made once for all clients: the Socket.IO packet EVENT (2) of the namespace "/".
+    # Encoded once for all clients: the Socket.IO packet EVENT (2) of the namespace "/".
     return Packet(MESSAGE, data=f'2["{event.name}",{event.json}]')

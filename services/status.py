@@ -1,4 +1,4 @@
-"""The state of the backend, as `/api/health` tells it."""
+"""The state of the backend for `/api/health`."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -20,25 +20,30 @@ from utils import clock
 from utils.json_types import JsonObject
 
 HEARTBEAT_LIMIT = timedelta(seconds=10)
-"""How far from now the heartbeat of a process that runs may be: one far ahead is from before the clock was set back."""
+"""Largest age of a live heartbeat; one far in the future is from before the clock was set back."""
 EVICTED, FORGOTTEN = timedelta(minutes=10), timedelta(days=1)
-"""How long health tells of it."""
+"""How long health reports an eviction or a forgotten session."""
 FAILING = timedelta(minutes=1)
 """How long a job may fail before it degrades health."""
 SERVICE = "AutoForge IoT Backend"
 
 
 def health(settings: Settings, database: Database) -> JsonObject:
-    """`status` is healthy, degraded (`message` says why and `mqtt.since` since when) or unhealthy: no database."""
+    """Return the health document.
+
+    `status` is healthy, degraded (`message` says why, `mqtt.since` since when) or unhealthy, which
+    means without a database.
+    """
     base: JsonObject = {"service": SERVICE, "version": VERSION}
     try:
         with database.session() as session:
-            ways = _ways(session)
-            mqtt = _mqtt(session, ways["mqtt"], settings)
+            sources = _sources(session)
+            mqtt = _mqtt(session, sources["mqtt"], settings)
             mqtt |= _past(queries.installation.installation(session))
-            http = _counts(session, ways["http"])
+            http = _counts(session, sources["http"])
             room = Room.of(settings)
-            kept, filled = rejected.kept(session, room), rejected.concern(session, room)
+            kept = rejected.kept(session, room)
+            filled = rejected.concern(session, room)
             processes = queries.processes.declarations(session, clock.now())
             jobs = queries.jobs.states(session.connection())
     except Unavailable as error:
@@ -47,18 +52,36 @@ def health(settings: Settings, database: Database) -> JsonObject:
         return {"status": "unhealthy", **base, "message": reason, "database": reachable}
     trouble = database.trouble.reason
     if trouble is not None:
-        # What the ingester says of itself is in the database, and old now.
+        # The ingester's own state is in the database, and outdated by now.
         mqtt["problem"] = f"the database cannot be written: {trouble}"
-    declared = {"declarations": database.declarations, "processes": processes, "unusable": dict(database.unusable)}
+    declared = _declared(database, processes)
     concerns = _concerns(mqtt, declared, trouble, filled) + _failing(jobs)
-    base |= {"database": {"reachable": True, "url": str(database), "problem": trouble}, "streams": declared}
-    parts = {"mqtt": mqtt, "http": http, "rejected_messages": kept, "jobs": [_job(row) for row in jobs]}
+    base |= {
+        "database": {"reachable": True, "url": str(database), "problem": trouble},
+        "streams": declared,
+    }
+    parts = {
+        "mqtt": mqtt,
+        "http": http,
+        "rejected_messages": kept,
+        "jobs": [_job(row) for row in jobs],
+    }
     message = "; ".join(concerns) or None
     return {"status": "degraded" if concerns else "healthy", "message": message, **base, **parts}
 
 
-def _concerns(mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None) -> list[str]:
-    """What degrades the backend, a sentence each, the worst first."""
+def _declared(database: Database, processes: dict[str, str]) -> JsonObject:
+    return {
+        "declarations": database.declarations,
+        "processes": processes,
+        "unusable": dict(database.unusable),
+    }
+
+
+def _concerns(
+    mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None
+) -> list[str]:
+    """Return the reasons for `degraded`, a sentence each, the worst first."""
     concerns = []
     if trouble is not None:
         concerns.append(f"The database cannot be written: {trouble}")
@@ -66,27 +89,33 @@ def _concerns(mqtt: JsonObject, declared: JsonObject, trouble: str | None, fille
         concerns.append(f"MQTT: {mqtt['problem']}")
     if mqtt["evicted_at"] is not None:
         concerns.append(
-            f"MQTT: another client used AutoForge's client id at {mqtt['evicted_at']}, and can take messages away: "
-            "give each copy of the database a MQTT_CLIENT_ID, and devices a listener of their own"
+            f"MQTT: another client used AutoForge's client id at {mqtt['evicted_at']}, "
+            "and can receive its messages: give each copy of the database its own MQTT_CLIENT_ID, "
+            "and devices a listener of their own"
         )
     if mqtt["forgotten_at"] is not None:
         concerns.append(
-            f"MQTT: {mqtt['broker']} had forgotten AutoForge's session at {mqtt['forgotten_at']}: what waited there "
-            "is lost; see that it keeps sessions over a restart"
+            f"MQTT: {mqtt['broker']} lost AutoForge's session at {mqtt['forgotten_at']}: "
+            "the messages queued there are lost; make sure that it keeps sessions over a restart"
         )
     if filled is not None:
         concerns.append(filled)
-    concerns += [f"The stream {name} cannot be used: {why}" for name, why in declared["unusable"].items()]
+    concerns += [
+        f"The stream {name} cannot be used: {why}" for name, why in declared["unusable"].items()
+    ]
     if len({declared["declarations"], *declared["processes"].values()}) > 1:
         listed = ", ".join(f"{name} ({digest})" for name, digest in declared["processes"].items())
-        concerns.append(f"Processes run with different declarations of streams; restart the older ones: {listed}")
+        differ = "Processes run with different declarations of streams; restart the older ones"
+        concerns.append(f"{differ}: {listed}")
     return concerns
 
 
 def _failing(jobs: Sequence[RowMapping]) -> list[str]:
-    """A sentence for each job that has failed for so long that it will not mend itself."""
+    """Return a sentence for each job that has failed for longer than FAILING."""
     limit = clock.now() - FAILING
-    failing = [row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit]
+    failing = [
+        row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit
+    ]
     return [f"The job {row['name']} fails: {row['error']}" for row in failing]
 
 
@@ -95,30 +124,41 @@ def _job(row: RowMapping) -> JsonObject:
 
 
 def _past(installation: Installation) -> JsonObject:
-    """What has happened to the session at the broker, and is to be told for a while."""
-    times = {"evicted_at": (installation.evicted_at, EVICTED), "forgotten_at": (installation.forgotten_at, FORGOTTEN)}
-    recent = {name: at and abs(clock.now() - at) < limit for name, (at, limit) in times.items()}
-    return {name: _time(at) if recent[name] else None for name, (at, _) in times.items()}
+    """Return when the session at the broker was evicted or lost, if recently."""
+    return {
+        "evicted_at": _recent(installation.evicted_at, EVICTED),
+        "forgotten_at": _recent(installation.forgotten_at, FORGOTTEN),
+    }
+
+
+def _recent(timestamp: datetime | None, limit: timedelta) -> str | None:
+    if timestamp is None or abs(clock.now() - timestamp) >= limit:
+        return None
+    return clock.rfc3339(timestamp)
 
 
 def ingestion(settings: Settings, database: Database) -> JsonObject:
-    """How the ingester is, and what it has counted. Raises Unavailable."""
+    """Return the state and the counts of the ingester. Raises Unavailable."""
     with database.session() as session:
-        return _mqtt(session, _ways(session)["mqtt"], settings)
+        return _mqtt(session, _sources(session)["mqtt"], settings)
 
 
-def _ways(session: Session) -> dict[str, IngestStatus]:
-    """The ways in. Raises Unavailable while another process makes the tables, which not every database does at once."""
-    ways = queries.ingest_status.ingest_status(session)
-    if not ways.keys() >= set(SOURCES):
-        raise Unavailable("its tables are being made")
-    return ways
+def _sources(session: Session) -> dict[str, IngestStatus]:
+    """Return the status of each source.
+
+    Raises Unavailable while another process creates the tables, which is not atomic everywhere.
+    """
+    sources = queries.ingest_status.ingest_status(session)
+    if not sources.keys() >= set(SOURCES):
+        raise Unavailable("its tables are being created")
+    return sources
 
 
 def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObject:
     beat, now = status.heartbeat_at, clock.now()
     running = status.holder is not None and beat is not None and abs(now - beat) < HEARTBEAT_LIMIT
-    ended = beat if beat is None or beat <= now else None  # a time that is still to come tells nobody since when
+    # A heartbeat in the future does not say when the ingester ended.
+    ended = beat if beat is None or beat <= now else None
     return {
         "broker": str(settings.broker),
         "holder": status.holder,
@@ -138,14 +178,19 @@ def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObj
 
 
 def _counts(session: Session, status: IngestStatus) -> JsonObject:
-    counts = {name: getattr(status, name) for name in ("received", "stored", "duplicate", "rejected", "ignored")}
+    counts = {
+        name: getattr(status, name)
+        for name in ("received", "stored", "duplicate", "rejected", "ignored")
+    }
     reasons = queries.ingest_status.ignored_counts(session, status.source)
     return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}
 
 
 def _seconds_since(timestamp: datetime | None) -> float | None:
+    if timestamp is None:
+        return None
     # The clock may have been set back since.
-    return None if timestamp is None else max(0.0, round((clock.now() - timestamp).total_seconds(), 3))
+    return max(0.0, round((clock.now() - timestamp).total_seconds(), 3))
 
 
 def _time(timestamp: datetime | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Submissions: readings that devices without MQTT post over HTTP, through the same pipeline."""
+"""Accept readings over HTTP from devices without MQTT, through the same pipeline."""
 
 import contextlib
 import random
@@ -26,52 +26,64 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 class BadSubmission(Exception):
-    """The body as a whole cannot be used; the text says why."""
+    """The whole body is unusable; the text says why."""
 
 
 class Receipt(NamedTuple):
-    """What became of the readings of a submission; `rejections` have the reading's place in it."""
+    """The outcome of a submission; `rejections` come with the index of the reading."""
 
     stored: int
     duplicate: int
     rejections: list[tuple[int, Rejection]]
     readings: list[Reading | None]
-    """What was understood, in the order of the submission; None in the place of what was rejected."""
+    """The readings in the order of the submission; None for a rejected one."""
 
 
 class Submissions:
-    """Takes readings for any stream."""
+    """Accepts readings for any stream."""
 
     def __init__(self, database: Database, pipeline: Pipeline) -> None:
         self._database = database
         self._pipeline = pipeline
         self._clock = StrictClock()
 
-    def submit(self, stream: Stream, body: bytes, device_id: str | None, metric: str | None) -> Receipt:
-        """Store one payload, or an array of them. Raises BadSubmission, Unavailable; see `store`."""
+    def submit(
+        self, stream: Stream, body: bytes, device_id: str | None, metric: str | None
+    ) -> Receipt:
+        """Store one payload or an array of them, as `store` does.
+
+        Raises BadSubmission, Unavailable.
+        """
         return self.store(stream, payloads(body), device_id, metric)
 
     def store(
-        self, stream: Stream, given: Sequence[bytes], device_id: str | None = None, metric: str | None = None
+        self,
+        stream: Stream,
+        given: Sequence[bytes],
+        device_id: str | None = None,
+        metric: str | None = None,
     ) -> Receipt:
         """Store payloads. Raises BadSubmission, Unavailable.
 
-        `device_id` and `metric` stand for the levels of the topic that the payload was not sent on.
+        `device_id` and `metric` replace the levels of the topic that HTTP does not have.
         """
         level = self._level(stream, metric)
         topic = stream.topic.fill(device_id or "", level or "")
         messages = [Message(topic, payload, self._clock.now()) for payload in given]
         with self._database.connection() as connection:
-            outcome = self._stored(lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level))
+            outcome = self._stored(
+                lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level)
+            )
         return _receipt(outcome, messages)
 
     @staticmethod
     def _stored(store: Callable[[], Outcome]) -> Outcome:
-        # Of two writers that wait for each other a database ends one, who is to try again; MariaDB does so readily.
+        # A database ends one of two deadlocked writers, which is then to retry; MariaDB often does.
         for attempt in range(1, ATTEMPTS):
             with contextlib.suppress(Unavailable):
                 return store()
-            time.sleep(random.uniform(0, PAUSE_SECONDS * attempt))  # noqa: S311 - so that they do not meet again
+            pause = random.uniform(0, PAUSE_SECONDS * attempt)  # noqa: S311 - to avoid another deadlock
+            time.sleep(pause)
         return store()
 
     @staticmethod
@@ -80,9 +92,9 @@ class Submissions:
             return None
         levels = {name: level for level, name in stream.topic.metric_levels.items()}
         if not stream.topic.has_metric or metric not in levels:
-            expected = (
-                f"one of {', '.join(levels)}" if stream.topic.has_metric else "nothing: this stream has no such topic"
-            )
+            expected = "nothing: this stream has no such topic"
+            if stream.topic.has_metric:
+                expected = f"one of {', '.join(levels)}"
             raise BadSubmission(f"metric: expected {expected}, not {metric!r}")
         return levels[metric]
 
@@ -98,7 +110,7 @@ def _receipt(outcome: Outcome, messages: Sequence[Message]) -> Receipt:
 
 
 def payloads(body: bytes) -> Sequence[bytes]:
-    """The payloads of a body, which is one or an array of them, each as it was written. Raises BadSubmission."""
+    """Return the raw payloads of a body, which holds one or an array. Raises BadSubmission."""
     body = body.removeprefix(BOM).strip()
     if not body.startswith(b"["):
         read_json(body, _RAW.decode)
@@ -112,7 +124,7 @@ def payloads(body: bytes) -> Sequence[bytes]:
 
 
 def read_json(text: bytes, decode: Callable[[bytes], T]) -> T:
-    """What `decode` reads in a text, which may have numbers that JSON does not have. Raises BadSubmission."""
+    """Decode a text that may contain numbers unknown to JSON. Raises BadSubmission."""
     try:
         return lenient_json.decoded(text, decode)
     except msgspec.DecodeError as error:

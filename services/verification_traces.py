@@ -1,4 +1,4 @@
-"""What `flask verify` leaves behind in the database, and how it is removed."""
+"""Remove what `flask verify` leaves in the database."""
 
 from datetime import datetime
 from pathlib import Path
@@ -17,16 +17,18 @@ from utils.database_url import file_of
 
 
 def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> bool:
-    """Remove the readings of `flask verify`, which has published one of this time to each of these streams.
+    """Remove the readings of `flask verify`; `made` has the time of a reading by stream.
 
-    False where they are not in the database of DATABASE_URL: then the backend has another one.
+    Return False if they are not in the database of DATABASE_URL: the backend uses another one.
     """
     if settings.url.drivername == "sqlite" and not Path(file_of(settings.url)).is_file():
         return False
     database = Database(settings.url, streams)
     try:
         with database.connection() as connection, database.transaction(connection):
-            if not any(_is_there(connection, database, name, timestamp) for name, timestamp in made.items()):
+            if not any(
+                _is_there(connection, database, name, timestamp) for name, timestamp in made.items()
+            ):
                 return False
             queries.devices.lock_streams(connection, sorted(stream.name for stream in streams))
             for name in database.tables:
@@ -45,8 +47,12 @@ def _is_there(connection: Connection, database: Database, name: str, timestamp: 
 
 def _forget(connection: Connection, database: Database, name: str) -> None:
     table = database.tables[name]
-    # SQLite gives the highest id again once its row is gone, and clients go on by ids: that row stays for now.
-    newest = queries.readings.newest_id(connection, table) if database.engine.dialect.name == "sqlite" else None
+    # SQLite reuses the highest id once its row is gone, and clients continue from ids: it stays.
+    newest = (
+        queries.readings.newest_id(connection, table)
+        if database.engine.dialect.name == "sqlite"
+        else None
+    )
     queries.readings.forget(connection, table, VERIFY_DEVICE, newest or 0)
     queries.devices.forget(connection, name, VERIFY_DEVICE)
     queries.newest.forget(connection, name, VERIFY_DEVICE)

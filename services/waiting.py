@@ -1,4 +1,4 @@
-"""Requests that are held until something happens, without polling: who waits for which command."""
+"""Hold requests until their command changes, without polling."""
 
 import contextlib
 import threading
@@ -9,14 +9,14 @@ from broker.notifier import ChangeSet
 
 
 class Waiting:
-    """Wakes the requests that wait for a command when news of it come."""
+    """Wakes the requests that wait for a command when its change notification arrives."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._events: dict[str, list[threading.Event]] = defaultdict(list)
 
     def on_change(self, changes: ChangeSet) -> None:
-        """Wake those whom it may concern."""
+        """Wake the requests that a change may concern."""
         with self._lock:
             ids = list(self._events) if changes.everything else changes.commands
             for command_id in ids:
@@ -25,7 +25,7 @@ class Waiting:
 
     @contextlib.contextmanager
     def on(self, command_id: str) -> Iterator[threading.Event]:
-        """An event that is set whenever there are news of this command."""
+        """Return an event that is set on every change notification of this command."""
         event = threading.Event()
         with self._lock:
             self._events[command_id].append(event)
@@ -39,14 +39,14 @@ class Waiting:
 
 
 class HeldRequests:
-    """How many requests may be held at a time."""
+    """Limits how many requests are held at a time."""
 
     def __init__(self, most: int) -> None:
         self._slots = threading.Semaphore(most)
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[bool]:
-        """Take a slot while the request is held; False if there is none."""
+        """Take a slot while the request is held; False if none is free."""
         taken = self._slots.acquire(blocking=False)
         try:
             yield taken

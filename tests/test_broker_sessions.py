@@ -96,11 +96,11 @@ def test_a_session_that_the_broker_forgot_while_nobody_ingested_is_told(
         assert concerns(place, sqlite) == "", "the session is there still"
     connect_with(installation(sqlite).client_id, mosquitto.port)
     with ingesting(place, sqlite, streams):
-        wait_for(lambda: "had forgotten AutoForge's session" in concerns(place, sqlite), what="the concern")
+        wait_for(lambda: "lost AutoForge's session" in concerns(place, sqlite), what="the concern")
     assert "forgot our session" in caplog.text
     assert installation(sqlite).client_id not in concerns(place, sqlite)
     with ingesting(place, sqlite, streams):
-        assert "had forgotten AutoForge's session" in concerns(place, sqlite), "after a restart too"
+        assert "lost AutoForge's session" in concerns(place, sqlite), "after a restart too"
 
 
 def test_what_happened_to_the_session_is_told_for_a_while(settings: Make, sqlite: Database) -> None:
@@ -109,7 +109,7 @@ def test_what_happened_to_the_session_is_told_for_a_while(settings: Make, sqlite
             moment = clock.now() - age
             connection.execute(update(Installation).values(evicted_at=moment, forgotten_at=moment))
         message = concerns(settings(), sqlite)
-        assert message.count("client id") + message.count("had forgotten") == told
+        assert message.count("client id") + message.count("lost AutoForge") == told
         assert message.startswith("MQTT: no process ingests")
 
 

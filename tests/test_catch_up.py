@@ -65,5 +65,5 @@ def test_too_many_catch_ups_of_one_client_are_refused(served: tuple[Api, int]) -
         for _ in range(40):
             client.client.emit("subscribe", {"stream": "sensors", "device_id": "a", "since": 0})
         errors = wait_for(lambda: [got.data for got in client.events if got.name == "error"], what="a refusal")
-    assert errors[0]["message"].startswith("since: what was missed is still being sent")
+    assert errors[0]["message"].startswith("since: missed events of earlier subscriptions are still being sent")
     wait_for(lambda: catching_up() == 0, seconds=10, what="the catch-up to end")

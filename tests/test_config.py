@@ -464,7 +464,7 @@ def test_a_folder_of_the_database_that_is_not_there_stops_the_start(
     for url in ("nodir/x.db", "file:nodir/x.db?uri=true", f"file:{tmp_path}/nodir/x.db?uri=true&mode=rwc"):
         told = fault(monkeypatch, DATABASE_URL=f"sqlite:///{url}")
         assert told.startswith("DATABASE_URL: ")
-        assert told.endswith(f"nodir/x.db: the folder {tmp_path}/nodir is not there; make it, or name another")
+        assert told.endswith(f"nodir/x.db: the folder {tmp_path}/nodir does not exist; create it, or name another")
     assert fault(monkeypatch, DATABASE_URL=f"sqlite:///file:{tmp_path}?uri=1").endswith(
         "is a folder; name a file in it"
     )

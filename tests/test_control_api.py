@@ -177,7 +177,7 @@ def test_a_body_that_is_no_command_is_400(refusing: Api, body: str | bytes) -> N
 )
 def test_a_field_that_stands_twice_is_400_and_named(refusing: Api, body: str, named: str) -> None:
     message = refusing.post("/api/control", body, expect=400)["message"]
-    assert message == f"{named}: stands twice in one object; send it once"
+    assert message == f"{named}: occurs twice in one object; send it once"
     assert refusing.get("/api/control")["count"] == 0
 
 
@@ -247,7 +247,7 @@ def test_a_command_that_the_broker_does_not_acknowledge_is_503_and_is_not_sent_a
     ):
         forgetful = pool.submit(answer_one_connection, server, received, acknowledge=False)
         answer = api.post("/api/control", COMMAND, expect=503)
-        assert answer["message"].endswith(" did not acknowledge the message: the device may have got it")
+        assert answer["message"].endswith(" did not acknowledge the message: the device may have received it")
         # Until the device says so, or until it expires.
         assert api.get(f"/api/control/{answer['command_id']}")["status"] == "pending"
         forgetful.result(10)

@@ -7,7 +7,7 @@ from itertools import accumulate
 import pytest
 
 from services.counters import MOST, Sample, steps
-from services.energy import counter_stretches
+from services.energy import counter_pieces
 
 GAP = 900.0
 START = datetime(2026, 1, 29)
@@ -23,9 +23,9 @@ def found(values: list[float], seconds: list[float]) -> tuple[float, float]:
     """The energy, and how many seconds of the time nothing is known of."""
     times = list(accumulate(seconds, initial=0.0))
     samples: list[Sample] = [(START + timedelta(seconds=at), value) for at, value in zip(times, values, strict=True)]
-    stretches = list(counter_stretches(samples, GAP))
-    energy = sum(stretch.joules(stretch.span) for stretch in stretches) / 3_600_000
-    return round(energy, 6), round(times[-1] - sum(stretch.span.seconds for stretch in stretches), 6)
+    pieces = list(counter_pieces(samples, GAP))
+    energy = sum(piece.joules(piece.span) for piece in pieces) / 3_600_000
+    return round(energy, 6), round(times[-1] - sum(piece.span.seconds for piece in pieces), 6)
 
 
 def evenly(values: list[float], seconds: float = 600.0) -> tuple[float, int]:

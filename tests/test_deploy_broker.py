@@ -148,8 +148,8 @@ def test_the_access_list_of_other_streams_names_theirs(tmp_path: Path) -> None:
         "pattern read control/%u/command",
         "pattern write gates",
     ]
-    assert "The topics of gates name no device" in run.stdout
-    assert run.stderr == "Any device may speak for any other on the topics of gates: they name no device\n"
+    assert "The topics of gates contain no device id" in run.stdout
+    assert run.stderr == "Any device can publish for any other on the topics of gates: they contain no device id\n"
 
 
 def test_the_commands_for_dynamic_security_leave_a_board_its_own_topics(tmp_path: Path, streams: Streams) -> None:

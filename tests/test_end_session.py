@@ -76,7 +76,7 @@ def test_what_waits_for_another_database_is_taken_over_once(tmp_path: Path, mosq
                 publish("panel/p/volt", str(number))
             wait_for(lambda: received(new) == 100, what="the new messages")
             code, said = end_session(new.environment, client_id)
-            assert said == f"201 messages: 200 stored, 0 known already, 1 set aside. The session {client_id} is ended"
+            assert said == f"201 messages: 200 stored, 0 already known, 1 set aside. The session {client_id} is ended"
             assert code == 0
             publish("panel/p/volt", "300")
             wait_for(lambda: received(new) == 302, what="all messages")

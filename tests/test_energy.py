@@ -12,11 +12,11 @@ from services.energy import (
     EnergyFigures,
     Interval,
     TimePiece,
-    counter_stretches,
+    counter_pieces,
     figures,
     hours_of,
     integrate,
-    power_stretches,
+    power_pieces,
 )
 from streams.stream import Hours, Tariff
 from utils import calendar
@@ -61,17 +61,17 @@ def day(text: str, zone: str) -> Span:
 
 def of_power(samples: list[Sample], asked: Asked = UTC_DAY) -> EnergyFigures:
     """The energy of power samples."""
-    return _figures(power_stretches(samples, GAP), asked)
+    return _figures(power_pieces(samples, GAP), asked)
 
 
 def of_counter(samples: list[Sample], asked: Asked = UTC_DAY) -> EnergyFigures:
     """The energy of counter samples."""
-    return _figures(counter_stretches(samples, GAP), asked)
+    return _figures(counter_pieces(samples, GAP), asked)
 
 
-def _figures(stretches: Iterator[TimePiece], asked: Asked) -> EnergyFigures:
+def _figures(pieces: Iterator[TimePiece], asked: Asked) -> EnergyFigures:
     hours = hours_of(asked.span, calendar.zone(asked.tz), asked.tariff)
-    integrate(stretches, hours)
+    integrate(pieces, hours)
     return figures("power", hours, asked.interval)
 
 

@@ -122,8 +122,8 @@ def command(api: Api, device_id: str, **query: Any) -> dict[str, Any]:
 def test_a_command_to_a_device_that_was_never_heard_says_so(commanding: Api) -> None:
     assert command(commanding, "ghost")["hint"] == NEVER
     commanding.submit(reading("ESP32_001"))
-    assert command(commanding, "esp32_001")["hint"] == f"{NEVER}. Is ESP32_001 meant?"
-    assert command(commanding, "esp32_001", wait=0.1)["hint"] == f"{NEVER}. Is ESP32_001 meant?"
+    assert command(commanding, "esp32_001")["hint"] == f"{NEVER}. Did you mean ESP32_001?"
+    assert command(commanding, "esp32_001", wait=0.1)["hint"] == f"{NEVER}. Did you mean ESP32_001?"
 
 
 def test_a_command_to_a_device_with_a_reading_or_a_status_has_no_hint(commanding: Api) -> None:

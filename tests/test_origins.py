@@ -39,7 +39,7 @@ def test_an_origin_is_written_as_browsers_send_it(text: str, origins: list[str])
         ("dash.example.org", "'dash.example.org' has no scheme such as https://"),
         ("localhost:3000", "'localhost:3000' has no scheme such as https://"),
         ("null", "'null' has no scheme such as https://"),
-        ("https://*.example.com", "name each host in full, for * stands alone"),
+        ("https://*.example.com", "name each host in full, or use * alone"),
         ("https://a.example,,https://b.example", "one of them is empty"),
         ("https://a.example,", "one of them is empty"),
         ("https://a.example/app", "has more than scheme, host and port, or less"),

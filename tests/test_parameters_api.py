@@ -52,7 +52,7 @@ def test_a_parameter_that_an_operation_does_not_take_is_400_with_those_that_it_t
 ) -> None:
     for (method, path), names in operations.items():
         if path not in LENIENT:
-            known = f"there is {', '.join(names)}" if names else "this path takes none"
+            known = f"known: {', '.join(names)}" if names else "this path takes none"
             expected = (400, f"deviceid: there is no such parameter; {known}")
             assert asked(api, method, path, "deviceid=a") == expected, (method, path)
 
@@ -67,8 +67,8 @@ def test_a_parameter_that_is_given_twice_is_400(api: Api, operations: dict[tuple
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("Device_id=a", "Device_id: there is no such parameter; there is device_id"),
-        ("device_id=a&x=1&y=2", "x: there is no such parameter; there is device_id; y: there is no such parameter; "),
+        ("Device_id=a", "Device_id: there is no such parameter; known: device_id"),
+        ("device_id=a&x=1&y=2", "x: there is no such parameter; known: device_id; y: there is no such parameter; "),
         ("device_id=a&device_id=b&device_id=c", "device_id: given 3 times; it takes one value"),
         ("start=-1h", "start: there is no such parameter"),
         ("=1", ": there is no such parameter"),

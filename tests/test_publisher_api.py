@@ -279,7 +279,7 @@ def test_a_version_to_remove_that_is_none_is_400(api: Api, file: Path, version: 
 def test_a_misspelt_parameter_removes_nothing_and_is_400_with_what_there_is(api: Api, file: Path, name: str) -> None:
     for more in ({}, {"version": 1}):
         message = ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, **{name: 1}, **more)["message"]
-        assert message == f"{printable(name)}: there is no such parameter; there is version"
+        assert message == f"{printable(name)}: there is no such parameter; known: version"
         assert entries(file) == [BOILER, PUMP]
 
 

@@ -201,7 +201,7 @@ def test_the_limit_in_bytes_is_a_setting(settings: Callable[..., Settings], tmp_
         ({"device_id": "a", "topic": None, "reason": "missing_field"}, "missing_field of 'a'"),
         ({"device_id": None, "topic": "a\nb", "reason": "unknown_topic"}, "unknown_topic of 'a\\nb'"),
         ({"device_id": None, "topic": None, "reason": "unknown_topic"}, "unknown_topic of various devices"),
-        ({"device_id": None, "topic": None, "reason": None}, "what was rejected before an upgrade"),
+        ({"device_id": None, "topic": None, "reason": None}, "messages rejected before an upgrade"),
     ],
 )
 def test_a_share_has_a_name_for_people(share: dict[str, Any], expected: str) -> None:

@@ -176,11 +176,11 @@ def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(back
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "What is sent with subscribe "),
-        ([None], "What is sent with subscribe "),
-        (["sensors"], "What is sent with subscribe "),
-        ([5], "What is sent with subscribe "),
-        ([[]], "What is sent with subscribe "),
+        ([], "The argument of subscribe "),
+        ([None], "The argument of subscribe "),
+        (["sensors"], "The argument of subscribe "),
+        ([5], "The argument of subscribe "),
+        ([[]], "The argument of subscribe "),
         ([{}], "stream: "),
         ([{"stream": 7}], "stream: "),
         ([{"stream": "sol"}], "stream: there is no stream 'sol'. Declared streams: machines, panels, sensors, soil"),

@@ -68,7 +68,7 @@ def test_what_is_set_aside_of_an_array_is_kept_as_it_was_written(api: Api) -> No
         ("{", "it ends too early"),
         ('{"a": tru', "it ends too early"),
         ('{"a": NaN, "b"', "it ends too early"),
-        ('{"a": no}', "no is no value (byte 6)"),
+        ('{"a": no}', "no is not a value (byte 6)"),
         ("nul", "it ends too early"),
         ("off", "invalid character (byte 0)"),
         ('{"a": 1} x', "trailing characters (byte 10)"),

@@ -53,7 +53,7 @@ def test_health_follows_the_broker_as_it_goes_and_comes_back(settings: Callable[
             )
             assert moment(connected["mqtt"]["since"]) > since
             assert connected["mqtt"]["problem"] is None
-            assert "had forgotten AutoForge's session at" in connected["message"], "this broker keeps nothing"
+            assert "lost AutoForge's session at" in connected["message"], "this broker keeps nothing"
 
 
 def test_health_has_the_documented_keys_and_what_decides_it(
@@ -168,4 +168,4 @@ def test_tables_that_are_still_being_made_are_a_503(sqlite_api: Api, path: str) 
     database = sqlite_api.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):
         connection.execute(delete(IngestStatus))
-    assert "its tables are being made" in sqlite_api.get(path, 503)["message"]
+    assert "its tables are being created" in sqlite_api.get(path, 503)["message"]

@@ -22,7 +22,8 @@ from database import Database
 from ingest.message import Reading
 from ingest.payload import Parser
 from services.running_backend import server_url
-from services.verification import DEVICE, plausible
+from services.verification import DEVICE
+from services.verification_samples import plausible
 from services.verification_traces import remove
 from streams import declaration
 from streams.registry import Streams
@@ -165,7 +166,7 @@ def test_a_topic_that_the_broker_does_not_deliver_is_named(
         sentences = failed(verify(server.environment, "--timeout", "1"))
     assert sentences == {
         "Stream doors": "expected door/autoforge-verify/shut back from the broker; came nothing within 1 s; "
-        "the broker does not deliver door/autoforge-verify/shut: its access list? `flask acl` prints one"
+        "check the broker's access list for door/autoforge-verify/shut; `flask acl` prints one"
     }
     broker.stop()
 
@@ -207,7 +208,7 @@ def test_a_backend_that_is_away_fails_everything_but_the_broker(backend: Backend
     assert "MQTT broker connection" not in sentences
     assert sentences["Backend health"] == (
         f"expected an answer from http://127.0.0.1:{port}; came none: [Errno 111] Connection refused; "
-        "start the backend, or name its address with --url"
+        "start the backend, or give its address with --url"
     )
 
 
@@ -236,7 +237,7 @@ def test_a_backend_without_its_broker_is_not_healthy(tmp_path: Path, broker: Mos
     assert sentences["POST /api/mqtt/publish"].startswith("expected 200; came 503: ")
     assert "No sensor readings found" in sentences["Stream sensors"]
     assert sentences["Stream sensors"].endswith(
-        "see that the backend ingests from the same broker, and that the clocks agree"
+        "check that the backend ingests from the same broker, and that the clocks agree"
     )
     assert "MQTT broker connection" not in sentences
 

@@ -1,4 +1,4 @@
-"""A server's end of a connection, whose client must read an answer in time and may not leave too much unread."""
+"""Limit how long, and with how much unread data, a client may take to read a response."""
 
 import contextlib
 import socket
@@ -9,26 +9,26 @@ from collections.abc import Iterator
 from typing import Any
 
 SECONDS = 20.0
-"""How long a client may take to read an answer."""
+"""How long a client may take to read a response."""
 RATE = 20_000
-"""Bytes that buy one second more, so that a long answer may go over a slow line."""
+"""Bytes that add one second, so that a long response can use a slow connection."""
 PIECE = 262_144
 MOST_UNREAD = 48
-"""Answers at a time that wait for their clients; each holds a thread of the server."""
+"""Responses waiting for their clients at a time; each holds a thread of the server."""
 MOST_BYTES = 128_000_000
-"""What those answers may take in memory."""
+"""Memory of those responses."""
 UNSENT = 131_072
-"""Bytes that the kernel takes before the client is ready for them; else it takes megabytes, and calls them sent."""
+"""Bytes that the kernel accepts ahead of the client; by default it would accept megabytes."""
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 _RESET = struct.pack("ii", 1, 0)
 
 
 class ReadTooSlowly(ConnectionError):
-    """A client did not read an answer in time."""
+    """A client did not read a response in time."""
 
 
 class Unread:
-    """The answers that their clients have not read yet. Of too many, those end that have moved on least lately."""
+    """The responses not yet read by their clients; if too many, the most stalled are aborted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class Unread:
 
     @contextlib.contextmanager
     def counted(self, connection: "AnswerSocket", size: int) -> Iterator[None]:
-        """Count an answer while it is written."""
+        """Count a response while it is written."""
         with self._lock:
             self._sizes[connection] = size
             while self._too_many():
@@ -55,29 +55,31 @@ class Unread:
 
 
 class AnswerSocket(socket.socket):
-    """Sends an answer at the pace of its client. Raises ReadTooSlowly."""
+    """Sends a response at the pace of its client. Raises ReadTooSlowly."""
 
     def __init__(self, accepted: socket.socket, unread: Unread) -> None:
         kind = accepted.family, accepted.type, accepted.proto
         super().__init__(*kind, fileno=accepted.detach())
         self._unread = unread
         self.expect_answer()
-        if self.family in (socket.AF_INET, socket.AF_INET6) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and hasattr(
+            socket, "TCP_NOTSENT_LOWAT"
+        ):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
     def expect_answer(self) -> None:
-        """Begin with another answer, whose time runs from when its client first has no room for it."""
+        """Start another response; its time runs from when the client first has no room for it."""
         self._deadline: float | None = None
         self.sent_at = 0.0
-        """When the client had room for a part of it."""
+        """When the client last accepted a part."""
         self.endless = False
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send all of it, and wait until the client has room for it."""
+        """Send all data, waiting until the client accepts it."""
         if self.endless:
             super().sendall(data, flags)
             return
-        # Most answers go out whole, without what a time limit costs.
+        # Most responses are sent at once, without the cost of a time limit.
         sent = self._send_at_once(data, flags)
         if self._deadline is not None:
             self._deadline += sent / RATE
@@ -89,7 +91,7 @@ class AnswerSocket(socket.socket):
                 self._send_in_time(memoryview(data)[sent:], flags)
 
     def abort(self) -> None:
-        """End the connection, and wake the thread that writes to it."""
+        """Close the connection and wake the thread that writes to it."""
         self._forget_unsent()
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
@@ -107,7 +109,7 @@ class AnswerSocket(socket.socket):
                 rest = rest[self._count(self.send(rest[:PIECE], flags)) :]
         except TimeoutError as error:
             self._forget_unsent()
-            raise ReadTooSlowly("a client did not read its answer in time") from error
+            raise ReadTooSlowly("a client did not read its response in time") from error
         finally:
             self.settimeout(None)
 
@@ -123,12 +125,12 @@ class AnswerSocket(socket.socket):
         return sent
 
     def _forget_unsent(self) -> None:
-        """Have the kernel throw away what the client has not read, once the connection is closed."""
+        """Make the kernel discard unread data when the connection is closed."""
         with contextlib.suppress(OSError):
             self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 def endless(connection: object) -> None:
-    """Let an answer that goes on for ever take its time, such as live events."""
+    """Lift the time limit for an endless response, such as live events."""
     if isinstance(connection, AnswerSocket):
         connection.endless = True

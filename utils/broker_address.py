@@ -1,4 +1,4 @@
-"""The address of an MQTT broker: checked, and taken apart."""
+"""Validate and parse the address of an MQTT broker."""
 
 import re
 from dataclasses import dataclass, field
@@ -21,20 +21,20 @@ _HOST_NAME = re.compile(r"[^\s/:@#?\[\]]+")
 
 @dataclass(frozen=True)
 class BrokerAddress:
-    """Where the MQTT broker is and how to reach it."""
+    """The address of the MQTT broker and how to connect."""
 
     host: str
     port: int
     transport: Literal["tcp", "websockets"] = "tcp"
     tls: bool = False
     path: str = field(default="/mqtt", repr=False)
-    """For WebSocket, with the query, which may hold a secret."""
+    """For WebSocket; it includes the query, which may contain a secret."""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
 
     @property
     def netloc(self) -> str:
-        """Host and port."""
+        """Host and port as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -44,7 +44,7 @@ class BrokerAddress:
 
 
 def checked(text: str) -> str:
-    """A host name or URL, as it is. Raises ValueError for one that cannot be used; the text does not show it."""
+    """Return a valid host name or URL unchanged. Raises ValueError, whose text does not show it."""
     _require(not lacks_brackets(text), _BRACKETS)
     if "://" not in text:
         bracketed = text.startswith("[") and text.endswith("]")
@@ -56,32 +56,40 @@ def checked(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"{_URL}{_escapes(text)}") from error
     host = url.hostname or ""
-    _require(url.scheme in _SCHEMES and port != 0 and _is_host(host, bracketed=":" in host), _URL + _escapes(text))
+    _require(
+        url.scheme in _SCHEMES and port != 0 and _is_host(host, bracketed=":" in host),
+        _URL + _escapes(text),
+    )
     _check_login(url)
     _check_rest(url, text)
     return text
 
 
 def local(listening: str) -> str:
-    """The host by which a program reaches what listens on an address of this machine, as `address` takes it."""
+    """Return the host for connecting to a listener on this machine, as `address` takes it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listening, listening)  # noqa: S104 - compared only
     return f"[{host}]" if ":" in host else host
 
 
 def lacks_brackets(text: str) -> bool:
-    """Whether the host of a text, URL or not, is an IPv6 address of which nothing tells it from its port."""
+    """Return whether the host, in a URL or not, is an IPv6 address without brackets."""
     host = text.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
     return _UNBRACKETED.fullmatch(host) is not None
 
 
-def address(text: str, port: int | None, username: str | None, password: str | None) -> BrokerAddress:
-    """What a checked text says; port and login are those of a text that has none."""
+def address(
+    text: str, port: int | None, username: str | None, password: str | None
+) -> BrokerAddress:
+    """Parse a checked text; port and login are the defaults for one without them."""
     if "://" not in text:
         return BrokerAddress(text.strip("[]"), port or 1883, username=username, password=password)
     url = urlsplit(text)
     transport, tls, usual = _SCHEMES[url.scheme]
     if url.username:
-        username, password = unquote(url.username), unquote(url.password) if url.password else password
+        username, password = (
+            unquote(url.username),
+            unquote(url.password) if url.password else password,
+        )
     _, asks, query = text.partition("?")
     return BrokerAddress(
         host=unquote(url.hostname or ""),
@@ -115,13 +123,27 @@ def _check_login(url: SplitResult) -> None:
 
 def _check_rest(url: SplitResult, text: str) -> None:
     websocket = _SCHEMES[url.scheme][0] == "websockets"
-    _require("#" not in text, "must have no # and nothing behind it; in a login or a query, # is written %23")
-    _require(websocket or url.path in ("", "/"), "must have no path: only ws:// and wss:// have one")
-    no_query = "must have no ? and nothing behind it: only ws:// and wss:// have a query; in a login, ? is written %3F"
+    _require(
+        "#" not in text,
+        "must have no # and nothing behind it; in a login or a query, # is written %23",
+    )
+    _require(
+        websocket or url.path in ("", "/"), "must have no path: only ws:// and wss:// have one"
+    )
+    no_query = (
+        "must have no ? and nothing behind it: only ws:// and wss:// have a query; "
+        "in a login, ? is written %3F"
+    )
     _require(websocket or "?" not in text, no_query)
-    _require(text.isprintable(), "must have no control characters; in a login they are written %09 and so on")
+    _require(
+        text.isprintable(),
+        "must have no control characters; in a login they are written %09 and so on",
+    )
     rest = url.path + text.partition("?")[2]
-    _require(rest.isascii() and " " not in rest, "must have no space in its path or query: it is written %20")
+    _require(
+        rest.isascii() and " " not in rest,
+        "must have no space in its path or query: it is written %20",
+    )
 
 
 def _escapes(text: str) -> str:

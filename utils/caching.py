@@ -1,4 +1,4 @@
-"""Answers that are kept, in a memory that nobody outside can fill: bounded in number, and each in size."""
+"""A cache whose size outside input cannot increase: bounded in number and in size of keys."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -6,11 +6,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 MAX_KEY = 150
-"""Characters of a text that is kept, each of up to four bytes; a device id has at most 128."""
+"""Characters of a cached key, each of up to four bytes; a device id has at most 128."""
 
 
 def remembering(function: Callable[[str], T], most: int) -> Callable[[str], T]:
-    """The same function, which keeps its newest answers to so many texts; to a long text it always works anew."""
+    """Return the function with a cache of its newest results; long texts are not cached."""
     kept = lru_cache(maxsize=most)(function)
 
     def ask(text: str) -> T:

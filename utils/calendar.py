@@ -1,4 +1,4 @@
-"""Local time: hours and shifts of a time zone as naive UTC, daylight saving included."""
+"""Hours and shifts in local time as naive UTC, including daylight saving."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,35 +16,35 @@ _SHIFT = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d|24:
 
 
 class Span(NamedTuple):
-    """A time from `start` until before `end`, both naive UTC."""
+    """A time range from `start` (inclusive) to `end` (exclusive), both naive UTC."""
 
     start: datetime
     end: datetime
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """The length."""
         return (self.end - self.start).total_seconds()
 
     def widened(self, seconds: float) -> "Span":
-        """The same with so many seconds more on either side."""
+        """Return the span extended by this many seconds on either side."""
         more = timedelta(seconds=seconds)
         return Span(self.start - more, self.end + more)
 
 
 class Shift(NamedTuple):
-    """Hours of the day, from `start` until before `end`: on the day after, unless `end` is later than `start`."""
+    """Hours of the day, from `start` to before `end`; an `end` not later is on the next day."""
 
     start: time
     end: time
 
     def within(self, span: Span, zone: ZoneInfo) -> Iterator[Span]:
-        """When the clocks of a zone show these hours, oldest first, clipped to a span."""
+        """Yield these hours of each local day, oldest first, clipped to a span."""
         day, last = local(span.start, zone).date() - DAY, local(span.end, zone).date()
         reached = span.start
         while day <= last:
             end = at(day if self.end > self.start else day + DAY, self.end, zone)
-            # A day that a zone leaves out falls onto the one after it, which must not count twice.
+            # A day that a zone skips coincides with the next one, and must not count twice.
             part = Span(max(at(day, self.start, zone), reached), min(end, span.end))
             if part.start < part.end:
                 yield part
@@ -53,69 +53,79 @@ class Shift(NamedTuple):
 
 
 class Timeline:
-    """Spans, disjoint and oldest first, out of which stretches of time are cut in their order."""
+    """Disjoint spans, oldest first, that cut later spans into parts."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
-        self._place = 0
+        self._position = 0
 
-    def parts(self, stretch: Span) -> Iterator[tuple[int, Span]]:
-        """What a stretch, which begins no earlier than the one before, has of each span, and the span's number."""
+    def parts(self, piece: Span) -> Iterator[tuple[int, Span]]:
+        """Yield the parts of a span with the index of the timeline's span they are in.
+
+        Each call must start no earlier than the one before.
+        """
         spans = self._spans
-        while self._place < len(spans) and spans[self._place].end <= stretch.start:
-            self._place += 1
-        for number in range(self._place, len(spans)):
+        while self._position < len(spans) and spans[self._position].end <= piece.start:
+            self._position += 1
+        for number in range(self._position, len(spans)):
             span = spans[number]
-            if span.start >= stretch.end:
+            if span.start >= piece.end:
                 return
-            yield number, Span(max(span.start, stretch.start), min(span.end, stretch.end))
+            yield number, Span(max(span.start, piece.start), min(span.end, piece.end))
 
 
 @lru_cache(maxsize=100)
 def zone(name: str) -> ZoneInfo:
-    """The time zone with this IANA name. Raises ValueError."""
+    """Return the time zone with an IANA name. Raises ValueError."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"there is no time zone {name[:60]!r}; expected a name such as Asia/Jakarta or UTC") from error
+        expected = "a name such as Asia/Jakarta or UTC"
+        raise ValueError(f"there is no time zone {name[:60]!r}; expected {expected}") from error
 
 
 def shift(text: str) -> Shift:
-    """Read hours of the day such as `22:00-06:00`; they may end at 24:00. Raises ValueError."""
+    """Parse hours of the day such as `22:00-06:00`; they may end at 24:00. Raises ValueError."""
     found = _SHIFT.fullmatch(text)
     if found is None or found[1] == found[2]:
-        raise ValueError(f"not hours of the day: {text[:40]!r}; expected two different times such as 06:00-14:00")
-    start, end = (time.fromisoformat("00:00" if shown == "24:00" else shown) for shown in found.groups())
+        expected = "two different times such as 06:00-14:00"
+        raise ValueError(f"not hours of the day: {text[:40]!r}; expected {expected}")
+    start, end = (
+        time.fromisoformat("00:00" if shown == "24:00" else shown) for shown in found.groups()
+    )
     return Shift(start, end)
 
 
 def local(timestamp: datetime, zone: ZoneInfo) -> datetime:
-    """A naive UTC time as the clocks of a zone show it, with its offset."""
+    """Convert a naive UTC time to an aware time in a zone."""
     return timestamp.replace(tzinfo=UTC).astimezone(zone)
 
 
 def at(day: date, clock_time: time, zone: ZoneInfo) -> datetime:
-    """When the clocks of a zone show this time of this day, as naive UTC.
+    """Convert a local time of a day to naive UTC.
 
-    Of two such times the first; a time that the clocks leave out is as far from the hours before as on other days.
+    The first of two equal local times counts. A time skipped by the clocks keeps its distance from
+    the hours before.
     """
     return naive_utc(datetime.combine(day, clock_time, zone))
 
 
 def next_hour(timestamp: datetime, zone: ZoneInfo) -> datetime:
-    """When the next hour of the zone's clocks begins after a naive UTC time."""
+    """Return the start of the next local hour after a naive UTC time, in naive UTC."""
     shown = local(timestamp, zone)
     passed = timedelta(minutes=shown.minute, seconds=shown.second, microseconds=shown.microsecond)
     begun = timestamp - passed
     if local(begun + HOUR, zone).utcoffset() == shown.utcoffset():
         return begun + HOUR
-    # The clocks are changed until then, in some zones in the middle of an hour.
+    # The clocks change within this hour, in some zones in the middle of one.
     minutes = (begun + number * MINUTE for number in range(shown.minute + 1, 60))
-    return next((minute for minute in minutes if local(minute, zone).hour != shown.hour), begun + HOUR)
+    return next(
+        (minute for minute in minutes if local(minute, zone).hour != shown.hour), begun + HOUR
+    )
 
 
 def hours(span: Span, zone: ZoneInfo) -> Iterator[Span]:
-    """The hours of a zone's clocks that a span touches, oldest first, the first and the last clipped."""
+    """Yield the local hours that a span touches, oldest first, the first and last clipped."""
     start = span.start
     while start < span.end:
         end = min(next_hour(start, zone), span.end)

@@ -1,4 +1,4 @@
-"""A program that this one starts, and whose lines it reads."""
+"""Start a child process whose output is read."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ from pathlib import Path
 def start(
     command: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start one, whose `stdout` has all that it says. Raises OSError.
+    """Start a program with all its output in `stdout`. Raises OSError.
 
-    It is in a session of its own, so that Ctrl-C reaches the parent alone, which ends it when its turn has come.
+    It has its own session, so that Ctrl-C reaches only the parent, which ends it in its own time.
     """
     return subprocess.Popen(  # noqa: S603 - the arguments are the callers' own
         command,

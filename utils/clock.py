@@ -1,4 +1,4 @@
-"""Time: everything inside the project is a naive `datetime` in UTC; this module is the border.
+"""Time: inside the project every time is a naive `datetime` in UTC; this module converts.
 
 Outside, times are RFC 3339 with `Z`, or epoch numbers; a naive time from outside means UTC.
 """
@@ -16,15 +16,15 @@ from utils.text import printable
 logger = logging.getLogger(__name__)
 MICROSECOND = timedelta(microseconds=1)
 STEP = timedelta(seconds=2)
-"""A clock that goes back by more than this was set; one that goes back by less is waited for."""
+"""A clock set back by more than this was changed on purpose; a smaller step is waited out."""
 MAX_AHEAD = timedelta(minutes=5)
-"""How far the clock of a device may be ahead of the server's; a time that is later is not believed."""
+"""How far a device's clock may be ahead of the server's; a later time is not accepted."""
 EPOCH = datetime(1970, 1, 1)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
 MIN_EPOCH_DIGITS = 9
-"""In a query, so that a year or a date without hyphens is not taken for seconds of 1970."""
+"""In a query, so that a year or a date without hyphens is not read as seconds of 1970."""
 _OFF_THE_CALENDAR = "outside the years 1 to 9999"
 _OFFSET_AFTER_SPACE = re.compile(r" (\d\d:?\d\d)$")
 _EPOCH_NUMBER = re.compile(r"[+-]?(\d{1,20})(\.\d{0,20})?", re.ASCII)
@@ -36,7 +36,8 @@ _HOUR = re.compile(r"(.{7,10})\D\d\d(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _DAY_OF_YEAR_OR_MONTH = re.compile(r"\d{4}-(?:[0-2]\d\d|3[0-6]\d|0[1-9]|1[0-2])", re.ASCII)
 # As numbers they would be epoch times of the years 1976 and 2572 to 2665.
 _COMPACT = re.compile(
-    r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
 )
 _LONG_FRACTION = re.compile(r"([.,]\d{6})(\d)\d*", re.ASCII)
 _LEAP_SECOND = re.compile(r"(.*\d\d:?\d\d:?)60([.,]\d+)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
@@ -46,31 +47,31 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class NoTimeOfDay(ValueError):
-    """A date, or an hour of it, that nobody can take for the time of a measurement."""
+    """A date or an hour, which cannot be the time of a measurement."""
 
 
 class OffTheCalendar(ValueError):
-    """A time that is none in UTC, before the year 1 or after 9999; where there is none yet, programs write such."""
+    """A time before the year 1 or after 9999 in UTC; programs use such for a missing time."""
 
     def __init__(self) -> None:
         super().__init__(_OFF_THE_CALENDAR)
 
 
 def now() -> datetime:
-    """The present moment, naive UTC."""
+    """Return the current time, naive UTC."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def future() -> datetime:
-    """The first moment that is not believed now, naive UTC."""
+    """Return the earliest time that is not accepted now, naive UTC."""
     return now() + MAX_AHEAD + MICROSECOND
 
 
 def naive_utc(timestamp: datetime) -> datetime:
-    """Convert an aware time to naive UTC; a naive one already is. Raises OffTheCalendar."""
+    """Convert an aware time to naive UTC; return a naive one unchanged. Raises OffTheCalendar."""
     if timestamp.tzinfo is None:
         return timestamp
-    if timestamp.tzinfo is UTC:  # nearly all; `replace` takes six times as long
+    if timestamp.tzinfo is UTC:  # the usual case; `replace` takes six times as long
         return datetime.combine(timestamp.date(), timestamp.time())
     try:
         return timestamp.astimezone(UTC).replace(tzinfo=None)
@@ -79,13 +80,13 @@ def naive_utc(timestamp: datetime) -> datetime:
 
 
 def from_epoch(number: float) -> datetime:
-    """Read an epoch number; its size tells seconds, ms, µs and ns apart. Raises ValueError off the calendar."""
+    """Parse an epoch number; its size decides between s, ms, µs and ns. Raises ValueError."""
     size = abs(number)
     per_second = 1 if size < 1e11 else 10**3 if size < 1e14 else 10**6 if size < 1e17 else 10**9
     try:
         if isinstance(number, float):
             return EPOCH + timedelta(microseconds=number * (1e6 / per_second))
-        # A float does not hold the nanoseconds of today.
+        # A float cannot hold today's time in nanoseconds.
         seconds, rest = divmod(number, per_second)
         return EPOCH + timedelta(seconds=seconds, microseconds=rest * 1_000_000 / per_second)
     except (OverflowError, ValueError) as error:
@@ -93,7 +94,7 @@ def from_epoch(number: float) -> datetime:
 
 
 def is_compact(number: float) -> bool:
-    """Whether a number has the digits of a date or of a compact time, such as 20250929162750 or 20250929162750.5."""
+    """Return whether a number looks like a date or a compact time such as 20250929162750.5."""
     if not 0 < number < 1e17:
         return False
     digits = str(int(number))
@@ -103,7 +104,7 @@ def is_compact(number: float) -> bool:
 
 
 def is_date(text: str) -> bool:
-    """Whether a text is a day, a week or a month by ISO 8601, without a time of day."""
+    """Return whether a text is a day, week or month in ISO 8601, without a time of day."""
     day = _ZONE.sub("", text)
     if not _DAY.fullmatch(day):
         return _DAY_OF_YEAR_OR_MONTH.fullmatch(day) is not None
@@ -115,13 +116,13 @@ def is_date(text: str) -> bool:
 
 
 def is_hour(text: str) -> bool:
-    """Whether a text is a day by ISO 8601 with an hour alone."""
+    """Return whether a text is a day in ISO 8601 with only an hour."""
     found = _HOUR.fullmatch(text)
     return found is not None and is_date(found[1])
 
 
 def parse(text: str) -> datetime:
-    """Read ISO 8601, also `20250929162750`, or an epoch number in a string; a date is its midnight.
+    """Parse ISO 8601, also `20250929162750`, or an epoch number; a date is its midnight.
 
     Raises ValueError saying what is wrong.
     """
@@ -133,7 +134,10 @@ def parse(text: str) -> datetime:
 
 
 def parse_query(text: str) -> datetime:
-    """Read a time from a URL: as `parse`, or relative to now (`-24h`; units s m h d w), or `now`."""
+    """Parse a time from a URL: as `parse`, relative to now (`-24h`; units s m h d w), or `now`.
+
+    Raises ValueError.
+    """
     if text == "now":
         return now()
     if match := _RELATIVE.fullmatch(text):
@@ -144,14 +148,15 @@ def parse_query(text: str) -> datetime:
             raise ValueError(_OFF_THE_CALENDAR) from error
     number = _EPOCH_NUMBER.fullmatch(text)
     if number and len(number[1]) < MIN_EPOCH_DIGITS and not is_date(text):
-        digits = f"which have at least {MIN_EPOCH_DIGITS} digits"
-        raise ValueError(f"{text} is too short for epoch seconds, {digits}; write days as 2026-01-29 or 20260129")
-    # In a URL an unescaped "+" arrives as a space.
+        shortest = f"which have at least {MIN_EPOCH_DIGITS} digits"
+        days = "write days as 2026-01-29 or 20260129"
+        raise ValueError(f"{text} is too short for epoch seconds, {shortest}; {days}")
+    # An unescaped "+" arrives as a space.
     return parse(_OFFSET_AFTER_SPACE.sub(r"+\1", text))
 
 
 def _compact(text: str) -> datetime | None:
-    """Read a date and a time without anything between their digits; None where the text is something else."""
+    """Parse a date and time without separators; None for other texts."""
     found = _COMPACT.fullmatch(text)
     if found is None:
         return None
@@ -160,14 +165,14 @@ def _compact(text: str) -> datetime | None:
     try:
         return _iso(f"{day}T{shown}{after}{zone or ''}", text)
     except ValueError:
-        # So few digits may be milliseconds.
+        # Four digits after the date may be part of epoch milliseconds.
         if text.isdecimal() and len(shown) == 4:
             return None
         raise
 
 
 def _iso(text: str, whole: str) -> datetime:
-    """Read ISO 8601. Raises ValueError showing the `whole` text."""
+    """Parse ISO 8601. Raises ValueError showing the `whole` text."""
     if fraction := _LONG_FRACTION.search(text):
         return _rounded(_iso(text[: fraction.end(1)] + text[fraction.end() :], whole), fraction[2])
     try:
@@ -180,7 +185,7 @@ def _iso(text: str, whole: str) -> datetime:
 
 
 def _rounded(timestamp: datetime, next_digit: str) -> datetime:
-    """The nearest microsecond, as the decoder of payloads has it; `fromisoformat` leaves the other digits out."""
+    """Round to the nearest microsecond as the payload decoder does; `fromisoformat` truncates."""
     try:
         return timestamp + MICROSECOND if next_digit >= "5" else timestamp
     except OverflowError as error:
@@ -188,21 +193,21 @@ def _rounded(timestamp: datetime, next_digit: str) -> datetime:
 
 
 def _after_leap_second(text: str) -> datetime | None:
-    """The second after a leap second; None unless that is at the end of a day, by UTC or by the clock that says it."""
+    """Return the second after a leap second; None unless it ends a day in UTC or its own zone."""
     leap = _LEAP_SECOND.fullmatch(text)
     if leap is None:
         return None
     try:
-        shown = datetime.fromisoformat(f"{leap[1]}59{leap[2] or ''}{leap[3] or ''}")
-        timestamp = naive_utc(shown)
-        at_end_of_day = (23, 59) in ((shown.hour, shown.minute), (timestamp.hour, timestamp.minute))
-        return timestamp + SECOND if at_end_of_day else None
+        local = datetime.fromisoformat(f"{leap[1]}59{leap[2] or ''}{leap[3] or ''}")
+        timestamp = naive_utc(local)
+        minutes = {(each.hour, each.minute) for each in (local, timestamp)}
+        return timestamp + SECOND if (23, 59) in minutes else None
     except (OverflowError, ValueError):
         return None
 
 
 def _after_end_of_day(text: str) -> datetime | None:
-    """The midnight that is at the end of a day, as 24:00 of that day; None where the text is something else."""
+    """Return the midnight written as 24:00; None for other texts."""
     end = _END_OF_DAY.fullmatch(text)
     if end is None:
         return None
@@ -213,20 +218,20 @@ def _after_end_of_day(text: str) -> datetime | None:
 
 
 def rfc3339(timestamp: datetime) -> str:
-    """Write a naive UTC time as RFC 3339 with `Z`, always with six digits after the second."""
+    """Format a naive UTC time as RFC 3339 with `Z` and six digits after the second."""
     return timestamp.isoformat(timespec="microseconds") + "Z"
 
 
 class Uptime(NamedTuple):
-    """How long a machine runs, which no change of its clock touches."""
+    """The time since this machine booted, which is independent of its clock."""
 
     boot: str | None
-    """Which of its runs, the same for all its processes; None where the system does not tell."""
+    """The boot id, the same for all processes; None if the system has none."""
     seconds: float
 
 
 def uptime() -> Uptime:
-    """The present run of this machine, with the time that it slept."""
+    """Return the current uptime, including time asleep."""
     try:
         return Uptime(_BOOT_ID.read_text().strip(), _running())
     except OSError:
@@ -241,46 +246,52 @@ def _running() -> float:
 
 
 def server_time(last: datetime) -> datetime:
-    """The server's time after `last`, naive UTC: later by a microsecond at least, unless the clock was set back.
+    """Return the server time, naive UTC, later than `last` unless the clock was set back.
 
-    The only place that decides what server time is when the clock steps.
+    This is the only function that decides on server time when the clock steps.
     """
     present = now()
     if present > last:
         return present
     if last - present > STEP:
-        logger.warning("The clock was set back by %.1f s; readings get its new time", (last - present).total_seconds())
+        logger.warning(
+            "The clock was set back by %.1f s; readings get its new time",
+            (last - present).total_seconds(),
+        )
         return present
     return last + MICROSECOND
 
 
 class Steps:
-    """Tells when the clock was set ahead, which server time goes along with as if the time had passed."""
+    """Detects a clock set ahead, which server time follows as if the time had passed."""
 
     def __init__(self) -> None:
         self._offset = _offset()
 
     def look(self) -> None:
-        """Warn if that has happened since the last look."""
+        """Warn if the clock was set ahead since the last call."""
         before, self._offset = self._offset, _offset()
         if self._offset - before > STEP.total_seconds():
-            logger.warning("The clock was set ahead by %.1f s; readings get its new time", self._offset - before)
+            logger.warning(
+                "The clock was set ahead by %.1f s; readings get its new time",
+                self._offset - before,
+            )
 
 
 def _offset() -> float:
-    """The clock less how long the machine runs: the same until the clock is set, also while the machine sleeps."""
+    """Return the clock minus the uptime, which is constant until the clock is set."""
     return (now() - EPOCH).total_seconds() - _running()
 
 
 class StrictClock:
-    """Server time for several threads: no two messages share one, unless the clock was set back."""
+    """Server time for several threads, unique unless the clock was set back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = EPOCH
 
     def now(self) -> datetime:
-        """The present moment, naive UTC; see `server_time`."""
+        """Return the current time, naive UTC; see `server_time`."""
         with self._lock:
             self._last = server_time(self._last)
             return self._last

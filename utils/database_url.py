@@ -1,4 +1,4 @@
-"""The URL of the database: checked, and with the driver that is installed."""
+"""Validate the database URL and add the installed driver."""
 
 import re
 from pathlib import Path
@@ -21,20 +21,29 @@ _DRIVERS = {
     "mysql+pymysql": "mysql+pymysql",
     "mariadb+pymysql": "mysql+pymysql",
 }
+# The values of `uri` that SQLAlchemy treats as true; otherwise `file:` is part of the name.
 _TRUE = {"true", "yes", "on", "y", "t", "1"}
-"""What SQLAlchemy takes for `uri=true`: without it, `file:` is a part of the name."""
 _URL = "must be a URL such as sqlite:///sensors.db"
 _BRACKETS = "must have brackets around an IPv6 address, such as postgresql://[::1]:5432/name"
-_NO_HOST = "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
-_ONE_AT = "must have one @ at most, before the host: in a user name or password @ is written %40, / %2F and : %3A"
+_NO_HOST = (
+    "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
+)
+_ONE_AT = (
+    "must have one @ at most, before the host: "
+    "in a user name or password @ is written %40, / %2F and : %3A"
+)
 
 
 def checked(text: str) -> str:
-    """A URL that can be used, with its driver. Raises ValueError for another; the text shows no login and no query."""
+    """Return a valid URL with its driver.
+
+    Raises ValueError, whose text shows no login and no query.
+    """
     if text == DEFAULT:
         _check_file(Path(text.removeprefix("sqlite:///")))
         return text
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - 12 MB, which a program without a database need not have
+    # Imported here, because it takes 12 MB that a program without a database does not need.
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - see above
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - likewise
 
     try:
@@ -47,27 +56,27 @@ def checked(text: str) -> str:
         if url.host or url.username or url.port:
             raise ValueError(_NO_HOST)
         _check_sqlite(url)
-    # Half of such a password would be taken for a part of the host or of the database's name, which are shown.
+    # Otherwise half of the password would be shown as part of the host or the database name.
     elif "@" in (url.host or "") or (url.username is None and "@" in (url.database or "")):
         raise ValueError(_ONE_AT)
     return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
 
 
 def file_of(url: "URL") -> str:
-    """The path of a SQLite database's file; empty for one in memory."""
+    """Return the path of a SQLite database's file; empty for one in memory."""
     name = url.database or ""
     asked = {key: values[-1] for key, values in url.normalized_query.items()}
     if asked.get("uri", "").lower() in _TRUE and name.startswith("file:"):
         if asked.get("mode") == "memory" or asked.get("vfs") == "memdb":
             return ""
         path = re.split("[?#]", name.removeprefix("file:"), maxsplit=1)[0]
-        # What is between two slashes and the next one is the machine, which can only be this one.
+        # Between two slashes and the next is the host, which can only be this machine.
         name = unquote(re.sub("^//[^/]*", "", path))
     return "" if name == ":memory:" else name
 
 
 def file_in(text: str) -> str:
-    """The path of the SQLite file that a checked URL names; empty where it names a server."""
+    """Return the path of the SQLite file in a checked URL; empty for a server."""
     if text == DEFAULT:
         return text.removeprefix("sqlite:///")
     if not text.startswith("sqlite"):
@@ -87,11 +96,11 @@ def _check_sqlite(url: "URL") -> None:
 def _check_file(path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise ValueError(f"{path}: the folder {folder} is not there; make it, or name another")
+        raise ValueError(f"{path}: the folder {folder} does not exist; create it, or name another")
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; name a file in it")
     if path.is_file() and path.stat().st_nlink > 1:
-        # SQLite keeps a log beside each name, and two logs destroy the file.
+        # SQLite keeps a log per name, and two logs destroy the file.
         raise ValueError(
             f"{path}: the file has another name too (a hard link), and SQLite must know it by one; "
             "remove the other name, or put a copy in its place (a symbolic link is fine)"

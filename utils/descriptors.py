@@ -1,4 +1,4 @@
-"""File descriptors: each connection needs one, and a process is allowed only so many."""
+"""File descriptors: every connection needs one, and a process may have a limited number."""
 
 import errno
 import os
@@ -8,14 +8,14 @@ import sys
 _OTHERS = 50
 _SPARE = 20
 _MOST = 65_536
+# Kept for files, the database and the broker, next to a server's connections.
 _KEPT = 100
-"""For files, the database and the broker, beside the connections of a server."""
 _LOW = 512
 _SELECTABLE = 1024
 
 
 def allow(connections: int) -> str | None:
-    """Raise this process's limit to what so many connections need; what is in the way, or None."""
+    """Raise this process's limit for a number of connections; return what prevents it, or None."""
     if sys.platform == "win32":
         return None
     import resource  # noqa: PLC0415 - Windows has none
@@ -30,23 +30,28 @@ def allow(connections: int) -> str | None:
 
 
 def allow_most() -> int:
-    """Raise this process's limit as far as it may; how many connections a server can then hold."""
+    """Raise this process's limit to its maximum; return the possible connections of a server."""
     if sys.platform == "win32":
         return _MOST
     import resource  # noqa: PLC0415 - Windows has none
 
-    soft, hard = (_MOST if n == resource.RLIM_INFINITY else n for n in resource.getrlimit(resource.RLIMIT_NOFILE))
+    soft, hard = (
+        _MOST if n == resource.RLIM_INFINITY else n
+        for n in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
     allowed = max(soft, min(hard, _MOST))
     if allowed > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        )
     return max(1, allowed - _KEPT)
 
 
 def lifted(connection: socket.socket) -> socket.socket:
-    """The same connection under a high number, where low ones run out.
+    """Return the connection under a higher descriptor, if low ones run out.
 
-    paho waits for its connection to the broker with select(), which knows no number above 1,023: where clients had
-    taken all of those, a lost connection to the broker would not come back before they have left.
+    paho waits with select(), which accepts no descriptor above 1,023. If clients had taken all of
+    those, a lost connection to the broker would stay lost until they leave.
     """
     if sys.platform == "win32" or connection.fileno() < _LOW:
         return connection
@@ -55,13 +60,13 @@ def lifted(connection: socket.socket) -> socket.socket:
     try:
         high = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, _SELECTABLE)
     except OSError:
-        return connection  # there are no higher ones
+        return connection  # no higher ones are allowed
     with connection:
         return socket.socket(connection.family, connection.type, connection.proto, high)
 
 
 def demand_spare(kept: int = 0) -> None:
-    """Raise OSError if a further connection would leave too few for files, and for as many that come first."""
+    """Raise OSError if another connection would leave too few for files and for `kept` others."""
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415 - Windows has none

@@ -1,4 +1,4 @@
-"""The topic that a setting names: one of its levels is the device id."""
+"""Validate a topic in a setting; one of its levels is the device id."""
 
 from utils.text import invisible, printable
 
@@ -8,13 +8,15 @@ _ALLOWED = f"must be a topic such as sensors/{DEVICE}/data"
 
 
 def checked(text: str) -> str:
-    """The topic with `{device_id}` for a plain `+`. Raises ValueError with what is wrong with it."""
-    if fault := _fault_of_text(text) or _fault_of_levels(text.replace("+", DEVICE).split("/"), text):
-        raise ValueError(f"{_ALLOWED}: {fault}")
+    """Return the topic with `{device_id}` for a plain `+`. Raises ValueError for an invalid one."""
+    if error := _error_of_text(text) or _error_of_levels(
+        text.replace("+", DEVICE).split("/"), text
+    ):
+        raise ValueError(f"{_ALLOWED}: {error}")
     return text.replace("+", DEVICE)
 
 
-def _fault_of_text(text: str) -> str:
+def _error_of_text(text: str) -> str:
     if len(text) > MOST_CHARACTERS:
         return f"it has {len(text):,} characters, at most {MOST_CHARACTERS:,} are allowed"
     if (character := invisible(text)) is not None:
@@ -28,7 +30,7 @@ def _fault_of_text(text: str) -> str:
     return ""
 
 
-def _fault_of_levels(levels: list[str], text: str) -> str:
+def _error_of_levels(levels: list[str], text: str) -> str:
     if not levels[0]:
         return "it begins with /, which makes its first level empty"
     if not levels[-1]:

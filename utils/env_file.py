@@ -1,4 +1,4 @@
-"""A `.env` file: what cannot be read in it, and the names in it that nobody knows."""
+"""Read a `.env` file, and find invalid lines and unknown names in it."""
 
 import io
 import re
@@ -14,18 +14,20 @@ _SIMILAR = 0.75
 
 
 def values(raw: bytes) -> dict[str, str]:
-    """What it says, by name. Raises ValueError for a line that is no setting, or a file that is not UTF-8."""
+    """Return the values by name. Raises ValueError for an invalid line or a file not in UTF-8."""
     found = list(parse_stream(io.StringIO(decoded(raw), newline="")))
     for binding in found:
         if binding.error:
             blank = len(binding.original.string) - len(binding.original.string.lstrip())
             line = binding.original.line + len(binding.original.string[:blank].splitlines())
-            raise ValueError(f"line {line} must be NAME=value, with the quotes around a value closed")
+            raise ValueError(
+                f"line {line} must be NAME=value, with the quotes around a value closed"
+            )
     return {binding.key: binding.value or "" for binding in found if binding.key is not None}
 
 
 def unknown(given: Mapping[str, str], known: Collection[str]) -> Iterator[str]:
-    """The names that are neither known nor used in the value of another, each with the one that may be meant."""
+    """Yield names that are neither known nor used in a value, each with a suggestion."""
     used = {name for value in given.values() for name in _REFERENCE.findall(value)}
     for name in given:
         if name.upper() not in known and name not in used:

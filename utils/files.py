@@ -1,4 +1,4 @@
-"""Files: who may read them, and how one is replaced as a whole, so that a killed process leaves the old or the new."""
+"""Private files, and atomic replacement: a killed process leaves the old file or the new one."""
 
 import contextlib
 import os
@@ -6,16 +6,16 @@ import stat
 from pathlib import Path
 
 PRIVATE = 0o077
-"""The umask of files that nobody but this user may read."""
+"""The umask of files that only this user may read."""
 
 
 def keep_private() -> None:
-    """Make every file that this process and its children create one of this user alone."""
+    """Make all files that this process and its children create private to this user."""
     os.umask(PRIVATE)
 
 
 def others_may_read(file: Path) -> bool:
-    """Whether every user of this machine may read a file."""
+    """Return whether every user of this machine may read a file."""
     try:
         return bool(file.stat().st_mode & stat.S_IROTH)
     except OSError:
@@ -23,12 +23,12 @@ def others_may_read(file: Path) -> bool:
 
 
 def replace(file: Path, content: bytes) -> None:
-    """Give a file new content, and make sure that it is on the disk. Not for two callers at once. Raises OSError."""
-    # Always the same name: what a killed process has left is overwritten.
+    """Replace a file's content and sync it to disk; not thread-safe. Raises OSError."""
+    # The name is fixed, so that the remains of a killed process are overwritten.
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     try:
-        # What nobody else may read may not be read for a moment either.
+        # Private from the start: others must not read it even briefly.
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
@@ -42,7 +42,7 @@ def replace(file: Path, content: bytes) -> None:
 
 
 def _give_away(descriptor: int, old: Path) -> None:
-    """Give a file the owner, the group and the permissions of an older one, as far as this user may."""
+    """Copy owner, group and permissions of an older file, as far as this user may."""
     try:
         before = old.stat()
     except FileNotFoundError:
@@ -56,7 +56,7 @@ def _give_away(descriptor: int, old: Path) -> None:
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        # Not every file system can, and the change is made already.
+        # Not every file system supports it, and the file is already replaced.
         with contextlib.suppress(OSError):
             os.fsync(descriptor)
     finally:

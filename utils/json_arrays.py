@@ -1,9 +1,9 @@
-"""The length of a JSON array, found out without making its elements: a small one of them takes 60 times its bytes."""
+"""Limit the length of a JSON array without decoding it: small elements take 60 times their size."""
 
 import re
 
 MAX_TOKENS = 1_000_000
-"""Brackets and commas that are looked at; a search of more takes a second."""
+"""Brackets and commas that are examined; more would take a second."""
 _STRING = rb'"(?:[^"\\]++|\\.)*+"?'
 _FLAT = rb"(?:[^\"\[\]{}]++|%b)*+" % _STRING
 _TOKEN = re.compile(
@@ -14,14 +14,14 @@ _TOKEN = re.compile(
 
 
 def is_longer(text: bytes, most: int) -> bool:
-    """Whether the array at the beginning of a text has more elements, or more in them than can be counted.
+    """Return whether the array at the start of a text has more than `most` elements.
 
-    Of a text that is no JSON it may say anything.
+    Also True if it is too large to count. The result for a text that is not JSON is undefined.
     """
     if text.count(b",") < most:
         return False
     depth = elements = 0
-    # The first bracket is passed over, so that the array is not skipped as a whole.
+    # The search starts after the first bracket, so that the array is not skipped as a whole.
     for seen, found in enumerate(_TOKEN.finditer(text, text.index(b"[") + 1)):
         kind = found.lastgroup
         if kind == "comma" and depth == 0:

@@ -1,4 +1,4 @@
-"""JSON as devices write it: with NaN, and with numbers that JSON does not have, such as `+21.5`, `.5`, `5.`, `007`."""
+"""JSON as devices write it, with NaN and with numbers such as `+21.5`, `.5`, `5.` and `007`."""
 
 import re
 from collections.abc import Callable
@@ -11,31 +11,38 @@ from utils.text import printable
 T = TypeVar("T")
 BOM = b"\xef\xbb\xbf"
 MAX_REPAIRED = 2_000_000
-"""Bytes; a longer text must be JSON, because the search takes a second for a few megabytes."""
+"""Bytes; longer texts must be valid JSON, because the search takes a second for some megabytes."""
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-# Possessive, so that a hostile text cannot make the search go back. An integer of more digits is read as a text.
+# Possessive against hostile input: no backtracking. Longer integers are treated as texts.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _VALUE = rb"(?:-?(?:0|[1-9]\d{0,999}+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)(?![\w.+#()-])"
+# A piece that is JSON, a word that is not, or bytes that are invalid in JSON.
 _PIECE = re.compile(
-    rb"(?:[\s,:\[\]{}]++|%b|%b)++|(?P<word>[\w.+#()-]++)|[^\s,:\[\]{}\"\w.+#()-]++" % (_STRING, _VALUE), re.DOTALL
+    rb"(?:[\s,:\[\]{}]++|%b|%b)++|(?P<word>[\w.+#()-]++)|[^\s,:\[\]{}\"\w.+#()-]++"
+    % (_STRING, _VALUE),
+    re.DOTALL,
 )
-"""As much as is JSON; or a word that is not; or bytes that have no place in JSON."""
+# Not a number, as the libraries of C, JavaScript and Python write it.
 _NAN = re.compile(rb"[+-]?(?:nan(?:\(\w*\))?|1\.#(?:qnan|snan|ind))", re.IGNORECASE)
-"""Not a number, as the libraries of C, JavaScript and Python print it."""
-_NUMBER = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|ovf|1\.#inf)", re.IGNORECASE)
+_NUMBER = re.compile(
+    rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|ovf|1\.#inf)", re.IGNORECASE
+)
 _HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])")
 _LITERALS = (b"true", b"false", b"null")
 
 
 def standard(text: bytes) -> bytes:
-    """The same as JSON: null for NaN, other numbers that JSON does not have in quotes. What is broken stays broken."""
+    """Return the text as JSON: NaN becomes null, non-standard numbers are quoted.
+
+    What is invalid otherwise stays invalid.
+    """
     if len(text) > MAX_REPAIRED:
         return text
     return _PIECE.sub(lambda found: _standard(found["word"]) or found[0], text)
 
 
 def decoded(text: bytes, decode: Callable[[bytes], T]) -> T:
-    """What `decode` reads in a text, or else in its standard form. Raises DecodeError, RecursionError."""
+    """Decode a text, or else its standard form. Raises DecodeError, RecursionError."""
     try:
         return decode(text)
     except msgspec.DecodeError:
@@ -46,7 +53,7 @@ def decoded(text: bytes, decode: Callable[[bytes], T]) -> T:
 
 
 def items(text: bytes) -> list[bytes]:
-    """The elements of an array, each as it is written. Raises DecodeError, RecursionError."""
+    """Return the elements of an array as written. Raises DecodeError, RecursionError."""
     try:
         return [bytes(raw) for raw in _ARRAY.decode(text)]
     except msgspec.DecodeError:
@@ -59,21 +66,21 @@ def items(text: bytes) -> list[bytes]:
 
 
 def why(text: bytes) -> str:
-    """What is wrong with a text that is no JSON, for people."""
+    """Explain why a text is not JSON."""
     try:
         msgspec.json.decode(_masked(text))
     except RecursionError:
         return "it is nested too deeply"
     except msgspec.DecodeError as error:
-        return _fault(text, str(error))
+        return _error(text, str(error))
     words = [found for found in _PIECE.finditer(text) if _standard(found["word"])]
-    return _no_value(words[0]) if words else "something in it is no value"
+    return _no_value(words[0]) if words else "something in it is not a value"
 
 
-def _fault(text: bytes, message: str) -> str:
+def _error(text: bytes, message: str) -> str:
     if "truncated" not in message:
         return message.removeprefix("JSON is malformed: ")
-    # msgspec says so also of half of a surrogate pair, and of a short word that is none of JSON's.
+    # msgspec also reports a lone surrogate and an unknown short word as truncated.
     if _HALF_A_PAIR.search(text):
         return "a text has half of a surrogate pair"
     for found in _PIECE.finditer(text):
@@ -84,23 +91,25 @@ def _fault(text: bytes, message: str) -> str:
 
 
 def _no_value(word: re.Match[bytes]) -> str:
-    return f"{printable(word[0].decode())[:40]} is no value (byte {word.start()})"
+    return f"{printable(word[0].decode())[:40]} is not a value (byte {word.start()})"
 
 
 def _masked(text: bytes) -> bytes:
-    """The same with digits in the place of what JSON does not have, so that everything stays where it is."""
+    """Return the text with non-standard words replaced by digits, so that offsets stay the same."""
     if len(text) > MAX_REPAIRED:
         return text
-    return _PIECE.sub(lambda found: _digits(len(found[0])) if _standard(found["word"]) else found[0], text)
+    return _PIECE.sub(
+        lambda found: _digits(len(found[0])) if _standard(found["word"]) else found[0], text
+    )
 
 
 def _digits(count: int) -> bytes:
-    # An integer of so many digits might be out of range.
+    # A long integer might be out of range, a long fraction is not.
     return b"1." + b"1" * (count - 2) if count > 2 else b"1" * count
 
 
 def _standard(word: bytes | None) -> bytes | None:
-    """What stands for a number that JSON does not have; None for any other word."""
+    """Return the replacement of a non-standard number; None for any other word."""
     if word is None:
         return None
     if _NAN.fullmatch(word):

@@ -1,4 +1,4 @@
-"""What a record becomes in the log: one line that nobody outside can forge, lengthen or repeat at will."""
+"""Format log records as single lines that outside input cannot forge, lengthen or flood."""
 
 import logging
 import threading
@@ -12,15 +12,15 @@ from utils.text import printable
 
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 MAX_BYTES = 1_000
-"""Of a message, and of the message of an exception below it."""
+"""The limit of a message, and of an exception's message below it."""
 BURST, RATE = 100, 1.0
-"""Lines, and lines a second, that one source in the code may log."""
+"""Lines, and lines per second, that one line of code may log."""
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
 def shown(text: str) -> str:
-    """A text as a part of one line: what does not print is escaped, and of a long text only the beginning is kept."""
+    """Return a text for one line: unprintable characters escaped, long texts cut."""
     line = printable(text[:MAX_BYTES])
     if len(text) <= MAX_BYTES and len(line.encode()) <= MAX_BYTES:
         return line
@@ -28,21 +28,22 @@ def shown(text: str) -> str:
 
 
 class OneLine(logging.Formatter):
-    """Writes a record as one line, and below it the traceback: its own lines, and each exception's message as one."""
+    """Writes a record as one line, followed by a traceback in which each message is one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The lines of a record."""
+        """Return the lines of a record."""
         safe = logging.makeLogRecord(record.__dict__)
         held: int = getattr(record, "held", 0)
         more = f" (and {held} more like it)" if held else ""
-        safe.msg, safe.args, safe.name = f"{shown(record.getMessage())}{more}", None, shown(record.name)
+        safe.name, safe.args = shown(record.name), None
+        safe.msg = f"{shown(record.getMessage())}{more}"
         error = record.exc_info[1] if record.exc_info else None
         safe.exc_info, safe.exc_text = None, "\n".join(_lines(error)) if error else None
         return super().format(safe)
 
 
 class Coloured(OneLine, ColoredFormatter):
-    """The same in colours."""
+    """The same in colour."""
 
 
 def _lines(error: BaseException) -> Iterator[str]:
@@ -62,7 +63,7 @@ def _of(trace: traceback.TracebackException) -> Iterator[str]:
 
 
 class Flood(logging.Filter):
-    """Lets so many lines of each source in the code through, whoever makes it log; the next says how many were held."""
+    """Limits the rate of each logging statement; the next line says how many were held back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class Flood(logging.Filter):
         self._sources: dict[tuple[str, int], tuple[float, float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log a record; asked once by each handler, it says the same."""
+        """Return whether to log a record; every handler gets the same answer."""
         passes: bool | None = getattr(record, "passes", None)
         if passes is None:
             passes = record.passes = self._passes(record)

@@ -1,4 +1,4 @@
-"""Logging: a coloured console and a rotating file; and other files that rotate as the log does."""
+"""Log to a coloured console and a rotating file, and append to other rotating files."""
 
 import logging
 import logging.config
@@ -9,7 +9,7 @@ import weakref
 from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utils.log_lines import FORMAT, Coloured, Flood, OneLine
 
@@ -24,56 +24,62 @@ _throttles: "weakref.WeakSet[Throttle]" = weakref.WeakSet()
 def configure(level: str, file: Path, process_name: str = "") -> None:
     """Send records of `level` and above to the console and to `file` (10 MB × 5).
 
-    `process_name` goes into the name of this file and of those that `append` writes.
+    `process_name` becomes part of the name of this file and of those that `append` writes.
     """
     global _process_name  # noqa: PLW0603 - like the log itself, it belongs to the process
     _process_name = process_name
     file = _own(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {
-                "plain": {"()": OneLine, "fmt": FORMAT},
-                "coloured": {"()": Coloured, "fmt": f"%(log_color)s{FORMAT}"},
+    logging.config.dictConfig(_configuration(level, file))
+
+
+def _configuration(level: str, file: Path) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "plain": {"()": OneLine, "fmt": FORMAT},
+            "coloured": {"()": Coloured, "fmt": f"%(log_color)s{FORMAT}"},
+        },
+        "filters": {"flood": {"()": Flood}},
+        "handlers": {
+            "console": {
+                "class": "colorlog.StreamHandler",
+                "formatter": "coloured",
+                "filters": ["flood"],
             },
-            "filters": {"flood": {"()": Flood}},
-            "handlers": {
-                "console": {"class": "colorlog.StreamHandler", "formatter": "coloured", "filters": ["flood"]},
-                "file": {
-                    "class": "logging.handlers.RotatingFileHandler",
-                    "formatter": "plain",
-                    "filters": ["flood"],
-                    "filename": str(file),
-                    "maxBytes": MAX_FILE_BYTES,
-                    "backupCount": BACKUP_FILES,
-                    "encoding": "utf-8",
-                    "delay": True,
-                },
+            "file": {
+                "class": "logging.handlers.RotatingFileHandler",
+                "formatter": "plain",
+                "filters": ["flood"],
+                "filename": str(file),
+                "maxBytes": MAX_FILE_BYTES,
+                "backupCount": BACKUP_FILES,
+                "encoding": "utf-8",
+                "delay": True,
             },
-            "root": {"level": level, "handlers": ["console", "file"]},
-            "loggers": {
-                "alembic": {"level": "WARNING"},
-                "werkzeug": {"level": "WARNING"},
-                # Its own handlers escape nothing that clients send.
-                "gunicorn.error": {"handlers": [], "propagate": True},
-            },
-        }
-    )
+        },
+        "root": {"level": level, "handlers": ["console", "file"]},
+        "loggers": {
+            "alembic": {"level": "WARNING"},
+            "werkzeug": {"level": "WARNING"},
+            # Its own handlers do not escape what clients send.
+            "gunicorn.error": {"handlers": [], "propagate": True},
+        },
+    }
 
 
 class Rotation(NamedTuple):
-    """After how many bytes a file makes room for a new one, and how many old ones are kept."""
+    """The size in bytes at which a file is rotated, and the number of old files kept."""
 
     size: int = MAX_FILE_BYTES
     kept: int = BACKUP_FILES
 
 
 def append(file: Path, header: bytes, lines: bytes, rotation: Rotation) -> None:
-    """Add whole lines to this process's `file`, all or none; each file begins with `header`.
+    """Append whole lines to this process's `file`, all or none; each file begins with `header`.
 
-    The kernel has them when it returns. Not for two threads at once. Raises OSError.
+    The data has reached the kernel on return. Not thread-safe. Raises OSError.
     """
     file = _own(file)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +98,12 @@ def append(file: Path, header: bytes, lines: bytes, rotation: Rotation) -> None:
 
 
 def _own(file: Path) -> Path:
-    """The file of this process: two processes that rotate one file lose lines."""
+    """Return the file of this process: two processes rotating one file would lose lines."""
     return file.with_name(f"{file.stem}.{_process_name}{file.suffix}") if _process_name else file
 
 
 def _is_full(file: Path, more: int, most: int) -> bool:
-    """Whether there is no room, or the last line is what a killed process has left of it."""
+    """Return whether a file has no room, or ends with an incomplete line of a killed process."""
     try:
         with file.open("rb") as opened:
             size = opened.seek(0, os.SEEK_END)
@@ -108,7 +114,7 @@ def _is_full(file: Path, more: int, most: int) -> bool:
 
 
 class _Held(NamedTuple):
-    """The newest line that was held back, and how many there were."""
+    """The newest suppressed line of a key, and the number of suppressed lines."""
 
     logger: logging.Logger
     message: str
@@ -116,7 +122,7 @@ class _Held(NamedTuple):
 
 
 class Throttle:
-    """Lets one log line in so many seconds through for each key, and tells later how many it held back."""
+    """Limits each key to one line per `seconds`, and reports later how many were suppressed."""
 
     def __init__(self, seconds: float = 1.0) -> None:
         self._seconds = seconds
@@ -126,7 +132,7 @@ class Throttle:
         _throttles.add(self)
 
     def warn(self, logger: logging.Logger, key: str, message: str) -> None:
-        """Log `message` at WARNING, unless a line with the same key was logged within the time."""
+        """Log a WARNING, unless a line with the same key was logged within the time."""
         with self._lock:
             now = time.monotonic()
             held = self._held.get(key)
@@ -134,7 +140,7 @@ class Throttle:
             if now - self._last.get(key, -self._seconds) < self._seconds:
                 self._held[key] = _Held(logger, message, count + 1)
                 return
-            # The newest is last, and of too many keys the oldest is forgotten.
+            # Insertion order is by time; beyond MAX_KEYS the oldest key is dropped.
             self._last.pop(key, None)
             self._last[key] = now
             self._held.pop(key, None)
@@ -145,7 +151,7 @@ class Throttle:
         _warn(logger, message, count)
 
     def flush(self) -> None:
-        """Log the newest line that was held back for each key whose time is over, and how many there were."""
+        """Log the newest suppressed line of each key whose time is over, with their number."""
         with self._lock:
             now = time.monotonic()
             due = [key for key in self._held if now - self._last[key] >= self._seconds]
@@ -156,11 +162,11 @@ class Throttle:
 
 
 def flush_throttles() -> None:
-    """Let every throttle of this process tell what it has held back long enough; to be called every second or so."""
+    """Flush every throttle of this process; to be called about every second."""
     for throttle in list(_throttles):
         throttle.flush()
 
 
 def _warn(logger: logging.Logger, message: str, more: int) -> None:
-    # The caller of `warn` is the place of the line.
+    # The log line shows the location of the caller of `warn`.
     logger.warning("%s%s", message, f" (and {more} more like it)" if more else "", stacklevel=3)

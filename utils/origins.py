@@ -1,26 +1,34 @@
-"""Origins of web pages, `scheme://host[:port]`: checked, and written as browsers send them."""
+"""Validate origins of web pages, `scheme://host[:port]`, and write them as browsers do."""
 
 import re
 from ipaddress import AddressValueError, IPv6Address
 
 ANY = "*"
-_ALLOWED = "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, separated by commas"
+_ALLOWED = (
+    "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, "
+    "separated by commas"
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# Schemes whose pages send a different origin, or that have no pages.
 _NEVER_SENT = {"data", "file", "ftp", "mqtt", "mqtts", "null", "ws", "wss"}
-"""Schemes whose pages send another origin, or that no page has."""
-_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?"
+)
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _MOST_PORTS = 65_535
 
 
 def checked(text: str) -> list[str]:
-    """The origins in a list with commas, each once, or only `*`. Raises ValueError for one that no browser sends."""
+    """Return the distinct origins in a comma-separated list, or only `*`.
+
+    Raises ValueError for an origin that no browser sends.
+    """
     origins = list(dict.fromkeys(_origin(part.strip()) for part in text.split(",")))
     return [ANY] if ANY in origins else origins
 
 
 def patterns(origins: list[str]) -> list[str]:
-    """The same for flask-cors, which takes text with a bracket for a regular expression."""
+    """Return the origins for flask-cors, which treats a text with a bracket as a pattern."""
     return [rf"{re.escape(origin)}\Z" if "[" in origin else origin for origin in origins]
 
 
@@ -29,18 +37,23 @@ def _origin(text: str) -> str:
         return text
     found = _ORIGIN.fullmatch(text.removesuffix("/").lower())
     if found is None:
-        raise ValueError(f"{_ALLOWED}: {_fault(text)}")
+        raise ValueError(f"{_ALLOWED}: {_error(text)}")
     scheme, port = found["scheme"], int(found["port"] or _DEFAULT_PORTS.get(found["scheme"], 0))
     if scheme in _NEVER_SENT:
-        raise ValueError(f"{_ALLOWED}: {_shown(text)} begins with {scheme}:, which no browser sends as an origin")
+        raise ValueError(
+            f"{_ALLOWED}: {_shown(text)} begins with {scheme}:, which no browser sends as an origin"
+        )
     if found["port"] and not 0 < port <= _MOST_PORTS:
-        raise ValueError(f"{_ALLOWED}: {_shown(text)} has a port that is not within 1 to {_MOST_PORTS}")
+        raise ValueError(
+            f"{_ALLOWED}: {_shown(text)} has a port that is not within 1 to {_MOST_PORTS}"
+        )
     host = _host(text, found["host"])
-    return f"{scheme}://{host}" if port == _DEFAULT_PORTS.get(scheme, 0) else f"{scheme}://{host}:{port}"
+    origin = f"{scheme}://{host}"
+    return origin if port == _DEFAULT_PORTS.get(scheme, 0) else f"{origin}:{port}"
 
 
 def _host(text: str, host: str) -> str:
-    """A host as browsers write it: an IPv6 address short, a name in ASCII. Raises ValueError."""
+    """Return a host as browsers write it: IPv6 compressed, names in ASCII. Raises ValueError."""
     try:
         if host.startswith("["):
             return f"[{IPv6Address(host[1:-1])}]"
@@ -48,12 +61,12 @@ def _host(text: str, host: str) -> str:
     except (AddressValueError, UnicodeError):
         name = ""
     if not _HOST_NAME.fullmatch(name):
-        wildcard = ": name each host in full, for * stands alone" if ANY in host else ""
+        wildcard = ": name each host in full, or use * alone" if ANY in host else ""
         raise ValueError(f"{_ALLOWED}: {_shown(text)} has no host name or address{wildcard}")
     return name
 
 
-def _fault(text: str) -> str:
+def _error(text: str) -> str:
     if not text:
         return "one of them is empty"
     if "@" in text:
@@ -64,5 +77,5 @@ def _fault(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """An origin without what may hold a secret: its query, its fragment."""
+    """Return an origin without query and fragment, which may contain a secret."""
     return repr(re.split("[?#]", text, maxsplit=1)[0])

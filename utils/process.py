@@ -1,4 +1,4 @@
-"""This process, as the others know it."""
+"""The name of this process, as other processes see it."""
 
 import os
 import socket
@@ -7,5 +7,5 @@ MAX_PROCESS_NAME = 200
 
 
 def own_name() -> str:
-    """Host and process id."""
+    """Return host and process id, at most `MAX_PROCESS_NAME` characters."""
     return f"{socket.gethostname()}:{os.getpid()}"[:MAX_PROCESS_NAME]

@@ -1,4 +1,4 @@
-"""Signals: what a handler asks for is done on a thread of its own."""
+"""Handle signals on a thread of their own."""
 
 import os
 import queue
@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable
 
 SAME_MOMENT_SECONDS = 1.0
-"""Within this time a second Ctrl-C is the first: `timeout` signals its child and then the whole group."""
+"""Within this time a second Ctrl-C is ignored: `timeout` signals its child and then the group."""
 
 
 def aside(action: Callable[[], None]) -> Callable[..., None]:
-    """A signal handler that may be called as often as signals come: a thread then does the action, once.
+    """Return a reentrant signal handler; a thread then runs the action once.
 
-    A handler interrupts its own thread anywhere, also inside an action that an earlier signal has begun. If it took
-    a lock that is held there, such as that of an Event, it would wait for itself. And of signals that come faster
-    than Python code handles them, each would interrupt the one before, until there is no stack left: this one is C.
-    A second Ctrl-C does not wait for what the first has begun.
+    A handler interrupts its own thread anywhere, even inside an action started by an earlier
+    signal. If it took a lock held there, such as that of an Event, it would deadlock. And signals
+    arriving faster than Python handles them would nest until the stack overflows; this handler is C
+    code.
+    A second Ctrl-C does not wait for the action.
     """
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -34,7 +35,7 @@ def aside(action: Callable[[], None]) -> Callable[..., None]:
 
 
 def ignore() -> None:
-    """Let nothing more end the process, which is about to; the interpreter gives signals their first effect back."""
+    """Ignore further signals while exiting; the interpreter would restore their default action."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):  # Windows has no SIGHUP
             signal.signal(number, signal.SIG_IGN)

@@ -1,10 +1,10 @@
-"""Topic filters of MQTT: which topics two of them share."""
+"""Compare MQTT topic filters."""
 
 from collections.abc import Iterable
 
 
 def covers(one: str, other: str) -> bool:
-    """Whether a topic filter matches every topic that another one matches."""
+    """Return whether a topic filter matches every topic that another one matches."""
     mine, theirs = one.split("/"), other.split("/")
     for index, level in enumerate(mine):
         if level == "#":
@@ -15,17 +15,24 @@ def covers(one: str, other: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some topic matches both filters."""
+    """Return whether some topic matches both filters."""
     mine, theirs = one.split("/"), other.split("/")
     for level, its in zip(mine, theirs, strict=False):
         if "#" in (level, its):
             return True
         if "+" not in (level, its) and level != its:
             return False
-    return len(mine) == len(theirs) or "#" in (*mine[len(theirs) :][:1], *theirs[len(mine) :][:1])
+    if len(mine) == len(theirs):
+        return True
+    longer, shorter = (mine, theirs) if len(mine) > len(theirs) else (theirs, mine)
+    return longer[len(shorter)] == "#"
 
 
 def fewest(filters: Iterable[str]) -> list[str]:
-    """The filters that no other one covers: some brokers deliver a message once for each filter that matches."""
+    """Return the filters that no other covers: some brokers deliver once per matching filter."""
     distinct = list(dict.fromkeys(filters))
-    return [one for one in distinct if not any(other != one and covers(other, one) for other in distinct)]
+    return [
+        one
+        for one in distinct
+        if not any(other != one and covers(other, one) for other in distinct)
+    ]

@@ -72,7 +72,7 @@ class Web:
         self._known = KnownDevices(backend.database, backend.streams)
         self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notifier.notify))
         self._watch = self._broker_watch()
-        watched = list if self._watch is None else self._watch.news
+        watched = list if self._watch is None else self._watch.changes
         changes = ChangeReader(backend.database, backend.streams)
         self.hub = Hub(changes, backend.notifier, watched)
         backend.notifier.subscribe(self.hub.on_change)

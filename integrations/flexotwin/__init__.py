@@ -1,4 +1,4 @@
-"""FlexoTwin: the status of packaging machines, for its dashboard."""
+"""FlexoTwin: the status of packaging machines for its dashboard."""
 
 from flask_openapi.blueprint import APIBlueprint
 
@@ -7,7 +7,7 @@ from integrations.flexotwin import routes
 
 
 def integrate(core: Core) -> APIBlueprint | None:
-    """The paths, if the stream `machines` has what they tell."""
+    """Return the endpoints, if the stream `machines` has their metrics."""
     machines = core.streams.get("machines")
     if machines is None or not routes.fits(machines):
         return None

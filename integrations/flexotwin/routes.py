@@ -1,4 +1,4 @@
-"""`/api/sensor/…` and `/api/info`: the paths of FlexoTwin, on the stream `machines`."""
+"""`/api/sensor/…` and `/api/info`: the endpoints of FlexoTwin, on the stream `machines`."""
 
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
@@ -18,27 +18,31 @@ from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject
 
-NOTHING = {"success": False, "error": "No data available", "message": "Sensor data has not been received yet"}
+NOTHING = {
+    "success": False,
+    "error": "No data available",
+    "message": "Sensor data has not been received yet",
+}
 REQUIRED = {"machine_status", "performance_rate", "quality_rate"}
 ENDPOINTS = {
     "/api/sensor/latest": "the newest reading of all machines, or of device_id",
     "/api/sensor/history": "readings, newest first: limit, device_id, from, to",
-    "/api/sensor/status": "the connection to the broker, and the machine that was heard last",
+    "/api/sensor/status": "the connection to the broker, and the machine heard last",
     "/api/machines/oee": "overall equipment effectiveness: device_id, from, to, shift, tz",
     "/api/info": "this list",
-    "/health": "how the backend is",
+    "/health": "the state of the backend",
     "/api/docs": "all endpoints",
 }
 
 
 class SensorHistoryQuery(WindowQuery):
-    """The newest readings."""
+    """Select the newest readings."""
 
     limit: int = Field(50, ge=1, le=10_000, description="At most this many.", examples=[50])
 
 
 class Machine(Described):
-    """A reading as the machine published it; what it did not say is left out."""
+    """A reading as the machine published it, without missing values."""
 
     machine_id: str
     machine_status: str
@@ -69,7 +73,7 @@ class SensorHistory(Described):
 
 
 class NoData(Error):
-    """Nothing has arrived yet."""
+    """No reading has arrived yet."""
 
     success: bool
     error: str
@@ -84,7 +88,7 @@ class MqttState(Described):
 
 
 class MachineState(Described):
-    """The machine that was heard last; null while there is none."""
+    """The machine heard last; null without one."""
 
     machine_id: str | None
     status: str | None
@@ -92,7 +96,7 @@ class MachineState(Described):
 
 
 class SensorStatus(Described):
-    """The broker and the machine."""
+    """The state of the broker and of the machine."""
 
     success: bool
     mqtt: MqttState
@@ -100,7 +104,7 @@ class SensorStatus(Described):
 
 
 class Info(Described):
-    """What there is."""
+    """The service and its endpoints."""
 
     success: bool
     name: str
@@ -109,17 +113,17 @@ class Info(Described):
 
 
 def fits(stream: Stream) -> bool:
-    """Whether a stream has what these paths tell of."""
+    """Return whether a stream has the metrics of these endpoints."""
     return {metric.name for metric in stream.metrics if metric.required} >= REQUIRED
 
 
 def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlueprint:
-    """The endpoints."""
+    """Return the endpoints."""
     api = APIBlueprint(
         "flexotwin",
         __name__,
         url_prefix="/api",
-        abp_tags=[Tag(name="flexotwin", description="The paths of FlexoTwin")],
+        abp_tags=[Tag(name="flexotwin", description="The endpoints of FlexoTwin")],
         abp_responses={400: Error, 503: Error},
     )
     table = database.tables[stream.name]
@@ -129,7 +133,9 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
         """The newest reading."""
         with database.reader() as reader:
             row = queries.newest.latest(reader, table, query.device_id)
-        return (NOTHING, 404) if row is None else ({"success": True, "data": _machine(stream, row)}, 200)
+        if row is None:
+            return NOTHING, 404
+        return {"success": True, "data": _machine(stream, row)}, 200
 
     @api.get("/sensor/history", responses={200: SensorHistory})
     def history(query: SensorHistoryQuery) -> JsonObject:
@@ -145,26 +151,36 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
 
 def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: Database) -> None:
     table = database.tables[stream.name]
-    endpoints = {path: what for path, what in ENDPOINTS.items() if stream.oee is not None or not path.endswith("/oee")}
+    endpoints = {
+        path: text
+        for path, text in ENDPOINTS.items()
+        if stream.oee is not None or not path.endswith("/oee")
+    }
 
     @api.get("/sensor/status", responses={200: SensorStatus})
     def sensor_status() -> JsonObject:
-        """The connection to the broker, and the machine that was heard last."""
+        """The connection to the broker, and the machine heard last."""
         with database.reader() as reader:
             row = queries.newest.of_heard_last(reader, stream.name, table)
         connected = status.ingestion(settings, database)["uptime"] is not None
-        mqtt = {"connected": connected, "broker": settings.broker.netloc, "topic": str(stream.topic)}
+        mqtt = {
+            "connected": connected,
+            "broker": settings.broker.netloc,
+            "topic": str(stream.topic),
+        }
         return {"success": True, "mqtt": mqtt, "sensor": _last_heard(row)}
 
     @api.get("/info", responses={200: Info})
     def info() -> JsonObject:
-        """What there is."""
-        placed = {f"{request.script_root}{path}": what for path, what in endpoints.items()}
+        """The service and its endpoints."""
+        placed = {f"{request.script_root}{path}": text for path, text in endpoints.items()}
         return {"success": True, "name": status.SERVICE, "version": VERSION, "endpoints": placed}
 
 
 def _machine(stream: Stream, row: RowMapping) -> JsonObject:
-    values = {metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None}
+    values = {
+        metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None
+    }
     return {"machine_id": row["device_id"], **values, "timestamp": clock.rfc3339(row["timestamp"])}
 
 

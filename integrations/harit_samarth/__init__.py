@@ -1,4 +1,4 @@
-"""Harit Samarth: the health of soils, for its dashboard."""
+"""Harit Samarth: the health of soils for its dashboard."""
 
 from flask_openapi.blueprint import APIBlueprint
 
@@ -7,7 +7,7 @@ from integrations.harit_samarth import routes
 
 
 def integrate(core: Core) -> APIBlueprint | None:
-    """The paths, if the stream `soil` declares ideal bands."""
+    """Return the endpoints, if the stream `soil` declares ideal bands."""
     soil = core.streams.get("soil")
     if soil is None or not soil.factors:
         return None

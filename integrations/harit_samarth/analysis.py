@@ -1,4 +1,4 @@
-"""Soil health: readings as clients of Harit Samarth post them, stored like any other and answered with an analysis."""
+"""Store the readings that clients of Harit Samarth post, and analyse the health of the soil."""
 
 import msgspec
 
@@ -12,13 +12,13 @@ from utils.json_types import JsonObject
 from utils.lenient_json import BOM
 
 DEVICE = "device_id"
-"""What clients may call the device, whatever the stream's payloads call it."""
+"""The clients' name for the field of the device id, which the stream may call otherwise."""
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class _Wrapped(msgspec.Struct):
-    """The one field of a body that is looked at; what stands beside it is not even read into memory."""
+    """The only field of the body that is decoded; the others take no memory."""
 
     readings: msgspec.Raw = msgspec.Raw()
 
@@ -34,18 +34,31 @@ class SoilHealth:
         self._submissions = submissions
 
     def analyse(self, body: bytes) -> JsonObject:
-        """Store one reading; its analysis, or why it was rejected. Raises BadSubmission, Unavailable."""
+        """Store one reading; return its analysis, or why it was rejected.
+
+        Raises BadSubmission, Unavailable.
+        """
         if _bare(body).startswith(b"["):
-            raise BadSubmission("expected one reading, not an array; POST arrays to /api/soil-health/batch-analyze")
-        receipt = self._submissions.store(self._stream, [_payload(self._stream, given) for given in payloads(body)])
+            advice = "POST arrays to /api/soil-health/batch-analyze"
+            raise BadSubmission(f"expected one reading, not an array; {advice}")
+        receipt = self._submissions.store(
+            self._stream, [_payload(self._stream, given) for given in payloads(body)]
+        )
         (answer,) = self._answers(receipt)
         return answer | {"stored": receipt.stored == 1} if answer["success"] else answer
 
     def analyse_all(self, body: bytes) -> JsonObject:
-        """Store an array of readings; counts, and what `analyse` says of each. Raises BadSubmission, Unavailable."""
+        """Store an array of readings; return counts, and each answer of `analyse`.
+
+        Raises BadSubmission, Unavailable.
+        """
         given = [_payload(self._stream, payload) for payload in payloads(_array(body))]
         receipt = self._submissions.store(self._stream, given)
-        counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(receipt.rejections)}
+        counts = {
+            "stored": receipt.stored,
+            "duplicate": receipt.duplicate,
+            "rejected": len(receipt.rejections),
+        }
         results = [{"index": index} | answer for index, answer in enumerate(self._answers(receipt))]
         return {"success": True, "count": len(results), **counts, "results": results}
 
@@ -73,7 +86,10 @@ def _bare(body: bytes) -> bytes:
 
 
 def _array(body: bytes) -> bytes:
-    """The array of a body that is one, or an object with one under `readings`."""
+    """Return the array of a body, which is one, or an object with one under `readings`.
+
+    Raises BadSubmission.
+    """
     text = _bare(body)
     if text.startswith(b"{"):
         text = bytes(read_json(text, _WRAPPED.decode).readings)
@@ -83,21 +99,24 @@ def _array(body: bytes) -> bytes:
 
 
 def _payload(stream: Stream, given: bytes) -> bytes:
-    """What a device would have published: values that are bare are nested, and the device gets the name of its field.
+    """Return the payload that a device would publish: nested values and the stream's field names.
 
-    What is in that form, or in none, stays byte for byte the same, so that a reading that came by MQTT too is known.
+    A payload in that form, or in no valid form, stays the same byte for byte, so that a reading
+    that also came by MQTT is recognised.
     """
     if len(given) > MAX_PAYLOAD:
-        return given  # the parser says what is wrong
+        return given  # the parser reports the error
     try:
         fields = lenient_json.decoded(given, _OBJECT.decode)
     except (msgspec.DecodeError, RecursionError):
-        return given  # likewise
+        return given  # as above
     renamed = DEVICE in fields and stream.device not in fields
     nested = not stream.values or stream.values in fields
     if renamed:
         fields[stream.device] = fields.pop(DEVICE)
     if nested:
         return msgspec.json.encode(fields) if renamed else given
-    about = {name: fields.pop(name) for name in (stream.device, stream.timestamp.field) if name in fields}
+    about = {
+        name: fields.pop(name) for name in (stream.device, stream.timestamp.field) if name in fields
+    }
     return msgspec.json.encode(about | {stream.values: fields})

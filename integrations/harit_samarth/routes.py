@@ -39,7 +39,7 @@ class Band(Described):
 
 
 class Factor(Described):
-    """What one value contributes."""
+    """The contribution of one value."""
 
     factor: str
     title: str
@@ -66,9 +66,9 @@ class AnalysisDocument(Described):
 
 
 class AnalysisAnswer(AnalysisDocument):
-    """The health of a reading that is stored."""
+    """The health of a stored reading."""
 
-    stored: bool = Field(description="False for a reading that was there already.")
+    stored: bool = Field(description="False if the reading was already stored.")
 
 
 class AnalysedItem(AnalysisDocument):
@@ -84,7 +84,7 @@ class NotAnalysedItem(RejectedItem):
 
 
 class BatchAnswer(Described):
-    """What became of the readings, and the analysis of each or why it was rejected."""
+    """The counts, and for each reading its analysis or the reason for its rejection."""
 
     success: bool
     count: int
@@ -95,7 +95,7 @@ class BatchAnswer(Described):
 
 
 class AnalysedReading(Described):
-    """A stored reading with its analysis; the metrics stand beside these."""
+    """A stored reading with its analysis, next to its metrics."""
 
     id: int
     device_id: str
@@ -117,7 +117,7 @@ class AnalysedHistory(Described):
 
 
 class Range(Band):
-    """The ideal band of a factor, and how much it counts."""
+    """The ideal band of a factor, and its weight."""
 
     unit: str
     title: str
@@ -125,7 +125,7 @@ class Range(Band):
 
 
 class RangesAnswer(Described):
-    """The ideal bands, and from which index on each status holds."""
+    """The ideal bands, and the lowest index of each status."""
 
     success: bool
     ranges: dict[str, Range]
@@ -140,12 +140,12 @@ class NotAnalysed(Error):
 
 
 def blueprint(stream: Stream, database: Database, submissions: Submissions) -> APIBlueprint:
-    """The endpoints."""
+    """Return the endpoints."""
     api = APIBlueprint(
         "soil-health",
         __name__,
         url_prefix="/api/soil-health",
-        abp_tags=[Tag(name="soil-health", description="The paths of Harit Samarth")],
+        abp_tags=[Tag(name="soil-health", description="The endpoints of Harit Samarth")],
         abp_responses={503: Error},
     )
     _add_analyses(api, stream, SoilHealth(stream, submissions))
@@ -160,21 +160,21 @@ def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
     example = example_payload(stream, "")
     one = reading | {"examples": [example, example_payload(stream, stream.values)]}
     several = {"anyOf": [array, wrapped], "examples": [[example]]}
-    faults: dict[Any, Any] = {400: NotAnalysed, 413: Error, 415: Error}
+    errors: dict[Any, Any] = {400: NotAnalysed, 413: Error, 415: Error}
 
-    @api.post("/analyze", responses=faults | {200: AnalysisAnswer}, request_body=json_body(one))
+    @api.post("/analyze", responses=errors | {200: AnalysisAnswer}, request_body=json_body(one))
     def analyze() -> tuple[JsonObject, int]:
-        """Store one reading, bare or as a device would publish it, and tell the health of the soil."""
+        """Store one reading, bare or as a device would publish it, and return its health."""
         answer = soil.analyse(request.get_data())
         return answer, 200 if answer["success"] else 400
 
     @api.post(
         "/batch-analyze",
-        responses=faults | {200: BatchAnswer},
+        responses=errors | {200: BatchAnswer},
         request_body=json_body(several),
     )
     def batch_analyze() -> JsonObject:
-        """The same for up to 10,000 readings; those that are rejected do not hold up the others."""
+        """Store up to 10,000 readings; rejected ones do not affect the others."""
         return soil.analyse_all(request.get_data())
 
 
@@ -183,10 +183,12 @@ def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
 
     @api.get("/history", responses={200: AnalysedHistory, 400: Error})
     def history(query: HistoryQuery) -> JsonObject:
-        """Latest 100 readings with analysis, newest first."""
+        """Readings with their analysis, newest first."""
         take_turn(query.limit + query.offset)
         with database.reader() as reader:
-            rows = queries.readings.history(reader, table, query.filter(), query.limit, query.offset)
+            rows = queries.readings.history(
+                reader, table, query.filter(), query.limit, query.offset
+            )
             data = [serializers.reading(row) for row in rows]
         data = [item | health_index.diagnosis(health_index.analyse(stream, item)) for item in data]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
@@ -194,6 +196,6 @@ def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
 
     @api.get("/optimal-ranges", responses={200: RangesAnswer})
     def optimal_ranges() -> JsonObject:
-        """The ideal band of every factor, and what the health index means."""
+        """The ideal band of every factor, and the meaning of the health index."""
         ranges = health_index.ideal_ranges(stream)
         return {"success": True, "ranges": ranges, "status_bands": health_index.STATUS_BANDS}

@@ -1,4 +1,4 @@
-"""PELBIOT: the newest values of energy panels, for its dashboard."""
+"""PELBIOT: the newest values of energy panels for its dashboard."""
 
 from flask_openapi.blueprint import APIBlueprint
 
@@ -7,7 +7,7 @@ from integrations.pelbiot import routes
 
 
 def integrate(core: Core) -> APIBlueprint | None:
-    """The paths, if the stream `panels` has a topic for each metric."""
+    """Return the endpoints, if the stream `panels` has a topic for each metric."""
     panels = core.streams.get("panels")
     if panels is None or not panels.topic.has_metric:
         return None

@@ -1,4 +1,4 @@
-"""`/api/mqtt/…`: the paths of PELBIOT, on the stream `panels`."""
+"""`/api/mqtt/…`: the endpoints of PELBIOT, on the stream `panels`."""
 
 import json
 from typing import Annotated
@@ -25,17 +25,19 @@ from streams.stream import Stream
 from utils.json_types import JsonObject
 
 CLIENT_ID = "autoforge"
-"""What is told; who knows the real client id can take the session over at the broker, with all that waits in it."""
+"""The client id shown: the real one would let anyone take over the session at the broker."""
 
 
 def _payload(message: JsonValue) -> bytes:
-    return message.encode() if isinstance(message, str) else json.dumps(message, allow_nan=False).encode()
+    if isinstance(message, str):
+        return message.encode()
+    return json.dumps(message, allow_nan=False).encode()
 
 
 def _publishable(message: JsonValue) -> JsonValue:
-    """Check that a message could be a reading's payload. Raises ValueError."""
-    if fault := nesting_fault(message):
-        raise ValueError(fault)
+    """Validate that a message can be the payload of a reading. Raises ValueError."""
+    if error := nesting_fault(message):
+        raise ValueError(error)
     size = len(_payload(message))
     if size > MAX_PAYLOAD:
         raise ValueError(f"{size} bytes; at most {MAX_PAYLOAD} are allowed")
@@ -43,13 +45,13 @@ def _publishable(message: JsonValue) -> JsonValue:
 
 
 class TopicPath(Described):
-    """Which topic."""
+    """Select a topic."""
 
     topic: Topic
 
 
 class TopicHistoryQuery(DeviceQuery):
-    """The newest messages."""
+    """Select the newest messages."""
 
     topic: Topic | None = Field(None, description="Only this topic.")
     limit: int = Field(100, ge=1, le=10_000, description="At most this many.", examples=[100])
@@ -58,20 +60,22 @@ class TopicHistoryQuery(DeviceQuery):
 class PublishBody(Body):
     """A message for a topic."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"topic": "panel/trafo1/volt", "message": 230.45}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"topic": "panel/trafo1/volt", "message": 230.45}]}
+    )
 
     topic: Topic
     message: Annotated[JsonValue, AfterValidator(_publishable)] = Field(
-        description="A text is published as it is, anything else as JSON."
+        description="A text is published as is, anything else as JSON."
     )
 
     def payload(self) -> bytes:
-        """The bytes to publish."""
+        """Return the bytes to publish."""
         return _payload(self.message)
 
 
 class TopicMessage(Described):
-    """A value as it was on its topic; null where none has arrived."""
+    """A value in the form of its topic; null if none has arrived."""
 
     topic: str
     value: float | str | None
@@ -79,24 +83,26 @@ class TopicMessage(Described):
 
 
 class MqttStatus(Described):
-    """The connection, and what has come in by it."""
+    """The state of the connection, and counts of received messages."""
 
     connected: bool
     clientId: str  # noqa: N815 - the names of PELBIOT's frontend
     subscriptions: list[str]
     messageCount: int  # noqa: N815 - likewise
-    messagesPerSecond: float | None = Field(description="In the last minute.")  # noqa: N815 - likewise
+    messagesPerSecond: float | None = Field(description="The rate in the last minute.")  # noqa: N815 - likewise
     processingTime: float | None = Field(description="Milliseconds to store a message.")  # noqa: N815 - likewise
-    bufferSize: int = Field(description="Messages that wait for the database.")  # noqa: N815 - likewise
-    uptime: float | None = Field(description="Seconds since the connection was made; null without one.")
-    errors: int = Field(description="Messages that could not be read; /api/rejected has them.")
+    bufferSize: int = Field(description="Messages waiting for the database.")  # noqa: N815 - likewise
+    uptime: float | None = Field(
+        description="Seconds since it has been connected; null without a connection."
+    )
+    errors: int = Field(description="Rejected messages, see /api/rejected.")
     error: str | None
     broker: str
     lastMessage: TopicMessage | None  # noqa: N815 - likewise
 
 
 class Published(Described):
-    """What was published."""
+    """The published message."""
 
     success: bool
     topic: str
@@ -106,12 +112,12 @@ class Published(Described):
 def blueprint(
     settings: Settings, streams: Streams, stream: Stream, database: Database, publisher: Publisher
 ) -> APIBlueprint:
-    """The endpoints."""
+    """Return the endpoints."""
     api = APIBlueprint(
         "pelbiot",
         __name__,
         url_prefix="/api/mqtt",
-        abp_tags=[Tag(name="pelbiot", description="The paths of PELBIOT")],
+        abp_tags=[Tag(name="pelbiot", description="The endpoints of PELBIOT")],
         abp_responses={400: Error, 503: Error},
     )
     values = TopicValues(streams, stream, database)
@@ -121,8 +127,8 @@ def blueprint(
     @api.post("/publish", responses={200: Published, 413: Error, 415: Error})
     def publish(body: PublishBody) -> tuple[JsonObject, int]:
         """Publish a message on a topic of a declared stream."""
-        if fault := _topic_fault(streams, body.topic):
-            return {"message": f"topic: {fault}"}, 400
+        if error := _topic_error(streams, body.topic):
+            return {"message": f"topic: {error}"}, 400
         publisher.publish(body.topic, body.payload())
         return {"success": True, "topic": body.topic, "message": body.message}, 200
 
@@ -133,7 +139,7 @@ def blueprint(
     return api
 
 
-def _topic_fault(streams: Streams, topic: str) -> str | None:
+def _topic_error(streams: Streams, topic: str) -> str | None:
     found = streams.match(topic)
     if found is None:
         allowed = ", ".join(str(declared.topic) for declared in streams)
@@ -144,7 +150,7 @@ def _topic_fault(streams: Streams, topic: str) -> str | None:
 def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: Database) -> None:
     @api.get("/status", responses={200: MqttStatus})
     def state() -> JsonObject:
-        """The connection to the broker, and how messages come in."""
+        """The connection to the broker, and the rate of messages."""
         ingestion = status.ingestion(settings, database)
         return {
             "connected": ingestion["connected"] and ingestion["subscribed"],
@@ -163,29 +169,37 @@ def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: 
 
     @api.get("/topics", responses={200: {"content": {"application/json": {"schema": _TOPICS}}}})
     def topics() -> list[str]:
-        """What is subscribed to."""
+        """The subscribed topics."""
         return stream.topic.subscriptions()
 
 
 def _last_message(stream: Stream, database: Database) -> JsonObject | None:
-    """The newest message of the panel that was heard last, or None."""
+    """Return the newest message of the panel heard last, or None."""
     with database.reader() as reader:
         row = queries.newest.of_heard_last(reader, stream.name, database.tables[stream.name])
-    present = (metric for metric in stream.metrics if row is not None and row[metric.name] is not None)
-    return next((serializers.message(stream, metric, row) for metric in present if row is not None), None)
+    if row is None:
+        return None
+    present = (metric for metric in stream.metrics if row[metric.name] is not None)
+    return next((serializers.message(stream, metric, row) for metric in present), None)
 
 
 def _add_values(api: APIBlueprint, values: TopicValues) -> None:
-    @api.get("/last-values", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})
+    @api.get(
+        "/last-values",
+        responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+    )
     def last_values(query: DeviceQuery) -> JsonObject:
-        """The newest value of every metric, of one panel or of all; null for what has never arrived."""
+        """The newest value of every metric, of one panel or of all; null without a value."""
         return values.newest(query.device_id)
 
-    @api.get("/history", responses={200: {"content": {"application/json": {"schema": _MESSAGES}}}, 404: Error})
+    @api.get(
+        "/history",
+        responses={200: {"content": {"application/json": {"schema": _MESSAGES}}}, 404: Error},
+    )
     def history(query: TopicHistoryQuery) -> list[JsonObject]:
         """Messages of one topic or of all, newest first."""
         if query.topic is not None:
-            take_turn()  # where its metric is rare, all readings are looked through
+            take_turn()  # a rare metric makes the query scan all readings
         return values.history(query.topic, query.device_id, query.limit)
 
     @api.get("/last-value/<path:topic>", responses={200: TopicMessage, 404: Error})

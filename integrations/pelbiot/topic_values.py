@@ -1,4 +1,4 @@
-"""Values by the topics they came on, of a stream that has a topic for each metric."""
+"""Read values by topic, from a stream with a topic for each metric."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,14 @@ from utils.json_types import JsonObject
 
 
 class UnknownTopic(Exception):
-    """A topic is none of the stream's; the text says which there are."""
+    """A topic does not belong to the stream; the text names those that do."""
 
 
 class TopicValues:
-    """Messages as `{"topic", "value", "timestamp"}`; the timestamp is the device's, or the server's without one."""
+    """Returns messages as `{"topic", "value", "timestamp"}`.
+
+    The timestamp is the device's, or the server's if it sent none.
+    """
 
     def __init__(self, streams: Streams, stream: Stream, database: Database) -> None:
         self._streams = streams
@@ -29,10 +32,15 @@ class TopicValues:
         self._table = database.tables[stream.name]
 
     def newest(self, device_id: str | None) -> JsonObject:
-        """The newest value of every metric, null for what never came, and their newest time. Raises Unavailable."""
+        """Return the newest value of every metric, or null, and their newest time.
+
+        Raises Unavailable.
+        """
         with self._database.reader() as reader:
             found = {
-                metric.name: queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
+                metric.name: queries.newest.value(
+                    reader, self._stream.name, self._table, device_id, metric.name
+                )
                 for metric in self._stream.metrics
             }
         values = {name: None if row is None else row[name] for name, row in found.items()}
@@ -42,13 +50,19 @@ class TopicValues:
         return {**values, "timestamp": None if newest is None else clock.rfc3339(newest)}
 
     def last(self, topic: str) -> JsonObject:
-        """The newest message of a topic; null value and time where none came. Raises UnknownTopic, Unavailable."""
+        """Return the newest message of a topic, with null value and time if there is none.
+
+        Raises UnknownTopic, Unavailable.
+        """
         named, metric = self._parts(topic)
         newest = self._newest(named, metric)
         return newest or {"topic": topic, "value": None, "timestamp": None}
 
     def history(self, topic: str | None, device_id: str | None, limit: int) -> list[JsonObject]:
-        """Messages of one topic or of all, of one device or of all, newest first. Raises UnknownTopic, Unavailable."""
+        """Return messages of one topic or all, of one device or all, newest first.
+
+        Raises UnknownTopic, Unavailable.
+        """
         chosen, metrics = TimeFilter(device_id), self._stream.metrics
         if topic is not None:
             named, metric = self._parts(topic)
@@ -61,17 +75,22 @@ class TopicValues:
 
     def _newest(self, device_id: str | None, metric: Metric) -> JsonObject | None:
         with self._database.reader() as reader:
-            row = queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
+            row = queries.newest.value(
+                reader, self._stream.name, self._table, device_id, metric.name
+            )
         return next(iter(self._messages([] if row is None else [row], (metric,))), None)
 
     def _messages(self, rows: Sequence[RowMapping], metrics: Sequence[Metric]) -> list[JsonObject]:
-        present = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]
+        present = [
+            (metric, row) for row in rows for metric in metrics if row[metric.name] is not None
+        ]
         return [serializers.message(self._stream, metric, row) for metric, row in present]
 
     def _parts(self, topic: str) -> tuple[str | None, Metric]:
         found = self._streams.match(topic)
         if found is None or found[0] is not self._stream:
             known = ", ".join(self._stream.topic.subscriptions())
-            raise UnknownTopic(f"topic: {topic} is not a topic of the stream {self._stream.name}; those are {known}")
+            stranger = f"topic: {topic} is not a topic of the stream {self._stream.name}"
+            raise UnknownTopic(f"{stranger}; those are {known}")
         name = self._stream.topic.metric_levels[str(found[2])]
         return found[1], next(metric for metric in self._stream.metrics if metric.name == name)

@@ -1,0 +1,57 @@
+"""Make the readings that `flask verify` publishes."""
+
+import math
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from models import VERIFY_DEVICE
+from streams.stream import Metric, Stream
+from utils import clock
+
+
+class VerificationSample(NamedTuple):
+    """A reading to publish, and the values that the backend should then serve."""
+
+    topic: str
+    payload: dict[str, Any]
+    expected: dict[str, Any]
+    at: datetime
+
+
+def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSample:
+    """Return a reading of `autoforge-verify` dated now.
+
+    Where each metric has its own topic it has one metric: this one, or the first.
+    """
+    now = clock.now()
+    at = clock.rfc3339(now)
+    payload: dict[str, Any] = {} if stream.topic.has_device else {stream.device: VERIFY_DEVICE}
+    payload[stream.timestamp.field] = at
+    values: dict[str, Any] = {}
+    for each in stream.metrics:
+        values[each.name] = plausible_value(each, values)
+    only = metric or stream.metrics[0]
+    if stream.topic.has_metric:
+        values = {only.name: values[only.name]}
+        payload["value"] = values[only.name]
+    else:
+        payload |= {stream.values: values} if stream.values else values
+    topic = stream.topic.fill(VERIFY_DEVICE, only.level)
+    return VerificationSample(
+        topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now
+    )
+
+
+def plausible_value(metric: Metric, before: dict[str, Any]) -> float | str:
+    """Return the average value of a simulated device.
+
+    `before` has the values of the metrics declared before.
+    """
+    simulation = metric.simulate
+    if metric.type == "text":
+        return simulation.states[0]
+    value = simulation.mean
+    if simulation.product:
+        value = simulation.factor * math.prod(before[name] for name in simulation.product)
+    low = -math.inf if simulation.minimum is None else simulation.minimum
+    return min(max(value, low), math.inf if simulation.maximum is None else simulation.maximum)
