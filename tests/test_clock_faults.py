@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from tests.live import at_broker, serving
 from tests.support import PROJECT, Backend, Mosquitto, publishing, wait_for
-from tests.test_faults import Plant, plant
+from tests.test_faults import EACH_DATABASE, Plant, plant
 
 STEERED = f"""
 import datetime, pathlib, runpy, sys
@@ -73,16 +73,18 @@ def _dated(moment: datetime, ahead: timedelta) -> str:
     return "now" if abs(off) < timedelta(minutes=10) else f"off by {off}"
 
 
+@EACH_DATABASE
 @pytest.mark.parametrize(
     ("topics", "starts"), [pytest.param(300, 2, id="short"), pytest.param(20_000, 5, marks=pytest.mark.chaos)]
 )
 def test_a_flood_of_retained_messages_makes_no_reading_at_any_start(
-    tmp_path: Path, mosquitto: Mosquitto, topics: int, starts: int
+    tmp_path: Path, mosquitto: Mosquitto, database_url: str, topics: int, starts: int
 ) -> None:
     with publishing(mosquitto.port, wait=False) as publish:
         for number in range(topics):
             publish(f"panel/old{number}/volt", str(number), retain=True)
-    with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
+    made = at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=database_url)
+    with serving(made) as backend:
         for start in range(1, starts + 1):
             wait_for(partial(_has_ignored, backend, start * topics), seconds=120, what="the retained messages")
             with publishing(mosquitto.port) as publish:

@@ -30,6 +30,16 @@ GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]\nrequired = true\n'
 SENSORS = Path(__file__).parent.parent / "streams" / "sensors.toml"
 SHORT = pytest.param(4_000, 3, id="short")
 LONG = pytest.param(20_000, 10, id="long", marks=pytest.mark.chaos)
+EACH_DATABASE = pytest.mark.parametrize(
+    "database_url",
+    [
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.chaos),
+        pytest.param("mariadb", marks=pytest.mark.chaos),
+    ],
+    indirect=True,
+)
+"""SQLite in the short form too, the servers in the long one."""
 
 
 class Plant:
@@ -199,11 +209,13 @@ def shown(backend: Backend) -> set[str]:
     return {word for path in paths for word in WORD.findall(json.dumps(backend.get(path)[1]))}
 
 
+@EACH_DATABASE
 @pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
 def test_a_client_that_takes_every_id_it_can_learn_wipes_no_message_that_waits(
-    tmp_path: Path, mosquitto: Mosquitto, messages: int, kills: int
+    tmp_path: Path, mosquitto: Mosquitto, database_url: str, messages: int, kills: int
 ) -> None:
-    with overheard(mosquitto.port) as heard, serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
+    made = at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=database_url)
+    with overheard(mosquitto.port) as heard, serving(made) as backend:
         wait_for(backend.ready, what="a healthy backend")
         published = 0
         for _ in range(kills):

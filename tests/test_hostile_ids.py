@@ -11,6 +11,7 @@ import pytest
 
 from tests.live import at_broker, serving
 from tests.support import Backend, Mosquitto, publishing
+from tests.test_faults import EACH_DATABASE
 
 ROUND_BYTES = 4_000_000
 WARM_UP = 4
@@ -52,11 +53,13 @@ def hostile_round(backend: Backend, broker: Mosquitto) -> None:
                 publish("flexotwin/machine/status", json.dumps({"machine_id": hostile(length)}))
 
 
+@EACH_DATABASE
 @pytest.mark.parametrize(("rounds", "seconds"), [SHORT, LONG])
 def test_memory_stays_flat_whatever_ids_are_sent(
-    tmp_path: Path, mosquitto: Mosquitto, rounds: int, seconds: float
+    tmp_path: Path, mosquitto: Mosquitto, database_url: str, rounds: int, seconds: float
 ) -> None:
-    with serving(at_broker(tmp_path / "backend", mosquitto, AUDIT_CSV=str(tmp_path / "audit.csv"))) as backend:
+    settings = {"AUDIT_CSV": str(tmp_path / "audit.csv"), "DATABASE_URL": database_url}
+    with serving(at_broker(tmp_path / "backend", mosquitto, **settings)) as backend:
         assert backend.process is not None
         process = psutil.Process(backend.process.pid)
         for _ in range(WARM_UP):
