@@ -70,8 +70,9 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
         f"{kind}_{name}": (float | None, ...) for name in numeric for kind in ("avg", "min", "max")
     }
     columns: dict[str, Any] = {
-        metric.plural: (list[_value_type(metric)], ...) for metric in stream.metrics
-    }  # type: ignore[misc]  # made at run time
+        metric.plural: (list[_value_type(metric)], ...)  # type: ignore[misc]  # made at run time
+        for metric in stream.metrics
+    }
     columns |= {"timestamps": (list[Rfc3339], ...), "device_ids": (list[str], ...)}
     stats = _model(stream, "Figures", {"count": (int, ...)} | figures)
     data = _model(stream, "Columns", columns)

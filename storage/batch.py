@@ -15,7 +15,8 @@ from storage.failures import first_line
 class Refused(NamedTuple):
     """A row that the database refused, and why."""
 
-    index: int
+    row: int
+    """Its index in the batch."""
     reason: str
 
 

@@ -44,10 +44,14 @@ def metric_type(metric: Metric) -> TypeEngine[Any]:
 
 
 def _indexes(table: str) -> list[Index]:
-    stated = {"sqlite_where": _STATED, "postgresql_where": _STATED}
     return [
         Index(f"uq_{table}", "device_id", "timestamp", "fingerprint", unique=True),
         Index(f"ix_{table}_timestamp", "timestamp"),
         Index(f"ix_{table}_created_at", "created_at"),
-        Index(f"ix_{table}_stated", "device_timestamp", **stated),
+        Index(
+            f"ix_{table}_stated",
+            "device_timestamp",
+            sqlite_where=_STATED,
+            postgresql_where=_STATED,
+        ),
     ]

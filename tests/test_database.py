@@ -80,7 +80,7 @@ def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(
     with database.connection() as connection, database.transaction(connection):
         result = database.write_batch(connection, database.tables["sensors"], rows, MOMENT)
     assert result.stored == 8
-    assert [refused.place for refused in result.refused] == [3, 8]
+    assert [refused.row for refused in result.refused] == [3, 8]
     assert all("666" in refused.reason for refused in result.refused)
 
 
