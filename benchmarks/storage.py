@@ -1,4 +1,4 @@
-"""What is in the database of a measurement: counting rows, and filling a table with many."""
+"""The database of a measurement: count its rows, and fill a table with many."""
 
 import random
 from collections.abc import Iterator
@@ -33,53 +33,58 @@ STREAM = "sensors"
 _BATCH = 20_000
 
 
-class Batch(NamedTuple):
+class StorageBatch(NamedTuple):
     """Rows that were written together."""
 
-    moment: datetime
+    created_at: datetime
     rows: int
 
 
 def rows_stored(url: str) -> int:
-    """How many rows the readings' table has; 0 while there is none."""
+    """Return the number of stored readings; 0 if the table does not exist yet."""
     return _number(url, "SELECT count(*) FROM sensor_readings")
 
 
 def messages_received(url: str) -> int:
-    """How many messages the ingester has committed; 0 before it has prepared the database."""
+    """Return how many messages the ingester has committed; 0 before the database is prepared."""
     return _number(url, "SELECT received FROM ingest_status WHERE source = 'mqtt'")
 
 
 def newest_of_each(url: str, name: str) -> dict[str, str]:
-    """The newest timestamp of each device in a table, as live clients get it."""
+    """Return the newest timestamp of each device in a table, as live clients get it."""
     readings = _readings(name)
-    query = select(readings.c.device_id, func.max(readings.c.timestamp)).group_by(readings.c.device_id)
-    return {device_id: clock.rfc3339(moment) for device_id, moment in _rows_of(url, query)}
+    newest = func.max(readings.c.timestamp)
+    query = select(readings.c.device_id, newest).group_by(readings.c.device_id)
+    return {device_id: clock.rfc3339(timestamp) for device_id, timestamp in _rows_of(url, query)}
 
 
 def newest_id(url: str, name: str) -> int:
-    """The id of the row of a table that was written last; 0 while there is none."""
+    """Return the highest row id of a table; 0 if it is empty."""
     return int(_rows_of(url, select(func.max(_readings(name).c.id)))[0][0] or 0)
 
 
-def batches(url: str, name: str, after: int) -> list[Batch]:
-    """When the rows of a table after an id were written, and how many at a time, oldest first."""
+def batches(url: str, name: str, after: int) -> list[StorageBatch]:
+    """Return the batches in which the rows of a table after an id were written, oldest first."""
     readings = _readings(name)
-    moment = readings.c.created_at
-    query = select(moment, func.count()).where(readings.c.id > after).group_by(moment).order_by(moment)
-    return [Batch(*row) for row in _rows_of(url, query)]
+    created_at = readings.c.created_at
+    query = select(created_at, func.count()).where(readings.c.id > after)
+    query = query.group_by(created_at).order_by(created_at)
+    return [StorageBatch(*row) for row in _rows_of(url, query)]
 
 
-def rate(written: list[Batch]) -> float:
-    """Rows a second, over the time from the first batch to the beginning of the last one. Raises RuntimeError."""
-    seconds = (written[-1].moment - written[0].moment).total_seconds() if written else 0.0
+def rate(written: list[StorageBatch]) -> float:
+    """Return the rows a second from the first batch to the beginning of the last one.
+
+    Raises RuntimeError if the batches span no time.
+    """
+    seconds = (written[-1].created_at - written[0].created_at).total_seconds() if written else 0.0
     if not seconds:
-        raise RuntimeError(f"{len(written)} batches are too few to tell a rate")
+        raise RuntimeError(f"{len(written)} batches are too few to compute a rate")
     return sum(batch.rows for batch in written[:-1]) / seconds
 
 
 def fill(url: str, count: int, devices: int) -> None:
-    """Store so many readings, 100 ms apart, by the product's own bulk insert."""
+    """Store `count` readings, 100 ms apart, with the product's own bulk insert."""
     database = Database(make_url(url), declaration.declared(load_settings(_env_file=None)))
     database.prepare()
     rows = _rows(count, devices)
@@ -94,9 +99,11 @@ def _rows(count: int, devices: int) -> Iterator[Row]:
     chance = random.Random(1)
     now = clock.now()
     for number in range(count):
-        moment = now - timedelta(milliseconds=100 * (count - number))
-        values = (chance.gauss(24, 2), chance.gauss(12, 2), chance.gauss(450, 60), chance.gauss(250, 50))
-        yield (device(number % devices), moment, None, *values, chance.getrandbits(63))
+        timestamp = now - timedelta(milliseconds=100 * (count - number))
+        temperature, vibration = chance.gauss(24, 2), chance.gauss(12, 2)
+        gas, power = chance.gauss(450, 60), chance.gauss(250, 50)
+        values = (temperature, vibration, gas, power)
+        yield (device(number % devices), timestamp, None, *values, chance.getrandbits(63))
 
 
 def _number(url: str, query: str) -> int:

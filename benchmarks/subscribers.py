@@ -1,11 +1,12 @@
-"""The sides of the ingest comparisons, each in a fresh process: `python -m benchmarks.subscribers SIDE MESSAGES`.
+"""The sides of the ingest comparisons: `python -m benchmarks.subscribers SIDE MESSAGES`.
 
-`plain` is paho's `loop_start()` with automatic acknowledgements and an `on_message` that only counts.
-`ingest` is the product's ingester with the settings of the environment, as `python -m ingest` runs it.
-`ingest-silent` is the same without live push: nobody is told of what is stored.
-All print, as JSON, the seconds from the first message received: `plain` to the last message received, which is
-acknowledged at once; the others to the end of the ingester, which is after the last commit, the last acknowledgement
-written, and the disconnect.
+- `plain`: paho's `loop_start()`, automatic acknowledgements and an `on_message` that only counts;
+- `ingest`: the ingester with the settings of the environment, as `python -m ingest` runs it;
+- `ingest-silent`: the same without live push, so no change notifications are sent.
+
+Each runs in a fresh process and prints, as JSON, the seconds from the first received message.
+For `plain` they end with the last received message, which is acknowledged at once; for the others
+with the end of the ingester: after the last commit, the last acknowledgement and the disconnect.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -31,25 +31,30 @@ from ingest.pipeline import Listeners
 from streams import declaration
 from streams.registry import Streams
 from utils import clock, logger
+from utils.json_types import JsonObject
 from wiring.backend import notices_topic
 from wiring.pipelines import new_pipeline
 
 
 class MeasuredIngester(Ingester):
-    """The ingester, which notes when it begins and ends itself after so many messages."""
+    """An ingester that records its first message and stops after `expected` messages."""
 
     def __init__(
-        self, settings: Settings, database: Database, streams: Streams, tell: Callable[[ChangeSet], None], expected: int
+        self,
+        settings: Settings,
+        database: Database,
+        streams: Streams,
+        notify: Callable[[ChangeSet], None],
+        expected: int,
     ) -> None:
-        listeners = Listeners(tell, self._note)
-        own = new_pipeline(database, streams, "mqtt", listeners)
-        super().__init__(settings, database, streams, own)
+        pipeline = new_pipeline(database, streams, "mqtt", Listeners(notify, self._record))
+        super().__init__(settings, database, streams, pipeline)
         self._expected = expected
         self.received = 0
         self.batches = 0
         self.first_at: datetime | None = None
 
-    def _note(self, outcome: Outcome) -> None:
+    def _record(self, outcome: Outcome) -> None:
         self.first_at = self.first_at or outcome.parsed[0].message.received_at
         self.received += outcome.received
         self.batches += 1
@@ -57,8 +62,8 @@ class MeasuredIngester(Ingester):
             self.request_stop()
 
 
-def ingest(expected: int, live: bool) -> dict[str, Any]:
-    """Receive, store and acknowledge so many messages; `live` tells the other processes of them."""
+def ingest(expected: int, live: bool) -> JsonObject:
+    """Receive, store and acknowledge `expected` messages; `live` sends change notifications."""
     settings = load_settings()
     logger.configure(settings.log_level, settings.log_file, "ingest")
     streams = declaration.declared(settings)
@@ -67,22 +72,23 @@ def ingest(expected: int, live: bool) -> dict[str, Any]:
     notifier = Notifier(settings, partial(notices_topic, database))
     if live:
         notifier.start()
-        # It would otherwise store the first messages in silence.
-        wait_for(lambda: notifier.listening, "the connection for the notices")
-    ingester = MeasuredIngester(settings, database, streams, notifier.notify if live else lambda _: None, expected)
+        # Otherwise it would store the first messages without a notification.
+        wait_for(lambda: notifier.listening, "the connection for the change notifications")
+    notify = notifier.notify if live else lambda _: None
+    ingester = MeasuredIngester(settings, database, streams, notify, expected)
     ingester.run()
     ended = clock.now()
     if ingester.first_at is None:
-        raise RuntimeError("the ingester ended without having received anything")
+        raise RuntimeError("the ingester ended without a message")
     seconds = (ended - ingester.first_at).total_seconds()
     notifier.stop()
     return {"received": ingester.received, "seconds": seconds, "batches": ingester.batches}
 
 
-def plain(expected: int) -> dict[str, Any]:
-    """Receive and acknowledge so many messages, and do nothing with them."""
+def plain(expected: int) -> JsonObject:
+    """Receive and acknowledge `expected` messages without processing them."""
     settings = load_settings()
-    moments: list[float] = []
+    times: list[float] = []
     received = 0
     done = threading.Event()
 
@@ -90,7 +96,7 @@ def plain(expected: int) -> dict[str, Any]:
         nonlocal received
         received += 1
         if received in (1, expected):
-            moments.append(time.perf_counter())
+            times.append(time.perf_counter())
             if received == expected:
                 done.set()
 
@@ -106,17 +112,20 @@ def plain(expected: int) -> dict[str, Any]:
     time.sleep(0.2)  # the last acknowledgement follows the last callback
     client.disconnect()
     client.loop_stop()
-    return {"received": received, "seconds": moments[-1] - moments[0]}
+    return {"received": received, "seconds": times[-1] - times[0]}
 
 
 def main() -> None:
-    """Run one side and print the result as JSON."""
+    """Run one side and print its result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.subscribers")
     parser.add_argument("side", choices=("plain", "ingest", "ingest-silent"))
     parser.add_argument("messages", type=int)
     options = parser.parse_args()
     before = time.process_time()
-    result = plain(options.messages) if options.side == "plain" else ingest(options.messages, options.side == "ingest")
+    if options.side == "plain":
+        result = plain(options.messages)
+    else:
+        result = ingest(options.messages, live=options.side == "ingest")
     print(json.dumps({**result, "cpu_seconds": time.process_time() - before}))
 
 

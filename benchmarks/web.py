@@ -1,4 +1,4 @@
-"""The backend with one route more, for gunicorn: a constant, to compare `GET /latest` with."""
+"""The backend for gunicorn with one additional route: a constant to compare `GET /latest` with."""
 
 from typing import Any
 
@@ -7,16 +7,25 @@ from flask_openapi.openapi import OpenAPI
 
 from app import create_app
 from config import load_settings
+from utils.json_types import JsonObject
 
-CONSTANT = {"data": {"device_id": "bench-000", "temperature": 24.5, "vibration": 12.3, "gas": 450.0, "power": 250.5}}
+CONSTANT = {
+    "data": {
+        "device_id": "bench-000",
+        "temperature": 24.5,
+        "vibration": 12.3,
+        "gas": 450.0,
+        "power": 250.5,
+    }
+}
 
 
 def with_constant(backend: OpenAPI) -> OpenAPI:
-    """Add a plain Flask application with the constant, which shares nothing with the backend but the server."""
+    """Add a plain Flask application with the constant; only the server is shared."""
     plain = Flask("constant")
 
     @plain.get("/constant")
-    def constant() -> dict[str, Any]:
+    def constant() -> JsonObject:
         return CONSTANT
 
     wrapped = backend.wsgi_app
@@ -30,7 +39,7 @@ def with_constant(backend: OpenAPI) -> OpenAPI:
 
 
 def __getattr__(name: str) -> OpenAPI:
-    """`app`, made when gunicorn asks for it."""
+    """Create `app` when gunicorn asks for it."""
     if name != "app":
         raise AttributeError(name)
     return with_constant(create_app(load_settings()))
