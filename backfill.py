@@ -1,7 +1,8 @@
-"""Backfill: what a first start fills in for the rows that an earlier version, or an earlier declaration, has stored.
+"""Backfill: fill in columns and rows for readings stored by an earlier version or declaration.
 
-For each stream, in the transaction that brings the schema up to date: the keys of the newest readings, so that what
-the broker still holds is not stored twice; the devices; and the newest values.
+For each stream, in the transaction that upgrades the schema, this fills in the keys of the newest
+readings, so that messages still held by the broker are not stored twice; the devices; and the
+newest values.
 """
 
 import logging
@@ -18,7 +19,7 @@ from streams.stream import Stream
 
 logger = logging.getLogger(__name__)
 REKEYED_ROWS = 100_000
-"""The newest of a stream; a broker does not hold more than that."""
+"""The newest readings of a stream that get new keys; a broker holds no more messages than that."""
 CHUNK = 500
 _STATES = StreamState.metadata.tables["stream_states"]
 _DEVICES = Device.metadata.tables["devices"]
@@ -26,7 +27,7 @@ _NEWEST = NewestValue.metadata.tables["newest_values"]
 
 
 def bring_up_to_date(connection: Connection, streams: Streams, tables: Mapping[str, Table]) -> None:
-    """Fill in what is missing for each stream that has a table. Raises DBAPIError."""
+    """Fill in the missing rows and keys of each stream that has a table. Raises DBAPIError."""
     states = {row.stream: row for row in connection.execute(select(_STATES))}
     for stream in (stream for stream in streams if stream.name in tables):
         lackable = [metric.name for metric in stream.lackable]
@@ -50,15 +51,21 @@ def _begin(connection: Connection, stream: Stream, table: Table, lackable: Seque
     values = {"stream": stream.name, "table_name": stream.table, "newest_of": " ".join(lackable)}
     connection.execute(insert(_STATES).values(values))
     if rekeyed:
-        logger.info("The newest %d readings of %s have the keys of this version", rekeyed, stream.name)
+        logger.info(
+            "The newest %d readings of %s now have the keys of this version", rekeyed, stream.name
+        )
 
 
 def _state(stream: Stream, lackable: Sequence[str]) -> Any:
-    return update(_STATES).where(_STATES.c.stream == stream.name).values(newest_of=" ".join(lackable))
+    statement = update(_STATES).where(_STATES.c.stream == stream.name)
+    return statement.values(newest_of=" ".join(lackable))
 
 
 def _rekey(connection: Connection, table: Table, key: ReadingKey) -> int:
-    """Give the newest rows their keys; of two that become equal the younger keeps its old one."""
+    """Update the keys of the newest rows; if two become equal, the later row keeps its old key.
+
+    Return how many keys were updated.
+    """
     taken: set[tuple[str, datetime, int]] = set()
     rekeyed = 0
     for rows in _newest_rows(connection, table):
@@ -76,10 +83,11 @@ def _rekey(connection: Connection, table: Table, key: ReadingKey) -> int:
 
 
 def _newest_rows(connection: Connection, table: Table) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
-    """The newest rows with their metrics, oldest first, some at a time."""
+    """Yield the newest rows with their metrics, oldest first, in chunks."""
     own = ("id", "device_id", "timestamp", "fingerprint")
     others = (*own, "device_timestamp", "created_at")
-    columns = [table.c[name] for name in own] + [column for column in table.c if column.name not in others]
+    columns = [table.c[name] for name in own]
+    columns += [column for column in table.c if column.name not in others]
     lowest = select(table.c.id).order_by(table.c.id.desc()).limit(1).offset(REKEYED_ROWS - 1)
     last = (connection.execute(lowest).scalar() or 1) - 1
     while True:
@@ -92,20 +100,29 @@ def _newest_rows(connection: Connection, table: Table) -> Iterator[Sequence[Row[
 
 
 def _fill_devices(connection: Connection, stream: str, table: Table) -> None:
-    last = select(table.c.device_id, func.max(table.c.id).label("id")).group_by(table.c.device_id).subquery()
+    last_ids = select(table.c.device_id, func.max(table.c.id).label("id"))
+    last = last_ids.group_by(table.c.device_id).subquery()
     rows = select(literal(stream), table.c.device_id, table.c.id, table.c.created_at)
+    rows = rows.join(last, last.c.id == table.c.id)
     names = ["stream", "device_id", "last_id", "last_heard"]
-    connection.execute(insert(_DEVICES).from_select(names, rows.join(last, last.c.id == table.c.id)))
+    connection.execute(insert(_DEVICES).from_select(names, rows))
 
 
 def _fill_newest(connection: Connection, stream: str, table: Table, metrics: Sequence[str]) -> None:
     for name in metrics:
-        connection.execute(delete(_NEWEST).where(_NEWEST.c.stream == stream, _NEWEST.c.metric == name))
+        own = (_NEWEST.c.stream == stream) & (_NEWEST.c.metric == name)
+        connection.execute(delete(_NEWEST).where(own))
         has = table.c[name].is_not(None)
-        grouped = select(table.c.device_id, func.max(table.c.timestamp).label("timestamp")).where(has)
-        newest = grouped.group_by(table.c.device_id).subquery()
+        newest_times = select(table.c.device_id, func.max(table.c.timestamp).label("timestamp"))
+        newest = newest_times.where(has).group_by(table.c.device_id).subquery()
         same = (newest.c.device_id == table.c.device_id) & (newest.c.timestamp == table.c.timestamp)
-        rows = select(literal(stream), table.c.device_id, literal(name), table.c.timestamp, func.max(table.c.id))
+        rows = select(
+            literal(stream),
+            table.c.device_id,
+            literal(name),
+            table.c.timestamp,
+            func.max(table.c.id),
+        )
         rows = rows.join(newest, same).where(has).group_by(table.c.device_id, table.c.timestamp)
         names = ["stream", "device_id", "metric", "timestamp", "reading_id"]
         connection.execute(insert(_NEWEST).from_select(names, rows))

@@ -1,4 +1,4 @@
-"""Schema: brings the database's tables up to the models and the declared streams; adds, never drops."""
+"""Schema: bring the tables up to date with the models and the declared streams; drop nothing."""
 
 import contextlib
 import secrets
@@ -21,16 +21,19 @@ SOURCES = ("mqtt", "http")
 
 
 class SchemaError(Unavailable):
-    """The database has a table that does not fit the declaration; the text says which and what to do."""
+    """The schema cannot be brought up to date; the text names the table and says what to do."""
 
 
 def bring_up_to_date(
-    connection: Connection, dialect: Dialect, tables: Mapping[str, Table], client_id: str | None = None
+    connection: Connection,
+    dialect: Dialect,
+    tables: Mapping[str, Table],
+    client_id: str | None = None,
 ) -> dict[str, str]:
-    """Run the migrations, create missing reading tables and add missing columns; `tables` has them by streams.
+    """Run the migrations, create missing reading tables and add missing columns.
 
-    Returns the streams whose tables do not fit, and why. `client_id` is for a database that has none yet.
-    Raises SchemaError.
+    `tables` are the reading tables by stream. `client_id` is for a database that has none yet.
+    Return why a table cannot be used, by stream. Raises SchemaError.
     """
     configuration = Config()
     configuration.set_main_option("script_location", str(PROJECT / "migrations"))
@@ -38,18 +41,20 @@ def bring_up_to_date(
     try:
         command.upgrade(configuration, "head")
     except CommandError as error:
-        raise SchemaError(f"it was made by another version of AutoForge, which is needed to use it: {error}") from error
+        text = f"it was made by another version of AutoForge, which is needed to use it: {error}"
+        raise SchemaError(text) from error
     faults = {name: _fault(connection, dialect, table) for name, table in tables.items()}
     _ensure_rows(connection, client_id)
     return {name: fault for name, fault in faults.items() if fault is not None}
 
 
 def _fault(connection: Connection, dialect: Dialect, table: Table) -> str | None:
-    """Create or extend a table; what is wrong with it, which is no matter of the other tables."""
-    # MySQL commits before and after each change of a table.
-    together = contextlib.nullcontext() if connection.dialect.name == "mysql" else connection.begin_nested()
+    """Create or extend a table; return why it cannot be used, or None."""
+    # MySQL commits before and after each DDL statement, so a savepoint is of no use there.
+    is_mysql = connection.dialect.name == "mysql"
+    savepoint = contextlib.nullcontext() if is_mysql else connection.begin_nested()
     try:
-        with together:
+        with savepoint:
             _create_or_extend(connection, table)
     except SchemaError as error:
         return str(error)
@@ -74,9 +79,11 @@ def _create_or_extend(connection: Connection, table: Table) -> None:
             continue
         if column.nullable:
             _check_type(table, column, present[name])
-        if name != column.name and connection.dialect.name == "postgresql":  # the others know no case here
+        # In other databases, column names are case-insensitive.
+        if name != column.name and connection.dialect.name == "postgresql":
             _rename(connection, table, name, column)
-    _add_indexes(connection, table, {str(index["name"]) for index in inspector.get_indexes(table.name)})
+    indexes = {str(index["name"]) for index in inspector.get_indexes(table.name)}
+    _add_indexes(connection, table, indexes)
 
 
 def _add_indexes(connection: Connection, table: Table, present: Collection[str]) -> None:
@@ -87,12 +94,15 @@ def _add_indexes(connection: Connection, table: Table, present: Collection[str])
 
 def _rename(connection: Connection, table: Table, name: str, column: Column[Any]) -> None:
     quote = connection.dialect.identifier_preparer.quote_identifier
-    connection.exec_driver_sql(f"ALTER TABLE {quote(table.name)} RENAME COLUMN {quote(name)} TO {quote(column.name)}")
+    connection.exec_driver_sql(
+        f"ALTER TABLE {quote(table.name)} RENAME COLUMN {quote(name)} TO {quote(column.name)}"
+    )
 
 
 def _add_column(connection: Connection, table: Table, column: Column[Any]) -> None:
     if not column.nullable:
-        raise SchemaError(f"table {table.name}: has no column {column.name}; it is not a reading table of AutoForge")
+        missing = f"has no column {column.name}; it is not a reading table of AutoForge"
+        raise SchemaError(f"table {table.name}: {missing}")
     definition = CreateColumn(column).compile(dialect=connection.dialect)
     name = connection.dialect.identifier_preparer.format_table(table)
     connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {definition}")
@@ -102,12 +112,13 @@ def _check_type(table: Table, column: Column[Any], present: object) -> None:
     is_number, was_number = isinstance(column.type, Double), "CHAR" not in str(present).upper()
     if is_number != was_number:
         kind = "number" if was_number else "text"
-        raise SchemaError(f"table {table.name}: column {column.name} holds {kind}; declare it so, or rename the metric")
+        text = f"column {column.name} holds {kind}; declare it as {kind}, or rename the metric"
+        raise SchemaError(f"table {table.name}: {text}")
 
 
 def _ensure_rows(connection: Connection, client_id: str | None) -> None:
     rows = [insert(IngestStatus).values(source=source) for source in SOURCES]
-    # Of a file that was taken away the client id stays, for which the broker keeps messages.
+    # A deleted file's client id stays in use, because the broker keeps messages for it.
     client_id = client_id or f"autoforge-{secrets.token_hex(6)}"
     ids = {"client_id": client_id, "notices_id": secrets.token_hex(6)}
     rows.append(insert(Installation).values(id=1, **ids))
