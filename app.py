@@ -1,4 +1,4 @@
-"""AutoForge: `python app.py` runs all of it; `app` and `live` are for gunicorn."""
+"""AutoForge: `python app.py` runs the whole backend; gunicorn serves `app` and `live`."""
 
 import logging
 import socket
@@ -10,7 +10,14 @@ from flask_openapi.openapi import OpenAPI
 from werkzeug.serving import make_server
 
 from broker import embedded
-from config import VERSION, Settings, SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
+from config import (
+    VERSION,
+    Settings,
+    SettingsError,
+    load_settings,
+    warn_of_exposed_files,
+    warn_of_unknown_settings,
+)
 from publisher.loader import check_file
 from streams.checks import StreamError
 from utils import logger as logs
@@ -23,12 +30,15 @@ logger = logging.getLogger("autoforge")
 
 
 def create_app(settings: Settings, role: RoleName = "all") -> OpenAPI:
-    """The application of a backend. Nothing connects and nothing runs yet. Raises StreamError, SettingsError."""
+    """Build a backend and return its application; nothing connects or runs yet.
+
+    Raises StreamError, SettingsError.
+    """
     return WebBackend(settings, role).web.app
 
 
 def main() -> None:
-    """Run the backend until Ctrl-C or SIGTERM; a fault in the settings is one line and exit code 1."""
+    """Run the backend until Ctrl-C or SIGTERM; exit with code 1 and a message for bad settings."""
     keep_private()
     try:
         settings = load_settings()
@@ -52,13 +62,13 @@ def main() -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.flask_host, settings.flask_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family = socket.AF_INET6 if ":" in settings.flask_host else socket.AF_INET
-        return socket.create_server((settings.flask_host, settings.flask_port), family=family, backlog=1024)
+        return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise SettingsError(
-            f"FLASK_PORT={settings.flask_port}: cannot listen on {settings.address}: {error.strerror}"
-        ) from error
+        problem = f"cannot listen on {settings.address}: {error.strerror}"
+        raise SettingsError(f"FLASK_PORT={port}: {problem}") from error
 
 
 def _shown_address(settings: Settings) -> str:
@@ -67,9 +77,11 @@ def _shown_address(settings: Settings) -> str:
 
 
 def _serve(backend: WebBackend, listener: socket.socket) -> None:
-    """Answer requests until told to stop."""
+    """Answer requests until Ctrl-C or SIGTERM."""
     if sys.platform == "win32":
-        make_server(*listener.getsockname()[:2], backend.web.app, threaded=True, fd=listener.fileno()).serve_forever()
+        host, port = listener.getsockname()[:2]
+        server = make_server(host, port, backend.web.app, threaded=True, fd=listener.fileno())
+        server.serve_forever()
     else:
         from serving.process import Server  # noqa: PLC0415 - gunicorn cannot be imported on Windows
 
@@ -77,9 +89,10 @@ def _serve(backend: WebBackend, listener: socket.socket) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """`app` and `live`, made when gunicorn or flask asks for one, so that importing this module does nothing.
+    """Create `app` or `live` when gunicorn or flask asks for it, not on import.
 
-    Socket.IO needs all requests of a client in one process: `live` serves it, and `app` the rest in any number of them.
+    Socket.IO needs one process for all requests of a client: `live` serves Socket.IO, and any
+    number of processes serve the rest as `app`.
     """
     keep_private()
     try:
@@ -88,7 +101,7 @@ def __getattr__(name: str) -> Any:
         if name == "live":
             return create_app(load_settings(), "live")
     except (SettingsError, StreamError) as error:
-        # The commands of flask show this as one line.
+        # The flask command prints a ClickException as one line.
         raise ClickException(str(error)) from error
     raise AttributeError(name)
 

@@ -1,1 +1,1 @@
-"""Ingest: from a message's bytes to a committed row, or to a rejected message with the reason."""
+"""Ingest: turn each message into a committed row, or into a rejected message with the reason."""

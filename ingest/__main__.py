@@ -1,4 +1,4 @@
-"""`python -m ingest`: ingestion alone, for installations that run it apart from the REST processes."""
+"""`python -m ingest`: run ingestion alone, apart from the processes that serve REST."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from wiring.backend import Backend
 
 
 def main() -> None:
-    """Ingest until Ctrl-C or SIGTERM; a fault in the settings is one line and exit code 1."""
+    """Ingest until Ctrl-C or SIGTERM; exit with code 1 and a message for bad settings."""
     keep_private()
     try:
         settings = load_settings()

@@ -1,4 +1,4 @@
-"""Acknowledgements: what devices say has become of commands."""
+"""Acknowledgements: the results of commands, as reported by devices."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,17 +26,17 @@ ANSWERS: tuple[AckStatus, ...] = ("in_progress", "succeeded", "failed", "rejecte
 
 
 class Acknowledgement(DeviceMessage, gc=False):
-    """What a device says has become of a command."""
+    """The result of a command, as reported by a device."""
 
     command_id: str
     status: AckStatus
     reason: str | None
     result: str | None
-    """JSON text."""
+    """The result as JSON text."""
 
 
 class CommandState(NamedTuple):
-    """What an acknowledgement is judged by."""
+    """The columns of a command that decide whether an acknowledgement is accepted."""
 
     device_id: str
     status: str
@@ -48,22 +48,29 @@ class CommandState(NamedTuple):
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:
-        """The state of a stored command."""
+        """Return the state of a stored command."""
         return cls(*(row[name] for name in cls._fields))
 
     def answer(self) -> dict[str, str | None]:
-        """What a device can change of it."""
+        """Return the columns that a device can change."""
         return {"status": self.status, "reason": self.reason, "result": self.result}
 
+    def after(self, item: Acknowledgement) -> Self:
+        """Return the state after an acknowledgement."""
+        return self._replace(status=item.status, reason=item.reason, result=item.result)
+
     def left(self, now: datetime, up: Uptime) -> float:
-        """Seconds until it expires; on the machine that issued it no change of the clock touches them."""
+        """Return the seconds until the command expires.
+
+        On the machine that issued it, they do not depend on the clock.
+        """
         if self.deadline is not None and self.boot == up.boot:
             return self.deadline - up.seconds
         return (self.expires_at - now).total_seconds()
 
 
 class Acknowledgements:
-    """The kind of message by which devices acknowledge commands."""
+    """The kind of message that acknowledges a command."""
 
     parsed = Acknowledgement
 
@@ -85,8 +92,10 @@ class Acknowledgements:
         reason = reason and reason[:MAX_REASON]
         return Acknowledgement(device_id, message, command_id, status, reason, text)
 
-    def apply(self, connection: Connection, items: Sequence[Acknowledgement], now: datetime) -> Applied:
-        """Apply what devices say, in its order."""
+    def apply(
+        self, connection: Connection, items: Sequence[Acknowledgement], now: datetime
+    ) -> Applied:
+        """Apply acknowledgements in their order. Raises DBAPIError."""
         rows = queries.commands.to_change(connection, {item.command_id for item in items})
         states = {row["command_id"]: CommandState.of(row) for row in rows}
         up = clock.uptime()
@@ -95,14 +104,14 @@ class Acknowledgements:
         for item in items:
             state = states.get(item.command_id)
             received = item.message.received_at
-            verdict = judge(state, item, received, _then(up, received))
+            verdict = judge(state, item, received, _uptime_at(received, up))
             if isinstance(verdict, Rejection):
                 applied.rejections.append(verdict)
             elif verdict == "repeat":
                 applied.duplicate += 1
             elif state is not None:
                 applied.stored += 1
-                states[item.command_id] = state._replace(status=item.status, reason=item.reason, result=item.result)
+                states[item.command_id] = state.after(item)
                 changed.add(item.command_id)
         applied.changes = ChangeSet(commands=sorted(changed))
         for command_id in applied.changes.commands:
@@ -113,7 +122,7 @@ class Acknowledgements:
 def judge(
     state: CommandState | None, item: Acknowledgement, now: datetime, up: Uptime
 ) -> Literal["change", "repeat"] | Rejection:
-    """Whether an acknowledgement changes the command's state, repeats what is known, or cannot be."""
+    """Return whether an acknowledgement changes the command or repeats its state, or reject it."""
     if state is None or state.device_id != item.device_id:
         text = f"command_id: this device was sent no command {shown(item.command_id)}"
         return _rejection("unknown_command", text, item)
@@ -125,7 +134,7 @@ def judge(
         return "repeat"
     if state.status == "expired" or (state.status in OPEN and state.left(now, up) <= 0):
         expired_at = clock.rfc3339(state.expires_at)
-        text = f"status: {item.status} comes too late; the command expired at {expired_at}"
+        text = f"status: {item.status} is too late; the command expired at {expired_at}"
         return _rejection("late_acknowledgement", text, item)
     if state.status in FINAL:
         text = f"status: {item.status} contradicts {state.status}, which is final"
@@ -138,7 +147,7 @@ def _rejection(reason: str, text: str, item: Acknowledgement) -> Rejection:
 
 
 def _fault(command_id: Any, status: Any, reason: Any) -> str | None:
-    """What is wrong with these fields, or None."""
+    """Return what is wrong with the fields, or None."""
     if not isinstance(command_id, str):
         return f"command_id: expected a text, not {shown(command_id)}"
     if len(command_id) > MAX_COMMAND_ID:
@@ -150,7 +159,7 @@ def _fault(command_id: Any, status: Any, reason: Any) -> str | None:
     return None
 
 
-def _then(up: Uptime, received_at: datetime) -> Uptime:
-    """How long the machine ran when a message came, which may have waited for the database since."""
+def _uptime_at(received_at: datetime, up: Uptime) -> Uptime:
+    """Return the uptime when a message was received; it may have waited for the database since."""
     waited = (clock.now() - received_at).total_seconds()
     return up._replace(seconds=up.seconds - max(0.0, waited))

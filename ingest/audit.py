@@ -1,4 +1,4 @@
-"""The audit trail: every message that came in, and what became of it, as a row of a CSV file."""
+"""The audit trail: a CSV file with a row for every message received and its outcome."""
 
 import csv
 import io
@@ -19,15 +19,25 @@ from utils.logger import MEGABYTE, Rotation, Throttle, append
 from utils.text import printable
 
 logger = logging.getLogger(__name__)
-COLUMNS = ("received_at", "source", "topic", "stream", "device_id", "timestamp", "outcome", "reason", "payload")
+COLUMNS = (
+    "received_at",
+    "source",
+    "topic",
+    "stream",
+    "device_id",
+    "timestamp",
+    "outcome",
+    "reason",
+    "payload",
+)
 HEADER = ",".join(COLUMNS).encode() + b"\n"
+# Prefixes of cells that a spreadsheet may run as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet may run."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 class AuditTrail:
-    """Writes the file of AUDIT_CSV; each row is one line, whatever the message holds."""
+    """Writes the file of AUDIT_CSV; each row is one line, whatever the message contains."""
 
     def __init__(self, settings: Settings, streams: Streams) -> None:
         self._file = settings.audit_csv
@@ -38,7 +48,7 @@ class AuditTrail:
         self._throttle = Throttle(seconds=10)
 
     def recorder(self, source: str) -> Callable[[Outcome], None]:
-        """What a pipeline is to call after each commit."""
+        """Return the function that a pipeline calls with the outcome after each commit."""
         file = self._file
         if file is None:
             return lambda _: None
@@ -52,21 +62,22 @@ class AuditTrail:
             with self._lock:
                 append(file, HEADER, written.getvalue().encode(), rotation)
         except OSError as error:
-            # The readings are stored: a full disk is no reason to keep devices waiting.
+            # The readings are stored, so a full disk need not stop ingestion.
             self._missing += outcome.received
             missing = f"{self._missing} rows are missing from the audit trail so far"
-            self._throttle.warn(logger, "audit", f"AUDIT_CSV={file}: cannot be written: {error}; {missing}")
+            text = f"AUDIT_CSV={file}: cannot be written: {error}; {missing}"
+            self._throttle.warn(logger, "audit", text)
 
     def _rows(self, source: str, outcome: Outcome) -> Iterator[tuple[str, ...]]:
-        """In the order in which the messages came."""
+        """Yield the rows in the order in which the messages were received."""
         reasons = {one.message.serial(): ("rejected", one.reason) for one in outcome.rejections}
         reasons |= {one.message.serial(): ("ignored", one.reason) for one in outcome.ignored}
         items: list[tuple[Message, Parsed | None]] = [(one.message, one) for one in outcome.parsed]
         items += [(message, None) for message in outcome.repeated]
         for message, item in sorted(items, key=lambda pair: pair[0].received_at):
-            otherwise = ("repeated" if item is None else "accepted", "")
-            became, reason = reasons.get(message.serial(), otherwise)
-            stream, device_id, timestamp = self._understood(message, item)
+            default = ("repeated" if item is None else "accepted", "")
+            result, reason = reasons.get(message.serial(), default)
+            stream, device_id, timestamp = self._identity(message, item)
             yield (
                 rfc3339(message.received_at),
                 source,
@@ -74,20 +85,22 @@ class AuditTrail:
                 stream,
                 _cell(device_id),
                 timestamp,
-                became,
+                result,
                 reason,
                 _cell(_text(message.payload)),
             )
 
-    def _understood(self, message: Message, item: Parsed | None) -> tuple[str, str, str]:
-        """The stream, the device and the time of a message, as far as they are known."""
+    def _identity(self, message: Message, item: Parsed | None) -> tuple[str, str, str]:
+        """Return stream, device and time of a message; empty texts where they are unknown."""
         if isinstance(item, Reading):
             return item.stream.name, item.device_id, rfc3339(item.timestamp)
         if isinstance(item, DeviceMessage):
             return "", item.device_id, ""
         found = self._streams.match(message.topic) if message.valid_topic else None
         stream, device_id = (found[0].name, found[1] or "") if found else ("", "")
-        return (item.stream or "" if isinstance(item, Rejection) else stream), device_id, ""
+        if isinstance(item, Rejection):
+            stream = item.stream or ""
+        return stream, device_id, ""
 
 
 def _text(payload: bytes) -> str:
@@ -96,6 +109,7 @@ def _text(payload: bytes) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text from outside, so that a spreadsheet neither runs it nor begins a new row in it."""
-    shown = text if text.isprintable() else printable(text)
-    return f"'{shown}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else shown
+    """Escape a text from outside, so that it is no formula and no row break in a spreadsheet."""
+    escaped = text if text.isprintable() else printable(text)
+    is_formula = text.startswith(_FORMULA) and not _NUMBER.fullmatch(text)
+    return f"'{escaped}" if is_formula else escaped

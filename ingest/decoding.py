@@ -1,7 +1,8 @@
-"""Decoding: the bytes of one payload to what it says.
+"""Decoding: turn the bytes of a payload into its fields.
 
-A clean payload is decoded by one typed decoder per stream. Whatever that refuses is decoded once
-more without types and looked at field by field, which converts what may be converted and names the fault.
+A clean payload is decoded by one typed decoder per stream. A payload that this refuses is decoded
+again without types and checked field by field, which converts what can be converted and names the
+error.
 """
 
 import re
@@ -13,46 +14,57 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from ingest.identity import text_fault
-from ingest.values import EXACT, PayloadError, Spelled, is_no_value, number, shortened, shown, stored, text
+from ingest.values import (
+    EXACT,
+    PayloadError,
+    Spelled,
+    is_no_value,
+    number,
+    shortened,
+    shown,
+    stored,
+    text,
+)
 from streams.stream import Metric, Stream
 from utils import lenient_json
 from utils.lenient_json import BOM
 
 MAX_PAYLOAD = 65_536
-"""Bytes; a reading is far smaller."""
+"""Bytes; readings are far smaller."""
 UNSET = msgspec.UNSET
 Values = tuple[float | str | None, ...]
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# A number too small for a float has at least this many zeros, or an exponent of three digits.
 _MANY = 224
-"""So many zeros a number that is too small has at least, unless its exponent has three digits."""
 _TINY = re.compile(rb"[eE]-\d{3}").search
-# What a zero with a sign, or with such an exponent, has in it: payloads have zeros often, and this is found soonest.
+# Part of a negative zero and of a three-digit negative exponent. It is fast, and zeros are common.
 _MINUS = re.compile(rb"-(?:0(?!\d)|\d{3})").search
-# The float that is nearest to a larger whole number may be another number; those get the second look.
+# A larger integer may differ from the nearest float, so it is decoded without types.
 _Number = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
 _Time = datetime | int | float | msgspec.UnsetType
 _SPELLED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Spelled)
 
 
 class Fields(NamedTuple):
-    """What a payload says, before it is judged; device and timestamp are UNSET where it does not say them."""
+    """The fields of a payload before the checks; device and timestamp are UNSET if missing."""
 
     device: Any
     timestamp: Any
     values: Values
     unread: tuple[str, ...] = ()
-    """What is wrong with the values of optional metrics that could not be read, which count as none."""
+    """The errors in values of optional metrics, which are stored as None."""
 
 
 def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
-    """A reader of objects that have the metrics as fields. It raises Fault."""
+    """Return a decoder of objects with the metrics as fields, which raises PayloadError."""
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_wide_struct(stream))
     names = [f"m{index}" for index in range(len(stream.metrics))]
     pick = attrgetter(*names) if len(names) > 1 else lambda holder: (getattr(holder, names[0]),)
-    plain = all(_is_required(stream, metric) and metric.type == "number" for metric in stream.metrics)
+    numbers = all(metric.type == "number" for metric in stream.metrics)
+    plain = numbers and all(_is_required(stream, metric) for metric in stream.metrics)
 
     def read(payload: bytes) -> Fields:
-        # As `_is_clean`: a call costs as much as it does.
+        # The same as `_is_clean`, inlined because the call would double its cost.
         if len(payload) > MAX_PAYLOAD or b"\\u" in payload or not payload.isascii():
             return _wide_fields(stream, _decode_reading(payload))
         try:
@@ -75,17 +87,17 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
 
 
 def _is_clean(payload: bytes) -> bool:
-    # A typed decoder does not look into fields that it ignores; those need the second look.
+    # A typed decoder does not check the fields that it ignores, so other payloads are read untyped.
     return len(payload) <= MAX_PAYLOAD and b"\\u" not in payload and payload.isascii()
 
 
 def _may_be_tiny(payload: bytes) -> bool:
-    """Whether a zero may be what the decoder makes of a number that is too small."""
+    """Return whether a zero may be a number that is too small for a float."""
     return b"0" * _MANY in payload or _TINY(payload) is not None
 
 
 def _is_required(stream: Stream, metric: Metric) -> bool:
-    # Where each metric has a topic of its own, no message has all of them.
+    # If each metric has a topic of its own, no message has all metrics.
     return metric.required and not stream.topic.has_metric
 
 
@@ -119,40 +131,44 @@ def _own_fields(stream: Stream) -> list[Any]:
 
 
 def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
-    """A reader of payloads that are one metric's value, bare or as `{"value": …}`. It raises Fault."""
+    """Return a decoder of payloads with one value, bare or as `{"value": …}`.
+
+    The decoder raises PayloadError.
+    """
     clean = msgspec.json.Decoder(_Number | _single_struct(stream)).decode
     position = stream.metrics.index(metric)
     before, after = (None,) * position, (None,) * (len(stream.metrics) - position - 1)
 
-    def look(payload: bytes) -> Fields:
-        found = _checked(payload).strip()
-        if not found.startswith(_JSON_OF[metric.type]):
-            return Fields(UNSET, UNSET, (*before, _bare(metric, found.decode()), *after))
-        decoded = _decode_reading(found)
+    def read_untyped(payload: bytes) -> Fields:
+        content = _checked(payload).strip()
+        if not content.startswith(_JSON_OF[metric.type]):
+            return Fields(UNSET, UNSET, (*before, _bare(metric, content.decode()), *after))
+        decoded = _decode_reading(content)
         fields = decoded if isinstance(decoded, dict) else {"value": decoded}
         if "value" not in fields:
             raise PayloadError("missing_field", "value: missing")
         value = stored(metric, "value", fields["value"])
-        return Fields(fields.get(stream.device, UNSET), _time_of(stream, fields), (*before, value, *after))
+        device = fields.get(stream.device, UNSET)
+        return Fields(device, _time_of(stream, fields), (*before, value, *after))
 
     def read(payload: bytes) -> Fields:
         if not _is_clean(payload):
-            return look(payload)
+            return read_untyped(payload)
         try:
             decoded: Any = clean(payload)
         except (msgspec.DecodeError, RecursionError):
-            return look(payload)
+            return read_untyped(payload)
         bare = isinstance(decoded, float)
         value = decoded if bare else decoded.value
         if not value:
             if _may_be_tiny(payload):
-                return look(payload)
+                return read_untyped(payload)
             value = 0.0
         if bare:
             return Fields(UNSET, UNSET, (*before, value, *after))
         return Fields(decoded.device, _stated_time(decoded.timestamp), (*before, value, *after))
 
-    return look if metric.type == "text" else read
+    return read_untyped if metric.type == "text" else read
 
 
 def _single_struct(stream: Stream) -> type[msgspec.Struct]:
@@ -161,16 +177,21 @@ def _single_struct(stream: Stream) -> type[msgspec.Struct]:
     return msgspec.defstruct("Single", fields, rename=renamed, kw_only=True)
 
 
-# Whatever else a payload begins with, its bytes are the value.
+# Payloads with these first bytes are JSON; the bytes of any other payload are the value.
 _JSON_OF = {"number": (b"{", b"[", b'"'), "text": (b"{", b'"')}
 
 
 def _bare(metric: Metric, value: str) -> float | str:
-    return text("value", value) if metric.type == "text" else number("value", value, shortened(value))
+    if metric.type == "text":
+        return text("value", value)
+    return number("value", value, shortened(value))
 
 
 def _wide_fields(stream: Stream, decoded: Any) -> Fields:
-    """Look at an untyped payload field by field. Raises PayloadError for the first one that is wrong and required."""
+    """Check an untyped payload field by field.
+
+    Raises PayloadError for the first required field that is wrong.
+    """
     if not isinstance(decoded, dict):
         raise PayloadError("not_an_object", f"expected a JSON object, not {shown(decoded)}")
     holder, unread = _holder(stream, decoded), []
@@ -178,27 +199,29 @@ def _wide_fields(stream: Stream, decoded: Any) -> Fields:
     for metric in stream.metrics:
         try:
             values.append(_wide_value(metric, holder, required=_is_required(stream, metric)))
-        except PayloadError as fault:
+        except PayloadError as error:
             if _is_required(stream, metric):
                 raise
             values.append(None)
-            unread.append(fault)
+            unread.append(error)
     if all(value is None for value in values):
         names = ", ".join(metric.name for metric in stream.metrics)
-        raise unread[0] if unread else PayloadError("missing_field", f"none of the metrics is there: {names}")
+        missing = PayloadError("missing_field", f"the payload has none of the metrics: {names}")
+        raise unread[0] if unread else missing
     device, time = decoded.get(stream.device, UNSET), _time_of(stream, decoded)
     return Fields(device, time, tuple(values), tuple(map(str, unread)))
 
 
 def _holder(stream: Stream, decoded: dict[str, Any]) -> dict[str, Any]:
-    """The object that has the metrics. Raises PayloadError."""
+    """Return the object that contains the metrics. Raises PayloadError."""
     if not stream.values:
         return decoded
     if stream.values not in decoded:
         raise PayloadError("missing_field", f"{stream.values}: missing")
     holder = decoded[stream.values]
     if not isinstance(holder, dict):
-        raise PayloadError("not_an_object", f"{stream.values}: expected a JSON object, not {shown(holder)}")
+        message = f"{stream.values}: expected a JSON object, not {shown(holder)}"
+        raise PayloadError("not_an_object", message)
     return holder
 
 
@@ -208,7 +231,9 @@ def _wide_value(metric: Metric, holder: dict[str, Any], *, required: bool) -> fl
             raise PayloadError("missing_field", f"{metric.name}: missing")
         return None
     value = holder[metric.name]
-    return None if not required and is_no_value(metric, value) else stored(metric, metric.name, value)
+    if not required and is_no_value(metric, value):
+        return None
+    return stored(metric, metric.name, value)
 
 
 def _time_of(stream: Stream, fields: dict[str, Any]) -> Any:
@@ -221,31 +246,33 @@ def _stated_time(value: Any) -> Any:
 
 
 def _decode_reading(payload: bytes) -> Any:
-    """Read JSON of any shape, with numbers as devices write them. Raises PayloadError."""
-    return _decode(payload, lambda found: lenient_json.decoded(found, _SPELLED.decode))
+    """Decode any JSON, with each number as the device wrote it. Raises PayloadError."""
+    return _decode(payload, lambda content: lenient_json.decoded(content, _SPELLED.decode))
 
 
 def decode_untyped(payload: bytes) -> Any:
-    """Read JSON of any shape. Raises PayloadError."""
+    """Decode any JSON. Raises PayloadError."""
     return _decode(payload, msgspec.json.decode)
 
 
 def _decode(payload: bytes, decode: Callable[[bytes], Any]) -> Any:
-    found = _checked(payload)
-    if _NUL.search(found):
+    content = _checked(payload)
+    if _NUL.search(content):
         raise PayloadError("invalid_text", "a NUL character (\\u0000) cannot be stored")
     try:
-        return decode(found)
+        return decode(content)
     except msgspec.DecodeError as error:
         if "out of range" in str(error):
-            raise PayloadError("number_out_of_range", "a number is too large to be stored") from error
-        raise PayloadError("invalid_json", f"not valid JSON: {lenient_json.why(found)}") from error
+            message = "a number is too large to be stored"
+            raise PayloadError("number_out_of_range", message) from error
+        message = f"not valid JSON: {lenient_json.why(content)}"
+        raise PayloadError("invalid_json", message) from error
     except RecursionError as error:
         raise PayloadError("too_deep", "the JSON is nested too deeply") from error
 
 
 def _checked(payload: bytes) -> bytes:
-    """The text of a payload. Raises PayloadError."""
+    """Return the payload without a BOM; check its size and encoding. Raises PayloadError."""
     payload = payload.removeprefix(BOM)
     if not payload.strip():
         raise PayloadError("empty_payload", "the payload is empty")

@@ -1,4 +1,4 @@
-"""Parsing what devices send beside their readings, on the topics of the kinds that read it; pure."""
+"""Parsing of device messages other than readings, each on the topic of its kind; pure."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from streams.topics import TopicPattern
 
 
 class DeviceMessages:
-    """Reads the messages on the topics of these kinds."""
+    """Parses the messages on the topics of the given kinds."""
 
     def __init__(self, kinds: Sequence[Readable]) -> None:
         ordered = sorted(kinds, key=lambda kind: kind.topic.order)
@@ -24,20 +24,20 @@ class DeviceMessages:
         ]
 
     def parse(self, message: Message) -> DeviceMessage | Rejection | Ignored | None:
-        """Read a message that belongs to no stream; None where it is on no such topic."""
+        """Parse a message; return None if it is on the topic of no kind."""
         device_id = None
         try:
             for topic, read in self._readers:
                 if found := topic.fullmatch(message.topic):
                     device_id = _device(found["device"])
                     return read(device_id, message)
-        except PayloadError as fault:
-            return Rejection(None, fault.reason, str(fault), message, device_id)
+        except PayloadError as error:
+            return Rejection(None, error.reason, str(error), message, device_id)
         return None
 
 
 class OwnCommands:
-    """The commands that a wide filter gives back to AutoForge, which has published them."""
+    """The commands published by AutoForge, which a wide filter delivers back to it."""
 
     def __init__(self, topic: TopicPattern) -> None:
         self.topic = topic
@@ -48,7 +48,7 @@ class OwnCommands:
 
 
 def read_object(payload: bytes) -> dict[str, Any]:
-    """The JSON object that a payload is. Raises PayloadError."""
+    """Decode a payload that must be a JSON object. Raises PayloadError."""
     decoded = decode_untyped(payload)
     if not isinstance(decoded, dict):
         raise PayloadError("not_an_object", f"expected a JSON object, not {shown(decoded)}")

@@ -1,4 +1,4 @@
-"""The duties of an ingester beside receiving: its heartbeat, its session, and the end of the session before."""
+"""The periodic duties of an ingester: its heartbeat, its session, and ending the retired one."""
 
 import logging
 import time
@@ -20,9 +20,11 @@ SESSION_SECONDS = 1.0
 
 
 class Duties:
-    """Looks after what has to be done every second, whether messages come or not."""
+    """Runs the periodic work of an ingester, whether messages arrive or not."""
 
-    def __init__(self, settings: Settings, grip: Grip, memory: SessionMemory, heart: Heartbeat) -> None:
+    def __init__(
+        self, settings: Settings, grip: Grip, memory: SessionMemory, heart: Heartbeat
+    ) -> None:
         self._settings = settings
         self._grip = grip
         self._memory = memory
@@ -31,10 +33,10 @@ class Duties:
         self._ending = Backoff(1.0, 60.0)
         self._throttle = Throttle(seconds=10)
         self.ends_retired = False
-        """Whether the session in use is the one to stay with, so that the retired one can end."""
+        """Whether the current session is final, so that the retired one can be ended."""
 
     def tick(self, subscriber: Subscriber | None, beginning: Beginning) -> None:
-        """Do what is due."""
+        """Run the duties that are due."""
         now = time.monotonic()
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_SECONDS
@@ -42,33 +44,36 @@ class Duties:
                 self._beat(subscriber)
         if now >= self._next_look and not self._grip.lost:
             self._next_look = now + SESSION_SECONDS
-            self.look_after_session(subscriber, beginning)
+            self.maintain_session(subscriber, beginning)
         flush_throttles()
         self._grip.tidy()
 
-    def look_after_session(self, subscriber: Subscriber | None, beginning: Beginning) -> None:
-        """Write what was noted of the session, publish its marker, and end the retired one."""
+    def maintain_session(self, subscriber: Subscriber | None, beginning: Beginning) -> None:
+        """Write pending changes of the session, publish its marker, and end the retired one."""
         connected = subscriber if subscriber is not None and subscriber.connected else None
         try:
-            # Until the broker is back, nothing can come.
+            # Without a connection no message can arrive, so the wait does not count.
             if connected is not None and beginning.tick():
-                logger.warning("The marker of the new session has not come: a few messages may be stored twice")
+                logger.warning(
+                    "The marker of the new session did not arrive: "
+                    "some messages may be stored twice"
+                )
                 self._memory.begun()
                 beginning.give_up()
             self._memory.write(self._grip.connection)
             if connected is not None and (token := self._memory.marker()):
-                # What waits in another session is wanted up to here: `flask end-session`.
+                # `flask end-session` stores the messages of another session up to this marker.
                 connected.publish(MARKERS, token.encode())
             if self.ends_retired:
                 self._end_retired()
         except Unavailable as error:
-            self._throttle.warn(logger, "duties", f"The database is away: {error}")
+            self._throttle.warn(logger, "duties", f"The database is unavailable: {error}")
 
     def _beat(self, subscriber: Subscriber) -> None:
         try:
             self._heart.beat(self._grip.connection, subscriber)
         except Unavailable as error:
-            self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")
+            self._throttle.warn(logger, "heartbeat", f"The database is unavailable: {error}")
 
     def _end_retired(self) -> None:
         retired = self._memory.known.retired_client_id
@@ -78,8 +83,8 @@ class Duties:
         try:
             end(self._settings, retired)
         except SessionError as error:
-            line = f"The session of the old client id is not ended yet: {error}"
-            self._throttle.warn(logger, "end", line)
+            text = f"The session of the old client id could not be ended yet: {error}"
+            self._throttle.warn(logger, "end", text)
         else:
             self._memory.ended(self._grip.connection)
-            logger.info("The session of the old client id is empty and ended")
+            logger.info("The session of the old client id was empty and is ended")

@@ -1,4 +1,4 @@
-"""The grip of an ingester on its database: the lease, and that what the pipeline knows is of this very database."""
+"""The hold of an ingester on its database: the lease, and a pipeline that knows this database."""
 
 import contextlib
 import logging
@@ -18,21 +18,25 @@ IDLE_SECONDS = 1.0
 
 
 class Grip:
-    """Gives the connection to write with, while the lease is held and nothing has to be read anew."""
+    """Provides the connection to write with while the lease is held and the pipeline is current."""
 
     def __init__(
-        self, database: Database, lease: Lease, pipeline: Pipeline, resumed: Callable[[Connection], None]
+        self,
+        database: Database,
+        lease: Lease,
+        pipeline: Pipeline,
+        resumed: Callable[[Connection], None],
     ) -> None:
         self._database = database
         self._lease = lease
         self._pipeline = pipeline
-        self._tell_resumed = resumed
-        """Told when what is committed was read, perhaps that of another file. May raise Unavailable."""
+        # Called after the state was read from the database. May raise Unavailable.
+        self._on_resume = resumed
+        # The value of `Lease.taken` when the pipeline last read its state.
         self._resumed = 0
-        """Which taking of the lease the pipeline knows of."""
         self._next_checkpoint = 0.0
+        # When the last batch that may be in no checkpoint was stored, in monotonic seconds.
         self._stored_at: float | None = None
-        """When the last batch was stored that may be in no checkpoint yet, in monotonic seconds."""
         self._throttle = Throttle(seconds=10)
         self.lost = False
         """Whether another process has taken over."""
@@ -42,23 +46,26 @@ class Grip:
         """The connection that holds the lease. Raises Unavailable."""
         connection = self._lease.connection
         if self._lease.taken != self._resumed:
-            raise Unavailable("what it holds has to be read anew")
+            raise Unavailable("its state must be read again")
         return connection
 
     def resume(self) -> None:
-        """Learn what is committed: before this, another process wrote, or another file was here. Raises Unavailable."""
+        """Read the committed state, which another process or another file may have changed.
+
+        Raises Unavailable.
+        """
         self._database.ensure_prepared()
         taken = self._lease.taken
         self._pipeline.resume(self._lease.connection)
-        self._tell_resumed(self._lease.connection)
+        self._on_resume(self._lease.connection)
         self._resumed = taken
 
     def loosen(self) -> None:
-        """Have everything read anew: another file is in the place of the database."""
+        """Require `resume`, because the file of the database was replaced."""
         self._resumed = 0
 
     def confirmed(self) -> bool:
-        """Whether the lease is held at this moment."""
+        """Return whether the lease is held now; resume if it was taken again."""
         if self.lost:
             return False
         try:
@@ -66,25 +73,25 @@ class Grip:
             if not self.lost and self._lease.taken != self._resumed:
                 self.resume()
         except Unavailable as error:
-            self._throttle.warn(logger, "lease", f"The database is away: {error}")
+            self._throttle.warn(logger, "lease", f"The database is unavailable: {error}")
             return False
         if self.lost:
-            logger.warning("Another process has taken over ingesting")
+            logger.warning("Another process has taken over ingestion")
         return not self.lost
 
     def stored(self) -> None:
-        """A batch was stored."""
+        """Record that a batch was stored."""
         self._stored_at = time.monotonic()
 
     def tidy(self) -> None:
-        """Make a checkpoint when nothing has come for a second, and every ten seconds."""
+        """Make a checkpoint after a second without a batch, and every ten seconds."""
         now = time.monotonic()
         idle = self._stored_at is not None and now - self._stored_at >= IDLE_SECONDS
         if idle or now >= self._next_checkpoint:
             self._checkpoint()
 
     def _checkpoint(self) -> None:
-        # People copy the file of the database without its log.
+        # Users copy the database file without its write-ahead log.
         self._next_checkpoint, self._stored_at = time.monotonic() + CHECKPOINT_SECONDS, None
-        with contextlib.suppress(Unavailable):  # the next batch says so
+        with contextlib.suppress(Unavailable):  # the next batch reports it
             self._database.checkpoint(self.connection)

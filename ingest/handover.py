@@ -1,8 +1,9 @@
-"""The handover from a client id that others may know to a new one, without a loss and without a double.
+"""The handover from a client id that others may know to a new one, without losses or duplicates.
 
-The new session is subscribed while the old one is, then a marker is published. A broker puts every message into both
-sessions in one order: what comes before the marker is taken from the old session, what comes after it from the new one.
-Until the old session has come to the marker, everything is still in it, and a crash begins the handover anew.
+The new session subscribes while the old one is still subscribed, then a marker is published. The
+broker puts every message into both sessions in the same order: messages before the marker are
+taken from the old session, messages after it from the new one. Until the old session reaches the
+marker it still has every message, so a crash restarts the handover.
 """
 
 import logging
@@ -18,40 +19,45 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 QUIET_BATCH = 1_000
-"""Messages; while batches are larger the old session is still working off what waited."""
+"""Messages; larger batches mean that the old session still has a backlog."""
 RETRY_SECONDS = 60
 HELD_SECONDS = 30
-"""After so many seconds with a connection a marker that has not come will not come."""
+"""Seconds with a connection after which the marker is no longer expected."""
 
 
 def index_of_marker(token: str, messages: Sequence[Message]) -> int | None:
-    """Where the marker is among messages, or None."""
-    marker = (MARKERS, token.encode())
-    return next((index for index, m in enumerate(messages) if (m.topic, m.payload) == marker), None)
+    """Return the index of the marker among messages, or None."""
+    payload = token.encode()
+    for index, message in enumerate(messages):
+        if message.topic == MARKERS and message.payload == payload:
+            return index
+    return None
 
 
 class Draining:
-    """Receives for the old session as its receiver does, opens the new one, and ends at the marker."""
+    """Receives for the old session through its receiver, opens the new one, ends at the marker."""
 
-    def __init__(self, opening: Callable[[str], None], inner: Receiver, done: Callable[[str], bool]) -> None:
+    def __init__(
+        self, opening: Callable[[str], None], inner: Receiver, done: Callable[[str], bool]
+    ) -> None:
+        # Opens the new session with the token of a marker; see `broker.sessions.open_beside`.
         self._open_new = opening
-        """Opens the new session with the token of a marker; see `broker.sessions.open_beside`."""
         self._inner = inner
+        # Called with the token when all messages before the marker are stored; False: call again.
         self._done = done
-        """Told the token once everything before the marker is stored; False: not now."""
         self._token = ""
         self._stored = self._quiet = self._subscribed = False
+        # Whether the broker has forgotten the old session since the new one was opened.
         self._forgotten = False
-        """Whether the broker has forgotten the old session since the new one was opened."""
+        # Whether the last batch is not stored yet.
         self._waiting = False
-        """Whether what was last received is not settled yet."""
+        # Seconds until the next attempt.
         self._pause = 0
-        """Seconds until the next attempt."""
         self._throttle = Throttle(seconds=3600)
         self.drained = False
 
     def receive(self, messages: Sequence[Message]) -> bool:
-        """Store what is before the marker; the new session has the rest too."""
+        """Store the messages before the marker; the new session has the others too."""
         self._quiet = self._quiet and len(messages) < QUIET_BATCH
         if self.drained:
             return True
@@ -68,20 +74,20 @@ class Draining:
         return self._inner.may_connect()
 
     def tick(self) -> bool:
-        """Open the new session as soon as the old one has nothing waiting; ends when it is drained."""
+        """Open the new session once the old one has no backlog; return False when drained."""
         self._pause = max(0, self._pause - 1)
         if self._subscribed and self._quiet and not self._token and not self._pause:
             self._open()
         self._quiet = True
-        self._go_over()
+        self._switch_if_forgotten()
         return self._inner.tick() and not self.drained
 
     def connected(self, *, session_present: bool) -> None:
-        """Go over at once where the broker has forgotten the old session since the new one was opened."""
+        """Switch at once if the broker forgot the old session after the new one was opened."""
         self._subscribed = False
         self._inner.connected(session_present=session_present)
         self._forgotten = self._forgotten or (self._token != "" and not session_present)
-        self._go_over()
+        self._switch_if_forgotten()
 
     def subscribed(self) -> None:
         self._subscribed = True
@@ -89,8 +95,8 @@ class Draining:
     def evicted(self) -> None:
         self._inner.evicted()
 
-    def _go_over(self) -> None:
-        # What was received from the forgotten session is nowhere else: it is stored first.
+    def _switch_if_forgotten(self) -> None:
+        # Received messages of a forgotten session exist nowhere else and are stored first.
         if self._forgotten and not (self._waiting or self.drained):
             self.drained = self._done(AT_ONCE)
 
@@ -101,25 +107,28 @@ class Draining:
             self._token = token
         except (SessionError, OSError, ValueError) as error:
             self._pause = RETRY_SECONDS
-            self._throttle.warn(logger, "handover", f"The old client id stays in use, which others may know: {error}")
+            text = f"The old client id, which others may know, stays in use: {error}"
+            self._throttle.warn(logger, "handover", text)
 
 
 class Beginning:
-    """What a new session holds from before the marker, which the old one has given already."""
+    """The messages of a new session before the marker, which the old session has delivered."""
 
     def __init__(self, token: str | None, filters: Sequence[str]) -> None:
         self._token = token
+        # The filters of the old session.
         self._filters = filters
-        """What the old session has."""
         self._seconds = 0
         self._found = False
+        # The skipped messages of a batch whose other messages are not stored yet.
         self._passed: list[Message] = []
-        """The messages passed over, of a batch whose others are not stored yet."""
         self.waits = token not in (None, AT_ONCE)
-        """Whether what is before the marker has yet to be passed over."""
+        """Whether messages before the marker are still to be skipped."""
 
-    def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]] | None:
-        """The messages to pass over, and those to take; None while the marker has not come."""
+    def split(
+        self, messages: Sequence[Message]
+    ) -> tuple[Sequence[Message], Sequence[Message]] | None:
+        """Return the messages to skip and the messages to store; None before the marker arrived."""
         before = self._before_marker(messages) if self.waits else self._passed
         if before is None:
             return None
@@ -129,20 +138,20 @@ class Beginning:
         return before, [message for message in messages if message.serial() not in known]
 
     def passed(self, before: Sequence[Message]) -> None:
-        """These are passed over: the marker has come."""
+        """Record that these messages were skipped and the marker arrived."""
         self._passed = [*before]
         self.waits = False
 
     def give_up(self) -> None:
-        """The marker will not come, unless it has come already."""
+        """Stop waiting for the marker, unless it has already arrived."""
         self.waits = self.waits and self._found
 
     def stored(self) -> None:
-        """The whole batch is settled."""
+        """Record that the whole batch is stored."""
         self._passed = []
 
     def tick(self) -> bool:
-        """Count a second with a connection; True if the marker will not come any more."""
+        """Count a second with a connection; return True if the marker is no longer expected."""
         self._seconds += 1
         return self.waits and not self._found and self._seconds > HELD_SECONDS
 

@@ -1,4 +1,4 @@
-"""The heartbeat: what the ingester writes of itself, for all processes to tell."""
+"""The heartbeat of the ingester: its state, which all processes can read."""
 
 import logging
 from datetime import datetime
@@ -17,31 +17,31 @@ logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Writes how the ingester is into `ingest_status`."""
+    """Writes the state of the ingester to `ingest_status`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Why the last batch could not be committed, and since when.
         self._waiting: tuple[str, datetime] | None = None
-        """Why the last batch is not committed, and since when."""
         self._waiting_messages = 0
         self._meter = Meter()
         self._steps = clock.Steps()
         self._throttle = Throttle(seconds=10)
 
     def stored(self, messages: int, seconds: float) -> None:
-        """A batch of so many messages was stored."""
+        """Record a stored batch."""
         self._waiting, self._waiting_messages = None, 0
         self._meter.add(messages, seconds)
 
     def wait(self, messages: int, reason: str) -> None:
-        """A batch could not be stored."""
+        """Record a batch that could not be stored."""
         problem = f"{messages} messages wait for the database: {reason}"
         self._throttle.warn(logger, "store", problem)
         self._waiting = (problem, self._waiting[1] if self._waiting else clock.now())
         self._waiting_messages = messages
 
     def beat(self, connection: Connection, subscriber: Subscriber | None) -> None:
-        """Write it; None: this process ingests no more."""
+        """Write the heartbeat; without a subscriber, write that this process stopped ingesting."""
         self._steps.look()
         if subscriber is None:
             problem, since = "no process ingests", clock.now()
@@ -63,4 +63,4 @@ class Heartbeat:
             with self._database.transaction(connection):
                 queries.ingest_status.write(connection, "mqtt", status)
         except Unavailable as error:
-            self._throttle.warn(logger, "heartbeat", f"The database is away: {error}")
+            self._throttle.warn(logger, "heartbeat", f"The database is unavailable: {error}")

@@ -1,4 +1,4 @@
-"""What a device id, a text value and nested JSON may be, for messages and for HTTP alike."""
+"""Limits of device ids, text values and nested JSON, for MQTT messages and HTTP alike."""
 
 from models import MAX_DEVICE_ID, MAX_TEXT
 from utils.caching import remembering
@@ -22,11 +22,11 @@ def _device_id_fault(device_id: str) -> str | None:
 
 
 device_id_fault = remembering(_device_id_fault, 20_000)
-"""What is wrong with a device id, or None. It must be able to stand as one level of a topic."""
+"""Return what is wrong with a device id, or None; it must be usable as one level of a topic."""
 
 
 def nesting_fault(value: object) -> str | None:
-    """What is wrong with the depth of a JSON value, or None."""
+    """Return what is wrong with the depth of a JSON value, or None."""
     return f"it is nested more than {MAX_DEPTH} deep" if nested_deeper(value, MAX_DEPTH) else None
 
 
@@ -37,9 +37,11 @@ def _text_fault(text: str) -> str | None:
 
 
 text_fault = remembering(_text_fault, 10_000)
-"""What is wrong with a text value, or None."""
+"""Return what is wrong with a text value, or None."""
 
 
 def _invisible_fault(what: str, text: str) -> str | None:
     character = invisible(text)
-    return character and f"{what} must not contain the invisible character U+{ord(character):04X}"
+    if character is None:
+        return None
+    return f"{what} must not contain the invisible character U+{ord(character):04X}"

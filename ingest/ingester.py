@@ -1,4 +1,4 @@
-"""The ingester: the thread that waits for the lease, ingests while it has it, and hands it on when it stops."""
+"""The ingester: a thread that waits for the lease and ingests while it holds it."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ STOP_SECONDS = 15.0
 
 
 class Ingester:
-    """Waits for the lease, ingests while it has it, and hands it on when it stops."""
+    """Waits for the lease, ingests while holding it, and releases it when stopped."""
 
     def __init__(
         self,
@@ -39,23 +39,23 @@ class Ingester:
         self._thread = threading.Thread(target=self.run, name="ingest", daemon=True)
 
     def start(self) -> None:
-        """Run in a thread."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after what it has received is committed and acknowledged."""
+        """Stop the thread after all received messages are committed and acknowledged."""
         self.request_stop()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
     def request_stop(self) -> None:
-        """Ask for the end without waiting for it."""
+        """Ask the thread to stop without waiting for it."""
         self._stop.set()
         if self._turn is not None:
             self._turn.stop()
 
     def run(self) -> None:
-        """Take turns at standing by and ingesting, until stopped."""
+        """Stand by and ingest in turns, until stopped."""
         while not self._stop.is_set():
             try:
                 self._take_turn()
@@ -64,15 +64,15 @@ class Ingester:
             except Unavailable as error:
                 self._throttle.warn(logger, "standby", f"Waiting for the database: {error}")
             except Exception:
-                # Whatever it was: nothing was acknowledged, so the broker delivers it again to the next turn.
-                logger.exception("Ingesting failed; it begins again")
+                # The batch was not acknowledged, so the broker delivers it again to the next turn.
+                logger.exception("Ingestion failed and is restarted")
             flush_throttles()
             self._stop.wait(STANDBY_SECONDS)
 
     def _take_turn(self) -> None:
         if not self._lease.acquire():
             return
-        logger.info("This process ingests into %s", self._database)
+        logger.info("This process now ingests into %s", self._database)
         try:
             self._turn = Turn(self._settings, self._streams, self._held)
             if not self._stop.is_set():

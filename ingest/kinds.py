@@ -1,4 +1,4 @@
-"""Message kinds: what the pipeline is handed to apply what was parsed."""
+"""The protocols of message kinds, which apply parsed messages for the pipeline."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,26 +13,26 @@ from streams.topics import TopicPattern
 
 
 class Kind(Protocol):
-    """One kind of message."""
+    """A kind of message that the pipeline can apply."""
 
     @property
     def parsed(self) -> type:
-        """What its messages are parsed to."""
+        """The class that its messages are parsed to."""
         ...
 
     def apply(self, connection: Connection, items: Sequence[Any], now: datetime) -> Applied:
-        """Write what was parsed, in the order of its arrival, in a transaction. Raises DBAPIError.
+        """Apply parsed messages in the order of their arrival, within a transaction.
 
-        `now` is the time of the batch.
+        `now` is the time of the batch. Raises DBAPIError.
         """
         ...
 
 
 class Readable(Protocol):
-    """A kind of message that devices send beside their readings, on a topic of its own."""
+    """A kind of message other than readings, which devices send on a topic of its own."""
 
     topic: TopicPattern
 
     def read(self, device_id: str, message: Message) -> DeviceMessage | Ignored:
-        """Read a message that a device sent on that topic. Raises PayloadError."""
+        """Parse a message of a device on that topic. Raises PayloadError."""
         ...

@@ -1,9 +1,10 @@
-"""Known readings: those that an earlier delivery has stored under another key.
+"""Known readings: readings that an earlier delivery stored under another key.
 
-The unique key of a table is of device, time and values. It misses a reading where the two deliveries were not
-read alike: the clock was set between them, so that only one of the times was believed; or a metric was declared
-or removed between them, so that only one had its value. Both are looked up by the time that the device stated,
-for messages that are repeated and for those whose time is ahead. All others have `stated` None and cost nothing.
+The unique key of a table is device, time and values. Two deliveries of one reading get different
+keys if the clock was set between them, so that only one of the times was believed, or if a metric
+was declared or removed between them, so that only one has its value. Such readings are looked up
+by the time that the device stated, but only for repeated messages and for times in the future.
+All other readings have `stated` None and cost nothing.
 """
 
 from collections import defaultdict
@@ -20,13 +21,15 @@ from streams.stream import Stream
 
 Values = tuple[float | str | None, ...]
 Lacked = Callable[[str, int], bool]
-"""Whether a reading of a device without a value of a metric, given by its index, can be from before it was declared."""
+"""Returns whether a device's reading may lack the metric with an index: it was undeclared then."""
 
 
-def known(connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]) -> set[int]:
-    """The indexes in a group of readings of a stream of those that are stored already.
+def known(
+    connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]
+) -> set[int]:
+    """Return the indexes of the readings in a group that are already stored.
 
-    Of those that come more than once in the group, all but the first. Raises DBAPIError.
+    Of equal readings in the group, all except the first are included. Raises DBAPIError.
     """
     doubtful = [index for index, reading in enumerate(group) if reading.stated is not None]
     if not doubtful:
@@ -37,16 +40,16 @@ def known(connection: Connection, stream: Stream, table: Table, group: Sequence[
     for device_id, timestamp, values in queries.readings.stated(connection, table, names, times):
         stored[device_id, timestamp].append(values)
     lacked = _lacked(connection, stream)
-    found: set[int] = set()
-    fresh: set[tuple[str, datetime | None, Values]] = set()
+    known: set[int] = set()
+    earlier: set[tuple[str, datetime | None, Values]] = set()
     for index in doubtful:
         reading = group[index]
         key = reading.device_id, reading.stated
-        is_repeated = (*key, reading.values) in fresh
+        is_repeated = (*key, reading.values) in earlier
         if is_repeated or any(_is_same(one, reading, lacked) for one in stored[key]):
-            found.add(index)
-        fresh.add((*key, reading.values))
-    return found
+            known.add(index)
+        earlier.add((*key, reading.values))
+    return known
 
 
 def _lacked(connection: Connection, stream: Stream) -> Lacked:
@@ -64,9 +67,10 @@ def _lacked(connection: Connection, stream: Stream) -> Lacked:
 
 
 def _is_same(stored: Values, reading: Reading, lacked: Lacked) -> bool:
-    """Whether the values are equal that both have, one at least, and no other was sent when these were stored."""
-    pairs = list(zip(stored, reading.values, strict=True))
-    different = [index for index, (before, now) in enumerate(pairs) if before != now]
-    if any(stored[index] is not None or not lacked(reading.device_id, index) for index in different):
-        return False
-    return any(before is not None for before, _ in pairs)
+    """Return whether a stored reading has at least one value and lacks only undeclared metrics."""
+    for index, (before, now) in enumerate(zip(stored, reading.values, strict=True)):
+        if before == now:
+            continue
+        if before is not None or not lacked(reading.device_id, index):
+            return False
+    return any(value is not None for value in stored)

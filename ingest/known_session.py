@@ -1,4 +1,4 @@
-"""What the database knows of sessions at the broker, and what follows from it."""
+"""The state of the sessions at the broker that is stored in the database."""
 
 import json
 import logging
@@ -14,11 +14,11 @@ from database import Database
 
 logger = logging.getLogger(__name__)
 AT_ONCE = "-"
-"""Instead of a marker's token: there is none to wait for."""
+"""In place of a marker's token: there is no marker to wait for."""
 
 
 class Known(NamedTuple):
-    """The columns of `installation` that are about sessions."""
+    """The columns of `installation` that describe sessions."""
 
     client_id: str
     retired_client_id: str | None = None
@@ -31,17 +31,17 @@ class Known(NamedTuple):
 
     @property
     def filters(self) -> list[str] | None:
-        """The filters that the session may have; None where nothing is known."""
+        """The filters that the session may have; None if unknown."""
         return None if self.session_filters is None else json.loads(self.session_filters)
 
     @property
     def is_used(self) -> bool:
-        """Whether the last session was one of the client id in use."""
+        """Whether the last session has the current client id."""
         return self.session_client_id == self.client_id
 
     @property
     def last(self) -> str | None:
-        """The client id of the last session, where it is neither in use nor being retired."""
+        """The client id of the last session, if it is neither current nor being retired."""
         last = self.session_client_id
         return None if last in (self.client_id, self.retired_client_id) else last
 
@@ -51,40 +51,42 @@ HANDOVER = {"retired_client_id", "handover"}
 
 
 def read(database: Database, connection: Connection) -> Known:
-    """What the database says. Raises Unavailable."""
+    """Read the state of the sessions. Raises Unavailable."""
     with database.transaction(connection), Session(connection) as session:
         row = queries.installation.installation(session)
         return Known(*(getattr(row, name) for name in Known._fields))
 
 
-def tell_left(left: Iterable[str], before: str | None, now: str) -> None:
-    """Warn of sessions that are left behind; `before` is the broker of the last session, `now` that of the next."""
+def warn_of_left_sessions(left: Iterable[str], before: str | None, now: str) -> None:
+    """Warn of sessions left behind at the broker `before`, or at the next broker `now`."""
     broker = before or now
     there = "" if broker == now else ", with MQTT_BROKER as it was,"
-    for one in left:
+    for client_id in left:
         logger.warning(
             "The client id has changed: %s still keeps messages in the session %s. "
-            "`flask end-session %s`%s takes them into the database and ends it",
+            "`flask end-session %s`%s stores them in the database and ends it",
             broker,
-            one,
-            one,
+            client_id,
+            client_id,
             there,
         )
 
 
-def elsewhere(known: Known) -> str:
-    """What a broker at another address may still have."""
-    return f"If {known.session_broker} is another broker, run AutoForge there once more: it still keeps messages for it"
+def other_broker_hint(known: Known) -> str:
+    """Return a hint about the messages that a broker at the previous address may keep."""
+    old = known.session_broker
+    return f"If {old} is another broker, run AutoForge there once more: it still keeps messages"
 
 
-def tell_new(known: Known, broker: str) -> bool:
-    """Tell of a session that a broker has made anew; whether it is certain that the broker forgot one."""
+def report_new_session(known: Known, broker: str) -> bool:
+    """Log that the broker created a new session; return whether it surely forgot the old one."""
     if not known.is_used:
-        logger.info("New session at %s: it holds what is published from now on", broker)
+        logger.info("New session at %s: it receives what is published from now on", broker)
     elif known.session_broker != broker:
-        # An address may be spelt in many ways, and a broker may have several.
-        forgot = f"If it is the one at {known.session_broker}, it forgot our session: what waited is gone"
-        logger.warning("New session at %s. %s. %s", broker, forgot, elsewhere(known))
+        # A broker may have several addresses, each with several spellings.
+        same = f"If it is the one at {known.session_broker}"
+        forgot = f"{same}, it forgot our session: what it had not delivered yet is gone"
+        logger.warning("New session at %s. %s. %s", broker, forgot, other_broker_hint(known))
     else:
         logger.warning("%s forgot our session: what it had not delivered yet is gone", broker)
         return True
@@ -92,14 +94,16 @@ def tell_new(known: Known, broker: str) -> bool:
 
 
 def to_bring_back(used: Known, row: Known) -> dict[str, Any]:
-    """What a database that was restored, or made anew, has to learn of the session in use."""
+    """Return the columns about the current session that a restored or new database lacks."""
     values: dict[str, Any] = {}
     if used.is_used:
-        values = {name: getattr(used, name) for name in Known._fields if name.startswith("session_")}
-        # Another process may have subscribed meanwhile.
+        values = {
+            name: getattr(used, name) for name in Known._fields if name.startswith("session_")
+        }
+        # Another process may have subscribed in the meantime.
         more = row.filters or () if row.session_client_id == used.client_id else ()
         values["session_filters"] = json.dumps(sorted({*(used.filters or ()), *more}))
-    # A handover that begins anew ends the session in use; one that another process has made stays made.
+    # A restarted handover would end the current session; one done by another process stays done.
     if row.client_id == used.client_id and (used.handover or not row.handover):
         values |= {name: getattr(used, name) for name in HANDOVER}
     return values

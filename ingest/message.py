@@ -1,4 +1,4 @@
-"""What a message says: a reading, something beside the readings, nothing new, or nothing that is understood."""
+"""The results of parsing a message: a reading, another device message, ignored, or rejected."""
 
 from datetime import datetime
 
@@ -9,46 +9,46 @@ from streams.stream import Stream
 
 
 class Reading(msgspec.Struct, gc=False):
-    """A message that was understood; `values` has one entry per metric of the stream, in its order."""
+    """A reading; `values` has one entry per metric of the stream, in its order."""
 
     stream: Stream
     device_id: str
     timestamp: datetime
     device_timestamp: str | None
-    """What the device said its time was, where that could not be believed."""
+    """The time that the device stated, if it was not believed."""
     values: tuple[float | str | None, ...]
     message: Message
     own_time: bool
-    """Whether `timestamp` is the device's, so that a redelivery has the same key."""
+    """Whether `timestamp` is the device's time, so that a redelivery has the same key."""
     unread: tuple[str, ...] = ()
-    """What is wrong with the values of optional metrics that could not be read, which count as none."""
+    """The errors in values of optional metrics, which are stored as None."""
     stated: datetime | None = None
-    """The time that the device stated, where the reading may be stored already under another key."""
+    """The time that the device stated, if the reading may already be stored under another key."""
 
 
 class DeviceMessage(msgspec.Struct, gc=False):
-    """What a device says beside its readings; each kind has a class of its own."""
+    """A message of a device other than a reading; each kind has a subclass."""
 
     device_id: str
     message: Message
 
 
 class Ignored(msgspec.Struct, gc=False):
-    """A message that says nothing new and is no fault: an old one that a broker repeats, or an empty one."""
+    """A message that changes nothing and is no error, such as a retained or an empty one."""
 
     reason: str
     message: Message
 
 
 class Rejection(msgspec.Struct, gc=False):
-    """A message that was not understood: a reason code, and a sentence for people."""
+    """A rejected message with a reason code and a text for users."""
 
     stream: str | None
     reason: str
     text: str
     message: Message
     device_id: str | None = None
-    """Who sent it, where topic or payload says so."""
+    """The sender, if topic or payload name it."""
 
 
 Parsed = Reading | DeviceMessage | Rejection | Ignored

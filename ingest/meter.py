@@ -1,4 +1,4 @@
-"""How fast messages are stored, over the last minute."""
+"""The rate at which messages were stored in the last minute."""
 
 import time
 from collections import deque
@@ -8,32 +8,33 @@ SPAN_SECONDS = 60.0
 
 
 class IngestRates(NamedTuple):
-    """Messages a second, and milliseconds that storing one of them took; None where there were none."""
+    """Messages per second, and milliseconds to store one message; None without messages."""
 
     messages_per_second: float
     processing_ms: float | None
 
 
 class Meter:
-    """Remembers each batch of the last minute."""
+    """Remembers the batches of the last minute."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
+        # For each batch: when it was stored, its messages, and the seconds that it took.
         self._batches: deque[tuple[float, int, float]] = deque()
-        """When each batch was stored, how many messages it had, and how many seconds it took."""
 
     def add(self, messages: int, seconds: float) -> None:
-        """Note a stored batch."""
+        """Record a stored batch."""
         self._batches.append((time.monotonic(), messages, seconds))
         self._forget()
 
     def figures(self) -> IngestRates:
-        """What it comes to; at first over a shorter time."""
+        """Return the rates over the last minute, or since the start if that is shorter."""
         self._forget()
         messages = sum(batch[1] for batch in self._batches)
-        span = min(SPAN_SECONDS, max(1.0, time.monotonic() - self._since))
         seconds = sum(batch[2] for batch in self._batches)
-        return IngestRates(round(messages / span, 3), round(1000 * seconds / messages, 4) if messages else None)
+        span = min(SPAN_SECONDS, max(1.0, time.monotonic() - self._since))
+        milliseconds = round(1000 * seconds / messages, 4) if messages else None
+        return IngestRates(round(messages / span, 3), milliseconds)
 
     def _forget(self) -> None:
         oldest = time.monotonic() - SPAN_SECONDS

@@ -1,5 +1,6 @@
-"""What became of messages: of those of one kind, and of a whole batch."""
+"""The outcomes of the messages of one kind, and of a whole batch."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,22 +12,22 @@ from models import RETAINED
 
 @dataclass
 class Applied:
-    """What became of the messages of one kind."""
+    """The outcome of the messages of one kind."""
 
     stored: int = 0
-    """How many changed something."""
+    """How many messages changed something."""
     duplicate: int = 0
-    """How many said what was known."""
+    """How many messages changed nothing."""
     rejections: list[Rejection] = field(default_factory=list)
     changes: ChangeSet = field(default_factory=ChangeSet)
-    """What is new in the database."""
+    """The changes in the database."""
     unkeyed: Sequence[Message] = ()
-    """Those whose redelivery no unique key of a table would absorb."""
+    """The messages whose redelivery no unique key of a table would detect."""
 
 
 @dataclass
 class Outcome:
-    """What became of a batch; each message received is counted in exactly one of the other four."""
+    """The outcome of a batch; each received message counts in exactly one of the other four."""
 
     received: int = 0
     stored: int = 0
@@ -34,21 +35,21 @@ class Outcome:
     rejections: list[Rejection] = field(default_factory=list)
     ignored: list[Ignored] = field(default_factory=list)
     parsed: Sequence[Parsed] = ()
-    """What was said by the messages that are not known as repeated."""
+    """The parsed messages, without the known repetitions."""
     repeated: Sequence[Message] = ()
-    """Redeliveries of what was committed before, and copies by another filter; all are duplicates."""
+    """Redeliveries of committed messages, and copies by another filter; all are duplicates."""
     changes: ChangeSet = field(default_factory=ChangeSet)
-    """What is new in the database."""
+    """The changes in the database."""
 
     def add(self, applied: Applied) -> None:
-        """Add what became of the messages of one kind."""
+        """Add the outcome of the messages of one kind."""
         self.stored += applied.stored
         self.duplicate += applied.duplicate
         self.rejections += applied.rejections
         self.changes.add(applied.changes)
 
     def counts(self) -> dict[str, int]:
-        """How many messages were received, and how many of them ended in each way."""
+        """Return how many messages were received, and how many had each outcome."""
         return {
             "received": self.received,
             "stored": self.stored,
@@ -57,13 +58,17 @@ class Outcome:
             "ignored": len(self.ignored),
         }
 
+    def ignored_counts(self) -> list[tuple[str, int]]:
+        """Return how many messages were ignored for each reason, sorted by reason."""
+        return sorted(Counter(ignored.reason for ignored in self.ignored).items())
+
     def best_effort(self) -> int:
-        """How many messages came at QoS 0."""
+        """Return how many messages were received at QoS 0."""
         packet_ids = [item.message.packet_id for item in self.parsed]
         return packet_ids.count(0) + [one.packet_id for one in self.repeated].count(0)
 
     def with_next(self, other: "Outcome") -> "Outcome":
-        """The counts and rejections of this and another part of a batch."""
+        """Return the counts and rejections of this and another part of a batch."""
         return Outcome(
             self.received + other.received,
             self.stored + other.stored,
@@ -75,7 +80,7 @@ class Outcome:
     def ignore_retained(self) -> None:
         """Ignore retained messages instead of rejecting them.
 
-        A broker repeats them at every connection, and each was judged when it was new.
+        The broker repeats them at every connection, and each was rejected when it was new.
         """
         retained = [one for one in self.rejections if one.message.retained]
         if retained:

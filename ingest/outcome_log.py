@@ -1,4 +1,4 @@
-"""The lines that the log has of what became of messages."""
+"""Log lines about rejected messages and unreadable values."""
 
 import logging
 
@@ -8,18 +8,18 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 UNREAD_SECONDS = 60.0
-"""Between two warnings about one stream; a broken sensor sends what cannot be read all the time."""
+"""Seconds between two warnings about a stream; a broken sensor sends bad values all the time."""
 
 
 class OutcomeLog:
-    """Warns of rejected messages, and of values that could not be read."""
+    """Warns of rejected messages and of unreadable values."""
 
     def __init__(self) -> None:
         self._rejections = Throttle()
         self._unread = Throttle(UNREAD_SECONDS)
 
     def write(self, outcome: Outcome) -> None:
-        """Warn of what is wrong with the messages of a batch."""
+        """Warn of the rejected messages and the unreadable values of a batch."""
         for rejection in outcome.rejections:
             topic, reason = rejection.message.topic, rejection.reason
             line = f"Rejected a message on {topic!r}: {reason}: {rejection.text}"

@@ -1,4 +1,4 @@
-"""Parsing: the bytes of one message to a `Reading` or a `Rejection`; pure."""
+"""Parsing: turn a message into a `Reading`, a `Rejection` or another result; pure."""
 
 import re
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from utils import clock
 from utils.text import printable
 
 EARLIEST = datetime(2020, 1, 1)
-"""Before it no program of this kind ran: what a clock shows after its battery was changed is not believed."""
+"""Earlier times are not believed; a clock may show them after a change of its battery."""
 AHEAD = timedelta(days=400)
-"""How far the server's clock may be behind. Times further ahead, such as 2106 or 9999, stand for no time at all."""
+"""How far the server's clock may be behind; times further ahead, such as 2106, mean no time."""
 
 
-# With an exponent, or with nothing but zeros behind the point: what has other digits there is read digit by digit.
+# An exponent, or only zeros as decimals; numbers with other decimals are read digit by digit.
 _FLOAT = re.compile(r"[+-]?\d{1,20}(\.\d{0,20}[eE][+-]?\d{1,3}|[eE][+-]?\d{1,3}|\.0*)", re.ASCII)
 
 
@@ -41,36 +41,46 @@ class StreamParser:
         self._sender = SenderFinder(stream)
         self._single = {metric.level: single_decoder(stream, metric) for metric in stream.metrics}
 
-    def parse(self, message: Message, device_id: str | None, level: str | None) -> Reading | Rejection:
-        """Read one payload; `device_id` and `level` are what the topic says, None where it does not."""
+    def parse(
+        self, message: Message, device_id: str | None, level: str | None
+    ) -> Reading | Rejection:
+        """Parse a payload; `device_id` and `level` are from the topic, None if not in it."""
         stream = self._stream
+        decode = self._wide if level is None else self._single[level]
+        received_at = message.received_at
         try:
-            fields = (self._wide if level is None else self._single[level])(message.payload)
+            fields = decode(message.payload)
             device = _device(stream, device_id, fields.device)
-            timestamp, claimed, stated = _time(stream, fields.timestamp, message.received_at, self._earliest)
-        except PayloadError as fault:
+            timestamp, claimed, stated = _time(
+                stream, fields.timestamp, received_at, self._earliest
+            )
+        except PayloadError as error:
             sender = self._sender.of(device_id, message.payload)
-            return Rejection(stream.name, fault.reason, str(fault), message, sender)
+            return Rejection(stream.name, error.reason, str(error), message, sender)
         own = timestamp is not None
-        measured_at = message.received_at if timestamp is None else timestamp
+        measured_at = received_at if timestamp is None else timestamp
         if own and (message.redelivered or message.retained):
             stated = measured_at
-        return Reading(stream, device, measured_at, claimed, fields.values, message, own, fields.unread, stated)
+        return Reading(
+            stream, device, measured_at, claimed, fields.values, message, own, fields.unread, stated
+        )
 
 
 class Parser:
-    """Parses messages of every stream, and those of devices beside their readings.
+    """Parses the messages of all streams, and the other device messages with `kinds`.
 
-    `kinds` read the latter. A device's time before `earliest` is not believed.
+    A device's time before `earliest` is not believed.
     """
 
-    def __init__(self, streams: Streams, kinds: Sequence[Readable] = (), earliest: datetime = EARLIEST) -> None:
+    def __init__(
+        self, streams: Streams, kinds: Sequence[Readable] = (), earliest: datetime = EARLIEST
+    ) -> None:
         self._streams = streams
         self._parsers = {stream.name: StreamParser(stream, earliest) for stream in streams}
         self._device_messages = DeviceMessages(kinds)
 
     def parse(self, message: Message) -> Parsed:
-        """Find what the topic is for and read the payload."""
+        """Find the stream or kind that the topic belongs to, and parse the payload."""
         found = self._streams.match(message.topic) if message.valid_topic else None
         parsed: Parsed
         if found is None:
@@ -81,7 +91,7 @@ class Parser:
         return parsed if message.payload and not message.retained else _of_retained(parsed)
 
     def concerning(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """These messages without those on topics that AutoForge uses for itself."""
+        """Return the messages that are not on topics on which AutoForge publishes."""
         is_own, roots = self._streams.is_own, self._streams.own_roots
         return [one for one in messages if not (one.topic.startswith(roots) and is_own(one.topic))]
 
@@ -101,22 +111,22 @@ class Parser:
         if stream is None:
             return Rejection(None, "unknown_topic", "no declared stream has this topic", message)
         known = ", ".join(stream.topic.metric_levels)
-        text = f"the stream {stream.name} has no metric with this topic; those it has are {known}"
+        text = f"the stream {stream.name} has no metric with this topic; its metrics are {known}"
         return Rejection(stream.name, "unknown_topic", text, message)
 
     def parse_for(
         self, stream: Stream, message: Message, device_id: str | None, level: str | None
     ) -> Reading | Rejection:
-        """Read the payload as one of this stream, whatever the topic; for HTTP."""
+        """Parse a payload of this stream, whatever its topic; for HTTP."""
         return self._parsers[stream.name].parse(message, device_id, level)
 
 
 def _of_retained(parsed: Parsed) -> Parsed:
-    """What is left of a message that a broker repeats, or of an empty one, which clears such a message."""
+    """Ignore a retained message without a time, and an empty one, which clears a retained one."""
     if isinstance(parsed, Rejection) and not parsed.message.payload:
         return Ignored(EMPTY, parsed.message)
     if isinstance(parsed, Reading) and parsed.message.retained and not parsed.own_time:
-        # When it was measured, nobody knows any more.
+        # The time of the measurement is unknown.
         return Ignored(RETAINED, parsed.message)
     return parsed
 
@@ -127,13 +137,13 @@ def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
     if stated is UNSET or stated is None:
         device = from_topic if from_topic is not None else stream.device_default
         if not device and from_topic is None:
-            raise PayloadError("missing_device", f"{stream.device}: missing, and nothing else names the device")
+            missing = f"{stream.device}: missing, and nothing else names the device"
+            raise PayloadError("missing_device", missing)
     elif not isinstance(stated, str):
         raise PayloadError("invalid_device_id", f"{stream.device}: not a text: {shown(stated)}")
     elif from_topic is not None and stated != from_topic:
-        raise PayloadError(
-            "device_mismatch", f"{stream.device}: {shown(stated)}, but the topic says {shown(from_topic)}"
-        )
+        both = f"{shown(stated)}, but the topic says {shown(from_topic)}"
+        raise PayloadError("device_mismatch", f"{stream.device}: {both}")
     else:
         device = stated
     if fault := device_id_fault(device):
@@ -144,7 +154,10 @@ def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:
 def _time(
     stream: Stream, stated: Any, received_at: datetime, earliest: datetime
 ) -> tuple[datetime | None, str | None, datetime | None]:
-    """The device's time if it can be believed, else None, what the device said, and that moment if it is ahead."""
+    """Return the device's time if it is believed.
+
+    Otherwise return None, the text that the device stated, and its time if that is ahead.
+    """
     field = stream.timestamp.field
     if stated is UNSET:
         if stream.timestamp.required:
@@ -165,18 +178,19 @@ def _time(
 
 
 def _unbelieved(stated: Any) -> str:
-    """What a device said instead of a time that can be used, as far as there is room for it."""
+    """Return a time that is not believed, as it was stated, in at most 64 characters."""
     if isinstance(stated, datetime):
         return stated.isoformat()
-    return (printable(stated[:64]) if stated and isinstance(stated, str) else shown(stated))[:64]
+    is_text = isinstance(stated, str) and stated
+    return (printable(stated[:64]) if is_text else shown(stated))[:64]
 
 
 def _parsed_time(stated: Any) -> datetime:
-    """The moment that was stated. Raises NoTimeOfDay, OffTheCalendar or another ValueError."""
+    """Parse a stated time. Raises NoTimeOfDay, OffTheCalendar or another ValueError."""
     if isinstance(stated, datetime):
         return clock.naive_utc(stated)
     if isinstance(stated, bool) or not isinstance(stated, str | int | float):
-        raise ValueError(f"not a time: {shown(stated)}")  # noqa: TRY004 - a payload's fault, not the program's
+        raise ValueError(f"not a time: {shown(stated)}")  # noqa: TRY004 - bad input
     return _of_text(stated.strip()) if isinstance(stated, str) else _of_number(stated)
 
 

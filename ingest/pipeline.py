@@ -1,7 +1,7 @@
-"""The pipeline: a batch of messages to committed rows, in one transaction."""
+"""The pipeline: turn a batch of messages into committed rows, in one transaction."""
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -26,21 +26,21 @@ from utils import clock
 
 logger = logging.getLogger(__name__)
 Source = Literal["mqtt", "http"]
-"""The way that messages come in."""
+"""The transport that messages are received by."""
 INTERNAL = "internal_error"
 
 
 class Listeners(NamedTuple):
-    """What is called after each commit."""
+    """The functions called after each commit."""
 
     notify: Callable[[ChangeSet], None]
-    """With what is new."""
+    """Called with the changes in the database."""
     record: Callable[[Outcome], None] = lambda _: None
-    """With what became of every message."""
+    """Called with the outcome of the batch."""
 
 
 class Pipeline:
-    """Parses messages and has their kinds apply them; rejected messages are kept."""
+    """Parses messages, lets their kinds apply them, and keeps rejected messages."""
 
     def __init__(
         self,
@@ -60,27 +60,24 @@ class Pipeline:
         self._rejected = rejected
         self._recent = recent
         self._listeners = listeners
+        # Whether a commit without a change notification is possible.
         self._uncertain = False
-        """Whether something may have been committed of which nobody was notified."""
         self._resumed = False
         self._log = OutcomeLog()
 
     def resume(self, connection: Connection) -> None:
-        """Take over from an earlier ingester: learn which of its last deliveries are committed.
-
-        Raises Unavailable.
-        """
+        """Read which of the last deliveries an earlier ingester committed. Raises Unavailable."""
         with self._database.transaction(connection):
             first = queries.ingest_status.first_deliveries(connection, self._source)
             self._recent.resume(connection, first)
         self._resumed = True
-        # It may have committed what it could not tell any more.
+        # The earlier ingester may have died between a commit and its notification.
         self._listeners.notify(ChangeSet(everything=True))
 
     def handle(self, connection: Connection, messages: Sequence[Message]) -> Outcome:
-        """Parse and store messages by their topics, in one transaction.
+        """Parse messages by their topics, and store them in one transaction.
 
-        Raises Unavailable: nothing is stored then.
+        Raises Unavailable; then nothing is stored.
         """
         messages = self._parser.concerning(messages)
         if not messages:
@@ -96,7 +93,7 @@ class Pipeline:
         device_id: str | None,
         level: str | None,
     ) -> Outcome:
-        """The same for messages that are known to be of one stream; for HTTP."""
+        """Do the same for messages that are known to belong to a stream; for HTTP."""
         parsed = [self._parser.parse_for(stream, one, device_id, level) for one in messages]
         return self._store(connection, parsed)
 
@@ -104,24 +101,18 @@ class Pipeline:
         self,
         connection: Connection,
         messages: Sequence[Message],
-        beside: Callable[[Connection], None],
+        callback: Callable[[Connection], None],
     ) -> None:
-        """Take messages for repetitions, and have `beside` write in the same transaction.
-
-        Raises Unavailable.
-        """
+        """Count messages as repeated; call `callback` in the transaction. Raises Unavailable."""
         outcome = Outcome(len(messages), 0, len(messages), repeated=messages)
         with self._recent.committing(messages) as batch, self._database.transaction(connection):
             self._count(connection, outcome, batch.first, clock.now())
             self._recent.record(connection, batch, messages)
-            beside(connection)
+            callback(connection)
         self._listeners.record(outcome)
 
     def forget_deliveries(self, connection: Connection) -> None:
-        """Forget which deliveries are committed, for a session that gives packet ids anew.
-
-        Raises Unavailable.
-        """
+        """Forget the deliveries of a session that was replaced. Raises Unavailable."""
         with self._database.transaction(connection):
             queries.deliveries.forget(connection)
         self._recent.forget()
@@ -130,22 +121,22 @@ class Pipeline:
         try:
             return self._parser.parse(message)
         except Exception:
-            logger.exception("A message on %s could not be parsed; it is set aside", message.topic)
+            logger.exception("A message on %s could not be parsed and is set aside", message.topic)
             return _internal("read", message)
 
     def _store_apart(
         self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()
     ) -> Outcome:
-        """Store; of messages that cannot be stored together store each half.
+        """Store messages; if that fails, store each half.
 
-        In the end the one at fault is alone, and set aside.
+        The message that causes the failure is finally alone, and is set aside.
         """
         try:
             return self._store(connection, parsed, repeated)
         except Exception as error:
             committed = not self._uncertain
-            passes = isinstance(error, Unavailable) and not isinstance(error, BadData)
-            if committed or passes or not parsed or _is_internal(parsed[0]):
+            is_outage = isinstance(error, Unavailable) and not isinstance(error, BadData)
+            if committed or is_outage or not parsed or _is_internal(parsed[0]):
                 raise
             logger.exception("%d messages cannot be stored together", len(parsed))
         if len(parsed) == 1:
@@ -154,7 +145,9 @@ class Pipeline:
         first = self._store_apart(connection, parsed[:middle], repeated)
         return first.with_next(self._store_apart(connection, parsed[middle:]))
 
-    def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()) -> Outcome:
+    def _store(
+        self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()
+    ) -> Outcome:
         messages = [*[item.message for item in parsed], *repeated]
         outcome = Outcome(len(messages), 0, len(repeated), parsed=parsed, repeated=repeated)
         outcome.changes.everything, self._uncertain = self._uncertain, True
@@ -172,7 +165,7 @@ class Pipeline:
         return outcome
 
     def _apply(self, connection: Connection, outcome: Outcome, now: datetime) -> list[Message]:
-        """Have each kind apply its messages; return those whose redelivery no unique key would absorb."""
+        """Let each kind apply its messages; return the messages that no unique key identifies."""
         items: defaultdict[type, list[Any]] = defaultdict(list)
         for item in outcome.parsed:
             items[type(item)].append(item)
@@ -193,9 +186,8 @@ class Pipeline:
         before = self._recent.first_deliveries if self._resumed else None
         added = queries.ingest_status.add(connection, self._source, counts, now, before)
         if outcome.received and not added:
-            raise Replaced("it is not as this process left it")
-        reasons = Counter(ignored.reason for ignored in outcome.ignored)
-        for reason, count in sorted(reasons.items()):
+            raise Replaced("it changed since this process last wrote to it")
+        for reason, count in outcome.ignored_counts():
             key = {"source": self._source, "reason": reason}
             self._database.add(connection, IgnoredCount, key, {"count": count})
 
@@ -205,4 +197,5 @@ def _is_internal(item: Parsed) -> bool:
 
 
 def _internal(verb: str, message: Message) -> Rejection:
-    return Rejection(None, INTERNAL, f"AutoForge failed to {verb} it; its log says how", message)
+    text = f"AutoForge failed to {verb} the message; see its log"
+    return Rejection(None, INTERNAL, text, message)

@@ -1,4 +1,4 @@
-"""Presence: which devices are online, as they and their brokers say."""
+"""Presence: which devices are online, as reported by devices and brokers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,14 +17,14 @@ from utils.lenient_json import BOM
 
 
 class PresenceNotice(DeviceMessage, gc=False):
-    """A device that says that it is online, or its broker that it no longer is."""
+    """A report that a device is online, or offline; the broker may send it as the last will."""
 
     online: bool | None
-    """None: nobody says so any more."""
+    """None if the report was cleared."""
 
 
 class PresenceNotices:
-    """The kind of message that says whether a device is online."""
+    """The kind of message that reports whether a device is online."""
 
     parsed = PresenceNotice
 
@@ -32,11 +32,13 @@ class PresenceNotices:
         self.topic = topic
 
     def read(self, device_id: str, message: Message) -> PresenceNotice:
-        """Read a notice. Raises PayloadError."""
+        """Parse a presence message. Raises PayloadError."""
         return PresenceNotice(device_id, message, _is_online(message.payload))
 
-    def apply(self, connection: Connection, notices: Sequence[PresenceNotice], now: datetime) -> Applied:
-        """Apply notices; a broker repeats the newest of each device at every connection."""
+    def apply(
+        self, connection: Connection, notices: Sequence[PresenceNotice], now: datetime
+    ) -> Applied:
+        """Apply presence messages; the broker repeats retained ones at every connection."""
         rows = queries.presence.presence(connection, {notice.device_id for notice in notices})
         known = {row["device_id"]: row["online"] for row in rows}
         online = dict(known)

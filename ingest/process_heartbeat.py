@@ -1,4 +1,4 @@
-"""The heartbeat of a process: that it runs, and with which declarations; it is forgotten when it is gone."""
+"""The heartbeat of a process: a row that says it runs, and with which declarations."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ STOP_SECONDS = 5.0
 
 
 class ProcessHeartbeat:
-    """Writes the row of this process, in a thread of its own; so each process knows whether it can write."""
+    """Writes the row of this process in a thread, which also shows whether it can write."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,12 +29,12 @@ class ProcessHeartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Run in a thread."""
+        """Start the thread."""
         self._name = own_name()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and have the process forgotten."""
+        """Stop the thread, and delete the row of the process."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)

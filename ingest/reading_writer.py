@@ -1,4 +1,4 @@
-"""The writer of readings: rows, and what is kept of the devices they came from, in the transaction of a batch."""
+"""The writer of readings: their rows, their devices and the newest values, in one transaction."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ from utils import clock
 
 
 class ReadingWriter:
-    """The kind of message that is a reading: writes each once.
+    """The kind of message that is a reading; writes each reading once.
 
-    Keeps the devices and the newest values of the streams with them.
+    It also updates the devices and the newest values of the streams.
     """
 
     parsed = Reading
@@ -40,7 +40,7 @@ class ReadingWriter:
         self._keys = {name: ReadingKey(metrics) for name, metrics in names.items()}
 
     def apply(self, connection: Connection, readings: Sequence[Reading], now: datetime) -> Applied:
-        """Write readings of any streams within a transaction. Raises DBAPIError."""
+        """Write readings of any stream within a transaction. Raises DBAPIError."""
         applied = Applied(unkeyed=[reading.message for reading in readings if not reading.own_time])
         by_stream: dict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
@@ -55,22 +55,28 @@ class ReadingWriter:
             self._write_stream(connection, by_stream[name], now, applied)
         return applied
 
-    def _write_stream(self, connection: Connection, group: Sequence[Reading], now: datetime, applied: Applied) -> None:
+    def _write_stream(
+        self, connection: Connection, group: Sequence[Reading], now: datetime, applied: Applied
+    ) -> None:
         stream = group[0].stream
         table = self._database.tables[stream.name]
         known = known_readings.known(connection, stream, table, group)
-        new = [index for index in range(len(group)) if index not in known] if known else range(len(group))
+        new: Sequence[int] = range(len(group))
+        if known:
+            new = [index for index in new if index not in known]
         rows = self._rows(stream, [group[index] for index in new] if known else group)
         result = self._database.write_batch(connection, table, rows, now)
-        refused = {new[index]: f"the database refused the row: {reason}" for index, reason in result.refused}
-        applied.rejections += [_rejection("refused_by_database", text, group[index]) for index, text in refused.items()]
+        refused = {new[index]: reason for index, reason in result.refused}
+        applied.rejections += [_refusal(reason, group[index]) for index, reason in refused.items()]
         applied.stored += result.stored
         applied.duplicate += len(group) - result.stored - len(refused)
         last_ids: Mapping[str, int] = {}
         if result.stored:
             applied.changes.readings[stream.name] = [now]
             last_ids = queries.readings.last_ids_of(connection, table, now)
-        accepted = [one for index, one in enumerate(group) if index not in refused] if refused else group
+        accepted = group
+        if refused:
+            accepted = [one for index, one in enumerate(group) if index not in refused]
         self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:
             self._keep_newest(connection, stream, table, now)
@@ -78,7 +84,7 @@ class ReadingWriter:
     def _rows(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
         key = self._keys[stream.name].of
         return [
-            # Without a time of its own, a reading is known by its delivery.
+            # A reading without its own time is identified by its delivery.
             (
                 r.device_id,
                 r.timestamp,
@@ -90,44 +96,63 @@ class ReadingWriter:
         ]
 
     def _keep_devices(
-        self, connection: Connection, stream: str, accepted: Sequence[Reading], last_ids: Mapping[str, int]
+        self,
+        connection: Connection,
+        stream: str,
+        accepted: Sequence[Reading],
+        last_ids: Mapping[str, int],
     ) -> None:
         if not accepted:
             return
         heard = _heard_at(accepted)
         present = clock.now()
-        # What has waited for the database may be older than what another process has stored meanwhile.
+        # After waiting for the database, another process may have stored later messages.
         waited = abs(present - accepted[0].message.received_at) > clock.STEP
         if waited:
             heard = {device: at and min(at, present) for device, at in heard.items()}
         rows = [
-            {"stream": stream, "device_id": device, "last_id": last_ids.get(device, 0), "last_heard": heard[device]}
+            {
+                "stream": stream,
+                "device_id": device,
+                "last_id": last_ids.get(device, 0),
+                "last_heard": heard[device],
+            }
             for device in sorted(heard)
         ]
         connection.execute(self._heard_before if waited else self._heard, rows)
 
-    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, now: datetime) -> None:
+    def _keep_newest(
+        self, connection: Connection, stream: Stream, table: Table, now: datetime
+    ) -> None:
         names = [metric.name for metric in stream.lackable]
-        newest: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for reading_id, device_id, timestamp, *values in queries.readings.values_of(connection, table, names, now):
+        newest: dict[tuple[str, str], dict[str, Any]] = {}
+        stored = queries.readings.values_of(connection, table, names, now)
+        for reading_id, device_id, timestamp, *values in stored:
             last = {"timestamp": timestamp, "reading_id": reading_id}
-            newest.update({(device_id, n): last for n, v in zip(names, values, strict=True) if v is not None})
+            sent = [name for name, value in zip(names, values, strict=True) if value is not None]
+            newest |= {(device_id, name): last for name in sent}
         rows = [
-            {"stream": stream.name, "device_id": device_id, "metric": name, **newest[device_id, name]}
-            for device_id, name in sorted(newest)
+            {"stream": stream.name, "device_id": device_id, "metric": name} | last
+            for (device_id, name), last in sorted(newest.items())
         ]
         if rows:
-            connection.execute(self._newest(queries.newest.quarter_after(now + clock.MAX_AHEAD)), rows)
+            future = queries.newest.quarter_after(now + clock.MAX_AHEAD)
+            connection.execute(self._newest(future), rows)
 
 
 def _rejection(reason: str, text: str, reading: Reading) -> Rejection:
     return Rejection(reading.stream.name, reason, text, reading.message, reading.device_id)
 
 
+def _refusal(reason: str, reading: Reading) -> Rejection:
+    return _rejection("refused_by_database", f"the database refused the row: {reason}", reading)
+
+
 def _heard_at(accepted: Sequence[Reading]) -> dict[str, datetime | None]:
-    """When each device was heard last; None of those of which there are only repeated messages."""
+    """Return when each device was heard last; None if all of its messages are retained."""
     last = {reading.device_id: reading.message for reading in accepted}
     if any(message.retained for message in last.values()):
-        live = {reading.device_id: reading.message for reading in accepted if not reading.message.retained}
+        fresh = [reading for reading in accepted if not reading.message.retained]
+        live = {reading.device_id: reading.message for reading in fresh}
         return {device: live[device].received_at if device in live else None for device in last}
     return {device: message.received_at for device, message in last.items()}

@@ -1,11 +1,13 @@
-"""Redeliveries of messages without a usable device time, which the table's key cannot recognise.
+"""Redeliveries of messages without a usable device time, which the table's key cannot detect.
 
-Their timestamp is the server's, so a second delivery would get another key. What is left is MQTT's own mark:
-the same packet id, with the DUP flag. The packet ids and hashes of the newest committed messages are kept
-in memory and, in the transaction of each batch, in the table `delivered_batches`, so that the next ingester
-knows them too. Newest means: among the last 50,000 that were delivered for the first time. A broker can have no
-more than that under way without being acknowledged, and it gives the same packet id again only after 65,535, so
-that an old message with the same id and the same payload is not mistaken for a redelivery.
+Their timestamp is the server's, so a second delivery would get another key. They are identified
+by MQTT's own mark: the same packet id with the DUP flag. The packet ids and hashes of the newest
+committed messages are kept in memory and, in the transaction of each batch, in the table
+`delivered_batches`, so that the next ingester knows them too.
+
+Newest means: among the last 50,000 first deliveries. A broker has at most that many messages
+in flight, and it reuses a packet id only after 65,535 others, so an old message with the same id
+and payload is not mistaken for a redelivery.
 """
 
 from collections import deque
@@ -26,10 +28,10 @@ Delivery = tuple[int, int]
 
 @dataclass
 class DeliveryRecord:
-    """What is to be remembered of the batch that is being committed."""
+    """The deliveries of the batch that is being committed."""
 
     first: int
-    """How many of its messages came without the DUP flag."""
+    """How many messages of the batch had no DUP flag."""
     deliveries: list[Delivery] = field(default_factory=list)
 
 
@@ -42,25 +44,24 @@ class RecentDeliveries:
         self._batches: deque[tuple[int, list[Delivery]]] = deque()
 
     def resume(self, connection: Connection, first_deliveries: int) -> None:
-        """Take over what an earlier ingester has recorded."""
+        """Read the deliveries that an earlier ingester recorded."""
         decoder = msgspec.json.Decoder(list[Delivery])
         rows = queries.deliveries.recent(connection, first_deliveries, WINDOW)
         self.first_deliveries = first_deliveries
-        self._batches = deque((row.first_deliveries, decoder.decode(row.deliveries)) for row in rows)
+        self._batches = deque(
+            (row.first_deliveries, decoder.decode(row.deliveries)) for row in rows
+        )
 
     def forget(self) -> None:
-        """Forget all of them."""
+        """Forget all deliveries."""
         self._batches.clear()
 
     def filter(self, messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
-        """The messages that are new, and those that repeat others.
-
-        The others are committed, or come earlier in this batch.
-        """
-        # A list, which takes half the time of a generator.
+        """Return the new messages, and the messages that repeat a committed or earlier one."""
+        # A list takes half the time of a generator.
         if not any([message.redelivered or message.copy for message in messages]):  # noqa: C419 - see above
             return messages, ()
-        # By packet id, the newest wins: where a broker has used the id again, the older message is settled.
+        # The newest entry of a packet id wins: a broker reuses an id after its acknowledgement.
         known = {packet_id: content for _, batch in self._batches for packet_id, content in batch}
         fresh: list[Message] = []
         repeated: list[Message] = []
@@ -74,13 +75,15 @@ class RecentDeliveries:
 
     @contextmanager
     def committing(self, messages: Sequence[Message]) -> Iterator[DeliveryRecord]:
-        """Around the transaction of a batch: remember it once that is committed."""
+        """Wrap the transaction of a batch, and remember its deliveries after the commit."""
         batch = DeliveryRecord(self._first(messages))
         yield batch
         self._committed(batch)
 
-    def record(self, connection: Connection, batch: DeliveryRecord, unkeyed: Iterable[Message]) -> None:
-        """Write the deliveries of a batch that no unique key would absorb, in its transaction."""
+    def record(
+        self, connection: Connection, batch: DeliveryRecord, unkeyed: Iterable[Message]
+    ) -> None:
+        """Write the deliveries that no unique key identifies, in the transaction of the batch."""
         batch.deliveries = [(one.packet_id, one.fingerprint()) for one in unkeyed if one.packet_id]
         if batch.deliveries:
             self._write(connection, batch)
@@ -102,14 +105,14 @@ class RecentDeliveries:
 
 
 class Unrecorded(RecentDeliveries):
-    """Those of a session that is about to end; packet ids of two sessions must not be mixed in the table."""
+    """Deliveries of a session that is being ended, which are kept out of the table."""
 
     def _first(self, _: Sequence[Message]) -> int:
-        return 0  # they are not those of the session in use
+        return 0  # the table counts only the current session
 
     def _write(self, connection: Connection, batch: DeliveryRecord) -> None:
-        """Keep them in memory only."""
+        """Write nothing: these deliveries are kept in memory only."""
 
     def _committed(self, batch: DeliveryRecord) -> None:
-        # What is not counted does not grow old.
+        # The count must grow, so that old batches are dropped.
         super()._committed(DeliveryRecord(len(batch.deliveries), batch.deliveries))

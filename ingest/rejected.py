@@ -1,8 +1,9 @@
-"""Rejected messages: kept as they came, within a limit that no device can use up for the others.
+"""Rejected messages: kept unchanged, within a limit that no device can exhaust for the others.
 
-Each device has a share for each reason; where the device is unknown, the topic has. When room must be made, the share
-that holds most gives its oldest. The names of devices and topics are anybody's to choose, so that the number of
-shares is limited too: what finds no share free counts in one that all others with its reason have together.
+Each device has a share for each reason; if the device is unknown, the topic has the share. When
+the limit is reached, the largest share loses its oldest messages. Anyone can invent names of
+devices and topics, so the number of shares is limited too: further messages count in one common
+share for each reason.
 """
 
 import hashlib
@@ -24,41 +25,41 @@ from models import MAX_TEXT, MAX_TOPIC, RejectionCount
 from queries.rejected import UNSHARED
 
 KEPT = 4_096
-"""Bytes that are kept of a payload that is too large to be a reading."""
+"""Bytes kept of a payload that is too large for a reading."""
 MAX_MESSAGES = 100_000
 MAX_SHARES = 1_000
 ROW_BYTES = 200
-"""What a row takes beside its topic, payload and sentence."""
+"""Estimated size of a row without its topic, payload and message text."""
 STEP = 1_000
-"""Messages that are evicted at once at most; a limit that was lowered is reached little by little."""
+"""Maximum of messages evicted at once, so a lowered limit is reached gradually."""
 
 
 class Room(NamedTuple):
-    """How much may be kept."""
+    """The limits of what is kept."""
 
     messages: int = MAX_MESSAGES
     bytes: int = 256_000_000
 
     @classmethod
     def of(cls, settings: Settings) -> "Room":
-        """As configured."""
+        """Return the limits of the settings."""
         return cls(MAX_MESSAGES, settings.rejected_max_mb * 1_000_000)
 
 
 @dataclass
 class Share:
-    """What one device, or one topic, holds for one reason."""
+    """The messages kept for one device, or one topic, and one reason."""
 
     number: int
     messages: int = 0
     bytes: int = 0
     evicted: int = 0
     new: Mapping[str, str | None] | None = None
-    """What it is of, where the database does not know it yet."""
+    """The columns that name the share, if it is not in the database yet."""
     changed: bool = False
 
     def add(self, messages: int, weight: int) -> None:
-        """Count messages in, or with negative figures out."""
+        """Add messages, or remove them with negative numbers."""
         self.messages = max(0, self.messages + messages)
         self.bytes = max(0, self.bytes + weight)
         self.evicted += max(0, -messages)
@@ -66,27 +67,29 @@ class Share:
 
 
 class Ledger:
-    """All shares, as they are during one transaction; pure."""
+    """All shares during one transaction; pure."""
 
     def __init__(self, shares: Iterable[Share]) -> None:
         self._shares = {share.number: share for share in shares}
         self._shares.setdefault(UNSHARED, Share(UNSHARED, new=_named(None, None)))
 
     def share_for(self, row: Mapping[str, Any]) -> Share:
-        """The share in which a message counts: that of its device or topic, or the common one of its reason."""
-        stream, device_id, topic, reason = (row[name] for name in ("stream", "device_id", "topic", "reason"))
+        """Return the share of a message's device or topic, or the common share of its reason."""
+        names = ("stream", "device_id", "topic", "reason")
+        stream, device_id, topic, reason = (row[name] for name in names)
         known = ("topic", topic) if device_id is None else ("device", stream or "", device_id)
         own = _number(*known, reason)
         if own in self._shares:
             return self._shares[own]
         if len(self._shares) < MAX_SHARES:
             on_topic = topic[:MAX_TEXT] if device_id is None else None
-            return self._shares.setdefault(own, Share(own, new=_named(reason, stream, device_id, on_topic)))
+            share = Share(own, new=_named(reason, stream, device_id, on_topic))
+            return self._shares.setdefault(own, share)
         common = _number("others", reason)
         return self._shares.setdefault(common, Share(common, new=_named(reason, None)))
 
     def next_eviction(self, room: Room) -> tuple[Share, int] | None:
-        """The share that holds most and how many messages it is to give, or None when there is room."""
+        """Return the largest share and how many messages it must lose, or None within limits."""
         shares = self._shares.values()
         messages_over = sum(share.messages for share in shares) - room.messages
         if messages_over > 0:
@@ -100,7 +103,7 @@ class Ledger:
         return None
 
     def empty(self) -> list[Share]:
-        """Take out the shares that hold nothing; their evictions are counted where no share is named."""
+        """Remove the empty shares, and add their evictions to the share UNSHARED."""
         empty = [share for share in self._shares.values() if share.changed and not share.messages]
         gone = [share for share in empty if share.number != UNSHARED]
         for share in gone:
@@ -110,20 +113,20 @@ class Ledger:
         return gone
 
     def changed(self) -> list[Share]:
-        """The shares that must be written."""
+        """Return the shares that must be written."""
         return [share for share in self._shares.values() if share.changed]
 
 
 class RejectedMessages:
-    """Writes rejected messages, their counts and their shares, and makes room."""
+    """Writes rejected messages, their counts and shares, and evicts old messages."""
 
     def __init__(self, database: Database, room: Room) -> None:
         self._database = database
         self._room = room
 
     def write(self, connection: Connection, rejections: Sequence[Rejection], now: datetime) -> None:
-        """Keep messages, as part of a transaction. Raises DBAPIError."""
-        # First: whoever has the shares is alone with all that follows.
+        """Write rejected messages within a transaction. Raises DBAPIError."""
+        # Locking the shares first excludes all other writers.
         ledger = Ledger(Share(*row) for row in queries.rejected.lock_shares(connection))
         rows = [_row(rejection, now) for rejection in rejections]
         for row in rows:
@@ -131,20 +134,21 @@ class RejectedMessages:
             share.add(1, _weight(row))
             row["share"] = share.number
         queries.rejected.add_messages(connection, rows)
-        for reason, count in sorted(Counter(rejection.reason for rejection in rejections).items()):
+        counts = Counter(rejection.reason for rejection in rejections)
+        for reason, count in sorted(counts.items()):
             self._database.add(connection, RejectionCount, {"reason": reason}, {"count": count})
         self._make_room(connection, ledger, STEP + 2 * len(rows))
         _save(connection, ledger)
 
     def _make_room(self, connection: Connection, ledger: Ledger, at_most: int) -> None:
-        while at_most > 0 and (found := ledger.next_eviction(self._room)) is not None:
-            share, wanted = found[0], min(found[1], at_most)
+        while at_most > 0 and (eviction := ledger.next_eviction(self._room)) is not None:
+            share, wanted = eviction[0], min(eviction[1], at_most)
             oldest = queries.rejected.oldest(connection, share.number, wanted)
             share.add(-len(oldest), -sum(map(_weight, oldest)))
             if oldest:
                 queries.rejected.evict(connection, share.number, oldest[-1]["id"])
             if len(oldest) < wanted:
-                share.messages = share.bytes = 0  # somebody has deleted rows: this is the truth
+                share.messages = share.bytes = 0  # rows were deleted by other means
             at_most -= max(1, len(oldest))
 
 
@@ -152,14 +156,20 @@ def _save(connection: Connection, ledger: Ledger) -> None:
     gone = [share.number for share in ledger.empty() if share.new is None]
     if gone:
         queries.rejected.drop_shares(connection, gone)
-    changed = ledger.changed()
-    if new := [_figures(share) | {"share": share.number, **share.new} for share in changed if share.new is not None]:
+    new: list[dict[str, Any]] = []
+    old: list[dict[str, int]] = []
+    for share in ledger.changed():
+        if share.new is None:
+            old.append(_figures(share) | {"number": share.number})
+        else:
+            new.append({**_figures(share), "share": share.number, **share.new})
+    if new:
         queries.rejected.add_shares(connection, new)
-    if old := [_figures(share) | {"number": share.number} for share in changed if share.new is None]:
+    if old:
         queries.rejected.change_shares(connection, old)
 
 
-def _figures(share: Share) -> dict[str, Any]:
+def _figures(share: Share) -> dict[str, int]:
     return {"messages": share.messages, "bytes": share.bytes, "evicted": share.evicted}
 
 
@@ -178,25 +188,28 @@ def _row(rejection: Rejection, now: datetime) -> dict[str, Any]:
 
 
 def _weight(row: Mapping[str, Any] | RowMapping) -> int:
-    """Bytes that a message takes; the same before and after it is written."""
+    """Return the size of a message in bytes, which is the same before and after it is written."""
     size: int = row["payload_size"]
     kept = size if size <= MAX_PAYLOAD else KEPT
     return kept + len(row["topic"].encode()) + len(row["message"].encode()) + ROW_BYTES
 
 
 def _largest(shares: Iterable[Share], measure: str) -> tuple[Share, int]:
-    """The share that has most of something, and how much more than the next one."""
+    """Return the largest share by a measure, and its lead over the second largest."""
     first, *others = heapq.nlargest(2, shares, key=lambda share: getattr(share, measure))
-    return first, getattr(first, measure) - (getattr(others[0], measure) if others else 0)
+    second = getattr(others[0], measure) if others else 0
+    return first, getattr(first, measure) - second
 
 
 def _portion(messages: int, lead: int, needed: int) -> int:
-    """How many to take of the largest share: what is needed, but hardly more than make it the second largest."""
-    # Of many of one size each gives up to an eighth at once, or every message would cost a turn of its own.
+    """Return how many messages to evict from the largest share: at most its lead, roughly."""
+    # Shares of equal size lose up to an eighth at once, instead of one message for each query.
     return min(STEP, needed, max(1, lead, messages // 8))
 
 
-def _named(reason: str | None, stream: str | None, device_id: str | None = None, topic: str | None = None) -> Any:
+def _named(
+    reason: str | None, stream: str | None, device_id: str | None = None, topic: str | None = None
+) -> Any:
     return {"stream": stream, "device_id": device_id, "topic": topic, "reason": reason}
 
 

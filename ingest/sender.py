@@ -1,4 +1,4 @@
-"""Who sent a message that could not be read as a reading."""
+"""The sender of a message that was rejected."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from utils.lenient_json import BOM
 
 
 class SenderFinder:
-    """Tells the device of a stream's rejected messages."""
+    """Finds the device that sent a rejected message of a stream."""
 
     def __init__(self, stream: Stream) -> None:
         self._default = stream.device_default
@@ -26,17 +26,19 @@ class SenderFinder:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
 
     def of(self, from_topic: str | None, payload: bytes) -> str | None:
-        """The device that the topic names, or else the payload as far as it can be read; None for an unfit name."""
+        """Return the device id in the topic or else in the payload; None if it is not valid."""
         name = from_topic if from_topic is not None else self._stated(payload)
-        # A long one is no id: it need not be looked at, nor be remembered by the check.
-        fit = name is not None and len(name) <= MAX_DEVICE_ID and device_id_fault(name) is None
-        return name if fit else None
+        # Checked here so that the cache of the other check holds no long names.
+        if name is None or len(name) > MAX_DEVICE_ID:
+            return None
+        return name if device_id_fault(name) is None else None
 
     def _stated(self, payload: bytes) -> str | None:
         if len(payload) > MAX_PAYLOAD:
             return None
         try:
-            stated: Any = lenient_json.decoded(payload.removeprefix(BOM), self._decoder.decode).device
+            decoded: Any = lenient_json.decoded(payload.removeprefix(BOM), self._decoder.decode)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
+        stated = decoded.device
         return self._default if stated is UNSET or stated is None else str(stated)

@@ -1,4 +1,4 @@
-"""A turn of ingesting: what the process that holds the lease does with what the broker delivers."""
+"""A turn of ingestion: from taking the lease until it is released or lost."""
 
 import logging
 import threading
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class IngestParts(NamedTuple):
-    """What an ingester has for all its turns."""
+    """The parts of an ingester that all its turns share."""
 
     database: Database
     lease: Lease
@@ -51,55 +51,57 @@ class Turn:
         self._beginning = Beginning(None, ())
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
+        # Whether the broker restarts its packet ids, which invalidates those of earlier deliveries.
         self._new_session = False
-        """Whether the broker gives packet ids anew, so that those of earlier deliveries mean nothing."""
         self._throttle = Throttle(seconds=10)
 
     def run(self) -> None:
-        """Receive until stopped or until the lease is lost. Raises Unavailable, SettingsError."""
+        """Receive until stopped or the lease is lost. Raises Unavailable, SettingsError."""
         self._grip.resume()
         known = self._memory.load(self._grip.connection)
         self._held.database.client_id = known.client_id
-        # Before another session is the last one.
-        self._new_session = self._memory.tell_left_behind()
+        # This must come before a new session is recorded as the last one.
+        self._new_session = self._memory.warn_of_left_sessions()
         if known.retired_client_id and not known.handover:
             self._drain(known, known.retired_client_id)
             self._grip.resume()
         if not (self._stop.is_set() or self._grip.lost):
-            self._go_on(self._memory.known)
+            self._receive_as(self._memory.known)
         if not self._grip.lost:
             self._held.heart.beat(self._grip.connection, None)
 
     def stop(self) -> None:
-        """End `run` soon, after what was received is committed and acknowledged; from any thread."""
+        """End `run` after received messages are committed and acknowledged; from any thread."""
         self._stop.set()
         if self._subscriber is not None:
             self._subscriber.stop()
 
     def _drain(self, known: Known, retired: str) -> None:
-        """Receive for a client id that others may know until the session of the new one has taken over."""
-        logger.info("The client id is replaced by one that nobody knows")
+        """Receive for the retired client id until the session of the new one takes over."""
+        logger.info("The client id is being replaced by a secret one")
         opening = partial(open_beside, self._settings, known.client_id, self._wanted)
         draining = Draining(opening, self, self._drained)
-        # Its filters stay as they are: with MQTT 5 Mosquitto delivers twice what two filters of a session match.
+        # The filters stay unchanged: with MQTT 5, Mosquitto delivers a message once per filter.
         self._receive(retired, Filters(fewest([*self._streams.subscriptions(), MARKERS])), draining)
 
     def _drained(self, token: str) -> bool:
         try:
             self._memory.drained(self._grip.connection, token, self._wanted)
         except Unavailable as error:
-            self._throttle.warn(logger, "handover", f"The database is away: {error}")
+            self._throttle.warn(logger, "handover", f"The database is unavailable: {error}")
             return False
         return True
 
-    def _go_on(self, known: Known) -> None:
-        unwanted = self._memory.subscribing(self._grip.connection, self._wanted, self._streams.subscriptions())
+    def _receive_as(self, known: Known) -> None:
+        usual = self._streams.subscriptions()
+        unwanted = self._memory.subscribing(self._grip.connection, self._wanted, usual)
         if not self._streams.knows_all_topics:
-            # One of them may be that of a declaration that cannot be used now: what comes there is set aside.
-            kept = [one for one in unwanted if not any(covers(other, one) for other in self._wanted)]
-            self._wanted = [*self._wanted, *kept]
+            # A filter may belong to an unusable declaration, whose messages are set aside.
+            wanted = list(self._wanted)
+            kept = [one for one in unwanted if not any(covers(other, one) for other in wanted)]
+            self._wanted = [*wanted, *kept]
             unwanted = [one for one in unwanted if one not in kept]
-        self._beginning = Beginning(known.handover, self._streams.subscriptions())
+        self._beginning = Beginning(known.handover, usual)
         self._duties.ends_retired = True
         self._receive(known.client_id, Filters(self._wanted, unwanted), self)
 
@@ -107,10 +109,10 @@ class Turn:
         self._subscriber = Subscriber(self._settings, client_id, filters, receiver)
         if self._stop.is_set():
             self._subscriber.stop()
-        self._subscriber.run()  # closes what it has opened also where it ends at once
+        self._subscriber.run()  # also closes its connection if it is already stopped
 
     def receive(self, messages: Sequence[Message]) -> bool:
-        """Store a batch."""
+        """Store a batch; return False if it must be delivered to this method again."""
         begun = time.monotonic()
         parts = self._beginning.split(messages)
         if parts is None:
@@ -138,28 +140,28 @@ class Turn:
         self._beginning.stored()
 
     def may_connect(self) -> bool:
-        """Whether the lease is held at this moment; two clients with one id would evict each other."""
+        """Return whether the lease is held; two clients with one id would evict each other."""
         return self._grip.confirmed()
 
     def tick(self) -> bool:
-        """Do what is due every second; False once another process has the lease."""
+        """Run the periodic duties; return False if stopped or the lease is lost."""
         self._duties.tick(self._subscriber, self._beginning)
         return not (self._grip.lost or self._stop.is_set())
 
     def connected(self, *, session_present: bool) -> None:
-        """Note what the broker says of the session."""
+        """Record whether the broker has the session."""
         self._memory.connected(session_present=session_present)
         if not session_present:
             self._new_session = True
             self._beginning.give_up()
 
     def subscribed(self) -> None:
-        """Note that there is a session."""
+        """Record that the session exists."""
         self._memory.subscribed(self._wanted)
         if self._settings.embedded_broker:
             Store(self._settings.broker_folder).admit()
-        self._duties.look_after_session(self._subscriber, self._beginning)
+        self._duties.maintain_session(self._subscriber, self._beginning)
 
     def evicted(self) -> None:
-        """Note that somebody else uses the client id."""
+        """Record that another client uses the client id."""
         self._memory.evicted()

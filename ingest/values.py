@@ -1,4 +1,4 @@
-"""Values: what a field says to what is stored of it, a number or a text; pure."""
+"""Values: convert the value of a field to the number or text that is stored; pure."""
 
 import re
 from decimal import Decimal
@@ -11,15 +11,15 @@ from streams.stream import Metric
 from utils.text import printable
 
 EXACT = 2.0**53
-"""Up to here a float holds every whole number."""
+"""A float represents every integer up to this limit."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _OTHER_THAN_ZERO = re.compile(r"[-+0.]*[1-9]")
+# Texts that devices send, in any case, if they have no value.
 _NO_NUMBER = {"", "null", "none", "nan", "+nan", "-nan", "unavailable", "unknown", "undefined"}
-"""What devices write, in any case, where they have measured nothing."""
 
 
 class PayloadError(Exception):
-    """What is wrong with a payload: a reason code, and a sentence that names the field and shows the value."""
+    """An error in a payload: a reason code, and a text that names the field and shows the value."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -27,7 +27,7 @@ class PayloadError(Exception):
 
 
 class Spelled(float):
-    """A number with a fraction or an exponent, and the text that it was read from."""
+    """A number with a fraction or an exponent, together with its original text."""
 
     __slots__ = ("text",)
 
@@ -40,34 +40,38 @@ class Spelled(float):
 
 
 def shown(value: object) -> str:
-    """A value as JSON for a sentence, shortened to 60 characters."""
+    """Format a value as JSON for a message, shortened to 60 characters."""
     return shortened(msgspec.json.encode(value, enc_hook=_as_spelled).decode())
 
 
 def shortened(text: str) -> str:
-    """A text for a sentence, with at most 60 characters."""
+    """Shorten a text for a message to 60 characters."""
     text = printable(text)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def is_no_value(metric: Metric, value: object) -> bool:
-    """Whether a field says that there is no value, as NaN and null do."""
+    """Return whether a field stands for no value, as NaN and null do."""
     if metric.type == "text" or not isinstance(value, str):
         return value is None
     return value.strip().casefold() in _NO_NUMBER
 
 
 def stored(metric: Metric, field: str, value: object) -> float | str:
-    """What is stored of a value. Raises PayloadError."""
+    """Return the number or text to store for a value. Raises PayloadError."""
     if metric.type == "text":
         return text(field, value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and -EXACT < value < EXACT and value:
+    if isinstance(value, int | float) and _is_plain(value):
         return float(value)
     return number(field, value, "null or NaN" if value is None else shown(value))
 
 
+def _is_plain(value: float) -> bool:
+    return not isinstance(value, bool) and value != 0 and -EXACT < value < EXACT
+
+
 def text(field: str, value: object) -> str:
-    """A text as it is. Raises PayloadError."""
+    """Return a text unchanged, if it is valid. Raises PayloadError."""
     if not isinstance(value, str):
         raise PayloadError("not_text", f"{field}: not a text: {shown(value)}")
     if fault := text_fault(value):
@@ -76,38 +80,40 @@ def text(field: str, value: object) -> str:
 
 
 def number(field: str, value: object, spelling: str) -> float:
-    """A number that stands bare or in quotes, which is stored as it is or not at all.
+    """Return a number, bare or in quotes, if a float represents it exactly.
 
-    Raises PayloadError showing `spelling`.
+    Raises PayloadError with `spelling` in its text.
     """
     spelled = _spelled(value)
     if not _NUMBER.fullmatch(spelled):
         raise PayloadError("not_a_number", f"{field}: not a number: {spelling}")
-    found = float(spelled)
-    if abs(found) == float("inf"):
+    result = float(spelled)
+    if abs(result) == float("inf"):
         raise PayloadError("number_out_of_range", f"{field}: too large to be stored: {spelling}")
-    if abs(found) >= EXACT and not _is_exact(spelled, found):
-        raise PayloadError(
-            "number_not_exact", f"{field}: {spelling} would be stored as {found!r}, which is another number"
-        )
-    if not found and _OTHER_THAN_ZERO.match(spelled):
+    if abs(result) >= EXACT and not _is_exact(spelled, result):
+        wrong = f"{spelling} would be stored as {result!r}, which is another number"
+        raise PayloadError("number_not_exact", f"{field}: {wrong}")
+    if not result and _OTHER_THAN_ZERO.match(spelled):
         raise PayloadError("number_out_of_range", f"{field}: too small to be stored: {spelling}")
-    # Some databases keep -0.0, others do not.
-    return found or 0.0
+    # Only some databases keep the sign of -0.0.
+    return result or 0.0
 
 
 def _spelled(value: object) -> str:
     if isinstance(value, Spelled):
         return value.text
-    return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return ""
+    return str(value).strip()
 
 
-def _is_exact(spelled: str, found: float) -> bool:
+def _is_exact(spelled: str, result: float) -> bool:
     exact = Decimal(spelled)
     if "e" not in spelled.lower():
-        return exact == Decimal(found)
-    # An exponent tells how many digits are meant.
-    return exact == Decimal(f"{found:.{len(exact.as_tuple().digits) - 1}e}")
+        return exact == Decimal(result)
+    # With an exponent, only the digits that are written are significant.
+    digits = len(exact.as_tuple().digits)
+    return exact == Decimal(f"{result:.{digits - 1}e}")
 
 
 def _as_spelled(value: Any) -> msgspec.Raw:

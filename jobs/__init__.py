@@ -1,1 +1,1 @@
-"""What one process alone may do: the lease, and the jobs that run under it."""
+"""The jobs: periodic work that only one process at a time may do, guarded by a lease."""

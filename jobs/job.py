@@ -1,4 +1,4 @@
-"""A job: work that one process does for all, again and again."""
+"""The base class of jobs."""
 
 from typing import ClassVar
 
@@ -8,26 +8,26 @@ from broker.notifier import ChangeSet
 
 
 class Job:
-    """Work that is done every `interval` seconds, and as soon as a change is notified that it waits for."""
+    """Work that one process does for all, every `interval` seconds and after certain changes."""
 
     name: ClassVar[str]
-    """At most 40 characters; `/api/health` tells the state of the job by it."""
+    """The name of the job in `/api/health`; at most 40 characters."""
     interval: ClassVar[float]
     """Seconds between two runs."""
 
     def run(self, connection: Connection) -> None:
-        """Do what is due now. Raises Unavailable, PublishError: it is tried again after the interval."""
+        """Do the work that is due. Raises Unavailable, PublishError; the worker retries later."""
         raise NotImplementedError
 
-    def waits_for(self, changes: ChangeSet) -> bool:  # noqa: ARG002 - the change, for those that wait for some
-        """Whether a change makes it due at once."""
+    def waits_for(self, changes: ChangeSet) -> bool:  # noqa: ARG002 - for subclasses
+        """Return whether the job is due at once after these changes."""
         return False
 
     def leave(self) -> None:
-        """Give up what only the process that does the job may have: another one does it."""
+        """Release what only the process that runs the job may hold: another process runs it."""
 
     def without_database(self) -> None:
-        """Do what can be done while the database is away. Raises PublishError."""
+        """Do the work that is possible while the database is unavailable. Raises PublishError."""
 
     def close(self) -> None:
-        """End it cleanly."""
+        """Release everything when the worker stops."""

@@ -1,4 +1,4 @@
-"""The lease: a lock in the database that says which of many processes does what one alone may do."""
+"""The lease: a lock in the database that at most one process holds."""
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -9,7 +9,7 @@ from storage.locks import Lock
 
 
 class Lease:
-    """Held by the very connection that writes, so that whoever cannot write does not hold it."""
+    """A lock held by the connection that also writes, so a process that cannot write loses it."""
 
     def __init__(self, database: Database, name: str) -> None:
         self._database = database
@@ -17,18 +17,18 @@ class Lease:
         self._connection: Connection | None = None
         self._lock: Lock | None = None
         self.taken = 0
-        """How often it has been taken: in between, another process may have had it."""
+        """How often the lease was taken; between two times, another process may have held it."""
 
     @property
     def connection(self) -> Connection:
-        """The connection that holds the lease. Raises Unavailable when it is not held."""
+        """The connection that holds the lease. Raises Unavailable if it is not held."""
         self._drop_if_broken()
         if self._connection is None:
             raise Unavailable("the lease is not held")
         return self._connection
 
     def acquire(self) -> bool:
-        """Take the lease, or keep it; False: another process has it. Raises Unavailable."""
+        """Take or keep the lease; return False if another process holds it. Raises Unavailable."""
         self._drop_if_broken()
         if self._connection is not None:
             return True
@@ -50,7 +50,10 @@ class Lease:
         return True
 
     def confirm(self) -> bool:
-        """Ask the database whether the connection is alive; if not, try to take the lease anew. Raises Unavailable."""
+        """Check that the connection is alive, and if it is not, try to take the lease again.
+
+        Return whether the lease is held. Raises Unavailable.
+        """
         self._drop_if_broken()
         if self._connection is not None:
             try:
@@ -61,7 +64,7 @@ class Lease:
         return self.acquire()
 
     def release(self) -> None:
-        """Give the lease back."""
+        """Release the lease and close its connection."""
         if self._lock is not None:
             try:
                 self._lock.release()
@@ -79,7 +82,7 @@ class Lease:
             self._database.check(connection)
         except Replaced:
             self._database.abandon(connection)
-        # SQLAlchemy opens a new connection in the place of a broken one by itself, and that one has no lock.
+        # SQLAlchemy silently replaces a broken connection by a new one, which holds no lock.
         if connection.invalidated or not lock.is_held():
             self._drop()
 

@@ -1,4 +1,4 @@
-"""The worker: a thread that runs the jobs, in the one process that holds their lease."""
+"""The worker: a thread that runs the jobs in the process that holds the lease."""
 
 import logging
 import threading
@@ -20,16 +20,16 @@ from utils.process import own_name
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
-"""How often the lease is confirmed, however seldom the jobs run; so soon another process takes over."""
+"""How often the lease is confirmed, so that another process takes over this soon."""
 PAUSE_SECONDS = 0.1
-"""Between two turns, so that many changes a second are one turn."""
+"""The pause after a turn, so that many changes per second cause one turn."""
 REPORT_SECONDS = 60.0
-"""How often the database is told of a job of which nothing has changed."""
+"""How often an unchanged result of a job is written to the database."""
 STOP_SECONDS = 10.0
 
 
 class JobWorker:
-    """Runs jobs while it holds the lease; a job that fails does not keep the others from running."""
+    """Runs jobs while it holds the lease; a failing job does not stop the others."""
 
     def __init__(self, database: Database, jobs: Sequence[Job]) -> None:
         self._database = database
@@ -37,26 +37,26 @@ class JobWorker:
         self._lease = Lease(database, "jobs")
         self._holds = False
         self._due_at = dict.fromkeys((job.name for job in jobs), 0.0)
+        # The error last written to the database, and when to write it again, by job.
         self._reported: dict[str, tuple[str | None, float]] = {}
-        """The error that the database was told last, and when to tell it again."""
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._throttle = Throttle(seconds=60)
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
 
     def start(self) -> None:
-        """Run in a thread."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the jobs, and the thread."""
+        """Close the jobs and end the thread."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
     def on_change(self, changes: ChangeSet) -> None:
-        """Run the jobs that wait for a change."""
+        """Make the jobs that wait for these changes due at once."""
         woken = [job.name for job in self._jobs if job.waits_for(changes)]
         for name in woken:
             self._due_at[name] = 0.0
@@ -68,7 +68,7 @@ class JobWorker:
             try:
                 self._turn()
             except (Unavailable, PublishError) as error:
-                self._throttle.warn(logger, "turn", f"The jobs wait: {error}")
+                self._throttle.warn(logger, "turn", f"The jobs are waiting: {error}")
                 self._stop.wait(POLL_SECONDS)
             self._stop.wait(PAUSE_SECONDS)
             self._wake.wait(self._seconds_to_next())
@@ -84,7 +84,7 @@ class JobWorker:
     def _turn(self) -> None:
         held, self._holds = self._holds, self._confirmed()
         if self._holds and not held:
-            logger.info("This process runs the jobs %s", ", ".join(self._due_at))
+            logger.info("This process now runs the jobs: %s", ", ".join(self._due_at))
             self._reported.clear()
         for job in self._jobs:
             if not self._holds:
@@ -102,15 +102,15 @@ class JobWorker:
             raise
 
     def _error_of(self, job: Job) -> str | None:
-        """Run a job; why it failed, or None."""
+        """Run a job; return why it failed, or None."""
         try:
             job.run(self._lease.connection)
         except (Unavailable, PublishError) as error:
-            self._throttle.warn(logger, job.name, f"The job {job.name} waits: {error}")
+            self._throttle.warn(logger, job.name, f"The job {job.name} is waiting: {error}")
             return str(error)
         except Exception:
-            logger.exception("The job %s failed; it is tried again", job.name)
-            return "it failed; the log says how"
+            logger.exception("The job %s failed and will be retried", job.name)
+            return "the job failed; see the log"
         return None
 
     def _report(self, job: Job, error: str | None) -> None:

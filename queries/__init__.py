@@ -1,1 +1,1 @@
-"""Queries: every SELECT of the project stands in this package."""
+"""Queries: the SQL statements of the project, one module per table."""

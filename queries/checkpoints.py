@@ -1,4 +1,4 @@
-"""Statements on checkpoints: up to which reading the analyses of a stream are published."""
+"""Statements on checkpoints: the last reading of a stream whose analysis is published."""
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -7,7 +7,7 @@ from queries.reader import Reader
 
 
 def checkpoint(reader: Reader, stream: str) -> int | None:
-    """The highest id of a reading whose analysis is published, or None."""
+    """Return the highest id of a reading whose analysis is published, or None."""
     return reader.execute(select(Analysed.reading_id).where(Analysed.stream == stream)).scalar()
 
 

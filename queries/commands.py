@@ -1,4 +1,4 @@
-"""Statements on commands, and the states that a command may have.
+"""Statements on `commands`, and the states of a command.
 
 `pending → sent → in_progress → succeeded | failed | rejected | expired`; the last four are final.
 """
@@ -7,7 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from models import Command
 from queries.reader import Reader, in_chunks
@@ -22,19 +33,21 @@ _COMMANDS = Command.metadata.tables["commands"]
 
 
 def command(reader: Reader, command_id: str) -> RowMapping | None:
-    """The command with this id, or None."""
+    """Return the command with this id, or None."""
     query = select(_COMMANDS).where(_COMMANDS.c.command_id == command_id)
     return reader.execute(query).mappings().first()
 
 
 def command_with_key(reader: Reader, key: str) -> RowMapping | None:
-    """The command that was issued with this idempotency key, or None."""
+    """Return the command that was issued with this idempotency key, or None."""
     query = select(_COMMANDS).where(_COMMANDS.c.idempotency_key == key)
     return reader.execute(query).mappings().first()
 
 
-def commands(reader: Reader, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
-    """Commands, newest first."""
+def commands(
+    reader: Reader, device_id: str | None, status: str | None, limit: int
+) -> Sequence[RowMapping]:
+    """Return commands, newest first, of one device or status if given."""
     query = select(_COMMANDS).order_by(_COMMANDS.c.id.desc()).limit(limit)
     if device_id is not None:
         query = query.where(_COMMANDS.c.device_id == device_id)
@@ -44,14 +57,14 @@ def commands(reader: Reader, device_id: str | None, status: str | None, limit: i
 
 
 def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """These commands."""
+    """Return the commands with these ids."""
     return in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
 
 
 def commands_since(reader: Reader, since: datetime, device_id: str | None) -> Sequence[RowMapping]:
-    """The newest 1,000 commands that changed at `since` or later, oldest change first.
+    """Return the newest 1,000 commands that changed at `since` or later, oldest change first.
 
-    Those of one device, or of all.
+    With `device_id`, only commands of that device.
     """
     query = select(_COMMANDS).where(_COMMANDS.c.updated_at >= since)
     if device_id is not None:
@@ -61,36 +74,38 @@ def commands_since(reader: Reader, since: datetime, device_id: str | None) -> Se
 
 
 def to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """These commands, locked until the transaction ends."""
+    """Return the commands with these ids, locked until the transaction ends."""
     query = select(_COMMANDS).with_for_update()
     return in_chunks(connection, query, _COMMANDS.c.command_id, command_ids)
 
 
 def due(reader: Reader, now: datetime, up: Uptime) -> Sequence[str]:
-    """The ids of up to 1,000 open commands whose time is over, in the order of issue."""
+    """Return the ids of up to 1,000 open commands that have expired, in the order of issue."""
     query = select(Command.command_id).where(Command.status.in_(OPEN), _is_over(now, up))
     return reader.scalars(query.order_by(Command.id).limit(1000)).all()
 
 
 def create(connection: Connection, values: dict[str, Any]) -> None:
-    """Write a new command. Raises IntegrityError where its idempotency key is taken."""
+    """Insert a command. Raises IntegrityError if its idempotency key is taken."""
     connection.execute(insert(Command).values(values))
 
 
-def answer(connection: Connection, command_id: str, answered: Mapping[str, str | None], now: datetime) -> None:
-    """Write the `status`, `reason` and `result` that a device said of an open command."""
+def answer(
+    connection: Connection, command_id: str, answered: Mapping[str, str | None], now: datetime
+) -> None:
+    """Write the `status`, `reason` and `result` that a device reported for an open command."""
     _change(connection, command_id, OPEN, {**answered, "updated_at": now})
 
 
 def mark_sent(connection: Connection, command_id: str, now: datetime) -> None:
-    """Note that the broker has the command; a device that was faster has already moved it on."""
+    """Record that the broker has the command; keep a status that the device already reported."""
     status = case((Command.status == "pending", "sent"), else_=Command.status)
     values = {"status": status, "sent_at": now, "updated_at": now}
     connection.execute(update(Command).where(Command.command_id == command_id).values(values))
 
 
 def mark_unsent(connection: Connection, command_id: str, reason: str, now: datetime) -> None:
-    """Note that the command never left; its idempotency key may be used again."""
+    """Record that the command was never sent; its idempotency key may be used again."""
     values = {
         "status": "failed",
         "reason": reason[:MAX_REASON],
@@ -101,15 +116,16 @@ def mark_unsent(connection: Connection, command_id: str, reason: str, now: datet
 
 
 def interrupt(connection: Connection, command_id: str, now: datetime) -> None:
-    """End a pending command that nobody sends any more; its idempotency key may be used again."""
+    """Expire a pending command that no process will send; its idempotency key may be used again."""
     _change(connection, command_id, ("pending",), _interrupted(now))
 
 
-def expire(connection: Connection, command_ids: Sequence[str], now: datetime, up: Uptime) -> list[str]:
-    """End those of these commands whose time is over and that are not final; return their ids.
+def expire(
+    connection: Connection, command_ids: Sequence[str], now: datetime, up: Uptime
+) -> list[str]:
+    """Expire the given commands that are due and not final; return their ids.
 
-    Of one that is still pending nobody knows whether it was sent: its idempotency key may be used
-    again.
+    It is unknown whether a pending command was sent, so its idempotency key may be used again.
     """
     over = _is_over(now, up)
     values = {"status": "expired", "reason": EXPIRED, "updated_at": now}
@@ -122,7 +138,7 @@ def expire(connection: Connection, command_ids: Sequence[str], now: datetime, up
 
 
 def _is_over(now: datetime, up: Uptime) -> ColumnElement[bool]:
-    # On the machine that issued it, by how long that machine runs; elsewhere by the clock.
+    # The machine that issued the command compares uptimes, which no clock step affects.
     here = func.coalesce(Command.boot, "") == (up.boot or "-")
     over_here = and_(here, Command.deadline <= up.seconds)
     return or_(over_here, and_(~here, Command.expires_at <= now))

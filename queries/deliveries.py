@@ -1,4 +1,4 @@
-"""Statements on delivered batches: the newest deliveries that only a packet id can recognise."""
+"""Statements on `delivered_batches`: recent deliveries that only a packet id can identify."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ _BATCHES = DeliveredBatch.metadata.tables["delivered_batches"]
 
 
 def recent(reader: Reader, first: int, window: int) -> Sequence[Row[int, str]]:
-    """`first_deliveries` and `deliveries` of the batches among the last `window` of `first`.
+    """Return `first_deliveries` and `deliveries` of recent batches, oldest first.
 
-    Oldest first.
+    Recent are the batches within the last `window` of the `first` first deliveries.
     """
     query = select(_BATCHES.c.first_deliveries, _BATCHES.c.deliveries)
     query = query.where(_BATCHES.c.first_deliveries >= first - window)
@@ -21,12 +21,12 @@ def recent(reader: Reader, first: int, window: int) -> Sequence[Row[int, str]]:
 
 
 def record(connection: Connection, first: int, deliveries: str, window: int) -> None:
-    """Keep a batch, and delete those that are more than `window` first deliveries older."""
+    """Insert a batch, and delete batches that are more than `window` first deliveries older."""
     values = {"first_deliveries": first, "deliveries": deliveries}
     connection.execute(insert(_BATCHES).values(values))
     connection.execute(delete(_BATCHES).where(_BATCHES.c.first_deliveries < first - window))
 
 
 def forget(connection: Connection) -> None:
-    """Delete all of them, for a session that gives packet ids anew."""
+    """Delete all batches: in a new session, the packet ids of an earlier one mean nothing."""
     connection.execute(delete(_BATCHES))

@@ -1,4 +1,4 @@
-"""Statements on devices: what is kept of each that a reading of a stream came from."""
+"""Statements on `devices`: the devices that have sent readings of a stream."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,41 +11,44 @@ from storage.dialect import Columns, Merge
 from utils import clock
 
 Upsert = Callable[[type[Base], Sequence[str], Merge], Insert]
-"""`Database.upsert`."""
+"""The signature of `Database.upsert`."""
 _DEVICES = Device.metadata.tables["devices"]
 _STREAMS = StreamState.metadata.tables["stream_states"]
 
 
 def is_known(reader: Reader, streams: Iterable[str], device_id: str) -> bool:
-    """Whether there is a reading of a device in one of these streams."""
+    """Return whether one of the streams has a reading of the device."""
     query = select(_DEVICES.c.last_id).where(_DEVICES.c.stream.in_(sorted(streams)))
-    return reader.execute(query.where(_DEVICES.c.device_id == device_id).limit(1)).first() is not None
+    query = query.where(_DEVICES.c.device_id == device_id)
+    return reader.execute(query.limit(1)).first() is not None
 
 
 def ids(reader: Reader, streams: Iterable[str], limit: int) -> Sequence[str]:
-    """The first ids of the devices of these streams in their order, at most so many."""
+    """Return the device ids of the streams in alphabetical order, at most `limit`."""
     known = _DEVICES.c.stream.in_(sorted(streams)) & (_DEVICES.c.device_id != VERIFY_DEVICE)
     query = select(_DEVICES.c.device_id).distinct().where(known)
     return reader.scalars(query.order_by(_DEVICES.c.device_id).limit(limit)).all()
 
 
 def heard_last(reader: Reader, stream: str) -> str | None:
-    """The device of a stream that was heard last, or None."""
+    """Return the device of a stream that was heard last, or None."""
     own = (_DEVICES.c.stream == stream) & (_DEVICES.c.device_id != VERIFY_DEVICE)
-    # What was heard at a time that is still to come was heard before the clock was set back.
+    # A time in the future was stored before the clock was set back.
     present = own & (_DEVICES.c.last_heard <= clock.now() + clock.STEP)
-    newest = select(_DEVICES.c.last_heard).where(present).order_by(_DEVICES.c.last_heard.desc()).limit(1)
+    newest = select(_DEVICES.c.last_heard).where(present)
+    newest = newest.order_by(_DEVICES.c.last_heard.desc()).limit(1)
     query = select(_DEVICES.c.device_id).where(own).limit(1)
     by_id = _DEVICES.c.last_id.desc()
-    last = reader.scalars(query.where(_DEVICES.c.last_heard == newest.scalar_subquery()).order_by(by_id)).first()
-    # Of all others, some from before last_heard was kept, the order of their readings tells it.
+    heard_at_newest = query.where(_DEVICES.c.last_heard == newest.scalar_subquery())
+    last = reader.scalars(heard_at_newest.order_by(by_id)).first()
+    # Rows from before last_heard existed have only the order of their readings.
     return last or reader.scalars(query.order_by(_DEVICES.c.last_heard.is_(None), by_id)).first()
 
 
 def lock_streams(connection: Connection, streams: Iterable[str]) -> None:
-    """Let no other transaction write readings of these streams until this one ends, so that ids keep their order.
+    """Lock the streams for this transaction, so that ids are committed in their order.
 
-    SQLite has one writer at a time anyway.
+    SQLite has only one writer at a time and needs no lock.
     """
     if connection.dialect.name != "sqlite":
         query = select(_STREAMS.c.stream).where(_STREAMS.c.stream.in_(sorted(streams)))
@@ -53,21 +56,21 @@ def lock_streams(connection: Connection, streams: Iterable[str]) -> None:
 
 
 def keeping(upsert: Upsert, *, late: bool) -> Insert:
-    """The statement that keeps `stream`, `device_id`, `last_id` and `last_heard` of devices.
+    """Return the upsert of `stream`, `device_id`, `last_id` and `last_heard`.
 
-    `late`: the readings came some time ago, so that a later `last_heard` stays.
+    With `late`, the readings were received some time ago, so a later `last_heard` is kept.
     """
     return upsert(Device, ("stream", "device_id"), _heard_before if late else _heard)
 
 
 def forget(connection: Connection, stream: str, device_id: str) -> None:
-    """Delete what is kept of a device of a stream."""
+    """Delete a device of a stream."""
     own = (_DEVICES.c.stream == stream) & (_DEVICES.c.device_id == device_id)
     connection.execute(delete(_DEVICES).where(own))
 
 
 def _heard(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
-    # Also where it is earlier: then the clock was set back.
+    # An earlier time replaces a later one too: the clock was set back.
     heard = func.coalesce(incoming.last_heard, stored.last_heard)
     return [("last_id", _greater("last_id", stored, incoming)), ("last_heard", heard)]
 

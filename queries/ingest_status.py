@@ -1,4 +1,4 @@
-"""Statements on the state of every source (`mqtt`, `http`): its counts and its heartbeat."""
+"""Statements on `ingest_status`: the counts and the heartbeat of each source (`mqtt`, `http`)."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,19 +24,19 @@ _STATUS = IngestStatus.metadata.tables["ingest_status"]
 
 
 def ingest_status(session: Session) -> dict[str, IngestStatus]:
-    """The state of every source, by its name."""
+    """Return the state of every source, by name."""
     return {status.source: status for status in session.scalars(select(IngestStatus))}
 
 
 def first_deliveries(reader: Reader, source: str) -> int:
-    """How many messages of a source were ever delivered for the first time."""
+    """Return how many messages of a source were ever delivered for the first time."""
     query = select(_STATUS.c.first_deliveries).where(_STATUS.c.source == source)
     found: int = reader.execute(query).scalar_one()
     return found
 
 
 def ignored_counts(session: Session, source: str) -> dict[str, int]:
-    """How many messages of a source were ever ignored, by reason; 0 for those that never were."""
+    """Return how many messages of a source were ever ignored, by reason; unused reasons are 0."""
     query = select(IgnoredCount).where(IgnoredCount.source == source)
     counts = session.scalars(query.order_by(IgnoredCount.reason))
     return {RETAINED: 0, EMPTY: 0} | {counted.reason: counted.count for counted in counts}
@@ -49,10 +49,10 @@ def add(
     now: datetime,
     before: int | None,
 ) -> bool:
-    """Add the counts of a batch, one for each of `COUNTED`; whether that was possible.
+    """Add the counts of a batch, one for each of `COUNTED`; return whether a row was updated.
 
-    With `before`, only where `first_deliveries` is so many: nobody else counts them, so that
-    another number is that of another database, such as a restored backup.
+    With `before`, update only if `first_deliveries` equals it. No other process changes that
+    count, so another number means another database, such as a restored backup.
     """
     values = {"source_": source, "now": now}
     values |= {f"more_{name}": counts[name] for name in COUNTED}
@@ -68,7 +68,7 @@ def write(connection: Connection, source: str, values: Mapping[str, Any]) -> Non
 
 @lru_cache(maxsize=2)
 def _adding(*, alone: bool) -> Update:
-    # Kept, because building the statement takes longer than running it.
+    # Cached, because building the statement takes longer than running it.
     more = {name: _STATUS.c[name] + bindparam(f"more_{name}") for name in COUNTED}
     statement = update(_STATUS).where(_STATUS.c.source == bindparam("source_"))
     if alone:

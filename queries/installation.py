@@ -1,4 +1,4 @@
-"""Statements on this installation: its client ids, and its session at the broker."""
+"""Statements on `installation`: MQTT client ids and the state of the session at the broker."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,21 +11,21 @@ from queries.reader import Reader
 
 
 def installation(session: Session) -> Installation:
-    """What belongs to this database: client ids, and what is known of the session at the broker."""
+    """Return the one row of `installation`."""
     return session.scalars(select(Installation)).one()
 
 
 def client_id(reader: Reader) -> str:
-    """The MQTT client id of the ingester of this database."""
+    """Return the MQTT client id of the ingester of this database."""
     return reader.execute(select(Installation.client_id)).scalar_one()
 
 
 def notices_topic(reader: Reader) -> str:
-    """The topic on which the processes of this database notify each other of changes."""
+    """Return the topic on which the processes of this database notify each other of changes."""
     number = reader.execute(select(Installation.notices_id)).scalar_one()
     return f"autoforge/{number}/notices"
 
 
 def change(connection: Connection, values: Mapping[str, Any]) -> None:
-    """Update columns."""
+    """Update columns of the row."""
     connection.execute(update(Installation).values(dict(values)))

@@ -1,7 +1,8 @@
-"""Statements on the newest readings: of those whose time can be, and only where there is none such, of the others.
+"""Statements on the newest readings and on `newest_values`.
 
-A reading that was stamped while the server's clock was ahead is from the future once the clock is right. By its time
-it would stay the newest until that has come.
+A reading stored while the server's clock was ahead lies in the future once the clock is right,
+and by its timestamp would stay the newest until then. So readings from the future count only
+where there are no others.
 """
 
 from collections.abc import Sequence
@@ -42,11 +43,11 @@ _NEWEST = NewestValue.metadata.tables["newest_values"]
 
 @lru_cache(maxsize=1024)
 def _latest(table: Table, one_device: bool, metric: str | None, believed: bool) -> Select[Any]:
-    # Kept, because building the statement takes longer than running it.
+    # Cached, because building the statement takes longer than running it.
     end: BindParameter[datetime] | None = bindparam("future") if believed else None
     chosen = TimeFilter(bindparam("device_id") if one_device else None, end=end, metric=metric)
     if not one_device or metric is not None:
-        # By an index of times from its end: a maximum of some of the rows would be looked for among all.
+        # Read the index on timestamps backwards: MAX() over some of the rows would scan them all.
         query = listed(shown(table), table, chosen)
         return query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(1)
     newest = within(select(func.max(table.c.timestamp)), table, chosen).scalar_subquery()
@@ -54,49 +55,65 @@ def _latest(table: Table, one_device: bool, metric: str | None, believed: bool) 
     return query.order_by(table.c.id.desc()).limit(1)
 
 
-def latest(reader: Reader, table: Table, device_id: str | None = None, metric: str | None = None) -> RowMapping | None:
-    """The newest reading, of one device or of all, with a value of one metric or of any; or None."""
+def latest(
+    reader: Reader, table: Table, device_id: str | None = None, metric: str | None = None
+) -> RowMapping | None:
+    """Return the newest reading, or None.
+
+    With `device_id`, of that device. With `metric`, of the readings with a value of that metric.
+    """
     one_device = device_id is not None
     own = {"device_id": device_id} if one_device else {}
     row = reader.execute(_latest(table, one_device, metric, believed=False), own).mappings().first()
-    # Nearly always that is it, and nothing else is asked for.
-    if row is None or row["timestamp"] < (future := clock.future()):
+    # In nearly all cases this one query is enough.
+    future = clock.future()
+    if row is None or row["timestamp"] < future:
         return row
     believed = _latest(table, one_device, metric, believed=True)
     return reader.execute(believed, {**own, "future": future}).mappings().first() or row
 
 
-def value(reader: Reader, stream: str, table: Table, device_id: str | None, metric: str) -> RowMapping | None:
-    """The newest reading with a value of a metric that a reading may lack, of one device or of all; or None.
+def value(
+    reader: Reader, stream: str, table: Table, device_id: str | None, metric: str
+) -> RowMapping | None:
+    """Return the newest reading with a value of an optional metric, or None.
 
-    It is looked up: for a metric that is rare or never came, a search would go through all readings.
+    With `device_id`, of that device. `newest_values` has its id: for a metric that is rare or was
+    never sent, a search would read the whole table.
     """
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.metric == metric)
-    device = _NEWEST.c.device_id != VERIFY_DEVICE if device_id is None else _NEWEST.c.device_id == device_id
+    if device_id is None:
+        own &= _NEWEST.c.device_id != VERIFY_DEVICE
+    else:
+        own &= _NEWEST.c.device_id == device_id
     by_time = _NEWEST.c.timestamp.desc(), _NEWEST.c.reading_id.desc()
-    reading_id = reader.execute(select(_NEWEST.c.reading_id).where(own, device).order_by(*by_time).limit(1)).scalar()
+    query = select(_NEWEST.c.reading_id).where(own).order_by(*by_time).limit(1)
+    reading_id = reader.execute(query).scalar()
     if reading_id is None:
         return None
     row = reader.execute(shown(table).where(table.c.id == reading_id)).mappings().first()
-    # Behind one of the future there is one that is believed, or none; only a search tells.
-    future = row is None or row["timestamp"] >= clock.future()
-    return latest(reader, table, device_id, metric) if future else row
+    # Only a search can find an earlier reading than one from the future.
+    if row is None or row["timestamp"] >= clock.future():
+        return latest(reader, table, device_id, metric)
+    return row
 
 
 def of_heard_last(reader: Reader, stream: str, table: Table) -> RowMapping | None:
-    """The newest reading of the device that was heard last, or None."""
+    """Return the newest reading of the device that was heard last, or None."""
     device_id = queries.devices.heard_last(reader, stream)
     return None if device_id is None else latest(reader, table, device_id)
 
 
 def metrics(reader: Reader, stream: str, device_id: str) -> set[str]:
-    """The metrics that a reading may lack and of which a device has sent a value."""
+    """Return the optional metrics for which a device has ever sent a value."""
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
     return set(reader.scalars(select(_NEWEST.c.metric).where(own)))
 
 
-def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:
-    """The newest value of each metric that a reading may lack, with its timestamp; none of what never came."""
+def values(
+    reader: Reader, stream: str, table: Table, device_id: str
+) -> dict[str, tuple[float | str, datetime]]:
+    """Return the newest value and its timestamp, by optional metric that the device ever sent."""
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
     newest = reader.execute(select(_NEWEST.c.metric, _NEWEST.c.reading_id).where(own)).all()
     known = table.c.id.in_({row.reading_id for row in newest})
@@ -113,15 +130,15 @@ def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[st
 
 
 def keeping(upsert: Upsert, future: datetime) -> Insert:
-    """The statement that keeps the newest values of devices: the columns of `newest_values`.
+    """Return the upsert of rows of `newest_values`.
 
-    A value with a time from `future` on gives way to any that is earlier.
+    A value with a timestamp at `future` or later is replaced by any earlier one.
     """
-    # As text, because PyMySQL takes no parameters after the values of many rows.
+    # As a literal, because PyMySQL takes no parameters after the VALUES of many rows.
     limit: ColumnElement[datetime] = literal_column(literal(future))
 
     def merge(stored: Columns, incoming: Columns) -> Sequence[tuple[str, Any]]:
-        # A reading that is measured at the same moment and stored later is the newer one.
+        # Of two readings with one timestamp, the one stored later is newer.
         later = incoming.timestamp >= stored.timestamp
         newer = or_(later, and_(stored.timestamp >= limit, incoming.timestamp < limit))
         return [
@@ -133,7 +150,7 @@ def keeping(upsert: Upsert, future: datetime) -> Insert:
 
 
 def quarter_after(at: datetime) -> datetime:
-    """The quarter of an hour that begins next; a statement with it is made four times an hour only."""
+    """Return the start of the next quarter of an hour, so that statements with it are cacheable."""
     return clock.EPOCH + ((at - clock.EPOCH) // QUARTER + 1) * QUARTER
 
 

@@ -1,4 +1,4 @@
-"""Positions in a table of readings: from which id on something is new, whatever the clock has said meanwhile."""
+"""Statements that find the id from which readings are new, even if the clock was changed."""
 
 from datetime import datetime, timedelta
 
@@ -9,19 +9,24 @@ from queries.readings import newest_id
 from utils import clock
 
 MAX_CROSSING = 20_000
-"""How many ids two transactions that cross each other may take."""
+"""How many ids two concurrent transactions may take."""
 
 
 def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
-    """When the reading with this id, or the last one before it, was stored; the beginning of time if there is none."""
-    query = select(table.c.created_at).where(table.c.id <= reading_id).order_by(table.c.id.desc()).limit(1)
-    return reader.execute(query).scalar() or datetime(1970, 1, 1)
+    """Return when the reading with this id, or the last one before it, was stored.
+
+    Without such a reading, return 1970-01-01.
+    """
+    query = select(table.c.created_at).where(table.c.id <= reading_id)
+    query = query.order_by(table.c.id.desc()).limit(1)
+    return reader.execute(query).scalar() or clock.EPOCH
 
 
 def earliest_written(reader: Reader, table: Table, first: int, last: int) -> datetime:
-    """The earliest time at which the reading with the id `first`, or one from there to `last`, was stored.
+    """Return the earliest time at which a reading with an id from `first` to `last` was stored.
 
-    Where the clock was set back that is not the time of the first. Of very many it is the beginning of time.
+    If the clock was set back, this is not the time of the first. For more than MAX_CROSSING ids,
+    return 1970-01-01.
     """
     if last - first > MAX_CROSSING:
         return clock.EPOCH
@@ -31,19 +36,24 @@ def earliest_written(reader: Reader, table: Table, first: int, last: int) -> dat
 
 
 def first_uncertain(reader: Reader, table: Table, reading_id: int, around: timedelta) -> int:
-    """The lowest id whose reading may have been committed after the one with this id was seen.
+    """Return the lowest id whose reading may have been committed after this one was seen.
 
-    Ids are given before the commit, so that what is stored at about the same time may come in another order.
+    Ids are assigned before the commit, so concurrent transactions may commit in another order.
     """
     stored = written_at(reader, table, reading_id)
     near = table.c.created_at.between(stored - around, stored + around)
     close = table.c.id.between(reading_id - MAX_CROSSING, reading_id)
-    return reader.execute(select(func.min(table.c.id)).where(close, near)).scalar() or reading_id + 1
+    lowest = select(func.min(table.c.id)).where(close, near)
+    return reader.execute(lowest).scalar() or reading_id + 1
 
 
 def soonest_after(reader: Reader, table: Table, timestamp: datetime) -> int:
-    """The id of the reading that was stored soonest after a time, as the clock said; above the newest if none was."""
-    query = select(table.c.id).where(table.c.created_at > timestamp).order_by(table.c.created_at, table.c.id).limit(1)
+    """Return the id of the first reading stored after a time by the clock.
+
+    Without one, return the newest id + 1.
+    """
+    query = select(table.c.id).where(table.c.created_at > timestamp)
+    query = query.order_by(table.c.created_at, table.c.id).limit(1)
     return reader.execute(query).scalar() or newest_id(reader, table) + 1
 
 
@@ -54,17 +64,20 @@ def first_stored_after(
     around: timedelta = timedelta(0),
     until: datetime | None = None,
 ) -> int:
-    """The lowest id of the readings that were stored after a time, or at about the same time as that one.
+    """Return the lowest id of the readings stored after a time, or within `around` of the first.
 
-    Where the clock was set back it is not the soonest: what was stored before that has a later time and a lower id.
-    The index of times is read for all that was stored since; `until` leaves out what is dated later than that.
+    If the clock was set back, readings from before that have a later time and a lower id. The
+    query reads the index of all times after `timestamp`, or up to `until` if given.
     """
-    oldest = reader.execute(select(table.c.id, table.c.created_at).order_by(table.c.id).limit(1)).first()
+    by_id = select(table.c.id, table.c.created_at).order_by(table.c.id)
+    oldest = reader.execute(by_id.limit(1)).first()
     if oldest is not None and until is None and oldest.created_at > timestamp:
         return int(oldest.id)
-    # For min(id), SQLite and PostgreSQL would walk through the table from its lowest id; for a sum they take the index.
+    # For MIN(id), SQLite and PostgreSQL scan from the lowest id; for a sum they use the index.
     query = select(func.min(table.c.id + 0)).where(table.c.created_at > timestamp)
     if until is not None:
         query = query.where(table.c.created_at <= until)
     first = reader.execute(query).scalar()
-    return newest_id(reader, table) + 1 if first is None else first_uncertain(reader, table, first, around)
+    if first is None:
+        return newest_id(reader, table) + 1
+    return first_uncertain(reader, table, first, around)

@@ -1,4 +1,4 @@
-"""Statements on presence: which devices are online, as they and their brokers say."""
+"""Statements on `presence`: which devices are online, as reported by the devices and brokers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,14 +13,14 @@ _PRESENCE = Presence.metadata.tables["presence"]
 
 
 def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:
-    """`device_id`, `online` and `changed_at` of those of these devices that ever said so."""
+    """Return `device_id`, `online` and `changed_at` of the given devices, if ever reported."""
     return in_chunks(reader, select(_PRESENCE), _PRESENCE.c.device_id, device_ids)
 
 
 def presence_since(reader: Reader, since: datetime, device_id: str | None) -> Sequence[RowMapping]:
-    """The devices that went online or offline at `since` or later, oldest change first.
+    """Return the devices whose presence changed at `since` or later, oldest change first.
 
-    One device, or all.
+    With `device_id`, only that device.
     """
     query = select(_PRESENCE).where(_PRESENCE.c.changed_at >= since)
     if device_id is not None:
@@ -29,13 +29,13 @@ def presence_since(reader: Reader, since: datetime, device_id: str | None) -> Se
 
 
 def add(connection: Connection, online: Mapping[str, bool | None], now: datetime) -> None:
-    """Insert devices of which nothing was known."""
+    """Insert the presence of devices that have no row yet."""
     if online:
         connection.execute(insert(_PRESENCE), _rows("device_id", online, now))
 
 
 def change(connection: Connection, online: Mapping[str, bool | None], now: datetime) -> None:
-    """Update devices of which something is known."""
+    """Update the presence of devices that have a row."""
     if online:
         statement = update(_PRESENCE).where(_PRESENCE.c.device_id == bindparam("device"))
         connection.execute(statement, _rows("device", online, now))
@@ -46,5 +46,5 @@ def _rows(key: str, online: Mapping[str, bool | None], now: datetime) -> list[di
 
 
 def forget(connection: Connection, device_id: str) -> None:
-    """Delete what is known of a device."""
+    """Delete the presence of a device."""
     connection.execute(delete(_PRESENCE).where(_PRESENCE.c.device_id == device_id))

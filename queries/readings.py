@@ -1,9 +1,8 @@
-"""Statements on readings: functions of (reader, table, …) that return plain rows."""
+"""Statements on readings; each takes the table of a stream and returns plain rows."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
-from math import isfinite
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -14,7 +13,6 @@ from sqlalchemy import (
     RowMapping,
     Select,
     Table,
-    and_,
     bindparam,
     case,
     delete,
@@ -22,7 +20,6 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.exc import DBAPIError
 
 from models import VERIFY_DEVICE, Device, Presence
 from queries.reader import Reader
@@ -31,17 +28,14 @@ from utils import clock
 
 SAMPLES_AT_ONCE = 5_000
 LEFT_OUT = ("first_id", "last_id")
-"""What `newest_of_each` says of the readings that it leaves out."""
-METRICS_AT_ONCE = 500
+"""The columns in which `newest_of_each` names the readings that it leaves out."""
 TIMES_AT_ONCE = 100
-HUGE = 1e290
-"""So many more fit into the sum of a column that no table has as many."""
 _DEVICES = Device.metadata.tables["devices"]
 _PRESENCE = Presence.metadata.tables["presence"]
 
 
 class TimeFilter(NamedTuple):
-    """Which readings: of one device or all, with start ≤ timestamp < end, with a value of a metric or any."""
+    """A filter on readings: device, start ≤ timestamp < end, and a metric that has a value."""
 
     device_id: str | BindParameter[str] | None = None
     start: datetime | BindParameter[datetime] | None = None
@@ -52,7 +46,7 @@ class TimeFilter(NamedTuple):
 class RowRange(NamedTuple):
     """The readings with ids from `start` to `end`.
 
-    With `later`, of those before the id `sure` only what was measured or stored after it.
+    With `later`, readings below the id `sure` must be measured or stored after that time.
     """
 
     start: int
@@ -62,7 +56,7 @@ class RowRange(NamedTuple):
 
 
 def within(query: Select[Any], table: Table, chosen: TimeFilter) -> Select[Any]:
-    """A query of the readings that a filter takes."""
+    """Restrict a query to the readings that match a filter."""
     if chosen.device_id is not None:
         query = query.where(table.c.device_id == chosen.device_id)
     if chosen.start is not None:
@@ -75,88 +69,69 @@ def within(query: Select[Any], table: Table, chosen: TimeFilter) -> Select[Any]:
 
 
 def listed(query: Select[Any], table: Table, chosen: TimeFilter) -> Select[Any]:
-    """The same without the readings of `flask verify`, unless they are asked for by their device."""
+    """Do the same, without the readings of `flask verify` unless the filter names their device."""
     query = within(query, table, chosen)
-    return query if chosen.device_id is not None else query.where(table.c.device_id != VERIFY_DEVICE)
+    if chosen.device_id is not None:
+        return query
+    return query.where(table.c.device_id != VERIFY_DEVICE)
 
 
 def shown(table: Table) -> Select[Any]:
-    """Readings with the columns that people get."""
+    """Select readings with the public columns."""
     return select(*(column for column in table.columns if column.name != "fingerprint"))
 
 
-def history(reader: Reader, table: Table, chosen: TimeFilter, limit: int, offset: int = 0) -> Sequence[RowMapping]:
-    """A page of readings, newest first."""
+def history(
+    reader: Reader, table: Table, chosen: TimeFilter, limit: int, offset: int = 0
+) -> Sequence[RowMapping]:
+    """Return a page of readings, newest first."""
     query = listed(shown(table), table, chosen)
     query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit).offset(offset)
     return reader.execute(query).mappings().all()
 
 
-def stats(reader: Reader, stream: Stream, table: Table, chosen: TimeFilter) -> dict[str, Any]:
-    """`count`, and `avg_`, `min_` and `max_` of every numeric metric; null where there is none, or it is too large."""
-    names = [metric.name for metric in stream.metrics if metric.type == "number"]
-    found: dict[str, Any] = {}
-    # A statement has at most 1,664 columns in PostgreSQL, and 2,000 in SQLite.
-    for first in range(0, len(names), METRICS_AT_ONCE) or [0]:
-        some = names[first : first + METRICS_AT_ONCE]
-        figures = _figures_or_none(reader, table, some, chosen)
-        found |= _figures(reader, table, some, chosen, HUGE) if figures is None else figures
-    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in found.items()}
-
-
-def _figures_or_none(reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter) -> dict[str, Any] | None:
-    """The figures; None where a sum is too large for a number, which not every database calls infinite."""
-    try:
-        return _figures(reader, table, names, chosen)
-    except DBAPIError:
-        reader.rollback()
-        return None
-
-
-def _figures(
-    reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter, limit: float | None = None
-) -> dict[str, Any]:
-    """The figures of some metrics; with a limit no average of those that have a larger value."""
-    columns: list[Any] = [func.count().label("count")]
-    for name in names:
-        column = table.c[name]
-        summed = func.sum(column if limit is None else case((column.between(-limit, limit), column)))
-        # PostgreSQL's avg() squares the values and fails for 1e200.
-        average = summed / func.nullif(func.count(column), 0)
-        if limit is not None:
-            average = case((and_(func.max(column) <= limit, func.min(column) >= -limit), average))
-        figures = {"avg": average, "min": func.min(column), "max": func.max(column)}
-        columns += [figure.label(f"{kind}_{name}") for kind, figure in figures.items()]
-    query = listed(select(*columns).select_from(table), table, chosen)
-    return dict(reader.execute(query).mappings().one())
-
-
 def ml_data(
     reader: Reader, stream: Stream, table: Table, chosen: TimeFilter, limit: int
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The newest `limit` samples, oldest first: timestamp, device id, then the metrics in the stream's order."""
-    columns = [table.c.timestamp, table.c.device_id, *(table.c[metric.name] for metric in stream.metrics)]
-    query = listed(select(*columns), table, chosen)
-    rows = reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()
-    return rows[::-1]
+    """Return the newest `limit` samples, oldest first.
+
+    A sample is timestamp, device id, and the metrics in the stream's order.
+    """
+    metrics = [table.c[metric.name] for metric in stream.metrics]
+    query = listed(select(table.c.timestamp, table.c.device_id, *metrics), table, chosen)
+    query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)
+    return reader.execute(query).all()[::-1]
 
 
-def samples(reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter) -> Iterator[Row[*tuple[Any, ...]]]:
-    """Timestamp and these metrics of each reading that has the first of them, oldest first; read as they are used."""
+def samples(
+    reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter
+) -> Iterator[Row[*tuple[Any, ...]]]:
+    """Yield timestamp and metrics of each reading with a value of the first metric, oldest first.
+
+    The rows are fetched as they are consumed.
+    """
     columns = [table.c.timestamp, *(table.c[name] for name in names)]
     query = listed(select(*columns), table, chosen._replace(metric=names[0]))
     query = query.order_by(table.c.timestamp, table.c.id)
     yield from reader.execute(query, execution_options={"yield_per": SAMPLES_AT_ONCE})
 
 
-def last_samples(reader: Reader, table: Table, chosen: TimeFilter, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Timestamp and value of the filter's metric in its newest readings, oldest first; it must name a metric."""
+def last_samples(
+    reader: Reader, table: Table, chosen: TimeFilter, limit: int
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Return timestamp and value of the newest readings that match, oldest first.
+
+    The value is that of the filter's metric, which is required.
+    """
     query = listed(select(table.c.timestamp, table.c[str(chosen.metric)]), table, chosen)
-    return reader.execute(query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)).all()[::-1]
+    query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)
+    return reader.execute(query).all()[::-1]
 
 
-def first_samples(reader: Reader, table: Table, chosen: TimeFilter, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The same of its oldest readings."""
+def first_samples(
+    reader: Reader, table: Table, chosen: TimeFilter, limit: int
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Return the same for the oldest readings that match."""
     query = listed(select(table.c.timestamp, table.c[str(chosen.metric)]), table, chosen)
     return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(limit)).all()
 
@@ -167,20 +142,22 @@ def _newest_id(table: Table) -> Select[Any]:
 
 
 def newest_id(reader: Reader, table: Table) -> int:
-    """The highest id among the readings; 0 where there is none."""
+    """Return the highest id of a reading, or 0."""
     return reader.execute(_newest_id(table)).scalar() or 0
 
 
 def newest_of_each(
     reader: Reader, stream: Stream, table: Table, condition: ColumnElement[bool], known: int
 ) -> Sequence[RowMapping]:
-    """Of the readings that meet a condition the newest of each device, by their timestamps; see `queries.newest`.
+    """Return the newest reading of each device among those that meet a condition.
 
-    Where each metric has a topic of its own, the newest of each device and metric. `first_id` and `last_id` are the
-    lowest and the highest id above `known` of those that it was chosen from; null where none is above.
+    Newest is by timestamp; see `queries.newest`. Where each metric has a topic of its own, return
+    the newest reading of each device and metric. `first_id` and `last_id` are the lowest and the
+    highest id above `known` in its group, or null.
     """
-    apart = [table.c[metric.name].is_(None) for metric in stream.metrics] if stream.topic.has_metric else []
-    group = [table.c.device_id, *apart]
+    group: list[ColumnElement[Any]] = [table.c.device_id]
+    if stream.topic.has_metric:
+        group += [table.c[metric.name].is_(None) for metric in stream.metrics]
     order = [table.c.timestamp >= clock.future(), table.c.timestamp.desc(), table.c.id.desc()]
     rank = func.row_number().over(partition_by=group, order_by=order).label("rank")
     new = case((table.c.id > known, table.c.id))
@@ -193,27 +170,38 @@ def newest_of_each(
 
 
 def readings_of(
-    reader: Reader, table: Table, device_id: str | None, stretch: RowRange, limit: int
+    reader: Reader, table: Table, device_id: str | None, rows: RowRange, limit: int
 ) -> Sequence[RowMapping]:
-    """The first readings of a stretch, of one device or of all, in the order in which they were stored."""
+    """Return the first readings of a range, of one device or of all, in the order of their ids."""
     query = within(shown(table), table, TimeFilter(device_id))
-    query = query.where(table.c.id.between(stretch.start, stretch.end))
-    if stretch.later is not None:
-        later = or_(table.c.created_at > stretch.later, table.c.timestamp > stretch.later)
-        query = query.where(or_(table.c.id >= stretch.sure, later))
+    query = query.where(table.c.id.between(rows.start, rows.end))
+    if rows.later is not None:
+        later = or_(table.c.created_at > rows.later, table.c.timestamp > rows.later)
+        query = query.where(or_(table.c.id >= rows.sure, later))
     return reader.execute(query.order_by(table.c.id).limit(limit)).mappings().all()
 
 
 def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
-    """Every device of a stream by device id: `first_seen`, `last_seen`, `last_heard`, and `online` or null."""
+    """Return every device of a stream, in the order of the ids.
+
+    Each row has `device_id`, `first_seen`, `last_seen`, `last_heard`, and `online` or null.
+    """
     own = table.c.device_id == _DEVICES.c.device_id
     first = select(func.min(table.c.timestamp)).where(own).scalar_subquery().correlate(_DEVICES)
     newest = select(func.max(table.c.timestamp)).where(own)
-    believed = newest.where(table.c.timestamp < clock.future()).scalar_subquery().correlate(_DEVICES)
-    last = func.coalesce(believed, newest.scalar_subquery().correlate(_DEVICES))
-    columns = [_DEVICES.c.device_id, first.label("first_seen"), last.label("last_seen"), _DEVICES.c.last_heard]
+    believed = newest.where(table.c.timestamp < clock.future())
+    last = func.coalesce(
+        believed.scalar_subquery().correlate(_DEVICES),
+        newest.scalar_subquery().correlate(_DEVICES),
+    )
     with_presence = _DEVICES.outerjoin(_PRESENCE, _PRESENCE.c.device_id == _DEVICES.c.device_id)
-    query = select(*columns, _PRESENCE.c.online).select_from(with_presence)
+    query = select(
+        _DEVICES.c.device_id,
+        first.label("first_seen"),
+        last.label("last_seen"),
+        _DEVICES.c.last_heard,
+        _PRESENCE.c.online,
+    ).select_from(with_presence)
     query = query.where(_DEVICES.c.stream == stream, _DEVICES.c.device_id != VERIFY_DEVICE)
     query = query.order_by(_DEVICES.c.device_id)
     return [row for row in reader.execute(query).mappings() if row["first_seen"] is not None]
@@ -226,12 +214,17 @@ def _last_ids_of(table: Table) -> Select[Any]:
 
 
 def last_ids_of(reader: Reader, table: Table, at: datetime) -> dict[str, int]:
-    """The highest id of each device among the readings that were stored at this moment."""
+    """Return the highest id of each device among the readings with this `created_at`."""
     return {row[0]: row[1] for row in reader.execute(_last_ids_of(table), {"at": at})}
 
 
-def values_of(reader: Reader, table: Table, names: Sequence[str], at: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Id, device id, timestamp and these metrics of the readings stored at this moment, by their timestamps."""
+def values_of(
+    reader: Reader, table: Table, names: Sequence[str], at: datetime
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Return id, device id, timestamp and metrics of the readings with this `created_at`.
+
+    They are in the order of their timestamps.
+    """
     columns = [table.c.id, table.c.device_id, table.c.timestamp, *(table.c[name] for name in names)]
     query = select(*columns).where(table.c.created_at == at).order_by(table.c.timestamp, table.c.id)
     return reader.execute(query).all()
@@ -240,30 +233,38 @@ def values_of(reader: Reader, table: Table, names: Sequence[str], at: datetime) 
 def stated(
     reader: Reader, table: Table, names: Sequence[str], times: Collection[tuple[str, datetime]]
 ) -> Iterator[tuple[str, datetime, tuple[Any, ...]]]:
-    """Device id, time and these metrics of the readings whose devices have stated these times, believed or not."""
+    """Yield device id, time and metrics of the readings whose devices stated one of the times.
+
+    A stated time is in `device_timestamp` where it was not believed, otherwise in `timestamp`.
+    """
     metrics = [table.c[name] for name in names]
-    own = select(table.c.device_id, table.c.timestamp, *metrics).where(table.c.device_timestamp.is_(None))
+    own = select(table.c.device_id, table.c.timestamp, *metrics).where(
+        table.c.device_timestamp.is_(None)
+    )
     other = select(table.c.device_id, table.c.device_timestamp, *metrics)
     ordered = sorted(times)
     for start in range(0, len(ordered), TIMES_AT_ONCE):
         some = ordered[start : start + TIMES_AT_ONCE]
-        # SQLite finds no pair by an index where pairs are listed behind IN.
-        pairs = [(table.c.device_id == device_id) & (table.c.timestamp == at) for device_id, at in some]
-        believed = own.where(or_(*pairs))
-        yield from ((device_id, at, tuple(values)) for device_id, at, *values in reader.execute(believed))
+        # SQLite uses no index for pairs listed in IN.
+        pairs = [
+            (table.c.device_id == device_id) & (table.c.timestamp == at) for device_id, at in some
+        ]
+        for device_id, at, *values in reader.execute(own.where(or_(*pairs))):
+            yield device_id, at, tuple(values)
+        # By time alone, so that the database does not read all readings of a device.
         texts = {clock.rfc3339(at): at for _, at in some}
-        # By the time alone, so that a database does not walk through all readings of a device.
-        for device_id, text, *values in reader.execute(other.where(table.c.device_timestamp.in_(sorted(texts)))):
+        unbelieved = other.where(table.c.device_timestamp.in_(sorted(texts)))
+        for device_id, text, *values in reader.execute(unbelieved):
             yield device_id, texts[text], tuple(values)
 
 
 def has_reading(reader: Reader, table: Table, device_id: str, timestamp: datetime) -> bool:
-    """Whether a device has a reading of this time."""
+    """Return whether a device has a reading with this timestamp."""
     own = (table.c.device_id == device_id) & (table.c.timestamp == timestamp)
     return reader.execute(select(table.c.id).where(own).limit(1)).first() is not None
 
 
 def forget(connection: Connection, table: Table, device_id: str, but: int) -> None:
-    """Delete the readings of a device, but for the one with this id."""
+    """Delete the readings of a device, except the one with the id `but`."""
     own = (table.c.device_id == device_id) & (table.c.id != but)
     connection.execute(delete(table).where(own))

@@ -8,6 +8,7 @@ from flask_openapi.models.tag import Tag
 from werkzeug.exceptions import BadRequest
 
 import queries.readings
+import queries.statistics
 from database import Database
 from routes.answers import DevicesAnswer, Error, NotFound, RefusedSubmission, SubmissionAnswer
 from routes.arguments import (
@@ -157,7 +158,7 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         """Count, average, minimum and maximum of every numeric metric."""
         take_turn()
         with database.reader() as reader:
-            figures = queries.readings.stats(reader, stream, table, query.filter())
+            figures = queries.statistics.stats(reader, stream, table, query.filter())
         return {"stats": figures, "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})

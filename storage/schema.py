@@ -126,7 +126,7 @@ def _check_type(table: Table, column: Column[Any], present: object) -> None:
     if is_number != was_number:
         kind = "number" if was_number else "text"
         found = f"table {table.name}: column {column.name} holds {kind}"
-        raise SchemaError(f"{found}; declare it so, or rename the metric")
+        raise SchemaError(f"{found}; declare it as {kind}, or rename the metric")
 
 
 def _ensure_rows(connection: Connection, client_id: str | None) -> None:

@@ -1,1 +1,1 @@
-"""Streams: each kind of reading is declared in one TOML file of this folder."""
+"""Streams: the declarations of the kinds of reading, one TOML file each, and their checks."""

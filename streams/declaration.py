@@ -1,4 +1,4 @@
-"""The module that reads the declarations: TOML files to `Stream` objects, with every fault named."""
+"""Declarations: read the TOML files, and turn each into a `Stream` or the reason why not."""
 
 import hashlib
 import os
@@ -13,14 +13,14 @@ import msgspec
 from config import Settings
 from streams.checks import (
     StreamError,
-    check_beside,
     check_metric,
     check_name,
-    check_settings,
     check_stream,
     check_table,
     check_topic,
 )
+from streams.conflicts import check_conflicts, check_settings
+from streams.figure_checks import check_figures
 from streams.files import DeclarationFile, read_all
 from streams.registry import Streams, UnusableDeclaration
 from streams.stream import Devices, Energy, HealthRules, Metric, Oee, Stream, Timestamp
@@ -29,8 +29,8 @@ from utils.text import decoded
 from utils.topic_filters import covers
 
 SENSOR_TOPIC = "SENSOR_TOPIC"
+# Finds the topic in a file that is not valid TOML.
 _TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\1""", re.MULTILINE)
-"""The topic of a file that is no TOML."""
 
 
 class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,27 +49,30 @@ class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def declared(settings: Settings) -> Streams:
-    """The streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC if that is set. Raises StreamError."""
-    topics = {"sensors": settings.sensor_topic} if "sensor_topic" in settings.model_fields_set else {}
-    return load(settings.streams_dir, topics, DeviceTopics.of(settings), settings.catch_all_topic or "")
+    """Return the streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC if set. Raises StreamError."""
+    is_set = "sensor_topic" in settings.model_fields_set
+    topics = {"sensors": settings.sensor_topic} if is_set else {}
+    catch_all = settings.catch_all_topic or ""
+    return load(settings.streams_dir, topics, DeviceTopics.of(settings), catch_all)
 
 
-def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, catch_all: str = "") -> Streams:
-    """Read every `*.toml` of a folder that is not hidden; `topics` replaces the topic of the streams it names.
+def load(
+    folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, catch_all: str = ""
+) -> Streams:
+    """Read every `*.toml` of a folder that is not hidden; `topics` replaces topics by stream.
 
-    A file that cannot be used is among the `unusable`: file, key and what was expected. Raises StreamError where
-    there is no other, and for faults between settings.
+    A file that cannot be used is listed in `unusable` with file, key and what was expected.
+    Raises StreamError if no file can be used, or if settings conflict.
     """
     files = _files(folder)
-    stated = [TopicPattern(tuple(topics[it.name].split("/")), {}, SENSOR_TOPIC) for it in files if it.name in topics]
-    check_settings(device_topics.by_setting() | {topic.setting: topic for topic in stated})
+    check_settings(device_topics.by_setting() | _topics_of_settings(files, topics))
     streams: list[Stream] = []
     faults: dict[DeclarationFile, str] = {}
-    # Of two files that claim a topic, the one that was there first keeps it; what a setting says gives way to files.
+    # The oldest of the files that declare a topic keeps it; a topic from a setting comes last.
     for file in sorted(files, key=lambda it: (it.name in topics, it.modified)):
         try:
             stream = _read(file, topics.get(file.name))
-            check_beside(stream, streams, device_topics)
+            check_conflicts(stream, streams, device_topics)
             streams.append(stream)
         except StreamError as error:
             faults[file] = str(error)
@@ -83,13 +86,22 @@ def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, c
         raise StreamError(f"CATCH_ALL_TOPIC={catch_all}: {error}") from error
 
 
+def _topics_of_settings(
+    files: Sequence[DeclarationFile], topics: Mapping[str, str]
+) -> dict[str, TopicPattern]:
+    used = [topics[file.name] for file in files if file.name in topics]
+    patterns = [TopicPattern(tuple(topic.split("/")), {}, SENSOR_TOPIC) for topic in used]
+    return {pattern.setting: pattern for pattern in patterns}
+
+
 def _files(folder: Path) -> Sequence[DeclarationFile]:
     try:
         files = read_all(folder)
     except OSError as error:
         raise StreamError(f"{folder}: cannot be read: {error.strerror}") from error
     if not files:
-        raise StreamError(f"{folder}: no stream is declared here: expected at least one file such as sensors.toml")
+        expected = "expected at least one file such as sensors.toml"
+        raise StreamError(f"{folder}: no stream is declared here: {expected}")
     return files
 
 
@@ -104,15 +116,16 @@ def _digest(files: Sequence[DeclarationFile], topics: Mapping[str, str]) -> str:
 def _unusable(
     faults: Mapping[DeclarationFile, str], topics: Mapping[str, str], taken: Sequence[TopicPattern]
 ) -> Sequence[UnusableDeclaration]:
-    """The declarations that cannot be used, with the topics from which their messages can be set aside."""
-    found: list[UnusableDeclaration] = []
+    """Return the unusable declarations, with the topics whose messages can be set aside."""
+    unusable: list[UnusableDeclaration] = []
     for file, reason in faults.items():
-        others = [*taken, *(other.topic for other in found if other.topic is not None)]
+        others = [*taken, *(other.topic for other in unusable if other.topic is not None)]
         topic = _topic_to_set_aside(topics.get(file.name) or _declared_topic(file))
-        # Whoever has all of the topic sets aside, by its own name, what it has not declared.
-        free = topic is not None and not any(covers(other.wide(), topic.wide()) for other in others)
-        found.append(UnusableDeclaration(file.name, reason, topic if free else None))
-    return found
+        # A stream whose topic covers this one rejects its messages in its own name.
+        if topic is not None and any(covers(other.wide(), topic.wide()) for other in others):
+            topic = None
+        unusable.append(UnusableDeclaration(file.name, reason, topic))
+    return unusable
 
 
 def _declared_topic(file: DeclarationFile) -> object:
@@ -160,21 +173,22 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
     setting = "" if other_topic is None else SENSOR_TOPIC
     topic = _topic(other_topic or declared.topic, metrics, setting)
     stream = Stream(
-        name,
-        declared.title or name,
-        topic,
-        table,
-        declared.device or ("device_id" if topic.has_device else ""),
-        declared.device_default,
-        declared.values,
-        declared.timestamp,
-        metrics,
-        declared.simulate,
-        declared.health,
-        declared.oee,
-        declared.energy,
+        name=name,
+        title=declared.title or name,
+        topic=topic,
+        table=table,
+        device=declared.device or ("device_id" if topic.has_device else ""),
+        device_default=declared.device_default,
+        values=declared.values,
+        timestamp=declared.timestamp,
+        metrics=metrics,
+        simulate=declared.simulate,
+        health=declared.health,
+        oee=declared.oee,
+        energy=declared.energy,
     )
     check_stream(stream)
+    check_figures(stream)
     return stream
 
 
@@ -182,7 +196,8 @@ def _metric(name: str, declared: Any) -> Metric:
     try:
         metric = msgspec.convert(declared, Metric)
     except msgspec.ValidationError as error:
-        text, _, path = str(error).replace("Invalid enum value", "Expected number or text, got").partition(" - at `$")
+        message = str(error).replace("Invalid enum value", "Expected number or text, got")
+        text, _, path = message.partition(" - at `$")
         raise StreamError(f"metrics.{name}{path.rstrip('`')}: {text}") from error
     check_metric(name, metric)
     return msgspec.structs.replace(

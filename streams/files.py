@@ -1,4 +1,4 @@
-"""The files of the declarations: each is opened once, and whatever is wrong with one is told as its fault."""
+"""The declaration files: each is opened once, and an error is kept with its file."""
 
 import os
 import stat
@@ -9,17 +9,17 @@ from utils.text import printable
 
 
 class DeclarationFile(NamedTuple):
-    """A file `<name>.toml`, as it was when it was read."""
+    """The content of a file `<name>.toml` when it was read."""
 
     path: Path
     content: bytes = b""
     modified: float = 0.0
     fault: str = ""
-    """Why it cannot be read."""
+    """Why the file cannot be read."""
 
     @property
     def name(self) -> str:
-        """The name of the stream; bytes of the file's name that are no text are escaped."""
+        """The name of the stream; undecodable bytes of the file's name are escaped."""
         return printable(self.path.stem)
 
     def __str__(self) -> str:
@@ -27,14 +27,15 @@ class DeclarationFile(NamedTuple):
 
 
 def read_all(folder: Path) -> list[DeclarationFile]:
-    """Every `*.toml` of a folder, by name, without hidden ones: editors keep locks and copies there. Raises OSError."""
-    files = (path for path in folder.iterdir() if path.name.endswith(".toml") and not path.name.startswith("."))
-    return [_read(path) for path in sorted(files)]
+    """Read every `*.toml` of a folder, sorted by name. Raises OSError."""
+    # Editors keep locks and copies in hidden files.
+    names = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return [_read(path) for path in sorted(names) if path.name.endswith(".toml")]
 
 
 def _read(path: Path) -> DeclarationFile:
     try:
-        # Without waiting, or a named pipe to which nobody writes would stop the start.
+        # Non-blocking, because a named pipe without a writer would block the start.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             return _content(path, descriptor)
@@ -46,7 +47,9 @@ def _read(path: Path) -> DeclarationFile:
 
 def _content(path: Path, descriptor: int) -> DeclarationFile:
     state = os.fstat(descriptor)
+    if stat.S_ISDIR(state.st_mode):
+        return DeclarationFile(path, fault="it is a folder")
     if not stat.S_ISREG(state.st_mode):
-        return DeclarationFile(path, fault="it is a folder" if stat.S_ISDIR(state.st_mode) else "it is no file")
+        return DeclarationFile(path, fault="it is not a regular file")
     with os.fdopen(descriptor, "rb", closefd=False) as opened:
         return DeclarationFile(path, opened.read(), state.st_mtime)

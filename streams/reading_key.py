@@ -1,7 +1,7 @@
-"""The key of a reading: with its device and time, what tells whether two deliveries are the same reading.
+"""The key of a reading: together with device and time, it identifies a reading.
 
-It hashes the names and the stored values of the metrics that have one, sorted by name. So neither the way, nor
-the spelling, nor a metric that is declared later changes it.
+It is a hash of the names and stored values of the metrics that have a value, sorted by name. It
+does not depend on the transport, the spelling of the payload, or metrics declared later.
 """
 
 import struct
@@ -15,18 +15,20 @@ NEGATIVE_ZERO = struct.pack(">d", -0.0)
 
 
 class ReadingKey:
-    """Makes the keys of a stream's readings; `names` are its metrics in the order of the values."""
+    """Computes the keys of a stream's readings; `names` are its metrics in the order of values."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        # Names of one stream differ in more than case, and a column keeps its first spelling.
+        # Lower case: a column keeps its first spelling, and names differ in more than case.
         self._ordered = sorted((name.lower().encode(), index) for index, name in enumerate(names))
         self._indexes = [index for _, index in self._ordered]
         self._head = _head(name for name, _ in self._ordered)
         self._pack = struct.Struct(f">{len(names)}d").pack
-        self._pick: Callable[[Sequence[Any]], Sequence[Any]] = itemgetter(*self._indexes) if len(names) > 1 else tuple
+        self._pick: Callable[[Sequence[Any]], Sequence[Any]] = (
+            itemgetter(*self._indexes) if len(names) > 1 else tuple
+        )
 
     def of(self, values: Sequence[Any]) -> int:
-        """A signed 64-bit hash of a reading's values: numbers, texts or None, one for each metric."""
+        """Return a signed 64-bit hash of the values: a number, text or None for each metric."""
         try:
             packed = self._pack(*self._pick(values))
         except struct.error:  # a text or None
@@ -36,8 +38,10 @@ class ReadingKey:
         return _hashed(self._head + packed)
 
     def _of_some(self, values: Sequence[Any]) -> int:
-        present = [(name, values[index]) for name, index in self._ordered if values[index] is not None]
-        return _hashed(_head(name for name, _ in present) + b"".join(_encoded(value) for _, value in present))
+        pairs = ((name, values[index]) for name, index in self._ordered)
+        present = [(name, value) for name, value in pairs if value is not None]
+        encoded = b"".join(_encoded(value) for _, value in present)
+        return _hashed(_head(name for name, _ in present) + encoded)
 
 
 def _head(names: Any) -> bytes:

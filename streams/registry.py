@@ -1,4 +1,4 @@
-"""The registry: all declared streams, and to which of them a topic belongs."""
+"""The registry: all declared streams, and the stream that a topic belongs to."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,11 +18,11 @@ class UnusableDeclaration(NamedTuple):
     name: str
     reason: str
     topic: TopicPattern | None
-    """From where its messages are set aside; None where that cannot be told, or others take them."""
+    """The topic whose messages are set aside; None if it is unknown or belongs to others."""
 
 
 class Streams:
-    """All streams that can be used, by name; which of them a topic belongs to; and the declarations that cannot."""
+    """The usable streams by name, the match of topics to streams, and the unusable declarations."""
 
     def __init__(
         self,
@@ -36,16 +36,18 @@ class Streams:
         self.unusable = {declaration.name: declaration.reason for declaration in unusable}
         """Why a declaration cannot be used, by the stream's name."""
         self.digest = digest
-        """Different for different declarations."""
+        """A hash of the declarations."""
         self.knows_all_topics = all(declaration.topic is not None for declaration in unusable)
-        """Whether no declaration is without a topic from which its messages can be set aside."""
+        """Whether every unusable declaration has a topic whose messages can be set aside."""
         self._set_aside = [declaration for declaration in unusable if declaration.topic is not None]
         self._catch_all = catch_all
         self.own_roots = ("",) if catch_all else _OWN_ROOTS
-        """A topic that begins with none of these is not `is_own`; to look at that takes half the time of a call."""
+        """Prefixes of the topics that `is_own` accepts; checking these first halves the time."""
         self._by_name = {stream.name: stream for stream in streams}
-        # One expression for all: the group that matched tells the stream, or that it is a topic beside the readings.
-        patterns: list[tuple[TopicPattern, Stream | None]] = [(stream.topic, stream) for stream in streams]
+        # One expression for all topics: the group that matched identifies the stream, if any.
+        patterns: list[tuple[TopicPattern, Stream | None]] = [
+            (stream.topic, stream) for stream in streams
+        ]
         patterns += [(topic, None) for topic in device_topics]
         patterns.sort(key=lambda entry: entry[0].order)
         parts = [self._named(index, pattern) for index, (pattern, _) in enumerate(patterns)]
@@ -54,9 +56,9 @@ class Streams:
         self._ordered = streams
         self._own = re.compile("|".join(self._own_topics()), re.DOTALL)
         self.filters = filters_for(self._patterns(), catch_all)
-        """What to subscribe to: the declared topics, undeclared metrics beside them, and what CATCH_ALL_TOPIC says."""
+        """The filters to subscribe to: declared topics with any metric, and CATCH_ALL_TOPIC."""
         self.match = remembering(self._match, 20_000)
-        """The stream, the device id and the metric's level that a topic names, or None."""
+        """Return the stream, the device id and the metric's level of a topic, or None."""
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._ordered)
@@ -65,37 +67,45 @@ class Streams:
         return self._by_name[name]
 
     def get(self, name: str) -> Stream | None:
-        """The stream with this name, or None."""
+        """Return the stream with this name, or None."""
         return self._by_name.get(name)
 
     def subscriptions(self) -> list[str]:
-        """The filters of every declared topic, one for each metric that has its own."""
+        """Return the filters of all declared topics, one for each metric with its own topic."""
         return [topic for pattern in self._patterns() for topic in pattern.subscriptions()]
 
     def unusable_at(self, topic: str) -> UnusableDeclaration | None:
-        """The declaration that cannot be used and would take this topic, which no other does."""
+        """Return the unusable declaration whose topic this is, or None."""
         levels = TopicPattern(tuple(topic.split("/")), {})
         found = (it for it in self._set_aside if it.topic is not None and it.topic.overlaps(levels))
         return next(found, None)
 
     def is_own(self, topic: str) -> bool:
-        """Whether AutoForge, or the broker itself, publishes on this topic: then it is nobody's reading."""
+        """Return whether AutoForge or the broker publishes on this topic, so it has no readings."""
         if not topic.startswith(self.own_roots):
             return False
         return topic.startswith("$") or self._own.fullmatch(topic) is not None
 
     def publishes(self, topic: str) -> bool:
-        """Whether AutoForge publishes on this topic, of which a wide filter gives it its own messages back."""
+        """Return whether AutoForge publishes on this topic; a wide filter receives it back."""
         return self._own.fullmatch(topic) is not None
 
     def undeclared(self, topic: str) -> Stream | None:
-        """The stream to which a topic would belong if it had declared the metric."""
-        found = (s for s in self if s.topic.has_metric and re.fullmatch(s.topic.whole_regex(), topic, re.DOTALL))
-        return next(found, None)
+        """Return the stream that a topic would belong to if its metric was declared, or None."""
+        for stream in self:
+            pattern = stream.topic
+            if pattern.has_metric and re.fullmatch(pattern.whole_regex(), topic, re.DOTALL):
+                return stream
+        return None
 
     def _patterns(self) -> list[TopicPattern]:
         set_aside = [it.topic for it in self._set_aside if it.topic is not None]
-        return [*(stream.topic for stream in self), self.device_topics.ack, self.device_topics.status, *set_aside]
+        return [
+            *(stream.topic for stream in self),
+            self.device_topics.ack,
+            self.device_topics.status,
+            *set_aside,
+        ]
 
     def _own_topics(self) -> list[str]:
         published = [topic for stream in self for topic in stream.health.topics().values()]

@@ -1,4 +1,4 @@
-"""Names that no stream, table, metric or event may have, because AutoForge or a database has them."""
+"""Names reserved by AutoForge or a database for streams, tables, metrics and events."""
 
 from collections.abc import Mapping
 
@@ -32,17 +32,28 @@ RESERVED_NAMES = {
 }
 RESERVED_COLUMNS = {
     *("id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"),
-    *("cmax", "cmin", "ctid", "oid", "tableoid", "xmax", "xmin"),  # PostgreSQL has them in every table
-    "rowid",  # SQLite does
-    *("db_roll_ptr", "db_row_id", "db_trx_id", "fts_doc_id"),  # InnoDB, of MySQL and MariaDB, keeps them for itself
-    *("first_id", "last_id", "place_of_reading", "rest", "times"),  # names in queries and answers
+    # System columns of PostgreSQL, of SQLite, and of InnoDB in MySQL and MariaDB.
+    *("cmax", "cmin", "ctid", "oid", "tableoid", "xmax", "xmin"),
+    "rowid",
+    *("db_roll_ptr", "db_row_id", "db_trx_id", "fts_doc_id"),
+    # Names in queries and responses.
+    *("first_id", "last_id", "place_of_reading", "rest", "times"),
 }
 COLLISIONS: Mapping[str, set[str]] = {
     "machines": {"machine_id"},
     "soil": {"anomalies", "health_index", "status"},
 }
-"""What the paths of a system add to the readings of its stream."""
-ANALYSIS_FIELDS = {"anomalies", "factors", "health_index", "id", "limiting", "missing", "status", "timestamp"}
+"""The keys that the endpoints of a system add to the readings of its stream."""
+ANALYSIS_FIELDS = {
+    "anomalies",
+    "factors",
+    "health_index",
+    "id",
+    "limiting",
+    "missing",
+    "status",
+    "timestamp",
+}
 RESERVED_EVENTS = {
     "command",
     "connect",

@@ -1,4 +1,4 @@
-"""What a stream is: the parts of a declaration, as they are when it has been read and found right."""
+"""A `Stream` and its parts: a declaration after it was read and checked."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from streams.topics import TopicPattern
 
 
 class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a simulated device makes up values of a metric."""
+    """How a simulated device generates the values of a metric."""
 
     mean: float = 50.0
     swing: float = 0.0
@@ -19,24 +19,24 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     minimum: float | None = None
     maximum: float | None = None
     product: tuple[str, ...] = ()
-    """Metrics whose product the value is, instead of a walk of its own."""
+    """Metrics whose product is the value, instead of a random walk."""
     factor: float = 1.0
-    """By which the product is multiplied."""
+    """The factor that the product is multiplied by."""
     states: tuple[str, ...] = ("on", "off")
-    """For text: what the device may say."""
+    """The possible values of a text metric."""
     hold: float = 300.0
-    """For text: how many seconds a state lasts on average."""
+    """How many seconds a value of a text metric lasts on average."""
 
 
 class Advice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to do about a value that is off its ideal band."""
+    """What to do about a value below or above its ideal band."""
 
     low: str = ""
     high: str = ""
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One measured quantity of a stream; it is a column of the table."""
+    """One measured quantity of a stream, and a column of its table."""
 
     name: str = ""
     title: str = ""
@@ -44,52 +44,56 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["number", "text"] = "number"
     required: bool = False
     plural: str = ""
-    """The key in ml-data; the metric's name unless declared."""
+    """The key in ml-data; by default the metric's name."""
     level: str = ""
-    """What stands in the topic's `{metric}` level; the metric's name unless declared."""
+    """The value of the topic level `{metric}`; by default the metric's name."""
     ideal: tuple[float, float] | None = None
-    """The band in which the value is ideal; it makes the metric a factor of the health index."""
+    """The ideal band of the value; with it, the metric is a factor of the health index."""
     weight: float = 1.0
-    """How much the factor counts in the health index."""
+    """The weight of the factor in the health index."""
     advice: Advice = Advice()
     event: str = ""
-    """A Socket.IO event that every client gets with each new value."""
+    """A Socket.IO event that is sent to every client with each new value."""
     simulate: Simulation = Simulation()
 
 
 class Timestamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the device's own time is and whether it must be there."""
+    """The field with the device's own time, and whether it is required."""
 
     field: str = "timestamp"
     required: bool = False
 
 
 class Devices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the simulated devices of a stream are."""
+    """The simulated devices of a stream."""
 
     names: str = ""
-    """Their ids, with a place for the number: `ESP32_{:03}`."""
+    """The device ids, with a placeholder for the number: `ESP32_{:03}`."""
     interval: float = 1.0
     """Seconds between two messages of one device."""
     resume: bool = False
-    """Whether they go on from the last stored reading."""
+    """Whether a device continues from its last stored reading."""
 
 
 class HealthRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the health of each committed reading is published."""
+    """The topics on which health is published."""
 
     analysis_topic: str = ""
+    """The topic for the analysis of each committed reading."""
     status_topic: str = ""
-    """Where the backend says how it is itself."""
+    """The topic for the status of the backend."""
 
     def topics(self) -> dict[str, str]:
-        """Those that are declared, by their keys."""
-        topics = {"health.analysis_topic": self.analysis_topic, "health.status_topic": self.status_topic}
+        """Return the declared topics, by key."""
+        topics = {
+            "health.analysis_topic": self.analysis_topic,
+            "health.status_topic": self.status_topic,
+        }
         return {key: topic for key, topic in topics.items() if topic}
 
 
 class Oee(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """From which metrics the overall equipment effectiveness is computed."""
+    """The metrics from which the overall equipment effectiveness is computed."""
 
     status: str
     performance: str
@@ -97,11 +101,13 @@ class Oee(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     running: tuple[str, ...] = ("Running",)
     """The states in which the machine produces."""
     gap: float = 300.0
-    """Seconds; what the machine did between readings further apart than this is unknown."""
+    """Seconds; between readings further apart, the state of the machine is unknown."""
 
 
-class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """A price that holds from an hour of the day until before another."""
+class Hours(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}
+):
+    """The price from an hour of the day until another, exclusive."""
 
     start: int
     end: int
@@ -109,29 +115,31 @@ class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"st
 
 
 class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a kilowatt-hour costs."""
+    """The price of a kilowatt-hour."""
 
     price: float
     currency: str = ""
     hours: tuple[Hours, ...] = ()
     """Hours of the day with another price."""
     export: float | None = None
-    """What is paid for a kilowatt-hour that is fed in; None for the price of the hour."""
+    """The price paid for a kilowatt-hour fed into the grid; None for the price of the hour."""
 
     def at(self, hour: int) -> float:
-        """The price of a kilowatt-hour in an hour of the day, 0 to 23."""
-        return next((hours.price for hours in self.hours if hours.start <= hour < hours.end), self.price)
+        """Return the price of a kilowatt-hour in an hour of the day, 0 to 23."""
+        return next(
+            (hours.price for hours in self.hours if hours.start <= hour < hours.end), self.price
+        )
 
 
 class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """From which metrics energy is computed."""
+    """The metrics from which energy is computed."""
 
     power: str
-    """In watts."""
+    """The metric with the power in watts."""
     counter: str = ""
-    """A meter's own counter, in kilowatt-hours; energy is taken from it where there is one."""
+    """The metric with the counter of a meter in kilowatt-hours, which is preferred to power."""
     gap: float = 900.0
-    """Seconds; power is not integrated between readings further apart than this."""
+    """Seconds; between readings further apart, power is not integrated."""
     tariff: Tariff | None = None
 
 
@@ -144,11 +152,11 @@ class Stream:
     topic: TopicPattern
     table: str
     device: str
-    """The payload's field with the device id; where the topic has the id, it must agree if present."""
+    """The payload's field with the device id; if the topic has the id too, they must agree."""
     device_default: str
-    """The device id of a message that names none; empty where that is a fault."""
+    """The device id of a message that names none; if empty, such a message is rejected."""
     values: str
-    """The payload's field under which the values are nested; empty where they are at the top."""
+    """The payload's field that contains the values; empty for values at the top level."""
     timestamp: Timestamp
     metrics: tuple[Metric, ...]
     simulate: Devices
@@ -158,12 +166,12 @@ class Stream:
 
     @property
     def factors(self) -> tuple[Metric, ...]:
-        """The metrics with an ideal band; there is a health index if there are any."""
+        """The metrics with an ideal band, from which the health index is computed."""
         return tuple(metric for metric in self.metrics if metric.ideal is not None)
 
     @property
     def lackable(self) -> tuple[Metric, ...]:
-        """The metrics that a reading may lack."""
+        """The optional metrics, which a reading may lack."""
         if self.topic.has_metric:
             return self.metrics
         return tuple(metric for metric in self.metrics if not metric.required)

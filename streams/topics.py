@@ -1,4 +1,4 @@
-"""Topic patterns: `sensors/{device_id}/data` to a subscription, and a topic back to its parts."""
+"""Topic patterns such as `sensors/{device_id}/data`: their filters, and the parts of a topic."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ METRIC = "{metric}"
 
 @dataclass(frozen=True)
 class TopicPattern:
-    """A topic in which a level may be `{device_id}` or `{metric}`."""
+    """A topic whose levels may be `{device_id}` or `{metric}`."""
 
     levels: tuple[str, ...]
     metric_levels: Mapping[str, str] = field(hash=False)
-    """For `{metric}`: what stands in that level, to the metric's name."""
+    """The metrics' names by the value of the level `{metric}`."""
     setting: str = field(default="", compare=False)
-    """The variable that says it, where the environment or `.env` does."""
+    """The setting that the topic comes from, or an empty text."""
 
     def __str__(self) -> str:
         return "/".join(self.levels)
 
     @property
     def has_device(self) -> bool:
-        """Whether the topic names the device."""
+        """Whether the topic contains the device id."""
         return DEVICE in self.levels
 
     @property
@@ -36,66 +36,66 @@ class TopicPattern:
         return METRIC in self.levels
 
     def subscriptions(self) -> list[str]:
-        """The filters to subscribe to: one, or one per metric."""
+        """Return the filters to subscribe to: one, or one per metric."""
         names = list(self.metric_levels) if self.has_metric else [""]
         return [self.fill("+", name) for name in names]
 
     def wide(self) -> str:
-        """One filter for the whole topic, which lets through metrics that nobody has declared."""
+        """Return one filter for the whole topic, which includes undeclared metrics."""
         return self.fill("+", "+")
 
     def fill(self, device_id: str, metric_level: str = "") -> str:
-        """The topic of one device (and one metric's level)."""
+        """Return the topic of one device, and of one metric's level if the topic has it."""
         values = {DEVICE: device_id, METRIC: metric_level}
         return "/".join(values.get(level, level) for level in self.levels)
 
     def regex(self) -> str:
-        """A regular expression with the groups `device` and `metric`, where the topic has them."""
+        """Return a regular expression with the groups `device` and `metric`, if in the topic."""
         choices = "|".join(map(re.escape, self.metric_levels))
         groups = {DEVICE: r"(?P<device>[^/]*)", METRIC: f"(?P<metric>{choices})"}
         return "/".join(groups.get(level, re.escape(level)) for level in self.levels)
 
     @property
     def order(self) -> tuple[bool, ...]:
-        """Of two patterns that match a topic, it belongs to the one that comes first by this: literal levels win."""
+        """The sort key of patterns: a topic belongs to the first match, so literal levels win."""
         return tuple(level in (DEVICE, METRIC) for level in self.levels)
 
     def conflicts(self, other: "TopicPattern") -> bool:
-        """Whether some topic could belong to both patterns, or all of a metric's topics belong to the other one."""
+        """Return whether a topic could belong to either pattern, or one pattern hides the other."""
         if not self.overlaps(other):
             return False
         first, second = sorted((self, other), key=lambda pattern: pattern.order)
         return first.order == second.order or first.hides(second)
 
     def hides(self, other: "TopicPattern") -> bool:
-        """Whether every topic of the other one, or of one of its metrics, matches this one."""
-        return any(all(map(_covers, self.choices(), levels)) for levels in other.choices_of_metrics())
+        """Return whether this pattern matches all topics of the other, or of one of its metrics."""
+        by_metric = other.choices_of_metrics()
+        return any(all(map(_covers, self.choices(), levels)) for levels in by_metric)
 
     def whole_regex(self) -> str:
-        """The same for any metric, declared or not."""
-        return "/".join("[^/]*" if level in (DEVICE, METRIC) else re.escape(level) for level in self.levels)
+        """Return a regular expression for any device and any metric, declared or not."""
+        values = {DEVICE: "[^/]*", METRIC: "[^/]*"}
+        return "/".join(values.get(level, re.escape(level)) for level in self.levels)
 
     def overlaps(self, other: "TopicPattern") -> bool:
-        """Whether some topic could match both patterns."""
+        """Return whether some topic could match both patterns."""
         return len(self.levels) == len(other.levels) and all(
             mine is None or theirs is None or mine & theirs
             for mine, theirs in zip(self.choices(), other.choices(), strict=True)
         )
 
     def choices_of_metrics(self) -> list[list[set[str] | None]]:
-        """The same as `choices` for each metric alone; once where the metrics have no topics of their own."""
+        """Return `choices` for each metric alone; once if metrics have no topics of their own."""
         names = list(self.metric_levels) if self.has_metric else [""]
-        return [
-            [None if level == DEVICE else {name if level == METRIC else level} for level in self.levels]
-            for name in names
-        ]
+        return [self._choices_with({name}) for name in names]
 
     def choices(self) -> list[set[str] | None]:
-        """For each level what may stand there; None for anything."""
-        return [
-            None if level == DEVICE else set(self.metric_levels) if level == METRIC else {level}
-            for level in self.levels
-        ]
+        """Return the possible values of each level; None for any value."""
+        return self._choices_with(set(self.metric_levels))
+
+    def _choices_with(self, metric_levels: set[str]) -> list[set[str] | None]:
+        special = {DEVICE: None, METRIC: metric_levels}
+        return [special.get(level, {level}) for level in self.levels]
 
 
 def _covers(choices: set[str] | None, other: set[str] | None) -> bool:
@@ -103,22 +103,22 @@ def _covers(choices: set[str] | None, other: set[str] | None) -> bool:
 
 
 class DeviceTopics(NamedTuple):
-    """The topics of every device beside its readings."""
+    """The topics of every device, other than those of its readings."""
 
     control: TopicPattern
-    """Where it receives commands."""
+    """The topic of its commands."""
     ack: TopicPattern
-    """Where it acknowledges them."""
+    """The topic on which it acknowledges commands."""
     status: TopicPattern
-    """Where it says that it is online."""
+    """The topic of its presence."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """As configured."""
+        """Return the topics of the settings."""
         return cls(*(_of_setting(settings, f"{name}_topic") for name in cls._fields))
 
     def by_setting(self) -> dict[str, TopicPattern]:
-        """By the names of their settings."""
+        """Return the topics by the names of their settings."""
         return {f"{name.upper()}_TOPIC": topic for name, topic in self._asdict().items()}
 
 
@@ -128,13 +128,18 @@ def _of_setting(settings: Settings, name: str) -> TopicPattern:
 
 
 def filters_for(patterns: Sequence[TopicPattern], catch_all: str = "") -> list[str]:
-    """What to subscribe to for these topics, with the undeclared metrics beside the declared, and for another filter.
+    """Return the filters for these topics, undeclared metrics included, and a catch-all filter.
 
-    Some topic may match two of them. Raises ValueError where the other filter has a part of what is declared.
+    A topic may match two of them. Raises ValueError if the catch-all filter covers a part of a
+    topic pattern.
     """
     extra = [catch_all] if catch_all else []
     filters = fewest([*(pattern.wide() for pattern in patterns), *extra])
     for pattern in patterns if catch_all in filters else ():
-        if any(overlap(one, catch_all) and not covers(catch_all, one) for one in pattern.subscriptions()):
-            raise ValueError(f"expected a filter that takes in all of {pattern.wide()} or nothing of it, such as #")
+        overlapping = [one for one in pattern.subscriptions() if overlap(one, catch_all)]
+        if not all(covers(catch_all, one) for one in overlapping):
+            whole = pattern.wide()
+            raise ValueError(
+                f"expected a filter that covers all of {whole} or none of it, such as #"
+            )
     return filters

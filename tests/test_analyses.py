@@ -199,7 +199,7 @@ def test_of_several_processes_one_publishes(tmp_path: Path, mosquitto: Mosquitto
         wait_for(lambda: len(subscriber.seconds()) == 4, what="all analyses")
         assert len(subscriber.analyses) == 4
         logs = [(tmp_path / name / "autoforge.log").read_text() for name in ("one", "two")]
-        holds = ["This process runs the jobs" in log for log in logs]
+        holds = ["This process now runs the jobs" in log for log in logs]
         assert sum(holds) == 1
         first, left = (one, two) if holds[0] else (two, one)
         first.stop()

@@ -240,7 +240,7 @@ def test_an_undeclared_quantity_is_set_aside(
         wait_received(sqlite, 1)
     (row,) = aside(sqlite)
     assert (row["stream"], row["topic"], row["payload"]) == ("panels", "panel/t1/nothing", b"1")
-    assert row["message"].endswith("those it has are volt, ampere, power, energy_cost")
+    assert row["message"].endswith("its metrics are volt, ampere, power, energy_cost")
 
 
 def test_with_a_catch_all_every_message_is_accounted_for_once(

@@ -105,7 +105,7 @@ def test_an_answer_comes_too_late_from_the_very_moment_of_expiry() -> None:
     assert judge(state("sent"), ack("c", "succeeded"), AFTER - TICK, HERE) == "change"
     found = judge(state("sent"), ack("c", "succeeded"), AFTER, HERE)
     assert isinstance(found, Rejection)
-    assert found.text == "status: succeeded comes too late; the command expired at 2026-01-29T14:30:47.000000Z"
+    assert found.text == "status: succeeded is too late; the command expired at 2026-01-29T14:30:47.000000Z"
 
 
 def test_progress_with_news_is_a_change_and_without_is_none() -> None:

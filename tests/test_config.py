@@ -285,12 +285,12 @@ def test_each_bad_variable_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_key_without_its_certificate_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("a.pem").touch()
     message = fault(monkeypatch, MQTT_CLIENT_KEY="a.pem")
-    assert message == "MQTT_CLIENT_KEY: needs MQTT_CLIENT_CERT, the certificate that belongs to it"
+    assert message == "MQTT_CLIENT_KEY: requires MQTT_CLIENT_CERT, its certificate"
 
 
 def test_a_password_without_a_name_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     message = fault(monkeypatch, MQTT_PASSWORD=SECRET)
-    assert message == "MQTT_PASSWORD: needs MQTT_USERNAME, the name that it belongs to"
+    assert message == "MQTT_PASSWORD: requires MQTT_USERNAME"
     assert read(monkeypatch, MQTT_PASSWORD=SECRET, MQTT_USERNAME="autoforge").mqtt_password == SecretStr(SECRET)
 
 

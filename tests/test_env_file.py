@@ -139,7 +139,7 @@ def test_names_in_the_file_that_are_no_setting_are_told_in_one_line(
 ) -> None:
     written(content)
     warn_of_unknown_settings()
-    assert caplog.messages == [f".env: not a setting of AutoForge, and not used: {names}"]
+    assert caplog.messages == [f".env: unknown settings are ignored: {names}"]
     assert caplog.records[0].levelno == logging.WARNING
 
 
@@ -185,6 +185,6 @@ def test_each_program_tells_them_once(arguments: list[str], tmp_path: Path) -> N
     program = Backend(tmp_path, [sys.executable, *arguments], MQTT_PORT=str(free_port()))
     program.start(wait="ingest" not in arguments and "publisher" not in arguments)
     wait_for(lambda: re.search("Subscribed to|Publishing", program.console.read_text()), 60)
-    told = "not a setting of AutoForge, and not used: MQTT_BORKER (did you mean MQTT_BROKER?)"
+    told = "unknown settings are ignored: MQTT_BORKER (did you mean MQTT_BROKER?)"
     assert program.stop() == 0
     assert program.console.read_text().count(told) == 1

@@ -112,7 +112,7 @@ def test_what_is_no_topic_filter_is_refused(text: str) -> None:
 def test_a_catch_all_that_cuts_a_topic_in_two_is_refused(settings: Make, tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "halls.toml").write_text('topic = "{device_id}/hall/data"\n[metrics.t]\n')
-    with pytest.raises(StreamError, match=r"CATCH_ALL_TOPIC=site/#: expected .* all of \+/hall/data or nothing of it"):
+    with pytest.raises(StreamError, match=r"CATCH_ALL_TOPIC=site/#: expected .* all of \+/hall/data or none of it"):
         declaration.declared(settings(streams_dir=tmp_path / "s", catch_all_topic="site/#"))
 
 

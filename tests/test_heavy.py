@@ -72,7 +72,7 @@ def test_a_question_that_cannot_be_answered_keeps_no_turn(api: Api, path: str) -
 
 def test_a_question_that_fails_keeps_no_turn(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("queries.readings.stats", _fail)
+        broken.setattr("queries.statistics.stats", _fail)
         for _ in range(3):
             assert api.client.get("/api/sensors/stats").status_code == 500
     api.get("/api/sensors/stats")

@@ -94,7 +94,7 @@ def test_one_worker_runs_the_jobs_and_another_takes_over(database: Database) -> 
 
 @pytest.mark.parametrize(
     ("error", "told"),
-    [(Unavailable("it is locked"), "it is locked"), (ValueError("a bug"), "it failed; the log says how")],
+    [(Unavailable("it is locked"), "it is locked"), (ValueError("a bug"), "the job failed; see the log")],
     ids=["expected", "a bug"],
 )
 def test_a_job_that_fails_is_told_and_stops_no_other(

@@ -180,7 +180,7 @@ def test_a_restored_database_with_another_client_id_is_told_and_knows_the_sessio
         restored.replace(file)
         there = ("another", OLD, None, client_id)
         wait_for(lambda: in_file(file)[:4] == there, what="the session in the restored file")
-    assert "another client id than before" in caplog.text
+    assert "now has another client id" in caplog.text
     assert "`flask end-session a-third`" in caplog.text
     with ingesting(place, sqlite, streams):
         wait_for(lambda: f"`flask end-session {client_id}`" in caplog.text, what="the session of before")

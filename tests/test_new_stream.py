@@ -180,7 +180,7 @@ def test_a_name_that_is_a_path_of_the_backend_makes_the_stream_unusable_and_leav
     with running(settings(streams_dir=streams_dir)) as api:
         told = api.get("/api/health")["streams"]["unusable"][name]
         assert api.client.get(f"/api/{name}").status_code != 503
-    assert f"{name}.toml: the file's name: expected another than {name}" in told
+    assert f"{name}.toml: the file's name: expected a name other than {name}" in told
 
 
 def test_streams_with_names_alike_are_documented_apart(settings: Callable[..., Settings], streams_dir: Path) -> None:

@@ -358,12 +358,12 @@ def test_it_reads_the_values(topic: str, text: str | bytes, values: tuple[object
 @pytest.mark.parametrize(
     ("topic", "text", "reason", "sentence"),
     [
-        ("plant/status", '{"machine_id":"M7"}', "missing_field", "none of the metrics is there: speed, state"),
+        ("plant/status", '{"machine_id":"M7"}', "missing_field", "the payload has none of the metrics: speed, state"),
         (
             "plant/status",
             '{"machine_id":"M7","speed":null}',
             "missing_field",
-            "none of the metrics is there: speed, state",
+            "the payload has none of the metrics: speed, state",
         ),
         ("plant/status", '{"machine_id":"M7","speed":"abc"}', "not_a_number", 'speed: not a number: "abc"'),
         ("plant/status", '{"machine_id":"M7","state":5}', "not_text", "state: not a text: 5"),
@@ -371,7 +371,7 @@ def test_it_reads_the_values(topic: str, text: str | bytes, values: tuple[object
             "plant/status",
             '{"machine_id":"M7","state":null}',
             "missing_field",
-            "none of the metrics is there: speed, state",
+            "the payload has none of the metrics: speed, state",
         ),
         (
             "plant/status",

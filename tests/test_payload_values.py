@@ -76,7 +76,7 @@ def test_an_unreadable_text_of_an_optional_metric_leaves_its_neighbours(text: st
 
 @pytest.mark.parametrize("text", ["null", "NaN", '"nan"', '""', '"unavailable"'])
 def test_a_reading_of_nothing_but_no_values_is_set_aside(text: str, parser: Parser) -> None:
-    nothing = ("missing_field", "none of the metrics is there: speed, state")
+    nothing = ("missing_field", "the payload has none of the metrics: speed, state")
     assert rejection(parser, f'{{"machine_id":"M7","speed":{text},"state":null}}', "plant/status") == nothing
 
 

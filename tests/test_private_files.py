@@ -75,8 +75,8 @@ def test_a_secret_that_everybody_may_read_is_named_in_the_log(
         Path(name).chmod(mode)
     warn_of_exposed_files(settings(mqtt_client_key=Path("key.pem"), mqtt_client_cert=Path("cert.pem")))
     expected = [
-        ".env: every user of this machine may read it. Run: chmod 600 .env",
-        "MQTT_CLIENT_KEY: every user of this machine may read it. Run: chmod 600 key.pem",
+        ".env: every user of this machine can read it. Run: chmod 600 .env",
+        "MQTT_CLIENT_KEY: every user of this machine can read it. Run: chmod 600 key.pem",
     ]
     assert caplog.messages == (expected if named else [])
 

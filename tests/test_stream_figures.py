@@ -37,7 +37,7 @@ def load(folder: Path, text: str) -> Streams:
         ("ideal = [0, inf]", "metrics.t.ideal: expected two numbers, the lower one first"),
         ("ideal = [15]", "metrics.t.ideal: Expected `array` of length 2, got 1"),
         ('ideal = "15-30"', "metrics.t.ideal: Expected `array | null`, got `str`"),
-        ('type = "text"\nideal = [15, 30]', "metrics.t.ideal: expected nothing, where the values are text"),
+        ('type = "text"\nideal = [15, 30]', "metrics.t.ideal: expected nothing, because the values are text"),
         ("ideal = [15, 30]\nweight = 0", "metrics.t.weight: expected a number above 0, at most 1000"),
         ("ideal = [15, 30]\nweight = 1e308", "metrics.t.weight: expected a number above 0, at most 1000"),
         ("ideal = [15, 30]\nweight = -1", "metrics.t.weight: expected a number above 0, at most 1000"),
@@ -45,11 +45,14 @@ def load(folder: Path, text: str) -> Streams:
         ('event = "Mqtt Update"', "metrics.t.event: expected a letter of a-z, then a-z, 0-9, - and _"),
         (
             'event = "reading"',
-            "metrics.t.event: expected another than command, connect, connect_error, disconnect, error, gap, message",
+            (
+                "metrics.t.event: expected a name other than command, connect, connect_error, "
+                "disconnect, error, gap, message"
+            ),
         ),
-        ('event = "mqtt-error"', "metrics.t.event: expected another than command, connect"),
-        ("simulate = { mean = nan }", "metrics.t.simulate: expected numbers that are finite"),
-        ("simulate = { minimum = 2, maximum = 1 }", "metrics.t.simulate.minimum: expected no more than the maximum"),
+        ('event = "mqtt-error"', "metrics.t.event: expected a name other than command, connect"),
+        ("simulate = { mean = nan }", "metrics.t.simulate: expected finite numbers"),
+        ("simulate = { minimum = 2, maximum = 1 }", "metrics.t.simulate.minimum: expected at most the maximum"),
         (
             'simulate = { product = ["u"] }',
             "metrics.t.simulate.product: expected numeric metrics declared before it: ",
@@ -67,10 +70,10 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
 @pytest.mark.parametrize(
     ("section", "sentence"),
     [
-        ('[simulate]\nnames = "board"', "simulate.names: expected a device id with a place for the number"),
-        ('[simulate]\nnames = "{:q}"', "simulate.names: expected a device id with a place for the number"),
-        ('[simulate]\nnames = "{} {}"', "simulate.names: expected a device id with a place for the number"),
-        ('[simulate]\nnames = "a/{}"', "simulate.names: expected a device id with a place for the number"),
+        ('[simulate]\nnames = "board"', "simulate.names: expected a device id with a placeholder for the number"),
+        ('[simulate]\nnames = "{:q}"', "simulate.names: expected a device id with a placeholder for the number"),
+        ('[simulate]\nnames = "{} {}"', "simulate.names: expected a device id with a placeholder for the number"),
+        ('[simulate]\nnames = "a/{}"', "simulate.names: expected a device id with a placeholder for the number"),
         ("[simulate]\ninterval = 0", "simulate.interval: expected a number of seconds above 0"),
         ('[health]\nanalysis_topic = "a"', "health: expected at least one metric with an ideal band"),
         ('[health]\nstatus_topic = "b/+"', "health.status_topic: expected a topic without + # { } and empty levels"),
@@ -85,28 +88,28 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
         ),
         (
             '[health]\nstatus_topic = "b"\nanalysis_topic = "b"',
-            "health.status_topic: expected another than the analysis_topic",
+            "health.status_topic: expected a topic other than the analysis_topic",
         ),
         (
             '[health]\nstatus_topic = "a/b"',
-            "health.status_topic: expected another topic than that of x.toml: topic",
+            "health.status_topic: expected a topic other than that of x.toml: topic",
         ),
         (
             '[health]\nstatus_topic = "status/x"',
-            "health.status_topic: expected another topic than that of STATUS_TOPIC",
+            "health.status_topic: expected a topic other than that of STATUS_TOPIC",
         ),
         ("[oee]", "oee: Object missing required field `status`"),
         (
             '[oee]\nstatus = "share"\nperformance = "share"\nquality = "share"',
-            "oee.status: expected a metric that is text: state",
+            "oee.status: expected a text metric: state",
         ),
         (
             '[oee]\nstatus = "state"\nperformance = "state"\nquality = "share"',
-            "oee.performance: expected a metric that is a number: power, share",
+            "oee.performance: expected a numeric metric: power, share",
         ),
         (
             '[oee]\nstatus = "state"\nperformance = "share"\nquality = "speed"',
-            "oee.quality: expected a metric that is a number: power, share",
+            "oee.quality: expected a numeric metric: power, share",
         ),
         (
             '[oee]\nstatus = "state"\nperformance = "share"\nquality = "share"\nrunning = []',
@@ -116,17 +119,17 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
             '[oee]\nstatus = "state"\nperformance = "share"\nquality = "share"\ngap = 0',
             "oee.gap: expected a number of seconds above 0, at most a year",
         ),
-        ('[energy]\npower = "state"', "energy.power: expected a metric that is a number: power, share"),
+        ('[energy]\npower = "state"', "energy.power: expected a numeric metric: power, share"),
         (
             '[energy]\npower = "power"\ncounter = "meter"',
-            "energy.counter: expected a metric that is a number: power, share",
+            "energy.counter: expected a numeric metric: power, share",
         ),
         ('[energy]\npower = "power"\ngap = 1e18', "energy.gap: expected a number of seconds above 0, at most a year"),
         ('[energy]\npower = "power"\ngap = -1', "energy.gap: expected a number of seconds above 0, at most a year"),
-        ('[energy]\npower = "power"\n[energy.tariff]\nprice = -1', "energy.tariff: expected prices from 0"),
-        ('[energy]\npower = "power"\n[energy.tariff]\nprice = inf', "energy.tariff: expected prices from 0"),
-        (f"{TARIFF}export = -0.1", "energy.tariff.export: expected a price from 0"),
-        (f"{TARIFF}export = nan", "energy.tariff.export: expected a price from 0"),
+        ('[energy]\npower = "power"\n[energy.tariff]\nprice = -1', "energy.tariff: expected prices of at least 0"),
+        ('[energy]\npower = "power"\n[energy.tariff]\nprice = inf', "energy.tariff: expected prices of at least 0"),
+        (f"{TARIFF}export = -0.1", "energy.tariff.export: expected a price of at least 0"),
+        (f"{TARIFF}export = nan", "energy.tariff.export: expected a price of at least 0"),
         (
             '[energy]\npower = "power"\n[energy.tariff]\nprice = 1\nhours = [{ from = 22, to = 6, price = 2 }]',
             "energy.tariff.hours: expected from and to within 0 to 24, from before to",
@@ -147,9 +150,7 @@ def test_a_section_that_cannot_be_is_a_fault(section: str, sentence: str, tmp_pa
 
 def test_a_default_device_that_no_topic_could_name_is_a_fault(tmp_path: Path) -> None:
     text = f'device_default = "a/b"\n{HEAD}[metrics.t]\n'
-    assert (
-        fault(tmp_path, text) == "device_default: expected a device id without + # / and without white space around it"
-    )
+    assert fault(tmp_path, text) == "device_default: expected a device id without + # / and surrounding white space"
 
 
 def test_a_tariff_may_depend_on_the_hour_of_the_day(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ METRIC = "[metrics.t]\n"
     [
         (
             "panel/+/volt",
-            "SENSOR_TOPIC=panel/{device_id}/volt: expected none that panels.toml: topic (panel/{device_id}/",
+            "SENSOR_TOPIC=panel/{device_id}/volt: overlaps with panels.toml: topic (panel/{device_id}/",
         ),
     ],
 )
@@ -36,9 +36,9 @@ def test_a_sensor_topic_that_another_stream_receives_is_the_fault_of_the_variabl
     [
         (
             "control/+/ack",
-            "SENSOR_TOPIC=control/{device_id}/ack: expected none that ACK_TOPIC (control/{device_id}/ack)",
+            "SENSOR_TOPIC=control/{device_id}/ack: overlaps with ACK_TOPIC (control/{device_id}/ack)",
         ),
-        ("status/+", "SENSOR_TOPIC=status/{device_id}: expected none that STATUS_TOPIC (status/{device_id}) also"),
+        ("status/+", "SENSOR_TOPIC=status/{device_id}: overlaps with STATUS_TOPIC (status/{device_id})"),
     ],
 )
 def test_a_sensor_topic_that_another_variable_receives_stops_the_start_and_is_named(topic: str, sentence: str) -> None:
@@ -85,7 +85,7 @@ def nested_deeply(file: Path) -> None:
         (link_to_nothing, "cannot be read: No such file or directory"),
         (link_to_itself, "cannot be read: Too many levels of symbolic links"),
         (Path.mkdir, "cannot be read: it is a folder"),
-        (os.mkfifo, "cannot be read: it is no file"),
+        (os.mkfifo, "cannot be read: it is not a regular file"),
         (socket_file, "cannot be read: No such device or address"),
         (nested_deeply, "its values are nested too deeply"),
     ],

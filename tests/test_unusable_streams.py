@@ -43,7 +43,7 @@ def test_a_file_that_cannot_be_used_stops_no_other(declare: Declare, tmp_path: P
 
 
 def test_a_setting_whose_topic_another_setting_has_stops_the_start(declare: Declare) -> None:
-    with pytest.raises(StreamError, match=r"SENSOR_TOPIC=status/{device_id}: expected none that STATUS_TOPIC"):
+    with pytest.raises(StreamError, match=r"SENSOR_TOPIC=status/{device_id}: overlaps with STATUS_TOPIC"):
         declare({"sensors": "status/{device_id}"}, sensors=TOPIC + METRIC, good=TOPIC + METRIC)
 
 

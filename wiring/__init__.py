@@ -1,1 +1,1 @@
-"""The one place that wires: what a process of AutoForge consists of."""
+"""Wiring: builds the parts of a process of AutoForge and connects them."""

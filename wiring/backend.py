@@ -1,4 +1,4 @@
-"""A `Backend` is what a process consists of, by its role."""
+"""The `Backend`: the parts of a process, by its role."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,39 +23,41 @@ from wiring.pipelines import new_pipeline
 
 TABLES_SECONDS = 10
 MAX_HELD, LIVE_HELD = 200, 300
-"""Requests of one process that may wait; each holds a thread of its server, which needs others for the rest."""
+"""Requests that may wait at once in one process; each holds a thread of its server."""
 RoleName = Literal["all", "rest", "live", "ingest"]
 
 
 class Role(NamedTuple):
-    """What a process does. Of those that ingest, the one that holds the lease does."""
+    """The role of a process."""
 
     sockets: bool = False
+    """Whether it serves Socket.IO."""
     ingests: bool = True
+    """Whether it ingests while it holds the lease."""
     most_held: int = MAX_HELD
-    """Requests that may wait."""
+    """Requests that may wait at once."""
 
 
 ROLES: dict[RoleName, Role] = {
     "all": Role(sockets=True),
     "rest": Role(),
-    # Socket.IO needs all requests of a client in one process.
+    # Socket.IO needs one process for all requests of a client.
     "live": Role(sockets=True, ingests=False, most_held=LIVE_HELD),
     "ingest": Role(),
 }
 
 
 class Part(NamedTuple):
-    """Something with work of its own."""
+    """A part that is started and stopped with the process."""
 
     start: Callable[[], None]
     stop: Callable[[], None]
 
 
 class Backend:
-    """The parts that each process has; with the role `ingest` all of them. Nothing connects or runs before `start`.
+    """The parts that processes of every role have; with the role `ingest`, there are no others.
 
-    Raises StreamError, SettingsError.
+    Nothing connects or runs before `start`. Raises StreamError, SettingsError.
     """
 
     def __init__(self, settings: Settings, role: RoleName = "ingest") -> None:
@@ -66,8 +68,11 @@ class Backend:
         self.notifier = Notifier(settings, partial(notices_topic, self.database))
         self.trail = AuditTrail(settings, self.streams)
         heartbeat = ProcessHeartbeat(self.database)
-        self.parts = [Part(heartbeat.start, heartbeat.stop), Part(self.notifier.start, self.notifier.stop)]
-        """In the order of their start; the last one is stopped first."""
+        self.parts = [
+            Part(heartbeat.start, heartbeat.stop),
+            Part(self.notifier.start, self.notifier.stop),
+        ]
+        """The parts in the order of their start; they stop in reverse order."""
         if self.role.ingests:
             self.parts.append(self._jobs())
             own = self.pipeline("mqtt", self.notifier.notify)
@@ -75,7 +80,7 @@ class Backend:
             self.parts.append(Part(ingester.start, ingester.stop))
 
     def start(self) -> None:
-        """Start everything; return once the tables are there, so that no request finds none, or after ten seconds."""
+        """Start all parts; return when the tables exist, or after ten seconds."""
         for part in self.parts:
             part.start()
         self.database.wait_until_prepared(TABLES_SECONDS)
@@ -86,7 +91,7 @@ class Backend:
         notify: Callable[[ChangeSet], None],
         recent: RecentDeliveries | None = None,
     ) -> Pipeline:
-        """A pipeline whose outcomes are in the audit trail."""
+        """Return a new pipeline that records its outcomes in the audit trail."""
         return new_pipeline(
             self.database,
             self.streams,
@@ -107,14 +112,14 @@ class Backend:
         return Part(worker.start, worker.stop)
 
     def stop(self) -> None:
-        """End it cleanly: what was received is committed and acknowledged."""
+        """Stop all parts, after what was received is committed and acknowledged."""
         for part in reversed(self.parts):
             part.stop()
         self.database.close()
 
 
 def notices_topic(database: Database) -> str | None:
-    """The topic of the notices of a database; None while it cannot be asked."""
+    """Return the topic of the change notifications, or None if the database is unavailable."""
     try:
         with database.reader() as reader:
             return queries.installation.notices_topic(reader)

@@ -1,4 +1,4 @@
-"""The pipelines: which kinds of message there are, and what applies them."""
+"""The pipelines: the kinds of message, and what applies them."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from streams.topics import DeviceTopics
 
 
 class DeviceKinds(NamedTuple):
-    """What devices send beside their readings."""
+    """The kinds of message other than readings that devices send."""
 
     acknowledgements: Acknowledgements
     presence: PresenceNotices
@@ -25,7 +25,7 @@ class DeviceKinds(NamedTuple):
 
     @classmethod
     def of(cls, topics: DeviceTopics) -> "DeviceKinds":
-        """Those on these topics."""
+        """Return the kinds on these topics."""
         return cls(
             Acknowledgements(topics.ack),
             PresenceNotices(topics.status),
@@ -43,10 +43,10 @@ def new_pipeline(
     earliest: datetime = EARLIEST,
     recent: RecentDeliveries | None = None,
 ) -> Pipeline:
-    """A pipeline for the messages that come in by `source`.
+    """Return a new pipeline for the messages of a source.
 
-    Rejected messages are kept as far as there is `room`; a device's time before `earliest` is not
-    believed; `recent` recognises redeliveries.
+    `room` limits the rejected messages that are kept. A device's time before `earliest` is not
+    believed. `recent` recognises redeliveries.
     """
     kinds = DeviceKinds.of(streams.device_topics)
     return Pipeline(

@@ -1,4 +1,4 @@
-"""What answers requests: the application with its paths, and what these use."""
+"""The web part of a process: the application, its paths, and the services that these use."""
 
 import threading
 from functools import partial
@@ -43,7 +43,7 @@ from wiring.backend import Backend, Part, RoleName
 
 
 class WebBackend(Backend):
-    """A process that answers requests."""
+    """The parts of a process that answers requests."""
 
     def __init__(self, settings: Settings, role: RoleName = "all") -> None:
         super().__init__(settings, role)
@@ -52,17 +52,17 @@ class WebBackend(Backend):
         self.parts += self.web.parts()
 
     def end_live(self) -> None:
-        """Let the live clients go, whose requests would not end by themselves."""
+        """Disconnect the live clients, whose requests would not end by themselves."""
         self.web.end_live()
 
     def stop(self) -> None:
-        """End it cleanly."""
+        """Disconnect the live clients and stop all parts."""
         self.end_live()
         super().stop()
 
 
 class Web:
-    """What answers requests: the application with its paths, and what these use."""
+    """The application with its paths, and the services that these use."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -70,7 +70,9 @@ class Web:
         self.publisher = Publisher(backend.settings)
         self._held = HeldRequests(backend.role.most_held)
         self._known = KnownDevices(backend.database, backend.streams)
-        self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notifier.notify))
+        self._submissions = Submissions(
+            backend.database, backend.pipeline("http", backend.notifier.notify)
+        )
         self._watch = self._broker_watch()
         watched = list if self._watch is None else self._watch.changes
         changes = ChangeReader(backend.database, backend.streams)
@@ -85,27 +87,29 @@ class Web:
         self._sockets = self._add_sockets() if backend.role.sockets else None
 
     def parts(self) -> list[Part]:
-        """What runs beside the requests."""
+        """Return the parts that run in the background."""
         parts = [Part(self.hub.start, self.hub.stop), Part(lambda: None, self.publisher.close)]
         if (service := self._static_publisher) is not None and self._backend.role.ingests:
             parts.append(Part(partial(service.start, standby=True), service.stop))
         return parts
 
     def end_live(self) -> None:
-        """Let the live clients go."""
+        """Disconnect the live clients, without waiting for Socket.IO to close."""
         self.hub.stop()
         if self._sockets is not None:
             threading.Thread(target=self._sockets.close, name="end", daemon=True).start()
 
     def _ending(self) -> Target:
-        """Where `flask end-session` stores what waits."""
+        """Return where `flask end-session` stores the messages that it takes."""
         backend = self._backend
         own = backend.pipeline("mqtt", lambda _: None, Unrecorded())
         return Target(backend.database, own)
 
     def _broker_watch(self) -> BrokerWatch | None:
-        announces = any(metric.event for stream in self._backend.streams for metric in stream.metrics)
-        return BrokerWatch(self._backend.settings, self._backend.database) if announces else None
+        backend = self._backend
+        metrics = (metric for stream in backend.streams for metric in stream.metrics)
+        has_events = any(metric.event for metric in metrics)
+        return BrokerWatch(backend.settings, backend.database) if has_events else None
 
     def _add_stream(self, stream: Stream) -> None:
         database = self._backend.database
@@ -118,7 +122,9 @@ class Web:
 
     def _add_integrations(self) -> None:
         backend = self._backend
-        core = Core(backend.settings, backend.streams, backend.database, self.publisher, self._submissions)
+        core = Core(
+            backend.settings, backend.streams, backend.database, self.publisher, self._submissions
+        )
         for integration in INTEGRATIONS:
             if (blueprint := integration(core)) is not None:
                 self.app.register_api(blueprint)
@@ -126,13 +132,17 @@ class Web:
     def _add_commands(self) -> None:
         backend = self._backend
         topic = backend.streams.device_topics.control
-        commands = Commands(backend.database, self.publisher, topic, backend.notifier.notify, self._held)
+        commands = Commands(
+            backend.database, self.publisher, topic, backend.notifier.notify, self._held
+        )
         backend.notifier.subscribe(commands.on_change)
         self.app.register_api(control.blueprint(commands, self._known))
 
     def _add_own(self) -> None:
-        """Add what tells of the backend itself, what holds for every request, and the commands of `flask`."""
-        settings, streams, database = self._backend.settings, self._backend.streams, self._backend.database
+        """Add the system endpoints, the checks of every request, and the commands of `flask`."""
+        settings = self._backend.settings
+        streams = self._backend.streams
+        database = self._backend.database
         self.app.register_api(system.blueprint(settings, streams, database))
         self.app.register_api(rejected.blueprint(database, Room.of(settings)))
         errors.register(self.app, streams, database)
@@ -162,6 +172,6 @@ class Web:
 
 
 def backend_of(app: Flask) -> WebBackend:
-    """The backend whose application this is."""
+    """Return the backend that an application belongs to."""
     backend: WebBackend = app.extensions["autoforge"]
     return backend
