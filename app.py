@@ -11,7 +11,7 @@ from werkzeug.serving import make_server
 
 from broker import embedded
 from config import VERSION, Settings, SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
-from publisher.loader import check_file
+from services.configurations import check_file
 from streams.checks import StreamError
 from utils import logger as logs
 from utils import signals

@@ -1,12 +1,9 @@
 """File descriptors: each connection needs one, and a process is allowed only so many."""
 
-import errno
-import os
 import socket
 import sys
 
 _OTHERS = 50
-_SPARE = 20
 _MOST = 65_536
 _KEPT = 100
 """For files, the database and the broker, beside the connections of a server."""
@@ -58,16 +55,3 @@ def lifted(connection: socket.socket) -> socket.socket:
         return connection  # there are no higher ones
     with connection:
         return socket.socket(connection.family, connection.type, connection.proto, high)
-
-
-def demand_spare(kept: int = 0) -> None:
-    """Raise OSError if a further connection would leave too few for files, and for as many that come first."""
-    if sys.platform == "win32":
-        return
-    import resource  # noqa: PLC0415 - Windows has none
-
-    lowest = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest)
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit != resource.RLIM_INFINITY and lowest + _SPARE + kept >= limit:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -12,7 +12,6 @@ from ingest.pipeline import Pipeline
 from ingest.rejected import Room
 from integrations import INTEGRATIONS
 from integrations.core import Core
-from publisher.editor import ConfigurationEditor
 from publisher.service import PublisherService
 from routes import (
     application,
@@ -32,6 +31,7 @@ from routes import (
 from routes.sockets import Sockets
 from services.broker_watch import BrokerWatch
 from services.commands import Commands
+from services.configurations import ConfigurationEditor
 from services.known_devices import KnownDevices
 from services.live import Hub
 from services.submissions import Submissions
