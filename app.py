@@ -18,7 +18,7 @@ from config import (
     warn_of_exposed_files,
     warn_of_unknown_settings,
 )
-from publisher.loader import check_file
+from services.configurations import check_file
 from streams.checks import StreamError
 from utils import logger as logs
 from utils import signals

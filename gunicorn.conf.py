@@ -5,7 +5,7 @@ from typing import Any
 
 from broker import embedded
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
-from publisher.loader import check_file
+from services.configurations import check_file
 from utils import files, logger
 from utils.signals import aside
 from wiring.web import backend_of

@@ -1,13 +1,19 @@
 """How long to wait between attempts."""
 
+import random
 import time
 
 
 class Backoff:
-    """Waiting times between attempts: they double up to a limit."""
+    """Waiting times between attempts: they double up to a limit.
 
-    def __init__(self, first: float, last: float) -> None:
+    Each is shortened by a random share of at most `jitter`, so that many programs that have lost
+    the same broker do not come back in the same moment.
+    """
+
+    def __init__(self, first: float, last: float, jitter: float = 0.0) -> None:
         self._first, self._last = first, last
+        self._jitter = jitter
         self._seconds = first
         self._due = 0.0
 
@@ -16,14 +22,21 @@ class Backoff:
         return time.monotonic() >= self._due
 
     @property
+    def remaining(self) -> float:
+        """How many seconds are left until the next attempt may be made."""
+        return max(0.0, self._due - time.monotonic())
+
+    @property
     def seconds(self) -> float:
         """How long the next attempt is put off if this one fails."""
         return self._seconds
 
-    def failed(self) -> None:
-        """Put off the next attempt."""
-        self._due = time.monotonic() + self._seconds
+    def failed(self) -> float:
+        """Put off the next attempt; return by how many seconds."""
+        wait = self._seconds * random.uniform(1 - self._jitter, 1)  # noqa: S311 - no secret
+        self._due = time.monotonic() + wait
         self._seconds = min(self._seconds * 2, self._last)
+        return wait
 
     def reset(self) -> None:
         """Start over after a success."""

@@ -49,6 +49,11 @@ def new_client(
     return client
 
 
+def shared_context(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS context that many clients share, or None without TLS. Raises SettingsError."""
+    return tls_context(settings) if settings.broker.tls else None
+
+
 def tls_context(settings: Settings) -> ssl.SSLContext:
     """What the certificates say about whom to believe and who we are. Raises SettingsError for a bad one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

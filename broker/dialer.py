@@ -1,10 +1,10 @@
 """Connecting many: a few at a time, and while the broker is away one at a time, less and less often."""
 
-import random
 import time
 from collections import OrderedDict
 from typing import Protocol
 
+from broker.backoff import Backoff
 from broker.loop import Loop
 
 FIRST_DELAY = 1.0
@@ -22,11 +22,6 @@ def reason(error: Exception) -> str:
     """An error in words."""
     strerror = getattr(error, "strerror", None)
     return str(strerror or error) or type(error).__name__
-
-
-def _shortened(delay: float) -> float:
-    # Many programs that lost the same broker must not all come back in the same moment.
-    return delay * random.uniform(1 - JITTER, 1)  # noqa: S311 - no secret
 
 
 class Dialled(Protocol):
@@ -51,13 +46,12 @@ class Dialler:
         """Those that were dialled, and when."""
         self._accepted: dict[Dialled, float] = {}
         """Those that are connected, and since when."""
-        self._delays: dict[Dialled, float] = {}
-        """Of those that the broker accepted and soon ended, the delay of each."""
+        # One for each connection that the broker accepted and soon ended.
+        self._backoffs: dict[Dialled, Backoff] = {}
         self._resting: set[Dialled] = set()
         self._scheduled = False
         self._stopped = False
-        self._delay = FIRST_DELAY
-        self._not_before = 0.0
+        self._backoff = Backoff(FIRST_DELAY, LONGEST_DELAY, JITTER)
         self.fault = ""
         """Why a connection was lost or refused, until another one succeeds."""
         self.failures = 0
@@ -87,18 +81,18 @@ class Dialler:
             if now - accepted < LONGEST_DELAY:
                 self._rest(connection)
                 return
-            self._delays.pop(connection, None)
-        if now >= self._not_before:
+            self._backoffs.pop(connection, None)
+        if self._backoff.due():
             self.failures += attempt is not None
-            self._not_before = now + _shortened(self._delay)
-            self._delay = min(2 * self._delay, LONGEST_DELAY)
+            self._backoff.failed()
         (self._waiting if attempt is None else self._refused)[connection] = None
         self._schedule()
 
     def forget(self, connection: Dialled) -> None:
         """Leave off connecting this one."""
-        for known in (self._waiting, self._refused, self._under_way, self._accepted, self._delays):
+        for known in (self._waiting, self._refused, self._under_way, self._accepted):
             known.pop(connection, None)
+        self._backoffs.pop(connection, None)
         self._resting.discard(connection)
         if not (self._waiting or self._refused or self._under_way or self._resting):
             self._recover()
@@ -109,12 +103,13 @@ class Dialler:
         self._stopped = True
 
     def _recover(self) -> None:
-        self.fault, self.failures, self._delay, self._not_before = "", 0, FIRST_DELAY, 0.0
+        self.fault, self.failures = "", 0
+        self._backoff.reset()
 
     def _rest(self, connection: Dialled) -> None:
-        """Connect this one later: the broker is there, but something about this connection makes it end it."""
-        delay = self._delays.get(connection, FIRST_DELAY)
-        self._delays[connection] = min(2 * delay, LONGEST_DELAY)
+        """Connect this one later: the broker is there, and ends this connection alone."""
+        new = Backoff(FIRST_DELAY, LONGEST_DELAY, JITTER)
+        delay = self._backoffs.setdefault(connection, new).failed()
         self._resting.add(connection)
 
         def rested() -> None:
@@ -122,14 +117,14 @@ class Dialler:
                 self._resting.discard(connection)
                 self.want(connection)
 
-        self._loop.call_in(_shortened(delay), rested)
+        self._loop.call_in(delay, rested)
 
     def _schedule(self) -> None:
         most = 1 if self.fault else _AT_ONCE
         if self._scheduled or self._stopped or not (self._waiting or self._refused) or len(self._under_way) >= most:
             return
         self._scheduled = True
-        self._loop.call_in(max(0.0, self._not_before - time.monotonic()), self._dial)
+        self._loop.call_in(self._backoff.remaining, self._dial)
 
     def _dial(self) -> None:
         self._scheduled = False

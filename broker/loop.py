@@ -2,14 +2,12 @@
 
 import heapq
 import itertools
+import os
 import selectors
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable
-from typing import Any
-
-from paho.mqtt import client as paho
-
-from broker.connection import send_at_once
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -21,6 +19,19 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._calls: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._soon: deque[Callable[[], None]] = deque()
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_writer, False)
+        self._finalizer = weakref.finalize(self, _close, self._wake_reader, self._wake_writer)
+        self.watch(self._wake_reader, self._call_soon)
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Call once, in the next turn; from any thread."""
+        self._soon.append(call)
+        try:
+            os.write(self._wake_writer, b"\0")
+        except BlockingIOError:
+            return  # so many calls wait that the loop is awake anyway
 
     def call_in(self, seconds: float, call: Callable[[], None]) -> None:
         """Call once, in so many seconds; also for 0 not before the next turn."""
@@ -49,7 +60,7 @@ class Loop:
                 key.data()
 
     def close(self) -> None:
-        """Let go of the selector; the connections are closed before."""
+        """Close the selector; the connections are closed before."""
         self._selector.close()
 
     def _call_due(self) -> None:
@@ -57,43 +68,12 @@ class Loop:
         while self._calls and self._calls[0][0] <= now:
             heapq.heappop(self._calls)[2]()
 
+    def _call_soon(self) -> None:
+        os.read(self._wake_reader, 4096)
+        while self._soon:
+            self._soon.popleft()()
 
-class Driver:
-    """Has a loop read and write for a paho client, by way of paho's external event loop."""
 
-    def __init__(self, client: paho.Client, loop: Loop, *, at_once: bool) -> None:
-        self._client = client
-        self._loop = loop
-        self._at_once = at_once
-        self._writing = False
-        client.on_socket_open = self._on_socket_open
-        client.on_socket_close = self._on_socket_close
-        client.on_socket_register_write = self._on_socket_register_write
-
-    def _ready(self) -> None:
-        self._client.loop_read()
-        # TLS may have decrypted data that the selector cannot see.
-        while (sock := self._client.socket()) and hasattr(sock, "pending") and sock.pending():
-            self._client.loop_read()
-        if self._writing or self._client.want_write():
-            self._write()
-
-    def _write(self) -> None:
-        self._client.loop_write()
-        sock = self._client.socket()
-        if sock and self._writing != self._client.want_write():
-            self._writing = not self._writing
-            self._loop.watch(sock.fileno(), self._ready, self._writing)
-
-    def _on_socket_open(self, client: paho.Client, data: Any, sock: Any) -> None:
-        self._writing = False
-        # What is closed must have been watched, also if the other fails.
-        self._loop.watch(sock.fileno(), self._ready)
-        if self._at_once:
-            send_at_once(client, data, sock)
-
-    def _on_socket_close(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        self._loop.forget(sock.fileno())
-
-    def _on_socket_register_write(self, _client: paho.Client, _data: Any, _sock: Any) -> None:
-        self._loop.call_in(0, self._write)
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

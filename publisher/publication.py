@@ -1,274 +1,230 @@
-"""The publication: every entry at its own times on its line. All of it happens in the thread of the connections."""
+"""The publication: every entry at its own times, all in the thread of the connections."""
 
 import itertools
 import logging
+import random
+import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
-from publisher.connections import MQTTConnectionManager
+from broker.connection_thread import ConnectionThread
+from broker.in_flight import Outgoing
+from broker.tracked_connection import Delivery, TrackedConnection
+from config import Settings
 from publisher.entries import PublishConfig
-from publisher.line import Line, Message, Outcome
 from publisher.retained import Retained
 from publisher.schedule import Appointment, Schedule
 from publisher.statistics import Counts, Statistics
-from publisher.suspects import ANSWER_SECONDS, BLAMED_ENDS, Suspects, Trial
+from publisher.status import ConnectionCounts, EntryStatus, Progress, PublisherStatus
+from utils import clock
+from utils.descriptors import allow
 
 logger = logging.getLogger(__name__)
-BATCH = 200
-"""Messages that are published in one go; then it is looked what the broker says."""
+BATCH = 200  # messages that are published in one turn of the loop
 SPREAD_SECONDS = 1.0
-UNTRIED_SECONDS = 0.05
-"""How often it looks whether those that have not begun can begin."""
-FEW = 10
-"""Of the suspects of one end: so many of the first that the broker confirms, and of the last that it does not."""
-MOST_APART = 100
-"""Entries that have a connection of their own because the broker may have ended the shared one for them."""
-_GOLDEN = 0.6180339887498949
+UNTRIED_SECONDS = 0.05  # how often it looks whether entries that have not begun can begin
 
 
-class Entry:
-    """One entry: when it is due it is published, unless its line has no room."""
+class ScheduledEntry:
+    """Publishes one entry when it is due, unless its connection has no room."""
 
-    __slots__ = ("_appointment", "_before", "_message", "_refused", "_trial", "config", "counts", "line", "publication")
+    __slots__ = ("_appointment", "_message", "config", "connection", "counts", "publication")
 
-    def __init__(
-        self, config: PublishConfig, counts: Counts, publication: "Publication", before: Line | None = None
-    ) -> None:
+    def __init__(self, config: PublishConfig, counts: Counts, publication: "Publication") -> None:
         self.config = config
         self.counts = counts
         self.publication = publication
-        self._message = Message(config.topic, config.payload, config.qos, config.retain)
-        self._appointment: Appointment[Entry] | None = None
-        self._before = before if before is not None and before.open else None
-        """The line of the one before, until the own one is open."""
-        self._refused = False
-        self._trial = Trial() if config.lwt else None
-        """Of its own connection, if it has one."""
-        self.line = publication.line(self, before)
+        self._message = Outgoing(config.topic, config.payload, config.qos, config.retain)
+        self._appointment: Appointment[ScheduledEntry] | None = None
+        self.connection = publication.connection_of(self)
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return self.config.id
 
     def begin(self, first: float) -> None:
         """Be due from a time on."""
         self.publication.untried.discard(self)
         self._appointment = self.publication.schedule.add(self, first, self.config.interval)
 
-    def end(self, *, inherited: bool) -> Line | None:
-        """Be due no more; if another inherits the line with the will, it has it until its own is open."""
+    def end(self, *, silently: bool) -> None:
+        """Be due no more; publish the will, unless silently."""
         self.publication.untried.discard(self)
-        self.publication.suspects.forget(self)
         if self._appointment is not None:
             self.publication.schedule.cancel(self._appointment)
-        if not self.config.lwt:
-            if self.apart:
-                self._leave(self.line)
-            return None
-        if inherited:
-            if self._before is None:
-                return self.line
-            self.line.leave(silently=True)
-            return self._before
-        for line in filter(None, (self.line, self._before)):
-            self._leave(line)
-        return None
-
-    def _leave(self, line: Line) -> None:
-        """Have a line end; on another one the message that clears the topic could overtake its last ones."""
-        line.leave(last=self.publication.retained.last_of(self.config.topic) if line.open else None)
-
-    @property
-    def apart(self) -> bool:
-        """Whether it has a connection of its own, though it has no will."""
-        return self.line is not self.publication.shared and not self.config.lwt
-
-    def move_apart(self) -> None:
-        """Be published on another connection, so that only its own ends."""
-        self.publication.suspects.forget(self)
-        self._trial = Trial(BLAMED_ENDS - 1)
-        self.line = self.publication.own_line(self, None)
+        if self.config.lwt:
+            self.publication.goodbyes[self.config.topic] += self.connection.dialled
+            # On another connection the clearing message could overtake the last ones of this.
+            retained, opened = self.publication.retained, self.connection.open
+            last = retained.last_of(self.config.topic) if opened else None
+            self.connection.leave(silently=silently, last=last)
 
     def fall_due(self, left_out: int) -> None:
         """Publish, or count that it could not be."""
-        self.counts.missed += left_out
-        if self._trial is not None:
-            self._wait_no_longer(self._trial, time.monotonic())
-        if self.line.room:
+        room = self.connection.room
+        if missed := left_out + (not room):
+            self.counts.on_miss(missed)
+        if room:
             self._publish()
-        else:
-            self.counts.missed += 1
 
-    def answered(self) -> None:
-        """Say at once that it is there: the broker may have published the will; of its times the first is now."""
+    def on_connection(self) -> None:
+        """Publish at once when the own connection opens: the broker may have published the will."""
         if not self.publication.has(self):
-            self.line.leave(silently=True)
+            self.connection.leave(silently=True)
             return
         now = time.monotonic()
-        if self._trial is not None:
-            self._hold(self._trial, now)
-        if self.line.open and self.config.lwt:
+        if self.connection.open:
             self._publish()
-            if self._before is not None:
-                self._before.leave(silently=True)
-                self._before = None
         if self._appointment is None:
-            self.begin(now + self.config.interval if self.line.open else now)
+            self.begin(now + self.config.interval if self.connection.open else now)
 
-    def settled(self, outcome: Outcome) -> None:
-        """Hear what became of a message."""
-        self.counts.settled(outcome)
-        if outcome in (Outcome.CONFIRMED, Outcome.REFUSED):
-            self.publication.suspects.clear(self)
-            self._carried()
-
-    def _carried(self) -> None:
-        """Hear that the broker has taken it; if it was suspected, return to the others."""
-        if self._trial is not None and self._trial.carried() and self.apart:
-            self._rejoin()
-
-    def _rejoin(self) -> None:
-        self.line.leave()
-        self.line, self._trial = self.publication.shared, None
-        self._refused = False
-
-    def _wait_no_longer(self, trial: Trial, now: float) -> None:
-        shared = self.publication.shared
-        if not self.config.qos and trial.unanswered(now):
-            self._carried()
-        elif self.apart and not self.line.since and shared.open and now > shared.since + ANSWER_SECONDS:
-            self._rejoin()  # the broker, or this machine, allows no further connection
-
-    def _hold(self, trial: Trial, now: float) -> None:
-        shared = self.publication.shared
-        if not self.line.open:
-            trial.ended(now)
-        elif trial.reopened(shared.since if shared.open else None):
-            self._refused = True
-            self.publication.retained.refused(self.config.topic)
-            logger.warning(
-                'The broker ends the connection whenever "%s" is published on %s: does it take its size, its retain '
-                "flag and its topic? It has a connection of its own, and the others are not disturbed",
-                self.config.id,
-                self.config.topic,
-            )
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Count what became of a message."""
+        self.counts.on_delivery(delivery)
 
     def _publish(self) -> None:
-        self.counts.published += 1
-        self.counts.last = time.time()
-        self.line.publish(self._message, self)
-        if self.config.retain and not self._refused:
+        self.counts.on_publish(time.time())
+        self.connection.publish(self._message, self)
+        if self.config.retain:
             self.publication.retained.published(self.config.topic)
-        if self.line is self.publication.shared:
-            self.publication.suspects.published(self, time.monotonic(), confirmed_later=self.config.qos > 0)
-        elif self._trial is not None:
-            self._trial.published(time.monotonic())
 
 
 class Publication:
-    """All entries."""
+    """All entries of a file, from a saved status on. Raises SettingsError."""
 
-    def __init__(
-        self, connections: MQTTConnectionManager, statistics: Statistics, publisher_id: str, retained: Retained
-    ) -> None:
-        self._connections = connections
-        self.retained = retained
-        self._publisher_id = publisher_id
-        self._statistics = statistics
-        self.shared = connections.shared
-        self.suspects: Suspects[Entry] = Suspects()
-        self._was_open = False
-        self._waiting: list[Entry] = []
-        """Those that begin when it is known whether the shared line can be opened."""
-        self.untried: set[Entry] = set()
-        """Those that begin when it is known whether the line of their own can be opened, or that another cannot."""
-        self._begun = 0
-        self.schedule: Schedule[Entry] = Schedule()
-        self.entries: dict[str, Entry] = {}
+    def __init__(self, settings: Settings, saved: PublisherStatus | None) -> None:
+        self.connections = ConnectionThread(settings)
+        self.statistics = Statistics(saved)
+        self.retained = Retained(() if saved is None else saved["retained"])
+        self._publisher_id = secrets.token_hex(8) if saved is None else saved["publisher_id"]
+        self._started, self._begun = clock.now(), time.monotonic()
+        self.schedule: Schedule[ScheduledEntry] = Schedule()
+        self.entries: dict[str, ScheduledEntry] = {}
+        # Entries that begin when it is known whether the shared connection can be opened.
+        self._waiting: list[ScheduledEntry] = []
+        # Entries that begin when their own connection has opened, or the broker is away.
+        self.untried: set[ScheduledEntry] = set()
+        self.goodbyes: Counter[str] = Counter()  # by topic
 
-    def apply(self, configs: Iterable[PublishConfig]) -> None:
-        """Publish these and no others; who did not change keeps its times, its line and its counts."""
+    def start(self, configs: Sequence[PublishConfig]) -> None:
+        """Connect, and publish these entries."""
+        _allow_connections(configs)
+        # Before its thread runs, which a broker that does not answer may hold up.
+        self._apply(configs)
+        self.connections.start(self._turn)
+
+    def apply(self, configs: Sequence[PublishConfig]) -> None:
+        """Publish these entries and no others."""
+        _allow_connections(configs)
+        self.connections.call_soon(lambda: self._apply(configs))
+
+    @property
+    def problem(self) -> str | None:
+        """Why not all is connected, or None."""
+        if not self.connections.alive:
+            return "its thread has ended; the log says why"
+        counts = self._connection_counts()
+        if counts["open"] == counts["needed"]:
+            return None
+        return self.connections.problem or "not all connections are open yet"
+
+    def progress(self) -> Progress:
+        """The connections, and the counts in total and per entry."""
+        problem = self.problem
+        # The counting goes on: what was published when it connected is counted, and the total,
+        # which is taken last, is no less than the sum of the entries.
+        entries = [_status(entry) for entry in list(self.entries.values())]
+        uptime = time.monotonic() - self._begun
+        return {
+            "connected": problem is None,
+            "problem": problem,
+            "connections": self._connection_counts(),
+            "publisher_id": self._publisher_id,
+            "retained": self.retained.topics(),
+            "statistics": self.statistics.totals(self._started, uptime),
+            "configs": entries,
+        }
+
+    def has(self, entry: ScheduledEntry) -> bool:
+        """Whether an entry has not ended."""
+        return self.entries.get(entry.config.id) is entry
+
+    def connection_of(self, entry: ScheduledEntry) -> TrackedConnection:
+        """The connection of a new entry: its own if it has a will, otherwise the shared one."""
+        config = entry.config
+        if not config.lwt:
+            self._waiting.append(entry)
+            return self.connections.shared
+        self.untried.add(entry)
+        will = Outgoing(config.topic, config.offline, config.qos, config.retain)
+        return self.connections.own(entry, self._client_ids(config.topic), will)
+
+    def _apply(self, configs: Sequence[PublishConfig]) -> None:
+        """Replace what has changed; other entries keep their times, connections and counts."""
         wanted = {config.id: config for config in configs}
         self.retained.want(config.topic for config in wanted.values() if config.retain)
         ended = [entry for name, entry in self.entries.items() if wanted.get(name) != entry.config]
         for entry in ended:
             del self.entries[entry.config.id]
         new = [config for name, config in wanted.items() if name not in self.entries]
-        heirs = Counter(config.topic for config in new if config.lwt)
-        lines: dict[str, list[Line]] = {}
+        # An entry that goes on with the topic and the will of another is not offline in between.
+        online = {config.topic for config in new if config.lwt}
         for entry in ended:
-            topic = entry.config.topic
-            if line := entry.end(inherited=heirs[topic] > 0):
-                heirs[topic] -= 1
-                lines.setdefault(topic, []).append(line)
+            entry.end(silently=entry.config.topic in online)
             if entry.config.id not in wanted:
-                self._statistics.forget(entry.config.id)
+                self.statistics.forget(entry.config.id)
         for config in new:
-            before = lines[config.topic].pop() if config.lwt and lines.get(config.topic) else None
-            self.entries[config.id] = Entry(config, self._statistics.of(config.id), self, before)
+            self.entries[config.id] = ScheduledEntry(config, self.statistics.of(config.id), self)
 
-    def has(self, entry: Entry) -> bool:
-        """Whether an entry has not ended."""
-        return self.entries.get(entry.config.id) is entry
+    def _connection_counts(self) -> ConnectionCounts:
+        entries = list(self.entries.values())
+        needed = {self.connections.shared} | {entry.connection for entry in entries}
+        return {"open": sum(connection.open for connection in needed), "needed": len(needed)}
 
-    def line(self, entry: Entry, before: Line | None) -> Line:
-        """The line of a new entry: one of its own if it has a will; the one before it on this topic is known."""
-        config = entry.config
-        if config.lwt:
-            self.untried.add(entry)
-            return self.own_line(entry, Message(config.topic, config.offline, config.qos, config.retain), before)
-        self._waiting.append(entry)
-        return self.shared
-
-    def own_line(self, entry: Entry, will: Message | None, before: Line | None = None) -> Line:
-        """A line that an entry has for itself."""
-        client_ids = self._client_ids(entry.config)
-        if before is not None and not before.open:
-            # The broker may think it alive: who comes with its client id ends it, and its will is not the last word.
-            before.leave(silently=True)
-            client_ids = itertools.chain([before.client_id], client_ids)
-        return self._connections.line(entry, client_ids, will)
-
-    def turn(self) -> float:
-        """Publish what is due; in how many seconds the next is."""
-        if self._was_open and not self.shared.open:
-            self._move_suspects_apart()
-        self._was_open = self.shared.open
-        if self._waiting and self.shared.tried:
+    def _turn(self) -> float:
+        """Publish what is due; return in how many seconds the next is."""
+        shared = self.connections.shared
+        if self._waiting and shared.tried:
             self._begin_waiting()
-        if self.untried and self._connections.problem:
-            # While the broker is away they are dialled one after the other; what falls due until then is missed.
+        if self.untried and self.connections.problem:
+            # While the broker is away they are dialled one by one, and miss what falls due.
             for entry in list(self.untried):
                 entry.begin(time.monotonic())
-        self.retained.clear(self.shared, BATCH)
+        self.retained.clear(shared, BATCH)
         for entry, left_out in self.schedule.due(time.monotonic(), BATCH):
             entry.fall_due(left_out)
         wait = self.schedule.wait(time.monotonic())
         longest = UNTRIED_SECONDS if self._waiting or self.untried else SPREAD_SECONDS
         return longest if wait is None else min(wait, longest)
 
-    def _move_suspects_apart(self) -> None:
-        suspects = self.suspects.connection_ended(time.monotonic())
-        first = [entry for entry in suspects if entry.config.qos][:FEW]
-        last = [entry for entry in suspects if not entry.config.qos][-FEW:]
-        apart = sum(entry.apart for entry in self.entries.values())
-        for entry in (first + last)[: MOST_APART - apart]:
-            entry.move_apart()
+    def _begin_waiting(self) -> None:
+        """Spread the first times, because a flood every second would make all late."""
+        now = time.monotonic()
+        for entry in filter(self.has, self._waiting):
+            spread = min(entry.config.interval, SPREAD_SECONDS)
+            entry.begin(now + random.uniform(0, spread))  # noqa: S311 - no secret
+        self._waiting.clear()
 
-    def _client_ids(self, config: PublishConfig) -> Iterator[str]:
-        """The same over dials and restarts, others for a changed entry, whose line is open beside the old one's.
-
-        A broker that has not noticed that a connection is dead then ends it, with its will, before it accepts the new
-        one. Otherwise the will would come when it notices, and be the last word.
-        """
-        for number in itertools.count():
-            known = f"{self._publisher_id}{number}{config!r}".encode()
+    def _client_ids(self, topic: str) -> Iterator[str]:
+        """Client ids, the same over dials and restarts, others after a goodbye."""
+        # A broker that has not noticed that a connection is dead ends it, with its will, when a
+        # client comes with its id. Otherwise the will would be published later, as the last word.
+        # After a goodbye the next client may come before the broker has read it.
+        for number in itertools.count(self.goodbyes[topic]):
+            known = f"{self._publisher_id} {number} {topic}".encode()
             yield blake2b(known, digest_size=11).hexdigest()  # as long as every broker takes
 
-    def _begin_waiting(self) -> None:
-        """Spread them evenly, however many there are and come later: a flood each second would make all late."""
-        now = time.monotonic()
-        for entry in self._waiting:
-            if self.has(entry):
-                share = self._begun * _GOLDEN % 1
-                self._begun += 1
-                entry.begin(now + share * min(entry.config.interval, SPREAD_SECONDS))
-        self._waiting.clear()
+
+def _allow_connections(configs: Sequence[PublishConfig]) -> None:
+    wills = sum(config.lwt for config in configs)
+    if fault := allow(wills + 1):
+        logger.error("%d wills, each with its own connection: %s; the rest waits", wills, fault)
+
+
+def _status(entry: ScheduledEntry) -> EntryStatus:
+    config, counts = entry.config, entry.counts.document()
+    opened = entry.connection.open
+    return {**counts, "id": config.id, "topic": config.topic, "connected": opened}

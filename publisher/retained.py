@@ -1,12 +1,13 @@
-"""Retained messages: the topics that have one of ours, and clearing those that no entry keeps any more."""
+"""Retained messages: the topics that have one of ours, and clearing those that no entry keeps."""
 
 from collections.abc import Iterable
 
-from publisher.line import Line, Message, Outcome, Sender
+from broker.in_flight import Outgoing
+from broker.tracked_connection import Delivery, Sender, TrackedConnection
 
 
 class Retained:
-    """Topics on which a retained message was published, until the broker has confirmed that it is cleared."""
+    """Topics of retained messages, until the broker has confirmed that they are cleared."""
 
     def __init__(self, topics: Iterable[str] = ()) -> None:
         self._topics = set(topics)
@@ -14,41 +15,36 @@ class Retained:
         self._stale: set[str] = set()
 
     def topics(self) -> list[str]:
-        """All that have one, or may have."""
+        """All topics that have, or may have, a retained message."""
         return sorted(self._topics.copy())
 
     def published(self, topic: str) -> None:
-        """Note that a retained message is published there."""
+        """Note that a topic has one."""
         self._topics.add(topic)
-
-    def refused(self, topic: str) -> None:
-        """Note that the broker takes nothing there, so that there is nothing to clear."""
-        self._topics.discard(topic)
-        self._stale.discard(topic)
 
     def want(self, topics: Iterable[str]) -> None:
         """Keep the messages of these topics, and clear the others."""
         self._wanted = set(topics)
         self._stale = self._topics - self._wanted
 
-    def last_of(self, topic: str) -> tuple[Message, Sender] | None:
-        """What clears a topic, to be the last message of a line that has been publishing there."""
+    def last_of(self, topic: str) -> tuple[Outgoing, Sender] | None:
+        """The message that clears a topic, where it is to be cleared."""
         if topic not in self._stale:
             return None
         self._stale.discard(topic)
-        return Message(topic, b"", 1, retain=True), _Clearing(self, topic)
+        return Outgoing(topic, b"", 1, retain=True), _Clearing(self, topic)
 
-    def clear(self, line: Line, most: int) -> None:
-        """Clear up to so many topics, as far as the line has room."""
-        for topic in sorted(self._stale)[:most] if line.room else ():
-            if line.room and (last := self.last_of(topic)):
-                line.publish(*last)
+    def clear(self, connection: TrackedConnection, most: int) -> None:
+        """Clear up to `most` topics, as far as the connection has room."""
+        for topic in sorted(self._stale)[:most] if connection.room else ():
+            if connection.room and (last := self.last_of(topic)):
+                connection.publish(*last)
 
-    def settled(self, topic: str, outcome: Outcome) -> None:
-        """Hear what became of a clearing message."""
+    def on_delivery(self, topic: str, delivery: Delivery) -> None:
+        """Clear a topic again where the message that clears it was lost."""
         if topic in self._wanted:
             return
-        if outcome is Outcome.LOST:
+        if delivery is Delivery.LOST:
             self._stale.add(topic)
         else:
             self._topics.discard(topic)
@@ -58,8 +54,8 @@ class _Clearing:
     """Follows one message that clears a topic."""
 
     def __init__(self, retained: Retained, topic: str) -> None:
+        self.name = topic
         self._retained = retained
-        self._topic = topic
 
-    def settled(self, outcome: Outcome) -> None:
-        self._retained.settled(self._topic, outcome)
+    def on_delivery(self, delivery: Delivery) -> None:
+        self._retained.on_delivery(self.name, delivery)

@@ -1,4 +1,4 @@
-"""The schedule: what is due at evenly spaced times, each thing at an interval of its own; it knows no clock."""
+"""The schedule: things that are due again and again, each at its interval; it knows no clock."""
 
 import heapq
 from collections.abc import Iterator
@@ -8,28 +8,27 @@ T = TypeVar("T")
 
 
 class Appointment(Generic[T]):
-    """One thing that is due again and again: `first` and every `interval` seconds after it."""
+    """A thing that is due at `first` and every `interval` seconds after it."""
 
     __slots__ = ("_first", "_interval", "_number", "thing")
 
     def __init__(self, thing: T, first: float, interval: float) -> None:
-        self.thing: T | None = thing
-        """None when it is cancelled."""
+        self.thing: T | None = thing  # None when it is cancelled
         self._first = first
         self._interval = interval
         self._number = 0
 
     @property
     def due(self) -> float:
-        """When it is due next. Counted from the first time, so that no errors add up."""
+        """When it is due next, counted from the first time so that no errors add up."""
         return self._first + self._number * self._interval
 
     def __lt__(self, other: "Appointment[T]") -> bool:
-        """Whether this one goes first, of two that are due at the same time."""
+        """Order two that are due at the same time, as the heap needs it."""
         return id(self) < id(other)
 
     def step(self, now: float) -> int:
-        """Go on to the next time after now; how many times were left out, because the one after them was due too."""
+        """Go on to the next time after now; return how many times before it were left out."""
         before = self._number
         self._number += int((now - self.due) / self._interval) + 1
         if self.due <= now:  # the quotient was rounded down
@@ -38,7 +37,7 @@ class Appointment(Generic[T]):
 
 
 class Schedule(Generic[T]):
-    """All appointments. Times are seconds of any clock that never goes back."""
+    """All appointments; times are seconds of any clock that never goes back."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, Appointment[T]]] = []
@@ -51,16 +50,16 @@ class Schedule(Generic[T]):
         return made
 
     def cancel(self, appointment: Appointment[T]) -> None:
-        """End an appointment; its thing is let go of at once, though it may be due only in a year."""
+        """Cancel an appointment, and release its thing, though it may be due only in a year."""
         appointment.thing = None
         self._cancelled += 1
         if 2 * self._cancelled > len(self._heap):
-            self._heap = [(due, kept) for due, kept in self._heap if kept.thing is not None]
+            self._heap = [item for item in self._heap if item[1].thing is not None]
             heapq.heapify(self._heap)
             self._cancelled = 0
 
     def due(self, now: float, most: int) -> Iterator[tuple[T, int]]:
-        """Up to so many things that are due, each at most once, with how many of its times went by unused."""
+        """Up to `most` things that are due, each once, with how many of its times were left out."""
         while most > 0 and self._heap and self._heap[0][0] <= now:
             _, appointment = heapq.heappop(self._heap)
             if appointment.thing is None:

@@ -1,109 +1,95 @@
 """Statistics: what became of the messages of each entry, over restarts."""
 
-import threading
+from datetime import datetime
 
-from publisher.line import Outcome
-from publisher.status import NAMES, Published, Status, Totals
+import msgspec
+
+from broker.tracked_connection import Delivery
+from publisher.status import Published, PublisherStatus, Totals, total_of
 from utils import clock
 
 
-class Counts:
-    """Messages that were published, of those acknowledged or failed, and that could not be when they were due."""
+class Counts(msgspec.Struct, gc=False):
+    """Counts of messages: published, of those acknowledged or failed; and missed when due."""
 
-    __slots__ = ("_heir", "acknowledged", "failed", "last", "missed", "published")
+    published: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    missed: int = 0
+    last: float | None = None  # when one was published last, in epoch seconds
+    total: "Counts | None" = None  # where it counts too, also when its entry is gone
 
-    def __init__(
-        self, published: int = 0, acknowledged: int = 0, failed: int = 0, missed: int = 0, last: float | None = None
-    ) -> None:
-        self.published = published
-        self.acknowledged = acknowledged
-        self.failed = failed
-        self.missed = missed
-        self.last = last
-        """When it was published last, in epoch seconds."""
-        self._heir: Counts | None = None
+    def on_publish(self, now: float) -> None:
+        """Count a message that is published; `now` is in epoch seconds."""
+        if self.total is not None:  # first, so that it is never less than the sum
+            self.total.on_publish(now)
+        self.published += 1
+        self.last = now
 
-    def settled(self, outcome: Outcome) -> None:
-        """Count what became of a published message; of one at QoS 0 nobody knows."""
-        counts = self if self._heir is None else self._heir
-        if outcome is Outcome.CONFIRMED:
-            counts.acknowledged += 1
-        elif outcome in (Outcome.LOST, Outcome.REFUSED):
-            counts.failed += 1
+    def on_miss(self, number: int) -> None:
+        """Count messages that could not be published when they were due."""
+        if self.total is not None:
+            self.total.on_miss(number)
+        self.missed += number
 
-    def leave_to(self, heir: "Counts") -> None:
-        """Have another count all of this, and what is settled later."""
-        heir.add(self)
-        self._heir = heir
-
-    def add(self, other: "Counts") -> None:
-        """Count what another has counted."""
-        for name in NAMES:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.last = max(filter(None, (self.last, other.last)), default=None)
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Count what became of a message; at QoS 0 that is unknown."""
+        if self.total is not None:
+            self.total.on_delivery(delivery)
+        if delivery is Delivery.CONFIRMED:
+            self.acknowledged += 1
+        elif delivery is not Delivery.WRITTEN:
+            self.failed += 1
 
     def document(self) -> Published:
-        """The same as JSON."""
+        """The counts as JSON."""
+        last = None if self.last is None else clock.rfc3339(clock.from_epoch(self.last))
         return {
             "published": self.published,
             "acknowledged": self.acknowledged,
             "failed": self.failed,
             "missed": self.missed,
-            "last_published_at": None if self.last is None else clock.rfc3339(clock.from_epoch(self.last)),
+            "last_published_at": last,
         }
 
 
 class Statistics:
-    """The counts of all entries, and of those that are no longer there.
+    """The counts of all entries, from a saved status on; one thread counts, any may read."""
 
-    One thread counts and forgets; any may ask for the total.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, saved: PublisherStatus | None = None) -> None:
+        self.total = Counts()
         self._entries: dict[str, Counts] = {}
-        self._gone = Counts()
-        self._lock = threading.Lock()
+        if saved is not None:
+            self.total = _counts(total_of(saved), None)
+            for entry in saved["configs"]:
+                self._entries[entry["id"]] = _counts(entry, self.total)
 
     def of(self, name: str) -> Counts:
         """The counts of an entry, which begin at 0 unless it is known."""
-        with self._lock:
-            return self._entries.setdefault(name, Counts())
+        return self._entries.setdefault(name, Counts(total=self.total))
 
     def forget(self, name: str) -> None:
-        """Keep of an entry nothing but what it adds to the total."""
-        with self._lock:
-            self._entries.pop(name).leave_to(self._gone)
+        """Keep of an entry nothing but what it has added to the total."""
+        del self._entries[name]
 
-    def total(self) -> Counts:
-        """What all entries have counted, ever."""
-        total = Counts()
-        with self._lock:
-            total.add(self._gone)
-            entries = list(self._entries.values())
-        for counts in entries:
-            total.add(counts)
-        return total
-
-    def restore(self, saved: Status) -> None:
-        """Go on from the status that a process saved."""
-        for entry in saved["configs"]:
-            self._entries[entry["id"]] = _counts(entry)
-        gone, total = _total(saved["statistics"]), self.total()
-        for name in NAMES:
-            # Whoever saved it may have counted on between the total and the entries.
-            setattr(gone, name, max(0, getattr(gone, name) - getattr(total, name)))
-        self._gone = gone
+    def totals(self, started: datetime | None = None, uptime: float = 0.0) -> Totals:
+        """The total as JSON."""
+        counts = self.total.document()
+        return {
+            "total_published": counts["published"],
+            "total_acknowledged": counts["acknowledged"],
+            "total_failed": counts["failed"],
+            "total_missed": counts["missed"],
+            "total_errors": counts["failed"],
+            "last_published_at": counts["last_published_at"],
+            "uptime_seconds": round(uptime, 3),
+            "started_at": None if started is None else clock.rfc3339(started),
+            "saved_at": clock.rfc3339(clock.now()),
+        }
 
 
-def _counts(saved: Published) -> Counts:
-    counts = saved["published"], saved["acknowledged"], saved["failed"], saved["missed"]
-    return Counts(*counts, _seconds(saved["last_published_at"]))
-
-
-def _total(saved: Totals) -> Counts:
-    counts = saved["total_published"], saved["total_acknowledged"], saved["total_failed"], saved["total_missed"]
-    return Counts(*counts, _seconds(saved["last_published_at"]))
-
-
-def _seconds(moment: str | None) -> float | None:
-    return None if moment is None else (clock.parse(moment) - clock.EPOCH).total_seconds()
+def _counts(saved: Published, total: Counts | None) -> Counts:
+    moment = saved["last_published_at"]
+    last = None if moment is None else (clock.parse(moment) - clock.EPOCH).total_seconds()
+    sent = saved["published"], saved["acknowledged"]
+    return Counts(*sent, saved["failed"], saved["missed"], last, total)

@@ -1,16 +1,24 @@
-"""The status: how the publisher of a file does, as JSON, as it is kept in a file, and as text."""
+"""The status of a publisher: as JSON, which REST answers and a file keeps, and as text."""
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Annotated, Any, Literal
 
 import msgspec
+from pydantic import Field
+from typing_extensions import TypedDict  # Python 3.11's own is none that pydantic can describe
 
-from utils import clock
+from utils import clock, files
+from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
-NAMES = ("published", "acknowledged", "failed", "missed")
+Name = Literal["published", "acknowledged", "failed", "missed"]
+NAMES: tuple[Name, ...] = ("published", "acknowledged", "failed", "missed")
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+_RUNNING = "Whether a process publishes; if not, the figures are the last that were saved."
+
+_RETAINED = "Topics on which the broker may keep a message of its entries."
 
 
 class Published(TypedDict):
@@ -20,7 +28,7 @@ class Published(TypedDict):
     acknowledged: int
     failed: int
     missed: int
-    last_published_at: str | None
+    last_published_at: Time | None
 
 
 class EntryStatus(Published):
@@ -32,95 +40,120 @@ class EntryStatus(Published):
 
 
 class Totals(TypedDict):
-    """What became of all messages, over restarts; since when this run goes on."""
+    """Totals over restarts; times are null while there is none."""
 
     total_published: int
     total_acknowledged: int
     total_failed: int
-    total_missed: int
+    total_missed: Annotated[int, Field(description="Fell due while there was no connection.")]
     total_errors: int
-    last_published_at: str | None
+    last_published_at: Time | None
     uptime_seconds: float
-    started_at: str | None
-    saved_at: str
+    started_at: Time | None
+    saved_at: Time
 
 
-class Connections(TypedDict):
-    """How many there are, and should be."""
+class ConnectionCounts(TypedDict):
+    """One for all entries without a last will, and one for each entry that has one."""
 
     open: int
     needed: int
 
 
 class Progress(TypedDict):
-    """How a run does."""
+    """What a publication has to tell."""
 
     connected: bool
     problem: str | None
-    connections: Connections
-    publisher_id: str
-    """Random, kept for ever; the client ids at the broker come from it."""
-    retained: NotRequired[list[str]]
-    """Topics on which the broker may keep a message of ours."""
+    connections: ConnectionCounts
+    publisher_id: Annotated[str, Field(description="Random, kept; the client ids come from it.")]
+    retained: Annotated[list[str], Field(description=_RETAINED)]
     statistics: Totals
     configs: list[EntryStatus]
 
 
-class Status(Progress):
-    """The whole: times are RFC 3339 with `Z`."""
+class PublisherStatus(Progress):
+    """The publisher of a file, in whichever process it runs."""
 
-    running: bool
+    running: Annotated[bool, Field(description=_RUNNING)]
     broker: str
     config: str
     active_configs: int
     faults: list[str]
 
 
-def saved(file: Path) -> Status | None:
-    """The status that a file has, or None where there is no such file or nothing can be read from it."""
-    try:
-        found = msgspec.json.decode(file.read_bytes(), type=Status)
-        for moment in (found["statistics"]["saved_at"], *(entry["last_published_at"] for entry in found["configs"])):
-            clock.parse(moment or found["statistics"]["saved_at"])
-    except FileNotFoundError:
-        return None
-    except (OSError, RecursionError, ValueError) as error:  # msgspec's errors are ValueErrors
-        logger.warning("%s cannot be read: the statistics begin anew: %s", file, error)
-        return None
-    found.setdefault("retained", [])
-    return found
+class StatusFile:
+    """The file in which a process keeps its status, for others and over restarts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._throttle = Throttle(60)
+
+    def read(self) -> PublisherStatus | None:
+        """The status in the file, or None where there is none or it cannot be read."""
+        try:
+            fields = msgspec.json.decode(self.path.read_bytes(), type=dict[str, Any])
+            # Earlier versions kept no topics.
+            found = msgspec.convert({"retained": []} | fields, PublisherStatus)
+            saved_at = found["statistics"]["saved_at"]
+            for time in (saved_at, *(entry["last_published_at"] for entry in found["configs"])):
+                clock.parse(time or saved_at)
+        except FileNotFoundError:
+            return None
+        except (OSError, RecursionError, ValueError) as error:  # msgspec's errors are ValueErrors
+            logger.warning("%s cannot be read: the statistics begin anew: %s", self.path, error)
+            return None
+        return found
+
+    def write(self, status: PublisherStatus) -> None:
+        """Replace the file."""
+        try:
+            files.replace(self.path, msgspec.json.encode(status))
+        except OSError as error:
+            text = f"{self.path}: cannot be saved: {error.strerror}"
+            self._throttle.warn(logger, "save", text)
 
 
-def summary(status: Status) -> str:
+def total_of(status: PublisherStatus) -> EntryStatus:
+    """The total as if it were an entry."""
+    totals = status["statistics"]
+    return {
+        "id": "total",
+        "topic": "",
+        "connected": status["connected"],
+        "published": totals["total_published"],
+        "acknowledged": totals["total_acknowledged"],
+        "failed": totals["total_failed"],
+        "missed": totals["total_missed"],
+        "last_published_at": totals["last_published_at"],
+    }
+
+
+def summary(status: PublisherStatus) -> str:
     """A status in one line."""
-    told = status["statistics"]
-    counts = ", ".join(f"{count:,} {name}" for name, count in zip(NAMES, _total(told), strict=True))
+    total = total_of(status)
+    counts = ", ".join(f"{total[name]:,} {name}" for name in NAMES)
     connection = "connected" if status["connected"] else status["problem"]
-    uptime = f"uptime {told['uptime_seconds']:.0f} s"
+    uptime = f"uptime {status['statistics']['uptime_seconds']:.0f} s"
     return f"{status['active_configs']:,} active configurations, {counts}, {uptime}, {connection}"
 
 
-def table(status: Status, most: int | None = None) -> Iterator[str]:
+def table(status: PublisherStatus, most: int | None = None) -> Iterator[str]:
     """A status in lines: headings, the total, and up to `most` entries."""
-    told, entries = status["statistics"], status["configs"]
-    total = _row("total", _total(told), told["last_published_at"], status["connected"], "")
-    rows = [("id", *NAMES, "last published", "connection", "topic"), total, *map(_entry, entries[:most])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    entries = status["configs"]
+    rows: list[tuple[str, ...]] = [("id", *NAMES, "last published", "connection", "topic")]
+    rows += map(_row, [total_of(status), *entries[:most]])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    if len(rows) - 2 < len(entries):
-        yield f"and {len(entries) + 2 - len(rows):,} more"
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+    if most is not None and len(entries) > most:
+        yield f"and {len(entries) - most:,} more"
 
 
-def _total(told: Totals) -> tuple[int, ...]:
-    return told["total_published"], told["total_acknowledged"], told["total_failed"], told["total_missed"]
-
-
-def _entry(entry: EntryStatus) -> tuple[str, ...]:
-    counts = entry["published"], entry["acknowledged"], entry["failed"], entry["missed"]
-    return _row(entry["id"], counts, entry["last_published_at"], entry["connected"], entry["topic"])
-
-
-def _row(name: str, counts: tuple[int, ...], last: str | None, connected: bool, topic: str) -> tuple[str, ...]:
+def _row(entry: EntryStatus) -> tuple[str, ...]:
+    last = entry["last_published_at"]
     shown = "never" if last is None else f"{last[:19]}Z"
-    return (name, *(f"{count:,}" for count in counts), shown, "open" if connected else "closed", topic)
+    connection = "open" if entry["connected"] else "closed"
+    counts = (f"{entry[name]:,}" for name in NAMES)
+    return entry["id"], *counts, shown, connection, entry["topic"]

@@ -18,10 +18,10 @@ from werkzeug.exceptions import (
 
 from broker.publisher import PublishError
 from database import BadData, Database, Unavailable
-from publisher.editor import BadEntry, Conflict, NoSuchEntry, NotWritable
 from publisher.loader import ConfigurationError
 from routes.bodies import limit
 from services.commands import CommandUndelivered, KeyReused
+from services.configurations import BadEntry, Conflict, NoSuchEntry, NotWritable
 from services.heavy import Busy
 from services.submissions import BadSubmission
 from streams.registry import Streams

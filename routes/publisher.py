@@ -5,19 +5,19 @@ from typing import Any
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, RootModel
 
 from publisher.decoding import Unreadable, decode_entry
-from publisher.editor import BadEntry, ConfigurationEditor
 from publisher.entries import Entry
 from publisher.loader import ConfigurationError
 from publisher.service import PublisherService
-from publisher.status import Status
-from routes.answers import Error, Rfc3339
+from publisher.status import PublisherStatus
+from routes.answers import Error
 from routes.arguments import Query
 from routes.origin import asked_here
 from routes.readings import json_body
 from routes.schemas import Described
+from services.configurations import BadEntry, ConfigurationEditor
 
 Answer = dict[str, Any]
 FAULTS: dict[Any, Any] = {503: Error}
@@ -61,55 +61,8 @@ class ReloadAnswer(Described):
     message: str
 
 
-class Connections(Described):
-    """One for all entries without a last will, and one for each entry that has one."""
-
-    open: int
-    needed: int
-
-
-class Statistics(Described):
-    """Totals since the statistics were begun, over restarts; times are null while there is nothing to tell."""
-
-    total_published: int
-    total_acknowledged: int
-    total_failed: int
-    total_missed: int = Field(description="Fell due while there was no connection.")
-    total_errors: int
-    uptime_seconds: float
-    started_at: Rfc3339 | None
-    last_published_at: Rfc3339 | None
-    saved_at: Rfc3339
-
-
-class ConfigurationState(Described):
-    """What became of one entry's publishes."""
-
-    id: str
-    topic: str
-    connected: bool
-    published: int
-    acknowledged: int
-    failed: int
-    missed: int
-    last_published_at: Rfc3339 | None
-
-
-class StatusAnswer(Described):
+class StatusAnswer(RootModel[PublisherStatus]):
     """The publisher of the file, whichever process that is."""
-
-    running: bool = Field(description="Whether a process publishes; if not, the figures are the last that were saved.")
-    connected: bool
-    problem: str | None
-    broker: str
-    config: str
-    connections: Connections
-    publisher_id: str = Field(description="Random, kept over restarts; its client ids at the broker come from it.")
-    retained: list[str] = Field(description="Topics on which the broker may keep a message of its entries.")
-    active_configs: int
-    faults: list[str]
-    statistics: Statistics
-    configs: list[ConfigurationState]
 
 
 NOT_HERE = (
@@ -137,18 +90,18 @@ def blueprint(service: PublisherService, editor: ConfigurationEditor) -> APIBlue
 def _add_service(api: APIBlueprint, service: PublisherService, editor: ConfigurationEditor) -> None:
     @api.get("/mqtt/status", responses={200: StatusAnswer})
     @api.get("/api/publisher/status", responses={200: StatusAnswer})
-    def status() -> Status:
+    def status() -> PublisherStatus:
         """Whether it publishes, and its figures in total and by entry."""
         return service.get_status()
 
     @api.get("/mqtt/reload", responses={200: ReloadAnswer, 403: Error})
     def reload_from_here() -> tuple[Answer, int]:
-        """The same for whoever asks from this machine; a page of another site in a browser there does not."""
+        """The same for programs on this machine, but not for a page of another site."""
         if not asked_here(request):
             return {"message": NOT_HERE.format(path=f"{request.script_root}/mqtt/reload")}, 403
         return _reloaded(service, editor), 200
 
-    # Declared, so that the form sends the header that a POST needs; what stands in the body does not matter.
+    # Declared so that the form sends the header that a POST needs; the body is not read.
     empty = json_body({"type": "object", "examples": [{}]}, required=False)
     answers: dict[Any, Any] = {200: ReloadAnswer, 413: Error, 415: Error}
 
@@ -166,7 +119,11 @@ def _add_file(api: APIBlueprint, service: PublisherService, editor: Configuratio
         data = editor.entries()
         return {"count": len(data), "data": data, "faults": editor.check()[1]}
 
-    @api.post("/api/publisher/configs", responses=CHANGE_FAULTS | {201: Entry}, request_body=json_body(_ENTRY))
+    @api.post(
+        "/api/publisher/configs",
+        responses=CHANGE_FAULTS | {201: Entry},
+        request_body=json_body(_ENTRY),
+    )
     def add() -> tuple[Answer, int]:
         """Append a configuration; its times and its version are set here."""
         added = editor.add(_body())
@@ -175,25 +132,26 @@ def _add_file(api: APIBlueprint, service: PublisherService, editor: Configuratio
 
 
 def _add_entries(api: APIBlueprint, service: PublisherService, editor: ConfigurationEditor) -> None:
-    place = "/api/publisher/configs/<id>"
-    found: dict[Any, Any] = {200: Configuration, 404: Error}
+    url = "/api/publisher/configs/<id>"
+    answers: dict[Any, Any] = {200: Configuration, 404: Error}
 
-    @api.get(place, responses=FAULTS | found)
+    @api.get(url, responses=FAULTS | answers)
     def configuration(path: ConfigurationPath) -> Answer:
         """One configuration as it stands in the file."""
-        return editor.entry(path.id)
+        found: Answer = editor.entry(path.id)
+        return found
 
-    @api.put(place, responses=CHANGE_FAULTS | found | {200: Entry}, request_body=json_body(_REPLACEMENT))
+    @api.put(url, responses=CHANGE_FAULTS | answers | {200: Entry}, request_body=json_body(_REPLACEMENT))
     def replace(path: ConfigurationPath) -> Answer:
-        """Replace a configuration; `version` is the one that was read, and another one is a conflict."""
+        """Replace a configuration; `version` is the one that was read, another is a conflict."""
         replaced = editor.replace(path.id, _body())
         service.reload_config()
         return replaced
 
-    @api.delete(place, responses=FAULTS | found | {409: Error})
+    @api.delete(url, responses=FAULTS | answers | {409: Error})
     def remove(path: ConfigurationPath, query: VersionQuery) -> Answer:
         """Take a configuration out of the file; it is the answer."""
-        removed = editor.remove(path.id, query.version)
+        removed: Answer = editor.remove(path.id, query.version)
         service.reload_config()
         return removed
 
@@ -205,10 +163,15 @@ def _reloaded(service: PublisherService, editor: ConfigurationEditor) -> Answer:
         active = service.get_status()["active_configs"]
         message = f"{error}. The last good configuration stays, with {active} entries"
         return {"success": False, "active_configs": active, "faults": [], "message": message}
-    message = f"The file has {count} entries that are published" + (
-        f"; {len(faults)} faults keep others from it" * bool(faults)
-    )
-    return {"success": service.reload_config(), "active_configs": count, "faults": faults, "message": message}
+    message = f"The file has {count} valid entries"
+    if faults:
+        message += f"; invalid ones are skipped, for {len(faults)} faults"
+    return {
+        "success": service.reload_config(),
+        "active_configs": count,
+        "faults": faults,
+        "message": message,
+    }
 
 
 def _body() -> object:

@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 from config import Settings, SettingsError, load_settings
 from simulators.backend import Backend
-from simulators.client import BrokerError
 from simulators.device import devices
-from simulators.fleet import Fleet
+from simulators.fleet import BrokerError, Fleet
 from simulators.progress import Progress
 from simulators.resume import resume
 from simulators.run import Run

@@ -1,15 +1,17 @@
 """A simulated board: a device on a connection of its own, which says that it is there and obeys commands."""
 
+import secrets
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from broker.connection import new_client
 from broker.dialer import Dialler
 from broker.loop import Loop
 from config import Settings
 from simulators import commands
-from simulators.client import Clients
 from simulators.commands import Answer, Answers, Command, Effect, Malformed, Restart, SetInterval
 from simulators.connection import Connection, Limits
 from simulators.device import Device
@@ -28,7 +30,7 @@ class Shared:
     """What all boards of a fleet have in common."""
 
     settings: Settings
-    clients: Clients
+    context: ssl.SSLContext | None
     loop: Loop
     dialler: Dialler
     timetable: Timetable
@@ -46,8 +48,7 @@ class Board:
         self.device = device
         self.online = False
         self._shared = shared
-        client = shared.clients.new(device.device_id)
-        self.connection = Connection(client, shared.loop, self, shared.tally, shared.limits)
+        self.connection = self._new_connection()
         self._ack_topic = self._topic(shared.settings.ack_topic)
         self._status_topic = self._topic(shared.settings.status_topic)
         self.connection.listen(self._topic(shared.settings.control_topic), (self._status_topic, OFFLINE))
@@ -58,6 +59,13 @@ class Board:
         self._down = self._left = self._goodbye = False
         self.off = False
         """Whether it has said goodbye and not booted yet; otherwise it can measure, also without the broker."""
+
+    def _new_connection(self) -> Connection:
+        shared = self._shared
+        # Another simulator with the same boards must not take over their connections.
+        client_id = f"{self.device.device_id}-{secrets.token_hex(4)}"
+        client = new_client(shared.settings, client_id, persistent=False, context=shared.context)
+        return Connection(client, shared.settings, shared.loop, self, tally=shared.tally, limits=shared.limits)
 
     def measure(self, moment: datetime) -> None:
         """Take a reading of a time in naive UTC: it is published, or posted, or waits for either."""

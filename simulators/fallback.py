@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from broker.backoff import Backoff
 from simulators.backend import Answer, Away, Backend
 from simulators.device import Message
 from simulators.tally import Tally
@@ -78,7 +79,7 @@ class Fallback:
 
     def _answer(self, path: str, body: bytes) -> Answer:
         """Ask until there is an answer, always with the same bytes, by which the backend knows a repetition."""
-        delay = _FIRST_DELAY
+        backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY)
         while True:
             try:
                 answer = self._backend.post(path, body)
@@ -88,9 +89,8 @@ class Fallback:
             except Away as error:
                 fault = str(error)
             self._say(f"the backend at {self._backend.url} is away ({fault}), trying again")
-            if self._hurry.wait(delay):
+            if self._hurry.wait(backoff.failed()):
                 time.sleep(_FIRST_DELAY)
-            delay = min(2 * delay, _LONGEST_DELAY)
 
     def _say(self, text: str) -> None:
         if text != self._noted:

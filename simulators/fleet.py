@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable
 from itertools import islice
 
+from broker.connection import shared_context
 from broker.dialer import Dialler
+from broker.in_flight import WINDOW
 from broker.loop import Loop
 from config import Settings
 from simulators.backend import Away, Backend
 from simulators.board import Board, Shared
-from simulators.client import BrokerError, Clients
-from simulators.connection import WINDOW, Limits
+from simulators.connection import Limits
 from simulators.device import Device
 from simulators.fallback import Fallback
 from simulators.tally import Tally
@@ -25,6 +26,10 @@ _MISC_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0
 _CLOSE_SECONDS = 0.5
 _SMALLEST_WINDOW = 10
+
+
+class BrokerError(Exception):
+    """The broker cannot be used; the text says which one and why."""
 
 
 class Fleet:
@@ -46,7 +51,7 @@ class Fleet:
         limits = Limits(max(_SMALLEST_WINDOW, WINDOW // len(devices)), at_once=rate > 0)
         shared = Shared(
             settings=settings,
-            clients=Clients(settings),
+            context=shared_context(settings),
             loop=self._loop,
             dialler=self._dialler,
             timetable=self._timetable,

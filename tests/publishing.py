@@ -23,6 +23,26 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from tests.support import PROJECT, Mosquitto, wait_for
 
 Document = dict[str, Any]
+DOCUMENTED = """\
+[
+  {
+    "id": "unique_config_id",
+    "topic": "mqtt/topic/name",
+    "data": {
+      "sensor_id": "SENSOR_001",
+      "temperature": 25.5,
+      "humidity": 60
+    },
+    "interval": 30,
+    "qos": 1,
+    "retain": false,
+    "lwt": true,
+    "created_at": "2025-09-29T16:27:50.000000",
+    "updated_at": "2025-09-29T16:27:50.000000",
+    "version": 1
+  }
+]
+"""
 
 
 def entry(name: str, topic: str = "", **changes: Any) -> Document:

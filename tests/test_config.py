@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from broker.connection import connect, new_client
 from config import PROJECT, Settings, SettingsError, load_settings
-from simulators.client import Clients
 from utils.broker_address import BrokerAddress
 
 SECRET = "hunter2"
@@ -366,18 +365,13 @@ def test_the_path_and_the_query_may_hold_a_secret_and_are_not_shown(monkeypatch:
     assert SECRET not in f"{settings!r}{settings.broker!r}"
 
 
-@pytest.mark.parametrize("part", ["the backend", "a simulator"])
-def test_a_websocket_asks_for_the_path_and_the_query(part: str) -> None:
+def test_a_websocket_asks_for_the_path_and_the_query() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as listening:
         asked = listening.submit(_accept_websocket, server)
         broker = f"ws://127.0.0.1:{server.getsockname()[1]}/mqtt?token=a%2Bb"
         settings = Settings(_env_file=None, mqtt_broker=broker)
-        if part == "the backend":
-            client = new_client(settings, "c", persistent=False)
-            connect(client, settings, persistent=False)
-        else:
-            client = Clients(settings).new("d")
-            client.reconnect()
+        client = new_client(settings, "c", persistent=False)
+        connect(client, settings, persistent=False)
         assert asked.result(10) == "GET /mqtt?token=a%2Bb HTTP/1.1"
         opened = client.socket()
         assert opened is not None

@@ -3,11 +3,13 @@
 import itertools
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from publisher.line import Message, Outcome
+from broker.in_flight import Outgoing
+from broker.tracked_connection import Delivery
 from publisher.retained import Retained
 from tests.publishing import Document, Program, Subscriber, entry
 from tests.support import Mosquitto, publishing, wait_for
@@ -32,37 +34,44 @@ def one(topic: str, **changes: object) -> Document:
 
 CHANGES: dict[str, Callable[[str], list[Document]]] = {
     "removed": lambda _: [],
-    "on another topic": lambda topic: [one(f"{topic}/new")],
-    "retained no more": lambda topic: [one(topic, retain=False)],
-    "under another id, retained no more": lambda topic: [one(topic, id="other", retain=False)],
+    "moved": lambda topic: [one(f"{topic}/new")],
+    "unretained": lambda topic: [one(topic, retain=False)],
+    "renamed": lambda topic: [one(topic, id="other", retain=False)],
 }
 
 
-@pytest.mark.parametrize("lwt", [False, True], ids=["without a will", "with a will"])
 @pytest.mark.parametrize("while_it_runs", [True, False], ids=["while it runs", "while it does not"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_nothing_is_left_of_an_entry_that_is(
-    change: str, while_it_runs: bool, lwt: bool, tmp_path: Path, broker: Mosquitto
+def test_nothing_is_left_of_an_entry_that_is_removed_or_retained_no_more(
+    while_it_runs: bool, tmp_path: Path, broker: Mosquitto
 ) -> None:
-    topic = f"kept/{next(numbers)}"
-    after = [dict(new, lwt=lwt) for new in CHANGES[change](topic)]
+    base = f"kept/{next(numbers)}"
+    kinds = {f"{base}/{name}/{lwt}": (name, lwt) for name in CHANGES for lwt in (False, True)}
+    before = [one(topic, id=topic.replace("/", " "), lwt=lwt) for topic, (_, lwt) in kinds.items()]
+    after = [
+        changed | {"id": f"{changed['id']} {topic}".replace("/", " "), "lwt": lwt}
+        for topic, (name, lwt) in kinds.items()
+        for changed in CHANGES[name](topic)
+    ]
     with (
-        Subscriber(broker.port, topic) as heard,
-        Program(tmp_path, broker.port, [one(topic, lwt=lwt), PLAIN]) as program,
+        Subscriber(broker.port, f"{base}/#") as heard,
+        Program(tmp_path, broker.port, [*before, PLAIN]) as program,
     ):
-        heard.wait(topic)
-        program.wait_status(lambda status: topic in status["retained"])
-        if while_it_runs:
-            program.write([*after, PLAIN])
-        else:
+        heard.wait("#", len(before))
+        program.wait_status(lambda status: len(status["retained"]) == len(before) + 1)
+        if not while_it_runs:
             program.stop()
-            program.write([*after, PLAIN])
+        program.write([*after, PLAIN])
+        if not while_it_runs:
             program.start()
-        wait_for(lambda: any(not arrival.payload for arrival in heard.of(topic)), what="an empty message")
-        assert kept_by(broker, topic) == []
-        program.wait_status(lambda status: topic not in status["retained"])
-        said = [arrival.payload for arrival in heard.of(topic)]
-        assert said.count(b"") == 1
+        for topic in kinds:
+            wait_for(partial(emptied, heard, topic), what="an empty message")
+            assert kept_by(broker, topic) == []
+            assert [arrival.payload for arrival in heard.of(topic)].count(b"") == 1
+        program.wait_status(lambda status: not set(status["retained"]) & kinds.keys())
+
+
+def emptied(heard: Subscriber, topic: str) -> bool:
+    return any(not arrival.payload for arrival in heard.of(topic))
 
 
 @pytest.mark.parametrize(
@@ -121,24 +130,17 @@ def test_a_topic_is_cleared_once_and_only_if_something_was_published_there() -> 
     assert retained.topics() == ["before", "now"]
 
 
-def test_the_message_is_empty_and_retained_and_confirmed() -> None:
-    retained = Retained(["a"])
-    retained.want([])
-    last = retained.last_of("a")
-    assert last is not None
-    assert last[0] == Message("a", b"", 1, retain=True)
-
-
 @pytest.mark.parametrize(
-    ("outcome", "left", "again"),
-    [(Outcome.CONFIRMED, [], False), (Outcome.REFUSED, [], False), (Outcome.LOST, ["a"], True)],
+    ("delivery", "left", "again"),
+    [(Delivery.CONFIRMED, [], False), (Delivery.REFUSED, [], False), (Delivery.LOST, ["a"], True)],
 )
-def test_only_a_lost_message_is_sent_again(outcome: Outcome, left: list[str], again: bool) -> None:
+def test_only_a_lost_message_is_sent_again(delivery: Delivery, left: list[str], again: bool) -> None:
     retained = Retained(["a"])
     retained.want([])
     last = retained.last_of("a")
     assert last is not None
-    last[1].settled(outcome)
+    assert last[0] == Outgoing("a", b"", 1, retain=True)
+    last[1].on_delivery(delivery)
     assert (retained.topics(), cleared(retained, "a")) == (left, again)
 
 
@@ -148,5 +150,5 @@ def test_a_topic_that_is_wanted_again_meanwhile_is_not_cleared_again() -> None:
     last = retained.last_of("a")
     assert last is not None
     retained.want(["a"])
-    last[1].settled(Outcome.LOST)
+    last[1].on_delivery(Delivery.LOST)
     assert (retained.topics(), cleared(retained, "a")) == (["a"], False)

@@ -17,9 +17,10 @@ from filelock import FileLock
 
 from config import Settings
 from publisher import service as module
+from publisher import turn
 from publisher.entries import PublishConfig
 from publisher.loader import ConfigurationError, ConfigurationLoader
-from publisher.run import Run
+from publisher.publication import Publication
 from publisher.service import AlreadyPublished, PublisherService
 from publisher.status import Progress
 from tests.publishing import Document, Program, Subscriber, entry, statistics_of
@@ -116,21 +117,22 @@ def test_its_status_tells_all(service: Make, file: Path, heard: Subscriber, mosq
     assert json.loads(json.dumps(status)) == status
 
 
-def test_a_file_that_cannot_be_read_stops_the_start_and_keeps_nobody_else_from_it(service: Make, file: Path) -> None:
-    file.write_text("[{")
+def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_and_keeps_nobody_else_from_it(
+    service: Make, file: Path
+) -> None:
+    lock = Path(f"{file}.lock")
+    lock.mkdir()
     one, other = service(), service()
+    with pytest.raises(ConfigurationError, match=r"entries\.json\.lock: cannot be written"):
+        one.start()
+    lock.rmdir()
+    file.write_text("[{")
     with pytest.raises(ConfigurationError, match=r"entries\.json: line 1, column 3: not JSON"):
         one.start()
     assert not one.alive
     write(file, entry("a"))
     other.start()
     assert other.alive
-
-
-def test_a_folder_where_nothing_can_be_written_stops_the_start(service: Make, file: Path) -> None:
-    Path(f"{file}.lock").mkdir()
-    with pytest.raises(ConfigurationError, match=r"entries\.json\.lock: cannot be written"):
-        service().start()
 
 
 def test_only_one_publishes_a_file(service: Make, heard: Subscriber) -> None:
@@ -145,20 +147,14 @@ def test_only_one_publishes_a_file(service: Make, heard: Subscriber) -> None:
     heard.wait_more("t/a", 3)
 
 
-def test_starting_twice_publishes_once(service: Make, heard: Subscriber) -> None:
-    one = service()
-    one.start()
-    one.start()
-    came = heard.wait("t/a", 11)
-    assert came[10].time - came[0].time == pytest.approx(1.0, abs=0.05)
-
-
 def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(service: Make, heard: Subscriber) -> None:
     one = service()
     one.stop()
     for _ in range(3):
         one.start()
-        heard.wait_more("t/a", 3)
+        one.start()
+        came = heard.wait_more("t/a", 6)
+        assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05), "it publishes once"
         one.stop()
         one.stop()
         before = len(heard.arrivals)
@@ -166,39 +162,6 @@ def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(service:
         assert published(one) == before
     status = one.get_status()
     assert (status["running"], status["connections"]["open"]) == (False, 0)
-
-
-def test_before_the_start_its_status_is_of_nothing(service: Make) -> None:
-    status = service().get_status()
-    assert (status["running"], status["connected"], status["configs"]) == (False, False, [])
-    assert status["problem"] == "no process publishes it"
-
-
-def test_reload_says_whether_the_file_can_be_read(service: Make, file: Path, heard: Subscriber) -> None:
-    one = service()
-    one.start()
-    heard.wait("t/a")
-    file.write_text("[")
-    assert one.reload_config() is False
-    heard.wait_more("t/a", 3)
-    assert one.get_status()["active_configs"] == 1
-    write(file, entry("a"), entry("b"))
-    assert one.reload_config() is True
-    heard.wait("t/b")
-
-
-def test_a_kept_connection_is_the_same_connection(service: Make, file: Path, heard: Subscriber) -> None:
-    """What did not change is not connected again: its will, which a new connection would bring, never comes."""
-    write(file, entry("a", lwt=True))
-    one = service()
-    one.start()
-    heard.wait("t/a", 2)
-    for number in range(20):
-        write(file, entry("a", lwt=True, version=number + 2), entry(f"other{number}"))
-        assert one.reload_config()
-    heard.wait("t/other19", 2)
-    came = heard.of("t/a")
-    assert [round((arrival.time - came[0].time) / 0.1) for arrival in came] == list(range(len(came)))
 
 
 # In standby
@@ -240,7 +203,9 @@ def test_a_standby_takes_over_from_a_process_that_is_killed(
         assert program.ended == 2, "the standby publishes it"
 
 
-def test_in_standby_a_reload_only_checks_the_file(service: Make, file: Path, heard: Subscriber) -> None:
+def test_a_standby_checks_the_file_on_a_reload_and_takes_nothing_over_when_it_is_stopped(
+    service: Make, file: Path, heard: Subscriber
+) -> None:
     first, second = service(), service()
     first.start()
     second.start(standby=True)
@@ -251,19 +216,11 @@ def test_in_standby_a_reload_only_checks_the_file(service: Make, file: Path, hea
     assert second.reload_config() is True
     came = heard.wait("t/b", 6)
     assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05)
-
-
-def test_a_standby_that_is_stopped_takes_nothing_over(service: Make, heard: Subscriber) -> None:
-    first, second = service(), service()
-    first.start()
-    second.start(standby=True)
-    heard.wait("t/a")
     second.stop()
     first.stop()
     third = service()
     third.start()
-    assert third.alive
-    assert not second.alive
+    assert (third.alive, second.alive) == (True, False)
 
 
 # Many threads, and a long time
@@ -304,24 +261,18 @@ def test_its_methods_may_be_called_by_any_thread(service: Make, file: Path, hear
     assert published(one) == len(said)
 
 
-class Hold:
-    """Where calls are held up while it is closed."""
+class Hold(threading.Event):
+    """Where calls are held up until it is set."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.reached = threading.Event()
-        self._open = threading.Event()
-        self._open.set()
-
-    def close(self) -> None:
-        self._open.clear()
-
-    def open(self) -> None:
-        self._open.set()
+        self.set()
 
     def pass_through(self) -> None:
-        if not self._open.is_set():
+        if not self.is_set():
             self.reached.set()
-            assert self._open.wait(20)
+            assert self.wait(20)
 
 
 @pytest.fixture
@@ -336,21 +287,21 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hold]:
 
     monkeypatch.setattr(ConfigurationLoader, "load_configurations", slow)
     yield hold
-    hold.open()
+    hold.set()
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    """Every run that was begun."""
-    begun: list[Run] = []
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Publication]:
+    """Every publication that was begun."""
+    found: list[Publication] = []
 
-    class Counted(Run):
+    class Counted(Publication):
         def __init__(self, *arguments: Any) -> None:
-            begun.append(self)
+            found.append(self)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(module, "Run", Counted)
-    return begun
+    monkeypatch.setattr(turn, "Publication", Counted)
+    return found
 
 
 def watchers() -> int:
@@ -363,7 +314,7 @@ def standby_that_hangs(service: Make, loads: Hold) -> PublisherService:
     first, second = service(), service()
     first.start()
     second.start(standby=True)
-    loads.close()
+    loads.clear()
     first.stop()
     assert loads.reached.wait(5)
     return second
@@ -383,15 +334,15 @@ def test_of_two_reloads_at_once_the_newer_configuration_stays(
     one = service()
     one.start()
     heard.wait("t/a")
-    apply, applies, newer_applied = Run.apply, threading.Event(), threading.Event()
+    apply, applies, newer_applied = Publication.apply, threading.Event(), threading.Event()
 
-    def slow(run: Run, configs: Sequence[PublishConfig]) -> None:
+    def slow(publication: Publication, configs: Sequence[PublishConfig]) -> None:
         if configs[0].id == "older":
             applies.set()
             newer_applied.wait(0.5)
-        apply(run, configs)
+        apply(publication, configs)
 
-    monkeypatch.setattr(Run, "apply", slow)
+    monkeypatch.setattr(Publication, "apply", slow)
     with ThreadPoolExecutor(1) as pool:
         write(file, entry("older"))
         older = pool.submit(one.reload_config)
@@ -401,24 +352,24 @@ def test_of_two_reloads_at_once_the_newer_configuration_stays(
         newer_applied.set()
         assert older.result()
     done = threading.Event()
-    assert one._run is not None
-    one._run.connections.hand_over(done.set)
+    assert one._turn.publication is not None
+    one._turn.publication.connections.call_soon(done.set)
     assert done.wait(5)
     assert [row["id"] for row in one.get_status()["configs"]] == ["newer"]
 
 
-def test_two_threads_that_start_it_begin_one_run(service: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_threads_that_start_it_begin_one_publication(
+    service: Make, monkeypatch: pytest.MonkeyPatch, begun: list[Publication]
+) -> None:
     both = threading.Barrier(2)
-    begun: list[Run] = []
+    start = Publication.start
 
-    class Together(Run):
-        def __init__(self, *arguments: Any) -> None:
-            begun.append(self)
-            with contextlib.suppress(threading.BrokenBarrierError):
-                both.wait(0.5)
-            super().__init__(*arguments)
+    def together(publication: Publication, configs: Sequence[PublishConfig]) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        start(publication, configs)
 
-    monkeypatch.setattr(module, "Run", Together)
+    monkeypatch.setattr(Publication, "start", together)
     one = service()
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(one.start) for _ in range(2)]:
@@ -427,58 +378,46 @@ def test_two_threads_that_start_it_begin_one_run(service: Make, monkeypatch: pyt
     assert one.alive
 
 
-def test_a_standby_that_is_stopped_while_it_reads_the_file_never_publishes(
-    service: Make, loads: Hold, runs: list[Run]
+def test_a_standby_that_is_stopped_while_it_reads_the_file_leaves_the_turn_and_never_publishes(
+    service: Make, loads: Hold, begun: list[Publication]
 ) -> None:
     standby = standby_that_hangs(service, loads)
     assert standby.get_status()["running"] is False
     assert stopped_in_time(standby)
     assert standby.get_status()["running"] is False
-    loads.open()
-    wait_for(lambda: watchers() == 0, 5, "the end of its thread")
-    assert len(runs) == 1, "that of the first one"
-    other = service()
-    other.start()
-    assert other.alive
-
-
-def test_a_standby_that_is_stopped_while_it_reads_the_file_leaves_the_turn_at_once(service: Make, loads: Hold) -> None:
-    standby = standby_that_hangs(service, loads)
-    standby.stop()
     with FileLock(f"{standby.path}.lock", timeout=0):
-        loads.open()
+        loads.set()
         wait_for(lambda: watchers() == 0, 5, "the end of its thread")
+    assert len(begun) == 1, "that of the first one"
 
 
-def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_run(
-    service: Make, loads: Hold, runs: list[Run], heard: Subscriber
+def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publication(
+    service: Make, loads: Hold, begun: list[Publication], heard: Subscriber
 ) -> None:
     standby = standby_that_hangs(service, loads)
     standby.stop()
     with ThreadPoolExecutor(1) as pool:
         again = pool.submit(standby.start, standby=True)
-        loads.open()
+        loads.set()
         again.result(10)
     wait_for(lambda: watchers() == 1, 5, "the end of the old thread")
-    assert len(runs) == 2, "that of the first one, and one more"
+    assert len(begun) == 2, "that of the first one, and one more"
     assert standby.alive
     heard.wait_more("t/a", 3)
 
 
 def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
-    service: Make, loads: Hold, runs: list[Run]
+    service: Make, loads: Hold, begun: list[Publication]
 ) -> None:
-    one, other = service(), service()
-    loads.close()
+    one = service()
+    loads.clear()
     with ThreadPoolExecutor(1) as pool:
         start = pool.submit(one.start)
         assert loads.reached.wait(5)
         assert stopped_in_time(one)
-        loads.open()
+        loads.set()
         start.result(10)
-    assert (runs, watchers(), one.alive) == ([], 0, False)
-    other.start()
-    assert other.alive
+    assert (begun, watchers(), one.alive) == ([], 0, False)
 
 
 def test_a_load_that_hangs_holds_up_neither_the_status_nor_the_stop(
@@ -487,13 +426,13 @@ def test_a_load_that_hangs_holds_up_neither_the_status_nor_the_stop(
     one = service()
     one.start()
     heard.wait("t/a", 2)
-    loads.close()
+    loads.clear()
     write(file, entry("b"))
     assert loads.reached.wait(5)
     heard.wait_more("t/a", 3)
     assert [row["id"] for row in one.get_status()["configs"]] == ["a"]
     assert stopped_in_time(one)
-    loads.open()
+    loads.set()
     wait_for(lambda: watchers() == 0, 5, "the end of its thread")
     assert one.get_status()["running"] is False
     assert published(one) == len(heard.of("t/a")) == len(heard.arrivals)
@@ -502,10 +441,10 @@ def test_a_load_that_hangs_holds_up_neither_the_status_nor_the_stop(
 def test_what_is_saved_at_the_end_is_the_last_word(
     service: Make, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, saves, stopped = Run.status, threading.Event(), threading.Event()
+    progress, saves, stopped = Publication.progress, threading.Event(), threading.Event()
 
-    def slow(run: Run) -> Progress:
-        found = status(run)
+    def slow(publication: Publication) -> Progress:
+        found = progress(publication)
         if threading.current_thread().name == "publisher-watch":
             saves.set()
             stopped.wait(1)
@@ -514,7 +453,7 @@ def test_what_is_saved_at_the_end_is_the_last_word(
     one = service()
     one.start()
     heard.wait("t/a", 3)
-    monkeypatch.setattr(Run, "status", slow)
+    monkeypatch.setattr(Publication, "progress", slow)
     assert saves.wait(5)
     one.stop()
     stopped.set()
@@ -554,8 +493,8 @@ def test_statistics_that_cannot_be_saved_are_told_and_stop_nothing(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_run_that_a_fault_ended_is_followed_by_another_which_counts_on(
-    service: Make, heard: Subscriber, runs: list[Run]
+def test_a_publication_that_an_error_ended_is_followed_by_another_which_counts_on(
+    service: Make, heard: Subscriber, begun: list[Publication]
 ) -> None:
     one = service()
     one.start()
@@ -565,9 +504,9 @@ def test_a_run_that_a_fault_ended_is_followed_by_another_which_counts_on(
     def fail() -> None:
         raise RuntimeError("a fault of the program")
 
-    runs[0].connections.hand_over(fail)
+    begun[0].connections.call_soon(fail)
     heard.wait_more("t/a", 3)
-    wait_for(lambda: len(runs) == 2 and one.get_status()["connected"], what="another run")
+    wait_for(lambda: len(begun) == 2 and one.get_status()["connected"], what="another publication")
     assert one.alive
     assert published(one) >= before + 3
 

@@ -1,7 +1,6 @@
 """The statistics and the status of the static publisher: what is counted, what is kept, and how it is shown."""
 
 import json
-import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -9,29 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from broker.tracked_connection import Delivery
 from config import Settings
 from publisher.entries import PublishConfig
-from publisher.line import Outcome
-from publisher.run import Run
+from publisher.publication import Publication
 from publisher.statistics import Counts, Statistics
-from publisher.status import Status, Totals, saved, summary, table
+from publisher.status import PublisherStatus, StatusFile, summary, table
+from publisher.turn import Turn
 from tests.support import free_port
 
+LAST = 1_769_697_045.25
+"""2026-01-29T14:30:45.25Z."""
 
-def status(statistics: Statistics, *names: str) -> Status:
+
+def status(statistics: Statistics, *names: str) -> PublisherStatus:
     """What a process would save."""
-    total = statistics.total()
-    totals: Totals = {
-        "total_published": total.published,
-        "total_acknowledged": total.acknowledged,
-        "total_failed": total.failed,
-        "total_missed": total.missed,
-        "total_errors": total.failed,
-        "last_published_at": total.document()["last_published_at"],
-        "uptime_seconds": 3600.4,
-        "started_at": "2026-01-29T14:30:45Z",
-        "saved_at": "2026-01-29T15:30:45Z",
-    }
+    totals = statistics.totals(uptime=3600.4)
+    totals |= {"started_at": "2026-01-29T14:30:45Z", "saved_at": "2026-01-29T15:30:45Z"}
     return {
         "running": True,
         "connected": True,
@@ -50,29 +43,33 @@ def status(statistics: Statistics, *names: str) -> Status:
     }
 
 
-def test_what_the_broker_confirmed_is_acknowledged_what_was_lost_has_failed_and_of_qos_0_nobody_knows() -> None:
+def counted(statistics: Statistics, name: str, published: int, missed: int = 0) -> Counts:
+    """An entry's counts after so many messages."""
+    counts = statistics.of(name)
+    for _ in range(published):
+        counts.on_publish(LAST)
+    counts.on_miss(missed)
+    return counts
+
+
+def test_deliveries_are_acknowledged_or_failed_and_at_qos_0_unknown() -> None:
     made = Counts()
-    for outcome in (Outcome.CONFIRMED, Outcome.CONFIRMED, Outcome.LOST, Outcome.WRITTEN):
-        made.settled(outcome)
-    assert (made.acknowledged, made.failed) == (2, 1)
+    for delivery in (Delivery.CONFIRMED, Delivery.CONFIRMED, Delivery.LOST, Delivery.WRITTEN):
+        made.on_delivery(delivery)
+    made.on_delivery(Delivery.REFUSED)
+    assert (made.acknowledged, made.failed) == (2, 2)
 
 
 def test_the_total_is_the_sum_of_all_entries_and_keeps_those_that_are_gone() -> None:
     statistics = Statistics()
-    statistics.of("a").add(Counts(3, missed=1, last=1000.0))
-    statistics.of("b").add(Counts(5, missed=0, last=2000.0))
+    gone = counted(statistics, "a", 3, missed=1)
+    counted(statistics, "b", 5)
     statistics.forget("a")
-    total = statistics.total()
-    assert (total.published, total.missed, total.last) == (8, 1, 2000.0)
+    gone.on_delivery(Delivery.CONFIRMED)
+    total = statistics.total
+    assert (total.published, total.acknowledged, total.missed) == (8, 1, 1)
+    assert total.last == LAST
     assert statistics.of("a").published == 0
-
-
-def test_what_an_entry_hears_after_it_is_gone_still_counts() -> None:
-    statistics = Statistics()
-    leaving = statistics.of("a")
-    statistics.forget("a")
-    leaving.settled(Outcome.CONFIRMED)
-    assert statistics.total().acknowledged == 1
 
 
 def test_entries_that_are_gone_take_no_memory() -> None:
@@ -80,93 +77,52 @@ def test_entries_that_are_gone_take_no_memory() -> None:
     statistics.of("a")
     tracemalloc.start()
     for number in range(1000):
-        statistics.of(f"entry{number}").published += 1
+        counted(statistics, f"entry{number}", 1)
         statistics.forget(f"entry{number}")
     used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert used < 10_000
-    assert statistics.total().published == 1000
-
-
-def test_the_total_never_shrinks_while_entries_come_and_go() -> None:
-    statistics = Statistics()
-    totals = [0]
-
-    def come_and_go() -> None:
-        for number in range(20_000):
-            statistics.of(f"entry{number}").published += 1
-            statistics.forget(f"entry{number}")
-
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        counting = threading.Thread(target=come_and_go)
-        counting.start()
-        while counting.is_alive():
-            totals.append(statistics.total().published)
-    finally:
-        sys.setswitchinterval(before)
-    assert totals == sorted(totals)
-    assert len(set(totals)) > 2
-    assert statistics.total().published == 20_000
+    assert statistics.total.published == 1000
 
 
 @pytest.fixture
-def run(settings: Callable[..., Settings]) -> Iterator[Run]:
-    """A run of the entry a, without a broker."""
+def publication(settings: Callable[..., Settings]) -> Iterator[Publication]:
+    """A publication of the entry a, without a broker."""
     config = PublishConfig("a", "t/a", 60, 1, retain=False, lwt=False, payload=b"{}", offline=b"")
-    made = Run(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port()), None, [config])
+    made = Publication(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port()), None)
+    made.start([config])
     yield made
     made.connections.disconnect()
 
 
-def test_a_status_counts_on_while_it_is_made_and_has_no_total_below_its_entries(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    total = Statistics.total
-
-    def counts_on(statistics: Statistics) -> Counts:
-        found = total(statistics)
-        statistics.of("a").published += 1
-        return found
-
-    monkeypatch.setattr(Statistics, "total", counts_on)
-    told = [run.status() for _ in range(3)]
-    sums = [sum(row["published"] for row in status["configs"]) for status in told]
-    assert sums == [0, 1, 2]
-    assert [status["statistics"]["total_published"] for status in told] == sums
-
-
 def test_a_status_that_says_connected_counts_what_was_published_at_that(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    publication: Publication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def connects(run: Run) -> None:
-        run._statistics.of("a").published += 1
+    def connects(publication: Publication) -> None:
+        publication.statistics.of("a").on_publish(LAST)
 
-    monkeypatch.setattr(Run, "problem", property(connects))
-    told = run.status()
+    monkeypatch.setattr(Publication, "problem", property(connects))
+    told = publication.progress()
     assert told["connected"]
     assert (told["statistics"]["total_published"], told["configs"][0]["published"]) == (1, 1)
 
 
-def test_a_saved_total_below_the_sum_of_its_entries_becomes_that_sum() -> None:
-    before = Statistics()
-    before.of("a").add(Counts(5, acknowledged=4, missed=2))
-    told = status(before, "a")
-    told["statistics"] |= {"total_published": 4, "total_acknowledged": 6}
-    after = Statistics()
-    after.restore(told)
-    total = after.total()
-    assert (total.published, total.acknowledged, total.missed) == (5, 6, 2)
+def test_a_status_that_is_made_while_it_counts_has_no_total_below_its_entries(
+    publication: Publication,
+) -> None:
+    counting = threading.Thread(target=counted, args=(publication.statistics, "a", 100_000))
+    counting.start()
+    while counting.is_alive():
+        told = publication.progress()
+        assert told["statistics"]["total_published"] >= told["configs"][0]["published"]
 
 
 def test_they_go_on_from_what_was_saved() -> None:
     before = Statistics()
-    before.of("a").add(Counts(3, missed=1, last=1_769_697_045.25))
-    before.of("gone").add(Counts(10))
+    counted(before, "a", 3, missed=1)
+    counted(before, "gone", 10)
     before.forget("gone")
-    after = Statistics()
-    after.restore(status(before, "a"))
+    after = Statistics(status(before, "a"))
     assert after.of("a").document() == {
         "published": 3,
         "acknowledged": 0,
@@ -174,7 +130,7 @@ def test_they_go_on_from_what_was_saved() -> None:
         "missed": 1,
         "last_published_at": "2026-01-29T14:30:45.250000Z",
     }
-    assert after.total().published == 13
+    assert after.total.published == 13
 
 
 WHOLE = json.dumps(status(Statistics(), "a"))
@@ -184,6 +140,7 @@ WHOLE = json.dumps(status(Statistics(), "a"))
     "text",
     [
         "",
+        "[" * 5000,
         WHOLE[:-1],
         "[]",
         "null",
@@ -199,43 +156,51 @@ def test_a_saved_file_that_is_none_is_a_warning_and_they_begin_anew(
 ) -> None:
     file = tmp_path / "a.json.statistics"
     file.write_text(text, encoding="latin-1")
-    assert saved(file) is None
+    assert StatusFile(file).read() is None
     assert [(record.levelname, str(file) in record.message) for record in caplog.records] == [("WARNING", True)]
 
 
 def test_no_saved_file_is_nothing_to_talk_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert saved(tmp_path / "a.json.statistics") is None
+    assert StatusFile(tmp_path / "a.json.statistics").read() is None
     assert caplog.records == []
 
 
-def test_a_saved_file_is_given_as_it_was_saved(tmp_path: Path) -> None:
-    file = tmp_path / "a.json.statistics"
+def test_a_saved_file_is_given_as_it_was_saved_also_one_of_before_topics_were_kept(
+    tmp_path: Path,
+) -> None:
+    file = StatusFile(tmp_path / "a.json.statistics")
     told = status(Statistics(), "a")
-    file.write_text(json.dumps(told))
-    assert saved(file) == told
+    file.write(told)
+    assert file.read() == told
+    old = {name: value for name, value in told.items() if name != "retained"}
+    file.path.write_text(json.dumps(old))
+    assert file.read() == told
 
 
-def test_a_saved_file_of_before_topics_were_remembered_has_none(tmp_path: Path) -> None:
-    file = tmp_path / "a.json.statistics"
+@pytest.mark.parametrize("saved_at", ["2026-01-29T15:30:45Z", "2999-01-01T00:00:00Z"])
+def test_a_killed_process_is_not_taken_for_one_that_runs_whatever_its_clock_said(
+    settings: Callable[..., Settings], tmp_path: Path, saved_at: str
+) -> None:
     told = status(Statistics(), "a")
-    file.write_text(json.dumps({name: value for name, value in told.items() if name != "retained"}))
-    assert saved(file) == told
+    told["statistics"]["saved_at"] = saved_at
+    StatusFile(tmp_path / "a.json.statistics").write(told)
+    found = Turn(settings(), tmp_path / "a.json").status()
+    assert (found["running"], found["problem"]) == (False, "no process publishes it")
 
 
 def test_the_summary_is_one_line() -> None:
     statistics = Statistics()
-    statistics.of("a").add(Counts(1500, missed=2))
+    counted(statistics, "a", 1500, missed=2)
     told = status(statistics, "a")
-    assert summary(told) == (
-        "1 active configurations, 1,500 published, 0 acknowledged, 0 failed, 2 missed, uptime 3600 s, connected"
-    )
+    counts = "1,500 published, 0 acknowledged, 0 failed, 2 missed"
+    assert summary(told) == f"1 active configurations, {counts}, uptime 3600 s, connected"
     told |= {"connected": False, "problem": "refused"}
     assert summary(told).endswith("uptime 3600 s, refused")
 
 
 def test_the_table_has_the_total_and_a_line_for_each_entry_in_columns() -> None:
     statistics = Statistics()
-    statistics.of("boiler").add(Counts(1500, missed=2, last=1_769_697_045.25))
+    counted(statistics, "boiler", 1500, missed=2)
     statistics.of("b")
     assert list(table(status(statistics, "boiler", "b"))) == [
         "id      published  acknowledged  failed  missed  last published        connection  topic",
@@ -243,9 +208,6 @@ def test_the_table_has_the_total_and_a_line_for_each_entry_in_columns() -> None:
         "boiler  1,500      0             0       2       2026-01-29T14:30:45Z  open        t/boiler",
         "b       0          0             0       0       never                 open        t/b",
     ]
-
-
-def test_a_long_table_ends_with_how_many_more_there_are() -> None:
     names = [f"e{number}" for number in range(30)]
     lines = list(table(status(Statistics(), *names), most=20))
     assert len(lines) == 23

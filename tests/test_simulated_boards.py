@@ -171,7 +171,7 @@ def test_after_a_broker_restart_the_boards_are_online_again_and_obey(
     wait_for(lambda: all(desk.presence(f"ESP32_00{number}")[-1:] == [b"online"] for number in (1, 2, 3)))
     wait_for(desk.client.is_connected)
     assert desk.do("ESP32_002", "ping")["status"] == "succeeded"
-    assert ended(process) == "the broker is away (connection lost), reconnecting\nthe broker is back\n"
+    assert ended(process) == "the broker is away (the connection was lost), reconnecting\nthe broker is back\n"
 
 
 def test_two_simulators_of_the_same_boards_leave_each_other_alone(start: Start, desk: Desk) -> None:

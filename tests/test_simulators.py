@@ -21,9 +21,9 @@ import pytest
 from iotcore import Broker
 from paho.mqtt.enums import CallbackAPIVersion
 
+from broker.in_flight import WINDOW
 from config import PROJECT, load_settings
 from simulators.backend import Backend
-from simulators.connection import WINDOW
 from simulators.device import Device, Message, devices
 from simulators.fleet import Fleet
 from simulators.progress import Progress
@@ -349,7 +349,7 @@ def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
     while fleet.online:
         fleet.turn(0.2)
     fleet.measure(100)
-    assert (fleet.tally.outstanding, fleet.fault) == (100, "connection lost")
+    assert (fleet.tally.outstanding, fleet.fault) == (100, "the connection was lost")
     with Broker(port=port, listen="127.0.0.1"):
         listener = Listener(port)
         settle(fleet)

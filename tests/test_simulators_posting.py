@@ -173,7 +173,6 @@ def test_a_lost_connection_is_no_failed_attempt_and_attempts_at_the_same_time_ar
     monkeypatch.setattr("broker.dialer.FIRST_DELAY", 0.05)
     loop = Loop()
     dialler = Dialler(loop)
-    dialler._delay = 0.05
     one, other = Lines(), Lines()
     for line in (one, other):
         dialler.want(line)

@@ -1,12 +1,9 @@
 """File descriptors: every connection needs one, and a process may have a limited number."""
 
-import errno
-import os
 import socket
 import sys
 
 _OTHERS = 50
-_SPARE = 20
 _MOST = 65_536
 # Kept for files, the database and the broker, next to a server's connections.
 _KEPT = 100
@@ -35,15 +32,10 @@ def allow_most() -> int:
         return _MOST
     import resource  # noqa: PLC0415 - Windows has none
 
-    soft, hard = (
-        _MOST if n == resource.RLIM_INFINITY else n
-        for n in resource.getrlimit(resource.RLIMIT_NOFILE)
-    )
+    soft, hard = (_MOST if n == resource.RLIM_INFINITY else n for n in resource.getrlimit(resource.RLIMIT_NOFILE))
     allowed = max(soft, min(hard, _MOST))
     if allowed > soft:
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     return max(1, allowed - _KEPT)
 
 
@@ -63,16 +55,3 @@ def lifted(connection: socket.socket) -> socket.socket:
         return connection  # no higher ones are allowed
     with connection:
         return socket.socket(connection.family, connection.type, connection.proto, high)
-
-
-def demand_spare(kept: int = 0) -> None:
-    """Raise OSError if another connection would leave too few for files and for `kept` others."""
-    if sys.platform == "win32":
-        return
-    import resource  # noqa: PLC0415 - Windows has none
-
-    lowest = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest)
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit != resource.RLIM_INFINITY and lowest + _SPARE + kept >= limit:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -33,24 +33,13 @@ def replace(file: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
-            _give_away(descriptor, file)
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(descriptor, stat.S_IMODE(file.stat().st_mode))
             os.fsync(descriptor)
         new.replace(file)
     finally:
         new.unlink(missing_ok=True)
     _sync_folder(file.parent)
-
-
-def _give_away(descriptor: int, old: Path) -> None:
-    """Copy owner, group and permissions of an older file, as far as this user may."""
-    try:
-        before = old.stat()
-    except FileNotFoundError:
-        return
-    for uid, gid in ((-1, before.st_gid), (before.st_uid, -1)):
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, uid, gid)
-    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 
 def _sync_folder(folder: Path) -> None:

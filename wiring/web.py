@@ -13,7 +13,6 @@ from ingest.redelivery import Unrecorded
 from ingest.rejected import Room
 from integrations import INTEGRATIONS
 from integrations.core import Core
-from publisher.editor import ConfigurationEditor
 from publisher.service import PublisherService
 from routes import (
     application,
@@ -34,6 +33,7 @@ from routes.sockets import Sockets
 from services.broker_watch import BrokerWatch
 from services.changes import ChangeReader
 from services.commands import Commands
+from services.configurations import ConfigurationEditor
 from services.known_devices import KnownDevices
 from services.live import Hub
 from services.submissions import Submissions
@@ -70,9 +70,7 @@ class Web:
         self.publisher = Publisher(backend.settings)
         self._held = HeldRequests(backend.role.most_held)
         self._known = KnownDevices(backend.database, backend.streams)
-        self._submissions = Submissions(
-            backend.database, backend.pipeline("http", backend.notifier.notify)
-        )
+        self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notifier.notify))
         self._watch = self._broker_watch()
         watched = list if self._watch is None else self._watch.changes
         changes = ChangeReader(backend.database, backend.streams)
@@ -122,9 +120,7 @@ class Web:
 
     def _add_integrations(self) -> None:
         backend = self._backend
-        core = Core(
-            backend.settings, backend.streams, backend.database, self.publisher, self._submissions
-        )
+        core = Core(backend.settings, backend.streams, backend.database, self.publisher, self._submissions)
         for integration in INTEGRATIONS:
             if (blueprint := integration(core)) is not None:
                 self.app.register_api(blueprint)
@@ -132,9 +128,7 @@ class Web:
     def _add_commands(self) -> None:
         backend = self._backend
         topic = backend.streams.device_topics.control
-        commands = Commands(
-            backend.database, self.publisher, topic, backend.notifier.notify, self._held
-        )
+        commands = Commands(backend.database, self.publisher, topic, backend.notifier.notify, self._held)
         backend.notifier.subscribe(commands.on_change)
         self.app.register_api(control.blueprint(commands, self._known))
 

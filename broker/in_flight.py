@@ -1,0 +1,66 @@
+"""The in-flight window: what a connection has published and the broker has not acknowledged."""
+
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode
+
+T = TypeVar("T")
+WINDOW = 1000
+"""Messages in flight on one connection."""
+# paho 2.2 forgets the rest of a WebSocket frame that the socket took only in part. So few messages
+# always fit into the socket's buffer.
+WEBSOCKET_WINDOW = 50
+
+
+class Outgoing(NamedTuple):
+    """A message to publish."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+
+
+class InFlight(Generic[T]):
+    """Messages in flight by packet id, each with an item that tells its sender which one it is."""
+
+    __slots__ = ("_most", "items", "size")
+
+    def __init__(self, most: int, transport: str) -> None:
+        self._most = min(most, WEBSOCKET_WINDOW) if transport == "websockets" else most
+        self.size = self._most
+        self.items: dict[int, T] = {}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def full(self) -> bool:
+        """Whether no further message may be published."""
+        return len(self.items) >= self.size
+
+    def limit(self, properties: Any) -> None:
+        """Keep to the broker's Receive Maximum; an MQTT 5 broker disconnects a client above it."""
+        self.size = min(self._most, getattr(properties, "ReceiveMaximum", self._most))
+
+    def publish(self, client: paho.Client, message: Outgoing, item: T) -> T | None:
+        """Publish; return the item that had the same packet id before, which is then lost."""
+        while True:
+            info = client.publish(*message)
+            # Of the 65,535 packet ids the next one may be in flight still.
+            if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+                break
+        # At QoS 0 paho does not look whether the packet id is in flight.
+        displaced = self.items.pop(info.mid, None)
+        self.items[info.mid] = item
+        return displaced
+
+    def settle(self, packet_id: int) -> T | None:
+        """Remove and return the item of a packet id."""
+        return self.items.pop(packet_id, None)
+
+    def clear(self) -> list[T]:
+        """Remove and return all items."""
+        items, self.items = list(self.items.values()), {}
+        return items

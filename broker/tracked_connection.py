@@ -1,0 +1,251 @@
+"""One connection to the broker: each of its messages is followed to its end; it may have a will."""
+
+import logging
+import ssl
+import time
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+from paho.mqtt.reasoncodes import ReasonCode
+
+from broker.connection import new_client
+from broker.dialer import Dialler
+from broker.driven_client import DrivenClient
+from broker.in_flight import WINDOW, Outgoing
+from broker.loop import Loop
+from config import Settings
+from utils.logger import Throttle
+
+logger = logging.getLogger(__name__)
+SHARED_BYTES, OWN_BYTES = 16_000_000, 65_536
+"""In flight on the connection that entries share, and on one that an entry has for itself."""
+ENDS = 2
+"""After so many ends of a connection the log names the entries in flight."""
+NAMED = 10
+JUST_NOW = 1.0
+"""Seconds. A broker that does not take a message at QoS 0 ends the connection within this time."""
+
+
+class Delivery(Enum):
+    """What became of a message."""
+
+    WRITTEN = auto()
+    """At QoS 0 nothing more is known."""
+    CONFIRMED = auto()
+    REFUSED = auto()
+    """The broker said that it does not take it."""
+    LOST = auto()
+    """The connection ended before."""
+
+
+class Sender(Protocol):
+    """Has a message published."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Called when it is known what became of the message."""
+
+
+class ConnectionOwner(Protocol):
+    """Owns a connection."""
+
+    def on_connection(self) -> None:
+        """Called when the connection has opened, could not be opened, or has ended."""
+
+
+class Network(NamedTuple):
+    """What connections have in common."""
+
+    settings: Settings
+    context: ssl.SSLContext | None
+    loop: Loop
+    shared_dialler: Dialler
+    dialler: Dialler
+    """For the others: wills that cannot be connected do not delay the shared connection."""
+    connections: "dict[str, TrackedConnection]"
+    """All that have not left, by client id; the shared one has none."""
+    throttle: Throttle
+
+
+class Sent(NamedTuple):
+    """A message in flight."""
+
+    sender: Sender | None
+    message: Outgoing
+
+
+class _Ends:
+    """How often a connection has ended, and with what in flight."""
+
+    __slots__ = ("number", "written")
+
+    def __init__(self) -> None:
+        self.number = 0
+        # The last sender at QoS 0, where nothing is in flight for long, and when.
+        self.written: tuple[float, Sender | None] = (0.0, None)
+
+    def count(self, lost: list[Sent]) -> str:
+        """Count an end; return the names of what was in flight."""
+        self.number += 1
+        at, written = self.written
+        senders = [item.sender for item in lost]
+        if time.monotonic() - at < JUST_NOW:
+            senders.append(written)
+        names = list(dict.fromkeys(f'"{sender.name}"' for sender in senders if sender is not None))
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return ", ".join(names[:NAMED]) + more
+
+
+class TrackedConnection:
+    """Every dial is a new client, so that paho sends nothing again that is out of date."""
+
+    def __init__(
+        self,
+        network: Network,
+        owner: ConnectionOwner,
+        client_id: str = "",
+        will: Outgoing | None = None,
+    ) -> None:
+        """Have it dialled; without a client id it is the connection that entries share."""
+        self.client_id = client_id
+        self.open = False
+        self.tried = False  # whether it has been open, or could not be
+        self._network = network
+        self._dialler = network.dialler if client_id else network.shared_dialler
+        self._owner = owner
+        self._will = will
+        self._client: DrivenClient[Sent] | None = None
+        self._bytes = 0
+        websocket = network.settings.broker.transport == "websockets"
+        self._most_bytes = OWN_BYTES if client_id or websocket else SHARED_BYTES
+        self._leaving = False
+        self._ends = _Ends()
+        network.connections[client_id] = self
+        self._dialler.want(self)
+
+    @property
+    def room(self) -> bool:
+        """Whether a message may be published."""
+        return self.open and not self.client.in_flight.full and self._bytes < self._most_bytes
+
+    @property
+    def client(self) -> DrivenClient[Sent]:
+        """The client of the last dial."""
+        if self._client is None:
+            raise RuntimeError("it was never dialled")
+        return self._client
+
+    def dial(self) -> None:
+        """Open the connection; the broker's answer comes later. Raises OSError."""
+        settings, context = self._network.settings, self._network.context
+        client = new_client(settings, self.client_id, persistent=False, context=context)
+        if self._will is not None:
+            client.will_set(*self._will)
+        self._client = DrivenClient(client, self._network.loop, self, WINDOW, at_once=True)
+        try:
+            self._client.dial(settings)
+        except OSError:
+            self.tried = True
+            self._owner.on_connection()
+            raise
+
+    def give_up(self, fault: str) -> None:
+        """End an attempt that is not answered."""
+        self.client.give_up(fault)
+
+    def publish(self, message: Outgoing, sender: Sender | None) -> None:
+        """Publish, and notify the sender of what became of it. Ask `room` first."""
+        displaced = self.client.publish(message, Sent(sender, message))
+        if displaced is not None:
+            self._settle(displaced, Delivery.LOST)
+        self._bytes += len(message.payload)
+        if not message.qos:
+            self._ends.written = (time.monotonic(), sender)
+
+    @property
+    def dialled(self) -> bool:
+        """Whether it is open, or has been opened and is not answered yet."""
+        return self._client is not None and self._client.dialled
+
+    def leave(self, *, silently: bool = False, last: tuple[Outgoing, Sender] | None = None) -> None:
+        """Publish the will, unless silently, then `last`; disconnect when nothing is in flight."""
+        if self._leaving:
+            return
+        self._leaving = True
+        self._dialler.forget(self)
+        if self.open and self._will is not None and not silently:
+            self.publish(self._will, None)
+        if self.open and last is not None:
+            self.publish(*last)
+        if self.dialled:
+            self._disconnect_if_done()
+        else:
+            del self._network.connections[self.client_id]
+
+    def cut(self) -> None:
+        """End the connection without DISCONNECT, so that the broker publishes the will."""
+        self.open = False
+        if self._client is not None:
+            self._client.cut()
+
+    def on_open(self) -> None:
+        """Keep the connection alive, and notify the owner."""
+        if self._leaving:
+            return
+        self.open = self.tried = True
+        self._dialler.connected(self)
+        self._keep_alive(self.client)
+        self._owner.on_connection()
+
+    def on_settled(self, item: Sent, reason: ReasonCode) -> None:
+        """Notify the sender; the log names a topic where the broker refuses what is published."""
+        if reason.is_failure:
+            topic = item.message.topic
+            text = f"The broker refuses what is published on {topic}: {reason}"
+            self._network.throttle.warn(logger, topic, text)
+            self._settle(item, Delivery.REFUSED)
+        else:
+            self._settle(item, Delivery.CONFIRMED if item.message.qos else Delivery.WRITTEN)
+        if self._leaving:
+            self._disconnect_if_done()
+
+    def on_end(self, error: str) -> None:
+        """Notify the senders of what is lost, and have it dialled again."""
+        was_open, self.open = self.open, False
+        lost = self.client.in_flight.clear()
+        for item in lost:
+            self._settle(item, Delivery.LOST)
+        if self._leaving:
+            del self._network.connections[self.client_id]
+            return
+        if was_open:
+            self._log_in_flight(self._ends.count(lost))
+        self.tried = True
+        self._dialler.failed(self, error)
+        self._owner.on_connection()
+
+    def _settle(self, item: Sent, delivery: Delivery) -> None:
+        self._bytes -= len(item.message.payload)
+        if item.sender is not None:
+            item.sender.on_delivery(delivery)
+
+    def _disconnect_if_done(self) -> None:
+        if not self.client.in_flight:
+            self.client.client.disconnect()
+
+    def _log_in_flight(self, names: str) -> None:
+        """Name what the connection may have ended for: a broker need not say what it refuses."""
+        if names and self._ends.number >= ENDS:
+            hint = "Does the broker take their size, their retain flag and their topics?"
+            text = f"A connection has ended {self._ends.number} times, now with these in flight: "
+            key = f"in flight {self.client_id}"
+            self._network.throttle.warn(logger, key, f"{text}{names}. {hint}")
+
+    def _keep_alive(self, client: DrivenClient[Sent]) -> None:
+        if client is self._client and client.dialled:
+            client.client.loop_misc()
+            pause = self._network.settings.mqtt_keepalive / 4
+            self._network.loop.call_in(pause, lambda: self._keep_alive(client))
