@@ -83,7 +83,7 @@ def _access_list(may: Rights, names: list[str], user: str) -> Iterator[str]:
     if names:
         yield f"# The topics of {', '.join(names)} contain no device id, and"
         yield "# nothing checks that the device named in the payload is the sender."
-        yield '# A declaration that is checked is in docs/systems.md, "Who speaks for whom".'
+        yield '# A declaration that is checked is in docs/streams.md, "Bind a device to its topic".'
     yield from (f"pattern write {topic}" for topic in may.shared_write)
     yield from (f"pattern read {topic}" for topic in may.shared_read)
 

@@ -226,7 +226,7 @@ def test_the_units_start_programs_of_the_project() -> None:
         "autoforge-live.service": LIVE,
         "autoforge-publisher.service": PUBLISHER,
     }
-    assert LIVE in (PROJECT / "README.md").read_text()
+    assert LIVE in (PROJECT / "docs" / "deploy.md").read_text()
     assert "LimitNOFILE=" in (DEPLOY / "autoforge-live.service").read_text()
 
 

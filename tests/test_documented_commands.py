@@ -1,4 +1,4 @@
-"""The command lines of the guides of FlexoTwin, PELBIOT and Harit Samarth, typed as they stand there."""
+"""The command lines of the specifications of FlexoTwin, PELBIOT and Harit Samarth, and of our own pages on them."""
 
 import json
 import re
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.api import Api
-from tests.support import PROJECT, Backend, Mosquitto, missing, publishing, wait_for
+from tests.documents import PAGES, commands, only
+from tests.support import Backend, Mosquitto, missing, publishing, wait_for
 
 Type = Callable[[str], Any]
 MACHINE = {
@@ -43,7 +44,8 @@ SOIL = {
 }
 
 
-OWN_DOCUMENTS = ["systems.md", "figures.md"]
+SYSTEMS = [f"integrations/{name}/README.md" for name in ("flexotwin", "pelbiot", "harit_samarth")]
+OWN_DOCUMENTS = [*SYSTEMS, "docs/figures.md"]
 
 
 @pytest.fixture
@@ -207,30 +209,26 @@ def test_the_optimal_ranges(typed: Type) -> None:
 # AutoForge's own
 
 
-@pytest.mark.parametrize("name", OWN_DOCUMENTS)
-def test_every_line_of_our_own_documents_works(typed: Type, name: str) -> None:
-    text = (PROJECT / "docs" / name).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line for line in "\n".join(blocks).replace("\\\n", " ").splitlines() if line and line[0] != "#"]
+@pytest.mark.parametrize("page", OWN_DOCUMENTS)
+def test_every_line_of_our_own_documents_works(typed: Type, page: str) -> None:
+    lines = commands(page)
     assert len(lines) >= 4
     for line in lines:
         answer = typed(line.replace("mosquitto_pub", "mosquitto_pub -h localhost -p 1883"))
-        assert not isinstance(answer, dict) or "message" not in answer or answer.get("success"), (line, answer)
+        failed = isinstance(answer, dict) and "message" in answer and not answer.get("success")
+        assert not failed, (line, answer)
 
 
-@pytest.mark.parametrize("name", OWN_DOCUMENTS)
-def test_every_path_of_our_own_documents_exists(name: str, sqlite_api: Api) -> None:
-    text = (PROJECT / "docs" / name).read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", OWN_DOCUMENTS)
+def test_every_path_of_our_own_documents_exists(page: str, sqlite_api: Api) -> None:
     rules = {re.sub(r"<\w+:(\w+)>", r"<\1>", rule.rule) for rule in sqlite_api.app.url_map.iter_rules()}
-    for path in set(re.findall(r"`(?:GET|POST) (/[a-z/<>-]+)`", text)):
+    for path in set(re.findall(r"`(?:GET|POST) (/[a-z/<>-]+)`", PAGES[page])):
         assert path in rules, path
 
 
 def test_the_answer_of_an_analysis_is_as_our_own_document_shows_it(typed: Type) -> None:
-    text = (PROJECT / "docs" / "figures.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    (line,) = [line for line in text.replace("\\\n", " ").splitlines() if "/analyze" in line]
-    shown, answer = json.loads(block), typed(line)
+    (line,) = [line for line in commands("docs/figures.md", "curl") if "/analyze" in line]
+    shown, answer = json.loads(only("docs/figures.md", "json")), typed(line)
     assert list(answer) == list(shown)
     assert answer["factors"][0] == shown["factors"][0]
     varying = {name: answer[name] for name in ("factors", "timestamp")}

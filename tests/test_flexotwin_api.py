@@ -157,8 +157,8 @@ def test_what_a_machine_publishes_is_served(broker: Mosquitto, backend: Backend)
 
 
 def declared_as_documented(folder: Path) -> Parser:
-    """The shipped machines on the topic with which docs/systems.md has topic and payload agree."""
-    text = (PROJECT / "docs" / "systems.md").read_text(encoding="utf-8")
+    """The shipped machines on the topic with which docs/streams.md has topic and payload agree."""
+    text = (PROJECT / "docs" / "streams.md").read_text(encoding="utf-8")
     (told,) = re.findall(r"^```toml\n(topic = .*?\ndevice = .*?\n)```", text, re.MULTILINE)
     shipped = (PROJECT / "streams" / "machines.toml").read_text(encoding="utf-8")
     changed = re.sub(r"^topic = .*\ndevice = .*\n", told, shipped, flags=re.MULTILINE)

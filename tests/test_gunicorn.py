@@ -20,7 +20,7 @@ COMMANDS = {
 
 
 def gunicorn(folder: Path, broker: Mosquitto | None, arguments: str, **environment: str) -> Backend:
-    """The backend under gunicorn, in the project's folder as the README says."""
+    """The backend under gunicorn, in the project's folder as docs/deploy.md says."""
     place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)} if broker else {}
     database = f"sqlite:///{folder}/test.db"
     backend = Backend(folder, [], **{"DATABASE_URL": database, **place, **environment})

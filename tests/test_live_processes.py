@@ -224,7 +224,7 @@ class Publishing:
 
 
 def resuming(port: int) -> Io:
-    """A client that asks for what it missed whenever it connects again, as the README says."""
+    """A client that asks for what it missed whenever it connects again, as docs/live.md says."""
     client = Io(port, reconnection=True)
 
     def ask() -> None:

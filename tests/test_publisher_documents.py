@@ -15,11 +15,11 @@ import pytest
 
 from publisher.__main__ import _parser
 from publisher.entries import FIELDS, read
+from tests.documents import section
 from tests.support import PROJECT, Backend, Mosquitto, missing, wait_for
 
 GUIDE = (PROJECT / "docs" / "static-publisher.md").read_text(encoding="utf-8")
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
-SECTION = README.split("\n## Publish without a device\n")[1].split("\n## ")[0]
+SECTION = section("docs/quickstart.md", "## Publish without a device")
 PATHS = sorted(set(re.findall(r"(?:localhost:5000|`)((?:/api/publisher|/mqtt)/[a-z/]+)", GUIDE)))
 
 
@@ -35,7 +35,7 @@ def lines(text: str, program: str) -> list[str]:
 
 
 def examples() -> list[str]:
-    """The files that the guide and the README show."""
+    """The files that the guide and the quick start show."""
     return [*blocks(GUIDE, "json"), *blocks(SECTION, "json")]
 
 
@@ -100,7 +100,7 @@ def test_every_path_of_the_guide_exists(backend: Backend) -> None:
         assert backend.get(path)[0] != 404 or path.endswith("/fan"), path
 
 
-@pytest.mark.parametrize("text", [GUIDE, SECTION], ids=["guide", "readme"])
+@pytest.mark.parametrize("text", [GUIDE, SECTION], ids=["guide", "quickstart"])
 def test_the_commands_publish_the_file_and_show_how_it_goes(text: str, mosquitto: Mosquitto, tmp_path: Path) -> None:
     (tmp_path / "payloads.json").write_text(blocks(text, "json")[0])
     publish, show = (_typed(line) for line in lines(text, "-m publisher"))
