@@ -38,7 +38,7 @@ KEYS = {
     "### `[simulate]`": [stream.Devices],
     "### `[energy]`": [stream.Energy, stream.Tariff, stream.Hours],
     "### `[oee]`": [stream.Oee],
-    "### `[health]`": [stream.Health],
+    "### `[health]`": [stream.HealthRules],
 }
 
 

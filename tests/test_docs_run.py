@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.device_messages import ANSWERS
+from ingest.acknowledgements import ANSWERS
 from tests.devices import Device
 from tests.documents import GUIDES, blocks, commands, only
 from tests.support import DEVICE_TOPICS, PROJECT, Backend, missing, payload, publishing, wait_for

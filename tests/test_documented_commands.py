@@ -212,7 +212,7 @@ def test_the_optimal_ranges(typed: Type) -> None:
 @pytest.mark.parametrize("page", OWN_DOCUMENTS)
 def test_every_line_of_our_own_documents_works(typed: Type, page: str) -> None:
     lines = commands(page)
-    assert len(lines) >= 4
+    assert len(lines) >= 3
     for line in lines:
         answer = typed(line.replace("mosquitto_pub", "mosquitto_pub -h localhost -p 1883"))
         failed = isinstance(answer, dict) and "message" in answer and not answer.get("success")

@@ -25,7 +25,6 @@ def _name(line: str) -> str:
 
 
 ORDER = [_name(line) for line in _rooms()]
-STORAGE = {"models", "storage", "database", "queries"}
 SELECTS_ELSEWHERE = {
     # Taking a lock, copying an empty table and COPY's INSERT … SELECT are how a dialect writes; they read no rows.
     "storage/mysql.py": re.compile(r"GET_LOCK|RELEASE_LOCK"),
