@@ -31,7 +31,7 @@ NOT_OURS = {"streams/greenhouse.toml"}
 HISTORY = ("CHANGELOG.md", "docs/upgrading.md")
 REASON = "[a-z]+(?:_[a-z0-9]+)+"
 OF_SOCKET_IO = {"connect", "connect_error", "disconnect", "message"}
-KEYS = {
+KEYS: dict[str, list[Any]] = {
     "## Keys of a stream file": [declaration._Declaration],
     "### `[metrics.NAME]`": [stream.Metric, stream.Simulation],
     "### `[timestamp]`": [stream.Timestamp],
