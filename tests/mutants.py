@@ -96,7 +96,7 @@ MUTANTS = [
     Mutant(
         "rejected messages are counted and not kept",
         "ingest/pipeline.py",
-        "self._rejected.write(connection, outcome.rejections, moment)",
+        "self._rejected.write(connection, outcome.rejections, now)",
         "pass",
         "tests/test_rejected.py::test_a_rejected_message_is_kept_as_it_came_with_the_reason[sqlite]",
     ),
