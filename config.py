@@ -55,7 +55,9 @@ def _filter(text: str) -> str:
     whole = all(level in ("+", "#") or not set(level) & set("+#") for level in levels)
     has_first_level = levels[0] and not levels[0].startswith("$")
     if not whole or not has_first_level or "#" in levels[:-1] or "\0" in text:
-        raise ValueError('must be one topic filter such as "#" or "site/#" that does not begin with / or $')
+        raise ValueError(
+            'must be one topic filter such as "#" or "site/#" that does not begin with / or $'
+        )
     return "#" if text == "+/#" else text
 
 
@@ -144,7 +146,9 @@ class Settings(BaseSettings):
     cors_origins: Origins = "*"
     proxy_count: Whole = Field(0, ge=0, le=10)
     heavy_requests: Whole = Field(4, ge=1, le=100)
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
+    ] = "INFO"
     log_file: WritableFile = Path("autoforge.log")
     audit_csv: WritableFile | None = None
     audit_csv_mb: Whole = Field(10, ge=1, le=100_000)

@@ -1,4 +1,6 @@
-"""gunicorn: the embedded broker belongs to the master, and each worker starts its part after the fork."""
+"""gunicorn: the embedded broker belongs to the master, and each worker starts its part after the
+fork.
+"""
 
 import signal
 from typing import Any
@@ -16,8 +18,10 @@ except SettingsError as error:
     raise SystemExit(str(error)) from None
 bind = settings.address
 workers = 2
-# A live client and a request that waits for a command hold a thread each (services/waiting.py: 200 in a process),
-# and so do large questions (services/heavy.py: 36), answers that are read slowly (utils/answer_socket.py: 48), and
+# A live client and a request that waits for a command hold a thread each (services/waiting.py: 200
+# in a process),
+# and so do large questions (services/heavy.py: 36), answers that are read slowly
+# (utils/answer_socket.py: 48), and
 # long bodies (serving/worker.py).
 worker_class = "serving.worker.Worker"
 threads = 320
@@ -32,7 +36,11 @@ def on_starting(server: Any) -> None:
     """Start the embedded broker, if one is needed, where no killed worker takes it down."""
     global _broker  # noqa: PLW0603 - gunicorn's hooks share nothing but this module
     files.keep_private()
-    logger.configure(settings.log_level, settings.log_file, "" if server.cfg.proc_name == "worker" else "live-master")
+    logger.configure(
+        settings.log_level,
+        settings.log_file,
+        "" if server.cfg.proc_name == "worker" else "live-master",
+    )
     warn_of_exposed_files(settings)
     try:
         warn_of_unknown_settings()
@@ -49,7 +57,7 @@ def on_exit(_: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Give the worker the lowest free number, so that a replacement goes on in the same log file."""
+    """Give the worker the lowest free number: a replacement goes on in the same log file."""
     taken = {other.slot for other in server.WORKERS.values()}
     worker.slot = min(set(range(1, len(taken) + 2)) - taken)
 
@@ -57,12 +65,15 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_fork(_: Any, worker: Any) -> None:
     """Log to a file of the worker's own: processes that rotate one file lose lines."""
     logger.configure(settings.log_level, settings.log_file, f"{worker.cfg.proc_name}-{worker.slot}")
-    # With --preload it was made before the fork, and all workers would share its sockets, locks and selectors.
+    # With --preload it was made before the fork, and all workers would share its sockets, locks and
+    # selectors.
     worker.app.callable = None
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start what runs beside the requests; at the end let the live clients go, for whom gunicorn would wait."""
+    """Start what runs beside the requests; at the end let the live clients go, for whom gunicorn
+    would wait.
+    """
     backend_of(worker.wsgi).start()
     ending = signal.getsignal(signal.SIGTERM)
 

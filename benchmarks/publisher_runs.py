@@ -31,7 +31,9 @@ class RunningPublisher(NamedTuple):
     started: float
     """Monotonic seconds."""
 
-    def wait_for_status(self, condition: Callable[[JsonObject], bool], seconds: float = _STALLED_SECONDS) -> JsonObject:
+    def wait_for_status(
+        self, condition: Callable[[JsonObject], bool], seconds: float = _STALLED_SECONDS
+    ) -> JsonObject:
         """Return the first saved status that satisfies the condition.
 
         Raises TimeoutError, or RuntimeError if the program ends.
@@ -90,7 +92,9 @@ class PublisherBench(NamedTuple):
     port: int
 
     @contextlib.contextmanager
-    def publishing(self, name: str, count: int, interval: float, lwt: bool = False) -> Iterator[RunningPublisher]:
+    def publishing(
+        self, name: str, count: int, interval: float, lwt: bool = False
+    ) -> Iterator[RunningPublisher]:
         """Run the program with `count` entries of one interval. Raises RuntimeError if it fails."""
         folder = self.folder / name
         folder.mkdir()
@@ -142,7 +146,8 @@ class PublisherBench(NamedTuple):
         acknowledged = status["statistics"]["total_acknowledged"]
         if number != acknowledged or not number:
             raise RuntimeError(
-                f"{name}: {acknowledged} messages were acknowledged, and {number} arrived at a subscriber"
+                f"{name}: {acknowledged} messages were acknowledged, "
+                f"and {number} arrived at a subscriber"
             )
         return ObservedRun(arrivals, status, publisher.started, memory)
 

@@ -62,7 +62,9 @@ def drive(port: int, requests: list[bytes], connections: int, seconds: float) ->
 
 def main() -> None:
     """Send requests and print the rate as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rest_client", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rest_client", description=main.__doc__
+    )
     parser.add_argument("port", type=int)
     parser.add_argument("seconds", type=float)
     parser.add_argument("connections", type=int)

@@ -27,7 +27,9 @@ def measure(bench: Bench) -> Iterator[ReportLine]:
             code = process.wait(600)
         rate = bench.size(MESSAGES) / (time.perf_counter() - started)
     if code != 0:
-        raise RuntimeError(f"the simulator exited with code {code}: some messages were not acknowledged")
+        raise RuntimeError(
+            f"the simulator exited with code {code}: some messages were not acknowledged"
+        )
     yield ReportLine(
         "simulator",
         rate,

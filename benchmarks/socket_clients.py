@@ -58,7 +58,9 @@ def crowd(folder: Path, port: int, clients: int) -> Iterator[Process]:
     with running(command, folder, {}) as process:
         if process.stdout is None or not process.stdout.readline():
             console = folder / "console.txt"
-            raise RuntimeError(f"not all of {clients} Socket.IO clients could subscribe; see {console}")
+            raise RuntimeError(
+                f"not all of {clients} Socket.IO clients could subscribe; see {console}"
+            )
         yield process
 
 
@@ -198,7 +200,9 @@ def timestamp(event: bytes) -> str:
 
 def main() -> None:
     """Subscribe, receive until SIGTERM, and print the result as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.socket_clients", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.socket_clients", description=main.__doc__
+    )
     parser.add_argument("port", type=int)
     parser.add_argument("clients", type=int)
     parser.add_argument("--stream", default="sensors")

@@ -55,7 +55,9 @@ def shared_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
-    """What the certificates say about whom to believe and who we are. Raises SettingsError for a bad one."""
+    """What the certificates say about whom to believe and who we are. Raises SettingsError for a
+    bad one.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if settings.mqtt_client_cert:
@@ -65,7 +67,9 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
         else:
             context.load_default_certs()
     except (OSError, ValueError) as error:  # an SSLError is an OSError
-        raise SettingsError(f"MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used: {error}") from error
+        raise SettingsError(
+            f"MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used: {error}"
+        ) from error
     return context
 
 

@@ -73,7 +73,9 @@ class ConnectionThread:
         """Call once, soon, in the thread."""
         self._loop.call_soon(call)
 
-    def own(self, owner: ConnectionOwner, client_ids: Iterable[str], will: Outgoing) -> TrackedConnection:
+    def own(
+        self, owner: ConnectionOwner, client_ids: Iterable[str], will: Outgoing
+    ) -> TrackedConnection:
         """Open a connection with the first client id that is free; to be called in the thread."""
         taken = self._network.connections
         free = (client_id for client_id in client_ids if client_id not in taken)

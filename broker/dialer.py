@@ -1,4 +1,6 @@
-"""Connecting many: a few at a time, and while the broker is away one at a time, less and less often."""
+"""Connecting many: a few at a time, and while the broker is away one at a time, less and less
+often.
+"""
 
 import time
 from collections import OrderedDict
@@ -9,7 +11,8 @@ from broker.loop import Loop
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 10.0
-"""Also how long a connection must last, to be dialled again as if nothing had been wrong with it."""
+"""Also how long a connection must last, to be dialled again as if nothing had been wrong with it.
+"""
 JITTER = 0.25
 """By what share of it a delay may be shorter."""
 _ANSWER_SECONDS = 10.0
@@ -41,7 +44,9 @@ class Dialler:
         self._loop = loop
         self._waiting: OrderedDict[Dialled, None] = OrderedDict()
         self._refused: OrderedDict[Dialled, None] = OrderedDict()
-        """Those whose last attempt failed, behind all others: of a few that fail always, the others must not wait."""
+        """Those whose last attempt failed, behind all others: of a few that fail always, the others
+        must not wait.
+        """
         self._under_way: dict[Dialled, float] = {}
         """Those that were dialled, and when."""
         self._accepted: dict[Dialled, float] = {}
@@ -55,7 +60,9 @@ class Dialler:
         self.fault = ""
         """Why a connection was lost or refused, until another one succeeds."""
         self.failures = 0
-        """How many attempts have failed since the last one that succeeded; those at the same time are one."""
+        """How many attempts have failed since the last one that succeeded; those at the same time
+        are one.
+        """
 
     def want(self, connection: Dialled) -> None:
         """Connect this one."""
@@ -121,7 +128,12 @@ class Dialler:
 
     def _schedule(self) -> None:
         most = 1 if self.fault else _AT_ONCE
-        if self._scheduled or self._stopped or not (self._waiting or self._refused) or len(self._under_way) >= most:
+        if (
+            self._scheduled
+            or self._stopped
+            or not (self._waiting or self._refused)
+            or len(self._under_way) >= most
+        ):
             return
         self._scheduled = True
         self._loop.call_in(self._backoff.remaining, self._dial)
@@ -130,7 +142,11 @@ class Dialler:
         self._scheduled = False
         end = time.monotonic() + _SHARE
         most = 1 if self.fault else _AT_ONCE
-        while (queue := self._waiting or self._refused) and len(self._under_way) < most and not self._stopped:
+        while (
+            (queue := self._waiting or self._refused)
+            and len(self._under_way) < most
+            and not self._stopped
+        ):
             connection, _ = queue.popitem(last=False)
             self._under_way[connection] = time.monotonic()
             try:

@@ -97,14 +97,18 @@ class DrivenClient(Generic[T]):
             self.client.on_socket_close = None
             opened.close()
 
-    def _on_connect(self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any) -> None:
+    def _on_connect(
+        self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any
+    ) -> None:
         if reason.is_failure:
             self._error = f"the broker refused the connection: {reason}"
             return
         self.in_flight.limit(properties)
         self._owner.on_open()
 
-    def _on_publish(self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+    def _on_publish(
+        self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any
+    ) -> None:
         item = self.in_flight.settle(mid)
         if item is not None:
             self._owner.on_settled(item, reason)

@@ -23,7 +23,9 @@ class Message(msgspec.Struct, gc=False):
     retained: bool = False
     """Whether the broker repeats an old message, because somebody has just subscribed."""
     via: tuple[int, ...] = ()
-    """The subscription identifiers of the filters by which it comes; none where that need not be known."""
+    """The subscription identifiers of the filters by which it comes; none where that need not be
+    known.
+    """
     copy: bool = False
     """Whether the broker delivers it once more because it matches another filter too."""
     _serial: int = 0
@@ -48,7 +50,9 @@ class Receiver(Protocol):
     """Who gets the messages."""
 
     def receive(self, messages: Sequence[Message]) -> bool:
-        """Store the messages; True: they may be acknowledged, False: not now, hand them over again later."""
+        """Store the messages; True: they may be acknowledged, False: not now, hand them over again
+        later.
+        """
         ...
 
     def may_connect(self) -> bool:
@@ -60,11 +64,15 @@ class Receiver(Protocol):
         ...
 
     def connected(self, *, session_present: bool) -> None:
-        """Called when the broker has accepted a connection, before any of its messages is handed over."""
+        """Called when the broker has accepted a connection, before any of its messages is handed
+        over.
+        """
         ...
 
     def subscribed(self) -> None:
-        """Called when the broker has granted every wanted filter, and has given up the unwanted ones."""
+        """Called when the broker has granted every wanted filter, and has given up the unwanted
+        ones.
+        """
         ...
 
     def evicted(self) -> None:
@@ -78,4 +86,6 @@ class Filters(NamedTuple):
     wanted: Sequence[str]
     unwanted: Sequence[str] = ()
     known: Sequence[str] = ()
-    """Where nothing is wanted: to what the session was subscribed, so that copies of a message are known."""
+    """Where nothing is wanted: to what the session was subscribed, so that copies of a message are
+    known.
+    """

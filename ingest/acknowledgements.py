@@ -92,7 +92,9 @@ class Acknowledgements:
         reason = reason and reason[:MAX_REASON]
         return Acknowledgement(device_id, message, command_id, status, reason, text)
 
-    def apply(self, connection: Connection, items: Sequence[Acknowledgement], now: datetime) -> Applied:
+    def apply(
+        self, connection: Connection, items: Sequence[Acknowledgement], now: datetime
+    ) -> Applied:
         """Apply acknowledgements in their order. Raises DBAPIError."""
         rows = queries.commands.to_change(connection, {item.command_id for item in items})
         states = {row["command_id"]: CommandState.of(row) for row in rows}

@@ -22,7 +22,9 @@ SESSION_SECONDS = 1.0
 class Duties:
     """Runs the periodic work of an ingester, whether messages arrive or not."""
 
-    def __init__(self, settings: Settings, grip: Grip, memory: SessionMemory, heart: Heartbeat) -> None:
+    def __init__(
+        self, settings: Settings, grip: Grip, memory: SessionMemory, heart: Heartbeat
+    ) -> None:
         self._settings = settings
         self._grip = grip
         self._memory = memory
@@ -52,7 +54,10 @@ class Duties:
         try:
             # Without a connection no message can arrive, so the wait does not count.
             if connected is not None and beginning.tick():
-                logger.warning("The marker of the new session did not arrive: some messages may be stored twice")
+                logger.warning(
+                    "The marker of the new session did not arrive: "
+                    "some messages may be stored twice"
+                )
                 self._memory.begun()
                 beginning.give_up()
             self._memory.write(self._grip.connection)

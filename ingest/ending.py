@@ -160,5 +160,7 @@ def _token(settings: Settings, database: Database, client_id: str) -> str | None
     if client_id == own:
         raise EndError(f"{client_id} is the session that AutoForge uses: nothing is done")
     if known.session_client_id != own:
-        raise EndError("AutoForge has no other session yet: start it first, so that it receives new messages")
+        raise EndError(
+            "AutoForge has no other session yet: start it first, so that it receives new messages"
+        )
     return known.session_token

@@ -37,7 +37,9 @@ def index_of_marker(token: str, messages: Sequence[Message]) -> int | None:
 class Draining:
     """Receives for the old session through its receiver, opens the new one, ends at the marker."""
 
-    def __init__(self, opening: Callable[[str], None], inner: Receiver, done: Callable[[str], bool]) -> None:
+    def __init__(
+        self, opening: Callable[[str], None], inner: Receiver, done: Callable[[str], bool]
+    ) -> None:
         # Opens the new session with the token of a marker; see `broker.sessions.open_beside`.
         self._open_new = opening
         self._inner = inner
@@ -123,7 +125,9 @@ class Beginning:
         self.waits = token not in (None, AT_ONCE)
         """Whether messages before the marker are still to be skipped."""
 
-    def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]] | None:
+    def split(
+        self, messages: Sequence[Message]
+    ) -> tuple[Sequence[Message], Sequence[Message]] | None:
         """Return the messages to skip and the messages to store; None before the marker arrived."""
         before = self._before_marker(messages) if self.waits else self._passed
         if before is None:

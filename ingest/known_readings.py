@@ -24,7 +24,9 @@ Lacked = Callable[[str, int], bool]
 """Returns whether a device's reading may lack the metric with an index: it was undeclared then."""
 
 
-def known(connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]) -> set[int]:
+def known(
+    connection: Connection, stream: Stream, table: Table, group: Sequence[Reading]
+) -> set[int]:
     """Return the indexes of the readings in a group that are already stored.
 
     Of equal readings in the group, all except the first are included. Raises DBAPIError.

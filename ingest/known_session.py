@@ -97,7 +97,9 @@ def to_bring_back(used: Known, row: Known) -> dict[str, Any]:
     """Return the columns about the current session that a restored or new database lacks."""
     values: dict[str, Any] = {}
     if used.is_used:
-        values = {name: getattr(used, name) for name in Known._fields if name.startswith("session_")}
+        values = {
+            name: getattr(used, name) for name in Known._fields if name.startswith("session_")
+        }
         # Another process may have subscribed in the meantime.
         more = row.filters or () if row.session_client_id == used.client_id else ()
         values["session_filters"] = json.dumps(sorted({*(used.filters or ()), *more}))

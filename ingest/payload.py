@@ -41,7 +41,9 @@ class StreamParser:
         self._sender = SenderFinder(stream)
         self._single = {metric.level: single_decoder(stream, metric) for metric in stream.metrics}
 
-    def parse(self, message: Message, device_id: str | None, level: str | None) -> Reading | Rejection:
+    def parse(
+        self, message: Message, device_id: str | None, level: str | None
+    ) -> Reading | Rejection:
         """Parse a payload; `device_id` and `level` are from the topic, None if not in it."""
         stream = self._stream
         decode = self._wide if level is None else self._single[level]
@@ -49,7 +51,9 @@ class StreamParser:
         try:
             fields = decode(message.payload)
             device = _device(stream, device_id, fields.device)
-            timestamp, claimed, stated = _time(stream, fields.timestamp, received_at, self._earliest)
+            timestamp, claimed, stated = _time(
+                stream, fields.timestamp, received_at, self._earliest
+            )
         except PayloadError as error:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, error.reason, str(error), message, sender)
@@ -57,7 +61,9 @@ class StreamParser:
         measured_at = received_at if timestamp is None else timestamp
         if own and (message.redelivered or message.retained):
             stated = measured_at
-        return Reading(stream, device, measured_at, claimed, fields.values, message, own, fields.unread, stated)
+        return Reading(
+            stream, device, measured_at, claimed, fields.values, message, own, fields.unread, stated
+        )
 
 
 class Parser:
@@ -66,7 +72,9 @@ class Parser:
     A device's time before `earliest` is not believed.
     """
 
-    def __init__(self, streams: Streams, kinds: Sequence[Readable] = (), earliest: datetime = EARLIEST) -> None:
+    def __init__(
+        self, streams: Streams, kinds: Sequence[Readable] = (), earliest: datetime = EARLIEST
+    ) -> None:
         self._streams = streams
         self._parsers = {stream.name: StreamParser(stream, earliest) for stream in streams}
         self._device_messages = DeviceMessages(kinds)

@@ -145,7 +145,9 @@ class Pipeline:
         first = self._store_apart(connection, parsed[:middle], repeated)
         return first.with_next(self._store_apart(connection, parsed[middle:]))
 
-    def _store(self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()) -> Outcome:
+    def _store(
+        self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()
+    ) -> Outcome:
         messages = [*[item.message for item in parsed], *repeated]
         outcome = Outcome(len(messages), 0, len(repeated), parsed=parsed, repeated=repeated)
         outcome.changes.everything, self._uncertain = self._uncertain, True

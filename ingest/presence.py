@@ -35,7 +35,9 @@ class PresenceNotices:
         """Parse a presence message. Raises PayloadError."""
         return PresenceNotice(device_id, message, _is_online(message.payload))
 
-    def apply(self, connection: Connection, notices: Sequence[PresenceNotice], now: datetime) -> Applied:
+    def apply(
+        self, connection: Connection, notices: Sequence[PresenceNotice], now: datetime
+    ) -> Applied:
         """Apply presence messages; the broker repeats retained ones at every connection."""
         rows = queries.presence.presence(connection, {notice.device_id for notice in notices})
         known = {row["device_id"]: row["online"] for row in rows}

@@ -55,7 +55,9 @@ class ReadingWriter:
             self._write_stream(connection, by_stream[name], now, applied)
         return applied
 
-    def _write_stream(self, connection: Connection, group: Sequence[Reading], now: datetime, applied: Applied) -> None:
+    def _write_stream(
+        self, connection: Connection, group: Sequence[Reading], now: datetime, applied: Applied
+    ) -> None:
         stream = group[0].stream
         table = self._database.tables[stream.name]
         known = known_readings.known(connection, stream, table, group)
@@ -119,7 +121,9 @@ class ReadingWriter:
         ]
         connection.execute(self._heard_before if waited else self._heard, rows)
 
-    def _keep_newest(self, connection: Connection, stream: Stream, table: Table, now: datetime) -> None:
+    def _keep_newest(
+        self, connection: Connection, stream: Stream, table: Table, now: datetime
+    ) -> None:
         names = [metric.name for metric in stream.lackable]
         newest: dict[tuple[str, str], dict[str, Any]] = {}
         stored = queries.readings.values_of(connection, table, names, now)

@@ -48,7 +48,9 @@ class RecentDeliveries:
         decoder = msgspec.json.Decoder(list[Delivery])
         rows = queries.deliveries.recent(connection, first_deliveries, WINDOW)
         self.first_deliveries = first_deliveries
-        self._batches = deque((row.first_deliveries, decoder.decode(row.deliveries)) for row in rows)
+        self._batches = deque(
+            (row.first_deliveries, decoder.decode(row.deliveries)) for row in rows
+        )
 
     def forget(self) -> None:
         """Forget all deliveries."""
@@ -78,7 +80,9 @@ class RecentDeliveries:
         yield batch
         self._committed(batch)
 
-    def record(self, connection: Connection, batch: DeliveryRecord, unkeyed: Iterable[Message]) -> None:
+    def record(
+        self, connection: Connection, batch: DeliveryRecord, unkeyed: Iterable[Message]
+    ) -> None:
         """Write the deliveries that no unique key identifies, in the transaction of the batch."""
         batch.deliveries = [(one.packet_id, one.fingerprint()) for one in unkeyed if one.packet_id]
         if batch.deliveries:

@@ -207,7 +207,9 @@ def _portion(messages: int, lead: int, needed: int) -> int:
     return min(STEP, needed, max(1, lead, messages // 8))
 
 
-def _named(reason: str | None, stream: str | None, device_id: str | None = None, topic: str | None = None) -> Any:
+def _named(
+    reason: str | None, stream: str | None, device_id: str | None = None, topic: str | None = None
+) -> Any:
     return {"stream": stream, "device_id": device_id, "topic": topic, "reason": reason}
 
 

@@ -86,7 +86,9 @@ class SessionMemory:
         warn_of_left_sessions(left, self.known.session_broker, self._broker)
         return bool(left)
 
-    def subscribing(self, connection: Connection, wanted: Sequence[str], usual: Sequence[str]) -> list[str]:
+    def subscribing(
+        self, connection: Connection, wanted: Sequence[str], usual: Sequence[str]
+    ) -> list[str]:
         """Record filters before they are subscribed; return other filters the session may have.
 
         If the session is unknown, it may have the filters in `usual`. If the database is

@@ -20,7 +20,10 @@ MAX_DEPTH = 32
 SHORTEST, LONGEST = 0.001, 31_536_000  # seconds
 MAX_VERSION = 2**53 - 1  # the largest whole number that every reader of JSON holds
 _SHOWN = 60
-_ID = f"must be text of 1 to {MAX_ID} printable characters without + # /, no white space at its ends, not . or .."
+_ID = (
+    f"must be text of 1 to {MAX_ID} printable characters without + # /, "
+    "no white space at its ends, not . or .."
+)
 _TOPIC = (
     f"must be printable text of 1 to {MAX_TOPIC} bytes and at most {MAX_LEVELS} levels, "
     "without + and #, not beginning with $"
@@ -107,9 +110,13 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     id: Annotated[str, Field(min_length=1, max_length=MAX_ID, description=_ID), _that(_is_id)]
-    topic: Annotated[str, Field(min_length=1, max_length=MAX_TOPIC, description=_TOPIC), _that(_is_topic)]
+    topic: Annotated[
+        str, Field(min_length=1, max_length=MAX_TOPIC, description=_TOPIC), _that(_is_topic)
+    ]
     data: Annotated[dict[str, Any], Field(description=_DATA)]
-    interval: Annotated[float, Field(ge=SHORTEST, le=LONGEST, allow_inf_nan=False, description=_INTERVAL)]
+    interval: Annotated[
+        float, Field(ge=SHORTEST, le=LONGEST, allow_inf_nan=False, description=_INTERVAL)
+    ]
     qos: Annotated[int, Field(ge=0, le=2, description=_QOS)] = 1
     retain: Annotated[bool, Field(description=_SWITCH)] = False
     lwt: Annotated[bool, Field(description=_SWITCH)] = False

@@ -44,7 +44,9 @@ def command_with_key(reader: Reader, key: str) -> RowMapping | None:
     return reader.execute(query).mappings().first()
 
 
-def commands(reader: Reader, device_id: str | None, status: str | None, limit: int) -> Sequence[RowMapping]:
+def commands(
+    reader: Reader, device_id: str | None, status: str | None, limit: int
+) -> Sequence[RowMapping]:
     """Return commands, newest first, of one device or status if given."""
     query = select(_COMMANDS).order_by(_COMMANDS.c.id.desc()).limit(limit)
     if device_id is not None:
@@ -88,7 +90,9 @@ def create(connection: Connection, values: dict[str, Any]) -> None:
     connection.execute(insert(Command).values(values))
 
 
-def answer(connection: Connection, command_id: str, answered: Mapping[str, str | None], now: datetime) -> None:
+def answer(
+    connection: Connection, command_id: str, answered: Mapping[str, str | None], now: datetime
+) -> None:
     """Write the `status`, `reason` and `result` that a device reported for an open command."""
     _change(connection, command_id, OPEN, {**answered, "updated_at": now})
 
@@ -116,7 +120,9 @@ def interrupt(connection: Connection, command_id: str, now: datetime) -> None:
     _change(connection, command_id, ("pending",), _interrupted(now))
 
 
-def expire(connection: Connection, command_ids: Sequence[str], now: datetime, up: Uptime) -> list[str]:
+def expire(
+    connection: Connection, command_ids: Sequence[str], now: datetime, up: Uptime
+) -> list[str]:
     """Expire the given commands that are due and not final; return their ids.
 
     It is unknown whether a pending command was sent, so its idempotency key may be used again.

@@ -55,7 +55,9 @@ def _latest(table: Table, one_device: bool, metric: str | None, believed: bool) 
     return query.order_by(table.c.id.desc()).limit(1)
 
 
-def latest(reader: Reader, table: Table, device_id: str | None = None, metric: str | None = None) -> RowMapping | None:
+def latest(
+    reader: Reader, table: Table, device_id: str | None = None, metric: str | None = None
+) -> RowMapping | None:
     """Return the newest reading, or None.
 
     With `device_id`, of that device. With `metric`, of the readings with a value of that metric.
@@ -71,7 +73,9 @@ def latest(reader: Reader, table: Table, device_id: str | None = None, metric: s
     return reader.execute(believed, {**own, "future": future}).mappings().first() or row
 
 
-def value(reader: Reader, stream: str, table: Table, device_id: str | None, metric: str) -> RowMapping | None:
+def value(
+    reader: Reader, stream: str, table: Table, device_id: str | None, metric: str
+) -> RowMapping | None:
     """Return the newest reading with a value of an optional metric, or None.
 
     With `device_id`, of that device. `newest_values` has its id: for a metric that is rare or was
@@ -106,7 +110,9 @@ def metrics(reader: Reader, stream: str, device_id: str) -> set[str]:
     return set(reader.scalars(select(_NEWEST.c.metric).where(own)))
 
 
-def values(reader: Reader, stream: str, table: Table, device_id: str) -> dict[str, tuple[float | str, datetime]]:
+def values(
+    reader: Reader, stream: str, table: Table, device_id: str
+) -> dict[str, tuple[float | str, datetime]]:
     """Return the newest value and its timestamp, by optional metric that the device ever sent."""
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
     newest = reader.execute(select(_NEWEST.c.metric, _NEWEST.c.reading_id).where(own)).all()

@@ -17,7 +17,9 @@ def in_chunks(
     """Return the rows of a query whose column has one of the values."""
     ordered = sorted(values)
     chunks = (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
-    return [row for chunk in chunks for row in reader.execute(query.where(column.in_(chunk))).mappings()]
+    return [
+        row for chunk in chunks for row in reader.execute(query.where(column.in_(chunk))).mappings()
+    ]
 
 
 def ping(reader: Reader) -> None:

@@ -81,7 +81,9 @@ def shown(table: Table) -> Select[Any]:
     return select(*(column for column in table.columns if column.name != "fingerprint"))
 
 
-def history(reader: Reader, table: Table, chosen: TimeFilter, limit: int, offset: int = 0) -> Sequence[RowMapping]:
+def history(
+    reader: Reader, table: Table, chosen: TimeFilter, limit: int, offset: int = 0
+) -> Sequence[RowMapping]:
     """Return a page of readings, newest first."""
     query = listed(shown(table), table, chosen)
     query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit).offset(offset)
@@ -101,7 +103,9 @@ def ml_data(
     return reader.execute(query).all()[::-1]
 
 
-def samples(reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter) -> Iterator[Row[*tuple[Any, ...]]]:
+def samples(
+    reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter
+) -> Iterator[Row[*tuple[Any, ...]]]:
     """Yield timestamp and metrics of each reading with a value of the first metric, oldest first.
 
     The rows are fetched as they are consumed.
@@ -112,7 +116,9 @@ def samples(reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilt
     yield from reader.execute(query, execution_options={"yield_per": SAMPLES_AT_ONCE})
 
 
-def last_samples(reader: Reader, table: Table, chosen: TimeFilter, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+def last_samples(
+    reader: Reader, table: Table, chosen: TimeFilter, limit: int
+) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return timestamp and value of the newest readings that match, oldest first.
 
     The value is that of the filter's metric, which is required.
@@ -122,7 +128,9 @@ def last_samples(reader: Reader, table: Table, chosen: TimeFilter, limit: int) -
     return reader.execute(query).all()[::-1]
 
 
-def first_samples(reader: Reader, table: Table, chosen: TimeFilter, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+def first_samples(
+    reader: Reader, table: Table, chosen: TimeFilter, limit: int
+) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return the same for the oldest readings that match."""
     query = listed(select(table.c.timestamp, table.c[str(chosen.metric)]), table, chosen)
     return reader.execute(query.order_by(table.c.timestamp, table.c.id).limit(limit)).all()
@@ -210,7 +218,9 @@ def last_ids_of(reader: Reader, table: Table, at: datetime) -> dict[str, int]:
     return {row[0]: row[1] for row in reader.execute(_last_ids_of(table), {"at": at})}
 
 
-def values_of(reader: Reader, table: Table, names: Sequence[str], at: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+def values_of(
+    reader: Reader, table: Table, names: Sequence[str], at: datetime
+) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return id, device id, timestamp and metrics of the readings with this `created_at`.
 
     They are in the order of their timestamps.
@@ -228,13 +238,17 @@ def stated(
     A stated time is in `device_timestamp` where it was not believed, otherwise in `timestamp`.
     """
     metrics = [table.c[name] for name in names]
-    own = select(table.c.device_id, table.c.timestamp, *metrics).where(table.c.device_timestamp.is_(None))
+    own = select(table.c.device_id, table.c.timestamp, *metrics).where(
+        table.c.device_timestamp.is_(None)
+    )
     other = select(table.c.device_id, table.c.device_timestamp, *metrics)
     ordered = sorted(times)
     for start in range(0, len(ordered), TIMES_AT_ONCE):
         some = ordered[start : start + TIMES_AT_ONCE]
         # SQLite uses no index for pairs listed in IN.
-        pairs = [(table.c.device_id == device_id) & (table.c.timestamp == at) for device_id, at in some]
+        pairs = [
+            (table.c.device_id == device_id) & (table.c.timestamp == at) for device_id, at in some
+        ]
         for device_id, at, *values in reader.execute(own.where(or_(*pairs))):
             yield device_id, at, tuple(values)
         # By time alone, so that the database does not read all readings of a device.

@@ -38,7 +38,9 @@ class RejectedTotals(NamedTuple):
     evicted: int
 
 
-def page(reader: Reader, wanted: Mapping[str, str | None], limit: int, offset: int) -> Sequence[RowMapping]:
+def page(
+    reader: Reader, wanted: Mapping[str, str | None], limit: int, offset: int
+) -> Sequence[RowMapping]:
     """Return rejected messages with the start of their payloads, newest first.
 
     `wanted` maps columns to the values they must have; None matches any value.

@@ -30,7 +30,9 @@ def stats(reader: Reader, stream: Stream, table: Table, chosen: TimeFilter) -> d
     return {name: _finite(value) for name, value in figures.items()}
 
 
-def _figures_of(reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter) -> dict[str, Any]:
+def _figures_of(
+    reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter
+) -> dict[str, Any]:
     """Return the figures of some metrics, even if a sum overflows."""
     try:
         return _figures(reader, table, names, chosen)

@@ -107,7 +107,9 @@ class Device(Described):
         description="Seconds since `last_heard`; null without one, "
         "or if nothing was received since the clock was set back."
     )
-    online: bool | None = Field(description="The last status from the device or its broker; null without one.")
+    online: bool | None = Field(
+        description="The last status from the device or its broker; null without one."
+    )
 
 
 class DevicesAnswer(Described):
@@ -124,9 +126,13 @@ class RejectedMessage(Described):
     stream: str | None
     device_id: str | None = Field(description="The sender, if the topic or payload names it.")
     topic: str
-    payload: str = Field(description="The beginning, at most 1 KB; bytes that are not UTF-8 as `\\xff`.")
+    payload: str = Field(
+        description="The beginning, at most 1 KB; bytes that are not UTF-8 as `\\xff`."
+    )
     payload_size: int = Field(description="Size in bytes as received.")
-    truncated: bool = Field(description="Whether only the beginning is kept, because the payload exceeded 64 KB.")
+    truncated: bool = Field(
+        description="Whether only the beginning is kept, because the payload exceeded 64 KB."
+    )
     reason: str
     message: str
     created_at: Rfc3339

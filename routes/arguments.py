@@ -62,8 +62,12 @@ class WindowQuery(DeviceQuery):
 class HistoryQuery(WindowQuery):
     """Select a page of readings."""
 
-    limit: int = Field(100, ge=1, le=10_000, description="At most this many readings.", examples=[100])
-    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
+    limit: int = Field(
+        100, ge=1, le=10_000, description="At most this many readings.", examples=[100]
+    )
+    offset: int = Field(
+        0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0]
+    )
 
 
 class ReadingsQuery(HistoryQuery):
@@ -79,14 +83,18 @@ class ReadingsQuery(HistoryQuery):
 class MlQuery(WindowQuery):
     """Select samples of readings."""
 
-    limit: int = Field(1000, ge=1, le=100_000, description="The newest this many samples.", examples=[1000])
+    limit: int = Field(
+        1000, ge=1, le=100_000, description="The newest this many samples.", examples=[1000]
+    )
 
 
 class SpanQuery(Query):
     """Select a device and a limited time range for computed figures."""
 
     device_id: DeviceId = Field(description="The device.")
-    start: Moment | None = Field(None, alias="from", description="From this time on; by default 24 hours before `to`.")
+    start: Moment | None = Field(
+        None, alias="from", description="From this time on; by default 24 hours before `to`."
+    )
     end: Moment | None = Field(None, alias="to", description="Before this time; by default now.")
     tz: Zone = Field("UTC", description="The time zone of hours and days, such as Asia/Jakarta.")
 
@@ -114,13 +122,17 @@ class SpanQuery(Query):
 class SubmissionQuery(DeviceQuery):
     """What the MQTT topic would contain."""
 
-    device_id: DeviceId | None = Field(None, description="The device, if the payload does not name it.")
+    device_id: DeviceId | None = Field(
+        None, description="The device, if the payload does not name it."
+    )
 
 
 class MetricSubmissionQuery(SubmissionQuery):
     """What the MQTT topic would contain where each metric has its own topic."""
 
-    metric: str | None = Field(None, description="The metric, if the payload is a bare value.", examples=["voltage"])
+    metric: str | None = Field(
+        None, description="The metric, if the payload is a bare value.", examples=["voltage"]
+    )
 
 
 class RejectedQuery(DeviceQuery):
@@ -128,8 +140,12 @@ class RejectedQuery(DeviceQuery):
 
     reason: Reason | None = Field(None, description="Only this reason code.")
     stream: Reason | None = Field(None, description="Only this stream.")
-    limit: int = Field(100, ge=1, le=1000, description="At most this many messages.", examples=[100])
-    offset: int = Field(0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0])
+    limit: int = Field(
+        100, ge=1, le=1000, description="At most this many messages.", examples=[100]
+    )
+    offset: int = Field(
+        0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0]
+    )
 
 
 class RejectedPath(Described):
@@ -189,7 +205,9 @@ class WaitQuery(Query):
 class KeyHeader(Described):
     """The header that makes a repeated request harmless."""
 
-    key: Key | None = Field(None, alias="Idempotency-Key", description="The same key returns the same command.")
+    key: Key | None = Field(
+        None, alias="Idempotency-Key", description="The same key returns the same command."
+    )
 
 
 class CommandPath(Described):
@@ -206,7 +224,9 @@ class CommandsQuery(DeviceQuery):
     """Select commands."""
 
     status: Status | None = Field(None, description="Only in this state.", examples=["sent"])
-    limit: int = Field(100, ge=1, le=1000, description="At most this many, newest first.", examples=[100])
+    limit: int = Field(
+        100, ge=1, le=1000, description="At most this many, newest first.", examples=[100]
+    )
 
 
 class Body(Described):
@@ -225,7 +245,9 @@ class ControlBody(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"device_id": "ESP32_001", "command": "set_interval", "parameters": {"seconds": 5}}]
+            "examples": [
+                {"device_id": "ESP32_001", "command": "set_interval", "parameters": {"seconds": 5}}
+            ]
         }
     )
 

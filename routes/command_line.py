@@ -24,7 +24,9 @@ def verify(settings: Settings, streams: Streams) -> click.Command:
     """Return the command that checks a running backend from outside."""
 
     @click.command("verify", help="Check a running AutoForge, from the broker to its answers.")
-    @click.option("--url", default=f"http://127.0.0.1:{settings.flask_port}", callback=_url, show_default=True)
+    @click.option(
+        "--url", default=f"http://127.0.0.1:{settings.flask_port}", callback=_url, show_default=True
+    )
     @click.option(
         "--timeout",
         type=click.FloatRange(min=0.1, max=600),
@@ -71,7 +73,9 @@ def _url(_: click.Context, __: click.Parameter, url: str) -> str:
 def end_session(settings: Settings, streams: Streams, target: Target) -> click.Command:
     """Return the command that drains and ends an abandoned session."""
 
-    @click.command("end-session", help="Store the messages queued in the session CLIENT_ID, and end it.")
+    @click.command(
+        "end-session", help="Store the messages queued in the session CLIENT_ID, and end it."
+    )
     @click.argument("client_id")
     def command(client_id: str) -> None:
         logger.configure(settings.log_level, settings.log_file, "end-session")
@@ -89,7 +93,9 @@ def end_session(settings: Settings, streams: Streams, target: Target) -> click.C
 def acl(settings: Settings, streams: Streams) -> click.Command:
     """Return the command that prints the broker's access rules."""
 
-    @click.command("acl", help="Print the broker's access list for the declared streams, for Mosquitto.")
+    @click.command(
+        "acl", help="Print the broker's access list for the declared streams, for Mosquitto."
+    )
     @click.option(
         "--user",
         default=settings.broker.username or "autoforge",

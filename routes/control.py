@@ -39,7 +39,9 @@ def blueprint(commands: Commands, known: KnownDevices) -> APIBlueprint:
             "data": [serializers.command(row, request.script_root) for row in rows],
         }
 
-    @api.get("/<command_id>", responses=ERRORS | {200: CommandAnswer, 202: CommandAnswer, 404: Error})
+    @api.get(
+        "/<command_id>", responses=ERRORS | {200: CommandAnswer, 202: CommandAnswer, 404: Error}
+    )
     def state(path: CommandPath, query: WaitQuery) -> tuple[JsonObject, int]:
         """A command and its state."""
         return _awaited(commands, path.command_id, query.wait, 202 if query.wait else 200)
@@ -77,7 +79,9 @@ def _hint(known: KnownDevices, device_id: str) -> JsonObject:
     return {}
 
 
-def _awaited(commands: Commands, command_id: str, seconds: float, unfinished: int) -> tuple[JsonObject, int]:
+def _awaited(
+    commands: Commands, command_id: str, seconds: float, unfinished: int
+) -> tuple[JsonObject, int]:
     """Wait for a command; `unfinished` is the HTTP status while it is not final."""
     row = commands.wait(command_id, seconds)
     if row is None:

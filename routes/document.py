@@ -59,7 +59,9 @@ class DocumentedApp(OpenAPI):
         self.openapi_version = "3.1.0"
         # By default Swagger UI sends the document to a validator on another host.
         self.config["SWAGGER_CONFIG"] = {"validatorUrl": None}
-        self.config["SWAGGER_HTML_STRING"] = swagger_html_string.replace("<title>Swagger UI<", f"<title>{TITLE}<")
+        self.config["SWAGGER_HTML_STRING"] = swagger_html_string.replace(
+            "<title>Swagger UI<", f"<title>{TITLE}<"
+        )
         self.view_functions["openapi.openapi"] = _form
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:

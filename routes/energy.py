@@ -26,7 +26,9 @@ MAX_BUCKETS = 10_000
 class EnergyQuery(SpanQuery):
     """Select a device, a time range and the interval of the figures."""
 
-    interval: Interval = Field("day", description="Hours, days or months of the time zone.", examples=["day"])
+    interval: Interval = Field(
+        "day", description="Hours, days or months of the time zone.", examples=["day"]
+    )
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
@@ -44,8 +46,12 @@ class EnergyFigure(Described):
     """The energy of a period; null if unknown."""
 
     energy: float | None = Field(description="Kilowatt-hours.")
-    cost: float | None = Field(description="In `currency`, with six decimals; null if unknown, or without a tariff.")
-    coverage: float = Field(description="Percentage of the time between readings at most `gap` seconds apart.")
+    cost: float | None = Field(
+        description="In `currency`, with six decimals; null if unknown, or without a tariff."
+    )
+    coverage: float = Field(
+        description="Percentage of the time between readings at most `gap` seconds apart."
+    )
 
 
 class EnergyBucket(EnergyFigure):
@@ -66,7 +72,9 @@ class EnergyAnswer(EnergyFigure):
     interval: Interval
     method: Method = Field(description="`counter` (the meter's own), `power`, or `both`, by hour.")
     currency: str | None
-    gap: float = Field(description="Seconds; power is not integrated between readings further apart.")
+    gap: float = Field(
+        description="Seconds; power is not integrated between readings further apart."
+    )
     data: list[EnergyBucket]
 
 

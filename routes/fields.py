@@ -86,7 +86,9 @@ _SPELLINGS = [
 ]
 _EPOCH = {"type": "string", "pattern": r"^[0-9]{9,13}(\.[0-9]{1,6})?$"}
 _TIME = {"anyOf": [*_SPELLINGS, _EPOCH], "examples": ["-24h", "2026-01-29T14:30:45Z", "1769697045"]}
-DeviceId = Annotated[str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)]
+DeviceId = Annotated[
+    str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)
+]
 Moment = Annotated[datetime, BeforeValidator(_timestamp), WithJsonSchema(_TIME)]
 _ZONE = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+/-]*$", "examples": ["Asia/Jakarta"]}
 Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema(_ZONE)]
@@ -111,7 +113,9 @@ _COMMAND = {
     "pattern": _VISIBLE,
     "examples": ["set_interval"],
 }
-CommandName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)]
+CommandName = Annotated[
+    str, Field(min_length=1, max_length=64), AfterValidator(checked_text), WithJsonSchema(_COMMAND)
+]
 Parameters = Annotated[dict[str, JsonValue], AfterValidator(_parameters)]
 Lifetime = Annotated[
     int,

@@ -70,7 +70,9 @@ def _joined(hub: Hub, held: HeldRequests, interest: Interest) -> tuple[Mailbox, 
         return mailbox, stack.pop_all().close
 
 
-def _texts(hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None, root: str) -> Iterator[str]:
+def _texts(
+    hub: Hub, mailbox: Mailbox, interest: Interest, since: int | datetime | None, root: str
+) -> Iterator[str]:
     yield RETRY
     try:
         if since is None:

@@ -37,7 +37,9 @@ Percent = Annotated[float | None, Field(description="Percent; null if unknown.")
 class OeeQuery(SpanQuery):
     """Select a machine, a time range and the hours of each day."""
 
-    shift: Shift | None = Field(None, description="Only these hours of each day, in local time of `tz`.")
+    shift: Shift | None = Field(
+        None, description="Only these hours of each day, in local time of `tz`."
+    )
 
     def spans(self, span: Span) -> Sequence[Span]:
         """Return the parts of a span that count."""
@@ -89,7 +91,9 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
         span = query.span()
         take_turn()
         with database.reader() as reader:
-            found = services.oee.measured(reader, table, oee, query.device_id, span, spans=query.spans(span))
+            found = services.oee.measured(
+                reader, table, oee, query.device_id, span, spans=query.spans(span)
+            )
         asked = {
             "device_id": query.device_id,
             "from": clock.rfc3339(span.start),

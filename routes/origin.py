@@ -31,4 +31,6 @@ def _is_loopback(text: str) -> bool:
 def _is_foreign_page(request: Request) -> bool:
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return True
-    return request.headers.get("Origin", request.host_url.rstrip("/")) != request.host_url.rstrip("/")
+    return request.headers.get("Origin", request.host_url.rstrip("/")) != request.host_url.rstrip(
+        "/"
+    )

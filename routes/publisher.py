@@ -33,7 +33,9 @@ class ConfigurationPath(Described):
 class VersionQuery(Query):
     """Which version of a configuration."""
 
-    version: int | None = Field(None, ge=1, description="Only if it still has this version.", examples=[1])
+    version: int | None = Field(
+        None, ge=1, description="Only if it still has this version.", examples=[1]
+    )
 
 
 class Configuration(Described):
@@ -48,14 +50,20 @@ class ConfigurationsAnswer(Described):
     """The file, entry by entry."""
 
     count: int
-    data: list[JsonValue] = Field(description="Every entry as it stands in the file, in its order, faulty ones too.")
-    faults: list[str] = Field(description="A line for each fault; faulty entries are not published.")
+    data: list[JsonValue] = Field(
+        description="Every entry as it stands in the file, in its order, faulty ones too."
+    )
+    faults: list[str] = Field(
+        description="A line for each fault; faulty entries are not published."
+    )
 
 
 class ReloadAnswer(Described):
     """What became of reading the file again."""
 
-    success: bool = Field(description="False: the file cannot be read, and the last good configuration stays.")
+    success: bool = Field(
+        description="False: the file cannot be read, and the last good configuration stays."
+    )
     active_configs: int
     faults: list[str]
     message: str
@@ -141,7 +149,9 @@ def _add_entries(api: APIBlueprint, service: PublisherService, editor: Configura
         found: Answer = editor.entry(path.id)
         return found
 
-    @api.put(url, responses=CHANGE_FAULTS | answers | {200: Entry}, request_body=json_body(_REPLACEMENT))
+    @api.put(
+        url, responses=CHANGE_FAULTS | answers | {200: Entry}, request_body=json_body(_REPLACEMENT)
+    )
     def replace(path: ConfigurationPath) -> Answer:
         """Replace a configuration; `version` is the one that was read, another is a conflict."""
         replaced = editor.replace(path.id, _body())

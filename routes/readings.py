@@ -35,7 +35,9 @@ NO_FACTORS = (
 )
 
 
-def blueprint(stream: Stream, database: Database, submissions: Submissions, known: KnownDevices) -> APIBlueprint:
+def blueprint(
+    stream: Stream, database: Database, submissions: Submissions, known: KnownDevices
+) -> APIBlueprint:
     """Return the endpoints of one stream."""
     api = APIBlueprint(
         f"stream-{stream.name}",  # a name that no other blueprint has
@@ -61,7 +63,9 @@ def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions)
 
     def of_metric(query: MetricSubmissionQuery) -> tuple[JsonObject, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
-        return _outcome(submissions.submit(stream, request.get_data(), query.device_id, query.metric))
+        return _outcome(
+            submissions.submit(stream, request.get_data(), query.device_id, query.metric)
+        )
 
     take = of_metric if stream.topic.has_metric else of_all
     api.post("/readings", responses=answers, request_body=_body(stream), endpoint="readings")(take)
@@ -72,7 +76,9 @@ def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
 
     201 if nothing was rejected, 400 if everything was, otherwise 207.
     """
-    errors = [{"index": i, "reason": item.reason, "message": item.text} for i, item in receipt.rejections]
+    errors = [
+        {"index": i, "reason": item.reason, "message": item.text} for i, item in receipt.rejections
+    ]
     counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
     answer: JsonObject = {**counts, "errors": errors}
     if not errors:
@@ -114,10 +120,15 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
             raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=stream.metrics[0].name))
         take_turn(query.limit + query.offset)
         with database.reader() as reader:
-            rows = queries.readings.history(reader, table, query.filter(), query.limit, query.offset)
+            rows = queries.readings.history(
+                reader, table, query.filter(), query.limit, query.offset
+            )
             data = [serializers.reading(row) for row in rows]
         if query.health:
-            data = [item | {"health": health_index.summary(health_index.analyse(stream, item))} for item in data]
+            data = [
+                item | {"health": health_index.summary(health_index.analyse(stream, item))}
+                for item in data
+            ]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}
         return {"count": len(data), **page, "data": data}
 
@@ -132,7 +143,10 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
             "timestamps": [clock.rfc3339(at) for at in columns[0]],
             "device_ids": list(columns[1]),
         }
-        data |= {metric.plural: list(column) for metric, column in zip(stream.metrics, columns[2:], strict=True)}
+        data |= {
+            metric.plural: list(column)
+            for metric, column in zip(stream.metrics, columns[2:], strict=True)
+        }
         return {"sample_count": len(rows), "device_id": query.device_id, "data": data}
 
 
@@ -174,7 +188,10 @@ def _body(stream: Stream) -> JsonObject:
 
 def payload_schema(stream: Stream, values: str) -> JsonObject:
     """Return the JSON schema of a payload, with the metrics under `values` unless it is empty."""
-    metrics = {metric.name: {"type": "number" if metric.type == "number" else "string"} for metric in stream.metrics}
+    metrics = {
+        metric.name: {"type": "number" if metric.type == "number" else "string"}
+        for metric in stream.metrics
+    }
     required = [metric.name for metric in stream.metrics if metric.required]
     schema: JsonObject = {"type": "object", "properties": metrics, "required": required}
     time = {"anyOf": [{"type": "string"}, {"type": "number"}]}

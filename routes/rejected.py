@@ -33,7 +33,9 @@ BYTES = {
 
 def blueprint(database: Database, room: Room) -> APIBlueprint:
     """Return the endpoints."""
-    api = APIBlueprint("rejected", __name__, abp_tags=[Tag(name="system")], abp_responses={400: Error, 503: Error})
+    api = APIBlueprint(
+        "rejected", __name__, abp_tags=[Tag(name="system")], abp_responses={400: Error, 503: Error}
+    )
 
     @api.get("/api/rejected", responses={200: RejectedAnswer})
     def rejected(query: RejectedQuery) -> JsonObject:
@@ -73,7 +75,9 @@ def _add_single(api: APIBlueprint, database: Database) -> None:
         if row is None:
             return {"message": MISSING.format(id=path.id)}, 404
         response = Response(row["payload"], mimetype="application/octet-stream", headers=DOWNLOAD)
-        response.headers.set("Content-Disposition", "attachment", filename=f"rejected-{path.id}.bin")
+        response.headers.set(
+            "Content-Disposition", "attachment", filename=f"rejected-{path.id}.bin"
+        )
         return response
 
 
@@ -112,4 +116,7 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _share(row: RowMapping) -> JsonObject:
-    return {name: row[name] for name in ("stream", "device_id", "topic", "reason", "messages", "bytes", "evicted")}
+    return {
+        name: row[name]
+        for name in ("stream", "device_id", "topic", "reason", "messages", "bytes", "evicted")
+    }

@@ -112,7 +112,9 @@ class Sockets:
         with self._lock:
             if sid not in self._clients:
                 everyone = [EVERYONE] if self._watch else []
-                self._clients[sid] = SocketClient(self._server, sid, everyone, self._root(request.environ))
+                self._clients[sid] = SocketClient(
+                    self._server, sid, everyone, self._root(request.environ)
+                )
             client = self._clients[sid]
         self._hub.join(client)
         # Another thread may have disconnected it meanwhile.

@@ -20,7 +20,8 @@ class HealthSummary(Described):
 
 def _reading_fields(stream: Stream) -> dict[str, Any]:
     metrics: dict[str, Any] = {
-        metric.name: (_value_type(metric), Field(description=_description(metric))) for metric in stream.metrics
+        metric.name: (_value_type(metric), Field(description=_description(metric)))
+        for metric in stream.metrics
     }
     own: dict[str, Any] = {
         "id": (int, ...),
@@ -42,14 +43,20 @@ def reading_model(stream: Stream) -> type[BaseModel]:
 
 def _listed_model(stream: Stream) -> type[BaseModel]:
     """Return the model of a reading in a history, with its optional health."""
-    health: dict[str, Any] = {"health": (HealthSummary, Field(None, description="With `health=1`."))}
-    return _model(stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {}))
+    health: dict[str, Any] = {
+        "health": (HealthSummary, Field(None, description="With `health=1`."))
+    }
+    return _model(
+        stream, "ListedReading", _reading_fields(stream) | (health if stream.factors else {})
+    )
 
 
 def _latest_model(stream: Stream) -> type[BaseModel]:
     """Return the model of the newest reading where each metric has its own topic."""
     times: Any = dict[str, Rfc3339 | None]
-    about = Field(description="When the newest value of each metric was measured; null without a value.")
+    about = Field(
+        description="When the newest value of each metric was measured; null without a value."
+    )
     return _model(stream, "LatestReading", _reading_fields(stream) | {"times": (times, about)})
 
 
@@ -80,7 +87,9 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
         "latest": _made(stream, "Latest", data=(reading, ...)),
         "history": _made(stream, "History", data=(list[listed], ...), **page),
         "stats": _made(stream, "Stats", stats=(stats, ...), device_id=device),
-        "ml-data": _made(stream, "MlData", sample_count=(int, ...), device_id=device, data=(data, ...)),
+        "ml-data": _made(
+            stream, "MlData", sample_count=(int, ...), device_id=device, data=(data, ...)
+        ),
     }
 
 

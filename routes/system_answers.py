@@ -54,7 +54,9 @@ class Counts(Described):
 class MqttHealth(Counts):
     """The ingester."""
 
-    best_effort: int = Field(description="Messages received at QoS 0, which does not guarantee delivery.")
+    best_effort: int = Field(
+        description="Messages received at QoS 0, which does not guarantee delivery."
+    )
     broker: str
     holder: str | None
     heartbeat_at: Rfc3339 | None
@@ -63,14 +65,18 @@ class MqttHealth(Counts):
     subscribed: bool
     problem: str | None
     since: Rfc3339 | None
-    uptime: float | None = Field(description="Seconds since it has been subscribed; null while there is a problem.")
+    uptime: float | None = Field(
+        description="Seconds since it has been subscribed; null while there is a problem."
+    )
     waiting: int = Field(description="Messages waiting for the database.")
     messages_per_second: float | None = Field(description="The rate in the last minute.")
     processing_ms: float | None = Field(description="Time to store one message.")
     evicted_at: Rfc3339 | None = Field(
         description="When another client used AutoForge's client id; shown for ten minutes."
     )
-    forgotten_at: Rfc3339 | None = Field(description="When the broker had lost the session; shown for a day.")
+    forgotten_at: Rfc3339 | None = Field(
+        description="When the broker had lost the session; shown for a day."
+    )
 
 
 class DatabaseHealth(Described):
@@ -85,7 +91,9 @@ class StreamsHealth(Described):
     """The declarations of streams."""
 
     declarations: str = Field(description="A hash of the declarations that this process uses.")
-    processes: dict[str, str] = Field(description="The hash of every running process, by host and process id.")
+    processes: dict[str, str] = Field(
+        description="The hash of every running process, by host and process id."
+    )
     unusable: dict[str, str] = Field(description="Why a stream cannot be used, by its name.")
 
 
@@ -100,7 +108,9 @@ class JobHealth(Described):
 
     name: str
     holder: str = Field(description="The process that last ran it.")
-    ran_at: Rfc3339 = Field(description="When it last reported to the database; once a minute without changes.")
+    ran_at: Rfc3339 = Field(
+        description="When it last reported to the database; once a minute without changes."
+    )
     error: str | None = Field(description="Why the last run failed; null after a success.")
     failing_since: Rfc3339 | None
 

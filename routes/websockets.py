@@ -53,7 +53,9 @@ class Connection:
         """Receive data; disconnect a client that sends far more than a browser would."""
         data = self._socket.recv(size)
         now = time.monotonic()
-        self._allowed = min(RECEIVE_BURST, self._allowed + (now - self._counted_at) * RECEIVE_RATE) - len(data)
+        self._allowed = min(
+            RECEIVE_BURST, self._allowed + (now - self._counted_at) * RECEIVE_RATE
+        ) - len(data)
         self._counted_at = now
         if self._allowed < 0:
             logger.warning("Closing a websocket: its client sends too much")
@@ -80,7 +82,9 @@ class Connections:
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         if not environ.get("PATH_INFO", "").startswith(PATH):
             return self._wsgi_app(environ, start_response)
         limit_unread(environ)
@@ -95,7 +99,9 @@ class Connections:
             # Engine.IO raises it for a POST to a session that has just ended.
             if error.args != ("Session is disconnected",):
                 raise
-            return _refusal(start_response, "400 BAD REQUEST", "The session has ended. Connect again")
+            return _refusal(
+                start_response, "400 BAD REQUEST", "The session has ended. Connect again"
+            )
         except HTTPException as error:
             # An incomplete body (serving/body.py).
             return _refusal(start_response, f"{error.code} {error.name}", str(error.description))
@@ -118,7 +124,9 @@ class Connections:
             )
         return None
 
-    def _websocket(self, key: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _websocket(
+        self, key: str, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         endless(environ[key])
         connection = environ[key] = Connection(environ[key])
         # No compression: it takes 130 kB per client and 140 µs per event.
@@ -159,4 +167,6 @@ def limit_unread(environ: Mapping[str, Any]) -> None:
     """Make a connection end if its client does not read what is sent."""
     for key in SOCKET_KEYS:
         if key in environ and hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
-            environ[key].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+            environ[key].setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000
+            )

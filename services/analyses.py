@@ -45,7 +45,9 @@ class Analyses(Job):
 
     def __init__(self, settings: Settings, database: Database, streams: Streams) -> None:
         self._database = database
-        self._channels = [Channel(stream, settings, database) for stream in streams if stream.health.topics()]
+        self._channels = [
+            Channel(stream, settings, database) for stream in streams if stream.health.topics()
+        ]
         self._names = {channel.stream.name for channel in self._channels}
 
     def run(self, connection: Connection) -> None:
@@ -134,7 +136,9 @@ class Channel:
         latest = (name, message, self._publisher.connections)
         if latest == self._published and time.monotonic() < self._publish_again_at:
             return
-        self._publisher.publish(self.stream.health.status_topic, _status(name, message, _now()), retain=True)
+        self._publisher.publish(
+            self.stream.health.status_topic, _status(name, message, _now()), retain=True
+        )
         self._published = (name, message, self._publisher.connections)
         self._publish_again_at = time.monotonic() + STATUS_SECONDS
 
@@ -153,7 +157,9 @@ class Channel:
         while page := self._page(row_range):
             new = [row for row in page if row["id"] not in self._seen]
             for row in new:
-                self._publisher.publish(self.stream.health.analysis_topic, _analysis(self.stream, row))
+                self._publisher.publish(
+                    self.stream.health.analysis_topic, _analysis(self.stream, row)
+                )
                 self._seen.add(row["id"])
             if new:
                 self._move_checkpoint(connection, max(self._newest or 0, new[-1]["id"]))
@@ -166,7 +172,9 @@ class Channel:
             # and so before this process began.
             now = clock.now()
             begun = self._begun if self._begun <= now else now - OVERLAP
-            first = queries.positions.first_stored_after(reader, self._table, begun, OVERLAP, now + OVERLAP)
+            first = queries.positions.first_stored_after(
+                reader, self._table, begun, OVERLAP, now + OVERLAP
+            )
             self._first = min(first, end + 1)
         return self._first
 

@@ -62,11 +62,15 @@ class ChangeReader:
         """Return the newest reading of every device, gaps and new states. Raises Unavailable."""
         now, up = clock.now(), time.monotonic()
         with self._database.reader() as reader:
-            streams = [stream for stream in self._streams if stream.name not in self._database.unusable]
+            streams = [
+                stream for stream in self._streams if stream.name not in self._database.unusable
+            ]
             looked_to: dict[str, int] = {}
             if changes.everything:
                 looked_to = {stream.name: self._newest(reader, stream) for stream in streams}
-            events = [event for stream in streams for event in self._readings(reader, stream, changes)]
+            events = [
+                event for stream in streams for event in self._readings(reader, stream, changes)
+            ]
             if changes.everything:
                 events += _states_since(reader, _earlier(self._last_look(now)))
             else:
@@ -76,7 +80,9 @@ class ChangeReader:
             self._looked_at, self._looked_up = now, up
             self._looked_to = looked_to
         for event in events:
-            self._reached[event.stream] = max(self._reached.get(event.stream, 0), event.reading_id or 0)
+            self._reached[event.stream] = max(
+                self._reached.get(event.stream, 0), event.reading_id or 0
+            )
         return [event for event in events if self._is_new(event)]
 
     def missed(self, interest: Interest, since: int | datetime) -> Iterator[Event]:
@@ -134,7 +140,9 @@ class ChangeReader:
         if announced:
             # The newest row of one metric and that of several may be different rows.
             future = clock.future()
-            by_time = sorted(rows, key=lambda row: (row["timestamp"] < future, row["timestamp"], row["id"]))
+            by_time = sorted(
+                rows, key=lambda row: (row["timestamp"] < future, row["timestamp"], row["id"])
+            )
             for metric in announced:
                 newest = {row["device_id"]: row for row in by_time if row[metric.name] is not None}
                 yield from (_announcement(stream, metric, row) for row in newest.values())
@@ -147,7 +155,9 @@ class ChangeReader:
             # A reading dated in the future was stored before the clock was set back: it is not new.
             now = clock.now()
             begun = self._last_look(now) - OVERLAP
-            first = queries.positions.first_stored_after(reader, table, begun, OVERLAP, now + OVERLAP)
+            first = queries.positions.first_stored_after(
+                reader, table, begun, OVERLAP, now + OVERLAP
+            )
         else:
             first = queries.positions.first_uncertain(reader, table, looked_to, OVERLAP)
         start = max(first, self._newest(reader, stream) - MAX_LOOK_BACK)
@@ -158,7 +168,9 @@ class ChangeReader:
 
         The earlier one counts: after a clock was set back, newer rows may be dated before it.
         """
-        return min(self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up)))
+        return min(
+            self._looked_at, now - timedelta(seconds=max(0.0, time.monotonic() - self._looked_up))
+        )
 
     def _is_new(self, event: Event) -> bool:
         if event.name == GAP:
@@ -170,7 +182,9 @@ class ChangeReader:
         return known != shown
 
 
-def _beginning(reader: Connection, table: Table, since: int | datetime) -> tuple[datetime, RowRange]:
+def _beginning(
+    reader: Connection, table: Table, since: int | datetime
+) -> tuple[datetime, RowRange]:
     """Return the time from which states have changed, and the range of readings that are new."""
     end = queries.readings.newest_id(reader, table)
     if not isinstance(since, int):
@@ -188,7 +202,9 @@ def _since(reader: Connection, table: Table, since: datetime, end: int) -> RowRa
     """
     # A client may pass the timestamp of a device whose clock is ahead.
     timestamp = max(since, clock.EPOCH + clock.MAX_AHEAD + OVERLAP) - OVERLAP
-    first = queries.positions.first_stored_after(reader, table, timestamp - clock.MAX_AHEAD, OVERLAP)
+    first = queries.positions.first_stored_after(
+        reader, table, timestamp - clock.MAX_AHEAD, OVERLAP
+    )
     sure = queries.positions.first_stored_after(reader, table, timestamp)
     soonest = queries.positions.soonest_after(reader, table, timestamp)
     return RowRange(first, end, timestamp, max(sure, soonest - MAX_LOOK_BACK))
@@ -207,7 +223,9 @@ def _part(stream: Stream, row: RowMapping) -> str:
     There a reading replaces only readings of the same metrics.
     """
     return ",".join(
-        metric.name for metric in stream.metrics if stream.topic.has_metric and row[metric.name] is not None
+        metric.name
+        for metric in stream.metrics
+        if stream.topic.has_metric and row[metric.name] is not None
     )
 
 
@@ -225,7 +243,11 @@ def _earlier(timestamp: datetime) -> datetime:
 
     Then the clock was set back, and no time separates new rows from old ones.
     """
-    return clock.EPOCH if timestamp > clock.now() + clock.STEP else max(timestamp, clock.EPOCH + OVERLAP) - OVERLAP
+    return (
+        clock.EPOCH
+        if timestamp > clock.now() + clock.STEP
+        else max(timestamp, clock.EPOCH + OVERLAP) - OVERLAP
+    )
 
 
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
@@ -239,5 +261,10 @@ def _states_since(reader: Connection, timestamp: datetime) -> list[Event]:
 
 
 def _states(commands: Iterable[RowMapping], presence: Iterable[RowMapping]) -> list[Event]:
-    issued = [Event("command", row["device_id"], serializers.command(row), part=row["command_id"]) for row in commands]
-    return issued + [Event("presence", row["device_id"], serializers.presence(row)) for row in presence]
+    issued = [
+        Event("command", row["device_id"], serializers.command(row), part=row["command_id"])
+        for row in commands
+    ]
+    return issued + [
+        Event("presence", row["device_id"], serializers.presence(row)) for row in presence
+    ]

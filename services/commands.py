@@ -34,7 +34,11 @@ class CommandUndelivered(Exception):
     """The broker did not confirm a command; the text says whether it may have been sent anyway."""
 
     def __init__(self, command_id: str, error: PublishError) -> None:
-        hint = "the device may have received it" if error.may_be_sent else "nothing was sent, try again"
+        hint = (
+            "the device may have received it"
+            if error.may_be_sent
+            else "nothing was sent, try again"
+        )
         super().__init__(f"{error}: {hint}")
         self.command_id = command_id
 
@@ -84,7 +88,9 @@ class Commands:
         except PublishError as error:
             if not error.may_be_sent:
                 with self._writing() as connection:
-                    queries.commands.mark_unsent(connection, command_id, f"not sent: {error}", clock.now())
+                    queries.commands.mark_unsent(
+                        connection, command_id, f"not sent: {error}", clock.now()
+                    )
             self._notify(ChangeSet(commands=[command_id]))
             raise CommandUndelivered(command_id, error) from error
         # The command is sent even if this fails; from `pending` it reaches a final state as well.
@@ -225,4 +231,6 @@ def _same(one: Order, other: Order) -> bool:
 def _payload(values: dict[str, Any]) -> bytes:
     times = {name: clock.rfc3339(values[name]) for name in ("issued_at", "expires_at")}
     names = {name: values[name] for name in ("command_id", "command")}
-    return msgspec.json.encode({**names, "parameters": msgspec.Raw(values["parameters"].encode()), **times})
+    return msgspec.json.encode(
+        {**names, "parameters": msgspec.Raw(values["parameters"].encode()), **times}
+    )

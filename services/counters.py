@@ -66,7 +66,9 @@ class _Coming:
         self._seen: deque[Sample] = deque()
 
     def __iter__(self) -> Iterator[Sample]:
-        while (sample := self._seen.popleft() if self._seen else next(self._rest, None)) is not None:
+        while (
+            sample := self._seen.popleft() if self._seen else next(self._rest, None)
+        ) is not None:
             yield sample
 
     def ahead(self) -> Iterator[Sample]:
@@ -173,7 +175,9 @@ class _Counter:
     def _settled(self) -> Iterator[Sample]:
         """Yield the samples that are too old to precede a spike."""
         latest = self._latest
-        while len(latest) > READINGS + 1 and (len(latest) > MOST or _seconds(latest[0], latest[-1]) > self._gap):
+        while len(latest) > READINGS + 1 and (
+            len(latest) > MOST or _seconds(latest[0], latest[-1]) > self._gap
+        ):
             yield latest.popleft()
 
     def _is_spike_already(self) -> bool:
@@ -224,7 +228,9 @@ def _spike(samples: Iterable[Sample], fallen: Sequence[Sample]) -> _Spike | None
     for before in reversed(range(len(latest) - 1)):
         lowest = min(lowest, latest[before + 1][1])
         for after in range(min(len(fallen), READINGS + 1)):
-            if _is_back_from(lowest, latest[before], fallen[after]) and _is_jump(latest, before, fallen):
+            if _is_back_from(lowest, latest[before], fallen[after]) and _is_jump(
+                latest, before, fallen
+            ):
                 return _Spike(before, after)
     return None
 

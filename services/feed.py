@@ -125,7 +125,9 @@ def wants(interests: frozenset[Interest], event: Event) -> bool:
     if event.is_of_all:
         return any(interest.stream == event.stream for interest in interests)
     if event.stream:
-        return not interests.isdisjoint((Interest(event.stream), Interest(event.stream, event.device_id)))
+        return not interests.isdisjoint(
+            (Interest(event.stream), Interest(event.stream, event.device_id))
+        )
     return any(interest.device_id in (None, event.device_id) for interest in interests)
 
 

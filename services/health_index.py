@@ -102,7 +102,8 @@ def summary(analysis: Analysis) -> JsonObject:
 def ideal_ranges(stream: Stream) -> dict[str, JsonObject]:
     """Return the ideal band of every factor by name."""
     return {
-        metric.name: _ideal(metric) | {"unit": metric.unit, "title": metric.title, "weight": metric.weight}
+        metric.name: _ideal(metric)
+        | {"unit": metric.unit, "title": metric.title, "weight": metric.weight}
         for metric in stream.factors
     }
 
@@ -169,7 +170,9 @@ def _advice(finding: Finding) -> str:
         _quantity(_shown(finding.value), metric),
         _quantity(f"{_shown(low)} to {_shown(high)}", metric),
     )
-    side, advice = ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
+    side, advice = (
+        ("below", metric.advice.low) if finding.deviation < 0 else ("above", metric.advice.high)
+    )
     text = f"{value} is {_shown(abs(finding.deviation))} {side} the ideal {band}."
     return f"{text} {advice.rstrip('.')}." if advice else text
 

@@ -29,7 +29,9 @@ class KnownDevices:
         """Return a hint for a command to an unknown device, else None. Raises Unavailable."""
         streams = [stream.name for stream in self._streams]
         with self._database.reader() as reader:
-            if queries.presence.presence(reader, [device_id]) or queries.devices.is_known(reader, streams, device_id):
+            if queries.presence.presence(reader, [device_id]) or queries.devices.is_known(
+                reader, streams, device_id
+            ):
                 return None
             alike = _alike(device_id, queries.devices.ids(reader, streams, MOST_COMPARED))
         never = "No reading and no status of this device has ever been seen"

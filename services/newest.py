@@ -11,7 +11,9 @@ from utils import clock
 from utils.json_types import JsonObject
 
 
-def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None) -> JsonObject | None:
+def reading(
+    reader: Reader, stream: Stream, table: Table, device_id: str | None
+) -> JsonObject | None:
     """Return the newest reading of one device, or of all devices; None if there is none.
 
     Where each metric has its own topic a row has one value. Then the answer covers one device, by
@@ -27,4 +29,8 @@ def reading(reader: Reader, stream: Stream, table: Table, device_id: str | None)
     newest = queries.newest.values(reader, stream.name, table, row["device_id"])
     found = {metric.name: newest.get(metric.name, (None, None)) for metric in stream.metrics}
     times = {name: timestamp and clock.rfc3339(timestamp) for name, (_, timestamp) in found.items()}
-    return serializers.reading(row) | {name: value for name, (value, _) in found.items()} | {"times": times}
+    return (
+        serializers.reading(row)
+        | {name: value for name, (value, _) in found.items()}
+        | {"times": times}
+    )

@@ -105,7 +105,9 @@ def measured(
 ) -> Effectiveness:
     """Return the effectiveness of a device in the parts of a span that count, oldest first."""
     chosen = TimeFilter(device_id, *span.widened(oee.gap))
-    rows = queries.readings.samples(reader, table, [oee.status, oee.performance, oee.quality], chosen)
+    rows = queries.readings.samples(
+        reader, table, [oee.status, oee.performance, oee.quality], chosen
+    )
     return effectiveness(oee, (StateSample(*row) for row in rows), spans)
 
 
@@ -134,12 +136,20 @@ def notes(oee: Oee, found: Effectiveness) -> list[str]:
     """Return warnings about the readings or the declaration, a sentence each."""
     running = ", ".join(map(shown, oee.running))
     folded = {state.casefold() for state in oee.running}
-    alike = sorted(state for state in found.states if state not in oee.running and state.casefold() in folded)
-    notes = [f"{shown(state)} is not counted as running, because oee.running has {running}" for state in alike]
+    alike = sorted(
+        state for state in found.states if state not in oee.running and state.casefold() in folded
+    )
+    notes = [
+        f"{shown(state)} is not counted as running, because oee.running has {running}"
+        for state in alike
+    ]
     if found.known and not found.running and not alike:
         states = ", ".join(map(shown, sorted(found.states)[:MAX_SHOWN]))
         notes.append(f"none of the states ({states}) is among those of oee.running: {running}")
-    return notes + [f"{metric}: some values are below 0 or above 100 percent" for metric in sorted(found.odd_rates)]
+    return notes + [
+        f"{metric}: some values are below 0 or above 100 percent"
+        for metric in sorted(found.odd_rates)
+    ]
 
 
 def _odd_rates(oee: Oee, sample: StateSample) -> set[str]:

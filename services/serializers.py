@@ -28,7 +28,10 @@ def message(stream: Stream, metric: Metric, row: RowMapping) -> JsonObject:
 def command(row: RowMapping, root: str = "") -> JsonObject:
     """Return a command with its state; `root` is the path that the API is served below."""
     shown = ("command_id", "device_id", "command", "status", "reason")
-    times = {name: row[name] and clock.rfc3339(row[name]) for name in ("issued_at", "expires_at", "sent_at")}
+    times = {
+        name: row[name] and clock.rfc3339(row[name])
+        for name in ("issued_at", "expires_at", "sent_at")
+    }
     return {
         **{name: row[name] for name in shown},
         "parameters": msgspec.json.decode(row["parameters"]),
@@ -44,7 +47,10 @@ def device(row: RowMapping, now: datetime) -> JsonObject:
 
     `silent_for` is in seconds since the server last received a message, by the server's clock.
     """
-    times = {name: row[name] and clock.rfc3339(row[name]) for name in ("first_seen", "last_seen", "last_heard")}
+    times = {
+        name: row[name] and clock.rfc3339(row[name])
+        for name in ("first_seen", "last_seen", "last_heard")
+    }
     silent = _silent_for(row["last_heard"], now)
     return {"device_id": row["device_id"], **times, "silent_for": silent, "online": row["online"]}
 

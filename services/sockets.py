@@ -28,7 +28,9 @@ RETRY_SECONDS = 0.02
 class SocketClient:
     """One connection, with a thread of Engine.IO for sending, so that no caller waits for it."""
 
-    def __init__(self, server: Server, sid: str, interests: Iterable[Interest] = (), root: str = "") -> None:
+    def __init__(
+        self, server: Server, sid: str, interests: Iterable[Interest] = (), root: str = ""
+    ) -> None:
         self.interests = frozenset(interests)
         self._root = root
         self._engine = server.eio
@@ -41,11 +43,17 @@ class SocketClient:
     def subscribe(self, interest: Interest, missed: Iterable[Event] | None = None) -> None:
         """Add an interest, and first send the missed events. Raises ValueError at a limit."""
         if len(self.interests - {EVERYONE}) >= MAX_INTERESTS:
-            raise ValueError(f"at most {MAX_INTERESTS} subscriptions; subscribe to a stream without device_id instead")
+            raise ValueError(
+                f"at most {MAX_INTERESTS} subscriptions; "
+                "subscribe to a stream without device_id instead"
+            )
         with self._lock:
             if missed is not None:
                 if len(self._missed) >= MAX_MISSED:
-                    raise ValueError("since: missed events of earlier subscriptions are still being sent; try later")
+                    raise ValueError(
+                        "since: missed events of earlier subscriptions "
+                        "are still being sent; try later"
+                    )
                 self._missed.append(missed)
                 if not self._catching_up:
                     self._catching_up = True

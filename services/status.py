@@ -78,7 +78,9 @@ def _declared(database: Database, processes: dict[str, str]) -> JsonObject:
     }
 
 
-def _concerns(mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None) -> list[str]:
+def _concerns(
+    mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None
+) -> list[str]:
     """Return the reasons for `degraded`, a sentence each, the worst first."""
     concerns = []
     if trouble is not None:
@@ -98,7 +100,9 @@ def _concerns(mqtt: JsonObject, declared: JsonObject, trouble: str | None, fille
         )
     if filled is not None:
         concerns.append(filled)
-    concerns += [f"The stream {name} cannot be used: {why}" for name, why in declared["unusable"].items()]
+    concerns += [
+        f"The stream {name} cannot be used: {why}" for name, why in declared["unusable"].items()
+    ]
     if len({declared["declarations"], *declared["processes"].values()}) > 1:
         listed = ", ".join(f"{name} ({digest})" for name, digest in declared["processes"].items())
         differ = "Processes run with different declarations of streams; restart the older ones"
@@ -109,7 +113,9 @@ def _concerns(mqtt: JsonObject, declared: JsonObject, trouble: str | None, fille
 def _failing(jobs: Sequence[RowMapping]) -> list[str]:
     """Return a sentence for each job that has failed for longer than FAILING."""
     limit = clock.now() - FAILING
-    failing = [row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit]
+    failing = [
+        row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit
+    ]
     return [f"The job {row['name']} fails: {row['error']}" for row in failing]
 
 
@@ -172,7 +178,10 @@ def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObj
 
 
 def _counts(session: Session, status: IngestStatus) -> JsonObject:
-    counts = {name: getattr(status, name) for name in ("received", "stored", "duplicate", "rejected", "ignored")}
+    counts = {
+        name: getattr(status, name)
+        for name in ("received", "stored", "duplicate", "rejected", "ignored")
+    }
     reasons = queries.ingest_status.ignored_counts(session, status.source)
     return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}
 

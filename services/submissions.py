@@ -47,7 +47,9 @@ class Submissions:
         self._pipeline = pipeline
         self._clock = StrictClock()
 
-    def submit(self, stream: Stream, body: bytes, device_id: str | None, metric: str | None) -> Receipt:
+    def submit(
+        self, stream: Stream, body: bytes, device_id: str | None, metric: str | None
+    ) -> Receipt:
         """Store one payload or an array of them, as `store` does.
 
         Raises BadSubmission, Unavailable.
@@ -69,7 +71,9 @@ class Submissions:
         topic = stream.topic.fill(device_id or "", level or "")
         messages = [Message(topic, payload, self._clock.now()) for payload in given]
         with self._database.connection() as connection:
-            outcome = self._stored(lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level))
+            outcome = self._stored(
+                lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level)
+            )
         return _receipt(outcome, messages)
 
     @staticmethod

@@ -28,7 +28,9 @@ from streams.stream import Stream
 from utils.text import printable
 
 DEVICE = VERIFY_DEVICE
-BROKER_ADVICE = "start the broker, or set MQTT_BROKER, MQTT_PORT and the login here as the backend has them"
+BROKER_ADVICE = (
+    "start the broker, or set MQTT_BROKER, MQTT_PORT and the login here as the backend has them"
+)
 PANEL_CHECKS: dict[str, Callable[[PanelChecks], str]] = {
     "GET /api/mqtt/status": PanelChecks.mqtt_status,
     "GET /api/mqtt/last-values": PanelChecks.last_values,
@@ -50,7 +52,9 @@ class Result(NamedTuple):
 class Verification:
     """The checks; each returns a sentence, or raises Failure."""
 
-    def __init__(self, settings: Settings, streams: Streams, backend: RunningBackend, timeout: float) -> None:
+    def __init__(
+        self, settings: Settings, streams: Streams, backend: RunningBackend, timeout: float
+    ) -> None:
         self._settings = settings
         self._streams = streams
         self.backend = backend
@@ -81,7 +85,9 @@ class Verification:
         """Check that the running backend has the streams declared here."""
         running = self._running()
         here = {stream.name: _own_essence(stream) for stream in self._streams}
-        if differing := sorted(name for name in running.keys() | here if running.get(name) != here.get(name)):
+        if differing := sorted(
+            name for name in running.keys() | here if running.get(name) != here.get(name)
+        ):
             came = f"a difference in {printable(', '.join(differing))}"
             advice = "use the backend's STREAMS_DIR and SENSOR_TOPIC here, or restart it with these"
             raise Failure("the streams that are declared here", came, advice)
@@ -90,7 +96,9 @@ class Verification:
     def round_trip(self, stream: Stream) -> str:
         """Check that a published reading is stored, and served unchanged."""
         if stream.name not in self._running():
-            raise Failure("this stream in the running backend", "none", "restart it with this declaration")
+            raise Failure(
+                "this stream in the running backend", "none", "restart it with this declaration"
+            )
         begun = time.monotonic()
         sample = self._deliver(stream)
         self.backend.expect(f"/api/{stream.name}/latest?device_id={DEVICE}", sample.expected)
@@ -101,7 +109,10 @@ class Verification:
 
         Where the topic contains the device id, check that the broker delivers them.
         """
-        samples = [plausible(stream, metric) for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1]]
+        samples = [
+            plausible(stream, metric)
+            for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1]
+        ]
         samples = samples if stream.topic.has_metric else samples[:1]
         self.made[stream.name] = samples[-1].at
         messages = {sample.topic: json.dumps(sample.payload).encode() for sample in samples}
@@ -112,10 +123,14 @@ class Verification:
         try:
             lost = ", ".join(undelivered(self._settings, messages, self._timeout))
         except SessionError as error:
-            raise Failure("the broker's acknowledgement", f"none: {error}", BROKER_ADVICE) from error
+            raise Failure(
+                "the broker's acknowledgement", f"none: {error}", BROKER_ADVICE
+            ) from error
         if lost:
             advice = f"check the broker's access list for {lost}; `flask acl` prints one"
-            raise Failure(f"{lost} back from the broker", f"nothing within {self._timeout:g} s", advice)
+            raise Failure(
+                f"{lost} back from the broker", f"nothing within {self._timeout:g} s", advice
+            )
         return samples[-1]
 
     def clean(self) -> str | None:
@@ -129,7 +144,9 @@ class Verification:
         try:
             self._publisher.publish(topic, payload)
         except (PublishError, SettingsError) as error:
-            raise Failure("the broker's acknowledgement", f"none: {error}", BROKER_ADVICE) from error
+            raise Failure(
+                "the broker's acknowledgement", f"none: {error}", BROKER_ADVICE
+            ) from error
 
     def _running(self) -> dict[str, Any]:
         declared = as_list(as_object(self.backend.get("/api/streams"), "streams")["streams"])
@@ -186,7 +203,9 @@ def _essence(listed: Any) -> dict[str, Any]:
     names = ("name", "topic", "device", "timestamp_required", "metrics")
     answer = as_object(listed, *names)
     metrics = [as_object(metric, *_METRIC) for metric in as_list(answer["metrics"])]
-    return {name: answer[name] for name in names} | {"metrics": [{n: metric[n] for n in _METRIC} for metric in metrics]}
+    return {name: answer[name] for name in names} | {
+        "metrics": [{n: metric[n] for n in _METRIC} for metric in metrics]
+    }
 
 
 def _own_essence(stream: Stream) -> dict[str, Any]:

@@ -28,10 +28,14 @@ class PanelChecks:
 
     def mqtt_status(self) -> str:
         """Check that the backend is connected to its broker."""
-        status = as_object(self._backend.get("/api/mqtt/status"), "connected", "clientId", "messageCount")
+        status = as_object(
+            self._backend.get("/api/mqtt/status"), "connected", "clientId", "messageCount"
+        )
         if status["connected"] is not True:
             came = f"{shown(status['connected'])}: {printable(str(status.get('error')))}"
-            raise Failure('"connected": true', came, "check the broker, and MQTT_BROKER of the backend")
+            raise Failure(
+                '"connected": true', came, "check the broker, and MQTT_BROKER of the backend"
+            )
         return f"connected as {status['clientId']}, {status['messageCount']} messages received"
 
     def last_values(self) -> str:
@@ -43,7 +47,9 @@ class PanelChecks:
     def topics(self) -> str:
         """Check that the panels' topics are subscribed."""
         served = self._backend.get("/api/mqtt/topics")
-        missing = [topic for topic in self._panels.topic.subscriptions() if topic not in as_list(served)]
+        missing = [
+            topic for topic in self._panels.topic.subscriptions() if topic not in as_list(served)
+        ]
         if missing:
             raise Failure(
                 ", ".join(missing),

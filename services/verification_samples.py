@@ -37,7 +37,9 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     else:
         payload |= {stream.values: values} if stream.values else values
     topic = stream.topic.fill(VERIFY_DEVICE, only.level)
-    return VerificationSample(topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now)
+    return VerificationSample(
+        topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now
+    )
 
 
 def plausible_value(metric: Metric, before: dict[str, Any]) -> float | str:

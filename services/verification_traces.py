@@ -26,7 +26,9 @@ def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> b
     database = Database(settings.url, streams)
     try:
         with database.connection() as connection, database.transaction(connection):
-            if not any(_is_there(connection, database, name, timestamp) for name, timestamp in made.items()):
+            if not any(
+                _is_there(connection, database, name, timestamp) for name, timestamp in made.items()
+            ):
                 return False
             queries.devices.lock_streams(connection, sorted(stream.name for stream in streams))
             for name in database.tables:
@@ -46,7 +48,11 @@ def _is_there(connection: Connection, database: Database, name: str, timestamp: 
 def _forget(connection: Connection, database: Database, name: str) -> None:
     table = database.tables[name]
     # SQLite reuses the highest id once its row is gone, and clients continue from ids: it stays.
-    newest = queries.readings.newest_id(connection, table) if database.engine.dialect.name == "sqlite" else None
+    newest = (
+        queries.readings.newest_id(connection, table)
+        if database.engine.dialect.name == "sqlite"
+        else None
+    )
     queries.readings.forget(connection, table, VERIFY_DEVICE, newest or 0)
     queries.devices.forget(connection, name, VERIFY_DEVICE)
     queries.newest.forget(connection, name, VERIFY_DEVICE)

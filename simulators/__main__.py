@@ -26,7 +26,9 @@ _INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the simulator; the exit code is 0 if every reading was acknowledged or posted, 2 if it cannot start."""
+    """Run the simulator; the exit code is 0 if every reading was acknowledged or posted, 2 if it
+    cannot start.
+    """
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
@@ -42,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     return _publish(Run(fleet, progress, options.count))
 
 
-def _fleet(options: argparse.Namespace, settings: Settings, stream: Stream, progress: Progress) -> Fleet:
+def _fleet(
+    options: argparse.Namespace, settings: Settings, stream: Stream, progress: Progress
+) -> Fleet:
     seed = secrets.randbits(32) if options.seed is None else options.seed
     rate = options.devices / stream.simulate.interval if options.rate is None else options.rate
     backend = Backend(options.url or f"http://127.0.0.1:{settings.flask_port}")
@@ -70,24 +74,44 @@ def _declared(settings: Settings, name: str) -> Stream:
     stream = streams.get(name)
     if stream is None:
         names = ", ".join(sorted(each.name for each in streams))
-        raise StreamError(f"--stream {name}: no such stream is declared in {settings.streams_dir}; there is: {names}")
+        raise StreamError(
+            f"--stream {name}: no such stream is declared in {settings.streams_dir}; "
+            f"there is: {names}"
+        )
     return stream
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
-    parser.add_argument("--stream", default="sensors", metavar="NAME", help="a declared stream (default: sensors)")
-    parser.add_argument("--devices", type=_whole, default=3, metavar="N", help="how many devices (default: 3)")
+    parser.add_argument(
+        "--stream", default="sensors", metavar="NAME", help="a declared stream (default: sensors)"
+    )
+    parser.add_argument(
+        "--devices", type=_whole, default=3, metavar="N", help="how many devices (default: 3)"
+    )
     parser.add_argument(
         "--rate",
         type=_rate,
         metavar="R",
         help="messages a second in all; 0: no limit (default: as the stream declares)",
     )
-    parser.add_argument("--count", type=_whole, metavar="N", help="messages in all (default: until Ctrl-C)")
-    parser.add_argument("--invalid", type=_share, default=0.0, metavar="1%", help="share of broken messages")
-    parser.add_argument("--url", type=_url, help="the backend, for when the broker is away (default: on this machine)")
-    parser.add_argument("--seed", type=int, metavar="N", help="the same seed makes the same values at the same times")
+    parser.add_argument(
+        "--count", type=_whole, metavar="N", help="messages in all (default: until Ctrl-C)"
+    )
+    parser.add_argument(
+        "--invalid", type=_share, default=0.0, metavar="1%", help="share of broken messages"
+    )
+    parser.add_argument(
+        "--url",
+        type=_url,
+        help="the backend, for when the broker is away (default: on this machine)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="the same seed makes the same values at the same times",
+    )
     return parser
 
 
@@ -100,7 +124,9 @@ def _whole(text: str) -> int:
 def _rate(text: str) -> float:
     rate = _number(text)
     if not 0 <= rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be a number of messages a second, or 0 for no limit")
+        raise argparse.ArgumentTypeError(
+            f"{text}: must be a number of messages a second, or 0 for no limit"
+        )
     return rate
 
 
@@ -118,7 +144,9 @@ def _url(text: str) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise argparse.ArgumentTypeError(f"{text}: must be the backend's address, such as http://127.0.0.1:5000")
+        raise argparse.ArgumentTypeError(
+            f"{text}: must be the backend's address, such as http://127.0.0.1:5000"
+        )
     return text
 
 

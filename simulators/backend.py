@@ -69,6 +69,8 @@ class Backend:
             with self._opener.open(request, timeout=seconds) as answer:
                 return Answer(answer.status, answer.read().decode(errors="replace"))
         except urllib.error.URLError as error:
-            raise Away(reason(error.reason) if isinstance(error.reason, Exception) else error.reason) from error
+            raise Away(
+                reason(error.reason) if isinstance(error.reason, Exception) else error.reason
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             raise Away(reason(error)) from error

@@ -1,4 +1,6 @@
-"""A simulated board: a device on a connection of its own, which says that it is there and obeys commands."""
+"""A simulated board: a device on a connection of its own, which says that it is there and obeys
+commands.
+"""
 
 import secrets
 import ssl
@@ -41,7 +43,9 @@ class Shared:
 
 
 class Board:
-    """Online from when it is subscribed to its commands until it leaves, restarts or loses the broker."""
+    """Online from when it is subscribed to its commands until it leaves, restarts or loses the
+    broker.
+    """
 
     def __init__(self, number: int, device: Device, shared: Shared) -> None:
         self.number = number
@@ -51,24 +55,30 @@ class Board:
         self.connection = self._new_connection()
         self._ack_topic = self._topic(shared.settings.ack_topic)
         self._status_topic = self._topic(shared.settings.status_topic)
-        self.connection.listen(self._topic(shared.settings.control_topic), (self._status_topic, OFFLINE))
+        self.connection.listen(
+            self._topic(shared.settings.control_topic), (self._status_topic, OFFLINE)
+        )
         self._answers = Answers()
         self._booted = time.monotonic()
         self._restart: str | None = None
         """The id of the restart that is under way."""
         self._down = self._left = self._goodbye = False
         self.off = False
-        """Whether it has said goodbye and not booted yet; otherwise it can measure, also without the broker."""
+        """Whether it has said goodbye and not booted yet; otherwise it can measure, also without
+        the broker.
+        """
 
     def _new_connection(self) -> Connection:
         shared = self._shared
         # Another simulator with the same boards must not take over their connections.
         client_id = f"{self.device.device_id}-{secrets.token_hex(4)}"
         client = new_client(shared.settings, client_id, persistent=False, context=shared.context)
-        return Connection(client, shared.settings, shared.loop, self, tally=shared.tally, limits=shared.limits)
+        return Connection(
+            client, shared.settings, shared.loop, self, tally=shared.tally, limits=shared.limits
+        )
 
     def measure(self, moment: datetime) -> None:
-        """Take a reading of a time in naive UTC: it is published, or posted, or waits for either."""
+        """Take a reading at a time in naive UTC: it is published, posted, or waits for either."""
         reading = self.device.next(moment)
         self._shared.tally.measured += 1
         self._shared.tally.invalid += reading.invalid
@@ -89,7 +99,9 @@ class Board:
         """Say online; who sees it may send commands at once."""
         self._shared.dialler.connected(self.connection)
         if not obeys:
-            self._shared.note(f"{self.device.device_id}: the broker does not let it subscribe to its commands")
+            self._shared.note(
+                f"{self.device.device_id}: the broker does not let it subscribe to its commands"
+            )
         if self._left:
             return
         self.online = True
@@ -103,14 +115,18 @@ class Board:
         try:
             command = commands.parse(payload)
         except Malformed as error:
-            self._shared.note(f"{self.device.device_id}: ignored a command that cannot be read: {error}")
+            self._shared.note(
+                f"{self.device.device_id}: ignored a command that cannot be read: {error}"
+            )
             return
         known = self._answers.get(command.id)
         if known:
             self.connection.say(self._ack_topic, known.payload(command.id))
             return
         uptime = time.monotonic() - self._booted
-        answer, effect = commands.obey(command, commands.State(clock.now(), uptime, self._restart is not None))
+        answer, effect = commands.obey(
+            command, commands.State(clock.now(), uptime, self._restart is not None)
+        )
         self._answer(command.id, answer)
         self._do(effect, command)
 
@@ -120,7 +136,9 @@ class Board:
             self.connection.hang_up()
 
     def lost(self, fault: str) -> None:
-        """Come back: from a restart when it has booted, to a broker that went away when that is back."""
+        """Come back: from a restart when it has booted, to a broker that went away when that is
+        back.
+        """
         self.online = self._goodbye = False
         if fault:
             self.off = False

@@ -1,4 +1,6 @@
-"""The programs that another one starts: it passes on what they say, knows whether they run, and ends them."""
+"""The programs that another one starts: it passes on what they say, knows whether they run, and
+ends them.
+"""
 
 import contextlib
 import os
@@ -30,7 +32,10 @@ class Children:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         # Who asks twice must not keep it from ending the rest.
         with contextlib.suppress(ValueError):  # not the main thread
@@ -42,7 +47,10 @@ class Children:
         """Start one; each line that it says comes to the console, behind a prefix."""
         process = child.start([sys.executable, *arguments], self._folder, os.environ)
         relay = threading.Thread(
-            target=self._relay, args=(cast("IO[str]", process.stdout), prefix), name=f"relay-{name}", daemon=True
+            target=self._relay,
+            args=(cast("IO[str]", process.stdout), prefix),
+            name=f"relay-{name}",
+            daemon=True,
         )
         relay.start()
         self._running[name] = process
@@ -56,7 +64,7 @@ class Children:
         return None
 
     def end(self) -> None:
-        """End all but the first, then the first; what they say at the end comes to the console too."""
+        """End all but the first, then the first; their last lines come to the console too."""
         processes = list(self._running.values())
         for group in (processes[1:], processes[:1]):
             for process in group:

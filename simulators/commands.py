@@ -1,4 +1,6 @@
-"""Commands to a board: how they are read, what it answers, and what it does. Pure; nothing here knows a connection."""
+"""Commands to a board: how they are read, what it answers, and what it does. Pure; nothing here
+knows a connection.
+"""
 
 import json
 from collections import OrderedDict
@@ -104,7 +106,9 @@ def obey(command: Command, state: State) -> tuple[Answer, Effect]:
         return _rejected(f"expired at {clock.rfc3339(command.expires_at)}"), None
     known = _COMMANDS.get(command.name)
     if known is None:
-        return _rejected(f"unknown command {_shown(command.name)}; known are {', '.join(sorted(_COMMANDS))}"), None
+        return _rejected(
+            f"unknown command {_shown(command.name)}; known are {', '.join(sorted(_COMMANDS))}"
+        ), None
     try:
         return known(command.parameters, state)
     except Refused as error:

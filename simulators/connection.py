@@ -166,7 +166,9 @@ class Connection:
             message = self._waiting.popleft()
             self._client.publish(message, message)
 
-    def _on_subscribe(self, _client: paho.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+    def _on_subscribe(
+        self, _client: paho.Client, _data: Any, _mid: int, reasons: Any, _properties: Any
+    ) -> None:
         self._listener.opened(not reasons[0].is_failure)
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:

@@ -1,4 +1,6 @@
-"""A console that several programs share: whole lines, and below them one line that renews itself on a terminal."""
+"""A console that several programs share: whole lines, and below them one line that renews itself on
+a terminal.
+"""
 
 import shutil
 import sys

@@ -1,4 +1,6 @@
-"""`make demo`: the backend with simulated devices of every kind, and what to type to see their readings."""
+"""`make demo`: the backend with simulated devices of every kind, and what to type to see their
+readings.
+"""
 
 import http.client
 import json
@@ -33,7 +35,9 @@ SIMULATORS = {
     "panels": ("--devices", "1", "--rate", "4"),
     "soil": ("--devices", "1", "--rate", "0.2"),
 }
-"""The devices of each stream; some talk more often than real ones, so that there is something to see."""
+"""The devices of each stream; some talk more often than real ones, so that there is something to
+see.
+"""
 T = TypeVar("T")
 
 
@@ -42,7 +46,9 @@ class CannotRunError(Exception):
 
 
 def main() -> int:
-    """Run until Ctrl-C, which is exit code 0; whatever cannot run says why in one line, and is exit code 1."""
+    """Run until Ctrl-C, which is exit code 0; whatever cannot run says why in one line, and is exit
+    code 1.
+    """
     keep_private()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -79,17 +85,24 @@ def _run(folder: Path, console: Console) -> None:
 
 
 def _prepare(folder: Path) -> EmbeddedBroker:
-    """Start a broker for the demo alone, and say in the environment where everything is. Raises SettingsError."""
+    """Start a broker for the demo alone, and say in the environment where everything is. Raises
+    SettingsError.
+    """
     os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/demo.db")
     os.environ.setdefault("LOG_FILE", f"{folder}/demo.log")
     os.environ.setdefault("FLASK_HOST", "127.0.0.1")
     os.environ["PYTHONPATH"] = str(PROJECT)
     # The readings are made up: they must not go to a broker of real devices.
-    for name in [name for name in os.environ if name.upper().startswith("MQTT_") and name.upper() != "MQTT_PORT"]:
+    for name in [
+        name
+        for name in os.environ
+        if name.upper().startswith("MQTT_") and name.upper() != "MQTT_PORT"
+    ]:
         del os.environ[name]
     settings = load_settings(_env_file=None)
     port = _first(_ports(settings, "flask_port", 5000), partial(_free_port, settings))
-    # Held here, so that no other demo comes to use it; the backend finds it by its port and its folder.
+    # Held here, so that no other demo comes to use it; the backend finds it by its port and its
+    # folder.
     broker = _first(_ports(settings, "mqtt_port", 1883), partial(_broker, settings))
     os.environ |= {"FLASK_PORT": str(port), "MQTT_PORT": str(broker.port)}
     return broker
@@ -123,7 +136,9 @@ def _free_port(settings: Settings, port: int) -> int:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        raise SettingsError(f"FLASK_PORT={port}: cannot listen on {host}: {error.strerror}") from error
+        raise SettingsError(
+            f"FLASK_PORT={port}: cannot listen on {host}: {error.strerror}"
+        ) from error
     return port
 
 
@@ -132,7 +147,9 @@ def _wait_for(condition: Callable[[], object], fault: str, children: Children) -
     while not condition():
         _check(children)
         if time.monotonic() > deadline:
-            raise CannotRunError(f"{fault} within {START_SECONDS:.0f} s; the lines above may say why")
+            raise CannotRunError(
+                f"{fault} within {START_SECONDS:.0f} s; the lines above may say why"
+            )
         time.sleep(0.1)
 
 
@@ -142,7 +159,7 @@ def _check(children: Children) -> None:
 
 
 def _is_ready(settings: Settings) -> bool:
-    """Whether the backend of this demo, and no other program on its port, takes what is published."""
+    """Return whether the backend of this demo, and no other program, receives what is published."""
     mqtt = (_ask(settings, "/api/health") or {}).get("mqtt", {})
     return mqtt.get("broker") == str(settings.broker) and mqtt.get("subscribed") is True
 
@@ -159,7 +176,8 @@ def _watch(settings: Settings, console: Console, children: Children) -> None:
 def _progress(mqtt: dict[str, Any], seconds: float) -> str:
     counts = f"{mqtt['stored']:,} readings stored, {mqtt['rejected']:,} rejected"
     rate = mqtt["messages_per_second"] or 0
-    return f"{timedelta(seconds=int(seconds))} {counts}, {rate:.1f} messages a second; Ctrl-C ends the demo"
+    lasted = timedelta(seconds=int(seconds))
+    return f"{lasted} {counts}, {rate:.1f} messages a second; Ctrl-C ends the demo"
 
 
 def _ask(settings: Settings, path: str) -> dict[str, Any] | None:
@@ -177,8 +195,8 @@ def _instructions(settings: Settings) -> str:
     local = settings.flask_host in ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - compared only
     url = f"http://localhost:{settings.flask_port}" if local else f"http://{settings.address}"
     return f"""
-AutoForge is running with three ESP32 boards, two machines, an energy panel and a soil probe; Ctrl-C ends it, and
-removes its readings.
+AutoForge is running with three ESP32 boards, two machines, an energy panel and a soil probe;
+Ctrl-C ends it, and removes its readings.
 
   API documentation   {url}/api/docs
   Health              {url}/api/health

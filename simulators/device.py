@@ -23,22 +23,29 @@ class Message(NamedTuple):
     payload: bytes
     invalid: bool
     path: str
-    """Where it is posted when there is no broker; with the device and the metric, where the topic has them."""
+    """Where it is posted when there is no broker; with the device and the metric, where the topic
+    has them.
+    """
 
 
 class Device:
-    """One device of a stream, a share of whose messages is broken; the same seed and times make the same messages."""
+    """One device of a stream, a share of whose messages is broken; the same seed and times make the
+    same messages.
+    """
 
     def __init__(self, stream: Stream, device_id: str, seed: int, share: float = 0.0) -> None:
         self.device_id = device_id
         self._stream = stream
         self._share = share
         random = Random(f"{seed}/{stream.name}/{device_id}")
-        # Faults draw from their own sequence, so that valid values do not depend on the share of faults.
+        # Faults draw from their own sequence, so that valid values do not depend on the share of
+        # faults.
         self._faults = Random(f"{seed}/{stream.name}/{device_id}/faults")
         self._metrics = _measured(stream)
         self._current: dict[str, float | str] = {}
-        self._sources = {metric.name: values.source(metric, random, self._current) for metric in self._metrics}
+        self._sources = {
+            metric.name: values.source(metric, random, self._current) for metric in self._metrics
+        }
         self._turns = itertools.cycle(self._metrics)
         self._topics = {m.name: stream.topic.fill(device_id, m.level) for m in self._metrics}
         self._paths = {metric.name: _path(stream, device_id, metric) for metric in self._metrics}
@@ -51,7 +58,8 @@ class Device:
                 source.go_on_from(reading[name])
 
     def next(self, moment: datetime, invalid: bool | None = None) -> Message:
-        """The message at a time in naive UTC: a whole reading, or the next metric's where each has its topic.
+        """The message at a time in naive UTC: a whole reading, or the next metric's where each has
+        its topic.
 
         A time that is not later than the last message's becomes the microsecond after it.
         Whether it is broken is a matter of chance, unless it is said.
@@ -62,7 +70,11 @@ class Device:
         if self._stream.topic.has_metric:
             return self._single(next(self._turns), invalid)
         body = self._reading()
-        payload = faults.spoil_object(self._stream, body, self._faults) if invalid else _encode(body).encode()
+        payload = (
+            faults.spoil_object(self._stream, body, self._faults)
+            if invalid
+            else _encode(body).encode()
+        )
         return self._message(self._metrics[0], payload, invalid)
 
     def _single(self, metric: Metric, invalid: bool) -> Message:
@@ -75,7 +87,9 @@ class Device:
         seconds = self._seconds()
         for name, source in self._sources.items():
             self._current[name] = source.next(seconds)
-        return self._heading() | ({self._stream.values: self._current} if self._stream.values else self._current)
+        return self._heading() | (
+            {self._stream.values: self._current} if self._stream.values else self._current
+        )
 
     def _seconds(self) -> float:
         return (self._last - EPOCH).total_seconds()
@@ -91,15 +105,21 @@ class Device:
 
 
 def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[Device]:
-    """Devices named as declared, or `<stream>_001`, `<stream>_002` …; a share of their messages is broken."""
+    """Devices named as declared, or `<stream>_001`, `<stream>_002` …; a share of their messages is
+    broken.
+    """
     names = stream.simulate.names or f"{stream.name}_{{:03}}"
     return [Device(stream, names.format(number), seed, share) for number in range(1, count + 1)]
 
 
 def _measured(stream: Stream) -> tuple[Metric, ...]:
-    """The metrics that a device has: of nothing that is optional and not described it would say anything sensible."""
+    """The metrics that a device has: of nothing that is optional and not described it would say
+    anything sensible.
+    """
     described = tuple(
-        m for m in stream.metrics if m.required or m.simulate != Simulation() or m.name in _factors(stream)
+        m
+        for m in stream.metrics
+        if m.required or m.simulate != Simulation() or m.name in _factors(stream)
     )
     return described or stream.metrics
 

@@ -1,4 +1,6 @@
-"""The way over HTTP: readings that cannot go to the broker are posted to the backend, until it has taken them."""
+"""The way over HTTP: readings that cannot go to the broker are posted to the backend, until it has
+taken them.
+"""
 
 import json
 import threading
@@ -38,7 +40,8 @@ class Fallback:
                 self._queues.setdefault(reading.path, deque()).append(reading)
             self._changed.notify()
         if self._thread is None and self._queues:
-            # As a daemon, so that a backend that does not answer cannot keep the simulator from ending.
+            # As a daemon, so that a backend that does not answer cannot keep the simulator from
+            # ending.
             self._thread = threading.Thread(target=self._run, name="fallback", daemon=True)
             self._thread.start()
 
@@ -58,14 +61,20 @@ class Fallback:
             queue = self._queues.pop(path)
             batch = [queue.popleft()]
             # A broken one may not be JSON, and would spoil the array.
-            while queue and len(batch) < MOST_AT_ONCE and not (batch[0].invalid or queue[0].invalid):
+            while (
+                queue and len(batch) < MOST_AT_ONCE and not (batch[0].invalid or queue[0].invalid)
+            ):
                 batch.append(queue.popleft())
             if queue:
                 self._queues[path] = queue
             return batch
 
     def _post(self, batch: list[Message]) -> None:
-        body = batch[0].payload if batch[0].invalid else b"[" + b",".join(reading.payload for reading in batch) + b"]"
+        body = (
+            batch[0].payload
+            if batch[0].invalid
+            else b"[" + b",".join(reading.payload for reading in batch) + b"]"
+        )
         answer = self._answer(batch[0].path, body)
         # The verdict about one that is broken on purpose is what was wanted.
         wanted = batch[0].invalid and answer.status == _BAD_REQUEST
@@ -75,10 +84,15 @@ class Fallback:
         if not refused:
             self._noted = ""
             return
-        self._say(f"the backend at {self._backend.url} refuses readings: {answer.status} {_message(answer.text)}")
+        self._say(
+            f"the backend at {self._backend.url} refuses readings: "
+            f"{answer.status} {_message(answer.text)}"
+        )
 
     def _answer(self, path: str, body: bytes) -> Answer:
-        """Ask until there is an answer, always with the same bytes, by which the backend knows a repetition."""
+        """Ask until there is an answer, always with the same bytes, by which the backend knows a
+        repetition.
+        """
         backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY)
         while True:
             try:
@@ -99,7 +113,9 @@ class Fallback:
 
 
 def _refused(answer: Answer, count: int) -> int:
-    """How many of so many readings the backend refused for good; sent again they would be refused again."""
+    """How many of so many readings the backend refused for good; sent again they would be refused
+    again.
+    """
     if answer.status == _TAKEN:
         return 0
     try:

@@ -9,7 +9,18 @@ from streams.stream import Metric, Stream
 Body = dict[str, object]
 Fault = Callable[[Stream, Body, Random], bytes]
 NOT_UTF8 = b"\xc3\x28"
-_BROKEN_NUMBERS = (b"", NOT_UTF8, b"NaN", b"-Infinity", b"abc", b"true", b"null", b'{"value":', b"12,5", b"1e999")
+_BROKEN_NUMBERS = (
+    b"",
+    NOT_UTF8,
+    b"NaN",
+    b"-Infinity",
+    b"abc",
+    b"true",
+    b"null",
+    b'{"value":',
+    b"12,5",
+    b"1e999",
+)
 # A text may stand in its topic without quotes, so hardly anything can be wrong with it.
 _BROKEN_TEXTS = (b"", NOT_UTF8)
 
@@ -67,7 +78,11 @@ def _missing(stream: Stream, body: Body, random: Random) -> bytes:
 
 
 def _without(value: object, name: str) -> object:
-    return {key: item for key, item in value.items() if key != name} if isinstance(value, dict) else value
+    return (
+        {key: item for key, item in value.items() if key != name}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def _required(stream: Stream) -> list[str]:

@@ -33,10 +33,17 @@ class BrokerError(Exception):
 
 
 class Fleet:
-    """Boards that publish at a rate, in messages a second in all; 0 is no limit. Raises BrokerError."""
+    """Boards that publish at a rate, in messages a second in all; 0 is no limit. Raises
+    BrokerError.
+    """
 
     def __init__(
-        self, settings: Settings, devices: list[Device], rate: float, backend: Backend, note: Callable[[str], None]
+        self,
+        settings: Settings,
+        devices: list[Device],
+        rate: float,
+        backend: Backend,
+        note: Callable[[str], None],
     ) -> None:
         if fault := allow(len(devices)):
             raise BrokerError(f"--devices {len(devices)}: {fault}")
@@ -72,7 +79,9 @@ class Fleet:
 
     @property
     def fault(self) -> str:
-        """Why the broker is away, for all boards or for those that post their readings; empty while it is not."""
+        """Why the broker is away, for all boards or for those that post their readings; empty while
+        it is not.
+        """
         fault = self._dialler.fault
         return "" if fault and self.online and not self.over_http else fault
 
@@ -115,7 +124,9 @@ class Fleet:
         self._choose_way()
 
     def post_rest(self) -> None:
-        """Post all readings of the boards that are not online, also those that a lost broker may have."""
+        """Post all readings of the boards that are not online, also those that a lost broker may
+        have.
+        """
         self._fallback.hurry()
         for board in self._absent():
             self._fallback.take(board.connection.give_back_all())
@@ -144,7 +155,9 @@ class Fleet:
     def _can_measure(self, number: int) -> bool:
         board = self.boards[number]
         # Without a limit a board measures as fast as its readings go away.
-        return board.online or (not board.off and (self._fallback.active or self._timetable.has_interval(number)))
+        return board.online or (
+            not board.off and (self._fallback.active or self._timetable.has_interval(number))
+        )
 
     def _has_room(self, number: int) -> bool:
         board = self.boards[number]
@@ -166,7 +179,10 @@ class Fleet:
                 self._fallback.take(board.connection.give_back_kept())
         self._fallback.active = active
         if self._limited and not self._full and self.tally.held >= MOST_HELD:
-            self._note(f"{MOST_HELD:,} readings wait: boards that are offline measure no more until there is room")
+            self._note(
+                f"{MOST_HELD:,} readings wait: "
+                "boards that are offline measure no more until there is room"
+            )
             self._full = True
         elif self._full and not self.tally.held:
             self._full = False

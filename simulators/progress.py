@@ -31,7 +31,10 @@ class Progress:
         rate = (delivered - self._delivered) / (now - self._shown)
         elapsed = timedelta(seconds=int(now - self._begun))
         self._shown, self._delivered = now, delivered
-        counts = f"{tally.published:,} published, {tally.acknowledged:,} acknowledged, {tally.invalid:,} invalid"
+        counts = (
+            f"{tally.published:,} published, {tally.acknowledged:,} acknowledged, "
+            f"{tally.invalid:,} invalid"
+        )
         if tally.posted:
             counts += f", {tally.posted:,} posted"
         line = f"{self._title} {elapsed} {broker} {rate:,.1f}/s: {counts}"

@@ -7,14 +7,21 @@ from simulators.device import Device
 from streams.stream import Stream
 
 
-def resume(stream: Stream, devices: list[Device], backend: Backend, note: Callable[[str], None]) -> None:
-    """Have each device begin with its last stored values; one that has none, or no backend, begins as usual."""
+def resume(
+    stream: Stream, devices: list[Device], backend: Backend, note: Callable[[str], None]
+) -> None:
+    """Have each device begin with its last stored values; one that has none, or no backend, begins
+    as usual.
+    """
     new = []
     for device in devices:
         try:
             reading = backend.latest(stream.name, device.device_id)
         except Away as error:
-            note(f"the backend at {backend.url} does not tell the last readings ({error}): not going on from them")
+            note(
+                f"the backend at {backend.url} does not tell the last readings ({error}): "
+                "not going on from them"
+            )
             return
         if reading is None:
             new.append(device.device_id)

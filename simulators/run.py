@@ -1,4 +1,4 @@
-"""A run: a fleet takes readings until the count is reached or someone ends it, and delivers them."""
+"""A run: a fleet takes and delivers readings until the count is reached or someone ends it."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ class Run:
     count: int | None = None
 
     def until(self, stopped: Callable[[], bool]) -> None:
-        """Go on until all is delivered, or until `stopped` and then for up to 5 s with what is not."""
+        """Go on until all is delivered; after `stopped`, for up to 5 s with what is not."""
         self._start(stopped)
         tally = self.fleet.tally
         news = (False, False)
@@ -32,7 +32,9 @@ class Run:
             self.fleet.measure(min(self._left(), _BATCH))
             if not self._left() and self.fleet.over_http:
                 self.fleet.post_rest()
-            self.fleet.turn(min(self.fleet.wait(), _LONGEST_WAIT) if self._left() else _LONGEST_WAIT)
+            self.fleet.turn(
+                min(self.fleet.wait(), _LONGEST_WAIT) if self._left() else _LONGEST_WAIT
+            )
             news = self._notice(news)
         self._drain()
         self.progress.clear()
@@ -48,7 +50,9 @@ class Run:
         while waiting() and time.monotonic() < deadline:
             self.fleet.turn(_LONGEST_WAIT)
         if waiting():
-            self.progress.note(f"only {self.fleet.online} of {boards} boards are online; the others go on trying")
+            self.progress.note(
+                f"only {self.fleet.online} of {boards} boards are online; the others go on trying"
+            )
         self.fleet.start()
 
     def _left(self) -> int:
@@ -61,14 +65,18 @@ class Run:
             self.fleet.turn(min(left, _LONGEST_WAIT))
 
     def _notice(self, before: tuple[bool, bool]) -> tuple[bool, bool]:
-        """Say when the broker went away, when the readings take another way for that, and when it is back."""
+        """Say when the broker went away, when the readings take another way for that, and when it
+        is back.
+        """
         fault, over_http = self.fleet.fault, self.fleet.over_http
         broker = "connected"
         if fault:
             broker = f"away ({fault}), {'over HTTP' if over_http else 'reconnecting'}"
         news = (bool(fault), over_http)
         if news != before and over_http:
-            self.progress.note(f"the broker is away ({fault}): readings go to {self.fleet.backend.url} over HTTP")
+            self.progress.note(
+                f"the broker is away ({fault}): readings go to {self.fleet.backend.url} over HTTP"
+            )
         elif news != before:
             self.progress.note(f"the broker is {broker}" if fault else "the broker is back")
         self.progress.show(self.fleet.tally, broker)

@@ -37,7 +37,9 @@ class Tally:
 
     def summary(self) -> str:
         """The final line."""
-        line = f"published {self.published}, acknowledged {self.acknowledged}, invalid {self.invalid}"
+        line = (
+            f"published {self.published}, acknowledged {self.acknowledged}, invalid {self.invalid}"
+        )
         refused = self.refused + self.turned_down
         more = {"posted": self.posted, "refused": refused, "undelivered": self.outstanding}
         return line + "".join(f", {name} {count}" for name, count in more.items() if count)

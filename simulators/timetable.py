@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from utils import clock
 
 _MAX_LAG = 1.0
-"""Seconds. Who is later than this leaves out what it missed: a device does not measure afterwards."""
+"""Seconds. Who is later than this leaves out what it missed: a device does not measure afterwards.
+"""
 _CLOCK_STEP = 0.01
 """Seconds. By so much the clock may differ from even time before it counts as set."""
 
@@ -17,13 +18,17 @@ Ready = Callable[[int], bool]
 
 
 class Timetable:
-    """Every board at its own interval; without a rate in turn and without a limit, until it is given an interval."""
+    """Every board at its own interval; without a rate in turn and without a limit, until it is
+    given an interval.
+    """
 
     def __init__(self, boards: int, rate: float) -> None:
         self._boards = boards
         self._usual = boards / rate if rate else None
         self._times: list[tuple[float, int, int]] = []
-        """Heap of (when, board, serial number of the board's interval); an older serial number is void."""
+        """Heap of (when, board, serial number of the board's interval); an older serial number is
+        void.
+        """
         self._intervals: list[_Interval | None] = [None] * boards
         self._serial = [0] * boards
         self._late: list[tuple[float, int, int]] = []
@@ -61,7 +66,9 @@ class Timetable:
         return self._intervals[board] is not None
 
     def due(self, most: int, online: Ready, room: Ready) -> Iterator[tuple[int, datetime]]:
-        """Up to so many boards that are due, each with the time in naive UTC. Publish before you ask for the next."""
+        """Up to so many boards that are due, each with the time in naive UTC. Publish before you
+        ask for the next.
+        """
         now = time.monotonic()
         self._follow_clock(now)
         for entry in self._late:

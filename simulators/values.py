@@ -1,4 +1,6 @@
-"""Values that look measured: a daily course with a random walk around it, states that last a while, products."""
+"""Values that look measured: a daily course with a random walk around it, states that last a while,
+products.
+"""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +11,9 @@ from streams.stream import Metric, Simulation
 
 DAY = 86_400.0
 _LOWEST_AT = 3 * 3600.0
-"""Seconds after midnight UTC at which the daily course is at its lowest; the highest is half a day later."""
+"""Seconds after midnight UTC at which the daily course is at its lowest; the highest is half a day
+later.
+"""
 CORRELATION = 60.0
 """Seconds after which the random walk has forgotten all but 1/e of where it was."""
 _PHASE_SPREAD = 1200.0
@@ -45,7 +49,9 @@ class Walk:
             self._deviation, self._start = self._start - course, None
         kept = math.exp(-elapsed / CORRELATION)
         # The variance added is what the decay took, so the walk keeps its spread at every interval.
-        self._deviation = kept * self._deviation + self._random.gauss(0, self._noise * math.sqrt(1 - kept * kept))
+        self._deviation = kept * self._deviation + self._random.gauss(
+            0, self._noise * math.sqrt(1 - kept * kept)
+        )
         return min(max(round(course + self._deviation, self._digits), self._low), self._high)
 
 

@@ -56,7 +56,9 @@ def declared(settings: Settings) -> Streams:
     return load(settings.streams_dir, topics, DeviceTopics.of(settings), catch_all)
 
 
-def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, catch_all: str = "") -> Streams:
+def load(
+    folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, catch_all: str = ""
+) -> Streams:
     """Read every `*.toml` of a folder that is not hidden; `topics` replaces topics by stream.
 
     A file that cannot be used is listed in `unusable` with file, key and what was expected.
@@ -84,7 +86,9 @@ def load(folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, c
         raise StreamError(f"CATCH_ALL_TOPIC={catch_all}: {error}") from error
 
 
-def _topics_of_settings(files: Sequence[DeclarationFile], topics: Mapping[str, str]) -> dict[str, TopicPattern]:
+def _topics_of_settings(
+    files: Sequence[DeclarationFile], topics: Mapping[str, str]
+) -> dict[str, TopicPattern]:
     used = [topics[file.name] for file in files if file.name in topics]
     patterns = [TopicPattern(tuple(topic.split("/")), {}, SENSOR_TOPIC) for topic in used]
     return {pattern.setting: pattern for pattern in patterns}

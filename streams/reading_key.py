@@ -23,7 +23,9 @@ class ReadingKey:
         self._indexes = [index for _, index in self._ordered]
         self._head = _head(name for name, _ in self._ordered)
         self._pack = struct.Struct(f">{len(names)}d").pack
-        self._pick: Callable[[Sequence[Any]], Sequence[Any]] = itemgetter(*self._indexes) if len(names) > 1 else tuple
+        self._pick: Callable[[Sequence[Any]], Sequence[Any]] = (
+            itemgetter(*self._indexes) if len(names) > 1 else tuple
+        )
 
     def of(self, values: Sequence[Any]) -> int:
         """Return a signed 64-bit hash of the values: a number, text or None for each metric."""

@@ -45,7 +45,9 @@ class Streams:
         """Prefixes of the topics that `is_own` accepts; checking these first halves the time."""
         self._by_name = {stream.name: stream for stream in streams}
         # One expression for all topics: the group that matched identifies the stream, if any.
-        patterns: list[tuple[TopicPattern, Stream | None]] = [(stream.topic, stream) for stream in streams]
+        patterns: list[tuple[TopicPattern, Stream | None]] = [
+            (stream.topic, stream) for stream in streams
+        ]
         patterns += [(topic, None) for topic in device_topics]
         patterns.sort(key=lambda entry: entry[0].order)
         parts = [self._named(index, pattern) for index, (pattern, _) in enumerate(patterns)]

@@ -104,7 +104,9 @@ class Oee(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds; between readings further apart, the state of the machine is unknown."""
 
 
-class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+class Hours(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}
+):
     """The price from an hour of the day until another, exclusive."""
 
     start: int
@@ -124,7 +126,9 @@ class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def at(self, hour: int) -> float:
         """Return the price of a kilowatt-hour in an hour of the day, 0 to 23."""
-        return next((hours.price for hours in self.hours if hours.start <= hour < hours.end), self.price)
+        return next(
+            (hours.price for hours in self.hours if hours.start <= hour < hours.end), self.price
+        )
 
 
 class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -139,5 +139,7 @@ def filters_for(patterns: Sequence[TopicPattern], catch_all: str = "") -> list[s
         overlapping = [one for one in pattern.subscriptions() if overlap(one, catch_all)]
         if not all(covers(catch_all, one) for one in overlapping):
             whole = pattern.wide()
-            raise ValueError(f"expected a filter that covers all of {whole} or none of it, such as #")
+            raise ValueError(
+                f"expected a filter that covers all of {whole} or none of it, such as #"
+            )
     return filters

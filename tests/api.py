@@ -32,15 +32,21 @@ class Api:
         """The JSON of a POST; text and bytes are sent as they are."""
         data = body if isinstance(body, (str, bytes)) else json.dumps(body)
         headers = {"content_type": "application/json"}
-        return _json(self.client.post(path, data=data, query_string=query or None, **headers), expect)
+        return _json(
+            self.client.post(path, data=data, query_string=query or None, **headers), expect
+        )
 
     def judge(self, path: str, body: Any, **query: Any) -> Any:
         """The answer to a submission, whose status must say what its counts say."""
         data = body if isinstance(body, (str, bytes)) else json.dumps(body)
-        response = self.client.post(path, data=data, query_string=query or None, content_type="application/json")
+        response = self.client.post(
+            path, data=data, query_string=query or None, content_type="application/json"
+        )
         answer = json.loads(response.text)
         taken = answer["stored"] + answer["duplicate"]
-        assert response.status_code == (201 if not answer["rejected"] else 207 if taken else 400), response.text
+        assert response.status_code == (201 if not answer["rejected"] else 207 if taken else 400), (
+            response.text
+        )
         assert ("message" in answer) == (response.status_code == 400)
         return answer
 

@@ -61,7 +61,9 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     """Makes settings with a database in the test's folder and no `.env`."""
 
     def make(**values: Any) -> Settings:
-        return Settings(**{"_env_file": None, "database_url": f"sqlite:///{tmp_path}/test.db"} | values)
+        return Settings(
+            **{"_env_file": None, "database_url": f"sqlite:///{tmp_path}/test.db"} | values
+        )
 
     return make
 
@@ -72,7 +74,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/test.db"
         return
-    server = request.getfixturevalue("postgres_url") if request.param == "postgresql" else _running(request.param)
+    server = (
+        request.getfixturevalue("postgres_url")
+        if request.param == "postgresql"
+        else _running(request.param)
+    )
     yield from fresh_database(server)
 
 
@@ -141,7 +147,9 @@ def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
 @pytest.fixture
 def embedded_broker() -> Iterator[int]:
     """The port of an embedded broker."""
-    with Broker(port=free_port(), listen="127.0.0.1", max_payload_size=16_000_000, max_inflight_count=1000) as broker:
+    with Broker(
+        port=free_port(), listen="127.0.0.1", max_payload_size=16_000_000, max_inflight_count=1000
+    ) as broker:
         yield broker.port
 
 

@@ -30,7 +30,9 @@ class Device:
     With `answers`, every command is acknowledged at once with each of these states in turn.
     """
 
-    def __init__(self, port: int, topic: str = "control/+/command", answers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, port: int, topic: str = "control/+/command", answers: tuple[str, ...] = ()
+    ) -> None:
         self.messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
         self._answers = answers
         subscribed = threading.Event()
@@ -48,7 +50,9 @@ class Device:
         command: dict[str, Any] = json.loads(self.next().payload)
         return command
 
-    def acknowledge(self, command_id: str, status: str, device_id: str = "ESP32_001", **more: Any) -> None:
+    def acknowledge(
+        self, command_id: str, status: str, device_id: str = "ESP32_001", **more: Any
+    ) -> None:
         """Say what has become of a command."""
         text = json.dumps({"command_id": command_id, "status": status} | more)
         self._client.publish(f"control/{device_id}/ack", text, qos=1)

@@ -53,7 +53,8 @@ def make(url: str, readings: int) -> None:
             connection.execute(insert(tables["sensors"]), rows)
         connection.execute(insert(tables["panels"]), list(_panel_rows(readings // 10)))
         connection.execute(
-            text("INSERT INTO installation (id, client_id) VALUES (1, :client_id)"), {"client_id": CLIENT_ID}
+            text("INSERT INTO installation (id, client_id) VALUES (1, :client_id)"),
+            {"client_id": CLIENT_ID},
         )
     engine.dispose()
 
@@ -88,7 +89,11 @@ def _row(number: int) -> dict[str, object]:
     topic, payload = message(number)
     said = json.loads(payload)
     moment = datetime.fromisoformat(said.pop("timestamp"))
-    own = {"device_id": topic.split("/")[1], "timestamp": moment, "created_at": moment + timedelta(seconds=1)}
+    own = {
+        "device_id": topic.split("/")[1],
+        "timestamp": moment,
+        "created_at": moment + timedelta(seconds=1),
+    }
     return {**said, **own, "fingerprint": _old_key(topic, payload)}
 
 
@@ -97,7 +102,9 @@ def _panel_rows(count: int) -> Iterator[dict[str, object]]:
         names = METRICS["panels"]
         moment = FIRST + timedelta(seconds=number)
         own = {"device_id": f"trafo{number % 3}", "timestamp": moment, "created_at": moment}
-        values = {name: float(number) if place == number % 3 else None for place, name in enumerate(names)}
+        values = {
+            name: float(number) if place == number % 3 else None for place, name in enumerate(names)
+        }
         yield {**values, **own, "fingerprint": number}
 
 

@@ -44,13 +44,23 @@ class Inbox:
         """The same without repetitions: what comes while a client asks for what it missed may come twice."""
         return list(dict.fromkeys(self.temperatures()))
 
-    def await_temperature(self, value: float, device_id: str | None = None, seconds: float = 10) -> None:
+    def await_temperature(
+        self, value: float, device_id: str | None = None, seconds: float = 10
+    ) -> None:
         """Wait until the last reading has this temperature."""
-        wait_for(lambda: self.temperatures(device_id)[-1:] == [value], seconds, f"the temperature {value}")
+        wait_for(
+            lambda: self.temperatures(device_id)[-1:] == [value],
+            seconds,
+            f"the temperature {value}",
+        )
 
     def await_status(self, status: str) -> None:
         """Wait until the last command event has this status."""
-        wait_for(lambda: [item["status"] for item in self.of("command")][-1:] == [status], 10, f"a command {status}")
+        wait_for(
+            lambda: [item["status"] for item in self.of("command")][-1:] == [status],
+            10,
+            f"a command {status}",
+        )
 
     def await_count(self, name: str, count: int, device_id: str | None = None) -> list[JsonObject]:
         """Wait for so many events with a name."""
@@ -67,7 +77,9 @@ class Sse(Inbox):
         self.ended = threading.Event()
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         path = f"/api/{stream}/live{'?' if query else ''}{query}"
-        self._connection.request("GET", path, headers={key.replace("_", "-"): headers[key] for key in headers})
+        self._connection.request(
+            "GET", path, headers={key.replace("_", "-"): headers[key] for key in headers}
+        )
         self._socket = self._connection.sock  # which the connection forgets with the answer
         self.answer = self._connection.getresponse()
         assert self.answer.status == 200, self.answer.read()
@@ -100,7 +112,9 @@ class Sse(Inbox):
                     fields[key] = value
                 else:
                     if "data" in fields:
-                        self.events.append(Got(fields["event"], json.loads(fields["data"]), fields.get("id")))
+                        self.events.append(
+                            Got(fields["event"], json.loads(fields["data"]), fields.get("id"))
+                        )
                     fields = {}
         self.ended.set()
 
@@ -128,17 +142,23 @@ class Io(Inbox):
         **headers: str,
     ) -> None:
         super().__init__()
-        self.client = socketio.Client(reconnection=reconnection, reconnection_delay=0.2, reconnection_delay_max=0.5)
+        self.client = socketio.Client(
+            reconnection=reconnection, reconnection_delay=0.2, reconnection_delay_max=0.5
+        )
         _one_after_the_other(self.client)
         for name in listens:
             self.client.on(name, lambda data, name=name: self.events.append(Got(name, data)))
         url = f"http://127.0.0.1:{port}"
-        self.client.connect(url, headers=headers, transports=list(transports) or None, wait_timeout=10)
+        self.client.connect(
+            url, headers=headers, transports=list(transports) or None, wait_timeout=10
+        )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -182,7 +202,11 @@ def end(backend: Backend) -> None:
 def at_broker(folder: Path, mosquitto: Mosquitto, **environment: str) -> Backend:
     """`python app.py` at a Mosquitto."""
     folder.mkdir(exist_ok=True)
-    return Backend(folder, None, **{"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port), **environment})
+    return Backend(
+        folder,
+        None,
+        **{"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port), **environment},
+    )
 
 
 def post(backend: Backend, device_id: str, temperature: float, **more: Any) -> None:
@@ -194,5 +218,7 @@ def post(backend: Backend, device_id: str, temperature: float, **more: Any) -> N
 
 def tracebacks(backend: Backend) -> str:
     """The console and the logs, if they tell of an exception; otherwise nothing."""
-    text = backend.console.read_text() + "".join(file.read_text() for file in backend.folder.glob("autoforge*.log"))
+    text = backend.console.read_text() + "".join(
+        file.read_text() for file in backend.folder.glob("autoforge*.log")
+    )
     return text if "Traceback" in text or "Exception" in text else ""

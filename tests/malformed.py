@@ -30,7 +30,12 @@ def good_entries() -> list[Fields]:
     entries = []
     for number in range(8):
         data = f'{{"sensor_id": "SENSOR_{number}", "temperature": 25.5, "place": {{"line": [1, 2, {number}]}}}}'
-        needed = {"id": f'"entry_{number}"', "topic": f'"plant/line/{number}"', "data": data, "interval": "30"}
+        needed = {
+            "id": f'"entry_{number}"',
+            "topic": f'"plant/line/{number}"',
+            "data": data,
+            "interval": "30",
+        }
         more = {"qos": str(number % 3), "retain": "true", "lwt": "false"}
         about = {"created_at": time, "updated_at": time, "version": str(number + 1)}
         entries.append(needed | [{}, more, about, more | about][number % 4])
@@ -39,7 +44,10 @@ def good_entries() -> list[Fields]:
 
 def as_file(entries: list[Fields]) -> str:
     """The text of a file with these entries."""
-    objects = (",\n".join(f"    {json.dumps(name)}: {value}" for name, value in entry.items()) for entry in entries)
+    objects = (
+        ",\n".join(f"    {json.dumps(name)}: {value}" for name, value in entry.items())
+        for entry in entries
+    )
     return "[\n" + ",\n".join(f"  {{\n{inside}\n  }}" for inside in objects) + "\n]\n"
 
 
@@ -48,13 +56,59 @@ _INVISIBLE = ['"a\\u0007"', '"\\u200b"', '"a\\u2028b"', '"\\u0000"', '"\\u202e\\
 _NO_SWITCH = ["1", "0", '"true"', "null", "[]", "{}", "1.0"]
 _NO_TIME = ["1", '""', '"yesterday"', '"2025-13-01"', "[]", "false", '"\\u0661"']
 WRONG = {
-    "id": [*_NO_TEXT, *_INVISIBLE, '"a/b"', '"a+"', '"#"', '"."', '".."', '" a"', '"a\\n"', f'"{"x" * 129}"'],
-    "topic": [*_NO_TEXT, *_INVISIBLE, '"a/+"', '"#"', '"$SYS/a"', '"\\ud800"', f'"{"é" * 32_768}"', f'"{"/" * 200}"'],
-    "data": [
-        *("[]", '"text"', "1", "null", "true", f'{{"a": {nested(32)}}}', '{"a": {"b": -1e999}}', '{"a": 1, "a": 1}'),
-        *(f'{{"a": {"1" * 5_000}}}', f'{{"a": "{"x" * 1_000_000}"}}', '{"a": [{"": 1, "b": 2, "": 1}]}'),
+    "id": [
+        *_NO_TEXT,
+        *_INVISIBLE,
+        '"a/b"',
+        '"a+"',
+        '"#"',
+        '"."',
+        '".."',
+        '" a"',
+        '"a\\n"',
+        f'"{"x" * 129}"',
     ],
-    "interval": ['"30"', "0", "-1", "0.0009", "31536001", "1e999", "true", "null", "[]", "{}", "1" * 5_000, "-0.0"],
+    "topic": [
+        *_NO_TEXT,
+        *_INVISIBLE,
+        '"a/+"',
+        '"#"',
+        '"$SYS/a"',
+        '"\\ud800"',
+        f'"{"é" * 32_768}"',
+        f'"{"/" * 200}"',
+    ],
+    "data": [
+        *(
+            "[]",
+            '"text"',
+            "1",
+            "null",
+            "true",
+            f'{{"a": {nested(32)}}}',
+            '{"a": {"b": -1e999}}',
+            '{"a": 1, "a": 1}',
+        ),
+        *(
+            f'{{"a": {"1" * 5_000}}}',
+            f'{{"a": "{"x" * 1_000_000}"}}',
+            '{"a": [{"": 1, "b": 2, "": 1}]}',
+        ),
+    ],
+    "interval": [
+        '"30"',
+        "0",
+        "-1",
+        "0.0009",
+        "31536001",
+        "1e999",
+        "true",
+        "null",
+        "[]",
+        "{}",
+        "1" * 5_000,
+        "-0.0",
+    ],
     "qos": ["3", "-1", "1.0", "true", '"1"', "null", "[1]", "1e0"],
     "retain": _NO_SWITCH,
     "lwt": _NO_SWITCH,
@@ -79,7 +133,9 @@ def _missing_field(chance: random.Random, entries: list[Fields], place: int) -> 
 
 
 def _unknown_field(chance: random.Random, entries: list[Fields], place: int) -> str:
-    field = chance.choice(["intervall", "", "Id", "\x1b[2J", "\u202e", "payload\n", "x" * 1_000, "😀"])
+    field = chance.choice(
+        ["intervall", "", "Id", "\x1b[2J", "\u202e", "payload\n", "x" * 1_000, "😀"]
+    )
     entries[place][field] = chance.choice(["1", "null", '"\\u001b[2J"', nested(40), "1e999"])
     return f"an unknown field {field[:20]!a}"
 
@@ -93,9 +149,15 @@ def _id_of_another(chance: random.Random, entries: list[Fields], place: int) -> 
 
 
 def _no_object(chance: random.Random, entries: list[Fields], place: int) -> str:
-    other = chance.choice(["1", "null", '"entry"', "true", "[]", "[{}]", "{}", "1e999", nested(100), "1" * 5_000])
-    text = as_file([{"no object": other} if number == place else entry for number, entry in enumerate(entries)])
-    raise _Instead(f"an entry {other[:40]}", text.replace(f'{{\n    "no object": {other}\n  }}', other))
+    other = chance.choice(
+        ["1", "null", '"entry"', "true", "[]", "[{}]", "{}", "1e999", nested(100), "1" * 5_000]
+    )
+    text = as_file(
+        [{"no object": other} if number == place else entry for number, entry in enumerate(entries)]
+    )
+    raise _Instead(
+        f"an entry {other[:40]}", text.replace(f'{{\n    "no object": {other}\n  }}', other)
+    )
 
 
 def _field_twice(chance: random.Random, entries: list[Fields], place: int) -> str:
@@ -144,38 +206,80 @@ def _flipped(chance: random.Random, text: bytes) -> bytes:
 
 def _inserted(chance: random.Random, text: bytes) -> bytes:
     place = chance.randrange(len(text))
-    byte = chance.choice([b"\0", b"\x07", b"\x1b", b"\x80", b"\xc3", b"\xff", b"\xed\xa0\x80", b"\x0c"])
+    byte = chance.choice(
+        [b"\0", b"\x07", b"\x1b", b"\x80", b"\xc3", b"\xff", b"\xed\xa0\x80", b"\x0c"]
+    )
     return text[:place] + byte + text[place:]
 
 
 def _replaced_value(chance: random.Random, text: bytes) -> bytes:
-    other = [b"NaN", b"Infinity", b"nul", b"0x1E", b"01", b"1.", b"'30'", b"30,,", b'"\\x"', b"+1", b""]
+    other = [
+        b"NaN",
+        b"Infinity",
+        b"nul",
+        b"0x1E",
+        b"01",
+        b"1.",
+        b"'30'",
+        b"30,,",
+        b'"\\x"',
+        b"+1",
+        b"",
+    ]
     values = text.split(b": 30")
     place = chance.randrange(1, len(values))
-    return b": 30".join(values[:place]) + b": " + chance.choice(other) + b": 30".join(values[place:])
+    return (
+        b": 30".join(values[:place]) + b": " + chance.choice(other) + b": 30".join(values[place:])
+    )
 
 
 def _trailing(chance: random.Random, text: bytes) -> bytes:
-    return text + chance.choice([b"]", b"x", b"[]", b"// end\n", b"\n,\n", text, b"\xef\xbb\xbf", b"\0"])
+    return text + chance.choice(
+        [b"]", b"x", b"[]", b"// end\n", b"\n,\n", text, b"\xef\xbb\xbf", b"\0"]
+    )
 
 
 def _other_top(chance: random.Random, text: bytes) -> bytes:
     first = text[text.index(b"{") : text.index(b"}\n") + 1]
-    others = [b'{"configs": ' + text + b"}", first, b"1", b"null", b'"text"', b"true", b"1e999", b"NaN"]
-    return chance.choice([*others, b"", b" \n", b"[" * 100_000, b"[" + nested(100_000).encode() + b"]"])
+    others = [
+        b'{"configs": ' + text + b"}",
+        first,
+        b"1",
+        b"null",
+        b'"text"',
+        b"true",
+        b"1e999",
+        b"NaN",
+    ]
+    return chance.choice(
+        [*others, b"", b" \n", b"[" * 100_000, b"[" + nested(100_000).encode() + b"]"]
+    )
 
 
 def _other_encoding(chance: random.Random, text: bytes) -> bytes:
     named = text.replace(b"SENSOR", "Fühler".encode()).decode()
-    return named.encode(chance.choice(["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp500"]))
+    return named.encode(
+        chance.choice(["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp500"])
+    )
 
 
-_FILE_FAULTS = [_cut, _deleted, _flipped, _inserted, _replaced_value, _trailing, _other_top, _other_encoding]
+_FILE_FAULTS = [
+    _cut,
+    _deleted,
+    _flipped,
+    _inserted,
+    _replaced_value,
+    _trailing,
+    _other_top,
+    _other_encoding,
+]
 
 
 def _file_fault(chance: random.Random) -> Malformed:
     fault = chance.choice(_FILE_FAULTS)
-    return Malformed(fault.__name__.strip("_"), fault(chance, as_file(good_entries()).encode()), None)
+    return Malformed(
+        fault.__name__.strip("_"), fault(chance, as_file(good_entries()).encode()), None
+    )
 
 
 def malformed(seed: int, count: int) -> Iterator[Malformed]:

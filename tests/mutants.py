@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROJECT = Path(__file__).parent.parent
-NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "*.db", "*.db-*", "*.log", "*.lock")
+NOT_COPIED = shutil.ignore_patterns(
+    ".*", "__pycache__", "node_modules", "*.db", "*.db-*", "*.log", "*.lock"
+)
 SECONDS = 300
 
 
@@ -111,7 +113,9 @@ def changed(mutant: Mutant, source: str) -> str:
     """The source with the bug. Raises Misplaced."""
     found = source.count(mutant.before)
     if found != 1:
-        raise Misplaced(f"{mutant.file} has {found} times, instead of once: {mutant.before.strip()!r}")
+        raise Misplaced(
+            f"{mutant.file} has {found} times, instead of once: {mutant.before.strip()!r}"
+        )
     return source.replace(mutant.before, mutant.after)
 
 
@@ -122,7 +126,10 @@ def survivors(mutants: Iterable[Mutant], project: Path, passes: Callable[[str], 
         begun = time.monotonic()
         verdict = _verdict(mutant, project / mutant.file, passes)
         count += verdict != "caught"
-        print(f"{verdict:<10} {mutant.name} ({mutant.test}, {time.monotonic() - begun:.0f} s)", flush=True)
+        print(
+            f"{verdict:<10} {mutant.name} ({mutant.test}, {time.monotonic() - begun:.0f} s)",
+            flush=True,
+        )
     return count
 
 
@@ -150,9 +157,22 @@ def main() -> int:
         shutil.copy(PROJECT / ".env.example", copy)
 
         def passes(test: str) -> bool:
-            command = [sys.executable, "-B", "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", test]
+            command = [
+                sys.executable,
+                "-B",
+                "-m",
+                "pytest",
+                "-q",
+                "-n",
+                "0",
+                "-p",
+                "no:cacheprovider",
+                test,
+            ]
             try:
-                run = subprocess.run(command, cwd=copy, capture_output=True, timeout=SECONDS, check=False)
+                run = subprocess.run(
+                    command, cwd=copy, capture_output=True, timeout=SECONDS, check=False
+                )
             except subprocess.TimeoutExpired:
                 return False
             return run.returncode == 0

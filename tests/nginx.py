@@ -21,7 +21,11 @@ class Nginx:
     """nginx with the shipped configuration, on a port and in a folder of its own."""
 
     def __init__(
-        self, folder: Path, backend_port: int, changes: Callable[[str], str] = str, live_port: int | None = None
+        self,
+        folder: Path,
+        backend_port: int,
+        changes: Callable[[str], str] = str,
+        live_port: int | None = None,
     ) -> None:
         self.port = free_port()
         binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -73,7 +77,9 @@ class Nginx:
         self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
         """The status code and the JSON of an answer to a client at another address than nginx."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15, source_address=(CLIENT, 0))
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=15, source_address=(CLIENT, 0)
+        )
         sent = {"Content-Type": "application/json", "Host": "sensors.example"} | (headers or {})
         connection.request("GET" if body is None else "POST", path, body, sent)
         return answer_of(connection)

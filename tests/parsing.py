@@ -51,7 +51,9 @@ def rejection(parser: Parser, text: str | bytes, topic: str = TOPIC) -> tuple[st
     return parsed.reason, parsed.text
 
 
-def sensors(temperature: str = "24.5", more: str = "", timestamp: str = '"2026-01-29T14:30:45.123456"') -> str:
+def sensors(
+    temperature: str = "24.5", more: str = "", timestamp: str = '"2026-01-29T14:30:45.123456"'
+) -> str:
     """A payload of `sensors` with a temperature and a timestamp as they are written in JSON, or as no JSON allows."""
     good = '"vibration":12.3,"gas":450.0,"power":250.5'
     return f'{{"temperature":{temperature},{good},"timestamp":{timestamp}{more}}}'

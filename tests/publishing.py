@@ -78,7 +78,9 @@ class Subscriber:
         self.subscribed = threading.Event()
         self._topic = topic
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"auto-{uuid.uuid4().hex}", protocol=MQTTProtocolVersion.MQTTv5
+            CallbackAPIVersion.VERSION2,
+            client_id=f"auto-{uuid.uuid4().hex}",
+            protocol=MQTTProtocolVersion.MQTTv5,
         )
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self.subscribed.set()
@@ -101,7 +103,11 @@ class Subscriber:
 
     def of(self, topic: str, since: float = 0.0) -> list[Arrival]:
         """What came on a topic, in its order; on any for `#`."""
-        return [found for found in list(self.arrivals) if topic in (found.topic, "#") and found.time >= since]
+        return [
+            found
+            for found in list(self.arrivals)
+            if topic in (found.topic, "#") and found.time >= since
+        ]
 
     def documents(self, topic: str, since: float = 0.0) -> list[Any]:
         """The same as JSON."""
@@ -117,16 +123,24 @@ class Subscriber:
         before = len(self.of(topic))
         return self.wait(topic, before + count, seconds)[before:]
 
-    def wait_since(self, since: float, topic: str, count: int, part: Document | None = None) -> list[Arrival]:
+    def wait_since(
+        self, since: float, topic: str, count: int, part: Document | None = None
+    ) -> list[Arrival]:
         """Wait until so many messages that say this, among other things, came on a topic since a time."""
 
         def said() -> list[Arrival]:
-            return [found for found in self.of(topic, since) if found.document | (part or {}) == found.document]
+            return [
+                found
+                for found in self.of(topic, since)
+                if found.document | (part or {}) == found.document
+            ]
 
         wait_for(lambda: len(said()) >= count, 10, f"{count} messages on {topic}")
         return said()
 
-    def wait_said(self, topic: str, document: Any, since: float = 0.0, seconds: float = 10) -> Arrival:
+    def wait_said(
+        self, topic: str, document: Any, since: float = 0.0, seconds: float = 10
+    ) -> Arrival:
         """Wait for a message that says exactly this; the first one."""
 
         def said() -> list[Arrival]:
@@ -141,7 +155,13 @@ class Subscriber:
             client.subscribe(self._topic, options=SubscribeOptions(qos=2, retainAsPublished=True))
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        arrival = Arrival(message.topic, bytes(message.payload), message.qos, bool(message.retain), time.monotonic())
+        arrival = Arrival(
+            message.topic,
+            bytes(message.payload),
+            message.qos,
+            bool(message.retain),
+            time.monotonic(),
+        )
         self.arrivals.append(arrival)
 
 
@@ -149,7 +169,12 @@ class Program:
     """`python -m publisher` on a file of its own, from `with` to its end; it may never show a traceback."""
 
     def __init__(
-        self, folder: Path, port: int, entries: Iterable[Document] | bytes, *options: str, **more: str
+        self,
+        folder: Path,
+        port: int,
+        entries: Iterable[Document] | bytes,
+        *options: str,
+        **more: str,
     ) -> None:
         self.folder = folder
         self.open_files: int | None = None
@@ -157,8 +182,15 @@ class Program:
         self.file = folder / "entries.json"
         self.console = folder / "console.txt"
         self.write(entries)
-        self._options = [*("--broker", "127.0.0.1", "--port", str(port), "--config", str(self.file)), *options]
-        kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
+        self._options = [
+            *("--broker", "127.0.0.1", "--port", str(port), "--config", str(self.file)),
+            *options,
+        ]
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if key in ("PATH", "HOME", "LANG", "TMPDIR")
+        }
         self._environment = kept | {"PYTHONPATH": str(PROJECT)} | more
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -181,7 +213,8 @@ class Program:
         before = self.told().count("Publishing ")
         self.process = self._popen(self._options)
         wait_for(
-            lambda: self.told().count("Publishing ") > before or self.ended is not None, what=f"it; see {self.console}"
+            lambda: self.told().count("Publishing ") > before or self.ended is not None,
+            what=f"it; see {self.console}",
         )
         return self
 
@@ -227,7 +260,9 @@ class Program:
     def write(self, entries: Iterable[Document] | bytes) -> None:
         """Replace the file."""
         new = self.file.with_suffix(".new")
-        new.write_bytes(entries if isinstance(entries, bytes) else json.dumps(list(entries)).encode())
+        new.write_bytes(
+            entries if isinstance(entries, bytes) else json.dumps(list(entries)).encode()
+        )
         new.replace(self.file)
 
     def wait_more(self, part: str, before: int, what: str = "") -> None:

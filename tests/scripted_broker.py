@@ -60,7 +60,9 @@ class Peer:
 
     def publish(self, packet_id: int, payload: bytes, again: bool = False) -> None:
         """Send a message on the topic `t/1` at QoS 1."""
-        self.send(PUBLISH, b"\0\3t/1" + struct.pack("!H", packet_id) + payload, flags=10 if again else 2)
+        self.send(
+            PUBLISH, b"\0\3t/1" + struct.pack("!H", packet_id) + payload, flags=10 if again else 2
+        )
 
     def close(self) -> None:
         """End the connection."""

@@ -81,14 +81,23 @@ class Site:
             self.write(connection, stream, rows, at)
         return ChangeSet(readings={stream: [at]})
 
-    def command(self, command_id: str, status: str, device_id: str = "a", at: datetime | None = None) -> ChangeSet:
+    def command(
+        self, command_id: str, status: str, device_id: str = "a", at: datetime | None = None
+    ) -> ChangeSet:
         """Issue a command, or change it."""
         at = at or clock.now()
-        row = {"command_id": command_id, "device_id": device_id, "command": "restart", "parameters": "{}"}
+        row = {
+            "command_id": command_id,
+            "device_id": device_id,
+            "command": "restart",
+            "parameters": "{}",
+        }
         times = {"issued_at": at, "expires_at": at + timedelta(minutes=1), "updated_at": at}
         with self.database.connection() as connection, self.database.transaction(connection):
             key = Command.command_id == command_id
-            if not connection.execute(update(Command).where(key).values(status=status, updated_at=at)).rowcount:
+            if not connection.execute(
+                update(Command).where(key).values(status=status, updated_at=at)
+            ).rowcount:
                 connection.execute(insert(Command).values(**row, **times, status=status))
         return ChangeSet(commands=[command_id])
 
@@ -121,7 +130,9 @@ def _said(event: Event) -> tuple[Any, ...]:
         return data["device_id"], data["online"]
     if event.stream == "sensors":
         return data["device_id"], data["temperature"]
-    return data["device_id"], *((key, data[key]) for key in ("ampere", "state") if data[key] is not None)
+    return data["device_id"], *(
+        (key, data[key]) for key in ("ampere", "state") if data[key] is not None
+    )
 
 
 @contextmanager
@@ -133,7 +144,11 @@ def prepared_site(request: pytest.FixtureRequest, folder: Path) -> Iterator[Site
             site = Site(f"sqlite:///{folder}/test.db", folder)
             yield site
             return
-        server = request.getfixturevalue("postgres_url") if request.param == "postgresql" else _running(request.param)
+        server = (
+            request.getfixturevalue("postgres_url")
+            if request.param == "postgresql"
+            else _running(request.param)
+        )
         for url in fresh_database(server):
             site = Site(url, folder)
             yield site

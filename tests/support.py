@@ -35,7 +35,13 @@ from utils import clock
 PROJECT = Path(__file__).parent.parent
 T = TypeVar("T")
 DEVICE_TOPICS = DeviceTopics.of(Settings(_env_file=None))
-GOOD = {"temperature": 24.5, "vibration": 12.3, "gas": 450.0, "power": 250.5, "timestamp": "2026-01-29T14:30:45.123456"}
+GOOD = {
+    "temperature": 24.5,
+    "vibration": 12.3,
+    "gas": 450.0,
+    "power": 250.5,
+    "timestamp": "2026-01-29T14:30:45.123456",
+}
 
 
 class Clock:
@@ -89,7 +95,9 @@ def wait_for(condition: Callable[[], T], seconds: float = 20, what: str = "") ->
         if answer:
             return answer
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds} s in vain for {what or condition}; the last answer was {answer!r}")
+            pytest.fail(
+                f"waited {seconds} s in vain for {what or condition}; the last answer was {answer!r}"
+            )
         time.sleep(0.02)
 
 
@@ -101,7 +109,9 @@ def payload(**changes: Any) -> str:
 def connected_client(port: int, **arguments: Any) -> paho.Client:
     """A paho client with a running loop, connected to a broker on loopback."""
     client = paho.Client(CallbackAPIVersion.VERSION2, **arguments)
-    client.max_inflight_messages_set(0)  # none: with a limit paho walks all that is under way at every acknowledgement
+    client.max_inflight_messages_set(
+        0
+    )  # none: with a limit paho walks all that is under way at every acknowledgement
     client.connect("127.0.0.1", port)
     client.loop_start()
     wait_for(client.is_connected, what="the test's own MQTT connection")
@@ -147,8 +157,12 @@ class Mosquitto:
         shipped = (PROJECT / "deploy" / "mosquitto.conf").read_text()
         text = shipped.replace("listener 1883 127.0.0.1", f"listener {self.port} 127.0.0.1")
         text = text.replace("listener 1884 127.0.0.1", f"listener {self.own_port} 127.0.0.1")
-        text = text.replace("persistence_location /var/lib/mosquitto/", f"persistence_location {folder}/")
-        assert all(text.count(f"listener {port} 127.0.0.1") == 1 for port in (self.port, self.own_port))
+        text = text.replace(
+            "persistence_location /var/lib/mosquitto/", f"persistence_location {folder}/"
+        )
+        assert all(
+            text.count(f"listener {port} 127.0.0.1") == 1 for port in (self.port, self.own_port)
+        )
         assert str(folder) in text
         user = "user root\n" if os.geteuid() == 0 else ""
         self._config = folder / "mosquitto.conf"
@@ -158,11 +172,15 @@ class Mosquitto:
 
     def start(self) -> None:
         """Start, and return when it accepts connections."""
-        binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        binary = shutil.which("mosquitto") or shutil.which(
+            "mosquitto", path="/usr/sbin:/usr/local/sbin"
+        )
         if binary is None:
             missing("mosquitto")
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen([str(binary), "-c", str(self._config)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [str(binary), "-c", str(self._config)], stdout=log, stderr=log
+            )
         wait_for(lambda: _listens(self.port), what="Mosquitto")
 
     @property
@@ -229,9 +247,15 @@ class Backend:
         self.folder = folder
         self.command = command or [sys.executable, str(PROJECT / "app.py")]
         clean = {
-            key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+            key: value
+            for key, value in os.environ.items()
+            if key in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
         }
-        settings = {"FLASK_HOST": "127.0.0.1", "LOG_FILE": str(folder / "autoforge.log"), "PYTHONPATH": str(PROJECT)}
+        settings = {
+            "FLASK_HOST": "127.0.0.1",
+            "LOG_FILE": str(folder / "autoforge.log"),
+            "PYTHONPATH": str(PROJECT),
+        }
         self.environment = clean | settings | environment
         self.cwd = folder
         self.process: subprocess.Popen[bytes] | None = None
@@ -267,8 +291,12 @@ class Backend:
     def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
         """The status code and the JSON of a POST; `_` in the name of a header stands for `-`."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"} | {key.replace("_", "-"): headers[key] for key in headers}
-        return self._ask(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers))
+        headers = {"Content-Type": "application/json"} | {
+            key.replace("_", "-"): headers[key] for key in headers
+        }
+        return self._ask(
+            urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
+        )
 
     def ready(self) -> bool:
         """Whether it is subscribed and healthy."""

@@ -20,7 +20,15 @@ from wiring.web import backend_of
 TOPIC = "harit-samarth/sensor/data"
 ANALYSIS = "harit-samarth/soil-health/analysis"
 STATUS = "harit-samarth/status"
-VALUES = {"N": 22.5, "P": 17.8, "K": 152.3, "CO2": 498.2, "Temperature": 22.1, "Moisture": 54.8, "pH": 7.18}
+VALUES = {
+    "N": 22.5,
+    "P": 17.8,
+    "K": 152.3,
+    "CO2": 498.2,
+    "Temperature": 22.1,
+    "Moisture": 54.8,
+    "pH": 7.18,
+}
 
 
 def soil(second: int, device_id: str = "sensor-publisher-01", **changes: float) -> dict[str, Any]:
@@ -51,11 +59,16 @@ class Subscriber:
 
     def seconds(self, device_id: str = "sensor-publisher-01") -> list[str]:
         """The times of the analyses of a device, each once, in the order of arrival."""
-        found = [item["timestamp"][14:19] for item in self.analyses if item["publisher_id"] == device_id]
+        found = [
+            item["timestamp"][14:19] for item in self.analyses if item["publisher_id"] == device_id
+        ]
         return list(dict.fromkeys(found))
 
     def await_status(self, status: str) -> dict[str, Any]:
-        wait_for(lambda: [item["status"] for item in self.statuses][-1:] == [status], what=f"the status {status}")
+        wait_for(
+            lambda: [item["status"] for item in self.statuses][-1:] == [status],
+            what=f"the status {status}",
+        )
         return self.statuses[-1]
 
     def close(self) -> None:
@@ -70,7 +83,9 @@ def subscriber(broker: Mosquitto) -> Iterator[Subscriber]:
     made.close()
 
 
-def test_a_reading_by_mqtt_is_analysed(broker: Mosquitto, backend: Backend, subscriber: Subscriber) -> None:
+def test_a_reading_by_mqtt_is_analysed(
+    broker: Mosquitto, backend: Backend, subscriber: Subscriber
+) -> None:
     with publishing(broker.port) as publish:
         publish(TOPIC, json.dumps(soil(0, "by-mqtt")))
     wait_for(lambda: subscriber.analyses, what="the analysis")
@@ -82,7 +97,12 @@ def test_a_reading_by_mqtt_is_analysed(broker: Mosquitto, backend: Backend, subs
 
 
 def test_a_reading_by_http_is_analysed(backend: Backend, subscriber: Subscriber) -> None:
-    assert backend.post("/api/soil-health/analyze", VALUES | {"publisher_id": "by-http", "Moisture": 12})[0] == 200
+    assert (
+        backend.post(
+            "/api/soil-health/analyze", VALUES | {"publisher_id": "by-http", "Moisture": 12}
+        )[0]
+        == 200
+    )
     wait_for(lambda: subscriber.analyses, what="the analysis")
     (analysis,) = subscriber.analyses
     assert [anomaly["factor"] for anomaly in analysis["anomalies"]] == ["Moisture"]
@@ -104,7 +124,12 @@ def test_what_is_rejected_or_repeated_is_not_analysed(
     broker: Mosquitto, backend: Backend, subscriber: Subscriber
 ) -> None:
     with publishing(broker.port) as publish:
-        for reading in (soil(0, "twice"), soil(0, "twice"), soil(1, "twice", pH=float("nan")), soil(2, "twice")):
+        for reading in (
+            soil(0, "twice"),
+            soil(0, "twice"),
+            soil(1, "twice", pH=float("nan")),
+            soil(2, "twice"),
+        ):
             publish(TOPIC, json.dumps(reading))
     wait_for(lambda: subscriber.seconds("twice") == ["00:00", "00:02"], what="both analyses")
     assert len(subscriber.analyses) == 2
@@ -126,7 +151,9 @@ def test_what_was_stored_while_the_broker_was_away_is_analysed_when_it_is_back(
         subscriber.close()
 
 
-def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     subscriber = Subscriber(mosquitto.port)
     with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
         wait_for(backend.ready, what="a healthy backend")
@@ -152,11 +179,15 @@ def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(tmp_path:
 def test_news_of_other_streams_do_not_wake_it(sqlite_api: Api) -> None:
     backend = backend_of(sqlite_api.app)
     analyses = Analyses(backend.settings, backend.database, backend.streams)
-    assert not analyses.waits_for(ChangeSet(readings={"sensors": [clock.now()]}, commands=["c"], devices=["d"]))
+    assert not analyses.waits_for(
+        ChangeSet(readings={"sensors": [clock.now()]}, commands=["c"], devices=["d"])
+    )
     assert analyses.waits_for(ChangeSet(readings={"soil": [clock.now()]}))
 
 
-def test_the_status_is_retained_and_follows_the_backend(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_the_status_is_retained_and_follows_the_backend(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     subscriber = Subscriber(mosquitto.port)
     with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
         wait_for(backend.ready, what="a healthy backend")

@@ -39,8 +39,12 @@ def test_it_brings_a_broker_and_a_database_and_ends_cleanly(tmp_path: Path, numb
         pass
 
 
-@pytest.mark.parametrize("command", [(str(PROJECT / "app.py"),), ("-m", "ingest")], ids=["app.py", "ingest"])
-def test_it_ends_however_many_signals_come_at_once(tmp_path: Path, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "command", [(str(PROJECT / "app.py"),), ("-m", "ingest")], ids=["app.py", "ingest"]
+)
+def test_it_ends_however_many_signals_come_at_once(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
     # `timeout` signals its child and then the whole group; systemd and a terminal may do the same.
     backend = run(tmp_path, *command).start(wait="ingest" not in command)
     wait_for(lambda: "Subscribed to" in backend.console.read_text(), what="the subscription")
@@ -68,7 +72,9 @@ def test_a_taken_web_port_is_one_line_naming_the_variable(tmp_path: Path) -> Non
     assert lines[0].startswith(f"FLASK_PORT={port}: ")
 
 
-def test_a_broker_port_taken_by_something_else_is_one_line_naming_the_variable(tmp_path: Path) -> None:
+def test_a_broker_port_taken_by_something_else_is_one_line_naming_the_variable(
+    tmp_path: Path,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         code, lines = ended(run(tmp_path, str(PROJECT / "app.py"), MQTT_PORT=port))
@@ -79,16 +85,25 @@ def test_a_broker_port_taken_by_something_else_is_one_line_naming_the_variable(t
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("MQTT_PORT", "99999"), ("LOG_LEVEL", "LOUD"), ("DATABASE_URL", "oracle://x"), ("STREAMS_DIR", "/nowhere")],
+    [
+        ("MQTT_PORT", "99999"),
+        ("LOG_LEVEL", "LOUD"),
+        ("DATABASE_URL", "oracle://x"),
+        ("STREAMS_DIR", "/nowhere"),
+    ],
 )
-def test_a_wrong_value_stops_the_start_with_one_line(tmp_path: Path, variable: str, value: str) -> None:
+def test_a_wrong_value_stops_the_start_with_one_line(
+    tmp_path: Path, variable: str, value: str
+) -> None:
     code, lines = ended(run(tmp_path, str(PROJECT / "app.py"), **{variable: value}))
     assert code == 1
     assert len(lines) == 1
     assert lines[0].startswith(variable)
 
 
-def test_ingest_alone_stores_what_the_web_processes_serve(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_ingest_alone_stores_what_the_web_processes_serve(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port)}
     ingester = run(tmp_path, "-m", "ingest", **place).start(wait=False)
     wait_for(lambda: "Subscribed" in ingester.console.read_text())

@@ -47,8 +47,12 @@ def shown(row: dict[str, str], *columns: str) -> tuple[str, ...]:
     return tuple(row[column] for column in columns)
 
 
-def message(said: str | bytes, topic: str = TOPIC, packet_id: int = 0, dup: bool = False) -> Message:
-    return Message(topic, said.encode() if isinstance(said, str) else said, clock.now(), packet_id, dup)
+def message(
+    said: str | bytes, topic: str = TOPIC, packet_id: int = 0, dup: bool = False
+) -> Message:
+    return Message(
+        topic, said.encode() if isinstance(said, str) else said, clock.now(), packet_id, dup
+    )
 
 
 @pytest.fixture
@@ -63,7 +67,9 @@ def connection(sqlite: Database) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def handle(settings: Callable[..., Settings], sqlite: Database, streams: Streams, connection: Connection) -> Handle:
+def handle(
+    settings: Callable[..., Settings], sqlite: Database, streams: Streams, connection: Connection
+) -> Handle:
     """Handle messages as one batch that came by MQTT, and read the file if there is one."""
     trail = AuditTrail(settings(audit_csv=FILE), streams)
     pipeline = new_pipeline(sqlite, streams, "mqtt", ignore, trail.recorder("mqtt"))
@@ -99,7 +105,12 @@ def test_a_reading_is_a_row_with_all_that_is_known_of_it(handle: Handle) -> None
 
 
 def test_what_cannot_be_read_is_rejected_with_its_reason(handle: Handle) -> None:
-    batch = [message(payload(gas=None)), message("x"), message("1", "nobody/knows"), message("{}", "panel/p 1/volt")]
+    batch = [
+        message(payload(gas=None)),
+        message("x"),
+        message("1", "nobody/knows"),
+        message("{}", "panel/p 1/volt"),
+    ]
     assert [shown(row, "stream", "device_id", "outcome", "reason") for row in handle(*batch)] == [
         ("sensors", "ESP32_001", "rejected", "missing_field"),
         ("sensors", "ESP32_001", "rejected", "invalid_json"),
@@ -122,10 +133,15 @@ def test_what_the_database_refuses_is_rejected_and_its_neighbours_are_accepted(
 
 def test_a_duplicate_that_its_key_absorbs_is_accepted(handle: Handle) -> None:
     handle(message(payload(), packet_id=7))
-    assert [row["outcome"] for row in handle(message(payload(), packet_id=7, dup=True))] == ["accepted", "accepted"]
+    assert [row["outcome"] for row in handle(message(payload(), packet_id=7, dup=True))] == [
+        "accepted",
+        "accepted",
+    ]
 
 
-def test_a_redelivery_that_no_key_absorbs_is_repeated_and_stands_where_it_came(handle: Handle) -> None:
+def test_a_redelivery_that_no_key_absorbs_is_repeated_and_stands_where_it_came(
+    handle: Handle,
+) -> None:
     volts = "panel/trafo1/volt"
     handle(message("230", volts, 7))
     batch = [message("231", volts, 8), message("230", volts, 7, dup=True), message("232", volts, 9)]
@@ -135,7 +151,12 @@ def test_a_redelivery_that_no_key_absorbs_is_repeated_and_stands_where_it_came(h
         ("230", "repeated"),
         ("232", "accepted"),
     ]
-    assert shown(written[1], "stream", "device_id", "timestamp", "reason") == ("panels", "trafo1", "", "")
+    assert shown(written[1], "stream", "device_id", "timestamp", "reason") == (
+        "panels",
+        "trafo1",
+        "",
+        "",
+    )
 
 
 def test_acknowledgements_and_presence_are_messages_too(handle: Handle) -> None:
@@ -148,7 +169,9 @@ def test_acknowledgements_and_presence_are_messages_too(handle: Handle) -> None:
 
 
 def test_readings_over_http_are_rows_of_the_same_file(audited: Api) -> None:
-    audited.judge("/api/sensors/readings", [reading(second=1), reading(gas="none"), reading(second=1)])
+    audited.judge(
+        "/api/sensors/readings", [reading(second=1), reading(gas="none"), reading(second=1)]
+    )
     audited.post("/api/panels/readings", 231.5, device_id="trafo1", metric="voltage")
     columns = ("source", "topic", "stream", "device_id", "outcome", "reason")
     assert [shown(row, *columns) for row in rows()] == [
@@ -186,7 +209,9 @@ def test_without_audit_csv_nothing_is_written(sqlite_api: Api) -> None:
     ],
     ids=lambda value: ascii(value[:40]),
 )
-def test_a_payload_is_one_harmless_cell_on_one_line(handle: Handle, said: bytes, expected: str) -> None:
+def test_a_payload_is_one_harmless_cell_on_one_line(
+    handle: Handle, said: bytes, expected: str
+) -> None:
     assert [row["payload"] for row in handle(message(said))] == [expected]
 
 
@@ -284,11 +309,15 @@ def test_what_a_killed_process_left_of_a_row_spoils_no_other(handle: Handle) -> 
     handle(message(payload(temperature=1)))
     torn = FILE.read_bytes()[:-5]
     FILE.write_bytes(torn)
-    assert [row["payload"] for row in handle(message(payload(temperature=2)))] == [payload(temperature=2)]
+    assert [row["payload"] for row in handle(message(payload(temperature=2)))] == [
+        payload(temperature=2)
+    ]
     assert Path("audit.csv.1").read_bytes() == torn
 
 
-def test_what_is_acknowledged_is_in_the_file_after_a_kill(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_what_is_acknowledged_is_in_the_file_after_a_kill(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     file = tmp_path / "trail" / "audit.csv"
     with serving(at_broker(tmp_path / "backend", mosquitto, AUDIT_CSV=str(file))) as backend:
         wait_for(backend.ready)
@@ -301,11 +330,18 @@ def test_what_is_acknowledged_is_in_the_file_after_a_kill(tmp_path: Path, mosqui
             publish("status/ESP32_001", "online")
         wait_for(lambda: backend.get("/api/sensors/devices")[1]["devices"][0]["online"])
         backend.stop(signal.SIGKILL)
-    assert {row["payload"] for row in rows(file)} >= {payload(temperature=number) for number in range(50)}
+    assert {row["payload"] for row in rows(file)} >= {
+        payload(temperature=number) for number in range(50)
+    }
 
 
 def test_each_worker_writes_a_file_of_its_own(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    backend = gunicorn(tmp_path, mosquitto, "-w 2 -b 127.0.0.1:{port} app:app", AUDIT_CSV=str(tmp_path / "audit.csv"))
+    backend = gunicorn(
+        tmp_path,
+        mosquitto,
+        "-w 2 -b 127.0.0.1:{port} app:app",
+        AUDIT_CSV=str(tmp_path / "audit.csv"),
+    )
     with serving(backend):
         wait_for(backend.ready)
         with publishing(mosquitto.port) as publish:
@@ -323,7 +359,9 @@ def test_each_worker_writes_a_file_of_its_own(tmp_path: Path, mosquitto: Mosquit
 def test_the_times_are_those_of_receiving(handle: Handle) -> None:
     said = [message(payload(temperature=number)) for number in range(2)]
     said[1].received_at += timedelta(seconds=1)
-    assert [row["received_at"] for row in handle(*said)] == [clock.rfc3339(item.received_at) for item in said]
+    assert [row["received_at"] for row in handle(*said)] == [
+        clock.rfc3339(item.received_at) for item in said
+    ]
 
 
 def test_settings_say_when_the_trail_is_rotated_and_how_many_old_files_are_kept(

@@ -11,7 +11,9 @@ from broker.subscriptions import Subscriptions
 CLIENT = Client(CallbackAPIVersion.VERSION2)
 
 
-def received(packet_id: int, payload: bytes = b"x", *, qos: int = 1, again: bool = False) -> MQTTMessage:
+def received(
+    packet_id: int, payload: bytes = b"x", *, qos: int = 1, again: bool = False
+) -> MQTTMessage:
     message = MQTTMessage(packet_id, b"t/1")
     message.payload = payload
     message.qos = qos

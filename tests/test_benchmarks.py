@@ -37,7 +37,9 @@ def test_a_real_broker_delivers_each_generated_packet_exactly_once(embedded_brok
     client = connected_client(embedded_broker)
     subscribed: list[int] = []
     client.on_subscribe = lambda *_: subscribed.append(1)
-    client.on_message = lambda _, __, message: received.append((message.topic, bytes(message.payload)))
+    client.on_message = lambda _, __, message: received.append(
+        (message.topic, bytes(message.payload))
+    )
     client.subscribe(broker.TOPIC, 1)
     wait_for(lambda: subscribed, what="the subscription")
     with load.connect(embedded_broker) as connection:
@@ -76,7 +78,9 @@ def test_the_ingest_measurement_counts_every_message(side: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("side", ["ingest", "ingest-silent"])
-def test_only_the_ingest_with_live_push_sends_change_notifications(side: str, tmp_path: Path) -> None:
+def test_only_the_ingest_with_live_push_sends_change_notifications(
+    side: str, tmp_path: Path
+) -> None:
     payloads: list[bytes] = []
     with broker.fitting(tmp_path / "broker") as port:
         broker.register_session(port)
@@ -135,7 +139,9 @@ def _http_server(status: int, body: bytes) -> Iterator[int]:
         thread.join()
 
 
-def test_a_crowd_of_socket_clients_holds_the_newest_stored_readings(embedded_broker: int, tmp_path: Path) -> None:
+def test_a_crowd_of_socket_clients_holds_the_newest_stored_readings(
+    embedded_broker: int, tmp_path: Path
+) -> None:
     port, url = free_port(), f"sqlite:///{tmp_path}/bench.db"
     environment = settings(tmp_path, url, embedded_broker, FLASK_PORT=str(port))
     with running([sys.executable, str(PROJECT / "app.py")], tmp_path, environment):

@@ -24,8 +24,17 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The API over an empty SQLite database."""
     folder = tmp_path_factory.mktemp("bodies")
     (folder / "publisher.json").write_text("[]")
-    place: dict[str, Any] = {"database_url": f"sqlite:///{folder}/s.db", "publisher_config": folder / "publisher.json"}
-    made = Settings(_env_file=None, log_file=folder / "a.log", mqtt_broker="127.0.0.1", mqtt_port=free_port(), **place)
+    place: dict[str, Any] = {
+        "database_url": f"sqlite:///{folder}/s.db",
+        "publisher_config": folder / "publisher.json",
+    }
+    made = Settings(
+        _env_file=None,
+        log_file=folder / "a.log",
+        mqtt_broker="127.0.0.1",
+        mqtt_port=free_port(),
+        **place,
+    )
     with running(made) as started:
         yield started
 
@@ -42,7 +51,10 @@ BODIES = {
     "arrays deep in a reading": ("/api/sensors/readings", filled('[{"a":[', "[],", "[]]}]")),
     "objects in a reading": ("/api/sensors/readings", filled('{"a":[', "{},", "{}]}")),
     "numbers for soil": ("/api/soil-health/batch-analyze", filled("[", "1,", "1]")),
-    "numbers under readings": ("/api/soil-health/batch-analyze", filled('{"readings":[', "1,", "1]}")),
+    "numbers under readings": (
+        "/api/soil-health/batch-analyze",
+        filled('{"readings":[', "1,", "1]}"),
+    ),
     "keys beside readings": (
         "/api/soil-health/batch-analyze",
         ("{" + ",".join(f'"{n}":1' for n in range(SIZE // 10)) + "}").encode(),
@@ -60,8 +72,12 @@ BODIES = {
 
 
 @pytest.mark.parametrize(("path", "body"), BODIES.values(), ids=BODIES)
-def test_a_body_that_is_refused_costs_a_few_times_its_bytes(api: Api, path: str, body: bytes) -> None:
-    api.client.post(path, data=b"{", content_type="application/json")  # what is imported once does not count
+def test_a_body_that_is_refused_costs_a_few_times_its_bytes(
+    api: Api, path: str, body: bytes
+) -> None:
+    api.client.post(
+        path, data=b"{", content_type="application/json"
+    )  # what is imported once does not count
     tracemalloc.start()
     try:
         answer = api.client.post(path, data=body, content_type="application/json")
@@ -79,9 +95,13 @@ def test_too_many_readings_are_told_how_many_are_allowed(api: Api) -> None:
 
 @pytest.mark.parametrize("text", ["x" * 5_461, "\u00e9" * 8_192, "\u20ac" * 5_461, "\n" * 8_000])
 def test_the_largest_command_fits_however_it_is_escaped(api: Api, text: str) -> None:
-    most = text[: (16_384 - len('{"a":""}')) // len(json.dumps(text[0], ensure_ascii=False).encode()[1:-1])]
+    most = text[
+        : (16_384 - len('{"a":""}')) // len(json.dumps(text[0], ensure_ascii=False).encode()[1:-1])
+    ]
     body = {"device_id": "d" * 128, "command": "c" * 64, "parameters": {"a": most}}
-    answer = api.client.post("/api/control", data=json.dumps(body, indent=4), content_type="application/json")
+    answer = api.client.post(
+        "/api/control", data=json.dumps(body, indent=4), content_type="application/json"
+    )
     assert answer.status_code == 503  # there is no broker, and nothing else is wrong
 
 

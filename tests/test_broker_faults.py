@@ -25,7 +25,9 @@ from utils.broker_address import BrokerAddress
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 Make = Callable[..., Settings]
 PLAIN, TLS = BrokerAddress("h", 1), BrokerAddress("h", 1, tls=True)
-WEB = BrokerAddress("h", 1, transport="websockets", path="/hunter1?token=hunter2", password="hunter3")
+WEB = BrokerAddress(
+    "h", 1, transport="websockets", path="/hunter1?token=hunter2", password="hunter3"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -107,22 +109,38 @@ def test_a_plain_port_spoken_to_with_tls_is_asked_about(
 
 
 def test_a_certificate_that_is_not_accepted_is_named(
-    settings: Make, listeners: tuple[int, int, int], certificates: Path, caplog: pytest.LogCaptureFixture
+    settings: Make,
+    listeners: tuple[int, int, int],
+    certificates: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     secured = f"mqtts://localhost:{listeners[1]}"
-    is_told(settings(mqtt_broker=secured), "is not accepted: unable to get local issuer certificate", caplog)
-    other = settings(mqtt_broker=f"mqtts://127.0.0.1:{listeners[1]}", mqtt_ca_cert=certificates / "ca.pem")
+    is_told(
+        settings(mqtt_broker=secured),
+        "is not accepted: unable to get local issuer certificate",
+        caplog,
+    )
+    other = settings(
+        mqtt_broker=f"mqtts://127.0.0.1:{listeners[1]}", mqtt_ca_cert=certificates / "ca.pem"
+    )
     is_told(other, "is not accepted: IP address mismatch", caplog)
 
 
 def test_a_broker_that_wants_a_certificate_of_ours_is_asked_about(
-    settings: Make, listeners: tuple[int, int, int], certificates: Path, caplog: pytest.LogCaptureFixture
+    settings: Make,
+    listeners: tuple[int, int, int],
+    certificates: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    place = settings(mqtt_broker=f"mqtts://localhost:{listeners[2]}", mqtt_ca_cert=certificates / "ca.pem")
+    place = settings(
+        mqtt_broker=f"mqtts://localhost:{listeners[2]}", mqtt_ca_cert=certificates / "ca.pem"
+    )
     is_told(place, "does it want another certificate of ours (MQTT_CLIENT_CERT", caplog)
 
 
-def test_a_full_broker_is_asked_about(settings: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_broker_is_asked_about(
+    settings: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     server = Mosquitto(tmp_path / "broker", "max_connections 1")
     server.start()
     others = [connected_client(server.port) for _ in range(2)]  # Mosquitto lets one more in
@@ -137,25 +155,64 @@ def test_a_full_broker_is_asked_about(settings: Make, tmp_path: Path, caplog: py
     ("answer", "scheme", "version", "sentence"),
     [
         pytest.param(b"", "mqtt", "5", "does it know MQTT 5?", id="a broker without MQTT 5"),
-        pytest.param(b"\x20\x02\x00\x05", "mqtt", "3.1.1", "look at MQTT_USERNAME", id="a login that is refused"),
-        pytest.param(b"\x20\x02\x00\x04", "mqtt", "3.1.1", "look at MQTT_USERNAME", id="a wrong password"),
-        pytest.param(b"\x20\x02\x00\x02", "mqtt", "3.1.1", "look at MQTT_CLIENT_ID", id="a client id that is refused"),
-        pytest.param(b"\x20\x03\x00\x84\x00", "mqtt", "5", "set MQTT_PROTOCOL", id="a version that is refused"),
         pytest.param(
-            b"HTTP/1.1 404 Not Found\r\n\r\n", "ws", "3.1.1", "is the path in MQTT_BROKER right", id="another path"
+            b"\x20\x02\x00\x05",
+            "mqtt",
+            "3.1.1",
+            "look at MQTT_USERNAME",
+            id="a login that is refused",
         ),
-        pytest.param(b"\x20\x02\x00\x00", "ws", "3.1.1", "serve WebSockets on that port", id="no WebSocket"),
-        pytest.param(b"", "wss", "3.1.1", "is that port plain (ws://)?", id="a WebSocket without TLS"),
+        pytest.param(
+            b"\x20\x02\x00\x04", "mqtt", "3.1.1", "look at MQTT_USERNAME", id="a wrong password"
+        ),
+        pytest.param(
+            b"\x20\x02\x00\x02",
+            "mqtt",
+            "3.1.1",
+            "look at MQTT_CLIENT_ID",
+            id="a client id that is refused",
+        ),
+        pytest.param(
+            b"\x20\x03\x00\x84\x00",
+            "mqtt",
+            "5",
+            "set MQTT_PROTOCOL",
+            id="a version that is refused",
+        ),
+        pytest.param(
+            b"HTTP/1.1 404 Not Found\r\n\r\n",
+            "ws",
+            "3.1.1",
+            "is the path in MQTT_BROKER right",
+            id="another path",
+        ),
+        pytest.param(
+            b"\x20\x02\x00\x00", "ws", "3.1.1", "serve WebSockets on that port", id="no WebSocket"
+        ),
+        pytest.param(
+            b"", "wss", "3.1.1", "is that port plain (ws://)?", id="a WebSocket without TLS"
+        ),
     ],
 )
 def test_what_a_broker_answers_is_explained(
-    settings: Make, caplog: pytest.LogCaptureFixture, answer: bytes, scheme: str, version: str, sentence: str
+    settings: Make,
+    caplog: pytest.LogCaptureFixture,
+    answer: bytes,
+    scheme: str,
+    version: str,
+    sentence: str,
 ) -> None:
     with answering(answer) as port:
-        is_told(settings(mqtt_broker=f"{scheme}://127.0.0.1:{port}", mqtt_protocol=version), sentence, caplog)
+        is_told(
+            settings(mqtt_broker=f"{scheme}://127.0.0.1:{port}", mqtt_protocol=version),
+            sentence,
+            caplog,
+        )
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 404 Not Found\r\n\r\n", b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept:x\r\n"])
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 404 Not Found\r\n\r\n", b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept:x\r\n"]
+)
 def test_the_token_of_a_signed_url_is_told_to_nobody(
     settings: Make, caplog: pytest.LogCaptureFixture, answer: bytes
 ) -> None:
@@ -171,20 +228,51 @@ def test_a_client_id_that_another_client_uses_is_told_at_once_with_mqtt_5(settin
     with answering(b"\x20\x03\x00\x00\x00\xe0\x01\x8e") as port:
         place = settings(mqtt_broker=f"mqtt://127.0.0.1:{port}", mqtt_protocol="5")
         with running(place, store) as subscriber:
-            wait_for(lambda: "another client has connected" in str(subscriber.problem), what="the eviction")
+            wait_for(
+                lambda: "another client has connected" in str(subscriber.problem),
+                what="the eviction",
+            )
             assert store.evictions
 
 
 @pytest.mark.parametrize(
     ("address", "error", "sentence"),
     [
-        (PLAIN, ConnectionRefusedError(111, "Connection refused"), "cannot be reached: [Errno 111] Connection refused"),
-        (TLS, ConnectionRefusedError(111, "Connection refused"), "cannot be reached: [Errno 111] Connection refused"),
-        (TLS, TimeoutError("_ssl.c:1006: The handshake operation timed out"), "is that port plain (mqtt://)?"),
-        (TLS, ConnectionResetError(104, "Connection reset by peer"), "is that port plain (mqtt://)?"),
-        (TLS, ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "is that port plain (mqtt://)?"),
-        (WEB, WebsocketConnectionError("WebSocket handshake error"), "is the path in MQTT_BROKER right"),
-        (WEB, OSError("the answer to the WebSocket's handshake cannot be read"), "is the path in MQTT_BROKER right"),
+        (
+            PLAIN,
+            ConnectionRefusedError(111, "Connection refused"),
+            "cannot be reached: [Errno 111] Connection refused",
+        ),
+        (
+            TLS,
+            ConnectionRefusedError(111, "Connection refused"),
+            "cannot be reached: [Errno 111] Connection refused",
+        ),
+        (
+            TLS,
+            TimeoutError("_ssl.c:1006: The handshake operation timed out"),
+            "is that port plain (mqtt://)?",
+        ),
+        (
+            TLS,
+            ConnectionResetError(104, "Connection reset by peer"),
+            "is that port plain (mqtt://)?",
+        ),
+        (
+            TLS,
+            ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
+            "is that port plain (mqtt://)?",
+        ),
+        (
+            WEB,
+            WebsocketConnectionError("WebSocket handshake error"),
+            "is the path in MQTT_BROKER right",
+        ),
+        (
+            WEB,
+            OSError("the answer to the WebSocket's handshake cannot be read"),
+            "is the path in MQTT_BROKER right",
+        ),
     ],
 )
 def test_an_error_is_a_sentence(address: BrokerAddress, error: Exception, sentence: str) -> None:

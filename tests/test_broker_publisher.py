@@ -28,7 +28,9 @@ def refusal(publisher: Publisher) -> PublishError:
     return caught.value
 
 
-def test_a_broker_that_is_away_is_told_at_once_and_nothing_was_sent(settings: Callable[..., Settings]) -> None:
+def test_a_broker_that_is_away_is_told_at_once_and_nothing_was_sent(
+    settings: Callable[..., Settings],
+) -> None:
     publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port()), TIMEOUT)
     error = refusal(publisher)
     assert "cannot be reached" in str(error)
@@ -47,7 +49,9 @@ def test_behind_a_silent_broker_those_who_publish_do_not_wait_for_each_other(
     assert all("does not answer" in str(error) for error in errors)
 
 
-def test_a_broker_that_comes_back_is_used_again(settings: Callable[..., Settings], embedded_broker: int) -> None:
+def test_a_broker_that_comes_back_is_used_again(
+    settings: Callable[..., Settings], embedded_broker: int
+) -> None:
     publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), TIMEOUT)
     publisher.publish("a", b"1")
     publisher.close()
@@ -62,9 +66,13 @@ def test_a_message_that_the_broker_refuses_is_not_called_published(
     access.write_text("topic write allowed/#\n")
     broker = Mosquitto(tmp_path / "broker", f"acl_file {access}")
     broker.start()
-    publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port, mqtt_protocol="5"), TIMEOUT)
+    publisher = Publisher(
+        settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port, mqtt_protocol="5"), TIMEOUT
+    )
     publisher.publish("allowed/topic", b"1")
-    with pytest.raises(PublishError, match=r"refused the message on forbidden: Not authorized") as caught:
+    with pytest.raises(
+        PublishError, match=r"refused the message on forbidden: Not authorized"
+    ) as caught:
         publisher.publish("forbidden", b"2")
     assert not caught.value.may_be_sent
     publisher.publish("allowed/topic", b"3")

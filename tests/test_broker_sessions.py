@@ -74,7 +74,9 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Warnings:
 
     def told() -> str:
         return "\n".join(
-            one.message for one in caplog.records if one.levelno >= logging.WARNING and "session" in one.name
+            one.message
+            for one in caplog.records
+            if one.levelno >= logging.WARNING and "session" in one.name
         )
 
     return told
@@ -87,7 +89,11 @@ def concerns(place: Settings, database: Database) -> str:
 
 
 def test_a_session_that_the_broker_forgot_while_nobody_ingested_is_told(
-    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams, caplog: pytest.LogCaptureFixture
+    settings: Make,
+    mosquitto: Mosquitto,
+    sqlite: Database,
+    streams: Streams,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = at(settings, mosquitto)
     with ingesting(place, sqlite, streams):
@@ -104,7 +110,11 @@ def test_a_session_that_the_broker_forgot_while_nobody_ingested_is_told(
 
 
 def test_what_happened_to_the_session_is_told_for_a_while(settings: Make, sqlite: Database) -> None:
-    for age, told in ((timedelta(minutes=9), 2), (timedelta(minutes=11), 1), (timedelta(hours=25), 0)):
+    for age, told in (
+        (timedelta(minutes=9), 2),
+        (timedelta(minutes=11), 1),
+        (timedelta(hours=25), 0),
+    ):
         with sqlite.connection() as connection, sqlite.transaction(connection):
             moment = clock.now() - age
             connection.execute(update(Installation).values(evicted_at=moment, forgotten_at=moment))
@@ -114,7 +124,12 @@ def test_what_happened_to_the_session_is_told_for_a_while(settings: Make, sqlite
 
 
 def test_another_broker_is_no_forgotten_session_and_the_one_before_is_named(
-    settings: Make, mosquitto: Mosquitto, tmp_path: Path, sqlite: Database, streams: Streams, warnings: Warnings
+    settings: Make,
+    mosquitto: Mosquitto,
+    tmp_path: Path,
+    sqlite: Database,
+    streams: Streams,
+    warnings: Warnings,
 ) -> None:
     other = Mosquitto(tmp_path / "other")
     other.start()
@@ -123,7 +138,10 @@ def test_another_broker_is_no_forgotten_session_and_the_one_before_is_named(
     with ingesting(at(settings, other), sqlite, streams):
         assert concerns(at(settings, other), sqlite) == ""
     other.stop()
-    assert f"If mqtt://127.0.0.1:{mosquitto.port} is another broker, run AutoForge there once more" in warnings()
+    assert (
+        f"If mqtt://127.0.0.1:{mosquitto.port} is another broker, run AutoForge there once more"
+        in warnings()
+    )
 
 
 def test_a_session_that_is_forgotten_while_the_address_changes_is_told(
@@ -136,7 +154,9 @@ def test_a_session_that_is_forgotten_while_the_address_changes_is_told(
         assert warnings() == "", "the session is there"
     connect_with(installation(sqlite).client_id, mosquitto.port)
     with ingesting(at(settings, mosquitto), sqlite, streams):
-        sentence = f"If it is the one at mqtt://localhost:{mosquitto.own_port}, it forgot our session"
+        sentence = (
+            f"If it is the one at mqtt://localhost:{mosquitto.own_port}, it forgot our session"
+        )
         assert sentence in warnings()
     assert installation(sqlite).client_id not in warnings()
 
@@ -151,7 +171,10 @@ def test_another_client_with_our_client_id_degrades_the_health(
             since = clock.now()
             connect_with(installation(sqlite).client_id, mosquitto.port, clean=False)
             wait_for(partial(is_subscribed, sqlite, since), what="the next connection")
-        wait_for(lambda: "another client used AutoForge's client id" in concerns(place, sqlite), what="the concern")
+        wait_for(
+            lambda: "another client used AutoForge's client id" in concerns(place, sqlite),
+            what="the concern",
+        )
         assert installation(sqlite).client_id not in concerns(place, sqlite)
 
 
@@ -163,12 +186,18 @@ def test_a_broker_that_restarts_is_no_other_client(
         since = clock.now()
         mosquitto.stop()
         mosquitto.start()
-        wait_for(lambda: is_subscribed(sqlite, since + timedelta(seconds=1)), what="the next connection")
+        wait_for(
+            lambda: is_subscribed(sqlite, since + timedelta(seconds=1)), what="the next connection"
+        )
         assert concerns(place, sqlite) == ""
 
 
 def test_a_changed_client_id_is_a_warning_that_names_the_old_session(
-    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams, caplog: pytest.LogCaptureFixture
+    settings: Make,
+    mosquitto: Mosquitto,
+    sqlite: Database,
+    streams: Streams,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for client_id in ("one", "one", "two"):
         assert "flask end-session" not in caplog.text
@@ -247,7 +276,10 @@ def test_with_a_catch_all_every_message_is_accounted_for_once(
     settings: Make, mosquitto: Mosquitto, sqlite: Database
 ) -> None:
     place = at(settings, mosquitto, catch_all_topic="#", mqtt_protocol="5")
-    with ingesting(place, sqlite, declaration.declared(place)), publishing(mosquitto.port) as publish:
+    with (
+        ingesting(place, sqlite, declaration.declared(place)),
+        publishing(mosquitto.port) as publish,
+    ):
         for topic in ("control/a/command", "autoforge/x/notices", "harit-samarth/status"):
             publish(topic, "own")
         publish("panel/p/volt", "230")
@@ -278,4 +310,6 @@ def test_a_stream_that_is_removed_is_no_longer_subscribed_to(
             publish("panel/p/volt", "230")
             wait_received(sqlite, 2)
     (row,) = aside(sqlite)
-    assert (row["topic"], row["payload"]) == ("hall/a", b"1"), "what waited is set aside, and nothing comes any more"
+    assert (row["topic"], row["payload"]) == ("hall/a", b"1"), (
+        "what waited is set aside, and nothing comes any more"
+    )

@@ -24,21 +24,31 @@ def span(start: str, end: str) -> Span:
 def local_day(day: str, zone: str) -> Span:
     """The 24 hours, more or less, of a day in a zone."""
     place, first = calendar.zone(zone), date.fromisoformat(day)
-    return Span(calendar.at(first, time(), place), calendar.at(first + timedelta(days=1), time(), place))
+    return Span(
+        calendar.at(first, time(), place), calendar.at(first + timedelta(days=1), time(), place)
+    )
 
 
 # Zones
 
 
-@pytest.mark.parametrize("name", ["Mars/Olympus", "", "europe", "../etc/passwd", "/etc/passwd", "A\0B", "x" * 300])
+@pytest.mark.parametrize(
+    "name", ["Mars/Olympus", "", "europe", "../etc/passwd", "/etc/passwd", "A\0B", "x" * 300]
+)
 def test_a_zone_that_is_none_is_refused_with_an_example(name: str) -> None:
-    with pytest.raises(ValueError, match=r"there is no time zone .*; expected a name such as Asia/Jakarta or UTC"):
+    with pytest.raises(
+        ValueError, match=r"there is no time zone .*; expected a name such as Asia/Jakarta or UTC"
+    ):
         calendar.zone(name)
 
 
 def test_local_is_what_the_clocks_show_with_the_offset() -> None:
-    assert calendar.local(utc("2026-07-01T22:30"), BERLIN).isoformat() == "2026-07-02T00:30:00+02:00"
-    assert calendar.local(utc("2026-07-01T22:30"), KOLKATA).isoformat() == "2026-07-02T04:00:00+05:30"
+    assert (
+        calendar.local(utc("2026-07-01T22:30"), BERLIN).isoformat() == "2026-07-02T00:30:00+02:00"
+    )
+    assert (
+        calendar.local(utc("2026-07-01T22:30"), KOLKATA).isoformat() == "2026-07-02T04:00:00+05:30"
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,11 +58,17 @@ def test_local_is_what_the_clocks_show_with_the_offset() -> None:
         ("2026-07-29", "06:00", "2026-07-29T04:00"),
         ("2026-10-25", "02:30", "2026-10-25T00:30"),  # of the two the first
         ("2026-10-25", "03:00", "2026-10-25T02:00"),
-        ("2026-03-29", "02:30", "2026-03-29T01:30"),  # left out: 2½ hours after midnight, when the clocks show 03:30
+        (
+            "2026-03-29",
+            "02:30",
+            "2026-03-29T01:30",
+        ),  # left out: 2½ hours after midnight, when the clocks show 03:30
     ],
 )
 def test_at_is_when_the_clocks_show_a_time(day: str, clock_time: str, moment: str) -> None:
-    assert calendar.at(date.fromisoformat(day), time.fromisoformat(clock_time), BERLIN) == utc(moment)
+    assert calendar.at(date.fromisoformat(day), time.fromisoformat(clock_time), BERLIN) == utc(
+        moment
+    )
 
 
 # Hours
@@ -67,18 +83,32 @@ def test_at_is_when_the_clocks_show_a_time(day: str, clock_time: str, moment: st
         ("Asia/Kolkata", "2026-01-29T12:00", "2026-01-29T12:30"),  # 17:30 → 18:00
         ("Asia/Kathmandu", "2026-01-29T12:00", "2026-01-29T12:15"),  # 17:45 → 18:00
         ("Europe/Berlin", "2026-03-29T00:20", "2026-03-29T01:00"),  # 01:20 → 03:00 in summer
-        ("Europe/Berlin", "2026-10-25T00:20", "2026-10-25T01:00"),  # 02:20 in summer → 02:00 in winter
+        (
+            "Europe/Berlin",
+            "2026-10-25T00:20",
+            "2026-10-25T01:00",
+        ),  # 02:20 in summer → 02:00 in winter
         ("Europe/Berlin", "2026-10-25T01:20", "2026-10-25T02:00"),  # 02:20 in winter → 03:00
-        ("Australia/Lord_Howe", "2026-10-03T15:00", "2026-10-03T15:30"),  # 01:30 → 02:30, for it moves half an hour
+        (
+            "Australia/Lord_Howe",
+            "2026-10-03T15:00",
+            "2026-10-03T15:30",
+        ),  # 01:30 → 02:30, for it moves half an hour
         ("Australia/Lord_Howe", "2026-10-03T15:30", "2026-10-03T16:00"),  # 02:30 → 03:00
         ("Pacific/Chatham", "2026-09-26T13:20", "2026-09-26T14:00"),  # 02:05 → at 02:45 it is 03:45
         ("Pacific/Chatham", "2026-09-26T14:00", "2026-09-26T14:15"),  # 03:45 → 04:00
         ("Asia/Pyongyang", "2018-05-04T14:40", "2018-05-04T15:00"),  # 23:10 → at 23:30 it is 00:00
-        ("America/St_Johns", "2010-03-14T03:30:30", "2010-03-14T03:31"),  # 00:00:30 → at 00:01 it is 01:01
+        (
+            "America/St_Johns",
+            "2010-03-14T03:30:30",
+            "2010-03-14T03:31",
+        ),  # 00:00:30 → at 00:01 it is 01:01
         ("America/Caracas", "2007-12-09T06:10", "2007-12-09T07:00"),  # 02:10 → at 03:00 it is 02:30
     ],
 )
-def test_the_next_hour_begins_when_the_clocks_say_so(zone: str, moment: str, following: str) -> None:
+def test_the_next_hour_begins_when_the_clocks_say_so(
+    zone: str, moment: str, following: str
+) -> None:
     assert calendar.next_hour(utc(moment), calendar.zone(zone)) == utc(following)
 
 
@@ -96,7 +126,9 @@ def test_the_next_hour_begins_when_the_clocks_say_so(zone: str, moment: str, fol
 def test_a_day_has_as_many_hours_as_the_clocks_show(zone: str, day: str, count: int) -> None:
     hours = list(calendar.hours(local_day(day, zone), calendar.zone(zone)))
     assert [hour.seconds for hour in hours] == [3600.0] * count
-    assert {calendar.local(hour.start, calendar.zone(zone)).date() for hour in hours} == {date.fromisoformat(day)}
+    assert {calendar.local(hour.start, calendar.zone(zone)).date() for hour in hours} == {
+        date.fromisoformat(day)
+    }
 
 
 def test_hours_follow_each_other_and_the_first_and_the_last_are_clipped() -> None:
@@ -167,12 +199,16 @@ def test_a_bad_shift_is_refused_with_an_example(text: str) -> None:
 def test_a_shift_is_when_the_clocks_show_its_hours(
     shift: str, within: tuple[str, str], parts: list[tuple[str, str]]
 ) -> None:
-    assert list(calendar.shift(shift).within(span(*within), BERLIN)) == [span(*part) for part in parts]
+    assert list(calendar.shift(shift).within(span(*within), BERLIN)) == [
+        span(*part) for part in parts
+    ]
 
 
 def test_a_shift_in_a_zone_with_half_an_hour_begins_at_the_half_hour() -> None:
     # 06:00 in Kolkata is 00:30 UTC.
-    parts = calendar.shift("06:00-14:00").within(span("2026-01-29T00:00", "2026-01-30T00:00"), KOLKATA)
+    parts = calendar.shift("06:00-14:00").within(
+        span("2026-01-29T00:00", "2026-01-30T00:00"), KOLKATA
+    )
     assert list(parts) == [span("2026-01-29T00:30", "2026-01-29T08:30")]
 
 
@@ -220,4 +256,6 @@ def test_a_timeline_cuts_stretches_at_the_borders_of_its_spans() -> None:
 
 
 def test_a_span_is_widened_on_either_side() -> None:
-    assert span("2026-01-29T01:00", "2026-01-29T02:00").widened(900) == span("2026-01-29T00:45", "2026-01-29T02:15")
+    assert span("2026-01-29T01:00", "2026-01-29T02:00").widened(900) == span(
+        "2026-01-29T00:45", "2026-01-29T02:15"
+    )

@@ -38,7 +38,9 @@ def catching_up() -> int:
 
 
 def fill(database: Database, count: int) -> None:
-    rows = [("a", RECEIVED + timedelta(milliseconds=n), None, n, 1.0, 1.0, 1.0, n) for n in range(count)]
+    rows = [
+        ("a", RECEIVED + timedelta(milliseconds=n), None, n, 1.0, 1.0, 1.0, n) for n in range(count)
+    ]
     with database.connection() as connection, database.transaction(connection):
         database.write_batch(connection, database.tables["sensors"], rows, clock.now())
 
@@ -55,7 +57,10 @@ def test_a_catch_up_ends_when_its_client_has_gone(served: tuple[Api, int]) -> No
     client.close()
     assert len(client.events) < 50_000
     wait_for(lambda: catching_up() == 0, seconds=10, what="the catch-up to end")
-    wait_for(lambda: not api.app.extensions["autoforge"].web.hub._everyone(), what="the hub to forget the client")
+    wait_for(
+        lambda: not api.app.extensions["autoforge"].web.hub._everyone(),
+        what="the hub to forget the client",
+    )
 
 
 def test_too_many_catch_ups_of_one_client_are_refused(served: tuple[Api, int]) -> None:
@@ -64,6 +69,10 @@ def test_too_many_catch_ups_of_one_client_are_refused(served: tuple[Api, int]) -
     with Io(port, "websocket") as client:
         for _ in range(40):
             client.client.emit("subscribe", {"stream": "sensors", "device_id": "a", "since": 0})
-        errors = wait_for(lambda: [got.data for got in client.events if got.name == "error"], what="a refusal")
-    assert errors[0]["message"].startswith("since: missed events of earlier subscriptions are still being sent")
+        errors = wait_for(
+            lambda: [got.data for got in client.events if got.name == "error"], what="a refusal"
+        )
+    assert errors[0]["message"].startswith(
+        "since: missed events of earlier subscriptions are still being sent"
+    )
     wait_for(lambda: catching_up() == 0, seconds=10, what="the catch-up to end")

@@ -18,7 +18,9 @@ EVERYTHING = ChangeSet(everything=True)
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def prepared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     with prepared_site(request, tmp_path_factory.mktemp("site")) as made:
         yield made
 
@@ -40,7 +42,9 @@ def test_of_a_batch_the_newest_reading_of_each_device_is_said(site: Site) -> Non
 def test_of_readings_of_one_time_the_last_stored_is_the_newest(site: Site) -> None:
     at = clock.now()
     with site.database.connection() as connection, site.database.transaction(connection):
-        site.write(connection, "sensors", [site.row("a", 5, value, 1, 1, 1) for value in (3, 1, 2)], at)
+        site.write(
+            connection, "sensors", [site.row("a", 5, value, 1, 1, 1) for value in (3, 1, 2)], at
+        )
     events = site.changes.read(ChangeSet(readings={"sensors": [at]}))
     newest = site.changes.newest_id("sensors")
     assert [event.reading_id for event in events if event.name == "reading"] == [newest]
@@ -85,8 +89,14 @@ def test_the_document_is_that_of_the_rest_api(site: Site) -> None:
 
 
 def test_where_each_metric_has_a_topic_the_newest_of_each_is_said(site: Site) -> None:
-    news = site.store_panel(("p", 1, 5, None), ("p", 2, 6, None), ("p", 0, None, "on"), ("q", 9, 7, None))
-    assert sorted(said(site.changes.read(news))) == [("p", ("ampere", 6)), ("p", ("state", "on")), ("q", ("ampere", 7))]
+    news = site.store_panel(
+        ("p", 1, 5, None), ("p", 2, 6, None), ("p", 0, None, "on"), ("q", 9, 7, None)
+    )
+    assert sorted(said(site.changes.read(news))) == [
+        ("p", ("ampere", 6)),
+        ("p", ("state", "on")),
+        ("q", ("ampere", 7)),
+    ]
 
 
 def test_states_are_said_as_they_are_now(site: Site) -> None:
@@ -190,7 +200,9 @@ def test_a_failure_loses_nothing(site: Site) -> None:
     assert said(site.changes.read(EVERYTHING)) == [("a", 1), ("1", "sent")]
 
 
-def test_what_nobody_told_of_is_said_with_everything_also_after_notices_of_others(site: Site) -> None:
+def test_what_nobody_told_of_is_said_with_everything_also_after_notices_of_others(
+    site: Site,
+) -> None:
     site.changes.skip()
     untold = clock.now()
     site.store(("untold", 1), at=untold)

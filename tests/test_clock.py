@@ -19,7 +19,9 @@ SECOND = datetime(2026, 1, 29, 14, 30, 45)
 MOMENTS = st.datetimes()
 # Where seconds, ms, µs and ns cannot be confused: before 1973 a number of ms is as small as one of seconds.
 EPOCH_MOMENTS = st.datetimes(min_value=datetime(1974, 1, 1), max_value=datetime(2100, 1, 1))
-OFFSETS = st.integers(min_value=-14 * 60, max_value=14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+OFFSETS = st.integers(min_value=-14 * 60, max_value=14 * 60).map(
+    lambda minutes: timezone(timedelta(minutes=minutes))
+)
 
 
 @pytest.mark.parametrize(
@@ -35,28 +37,74 @@ OFFSETS = st.integers(min_value=-14 * 60, max_value=14 * 60).map(lambda minutes:
         pytest.param("2026-01-29", datetime(2026, 1, 29), id="a date is its midnight"),
         pytest.param("20260129", datetime(2026, 1, 29), id="a date without hyphens"),
         pytest.param("20260129143045", SECOND, id="a compact time"),
-        pytest.param("1769697045123456789", MOMENT + timedelta(microseconds=1), id="epoch nanoseconds as text"),
-        pytest.param("1712010112345678", datetime(2024, 4, 1, 22, 21, 52, 345678), id="µs that look like a date"),
-        pytest.param("1901010000000000000", datetime(2030, 3, 29, 10, 20), id="ns that look like a date"),
-        pytest.param("200000000000", datetime(1976, 5, 3, 19, 33, 20), id="ms that look like a date"),
+        pytest.param(
+            "1769697045123456789",
+            MOMENT + timedelta(microseconds=1),
+            id="epoch nanoseconds as text",
+        ),
+        pytest.param(
+            "1712010112345678",
+            datetime(2024, 4, 1, 22, 21, 52, 345678),
+            id="µs that look like a date",
+        ),
+        pytest.param(
+            "1901010000000000000", datetime(2030, 3, 29, 10, 20), id="ns that look like a date"
+        ),
+        pytest.param(
+            "200000000000", datetime(1976, 5, 3, 19, 33, 20), id="ms that look like a date"
+        ),
         pytest.param("2016-12-31T23:59:60Z", datetime(2017, 1, 1), id="a leap second"),
-        pytest.param("2016-12-31T23:59:60.5", datetime(2017, 1, 1, 0, 0, 0, 500_000), id="within a leap second"),
-        pytest.param("2017-01-01T05:29:60+05:30", datetime(2017, 1, 1), id="a leap second elsewhere"),
+        pytest.param(
+            "2016-12-31T23:59:60.5",
+            datetime(2017, 1, 1, 0, 0, 0, 500_000),
+            id="within a leap second",
+        ),
+        pytest.param(
+            "2017-01-01T05:29:60+05:30", datetime(2017, 1, 1), id="a leap second elsewhere"
+        ),
         pytest.param("20161231235960", datetime(2017, 1, 1), id="a leap second, compact"),
         pytest.param("2026-01-29T24:00:00", datetime(2026, 1, 30), id="the end of a day"),
-        pytest.param("2026-01-31T24:00", datetime(2026, 2, 1), id="the end of a month, without seconds"),
-        pytest.param("2024-12-31 24:00:00.000Z", datetime(2025, 1, 1), id="the end of a year, with a zero fraction"),
-        pytest.param("2024-02-28T24:00:00,0", datetime(2024, 2, 29), id="the end of a day, with a comma"),
-        pytest.param("2026-01-29T24:00:00+05:30", datetime(2026, 1, 29, 18, 30), id="the end of a day elsewhere"),
-        pytest.param("2026-01-29T24:00-0800", datetime(2026, 1, 30, 8), id="the end of a day in the west"),
+        pytest.param(
+            "2026-01-31T24:00", datetime(2026, 2, 1), id="the end of a month, without seconds"
+        ),
+        pytest.param(
+            "2024-12-31 24:00:00.000Z",
+            datetime(2025, 1, 1),
+            id="the end of a year, with a zero fraction",
+        ),
+        pytest.param(
+            "2024-02-28T24:00:00,0", datetime(2024, 2, 29), id="the end of a day, with a comma"
+        ),
+        pytest.param(
+            "2026-01-29T24:00:00+05:30",
+            datetime(2026, 1, 29, 18, 30),
+            id="the end of a day elsewhere",
+        ),
+        pytest.param(
+            "2026-01-29T24:00-0800", datetime(2026, 1, 30, 8), id="the end of a day in the west"
+        ),
         pytest.param("20260129240000", datetime(2026, 1, 30), id="the end of a day, compact"),
-        pytest.param("202601292400", datetime(2026, 1, 30), id="the end of a day, compact, without seconds"),
-        pytest.param("20260129240000Z", datetime(2026, 1, 30), id="the end of a day, compact, with a zone"),
-        pytest.param("20260129240000000", datetime(2026, 1, 30), id="the end of a day, compact, with thousandths"),
-        pytest.param("20260129T240000+01:00", datetime(2026, 1, 29, 23), id="the end of a day, without hyphens"),
+        pytest.param(
+            "202601292400", datetime(2026, 1, 30), id="the end of a day, compact, without seconds"
+        ),
+        pytest.param(
+            "20260129240000Z", datetime(2026, 1, 30), id="the end of a day, compact, with a zone"
+        ),
+        pytest.param(
+            "20260129240000000",
+            datetime(2026, 1, 30),
+            id="the end of a day, compact, with thousandths",
+        ),
+        pytest.param(
+            "20260129T240000+01:00",
+            datetime(2026, 1, 29, 23),
+            id="the end of a day, without hyphens",
+        ),
         pytest.param("1769697045", SECOND, id="epoch seconds as text"),
         pytest.param("1769697045.123456", MOMENT, id="epoch seconds with a fraction as text"),
-        pytest.param("1769697045123", SECOND + timedelta(milliseconds=123), id="epoch milliseconds as text"),
+        pytest.param(
+            "1769697045123", SECOND + timedelta(milliseconds=123), id="epoch milliseconds as text"
+        ),
     ],
 )
 def test_it_reads(text: str, moment: datetime) -> None:
@@ -170,12 +218,30 @@ def test_the_size_of_an_epoch_number_tells_its_unit(moment: datetime) -> None:
         pytest.param(1769697045_123, SECOND + timedelta(milliseconds=123), id="milliseconds"),
         pytest.param(1769697045_123456, MOMENT, id="microseconds"),
         pytest.param(1769697045_123456000, MOMENT, id="nanoseconds"),
-        pytest.param(1769697045_999999500, SECOND + timedelta(seconds=1), id="nanoseconds that are rounded up"),
-        pytest.param(1769697045_000000501, SECOND + timedelta(microseconds=1), id="a few nanoseconds"),
-        pytest.param(99_999_999_999, datetime(5138, 11, 16, 9, 46, 39), id="the last number of seconds"),
-        pytest.param(100_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of milliseconds"),
-        pytest.param(100_000_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of microseconds"),
-        pytest.param(100_000_000_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of nanoseconds"),
+        pytest.param(
+            1769697045_999999500,
+            SECOND + timedelta(seconds=1),
+            id="nanoseconds that are rounded up",
+        ),
+        pytest.param(
+            1769697045_000000501, SECOND + timedelta(microseconds=1), id="a few nanoseconds"
+        ),
+        pytest.param(
+            99_999_999_999, datetime(5138, 11, 16, 9, 46, 39), id="the last number of seconds"
+        ),
+        pytest.param(
+            100_000_000_000, datetime(1973, 3, 3, 9, 46, 40), id="the first number of milliseconds"
+        ),
+        pytest.param(
+            100_000_000_000_000,
+            datetime(1973, 3, 3, 9, 46, 40),
+            id="the first number of microseconds",
+        ),
+        pytest.param(
+            100_000_000_000_000_000,
+            datetime(1973, 3, 3, 9, 46, 40),
+            id="the first number of nanoseconds",
+        ),
     ],
 )
 def test_it_reads_an_epoch_number(number: float, moment: datetime) -> None:
@@ -221,13 +287,19 @@ def test_a_query_may_be_relative_to_now(text: str, ago: timedelta) -> None:
         pytest.param("2026-01-29T15:30:45 01:00", SECOND, id="a plus that arrived as a space"),
         pytest.param("2026-01-29T15:30:45+01:00", SECOND, id="a plus that was escaped"),
         pytest.param("2026-01-29 14:30:45", SECOND, id="a space for the T"),
-        pytest.param("2026-01-29 14:30", datetime(2026, 1, 29, 14, 30), id="a space for the T, without seconds"),
+        pytest.param(
+            "2026-01-29 14:30",
+            datetime(2026, 1, 29, 14, 30),
+            id="a space for the T, without seconds",
+        ),
         pytest.param("1769697045", SECOND, id="epoch seconds"),
         pytest.param("20260129", datetime(2026, 1, 29), id="a date without hyphens"),
         pytest.param("2026-W05-4", datetime(2026, 1, 29), id="a day of a week"),
         pytest.param("20260129T143045Z", SECOND, id="without hyphens and colons"),
         pytest.param("2016-12-31T23:59:60Z", datetime(2017, 1, 1), id="a leap second"),
-        pytest.param("2026-01-29T24:00 01:00", datetime(2026, 1, 29, 23), id="the end of a day elsewhere"),
+        pytest.param(
+            "2026-01-29T24:00 01:00", datetime(2026, 1, 29, 23), id="the end of a day elsewhere"
+        ),
         pytest.param("100000000", datetime(1973, 3, 3, 9, 46, 40), id="the shortest epoch number"),
     ],
 )
@@ -256,7 +328,10 @@ LAST = datetime(2026, 1, 29, 14, 30, 45)
     ],
 )
 def test_server_time_waits_for_a_small_step_back_and_follows_a_large_one(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: timedelta, after: timedelta
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    step: timedelta,
+    after: timedelta,
 ) -> None:
     monkeypatch.setattr(clock, "now", lambda: LAST + step)
     assert clock.server_time(LAST) == LAST + after
@@ -267,12 +342,30 @@ def test_server_time_waits_for_a_small_step_back_and_follows_a_large_one(
     ("shown", "passed", "told"),
     [
         pytest.param([0, 5, 10], [0, 5, 10], [], id="it goes on"),
-        pytest.param([0, 1.9, 3.8, 5.7], [0, 0, 0, 0], [], id="it is a little ahead, again and again"),
-        pytest.param([0, 3605, 3610], [0, 5, 10], ["ahead by 3600.0 s"], id="it is set ahead, which is told once"),
-        pytest.param([0, 3.1, 4.1], [0, 1, 2], ["ahead by 2.1 s"], id="it is set ahead by little more than a step"),
-        pytest.param([0, 60, 120, 180], [0, 1, 2, 3], ["ahead by 59.0 s"] * 3, id="again and again"),
-        pytest.param([0, -3600, -3595], [0, 5, 10], [], id="it is set back, which server time tells"),
-        pytest.param([0, -3600, 5], [0, 1, 2], ["ahead by 3604.0 s"], id="it is set back and ahead again"),
+        pytest.param(
+            [0, 1.9, 3.8, 5.7], [0, 0, 0, 0], [], id="it is a little ahead, again and again"
+        ),
+        pytest.param(
+            [0, 3605, 3610],
+            [0, 5, 10],
+            ["ahead by 3600.0 s"],
+            id="it is set ahead, which is told once",
+        ),
+        pytest.param(
+            [0, 3.1, 4.1],
+            [0, 1, 2],
+            ["ahead by 2.1 s"],
+            id="it is set ahead by little more than a step",
+        ),
+        pytest.param(
+            [0, 60, 120, 180], [0, 1, 2, 3], ["ahead by 59.0 s"] * 3, id="again and again"
+        ),
+        pytest.param(
+            [0, -3600, -3595], [0, 5, 10], [], id="it is set back, which server time tells"
+        ),
+        pytest.param(
+            [0, -3600, 5], [0, 1, 2], ["ahead by 3604.0 s"], id="it is set back and ahead again"
+        ),
     ],
 )
 def test_that_the_clock_was_set_ahead_is_told(
@@ -282,7 +375,9 @@ def test_that_the_clock_was_set_ahead_is_told(
     passed: list[float],
     told: list[str],
 ) -> None:
-    monkeypatch.setattr(clock, "now", iter([LAST + timedelta(seconds=second) for second in shown]).__next__)
+    monkeypatch.setattr(
+        clock, "now", iter([LAST + timedelta(seconds=second) for second in shown]).__next__
+    )
     monkeypatch.setattr(clock, "_running", iter(passed).__next__)
     steps = clock.Steps()
     for _ in shown[1:]:
@@ -304,9 +399,13 @@ def test_the_time_that_a_machine_runs_is_the_same_for_every_process() -> None:
     assert 0 <= up.seconds - float(seconds) < 60
 
 
-@pytest.mark.parametrize("text", ["0", "1", "2026", "202601", "20261301", "99999999", "-1", "42.5", "12345678.9"])
+@pytest.mark.parametrize(
+    "text", ["0", "1", "2026", "202601", "20261301", "99999999", "-1", "42.5", "12345678.9"]
+)
 def test_a_query_does_not_take_a_short_number_for_seconds_of_1970(text: str) -> None:
-    with pytest.raises(ValueError, match=rf"^{text} is too short for epoch seconds, which have at least 9 digits"):
+    with pytest.raises(
+        ValueError, match=rf"^{text} is too short for epoch seconds, which have at least 9 digits"
+    ):
         clock.parse_query(text)
 
 

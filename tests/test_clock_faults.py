@@ -27,11 +27,17 @@ HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
     ("messages", "steps"),
     [
         pytest.param(900, [HOUR, timedelta(0), -HOUR], id="short"),
-        pytest.param(6_000, [HOUR, timedelta(0), -HOUR, YEAR, -YEAR, timedelta(0)] * 2, marks=pytest.mark.chaos),
+        pytest.param(
+            6_000,
+            [HOUR, timedelta(0), -HOUR, YEAR, -YEAR, timedelta(0)] * 2,
+            marks=pytest.mark.chaos,
+        ),
     ],
 )
 @pytest.mark.parametrize(
-    "database_url", ["sqlite", "postgresql", pytest.param("mariadb", marks=pytest.mark.chaos)], indirect=True
+    "database_url",
+    ["sqlite", "postgresql", pytest.param("mariadb", marks=pytest.mark.chaos)],
+    indirect=True,
 )
 def test_a_clock_that_is_set_loses_and_doubles_nothing(
     tmp_path: Path,
@@ -45,7 +51,9 @@ def test_a_clock_that_is_set_loses_and_doubles_nothing(
     made.ingester.command = [sys.executable, "-c", STEERED]
     _set(made, timedelta(0))
     made.start()
-    wait_for(lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription")
+    wait_for(
+        lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription"
+    )
     for step in steps:
         _set(made, step)
         before = made.published
@@ -75,7 +83,8 @@ def _dated(moment: datetime, ahead: timedelta) -> str:
 
 @EACH_DATABASE
 @pytest.mark.parametrize(
-    ("topics", "starts"), [pytest.param(300, 2, id="short"), pytest.param(20_000, 5, marks=pytest.mark.chaos)]
+    ("topics", "starts"),
+    [pytest.param(300, 2, id="short"), pytest.param(20_000, 5, marks=pytest.mark.chaos)],
 )
 def test_a_flood_of_retained_messages_makes_no_reading_at_any_start(
     tmp_path: Path, mosquitto: Mosquitto, database_url: str, topics: int, starts: int
@@ -86,7 +95,11 @@ def test_a_flood_of_retained_messages_makes_no_reading_at_any_start(
     made = at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=database_url)
     with serving(made) as backend:
         for start in range(1, starts + 1):
-            wait_for(partial(_has_ignored, backend, start * topics), seconds=120, what="the retained messages")
+            wait_for(
+                partial(_has_ignored, backend, start * topics),
+                seconds=120,
+                what="the retained messages",
+            )
             with publishing(mosquitto.port) as publish:
                 publish(f"panel/new{start}/volt", "230")
             wait_for(partial(_has_stored, backend, f"new{start}"), what="a reading that is new")

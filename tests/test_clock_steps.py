@@ -34,7 +34,9 @@ EVERYTHING = ChangeSet(everything=True)
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def prepared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     with prepared_site(request, tmp_path_factory.mktemp("site")) as made:
         yield made
 
@@ -62,7 +64,9 @@ def test_a_live_client_misses_nothing_when_the_clock_is_set(
     assert said(site.changes.read(EVERYTHING)) == [("c", 3)]
 
 
-def test_of_several_batches_a_live_client_sees_the_newest_that_is_not_from_the_future(site: Site) -> None:
+def test_of_several_batches_a_live_client_sees_the_newest_that_is_not_from_the_future(
+    site: Site,
+) -> None:
     present = (clock.now() - NOON).total_seconds()
     site.changes.skip()
     site.store(("a", present + 3600))
@@ -75,7 +79,9 @@ def test_of_several_batches_a_live_client_sees_the_newest_that_is_not_from_the_f
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_since_an_id_nothing_is_missing_when_the_clock_was_set_back(site: Site, hands: Clock, step: timedelta) -> None:
+def test_since_an_id_nothing_is_missing_when_the_clock_was_set_back(
+    site: Site, hands: Clock, step: timedelta
+) -> None:
     hands.ahead = step
     site.store(("a", 1))
     site.store(("a", 2))
@@ -90,7 +96,9 @@ def test_since_an_id_nothing_is_missing_when_the_clock_was_set_back(site: Site, 
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_since_a_time_nothing_that_was_stored_later_is_missing(site: Site, hands: Clock, step: timedelta) -> None:
+def test_since_a_time_nothing_that_was_stored_later_is_missing(
+    site: Site, hands: Clock, step: timedelta
+) -> None:
     start = clock.now()
     site.store(("a", 1))
     for number, ahead in enumerate((-step, step, timedelta(0)), start=2):
@@ -101,7 +109,9 @@ def test_since_a_time_nothing_that_was_stored_later_is_missing(site: Site, hands
 
 
 @pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(days=365)], ids=str)
-@pytest.mark.parametrize("back", [timedelta(0), timedelta(hours=1), timedelta(days=1)], ids=lambda back: f"-{back}")
+@pytest.mark.parametrize(
+    "back", [timedelta(0), timedelta(hours=1), timedelta(days=1)], ids=lambda back: f"-{back}"
+)
 @pytest.mark.parametrize("caught_up", [False, True], ids=["still ahead", "caught up"])
 def test_since_a_time_what_was_stored_before_the_clock_was_set_back_is_not_missing(
     site: Site, hands: Clock, step: timedelta, back: timedelta, caught_up: bool
@@ -112,10 +122,14 @@ def test_since_a_time_what_was_stored_before_the_clock_was_set_back_is_not_missi
         site.store(("a", number))
     if caught_up:
         hands.ahead = step
-    assert said(site.another().missed(ALL, start - back)) == [("a", number) for number in (1, 2, 3, 4)]
+    assert said(site.another().missed(ALL, start - back)) == [
+        ("a", number) for number in (1, 2, 3, 4)
+    ]
 
 
-@pytest.mark.parametrize("steps", [(1, -1, 0), (-1, 1, 0), (1, 0, -1), (0, 1, -1), (2, 1, 0)], ids=str)
+@pytest.mark.parametrize(
+    "steps", [(1, -1, 0), (-1, 1, 0), (1, 0, -1), (0, 1, -1), (2, 1, 0)], ids=str
+)
 def test_since_a_time_nothing_that_was_stored_after_a_later_one_is_missing(
     site: Site, hands: Clock, steps: tuple[int, ...]
 ) -> None:
@@ -143,7 +157,9 @@ def test_since_a_time_little_is_sent_though_the_clock_was_far_ahead_once(
 
 
 @pytest.mark.parametrize("step", [*STEPS, timedelta(minutes=10)], ids=str)
-def test_since_a_time_that_is_still_to_come_no_state_is_missing(site: Site, hands: Clock, step: timedelta) -> None:
+def test_since_a_time_that_is_still_to_come_no_state_is_missing(
+    site: Site, hands: Clock, step: timedelta
+) -> None:
     hands.ahead = step
     site.store(("a", 1))
     seen = clock.now()
@@ -173,7 +189,9 @@ def test_who_begins_is_not_told_what_was_stored_before_the_clock_was_set_back(
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_who_begins_just_before_the_clock_is_set_back_misses_nothing(site: Site, hands: Clock, step: timedelta) -> None:
+def test_who_begins_just_before_the_clock_is_set_back_misses_nothing(
+    site: Site, hands: Clock, step: timedelta
+) -> None:
     hands.ahead = step
     site.changes.skip()
     hands.ahead = timedelta(0)
@@ -181,12 +199,19 @@ def test_who_begins_just_before_the_clock_is_set_back_misses_nothing(site: Site,
     assert said(site.changes.read(EVERYTHING)) == [("a", 1)]
 
 
-def test_since_a_time_only_the_times_of_what_was_stored_since_are_read(tank: tuple[Database, Streams]) -> None:
+def test_since_a_time_only_the_times_of_what_was_stored_since_are_read(
+    tank: tuple[Database, Streams],
+) -> None:
     database, _ = tank
     table = database.tables["tank"]
     many, some = 100_000, 100
     rows = [
-        {"device_id": "a", "timestamp": clock.EPOCH, "fingerprint": number, "created_at": _second(number)}
+        {
+            "device_id": "a",
+            "timestamp": clock.EPOCH,
+            "fingerprint": number,
+            "created_at": _second(number),
+        }
         for number in range(many)
     ]
     steps: list[None] = []
@@ -212,7 +237,11 @@ def test_since_an_id_that_is_committed_after_a_later_one_nothing_is_missing(site
         site.store(("quick", 2))
     else:
         database = site.database
-        with database.connection() as slow, database.connection() as quick, database.transaction(slow):
+        with (
+            database.connection() as slow,
+            database.connection() as quick,
+            database.transaction(slow),
+        ):
             site.write(slow, "sensors", [site.row("slow", 1)], clock.now())
             with database.transaction(quick):
                 site.write(quick, "sensors", [site.row("quick", 2)], clock.now())
@@ -226,7 +255,9 @@ def test_two_writers_of_a_stream_commit_in_the_order_of_their_ids(site: Site) ->
         with site.database.connection() as connection:
             told = Message(f"panel/{number}/ampere", b"5", clock.now())
             assert pipeline.handle(connection, [told]).stored == 1
-    assert [value for _, value in said(site.another().missed(ALL._replace(stream="panel"), 0))] == [("ampere", 5)] * 2
+    assert [value for _, value in said(site.another().missed(ALL._replace(stream="panel"), 0))] == [
+        ("ampere", 5)
+    ] * 2
 
 
 @pytest.fixture
@@ -266,12 +297,16 @@ def test_the_log_tells_once_that_the_clock_was_set_ahead(
         for ahead in (0, 0, 3600, 3600, 3600):
             hands.ahead = timedelta(seconds=ahead)
             heartbeat.beat(connection, None)
-    assert [line for line in caplog.messages if "was set ahead by 3600.0 s" in line] == caplog.messages[-1:]
+    assert [
+        line for line in caplog.messages if "was set ahead by 3600.0 s" in line
+    ] == caplog.messages[-1:]
     assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("step", [*STEPS, timedelta(seconds=45)], ids=str)
-@pytest.mark.parametrize("ahead", [(0, 1, 0, 0, 1), (1, 0, 0, 1, 0)], ids=["begins right", "begins ahead"])
+@pytest.mark.parametrize(
+    "ahead", [(0, 1, 0, 0, 1), (1, 0, 0, 1, 0)], ids=["begins right", "begins ahead"]
+)
 def test_every_reading_is_analysed_when_the_clock_is_set_back(
     settings: Callable[..., Settings],
     streams: Streams,
@@ -284,7 +319,9 @@ def test_every_reading_is_analysed_when_the_clock_is_set_back(
     database = Database(values.url, streams)
     database.prepare()
     published: list[bytes] = []
-    monkeypatch.setattr(Publisher, "publish", lambda _, __, payload, **___: published.append(payload))
+    monkeypatch.setattr(
+        Publisher, "publish", lambda _, __, payload, **___: published.append(payload)
+    )
     monkeypatch.setattr(analyses_module, "_analysis", lambda _, row: row["device_id"].encode())
     monkeypatch.setattr(Analyses, "interval", 0.05)
     submissions = Submissions(database, new_pipeline(database, streams, "http"))
@@ -297,7 +334,10 @@ def test_every_reading_is_analysed_when_the_clock_is_set_back(
             hands.ahead = steps * step
             submissions.submit(streams["soil"], _soil(name), None, None)
             names.append(name.encode())
-            wait_for(lambda: [said for said in published if len(said) == 2] == names, what=f"the analysis of {name}")
+            wait_for(
+                lambda: [said for said in published if len(said) == 2] == names,
+                what=f"the analysis of {name}",
+            )
     finally:
         worker.stop()
         database.close()

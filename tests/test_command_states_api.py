@@ -33,7 +33,9 @@ RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 @pytest.fixture
-def api(settings: Callable[..., Settings], embedded_broker: int, database_url: str) -> Iterator[Api]:
+def api(
+    settings: Callable[..., Settings], embedded_broker: int, database_url: str
+) -> Iterator[Api]:
     """The API with a broker, over an empty database of each kind in turn."""
     place = {"mqtt_broker": "127.0.0.1", "mqtt_port": embedded_broker}
     with running(settings(database_url=database_url, **place)) as api:
@@ -53,10 +55,14 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 def keyed(api: Api, key: str, **changes: Any) -> TestResponse:
     """The answer to a command with an idempotency key."""
-    return api.app.test_client().post("/api/control", json=COMMAND | changes, headers={"Idempotency-Key": key})
+    return api.app.test_client().post(
+        "/api/control", json=COMMAND | changes, headers={"Idempotency-Key": key}
+    )
 
 
-def say(api: Api, streams: Streams, *said: dict[str, Any] | str, device_id: str = "ESP32_001") -> None:
+def say(
+    api: Api, streams: Streams, *said: dict[str, Any] | str, device_id: str = "ESP32_001"
+) -> None:
     """What the ingest makes of acknowledgements."""
     database = api.app.extensions["autoforge"].database
     texts = [item if isinstance(item, str) else json.dumps(item) for item in said]
@@ -68,7 +74,13 @@ def say(api: Api, streams: Streams, *said: dict[str, Any] | str, device_id: str 
 def put(api: Api, *command_ids: str, seconds: float = 60, **changes: Any) -> None:
     """Commands without a broker, which expire so many seconds from now."""
     now = clock.now()
-    whole = {"device_id": "a", "command": "x", "parameters": "{}", "status": "sent", "issued_at": now}
+    whole = {
+        "device_id": "a",
+        "command": "x",
+        "parameters": "{}",
+        "status": "sent",
+        "issued_at": now,
+    }
     whole |= {"expires_at": now + timedelta(seconds=seconds), "updated_at": now} | changes
     database = api.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):
@@ -83,15 +95,26 @@ def test_a_command_is_told_with_all_it_has(api: Api, streams: Streams) -> None:
     url = api.post("/api/control", COMMAND, expect=202)["url"]
     sent = api.get(url)
     assert sent.keys() == KEYS
-    assert all(RFC_3339.fullmatch(sent[name]) for name in ("issued_at", "expires_at", "sent_at", "updated_at"))
+    assert all(
+        RFC_3339.fullmatch(sent[name])
+        for name in ("issued_at", "expires_at", "sent_at", "updated_at")
+    )
     assert {key: sent[key] for key in COMMAND} == COMMAND
     assert (sent["status"], sent["reason"], sent["result"]) == ("sent", None, None)
     say(api, streams, {"command_id": sent["command_id"], "status": "in_progress", "reason": "10 %"})
     assert (api.get(url)["status"], api.get(url)["reason"]) == ("in_progress", "10 %")
-    say(api, streams, {"command_id": sent["command_id"], "status": "succeeded", "result": {"ü": [1, None]}})
+    say(
+        api,
+        streams,
+        {"command_id": sent["command_id"], "status": "succeeded", "result": {"ü": [1, None]}},
+    )
     done = api.get(url)
     assert (done["status"], done["reason"], done["result"]) == ("succeeded", None, {"ü": [1, None]})
-    assert done | {"status": 0, "result": 0, "updated_at": 0} == sent | {"status": 0, "result": 0, "updated_at": 0}
+    assert done | {"status": 0, "result": 0, "updated_at": 0} == sent | {
+        "status": 0,
+        "result": 0,
+        "updated_at": 0,
+    }
 
 
 @sqlite
@@ -107,7 +130,9 @@ def test_a_result_is_told_as_the_device_said_it(api: Api, streams: Streams, resu
 def test_a_deeply_nested_result_takes_no_answer_away(api: Api, streams: Streams) -> None:
     for depth in (100, 500, *range(800, 1000, 5)):
         put(api, f"c{depth}")
-        nested = f'{{"command_id":"c{depth}","status":"succeeded","result":{"[" * depth}{"]" * depth}}}'
+        nested = (
+            f'{{"command_id":"c{depth}","status":"succeeded","result":{"[" * depth}{"]" * depth}}}'
+        )
         say(api, streams, nested, device_id="a")
         answer = api.get(f"/api/control/c{depth}")
         assert answer["status"] in ("succeeded", "sent")
@@ -118,8 +143,14 @@ def test_what_nobody_acknowledged_is_expired_though_nothing_ingests(api: Api) ->
     put(api, "a", "b", seconds=-1)
     put(api, "c")
     expired = api.get("/api/control/a")
-    assert (expired["status"], expired["reason"]) == ("expired", "the device had not finished it in time")
-    assert [item["command_id"] for item in api.get("/api/control", status="expired")["data"]] == ["b", "a"]
+    assert (expired["status"], expired["reason"]) == (
+        "expired",
+        "the device had not finished it in time",
+    )
+    assert [item["command_id"] for item in api.get("/api/control", status="expired")["data"]] == [
+        "b",
+        "a",
+    ]
     assert [item["command_id"] for item in api.get("/api/control", status="sent")["data"]] == ["c"]
 
 
@@ -147,7 +178,10 @@ def test_commands_are_listed_newest_first_by_device_and_status(api: Api) -> None
 @sqlite
 def test_commands_are_listed_by_the_hundred_unless_told_otherwise(api: Api) -> None:
     put(api, *[f"c{number}" for number in range(150)])
-    assert (api.get("/api/control")["count"], api.get("/api/control", limit=1000)["count"]) == (100, 150)
+    assert (api.get("/api/control")["count"], api.get("/api/control", limit=1000)["count"]) == (
+        100,
+        150,
+    )
 
 
 @sqlite
@@ -161,11 +195,23 @@ def test_commands_are_listed_by_the_hundred_unless_told_otherwise(api: Api) -> N
 )
 def test_what_cannot_be_asked_for_is_400_and_named(api: Api, name: str, values: list[Any]) -> None:
     for value in values:
-        assert api.get("/api/control", expect=400, **{name: value})["message"].startswith(f"{name}: "), value
+        assert api.get("/api/control", expect=400, **{name: value})["message"].startswith(
+            f"{name}: "
+        ), value
 
 
 def test_a_command_that_does_not_exist_is_404_or_400(api: Api) -> None:
-    for command_id in ("none", "a b", "%F0%9F%8C%A1", "'--", "%ED%A0%80", "{}", "%0A", "%00", "a%00b"):
+    for command_id in (
+        "none",
+        "a b",
+        "%F0%9F%8C%A1",
+        "'--",
+        "%ED%A0%80",
+        "{}",
+        "%0A",
+        "%00",
+        "a%00b",
+    ):
         answer = api.client.get(f"/api/control/{command_id}")
         assert answer.status_code in (404, 400), command_id
         assert "command" in answer.get_json()["message"]
@@ -180,7 +226,11 @@ def test_the_same_key_gives_the_same_command_and_publishes_once(api: Api, device
     assert (first.status_code, again.status_code) == (202, 202)
     assert (first.get_json()["status"], again.get_json()["status"]) == ("acknowledged", "sent")
     assert first.get_json()["command_id"] == again.get_json()["command_id"]
-    others = [keyed(api, "K-1"), keyed(api, "k-1 ".strip() + "1"), api.client.post("/api/control", json=COMMAND)]
+    others = [
+        keyed(api, "K-1"),
+        keyed(api, "k-1 ".strip() + "1"),
+        api.client.post("/api/control", json=COMMAND),
+    ]
     expected = [answer.get_json()["command_id"] for answer in (first, *others)]
     assert [device.next_command()["command_id"] for _ in range(4)] == expected
     assert device.messages.empty()
@@ -189,13 +239,23 @@ def test_the_same_key_gives_the_same_command_and_publishes_once(api: Api, device
 
 @sqlite
 @pytest.mark.parametrize(
-    "changes", [{"device_id": "b"}, {"command": "stop"}, {"parameters": {"delay_seconds": 6}}, {"expires_in": 61}]
+    "changes",
+    [
+        {"device_id": "b"},
+        {"command": "stop"},
+        {"parameters": {"delay_seconds": 6}},
+        {"expires_in": 61},
+    ],
 )
-def test_a_key_cannot_be_used_for_another_command(api: Api, device: Device, changes: dict[str, Any]) -> None:
+def test_a_key_cannot_be_used_for_another_command(
+    api: Api, device: Device, changes: dict[str, Any]
+) -> None:
     first = keyed(api, "k").get_json()
     refused = keyed(api, "k", **changes)
     assert refused.status_code == 422
-    assert refused.get_json()["message"].startswith("Idempotency-Key: k was used for another command")
+    assert refused.get_json()["message"].startswith(
+        "Idempotency-Key: k was used for another command"
+    )
     assert device.next_command()["command_id"] == first["command_id"]
     assert (device.messages.empty(), api.get("/api/control")["count"]) == (True, 1)
 
@@ -231,17 +291,30 @@ def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free
     database = api.app.extensions["autoforge"].database
     passed = timedelta(seconds=seconds)
     with database.connection() as connection, database.transaction(connection):
-        row = connection.execute(select(Command.issued_at, Command.expires_at, Command.deadline)).one()
-        values = {"issued_at": row[0] - passed, "expires_at": row[1] - passed, "deadline": row[2] - seconds}
+        row = connection.execute(
+            select(Command.issued_at, Command.expires_at, Command.deadline)
+        ).one()
+        values = {
+            "issued_at": row[0] - passed,
+            "expires_at": row[1] - passed,
+            "deadline": row[2] - seconds,
+        }
         connection.execute(update(Command).values(**values, status="pending", sent_at=None))
     answer = keyed(api, "k", expires_in=3600).get_json()
     assert (answer["command_id"] != killed) is again
     earlier = api.get(f"/api/control/{killed}")
     if again:
         assert device.next_command()["command_id"] == answer["command_id"]
-        assert (earlier["status"], earlier["reason"]) == ("expired", "interrupted; perhaps never sent")
+        assert (earlier["status"], earlier["reason"]) == (
+            "expired",
+            "interrupted; perhaps never sent",
+        )
     else:
-        assert (earlier["status"], answer["status"], device.messages.empty()) == ("pending", "pending", True)
+        assert (earlier["status"], answer["status"], device.messages.empty()) == (
+            "pending",
+            "pending",
+            True,
+        )
 
 
 def test_one_key_at_many_processes_at_once_publishes_once(
@@ -255,7 +328,9 @@ def test_one_key_at_many_processes_at_once_publishes_once(
             answers: list[TestResponse] = []
             gate = threading.Barrier(8)
 
-            def send(api: Api, key: str = key, gate: threading.Barrier = gate, got: Any = answers.append) -> None:
+            def send(
+                api: Api, key: str = key, gate: threading.Barrier = gate, got: Any = answers.append
+            ) -> None:
                 gate.wait(10)
                 got(keyed(api, key))
 
@@ -265,6 +340,8 @@ def test_one_key_at_many_processes_at_once_publishes_once(
             for thread in threads:
                 thread.join(20)
             assert [answer.status_code for answer in answers] == [202] * 8
-            assert {answer.get_json()["command_id"] for answer in answers} == {device.next_command()["command_id"]}
+            assert {answer.get_json()["command_id"] for answer in answers} == {
+                device.next_command()["command_id"]
+            }
         apps[0].post("/api/control", COMMAND | {"command": "last"}, expect=202)
         assert device.next_command()["command"] == "last"

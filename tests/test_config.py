@@ -55,7 +55,9 @@ HOST = "must be a host name, or a URL such as mqtts://host:8883 (the port goes i
 BROKER = "must be a host name or mqtt://, mqtts://, ws:// or wss://host:port/path"
 DATABASE = "must be a URL such as sqlite:///sensors.db"
 ONE_AT = "must have one @ at most, before the host: in a user name or password @ is written %40, / %2F and : %3A"
-NO_LOGIN = "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
+NO_LOGIN = (
+    "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
+)
 ORIGINS = "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, separated by commas"
 DATABASES = "must begin with sqlite:///, postgresql:// or mysql+pymysql://"
 INTEGER = "must be a whole number"
@@ -124,7 +126,11 @@ def test_every_setting_has_its_documented_default() -> None:
         ("MQTT_BROKER", " broker.example ", "broker.example"),
         ("MQTT_USERNAME", " two words ", " two words "),
         ("FLASK_ENV", "development", "development"),
-        ("CORS_ORIGINS", "https://a.example,https://b.example", "https://a.example,https://b.example"),
+        (
+            "CORS_ORIGINS",
+            "https://a.example,https://b.example",
+            "https://a.example,https://b.example",
+        ),
         ("PROXY_COUNT", "2", 2),
         ("REJECTED_MAX_MB", "1", 1),
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
@@ -140,7 +146,9 @@ def test_it_reads(name: str, text: str, value: object, monkeypatch: pytest.Monke
 
 def test_it_reads_a_key_with_its_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("a.pem").touch()
-    assert read(monkeypatch, MQTT_CLIENT_CERT="a.pem", MQTT_CLIENT_KEY="a.pem").mqtt_client_key == Path("a.pem")
+    assert read(
+        monkeypatch, MQTT_CLIENT_CERT="a.pem", MQTT_CLIENT_KEY="a.pem"
+    ).mqtt_client_key == Path("a.pem")
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
@@ -193,19 +201,42 @@ def test_a_bad_value_is_one_line_with_variable_value_and_what_is_allowed(
     ("name", "text", "allowed"),
     [
         pytest.param("MQTT_BROKER", f"user:{SECRET}@host", HOST, id="a login without a scheme"),
-        pytest.param("MQTT_BROKER", f"http://user:{SECRET}@host", BROKER + ESCAPES, id="another scheme"),
+        pytest.param(
+            "MQTT_BROKER", f"http://user:{SECRET}@host", BROKER + ESCAPES, id="another scheme"
+        ),
         pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@", BROKER + ESCAPES, id="no host"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@host:99999", BROKER + ESCAPES, id="a port that is none"),
+        pytest.param(
+            "MQTT_BROKER",
+            f"mqtt://user:{SECRET}@host:99999",
+            BROKER + ESCAPES,
+            id="a port that is none",
+        ),
         pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@host:0", BROKER + ESCAPES, id="port 0"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}/x@host", BROKER + ESCAPES, id="a slash in the password"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@[::1", BROKER + ESCAPES, id="an open bracket"),
+        pytest.param(
+            "MQTT_BROKER",
+            f"mqtt://user:{SECRET}/x@host",
+            BROKER + ESCAPES,
+            id="a slash in the password",
+        ),
+        pytest.param(
+            "MQTT_BROKER", f"mqtt://user:{SECRET}@[::1", BROKER + ESCAPES, id="an open bracket"
+        ),
         pytest.param("MQTT_BROKER", "host:1883", HOST, id="a port without a scheme"),
         pytest.param("MQTT_BROKER", "host/path", HOST, id="a path without a scheme"),
         pytest.param("MQTT_BROKER", "::1", BRACKETS, id="IPv6 without brackets"),
         pytest.param("MQTT_BROKER", "fe80::1%eth0", BRACKETS, id="IPv6 of a link without brackets"),
-        pytest.param("MQTT_BROKER", "2001:db8::1:1883", BRACKETS, id="IPv6 and a port without brackets"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}@::1", BRACKETS, id="IPv6 without brackets in a URL"),
-        pytest.param("MQTT_BROKER", "wss://::1:443/mqtt", BRACKETS, id="IPv6 without brackets before a path"),
+        pytest.param(
+            "MQTT_BROKER", "2001:db8::1:1883", BRACKETS, id="IPv6 and a port without brackets"
+        ),
+        pytest.param(
+            "MQTT_BROKER",
+            f"mqtt://user:{SECRET}@::1",
+            BRACKETS,
+            id="IPv6 without brackets in a URL",
+        ),
+        pytest.param(
+            "MQTT_BROKER", "wss://::1:443/mqtt", BRACKETS, id="IPv6 without brackets before a path"
+        ),
         pytest.param(
             "DATABASE_URL",
             f"postgresql://user:{SECRET}@::1:5432/db",
@@ -218,35 +249,98 @@ def test_a_bad_value_is_one_line_with_variable_value_and_what_is_allowed(
         pytest.param("MQTT_BROKER", "[:::]", HOST, id="no IPv6 address"),
         pytest.param("MQTT_BROKER", "mqtt://a b", BROKER, id="a space in the host"),
         pytest.param("MQTT_BROKER", "mqtt://:1883", BROKER, id="a port alone"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}#x@host", BROKER + ESCAPES, id="a # in the password"),
-        pytest.param("MQTT_BROKER", f"mqtt://:{SECRET}@host", LOGIN, id="a password without a name"),
+        pytest.param(
+            "MQTT_BROKER",
+            f"mqtt://user:{SECRET}#x@host",
+            BROKER + ESCAPES,
+            id="a # in the password",
+        ),
+        pytest.param(
+            "MQTT_BROKER", f"mqtt://:{SECRET}@host", LOGIN, id="a password without a name"
+        ),
         pytest.param("MQTT_BROKER", "mqtt://@host", LOGIN, id="an @ without a login"),
         pytest.param("MQTT_BROKER", "mqtt://host/topic", PATH, id="a path without WebSocket"),
-        pytest.param("MQTT_BROKER", f"mqtt://host?token={SECRET}", QUERY, id="a query without WebSocket"),
         pytest.param(
-            "MQTT_BROKER", f"mqtts://host:8883/?token={SECRET}", QUERY, id="a query without WebSocket, by TLS"
+            "MQTT_BROKER", f"mqtt://host?token={SECRET}", QUERY, id="a query without WebSocket"
+        ),
+        pytest.param(
+            "MQTT_BROKER",
+            f"mqtts://host:8883/?token={SECRET}",
+            QUERY,
+            id="a query without WebSocket, by TLS",
         ),
         pytest.param("MQTT_BROKER", f"wss://host/mqtt#{SECRET}", FRAGMENT, id="a fragment"),
         pytest.param("MQTT_BROKER", "mqtts://host#", FRAGMENT, id="an empty fragment"),
         pytest.param("MQTT_BROKER", "wss://host/a b", SPACE, id="a space in the path"),
-        pytest.param("MQTT_BROKER", f"mqtt://user:{SECRET}\t1@host", CONTROL, id="a tab in the password"),
-        pytest.param("DATABASE_URL", f"oracle:{SECRET}", DATABASE, id="no database URL"),
-        pytest.param("DATABASE_URL", f"mssql://user:{SECRET}@host/db", DATABASES, id="another database"),
-        pytest.param("DATABASE_URL", f"postgresql+asyncpg://user:{SECRET}@host/db", DATABASES, id="another driver"),
-        pytest.param("DATABASE_URL", f"postgresql://user:{SECRET}@host:port/db", DATABASE, id="a database port"),
-        pytest.param("DATABASE_URL", f"postgresql://user:p@ss:{SECRET}@host/db", DATABASE, id="an @ in the password"),
-        pytest.param("DATABASE_URL", f"postgresql://user:p@{SECRET}@host/db", ONE_AT, id="an @ before the secret"),
-        pytest.param("DATABASE_URL", f"mysql://user:p@{SECRET}@host/db", ONE_AT, id="an @ before the secret, MariaDB"),
-        pytest.param("DATABASE_URL", f"postgresql://us/er:{SECRET}@host/db", ONE_AT, id="a slash in the user name"),
-        pytest.param("DATABASE_URL", f"sqlite://user:{SECRET}@host/x.db", NO_LOGIN, id="a login for a file"),
-        pytest.param("DATABASE_URL", f"sqlite://host/x.db?token={SECRET}", NO_LOGIN, id="a host for a file"),
-        pytest.param("MQTT_PORT", f"mqtt://user:{SECRET}@host", INTEGER, id="a broker in another variable"),
-        pytest.param("FLASK_HOST", f"wss://host/mqtt?token={SECRET}", ADDRESS, id="a signed URL in another variable"),
         pytest.param(
-            "CORS_ORIGINS", f"https://me:{SECRET}@a.example", f"{ORIGINS}: leave out the user name", id="CORS"
+            "MQTT_BROKER", f"mqtt://user:{SECRET}\t1@host", CONTROL, id="a tab in the password"
+        ),
+        pytest.param("DATABASE_URL", f"oracle:{SECRET}", DATABASE, id="no database URL"),
+        pytest.param(
+            "DATABASE_URL", f"mssql://user:{SECRET}@host/db", DATABASES, id="another database"
         ),
         pytest.param(
-            "CORS_ORIGINS", f"me:{SECRET}@a.example", f"{ORIGINS}: leave out the user name", id="CORS without a scheme"
+            "DATABASE_URL",
+            f"postgresql+asyncpg://user:{SECRET}@host/db",
+            DATABASES,
+            id="another driver",
+        ),
+        pytest.param(
+            "DATABASE_URL",
+            f"postgresql://user:{SECRET}@host:port/db",
+            DATABASE,
+            id="a database port",
+        ),
+        pytest.param(
+            "DATABASE_URL",
+            f"postgresql://user:p@ss:{SECRET}@host/db",
+            DATABASE,
+            id="an @ in the password",
+        ),
+        pytest.param(
+            "DATABASE_URL",
+            f"postgresql://user:p@{SECRET}@host/db",
+            ONE_AT,
+            id="an @ before the secret",
+        ),
+        pytest.param(
+            "DATABASE_URL",
+            f"mysql://user:p@{SECRET}@host/db",
+            ONE_AT,
+            id="an @ before the secret, MariaDB",
+        ),
+        pytest.param(
+            "DATABASE_URL",
+            f"postgresql://us/er:{SECRET}@host/db",
+            ONE_AT,
+            id="a slash in the user name",
+        ),
+        pytest.param(
+            "DATABASE_URL", f"sqlite://user:{SECRET}@host/x.db", NO_LOGIN, id="a login for a file"
+        ),
+        pytest.param(
+            "DATABASE_URL", f"sqlite://host/x.db?token={SECRET}", NO_LOGIN, id="a host for a file"
+        ),
+        pytest.param(
+            "MQTT_PORT", f"mqtt://user:{SECRET}@host", INTEGER, id="a broker in another variable"
+        ),
+        pytest.param(
+            "FLASK_HOST",
+            f"wss://host/mqtt?token={SECRET}",
+            ADDRESS,
+            id="a signed URL in another variable",
+        ),
+        pytest.param(
+            "CORS_ORIGINS",
+            f"https://me:{SECRET}@a.example",
+            f"{ORIGINS}: leave out the user name",
+            id="CORS",
+        ),
+        pytest.param(
+            "CORS_ORIGINS",
+            f"me:{SECRET}@a.example",
+            f"{ORIGINS}: leave out the user name",
+            id="CORS without a scheme",
         ),
         pytest.param(
             "CORS_ORIGINS",
@@ -262,7 +356,14 @@ def test_a_bad_address_is_not_shown_because_it_may_hold_a_password(
     assert fault(monkeypatch, **{name: text}) == f"{name}: {allowed}"
 
 
-MEMORY = ["", "/", "/:memory:", "/file::memory:?uri=true", "/file:?uri=true", "/file:x.db?uri=true&mode=memory"]
+MEMORY = [
+    "",
+    "/",
+    "/:memory:",
+    "/file::memory:?uri=true",
+    "/file:?uri=true",
+    "/file:x.db?uri=true&mode=memory",
+]
 
 
 @pytest.mark.parametrize("url", [f"sqlite://{rest}" for rest in MEMORY])
@@ -273,7 +374,9 @@ def test_a_database_in_memory_is_refused_because_it_would_lose_everything(
 
 
 def test_each_bad_variable_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = fault(monkeypatch, FLASK_PORT="x", MQTT_BROKER=f"u:{SECRET}@h", FLASK_ENV="y").splitlines()
+    lines = fault(
+        monkeypatch, FLASK_PORT="x", MQTT_BROKER=f"u:{SECRET}@h", FLASK_ENV="y"
+    ).splitlines()
     assert lines == [
         f"MQTT_BROKER: {HOST}",
         f"FLASK_PORT=x: {INTEGER}",
@@ -290,7 +393,9 @@ def test_a_key_without_its_certificate_is_a_fault(monkeypatch: pytest.MonkeyPatc
 def test_a_password_without_a_name_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     message = fault(monkeypatch, MQTT_PASSWORD=SECRET)
     assert message == "MQTT_PASSWORD: requires MQTT_USERNAME"
-    assert read(monkeypatch, MQTT_PASSWORD=SECRET, MQTT_USERNAME="autoforge").mqtt_password == SecretStr(SECRET)
+    assert read(
+        monkeypatch, MQTT_PASSWORD=SECRET, MQTT_USERNAME="autoforge"
+    ).mqtt_password == SecretStr(SECRET)
 
 
 @pytest.mark.parametrize(
@@ -298,31 +403,61 @@ def test_a_password_without_a_name_is_a_fault(monkeypatch: pytest.MonkeyPatch) -
     [
         pytest.param({}, BrokerAddress("127.0.0.1", 1883), id="none: the embedded one"),
         pytest.param({"MQTT_BROKER": "h"}, BrokerAddress("h", 1883), id="a host"),
-        pytest.param({"MQTT_BROKER": "10.0.0.7"}, BrokerAddress("10.0.0.7", 1883), id="an IPv4 address"),
+        pytest.param(
+            {"MQTT_BROKER": "10.0.0.7"}, BrokerAddress("10.0.0.7", 1883), id="an IPv4 address"
+        ),
         pytest.param({"MQTT_BROKER": "[::1]"}, BrokerAddress("::1", 1883), id="an IPv6 address"),
-        pytest.param({"MQTT_BROKER": "h", "MQTT_PORT": "7"}, BrokerAddress("h", 7), id="a host, and MQTT_PORT"),
+        pytest.param(
+            {"MQTT_BROKER": "h", "MQTT_PORT": "7"},
+            BrokerAddress("h", 7),
+            id="a host, and MQTT_PORT",
+        ),
         pytest.param({"MQTT_BROKER": "mqtt://h"}, BrokerAddress("h", 1883), id="mqtt"),
         pytest.param({"MQTT_BROKER": "mqtts://h"}, BrokerAddress("h", 8883, tls=True), id="mqtts"),
         pytest.param({"MQTT_BROKER": "ws://h"}, BrokerAddress("h", 80, "websockets"), id="ws"),
-        pytest.param({"MQTT_BROKER": "wss://h"}, BrokerAddress("h", 443, "websockets", tls=True), id="wss"),
-        pytest.param({"MQTT_BROKER": "ws://h:9/x"}, BrokerAddress("h", 9, "websockets", path="/x"), id="a path"),
+        pytest.param(
+            {"MQTT_BROKER": "wss://h"}, BrokerAddress("h", 443, "websockets", tls=True), id="wss"
+        ),
+        pytest.param(
+            {"MQTT_BROKER": "ws://h:9/x"},
+            BrokerAddress("h", 9, "websockets", path="/x"),
+            id="a path",
+        ),
         pytest.param(
             {"MQTT_BROKER": "wss://h/mqtt?token=a%2Bb&x=1"},
             BrokerAddress("h", 443, "websockets", tls=True, path="/mqtt?token=a%2Bb&x=1"),
             id="a path and a query",
         ),
         pytest.param(
-            {"MQTT_BROKER": "ws://h?x=1"}, BrokerAddress("h", 80, "websockets", path="/mqtt?x=1"), id="a query"
+            {"MQTT_BROKER": "ws://h?x=1"},
+            BrokerAddress("h", 80, "websockets", path="/mqtt?x=1"),
+            id="a query",
         ),
-        pytest.param({"MQTT_BROKER": "mqtts://h", "MQTT_PORT": "7"}, BrokerAddress("h", 7, tls=True), id="MQTT_PORT"),
-        pytest.param({"MQTT_BROKER": "mqtt://h:9", "MQTT_PORT": "7"}, BrokerAddress("h", 9), id="the URL's port wins"),
-        pytest.param({"MQTT_BROKER": "mqtt://[::1]:9"}, BrokerAddress("::1", 9), id="an IPv6 address and a port"),
+        pytest.param(
+            {"MQTT_BROKER": "mqtts://h", "MQTT_PORT": "7"},
+            BrokerAddress("h", 7, tls=True),
+            id="MQTT_PORT",
+        ),
+        pytest.param(
+            {"MQTT_BROKER": "mqtt://h:9", "MQTT_PORT": "7"},
+            BrokerAddress("h", 9),
+            id="the URL's port wins",
+        ),
+        pytest.param(
+            {"MQTT_BROKER": "mqtt://[::1]:9"},
+            BrokerAddress("::1", 9),
+            id="an IPv6 address and a port",
+        ),
         pytest.param(
             {"MQTT_BROKER": "mqtt://me:p%40ss%2F@h"},
             BrokerAddress("h", 1883, username="me", password="p@ss/"),
             id="a login with escapes",
         ),
-        pytest.param({"MQTT_BROKER": "mqtt://me@h"}, BrokerAddress("h", 1883, username="me"), id="a name alone"),
+        pytest.param(
+            {"MQTT_BROKER": "mqtt://me@h"},
+            BrokerAddress("h", 1883, username="me"),
+            id="a name alone",
+        ),
         pytest.param(
             {"MQTT_BROKER": "h", "MQTT_USERNAME": "me", "MQTT_PASSWORD": SECRET},
             BrokerAddress("h", 1883, username="me", password=SECRET),
@@ -345,7 +480,9 @@ def test_a_password_without_a_name_is_a_fault(monkeypatch: pytest.MonkeyPatch) -
         ),
     ],
 )
-def test_the_broker_is_at(variables: dict[str, str], address: BrokerAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_broker_is_at(
+    variables: dict[str, str], address: BrokerAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = read(monkeypatch, **variables)
     assert settings.broker == address
     assert settings.embedded_broker is ("MQTT_BROKER" not in variables)
@@ -359,7 +496,9 @@ def test_an_address_is_shown_without_the_login(url: str, monkeypatch: pytest.Mon
     assert str(settings.broker) == url
 
 
-def test_the_path_and_the_query_may_hold_a_secret_and_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_and_the_query_may_hold_a_secret_and_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings = read(monkeypatch, MQTT_BROKER=f"ws://h:9/mqtt?token={SECRET}")
     assert str(settings.broker) == "ws://h:9"
     assert SECRET not in f"{settings!r}{settings.broker!r}"
@@ -383,15 +522,24 @@ def _accept_websocket(server: socket.socket) -> str:
     with connection:
         request = connection.recv(4096).decode()
         (key,) = re.findall(r"Sec-Websocket-Key: (\S+)", request, re.IGNORECASE)
-        proof = b64encode(sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+        proof = b64encode(
+            sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+        ).decode()
         answer = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
-        connection.sendall("\r\n".join([*answer, f"Sec-WebSocket-Accept: {proof}", "", ""]).encode())
+        connection.sendall(
+            "\r\n".join([*answer, f"Sec-WebSocket-Accept: {proof}", "", ""]).encode()
+        )
     return request.splitlines()[0]
 
 
 @pytest.mark.parametrize(
     ("host", "address"),
-    [("127.0.0.1", "127.0.0.1:5000"), ("::1", "[::1]:5000"), ("::", "[::]:5000"), ("localhost", "localhost:5000")],
+    [
+        ("127.0.0.1", "127.0.0.1:5000"),
+        ("::1", "[::1]:5000"),
+        ("::", "[::]:5000"),
+        ("localhost", "localhost:5000"),
+    ],
 )
 def test_the_address_to_listen_on_has_brackets_for_ipv6(
     host: str, address: str, monkeypatch: pytest.MonkeyPatch
@@ -399,7 +547,9 @@ def test_the_address_to_listen_on_has_brackets_for_ipv6(
     assert read(monkeypatch, FLASK_HOST=host).address == address
 
 
-@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - {"mqtt_username", "mqtt_password"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(Settings.model_fields) - {"mqtt_username", "mqtt_password"})
+)
 def test_white_space_counts_as_unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert getattr(read(monkeypatch, **{name.upper(): " \t"}), name) == DEFAULTS[name]
 
@@ -455,19 +605,31 @@ def test_the_address_is_this_machine_alone_behind_a_proxy_and_fit_for_a_url(
 def test_a_folder_of_the_database_that_is_not_there_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for url in ("nodir/x.db", "file:nodir/x.db?uri=true", f"file:{tmp_path}/nodir/x.db?uri=true&mode=rwc"):
+    for url in (
+        "nodir/x.db",
+        "file:nodir/x.db?uri=true",
+        f"file:{tmp_path}/nodir/x.db?uri=true&mode=rwc",
+    ):
         told = fault(monkeypatch, DATABASE_URL=f"sqlite:///{url}")
         assert told.startswith("DATABASE_URL: ")
-        assert told.endswith(f"nodir/x.db: the folder {tmp_path}/nodir does not exist; create it, or name another")
+        assert told.endswith(
+            f"nodir/x.db: the folder {tmp_path}/nodir does not exist; create it, or name another"
+        )
     assert fault(monkeypatch, DATABASE_URL=f"sqlite:///file:{tmp_path}?uri=1").endswith(
         "is a folder; name a file in it"
     )
-    assert fault(monkeypatch, DATABASE_URL=f"sqlite:///{tmp_path}").startswith(f"DATABASE_URL: {tmp_path}: is a folder")
+    assert fault(monkeypatch, DATABASE_URL=f"sqlite:///{tmp_path}").startswith(
+        f"DATABASE_URL: {tmp_path}: is a folder"
+    )
 
 
 @pytest.mark.parametrize(
     "variables",
-    [{"DATABASE_URL": "sqlite:///other.db"}, {"DATABASE_URL": "sqlite:///file:other.db?uri=true"}, {}],
+    [
+        {"DATABASE_URL": "sqlite:///other.db"},
+        {"DATABASE_URL": "sqlite:///file:other.db?uri=true"},
+        {},
+    ],
     ids=["named", "as a URI", "by default"],
 )
 def test_a_database_file_with_two_names_stops_the_start(

@@ -96,7 +96,15 @@ def entry(name: str = "a", **changes: Any) -> dict[str, Any]:
     times = {"created_at": CREATED, "updated_at": CREATED, "version": 1}
     data = {"sensor_id": "SENSOR_001", "temperature": 25.5, "humidity": 60}
     flags = {"qos": 1, "retain": False, "lwt": True}
-    return {"id": name, "topic": f"mqtt/{name}", "data": data, "interval": 30, **flags, **times, **changes}
+    return {
+        "id": name,
+        "topic": f"mqtt/{name}",
+        "data": data,
+        "interval": 30,
+        **flags,
+        **times,
+        **changes,
+    }
 
 
 @pytest.fixture
@@ -117,7 +125,9 @@ def started(program: str, *arguments: object) -> "subprocess.Popen[str]":
     """A program that edits in a process of its own."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
-    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def finished(process: "subprocess.Popen[str]") -> list[str]:
@@ -145,7 +155,9 @@ def unchanged(file: Path) -> Iterator[None]:
     """Nothing in the folder of the file changes, but for the lock."""
 
     def found() -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in file.parent.iterdir() if path.suffix != ".lock"}
+        return {
+            path.name: path.read_bytes() for path in file.parent.iterdir() if path.suffix != ".lock"
+        }
 
     before = found()
     yield
@@ -155,7 +167,10 @@ def unchanged(file: Path) -> Iterator[None]:
 def just_now(time: str) -> bool:
     """Whether a time is written as the document does, and is that of this test."""
     moment = datetime.fromisoformat(time)
-    return time == moment.isoformat(timespec="microseconds") and abs((clock.now() - moment).total_seconds()) < 60
+    return (
+        time == moment.isoformat(timespec="microseconds")
+        and abs((clock.now() - moment).total_seconds()) < 60
+    )
 
 
 # Reading
@@ -170,7 +185,9 @@ def test_it_tells_the_entries_as_they_stand_in_the_file_faulty_ones_too(
     assert list(editor.entry("boiler"))[:2] == ["topic", "id"]
 
 
-def test_an_entry_that_is_no_json_value_is_told_as_text(file: Path, editor: ConfigurationEditor) -> None:
+def test_an_entry_that_is_no_json_value_is_told_as_text(
+    file: Path, editor: ConfigurationEditor
+) -> None:
     file.write_text('[{"id": "a", "interval": 1e999}, {"id": "b"}]')
     assert editor.entries() == ['{"id": "a", "interval": 1e999}', {"id": "b"}]
 
@@ -196,7 +213,9 @@ def test_an_id_that_is_not_there_is_told(editor: ConfigurationEditor) -> None:
 # Adding
 
 
-def test_an_added_entry_stands_last_with_the_present_time_and_version_1(editor: ConfigurationEditor) -> None:
+def test_an_added_entry_stands_last_with_the_present_time_and_version_1(
+    editor: ConfigurationEditor,
+) -> None:
     added = editor.add({"id": "c", "topic": "t", "data": {"z": 1, "a": 2}, "interval": 0.5})
     assert editor.entries() == [entry("a"), entry("b"), added]
     assert list(added) == ["id", "topic", "data", "interval", "created_at", "updated_at", "version"]
@@ -216,7 +235,9 @@ def test_an_id_is_added_once(editor: ConfigurationEditor) -> None:
         editor.add(entry("a"))
 
 
-def test_all_faults_of_a_bad_entry_are_told_with_what_is_allowed(editor: ConfigurationEditor) -> None:
+def test_all_faults_of_a_bad_entry_are_told_with_what_is_allowed(
+    editor: ConfigurationEditor,
+) -> None:
     with unchanged(editor.path), pytest.raises(BadEntry) as refused:
         editor.add({"id": "c", "topic": "a/#", "interval": "fast", "qos": 3, "colour": "red"})
     told = str(refused.value)
@@ -238,9 +259,13 @@ def test_what_is_no_object_is_no_entry(editor: ConfigurationEditor, body: Any) -
 # Replacing
 
 
-def test_a_replaced_entry_keeps_its_place_and_creation_and_has_the_next_version(editor: ConfigurationEditor) -> None:
+def test_a_replaced_entry_keeps_its_place_and_creation_and_has_the_next_version(
+    editor: ConfigurationEditor,
+) -> None:
     read = editor.entry("a")
-    new = editor.replace("a", {"version": 1} | read | {"interval": 5, "updated_at": "not used", "created_at": None})
+    new = editor.replace(
+        "a", {"version": 1} | read | {"interval": 5, "updated_at": "not used", "created_at": None}
+    )
     assert editor.entries() == [new, entry("b")]
     assert new == entry("a", interval=5, version=2, updated_at=new["updated_at"])
     assert list(new) == list(read)
@@ -264,14 +289,18 @@ def test_a_replacement_says_the_version_that_was_read(editor: ConfigurationEdito
         editor.replace("a", without)
 
 
-def test_a_version_that_another_change_has_overtaken_is_a_conflict(editor: ConfigurationEditor) -> None:
+def test_a_version_that_another_change_has_overtaken_is_a_conflict(
+    editor: ConfigurationEditor,
+) -> None:
     read = editor.entry("a")
     editor.replace("a", read | {"interval": 5})
     with unchanged(editor.path), pytest.raises(Conflict, match="has version 2 now, not 1"):
         editor.replace("a", read | {"interval": 6})
 
 
-@pytest.mark.parametrize("version", [{}, {"version": None}, {"version": "x"}, {"version": True}, {"version": 0}])
+@pytest.mark.parametrize(
+    "version", [{}, {"version": None}, {"version": "x"}, {"version": True}, {"version": 0}]
+)
 def test_an_entry_without_a_usable_version_has_version_1(
     file: Path, editor: ConfigurationEditor, version: dict[str, Any]
 ) -> None:
@@ -315,18 +344,29 @@ def test_only_the_version_that_was_named_is_removed(editor: ConfigurationEditor)
 # The file
 
 
-def test_everything_beside_the_entry_stays_as_it_was_written(file: Path, editor: ConfigurationEditor) -> None:
+def test_everything_beside_the_entry_stays_as_it_was_written(
+    file: Path, editor: ConfigurationEditor
+) -> None:
     file.write_text(STRANGE)
     editor.replace("last", entry("last", version=1))
     editor.add(entry("new"))
     editor.remove("new")
     kept = file.read_text()
-    for token in ("1.10", "1E2", "123456789012345678901234567890", r"caf\u00e9 é \/", '"note"', '"fast"'):
+    for token in (
+        "1.10",
+        "1E2",
+        "123456789012345678901234567890",
+        r"caf\u00e9 é \/",
+        '"note"',
+        '"fast"',
+    ):
         assert token in kept
     assert "".join(kept.split()).startswith("".join(STRANGE.split()).split('{"id":"last"')[0])
 
 
-def test_an_entry_that_no_value_holds_stays_as_it_was_written(file: Path, editor: ConfigurationEditor) -> None:
+def test_an_entry_that_no_value_holds_stays_as_it_was_written(
+    file: Path, editor: ConfigurationEditor
+) -> None:
     text = r'{"id": "b", "topic": "t", "data": {"a": "\ud800", "b": 1e999}, "interval": 1}'
     file.write_text(f"[{text}]")
     editor.add(entry("new"))
@@ -404,7 +444,9 @@ def test_a_lock_that_cannot_be_made_is_told(file: Path, editor: ConfigurationEdi
 
 
 def test_a_lock_that_cannot_be_written_is_told(file: Path, editor: ConfigurationEditor) -> None:
-    Path(f"{file}.edit.lock").mkdir()  # root may write into every folder, but opens none for writing
+    Path(
+        f"{file}.edit.lock"
+    ).mkdir()  # root may write into every folder, but opens none for writing
     with unchanged(file), pytest.raises(NotWritable, match="cannot be written: Is a directory"):
         editor.remove("a")
 
@@ -416,14 +458,20 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(file: Path) -> None:
 
 
 def test_a_file_that_another_editor_keeps_locked_is_told(file: Path) -> None:
-    with FileLock(f"{file}.edit.lock"), unchanged(file), pytest.raises(NotWritable, match="try again"):
+    with (
+        FileLock(f"{file}.edit.lock"),
+        unchanged(file),
+        pytest.raises(NotWritable, match="try again"),
+    ):
         ConfigurationEditor(file, lock_seconds=0.1).remove("a")
 
 
 # Several at once, and the end at any moment
 
 
-def test_a_kill_at_any_moment_leaves_the_file_whole(file: Path, editor: ConfigurationEditor) -> None:
+def test_a_kill_at_any_moment_leaves_the_file_whole(
+    file: Path, editor: ConfigurationEditor
+) -> None:
     others = [entry(f"other-{number}", data={"text": "y" * 500}) for number in range(300)]
     file.write_text(json.dumps([entry("a"), *others]))
     chance = random.Random(20)
@@ -434,17 +482,26 @@ def test_a_kill_at_any_moment_leaves_the_file_whole(file: Path, editor: Configur
         # No event to wait for: the moment is to be any.
         threading.Event().wait(chance.uniform(0, 0.06))
         process.kill()
-        told += [int(line) for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        told += [
+            int(line)
+            for line in process.stdout.read().splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
         process.communicate(timeout=10)
         changed, *rest = json.loads(file.read_bytes())
         assert rest == others
         assert changed["data"] == {"text": "x" * ((changed["version"] - 1) % 1000)}
         assert changed["version"] - told[-1] in (0, 1)
     editor.remove("a")
-    assert sorted(path.name for path in file.parent.iterdir()) == ["configs.json", "configs.json.edit.lock"]
+    assert sorted(path.name for path in file.parent.iterdir()) == [
+        "configs.json",
+        "configs.json.edit.lock",
+    ]
 
 
-def test_of_two_processes_that_add_no_change_is_lost(file: Path, editor: ConfigurationEditor) -> None:
+def test_of_two_processes_that_add_no_change_is_lost(
+    file: Path, editor: ConfigurationEditor
+) -> None:
     race(ADDER, file)
     ids = [item["id"] for item in editor.entries()]
     assert sorted(ids) == sorted(
@@ -452,7 +509,9 @@ def test_of_two_processes_that_add_no_change_is_lost(file: Path, editor: Configu
     )
 
 
-def test_of_two_replacements_of_a_version_exactly_one_wins(file: Path, editor: ConfigurationEditor) -> None:
+def test_of_two_replacements_of_a_version_exactly_one_wins(
+    file: Path, editor: ConfigurationEditor
+) -> None:
     left, right = race(RIVAL, file)
     assert sorted(map(int, left + right)) == list(range(1, 41))
     assert editor.entry("a")["version"] == 41

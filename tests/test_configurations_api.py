@@ -25,20 +25,26 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def api(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
     """The API with that file; nothing is started, and there is no broker."""
-    with running(settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port())) as made:
+    with running(
+        settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port())
+    ) as made:
         yield made
 
 
 # Reading the configurations
 
 
-def test_all_entries_are_told_as_they_stand_in_the_file_with_the_faults(api: Api, file: Path) -> None:
+def test_all_entries_are_told_as_they_stand_in_the_file_with_the_faults(
+    api: Api, file: Path
+) -> None:
     assert api.get(CONFIGS) == {"count": 2, "data": [BOILER, PUMP], "faults": []}
     strange = [BOILER, {"id": "c", "topic": "a/#", "colour": "red"}, 5]
     file.write_text(json.dumps(strange))
     answer = api.get(CONFIGS)
     assert (answer["count"], answer["data"]) == (3, strange)
-    assert [fault.split(":")[0] for fault in answer["faults"]] == ['entry 1 (id "c")'] * 4 + ["entry 2"]
+    assert [fault.split(":")[0] for fault in answer["faults"]] == ['entry 1 (id "c")'] * 4 + [
+        "entry 2"
+    ]
 
 
 def test_one_entry_is_told_by_its_id(api: Api) -> None:
@@ -61,9 +67,17 @@ def test_an_id_that_is_not_there_is_404(api: Api, name: str) -> None:
 
 
 def test_a_new_entry_is_201_and_in_the_file(api: Api, file: Path) -> None:
-    new = {"id": "Kessel ü.2", "topic": "plant/new", "data": {"z": 1, "a": [None]}, "interval": 1, "qos": 2}
+    new = {
+        "id": "Kessel ü.2",
+        "topic": "plant/new",
+        "data": {"z": 1, "a": [None]},
+        "interval": 1,
+        "qos": 2,
+    }
     added = ask(api, "POST", CONFIGS, new, 201)
-    assert added == new | {name: added[name] for name in ("created_at", "updated_at")} | {"version": 1}
+    assert added == new | {name: added[name] for name in ("created_at", "updated_at")} | {
+        "version": 1
+    }
     assert entries(file) == [BOILER, PUMP, added]
     assert api.get(f"{CONFIGS}/Kessel%20%C3%BC.2") == added
 
@@ -97,7 +111,9 @@ def with_(**fields: str) -> str:
         ("1e999", "Infinity: must be a JSON object"),
     ],
 )
-def test_a_bad_entry_is_400_in_the_words_that_the_file_has(api: Api, file: Path, body: str, said: str) -> None:
+def test_a_bad_entry_is_400_in_the_words_that_the_file_has(
+    api: Api, file: Path, body: str, said: str
+) -> None:
     message = api.post(CONFIGS, body, 400)["message"]
     assert said in message
     assert entries(file) == [BOILER, PUMP]
@@ -107,7 +123,9 @@ def test_a_bad_entry_is_400_in_the_words_that_the_file_has(api: Api, file: Path,
 
 
 def test_all_that_cannot_be_read_of_a_replacement_is_told(api: Api, file: Path) -> None:
-    body = with_(id='"boiler", "id": "boiler"', data='{"t": 1e999}', interval="0", version='1, "version": 2')
+    body = with_(
+        id='"boiler", "id": "boiler"', data='{"t": 1e999}', interval="0", version='1, "version": 2'
+    )
     answer = api.client.put(f"{CONFIGS}/boiler", data=body, content_type="application/json")
     assert answer.status_code == 400
     told = json.loads(answer.text)["message"].split("; ")
@@ -116,7 +134,9 @@ def test_all_that_cannot_be_read_of_a_replacement_is_told(api: Api, file: Path) 
 
 
 def test_every_fault_of_a_bad_entry_is_told(api: Api) -> None:
-    message = ask(api, "POST", CONFIGS, {"id": "c", "topic": "#", "qos": 9, "colour": "red"}, 400)["message"]
+    message = ask(api, "POST", CONFIGS, {"id": "c", "topic": "#", "qos": 9, "colour": "red"}, 400)[
+        "message"
+    ]
     assert [told.split()[0] for told in message.split("; ") if "=" in told or "missing" in told] == [
         "topic", "data", "interval", "qos", "colour",
     ]  # fmt: skip
@@ -127,9 +147,19 @@ def test_every_fault_of_a_bad_entry_is_told(api: Api) -> None:
     [
         ("application/json", "{", 400, "not JSON"),
         ("application/json", '{"id": NaN}', 400, "not JSON"),
-        ("application/json", '{"id": "\ud800"}'.encode(errors="surrogatepass"), 400, "byte 0xed is not UTF-8"),
+        (
+            "application/json",
+            '{"id": "\ud800"}'.encode(errors="surrogatepass"),
+            400,
+            "byte 0xed is not UTF-8",
+        ),
         ("application/json", "{}".encode("utf-16"), 400, "UTF-16"),
-        ("application/json", '{"data": {},\n "id": "a" "b"}', 400, "line 2, column 12: not JSON: Expecting ','"),
+        (
+            "application/json",
+            '{"data": {},\n "id": "a" "b"}',
+            400,
+            "line 2, column 12: not JSON: Expecting ','",
+        ),
         ("application/json", "[" * 100_000, 400, "nested too deeply"),
         ("application/json", "[]", 400, "JSON object"),
         ("application/json", '"boiler"', 400, "JSON object"),
@@ -166,8 +196,14 @@ def test_what_was_read_can_be_changed_and_put_back(api: Api, file: Path) -> None
 def test_a_version_that_was_overtaken_is_409_with_the_one_it_has_now(api: Api, file: Path) -> None:
     ask(api, "PUT", f"{CONFIGS}/boiler", BOILER | {"version": 1})
     before = file.read_bytes()
-    assert "has version 2 now, not 1" in ask(api, "PUT", f"{CONFIGS}/boiler", BOILER | {"version": 1}, 409)["message"]
-    assert "has version 2 now" in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=409, version=1)["message"]
+    assert (
+        "has version 2 now, not 1"
+        in ask(api, "PUT", f"{CONFIGS}/boiler", BOILER | {"version": 1}, 409)["message"]
+    )
+    assert (
+        "has version 2 now"
+        in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=409, version=1)["message"]
+    )
     assert file.read_bytes() == before
 
 
@@ -195,14 +231,20 @@ def test_a_removed_entry_is_the_answer_and_gone(api: Api, file: Path) -> None:
 
 @pytest.mark.parametrize("version", ["0", "-1", "x", "1.5", ""])
 def test_a_version_to_remove_that_is_none_is_400(api: Api, file: Path, version: str) -> None:
-    assert "version" in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, version=version)["message"]
+    assert (
+        "version" in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, version=version)["message"]
+    )
     assert entries(file) == [BOILER, PUMP]
 
 
 @pytest.mark.parametrize("name", ["versoin", "Version", "x\n"])
-def test_a_misspelt_parameter_removes_nothing_and_is_400_with_what_there_is(api: Api, file: Path, name: str) -> None:
+def test_a_misspelt_parameter_removes_nothing_and_is_400_with_what_there_is(
+    api: Api, file: Path, name: str
+) -> None:
     for more in ({}, {"version": 1}):
-        message = ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, **{name: 1}, **more)["message"]
+        message = ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, **{name: 1}, **more)[
+            "message"
+        ]
         assert message == f"{printable(name)}: there is no such parameter; known: version"
         assert entries(file) == [BOILER, PUMP]
 
@@ -215,7 +257,11 @@ def test_a_file_that_cannot_be_read_is_told_and_never_overwritten(api: Api, file
     for path in (CONFIGS, f"{CONFIGS}/boiler"):
         assert "publisher.json" in api.get(path, expect=503)["message"]
     body = BOILER | {"version": 1}
-    for method, path in (("PUT", f"{CONFIGS}/boiler"), ("POST", CONFIGS), ("DELETE", f"{CONFIGS}/boiler")):
+    for method, path in (
+        ("PUT", f"{CONFIGS}/boiler"),
+        ("POST", CONFIGS),
+        ("DELETE", f"{CONFIGS}/boiler"),
+    ):
         message = ask(api, method, path, None if method == "DELETE" else body, 409)["message"]
         assert "mend the file first" in message
     assert file.read_text() == BROKEN

@@ -18,7 +18,21 @@ from tests.devices import Device
 from tests.support import free_port, wait_for
 
 COMMAND = {"device_id": "ESP32_001", "command": "restart", "parameters": {"delay_seconds": 5}}
-NO_DEVICE_IDS = ("a+b", "#", "a/b", "..", ".", "", "a\0b", "+", "a\nb", "a\x7fb", " a", "a\u200bb", "a" * 129)
+NO_DEVICE_IDS = (
+    "a+b",
+    "#",
+    "a/b",
+    "..",
+    ".",
+    "",
+    "a\0b",
+    "+",
+    "a\nb",
+    "a\x7fb",
+    " a",
+    "a\u200bb",
+    "a" * 129,
+)
 CONNECT, PUBLISH = 1, 3
 CONNACK = b"\x20\x02\x00\x00"
 
@@ -36,7 +50,9 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("refusing")
     database = f"sqlite:///{folder}/test.db"
     with running(
-        Settings(_env_file=None, database_url=database, mqtt_broker="127.0.0.1", mqtt_port=free_port())
+        Settings(
+            _env_file=None, database_url=database, mqtt_broker="127.0.0.1", mqtt_port=free_port()
+        )
     ) as api:
         yield api
 
@@ -52,9 +68,17 @@ def device(embedded_broker: int) -> Iterator[Device]:
 def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
     answer = api.post("/api/control", COMMAND, expect=202)
     assert answer.keys() >= {"status", "device_id", "command", "message"}
-    assert (answer["status"], answer["device_id"], answer["command"]) == ("acknowledged", "ESP32_001", "restart")
+    assert (answer["status"], answer["device_id"], answer["command"]) == (
+        "acknowledged",
+        "ESP32_001",
+        "restart",
+    )
     assert answer["message"]
-    assert api.get(answer["url"])["command_id"] == answer["command_id"] == str(uuid.UUID(answer["command_id"]))
+    assert (
+        api.get(answer["url"])["command_id"]
+        == answer["command_id"]
+        == str(uuid.UUID(answer["command_id"]))
+    )
 
 
 def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_declared_keys(
@@ -66,10 +90,16 @@ def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_decla
     published = json.loads(message.payload)
     assert published.keys() == {"command_id", "command", "parameters", "issued_at", "expires_at"}
     assert (published["command"], published["parameters"]) == ("restart", {"delay_seconds": 5})
-    assert published["command_id"] == answer["command_id"] == str(uuid.UUID(published["command_id"]))
+    assert (
+        published["command_id"] == answer["command_id"] == str(uuid.UUID(published["command_id"]))
+    )
     assert published["issued_at"].endswith("Z")
-    assert datetime.now(UTC) - datetime.fromisoformat(published["issued_at"]) < timedelta(seconds=10)
-    lifetime = datetime.fromisoformat(published["expires_at"]) - datetime.fromisoformat(published["issued_at"])
+    assert datetime.now(UTC) - datetime.fromisoformat(published["issued_at"]) < timedelta(
+        seconds=10
+    )
+    lifetime = datetime.fromisoformat(published["expires_at"]) - datetime.fromisoformat(
+        published["issued_at"]
+    )
     assert lifetime == timedelta(seconds=60)
     latecomer = Device(embedded_broker)
     api.post("/api/control", COMMAND | {"command": "second"}, expect=202)
@@ -80,7 +110,12 @@ def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_decla
 def test_parameters_may_be_left_out_and_may_be_anything_json_has(api: Api, device: Device) -> None:
     api.post("/api/control", {"device_id": "ESP32_001", "command": "restart"}, expect=202)
     assert json.loads(device.next().payload)["parameters"] == {}
-    parameters = {"a": [1, -0.5, None, True, {"ü": "🌡️"}], "": "", "big": 2**63, "__proto__": {"x": 1}}
+    parameters = {
+        "a": [1, -0.5, None, True, {"ü": "🌡️"}],
+        "": "",
+        "big": 2**63,
+        "__proto__": {"x": 1},
+    }
     api.post("/api/control", COMMAND | {"parameters": parameters}, expect=202)
     assert json.loads(device.next().payload)["parameters"] == parameters
 
@@ -89,7 +124,9 @@ def test_a_command_expires_after_as_many_seconds_as_asked(api: Api, device: Devi
     for seconds in (1, 60.0, 604_800):
         api.post("/api/control", COMMAND | {"expires_in": seconds}, expect=202)
         sent = device.next_command()
-        lifetime = datetime.fromisoformat(sent["expires_at"]) - datetime.fromisoformat(sent["issued_at"])
+        lifetime = datetime.fromisoformat(sent["expires_at"]) - datetime.fromisoformat(
+            sent["issued_at"]
+        )
         assert lifetime == timedelta(seconds=seconds)
 
 
@@ -98,7 +135,9 @@ def test_parameters_of_16_kb_are_sent_and_no_byte_more(api: Api, device: Device)
     for text in ("x" * (16_384 - frame), "ü" * ((16_384 - frame) // 2)):
         api.post("/api/control", COMMAND | {"parameters": {"a": text}}, expect=202)
         assert device.next_command()["parameters"] == {"a": text}
-        message = api.post("/api/control", COMMAND | {"parameters": {"a": text + "x"}}, expect=400)["message"]
+        message = api.post("/api/control", COMMAND | {"parameters": {"a": text + "x"}}, expect=400)[
+            "message"
+        ]
         assert message == "parameters: 16385 bytes as JSON; at most 16384 are allowed"
 
 
@@ -108,8 +147,12 @@ def test_every_command_has_an_id_of_its_own(api: Api, device: Device) -> None:
     assert len(set(answers)) == 5
 
 
-def test_the_control_topic_is_the_configured_one(settings: Callable[..., Settings], embedded_broker: int) -> None:
-    values = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker, control_topic="plant/+/do")
+def test_the_control_topic_is_the_configured_one(
+    settings: Callable[..., Settings], embedded_broker: int
+) -> None:
+    values = settings(
+        mqtt_broker="127.0.0.1", mqtt_port=embedded_broker, control_topic="plant/+/do"
+    )
     with running(values) as api:
         device = Device(embedded_broker, "plant/+/do")
         api.post("/api/control", COMMAND | {"device_id": "機器 1"}, expect=202)
@@ -135,11 +178,16 @@ def test_the_control_topic_is_the_configured_one(settings: Callable[..., Setting
         ({"command_id": "mine"}, "command_id"),
         ({"command": "a\nb"}, "command"),
         ({"command": "a\0b"}, "command"),
-        *[({"expires_in": seconds}, "expires_in") for seconds in (0, -1, 1.5, 604_801, "soon", [60], 10**30)],
+        *[
+            ({"expires_in": seconds}, "expires_in")
+            for seconds in (0, -1, 1.5, 604_801, "soon", [60], 10**30)
+        ],
         *[({"device_id": device_id}, "device_id") for device_id in NO_DEVICE_IDS],
     ],
 )
-def test_a_bad_command_is_400_and_names_the_field(refusing: Api, changes: dict[str, Any], named: str) -> None:
+def test_a_bad_command_is_400_and_names_the_field(
+    refusing: Api, changes: dict[str, Any], named: str
+) -> None:
     body = {key: value for key, value in (COMMAND | changes).items() if value is not None}
     assert refusing.post("/api/control", body, expect=400)["message"].startswith(f"{named}: ")
     assert refusing.get("/api/control")["count"] == 0
@@ -188,7 +236,9 @@ def test_a_body_may_begin_with_a_byte_order_mark(api: Api, device: Device) -> No
 
 
 @pytest.mark.parametrize("device_id", [7, 0, 20251129])
-def test_a_device_id_that_is_a_whole_number_is_its_digits(api: Api, device: Device, device_id: int) -> None:
+def test_a_device_id_that_is_a_whole_number_is_its_digits(
+    api: Api, device: Device, device_id: int
+) -> None:
     answer = api.post("/api/control", COMMAND | {"device_id": device_id}, expect=202)
     assert answer["device_id"] == str(device_id)
     assert device.next().topic == f"control/{device_id}/command"
@@ -204,7 +254,9 @@ def test_deeply_nested_parameters_are_sent_or_400(api: Api) -> None:
             assert (answer.status_code, bool(answer.get_json()["message"])) == (400, True), depth
 
 
-def test_without_a_broker_a_command_is_503_and_is_not_sent_later(settings: Callable[..., Settings]) -> None:
+def test_without_a_broker_a_command_is_503_and_is_not_sent_later(
+    settings: Callable[..., Settings],
+) -> None:
     port = free_port()
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=port)) as api:
         refused = api.post("/api/control", COMMAND | {"command": "before any broker"}, expect=503)
@@ -220,7 +272,8 @@ def test_without_a_broker_a_command_is_503_and_is_not_sent_later(settings: Calla
             device.close()
         wait_for(lambda: not connected(api), what="the loss of the connection")
         assert (
-            f"127.0.0.1:{port}" in api.post("/api/control", COMMAND | {"command": "while away"}, expect=503)["message"]
+            f"127.0.0.1:{port}"
+            in api.post("/api/control", COMMAND | {"command": "while away"}, expect=503)["message"]
         )
         with Broker(port=port, listen="127.0.0.1"):
             device = Device(port)
@@ -247,7 +300,9 @@ def test_a_command_that_the_broker_does_not_acknowledge_is_503_and_is_not_sent_a
     ):
         forgetful = pool.submit(answer_one_connection, server, received, acknowledge=False)
         answer = api.post("/api/control", COMMAND, expect=503)
-        assert answer["message"].endswith(" did not acknowledge the message: the device may have received it")
+        assert answer["message"].endswith(
+            " did not acknowledge the message: the device may have received it"
+        )
         # Until the device says so, or until it expires.
         assert api.get(f"/api/control/{answer['command_id']}")["status"] == "pending"
         forgetful.result(10)
@@ -283,4 +338,6 @@ def test_commands_at_once_reach_their_devices(api: Api, device: Device) -> None:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert {device.next().topic for _ in range(10)} == {f"control/d{number}/command" for number in range(10)}
+    assert {device.next().topic for _ in range(10)} == {
+        f"control/d{number}/command" for number in range(10)
+    }

@@ -33,7 +33,10 @@ class Plant:
         self.ingest = Backend(
             folder,
             [sys.executable, "-m", "ingest"],
-            **{key: self.web.environment[key] for key in ("DATABASE_URL", "MQTT_BROKER", "MQTT_PORT")},
+            **{
+                key: self.web.environment[key]
+                for key in ("DATABASE_URL", "MQTT_BROKER", "MQTT_PORT")
+            },
         )
 
     def start_ingest(self) -> None:
@@ -41,7 +44,9 @@ class Plant:
         self.ingest.start(wait=False)
         process = self.ingest.process
         assert process is not None
-        wait_for(lambda: process.pid == self.holder(), what=f"the ingest; see {self.ingest.console}")
+        wait_for(
+            lambda: process.pid == self.holder(), what=f"the ingest; see {self.ingest.console}"
+        )
 
     def holder(self) -> int | None:
         """Which process ingests; the database says it, whether or not the web answers."""
@@ -157,7 +162,9 @@ def test_ten_thousand_repeated_acknowledgements_change_nothing_and_hold_up_nothi
     answer = plant.web.get(f"/api/control/{other}?wait=20")[1]
     assert (answer["status"], plant.status(command_id)) == ("failed", "succeeded")
     after = plant.web.get("/api/health")[1]["mqtt"]
-    counted = {key: after[key] - before[key] for key in ("received", "stored", "duplicate", "rejected")}
+    counted = {
+        key: after[key] - before[key] for key in ("received", "stored", "duplicate", "rejected")
+    }
     assert counted == {"received": 10_002, "stored": 3, "duplicate": 9_999, "rejected": 0}
     assert device.next_command()["command_id"] == command_id
 
@@ -168,16 +175,26 @@ def test_a_thousand_devices_at_once_all_succeed(plant: Plant) -> None:
         with ThreadPoolExecutor(32) as pool:
             ids = list(pool.map(lambda name: plant.send(device_id=name)["command_id"], names))
         chosen = ", ".join(f"'{command_id}'" for command_id in ids)
-        count = f"SELECT status, count(*) FROM commands WHERE command_id IN ({chosen}) GROUP BY status"
-        wait_for(lambda: plant.ask(count) == [("succeeded", 1000)], what="a thousand commands that succeeded")
+        count = (
+            f"SELECT status, count(*) FROM commands WHERE command_id IN ({chosen}) GROUP BY status"
+        )
+        wait_for(
+            lambda: plant.ask(count) == [("succeeded", 1000)],
+            what="a thousand commands that succeeded",
+        )
         published = Counter(fleet.next().topic for _ in names)
         assert published == Counter(f"control/{name}/command" for name in names)
         assert fleet.messages.empty()
 
 
-def test_a_worker_killed_while_it_waits_leaves_no_command_stuck(plant: Plant, device: Device) -> None:
+def test_a_worker_killed_while_it_waits_leaves_no_command_stuck(
+    plant: Plant, device: Device
+) -> None:
     with ThreadPoolExecutor(2) as pool:
-        held = [pool.submit(plant.web.post, "/api/control?wait=10", COMMAND | {"expires_in": 3}) for _ in range(2)]
+        held = [
+            pool.submit(plant.web.post, "/api/control?wait=10", COMMAND | {"expires_in": 3})
+            for _ in range(2)
+        ]
         done, silent = (device.next_command()["command_id"] for _ in held)
         killed = plant.workers()
         assert len(killed) == 2
@@ -188,15 +205,24 @@ def test_a_worker_killed_while_it_waits_leaves_no_command_stuck(plant: Plant, de
             with pytest.raises(OSError, match=r"(?i)closed|reset"):
                 request.result()
     wait_for(lambda: plant.status(done) == "succeeded", what="the acknowledgement")
-    wait_for(lambda: plant.status(silent) == "expired", seconds=6, what="the expiry, though nobody asks")
-    wait_for(lambda: not set(killed) & set(plant.workers()) and plant.web.answers(), what="new workers")
+    wait_for(
+        lambda: plant.status(silent) == "expired", seconds=6, what="the expiry, though nobody asks"
+    )
+    wait_for(
+        lambda: not set(killed) & set(plant.workers()) and plant.web.answers(), what="new workers"
+    )
     assert plant.web.get(f"/api/control/{done}?wait=10")[1]["status"] == "succeeded"
 
 
-def test_an_ingest_process_killed_between_command_and_answer_leaves_none_stuck(plant: Plant, device: Device) -> None:
+def test_an_ingest_process_killed_between_command_and_answer_leaves_none_stuck(
+    plant: Plant, device: Device
+) -> None:
     process = plant.ingest.process
     assert process is not None
-    answered, silent = plant.send(expires_in=30)["command_id"], plant.send(expires_in=1)["command_id"]
+    answered, silent = (
+        plant.send(expires_in=30)["command_id"],
+        plant.send(expires_in=1)["command_id"],
+    )
     plant.ingest.stop(signal.SIGKILL)
     device.acknowledge(answered, "succeeded")
     assert plant.web.get(f"/api/control/{silent}?wait=10")[1]["status"] == "expired"
@@ -205,4 +231,7 @@ def test_an_ingest_process_killed_between_command_and_answer_leaves_none_stuck(p
     wait_for(lambda: holder(plant.web) in plant.workers(), what="another to ingest")
     unasked = plant.send(expires_in=1)["command_id"]
     wait_for(lambda: plant.status(unasked) == "expired", seconds=5, what="the expiry")
-    assert {status for (status,) in plant.ask("SELECT DISTINCT status FROM commands")} <= {*FINAL, "sent"}
+    assert {status for (status,) in plant.ask("SELECT DISTINCT status FROM commands")} <= {
+        *FINAL,
+        "sent",
+    }

@@ -42,7 +42,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
-def timed(backend: Backend, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any, float]:
+def timed(
+    backend: Backend, path: str, body: dict[str, Any] | None = None
+) -> tuple[int, Any, float]:
     """Status code, answer, and after how many seconds."""
     begun = time.monotonic()
     status, answer = backend.get(path) if body is None else backend.post(path, body)
@@ -86,7 +88,9 @@ def test_whoever_asks_for_a_command_may_wait_for_its_end(
     assert timed(backend, f"{url}?wait=10")[2] < 1, "what is final is told at once"
 
 
-def test_when_the_seconds_are_over_the_answer_is_202_and_the_state_so_far(backend: Backend, device: Device) -> None:
+def test_when_the_seconds_are_over_the_answer_is_202_and_the_state_so_far(
+    backend: Backend, device: Device
+) -> None:
     status, answer, seconds = timed(backend, "/api/control?wait=0.5", COMMAND)
     assert (status, answer["status"]) == (202, "sent")
     assert 0.5 <= seconds < SOON
@@ -98,7 +102,11 @@ def test_when_the_seconds_are_over_the_answer_is_202_and_the_state_so_far(backen
 
 def test_a_command_that_expires_ends_the_waiting(backend: Backend) -> None:
     status, answer, seconds = timed(backend, "/api/control?wait=10", COMMAND | {"expires_in": 1})
-    assert (status, answer["status"], answer["reason"]) == (200, "expired", "the device had not finished it in time")
+    assert (status, answer["status"], answer["reason"]) == (
+        200,
+        "expired",
+        "the device had not finished it in time",
+    )
     assert 1 <= seconds < 1 + SOON
 
 
@@ -118,7 +126,9 @@ def test_what_cannot_be_waited_is_400_and_named_and_nothing_is_sent(
     assert device.next_command()["command"] == "next"
 
 
-def test_requests_that_are_held_hold_up_no_other(backend: Backend, device: Device, pool: ThreadPoolExecutor) -> None:
+def test_requests_that_are_held_hold_up_no_other(
+    backend: Backend, device: Device, pool: ThreadPoolExecutor
+) -> None:
     url = send(backend)
     command_id = device.next_command()["command_id"]
     held = [pool.submit(timed, backend, f"{url}?wait=15") for _ in range(40)]

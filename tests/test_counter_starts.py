@@ -22,7 +22,9 @@ def rising(first: float, count: int = 30, step: float = 0.1) -> list[float]:
 def found(values: list[float], seconds: list[float]) -> tuple[float, float]:
     """The energy, and how many seconds of the time nothing is known of."""
     times = list(accumulate(seconds, initial=0.0))
-    samples: list[Sample] = [(START + timedelta(seconds=at), value) for at, value in zip(times, values, strict=True)]
+    samples: list[Sample] = [
+        (START + timedelta(seconds=at), value) for at, value in zip(times, values, strict=True)
+    ]
     pieces = list(counter_pieces(samples, GAP))
     energy = sum(piece.joules(piece.span) for piece in pieces) / 3_600_000
     return round(energy, 6), round(times[-1] - sum(piece.span.seconds for piece in pieces), 6)
@@ -37,7 +39,19 @@ def evenly(values: list[float], seconds: float = 600.0) -> tuple[float, int]:
 @pytest.mark.parametrize("seconds", [10.0, 600.0, 3600.0, 86_400.0])
 @pytest.mark.parametrize(
     "wrong",
-    [[WRONG], [WRONG] * 2, [WRONG] * 3, [0], [0, 0], [0, 0, 0], [12], [5000], [WRONG, 5000000], [WRONG, 0], [0, WRONG]],
+    [
+        [WRONG],
+        [WRONG] * 2,
+        [WRONG] * 3,
+        [0],
+        [0, 0],
+        [0, 0, 0],
+        [12],
+        [5000],
+        [WRONG, 5000000],
+        [WRONG, 0],
+        [0, WRONG],
+    ],
     ids=str,
 )
 def test_a_wrong_first_reading_is_no_energy(wrong: list[float], seconds: float) -> None:
@@ -48,7 +62,9 @@ def test_a_wrong_first_reading_is_no_energy(wrong: list[float], seconds: float) 
 
 @pytest.mark.parametrize("wrong", [WRONG, 0])
 @pytest.mark.parametrize("idle", [3, 30, 300])
-def test_a_wrong_first_reading_of_a_counter_that_stands_still_is_no_energy(wrong: float, idle: int) -> None:
+def test_a_wrong_first_reading_of_a_counter_that_stands_still_is_no_energy(
+    wrong: float, idle: int
+) -> None:
     assert evenly([wrong] + [13424.8] * idle + rising(13424.8)) == (2.9, 1)
     assert evenly([wrong] + [13424.8] * idle) == (0, 1)
 
@@ -56,10 +72,18 @@ def test_a_wrong_first_reading_of_a_counter_that_stands_still_is_no_energy(wrong
 @pytest.mark.parametrize(
     ("values", "energy"),
     [
-        pytest.param([*rising(499.8, 3), 0.1, 0.3, 0.4], 0.2 + 0.1 + 0.3, id="with a little that was used since"),
+        pytest.param(
+            [*rising(499.8, 3), 0.1, 0.3, 0.4],
+            0.2 + 0.1 + 0.3,
+            id="with a little that was used since",
+        ),
         pytest.param([*rising(499.8, 3), 0, 0, 0, 0.1], 0.2 + 0.1, id="to 0, and little is used"),
         pytest.param([500, 500, 500, 0, 0, 0], 0, id="to 0, and nothing is used"),
-        pytest.param([*rising(499.8, 3), 0.9, 1.0, 1.1], 0.2 + 0.9 + 0.2, id="with nine times as much as is usual"),
+        pytest.param(
+            [*rising(499.8, 3), 0.9, 1.0, 1.1],
+            0.2 + 0.9 + 0.2,
+            id="with nine times as much as is usual",
+        ),
         pytest.param([500, 0.1, 0.3, 0.4], 0.4, id="after the first reading"),
         pytest.param([0, 5, 10, 15, 0, 5, 10, 15, 0, 5], 35, id="again and again"),
         pytest.param([500, 0.5], 0.5, id="of which nothing else is known"),
@@ -70,14 +94,22 @@ def test_what_a_counter_shows_that_began_again_was_used(values: list[float], ene
 
 
 @pytest.mark.parametrize(
-    ("days", "shown"), [pytest.param(30, 80.0, id="thirty days"), pytest.param(1 / 24, 1.0, id="an hour")]
+    ("days", "shown"),
+    [pytest.param(30, 80.0, id="thirty days"), pytest.param(1 / 24, 1.0, id="an hour")],
 )
 @pytest.mark.parametrize("units", [0.1, 0.001])
-def test_after_a_long_silence_a_counter_that_began_again_may_show_much(days: float, shown: float, units: float) -> None:
+def test_after_a_long_silence_a_counter_that_began_again_may_show_much(
+    days: float, shown: float, units: float
+) -> None:
     # One kilowatt, every ten seconds: in tenths of a kilowatt-hour it counts only every sixth minute.
-    before, after = ([first + number // (units * 360) * units for number in range(100)] for first in (500.0, shown))
+    before, after = (
+        [first + number // (units * 360) * units for number in range(100)]
+        for first in (500.0, shown)
+    )
     used = sum(values[-1] - values[0] for values in (before, after)) + shown
-    assert found(before + after, [10.0] * 99 + [86_400 * days] + [10.0] * 99) == pytest.approx((used, 0))
+    assert found(before + after, [10.0] * 99 + [86_400 * days] + [10.0] * 99) == pytest.approx(
+        (used, 0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +131,9 @@ def test_a_new_counter_counts_from_the_start(values: list[float]) -> None:
     [
         pytest.param([0] * 42 + [0.17] * 30 + [0.34] * 72, id="a kettle"),
         pytest.param([0] * 42 + [3.7] * 102, id="a car once a day"),
-        pytest.param(rising(0, 42, 0.0008) + rising(0.1736, 102, 0.0008), id="a kettle beside what stands by"),
+        pytest.param(
+            rising(0, 42, 0.0008) + rising(0.1736, 102, 0.0008), id="a kettle beside what stands by"
+        ),
     ],
 )
 def test_a_counter_of_the_day_counts_what_is_used_in_ten_minutes_only(day: list[float]) -> None:
@@ -125,10 +159,14 @@ def test_a_meter_that_is_replaced_by_another_goes_on_from_what_that_shows(
 
 def test_wrong_readings_for_longer_than_the_gap_are_no_energy_on_the_way_back() -> None:
     for wrong in (0.0, WRONG):
-        assert evenly(rising(13424.8) + [wrong] * 10 + rising(13427.8))[0] == pytest.approx(2.9 + 2.9)
+        assert evenly(rising(13424.8) + [wrong] * 10 + rising(13427.8))[0] == pytest.approx(
+            2.9 + 2.9
+        )
 
 
-def test_of_a_counter_that_stands_still_a_bounded_number_of_readings_is_looked_at_together() -> None:
+def test_of_a_counter_that_stands_still_a_bounded_number_of_readings_is_looked_at_together() -> (
+    None
+):
     taken = 0
 
     def standing() -> Iterator[Sample]:

@@ -19,7 +19,9 @@ NEAR, FAR = 300.0, 3600.0
 
 def series(values: list[float], seconds: float) -> list[Sample]:
     """Readings so many seconds apart."""
-    return [(START + timedelta(seconds=seconds * number), value) for number, value in enumerate(values)]
+    return [
+        (START + timedelta(seconds=seconds * number), value) for number, value in enumerate(values)
+    ]
 
 
 def kept(values: list[float], seconds: float) -> list[float]:
@@ -66,7 +68,10 @@ def test_what_a_counter_can_have_shown_is_kept(values: list[float], seconds: flo
 
 
 def test_it_may_be_gone_for_as_long_as_the_gap() -> None:
-    before, after = [100 + number / 1000 for number in range(1000)], [101 + number / 1000 for number in range(1000)]
+    before, after = (
+        [100 + number / 1000 for number in range(1000)],
+        [101 + number / 1000 for number in range(1000)],
+    )
     assert kept(before + [0.0] * 890 + after, 1.0) == before + after
     assert kept(before + [0.0] * 910 + after, 1.0) == before + [0.0] * 910 + after
 
@@ -99,10 +104,14 @@ def test_glitches_in_a_counter_that_counts_change_nothing_else(
 
 @settings(deadline=None, max_examples=200)
 @given(lengths=st.lists(st.integers(20, 40), min_size=1, max_size=5), seed=st.integers(0, 1000))
-def test_a_counter_that_begins_again_is_never_taken_for_a_glitch(lengths: list[int], seed: int) -> None:
+def test_a_counter_that_begins_again_is_never_taken_for_a_glitch(
+    lengths: list[int], seed: int
+) -> None:
     chance = random.Random(seed)
     values = [
-        value for length in lengths for value in accumulate((chance.uniform(1, 2) for _ in range(length)), initial=0)
+        value
+        for length in lengths
+        for value in accumulate((chance.uniform(1, 2) for _ in range(length)), initial=0)
     ]
     for seconds in (600.0, FAR):
         assert kept(values, seconds) == values

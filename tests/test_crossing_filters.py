@@ -23,8 +23,21 @@ Declared = Callable[..., Streams]
 ESP = 'topic = "{device_id}/sensors/{metric}"\n[metrics.temp]\n'
 LAB = 'topic = "lab/{device_id}/{metric}"\n[metrics.val]\n'
 TELE = 'topic = "{device_id}/tele/STATE"\n[metrics.t]\n'
-MISSPELT = ["panel/t1/nothing", "e1/sensors/humidty", "lab/e1/vall", "lab/sensors/vall", "panel/sensors/x"]
-KNOWN = ["panel/t1/volt", "e1/sensors/temp", "lab/e1/val", "lab/sensors/val", "lab/sensors/temp", "panel/sensors/temp"]
+MISSPELT = [
+    "panel/t1/nothing",
+    "e1/sensors/humidty",
+    "lab/e1/vall",
+    "lab/sensors/vall",
+    "panel/sensors/x",
+]
+KNOWN = [
+    "panel/t1/volt",
+    "e1/sensors/temp",
+    "lab/e1/val",
+    "lab/sensors/val",
+    "lab/sensors/temp",
+    "panel/sensors/temp",
+]
 PANEL = "panel/sensors/temp"
 """A topic that two filters match."""
 
@@ -62,7 +75,10 @@ def has_readings(database: Database, count: int) -> bool:
 
 def accounted(database: Database, messages: int) -> IngestStatus:
     """The counts, once so many different messages have come."""
-    wait_for(lambda: counts(database).received - counts(database).duplicate >= messages, what="the messages")
+    wait_for(
+        lambda: counts(database).received - counts(database).duplicate >= messages,
+        what="the messages",
+    )
     return counts(database)
 
 
@@ -71,7 +87,11 @@ def accounted(database: Database, messages: int) -> IngestStatus:
     ("files", "misspelt", "known"),
     [
         ({"esp": ESP, "lab": LAB}, MISSPELT, KNOWN),
-        ({"tele": TELE, "lab": LAB}, ["panel/t1/nothing", "panel/tele/nothing", "lab/e1/vall"], ["panel/t1/volt"]),
+        (
+            {"tele": TELE, "lab": LAB},
+            ["panel/t1/nothing", "panel/tele/nothing", "lab/e1/vall"],
+            ["panel/t1/volt"],
+        ),
     ],
 )
 def test_a_misspelt_quantity_is_set_aside_and_a_known_one_stored_once_where_topics_cross(
@@ -86,7 +106,10 @@ def test_a_misspelt_quantity_is_set_aside_and_a_known_one_stored_once_where_topi
 ) -> None:
     streams = declared(**files)
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol=version)
-    with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database, publishing(mosquitto.port) as publish:
+    with (
+        prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database,
+        publishing(mosquitto.port) as publish,
+    ):
         with ingesting(place, database, streams):
             for topic in (*misspelt, *known):
                 publish(topic, "1")
@@ -132,12 +155,15 @@ def test_nothing_that_waited_is_taken_for_a_copy_when_a_crossing_stream_is_decla
                 # Waiting in the session with the filters of before; what comes by one of two is not the less for it.
                 with publishing(mosquitto.port) as publish:
                     publish(
-                        "lab/sensors/temp", f'{{"value": {received}, "timestamp": "2026-01-0{received}T00:00:00Z"}}'
+                        "lab/sensors/temp",
+                        f'{{"value": {received}, "timestamp": "2026-01-0{received}T00:00:00Z"}}',
                     )
                     publish("lab/e1/temp", "1")
             with ingesting(place, database, streams), publishing(mosquitto.port) as publish:
                 received += 1
-                publish(PANEL, f'{{"value": {received}, "timestamp": "2026-01-0{received}T00:00:00Z"}}')
+                publish(
+                    PANEL, f'{{"value": {received}, "timestamp": "2026-01-0{received}T00:00:00Z"}}'
+                )
                 wait_for(partial(has_readings, database, 2 * received - 1), what="the readings")
 
 
@@ -146,7 +172,12 @@ def test_what_waits_in_a_session_that_is_ended_is_stored_once_where_topics_cross
 ) -> None:
     streams = declared(esp=ESP, lab=LAB)
     old, new = (
-        settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol="5", mqtt_client_id=client_id)
+        settings(
+            mqtt_broker="127.0.0.1",
+            mqtt_port=mosquitto.port,
+            mqtt_protocol="5",
+            mqtt_client_id=client_id,
+        )
         for client_id in ("old", "new")
     )
     with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database:
@@ -166,7 +197,10 @@ def test_with_mqtt_5_a_copy_is_counted_as_a_duplicate(
 ) -> None:
     streams = declared(esp=ESP)
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol="5")
-    with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database, publishing(mosquitto.port) as publish:
+    with (
+        prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as database,
+        publishing(mosquitto.port) as publish,
+    ):
         with ingesting(place, database, streams):
             publish(PANEL, "1")
             wait_received(database, 2)

@@ -53,7 +53,9 @@ def forbid_666(database: Database) -> None:
         statements = connection.execute(text(made)).all()
         connection.execute(text("DROP TABLE sensor_readings"))
         for kind, sql in sorted(statements, key=lambda row: row.type != "table"):
-            connection.exec_driver_sql(f"{sql.rstrip().removesuffix(')')}, {check})" if kind == "table" else sql)
+            connection.exec_driver_sql(
+                f"{sql.rstrip().removesuffix(')')}, {check})" if kind == "table" else sql
+            )
 
 
 @pytest.fixture
@@ -74,9 +76,14 @@ def test_it_stores_the_same_reading_once(database: Database) -> None:
     assert write(database, row(), row(fingerprint=3)) == 1
 
 
-def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(database: Database) -> None:
+def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(
+    database: Database,
+) -> None:
     forbid_666(database)
-    rows = [row(fingerprint=number, temperature=666.0 if number in (3, 8) else 20.0) for number in range(10)]
+    rows = [
+        row(fingerprint=number, temperature=666.0 if number in (3, 8) else 20.0)
+        for number in range(10)
+    ]
     with database.connection() as connection, database.transaction(connection):
         result = database.write_batch(connection, database.tables["sensors"], rows, MOMENT)
     assert result.stored == 8
@@ -137,7 +144,9 @@ def test_a_client_id_that_was_served_is_replaced_and_kept_until_its_session_is_e
     with old.engine.begin() as connection:
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "0003")
-        connection.execute(text("INSERT INTO installation (id, client_id) VALUES (1, 'autoforge-0123456789ab')"))
+        connection.execute(
+            text("INSERT INTO installation (id, client_id) VALUES (1, 'autoforge-0123456789ab')")
+        )
     old.prepare()
     with old.session() as session:
         now = queries.installation.installation(session)
@@ -181,7 +190,10 @@ def test_many_may_open_a_new_sqlite_file_at_once(tmp_path: Path) -> None:
 
     for number in range(50):
         together = threading.Barrier(8)
-        engines = [dialect_of(make_url(f"sqlite:///{tmp_path}/{number}.db")).create_engine() for _ in range(8)]
+        engines = [
+            dialect_of(make_url(f"sqlite:///{tmp_path}/{number}.db")).create_engine()
+            for _ in range(8)
+        ]
         threads = [threading.Thread(target=connect, args=(engine, together)) for engine in engines]
         for thread in threads:
             thread.start()
@@ -207,10 +219,14 @@ def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, decl
     before = Database(make_url(database_url), declare(declared, "[metrics.CO2]"))
     before.prepare()
     with before.connection() as connection, before.transaction(connection):
-        before.write_batch(connection, before.tables["air"], [("a", MOMENT, None, 400.0, 1)], MOMENT)
+        before.write_batch(
+            connection, before.tables["air"], [("a", MOMENT, None, 400.0, 1)], MOMENT
+        )
     before.close()
     state = '[metrics.state]\ntype = "text"\nsimulate = { states = ["on"] }'
-    after = Database(make_url(database_url), declare(declared, "[metrics.CO2]", "[metrics.pH]", state))
+    after = Database(
+        make_url(database_url), declare(declared, "[metrics.CO2]", "[metrics.pH]", state)
+    )
     after.prepare()
     with after.session() as session:
         stored = queries.newest.latest(session, after.tables["air"])
@@ -219,7 +235,9 @@ def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, decl
     assert (stored["CO2"], stored["pH"], stored["state"]) == (400.0, None, None)
 
 
-def test_a_metric_that_is_no_longer_declared_keeps_its_column(sqlite_url: str, declared: Path) -> None:
+def test_a_metric_that_is_no_longer_declared_keeps_its_column(
+    sqlite_url: str, declared: Path
+) -> None:
     both = Database(make_url(sqlite_url), declare(declared, "[metrics.CO2]", "[metrics.pH]"))
     both.prepare()
     both.close()
@@ -246,9 +264,12 @@ def test_a_metric_that_changes_its_type_makes_its_stream_unusable_with_a_sentenc
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql+psycopg2://u:secret@127.0.0.1:1/x", "mysql+pymysql://u:secret@127.0.0.1:1/x"]
+    "url",
+    ["postgresql+psycopg2://u:secret@127.0.0.1:1/x", "mysql+pymysql://u:secret@127.0.0.1:1/x"],
 )
-def test_a_database_that_is_away_is_unavailable_and_its_password_stays_secret(url: str, streams: Streams) -> None:
+def test_a_database_that_is_away_is_unavailable_and_its_password_stays_secret(
+    url: str, streams: Streams
+) -> None:
     database = Database(make_url(url), streams)
     with pytest.raises(Unavailable) as caught, database.session() as session:
         queries.reader.ping(session)
@@ -268,12 +289,17 @@ def test_the_lock_is_held_by_one_connection_at_a_time(database: Database) -> Non
 def test_sqlite_writes_every_commit_to_the_disk(sqlite_url: str, streams: Streams) -> None:
     database = Database(make_url(sqlite_url), streams)
     with database.connection() as connection:
-        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous")
+        ]
     database.close()
     assert pragmas == ["wal", 2]
 
 
-def test_of_forty_threads_that_write_all_the_time_none_is_turned_away(sqlite_url: str, streams: Streams) -> None:
+def test_of_forty_threads_that_write_all_the_time_none_is_turned_away(
+    sqlite_url: str, streams: Streams
+) -> None:
     until = time.monotonic() + 3
 
     def write_on(database: Database) -> None:
@@ -283,6 +309,9 @@ def test_of_forty_threads_that_write_all_the_time_none_is_turned_away(sqlite_url
                 time.sleep(0.01)
 
     # SQLite itself turns away a writer that has found it locked for a second.
-    with prepared_database(f"{sqlite_url}?timeout=1", streams) as database, ThreadPoolExecutor(40) as pool:
+    with (
+        prepared_database(f"{sqlite_url}?timeout=1", streams) as database,
+        ThreadPoolExecutor(40) as pool,
+    ):
         for writer in [pool.submit(write_on, database) for _ in range(40)]:
             writer.result()

@@ -71,11 +71,19 @@ def stored(file: Path) -> list[int]:
     """The fingerprints in a file, as another program reads them."""
     with contextlib.closing(sqlite3.connect(file)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return [number for (number,) in connection.execute("SELECT fingerprint FROM sensor_readings ORDER BY 1")]
+        return [
+            number
+            for (number,) in connection.execute(
+                "SELECT fingerprint FROM sensor_readings ORDER BY 1"
+            )
+        ]
 
 
 def back_up(file: Path) -> None:
-    with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(aside(file))) as copy:
+    with (
+        contextlib.closing(sqlite3.connect(file)) as source,
+        contextlib.closing(sqlite3.connect(aside(file))) as copy,
+    ):
         source.backup(copy)
 
 
@@ -127,7 +135,9 @@ NONE_LEFT: list[int] = []
 DEEDS = [
     pytest.param(delete(""), NONE_LEFT, id="deleted"),
     pytest.param(delete("", "-wal", "-shm"), NONE_LEFT, id="deleted with its log"),
-    pytest.param(delete("", "-wal", "-shm", ".ingest.lock"), NONE_LEFT, id="deleted with its log and lock"),
+    pytest.param(
+        delete("", "-wal", "-shm", ".ingest.lock"), NONE_LEFT, id="deleted with its log and lock"
+    ),
     pytest.param(rename, NONE_LEFT, id="renamed"),
     pytest.param(put_the_backup_in_its_place, [1], id="replaced by a backup"),
     pytest.param(delete("-wal"), [1, 2], id="its log deleted"),
@@ -157,7 +167,9 @@ def test_what_is_acknowledged_is_in_the_file_that_has_the_name(
     assert stored(file) == [*left, 3, 4]
 
 
-@pytest.mark.parametrize(("deed", "left"), [deed for deed in DEEDS if deed.id != "its lock deleted"])
+@pytest.mark.parametrize(
+    ("deed", "left"), [deed for deed in DEEDS if deed.id != "its lock deleted"]
+)
 def test_a_batch_that_went_into_another_file_is_not_acknowledged(
     database: Database, lease: Lease, file: Path, deed: Deed, left: list[int]
 ) -> None:
@@ -178,7 +190,9 @@ def test_what_is_posted_is_answered_once_it_is_in_the_file_that_has_the_name(
 ) -> None:
     def post(number: int) -> None:
         with database.connection() as connection, database.transaction(connection):
-            database.write_batch(connection, database.tables["sensors"], [row(fingerprint=number)], MOMENT)
+            database.write_batch(
+                connection, database.tables["sensors"], [row(fingerprint=number)], MOMENT
+            )
 
     post(1)
     back_up(file)
@@ -189,7 +203,9 @@ def test_what_is_posted_is_answered_once_it_is_in_the_file_that_has_the_name(
     assert stored(file) == [*left, 3]
 
 
-def test_a_renamed_file_takes_with_it_what_was_only_in_its_log(database: Database, lease: Lease, file: Path) -> None:
+def test_a_renamed_file_takes_with_it_what_was_only_in_its_log(
+    database: Database, lease: Lease, file: Path
+) -> None:
     store(database, lease, row(fingerprint=1))
     rename(file)
     wait_for(lambda: tried(lambda: store(database, lease, row(fingerprint=2))), what="the file")
@@ -222,7 +238,9 @@ def test_the_file_holds_everything_by_itself_once_a_process_has_ended_while_othe
     assert stored(copy) == [1]
 
 
-def test_a_file_that_vacuum_made_smaller_is_still_the_same(database: Database, lease: Lease, file: Path) -> None:
+def test_a_file_that_vacuum_made_smaller_is_still_the_same(
+    database: Database, lease: Lease, file: Path
+) -> None:
     store(database, lease, *(row(fingerprint=number) for number in range(1, 3000)))
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("DELETE FROM sensor_readings WHERE fingerprint > 1")
@@ -230,7 +248,9 @@ def test_a_file_that_vacuum_made_smaller_is_still_the_same(database: Database, l
         other.execute("VACUUM")
         other.execute("PRAGMA wal_checkpoint")
     with database.transaction(lease.connection):
-        database.write_batch(lease.connection, database.tables["sensors"], [row(fingerprint=3000)], MOMENT)
+        database.write_batch(
+            lease.connection, database.tables["sensors"], [row(fingerprint=3000)], MOMENT
+        )
     assert (stored(file), lease.taken) == ([1, 3000], 1)
 
 
@@ -243,9 +263,15 @@ def test_two_processes_save_together_what_was_in_a_deleted_log(
         other.write_batch(connection, other.tables["sensors"], [row(fingerprint=2)], MOMENT)
     Path(f"{file}-wal").unlink()
     newcomer = Database(make_url(f"sqlite:///{file}"), streams)
-    with contextlib.suppress(Unavailable), newcomer.connection() as connection, newcomer.transaction(connection):
+    with (
+        contextlib.suppress(Unavailable),
+        newcomer.connection() as connection,
+        newcomer.transaction(connection),
+    ):
         newcomer.write_batch(connection, newcomer.tables["sensors"], [row(fingerprint=3)], MOMENT)
-    wait_for(lambda: tried(lambda: store(database, lease, row(fingerprint=4))), what="the first process")
+    wait_for(
+        lambda: tried(lambda: store(database, lease, row(fingerprint=4))), what="the first process"
+    )
 
     def write() -> None:
         with other.connection() as connection, other.transaction(connection):
@@ -291,7 +317,9 @@ def test_processes_that_name_one_file_differently_share_its_lock(
     other.close()
 
 
-def test_a_connection_that_was_opened_read_only_does_not_stay_so(database: Database, lease: Lease, file: Path) -> None:
+def test_a_connection_that_was_opened_read_only_does_not_stay_so(
+    database: Database, lease: Lease, file: Path
+) -> None:
     connection = lease.connection
     connection.connection.cursor().execute("PRAGMA query_only=ON")
     with pytest.raises(Unavailable, match="read-only"), database.transaction(connection):
@@ -313,7 +341,9 @@ def test_every_message_the_broker_took_after_the_deed_is_stored(
     file: Path,
     deed: Deed,
 ) -> None:
-    ingester = Ingester(settings(mqtt_port=mosquitto.port), database, streams, new_pipeline(database, streams))
+    ingester = Ingester(
+        settings(mqtt_port=mosquitto.port), database, streams, new_pipeline(database, streams)
+    )
     ingester.start()
     with publishing(mosquitto.port) as publish:
         wait_for(lambda: subscribed(database), what="the subscription")

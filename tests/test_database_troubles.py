@@ -40,7 +40,11 @@ def postgres_error(code: str, message: str = "as the driver says") -> psycopg2.E
     return type("Coded", (psycopg2.OperationalError,), {"pgcode": code})(message)  # type: ignore[no-any-return]  # made here
 
 
-POSTGRES, MYSQL, SQLITE = "postgresql+psycopg2://u@h/d", "mysql+pymysql://u@h/d", "sqlite:////tmp/x.db"
+POSTGRES, MYSQL, SQLITE = (
+    "postgresql+psycopg2://u@h/d",
+    "mysql+pymysql://u@h/d",
+    "sqlite:////tmp/x.db",
+)
 SENTENCES = [
     (SQLITE, sqlite_error("SQLITE_FULL"), "the disk is full"),
     (SQLITE, sqlite_error("SQLITE_READONLY"), "it takes no writes: it is read-only"),
@@ -48,21 +52,49 @@ SENTENCES = [
     (SQLITE, sqlite_error("SQLITE_BUSY"), "another process has locked it"),
     (SQLITE, sqlite_error("SQLITE_IOERR_WRITE"), "its disk cannot be read or written"),
     (SQLITE, sqlite_error("SQLITE_CORRUPT"), "its file is damaged: put a backup in its place"),
-    (SQLITE, sqlite_error("SQLITE_CANTOPEN"), "/tmp/x.db cannot be opened: its folder must be there, and may be"),
+    (
+        SQLITE,
+        sqlite_error("SQLITE_CANTOPEN"),
+        "/tmp/x.db cannot be opened: its folder must be there, and may be",
+    ),
     (POSTGRES, postgres_error("53100"), "the disk is full"),
     (POSTGRES, postgres_error("25006"), "it takes no writes: it is read-only"),
     (POSTGRES, postgres_error("53300"), "it has too many connections already"),
-    (POSTGRES, postgres_error("", "FATAL:  sorry, too many clients already"), "it has too many connections already"),
+    (
+        POSTGRES,
+        postgres_error("", "FATAL:  sorry, too many clients already"),
+        "it has too many connections already",
+    ),
     (POSTGRES, postgres_error("53200"), "it is out of memory"),
     (POSTGRES, postgres_error("55P03"), "another process has locked it"),
     (POSTGRES, postgres_error("42601"), "as the driver says"),
     (MYSQL, pymysql.err.OperationalError(1021, "Disk full"), "the disk is full"),
     (MYSQL, pymysql.err.OperationalError(1114, "The table 'x' is full"), "the disk is full"),
-    (MYSQL, pymysql.err.InternalError(3, "Error writing file 'x' (Errcode: 28 \"No space left\")"), "the disk is full"),
-    (MYSQL, pymysql.err.OperationalError(1290, "running with the --read-only option"), "it takes no writes"),
-    (MYSQL, pymysql.err.OperationalError(1792, "Cannot execute in a READ ONLY transaction"), "it takes no writes"),
-    (MYSQL, pymysql.err.OperationalError(1040, "Too many connections"), "it has too many connections already"),
-    (MYSQL, pymysql.err.OperationalError(1205, "Lock wait timeout exceeded"), "another process has locked it"),
+    (
+        MYSQL,
+        pymysql.err.InternalError(3, "Error writing file 'x' (Errcode: 28 \"No space left\")"),
+        "the disk is full",
+    ),
+    (
+        MYSQL,
+        pymysql.err.OperationalError(1290, "running with the --read-only option"),
+        "it takes no writes",
+    ),
+    (
+        MYSQL,
+        pymysql.err.OperationalError(1792, "Cannot execute in a READ ONLY transaction"),
+        "it takes no writes",
+    ),
+    (
+        MYSQL,
+        pymysql.err.OperationalError(1040, "Too many connections"),
+        "it has too many connections already",
+    ),
+    (
+        MYSQL,
+        pymysql.err.OperationalError(1205, "Lock wait timeout exceeded"),
+        "another process has locked it",
+    ),
 ]
 
 
@@ -108,7 +140,10 @@ def test_a_full_disk_is_named_by_health_and_log_and_nothing_is_lost(
                 publish(f"sensors/{number}/data", payload())
         wait_for(lambda: health()["database"]["problem"], what="a word of the full disk")
         told = health()
-    assert (told["status"], told["message"]) == ("degraded", "The database cannot be written: the disk is full")
+    assert (told["status"], told["message"]) == (
+        "degraded",
+        "The database cannot be written: the disk is full",
+    )
     assert told["mqtt"]["problem"] == "the database cannot be written: the disk is full"
     assert told["database"] == {
         "reachable": True, "url": str(sqlite), "problem": "the disk is full"
@@ -127,7 +162,9 @@ def test_a_checkpoint_that_cannot_be_written_ends_nothing(sqlite: Database) -> N
             sqlite.checkpoint(connection)
 
 
-def test_a_file_that_cannot_be_switched_to_its_log_says_why_at_once(tmp_path: Path, streams: Streams) -> None:
+def test_a_file_that_cannot_be_switched_to_its_log_says_why_at_once(
+    tmp_path: Path, streams: Streams
+) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "old.db")) as connection:
         connection.execute("CREATE TABLE other (id INTEGER)")
     made = Database(make_url(f"sqlite:///file:{tmp_path}/old.db?mode=ro&uri=true"), streams)
@@ -137,13 +174,20 @@ def test_a_file_that_cannot_be_switched_to_its_log_says_why_at_once(tmp_path: Pa
 
 
 def test_a_copy_of_the_file_alone_has_what_was_stored(
-    settings: Callable[..., Settings], mosquitto: Mosquitto, sqlite: Database, streams: Streams, tmp_path: Path
+    settings: Callable[..., Settings],
+    mosquitto: Mosquitto,
+    sqlite: Database,
+    streams: Streams,
+    tmp_path: Path,
 ) -> None:
     file, copy = tmp_path / "test.db", tmp_path / "copy.db"
 
     def copied() -> int:
         shutil.copyfile(file, copy)
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(copy)) as connection:
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(copy)) as connection,
+        ):
             return int(connection.execute("SELECT count(*) FROM sensor_readings").fetchone()[0])
         return 0
 
@@ -159,7 +203,9 @@ def test_a_copy_of_the_file_alone_has_what_was_stored(
     assert not Path(f"{file}-wal").exists()
 
 
-def test_no_request_is_answered_before_the_tables_are_there(settings: Callable[..., Settings]) -> None:
+def test_no_request_is_answered_before_the_tables_are_there(
+    settings: Callable[..., Settings],
+) -> None:
     with running(settings(), start=True, prepare=False) as api:
         assert api.get("/api/sensors/history")["count"] == 0
         assert api.get("/api/health")["database"]["reachable"]
@@ -215,7 +261,9 @@ def test_processes_with_different_declarations_degrade_health_until_they_are_gon
     assert "different declarations" not in told()
     theirs._write(leaving=False)
     with database.connection() as connection, database.transaction(connection):
-        connection.execute(text("UPDATE processes SET heartbeat_at = '2026-01-01' WHERE name = 'elsewhere:1'"))
+        connection.execute(
+            text("UPDATE processes SET heartbeat_at = '2026-01-01' WHERE name = 'elsewhere:1'")
+        )
     assert "different declarations" not in told()
     other.close()
 

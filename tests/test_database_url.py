@@ -46,7 +46,9 @@ def test_postgresql_takes_the_options_of_the_url(
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_the_tables_are_made_in_the_schema_that_the_url_names(database_url: str, streams: Streams) -> None:
+def test_the_tables_are_made_in_the_schema_that_the_url_names(
+    database_url: str, streams: Streams
+) -> None:
     first = Database(make_url(database_url), streams)
     with first.engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA iot"))
@@ -115,6 +117,8 @@ def test_the_file_that_is_watched_is_the_one_that_sqlite_opens(
     ],
     indirect=["database_url"],
 )
-def test_a_parameter_that_no_driver_takes_is_told(database_url: str, query: dict[str, str], streams: Streams) -> None:
+def test_a_parameter_that_no_driver_takes_is_told(
+    database_url: str, query: dict[str, str], streams: Streams
+) -> None:
     with pytest.raises((SettingsError, Unavailable), match=r"DATABASE_URL|colour"):
         Database(make_url(with_query(database_url, **query)), streams).prepare()

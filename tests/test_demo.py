@@ -23,7 +23,9 @@ RUNNING = "AutoForge is running"
 def demo(folder: Path, **environment: str) -> Backend:
     """A demo in a folder; what it leaves in the folder for temporary files is seen."""
     (folder / "tmp").mkdir(parents=True)
-    made = Backend(folder, [sys.executable, "-m", "simulators.demo"], TMPDIR=str(folder / "tmp"), **environment)
+    made = Backend(
+        folder, [sys.executable, "-m", "simulators.demo"], TMPDIR=str(folder / "tmp"), **environment
+    )
     made.environment.pop("LOG_FILE")
     return made
 
@@ -35,7 +37,9 @@ def running(made: Backend) -> Iterator[str]:
     process = made.process
     assert process is not None
     try:
-        wait_for(lambda: "optimal-ranges" in made.console.read_text() or process.poll() is not None, 60)
+        wait_for(
+            lambda: "optimal-ranges" in made.console.read_text() or process.poll() is not None, 60
+        )
         said = made.console.read_text()
         made.port = int(re.findall(r"http://localhost:(\d+)/api/docs", said)[-1])
         yield said
@@ -58,7 +62,9 @@ def refused(made: Backend) -> str:
 
 def left_by(made: Backend) -> list[str]:
     """The files in its folders, besides what it has printed, and the processes that it has started."""
-    files = [str(file) for file in made.folder.rglob("*") if file.is_file() and file != made.console]
+    files = [
+        str(file) for file in made.folder.rglob("*") if file.is_file() and file != made.console
+    ]
     return files + [str(pid) for pid in processes_of(made)]
 
 
@@ -68,14 +74,20 @@ def processes_of(made: Backend) -> dict[int, str]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile, or is another user's
             if str(made.folder).encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found[int(folder.name)] = (
+                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                )
     return found
 
 
-def test_the_demo_has_devices_of_every_system_and_every_address_that_it_prints_answers(tmp_path: Path) -> None:
+def test_the_demo_has_devices_of_every_system_and_every_address_that_it_prints_answers(
+    tmp_path: Path,
+) -> None:
     made = demo(tmp_path / "demo")
     with running(made):
-        addresses = re.findall(rf"http://localhost:{made.port}(/\S+?)'?$", made.console.read_text(), re.MULTILINE)
+        addresses = re.findall(
+            rf"http://localhost:{made.port}(/\S+?)'?$", made.console.read_text(), re.MULTILINE
+        )
         addresses = [path for path in addresses if path != "/api/docs"]
         assert len(set(addresses)) == 10
         for path in addresses:
@@ -85,7 +97,9 @@ def test_the_demo_has_devices_of_every_system_and_every_address_that_it_prints_a
         assert made.get("/api/health")[1]["mqtt"]["rejected"] == 0
         assert made.stop(signal.SIGINT) == 0
     said = made.console.read_text()
-    assert all(re.search(SUMMARY.format(stream=stream), said, re.MULTILINE) for stream in STREAMS), said
+    assert all(
+        re.search(SUMMARY.format(stream=stream), said, re.MULTILINE) for stream in STREAMS
+    ), said
     assert "Traceback" not in said
     assert not left_by(made)
 
@@ -96,7 +110,9 @@ def devices(made: Backend, stream: str) -> int:
     return count
 
 
-def test_two_demos_run_side_by_side_and_touch_no_other_broker(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_two_demos_run_side_by_side_and_touch_no_other_broker(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     strange = {"MQTT_BROKER": "127.0.0.1", "MQTT_USERNAME": "me", "MQTT_PASSWORD": "wrong"}
     one, two = demo(tmp_path / "one", **strange), demo(tmp_path / "two", **strange)
     heard: list[str] = []
@@ -120,7 +136,9 @@ def test_two_demos_run_side_by_side_and_touch_no_other_broker(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("variable", ["FLASK_PORT", "MQTT_PORT"])
-def test_a_port_that_was_asked_for_and_is_taken_is_exit_code_1(variable: str, tmp_path: Path) -> None:
+def test_a_port_that_was_asked_for_and_is_taken_is_exit_code_1(
+    variable: str, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = refused(demo(tmp_path / "demo", **{variable: str(port)}))
@@ -130,7 +148,10 @@ def test_a_port_that_was_asked_for_and_is_taken_is_exit_code_1(variable: str, tm
 
 
 def test_a_bad_setting_is_exit_code_1(tmp_path: Path) -> None:
-    assert refused(demo(tmp_path / "demo", FLASK_ENV="x")) == "FLASK_ENV=x: should be 'development' or 'production'\n"
+    assert (
+        refused(demo(tmp_path / "demo", FLASK_ENV="x"))
+        == "FLASK_ENV=x: should be 'development' or 'production'\n"
+    )
 
 
 def test_a_backend_that_cannot_run_is_exit_code_1_and_says_why(tmp_path: Path) -> None:
@@ -153,10 +174,15 @@ def test_a_part_that_ends_by_itself_ends_the_rest_with_exit_code_1(tmp_path: Pat
     made = demo(tmp_path / "demo")
     with running(made):
         assert made.process is not None
-        (simulator,) = (pid for pid, command in processes_of(made).items() if "--stream soil" in command)
+        (simulator,) = (
+            pid for pid, command in processes_of(made).items() if "--stream soil" in command
+        )
         os.kill(simulator, signal.SIGKILL)
         assert made.process.wait(60) == 1
-    assert "The simulator of soil has ended with exit code -9; the lines above say why" in made.console.read_text()
+    assert (
+        "The simulator of soil has ended with exit code -9; the lines above say why"
+        in made.console.read_text()
+    )
     assert not left_by(made)
 
 
@@ -174,7 +200,9 @@ def test_on_a_terminal_there_is_one_line_that_renews_itself_below_what_is_said()
     console.say("soil: a line")
     console.show("")
     clear = "\r\x1b[K"
-    assert out.getvalue() == f"{clear}1 reading{clear}2 readings{clear}soil: a line\n2 readings{clear}"
+    assert (
+        out.getvalue() == f"{clear}1 reading{clear}2 readings{clear}soil: a line\n2 readings{clear}"
+    )
 
 
 def test_a_line_that_is_too_long_for_the_terminal_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

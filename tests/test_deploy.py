@@ -24,9 +24,7 @@ from tests.nginx import CLIENT, LiveProcess, Nginx, answer_of
 from tests.support import PROJECT, Backend, free_port, payload, wait_for
 
 DEPLOY = PROJECT / "deploy"
-LIVE = (
-    "gunicorn -c gunicorn.conf.py -w 1 --threads 1200 --worker-connections 2000 --name live -b 127.0.0.1:5001 app:live"
-)
+LIVE = "gunicorn -c gunicorn.conf.py -w 1 --threads 1200 --worker-connections 2000 --name live -b 127.0.0.1:5001 app:live"
 PUBLISHER = "python -m publisher --config /var/lib/autoforge/publisher.json"
 SEEN = """
 from flask import jsonify, request
@@ -39,7 +37,11 @@ app = create_app(load_settings())
 def seen():
     return jsonify(client=request.remote_addr, host=request.host, scheme=request.scheme, prefix=request.script_root)
 """
-FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil"}
+FORGED = {
+    "X-Forwarded-For": "203.0.113.9",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Prefix": "/evil",
+}
 
 
 def announced(port: int, size: int) -> tuple[int, dict[str, Any]]:
@@ -68,7 +70,15 @@ def seeing(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
 
     def start(**environment: str) -> Backend:
         port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", f"127.0.0.1:{port}", "seen:app"]
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--no-control-socket",
+            "-b",
+            f"127.0.0.1:{port}",
+            "seen:app",
+        ]
         backend = Backend(tmp_path, command, FLASK_PORT=str(port), **environment)
         backends.append(backend.start())
         return backend
@@ -83,8 +93,17 @@ def proxied(tmp_path: Path, embedded_broker: int) -> Iterator[tuple[Backend, Ngi
     """AutoForge as it is deployed: nginx, gunicorn with its configuration, a broker."""
     folder = tmp_path / "backend"
     folder.mkdir()
-    command = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-c", str(PROJECT / "gunicorn.conf.py")]
-    backend = Backend(folder, [*command, "app:app"], MQTT_PORT=str(embedded_broker), PROXY_COUNT="1")
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--no-control-socket",
+        "-c",
+        str(PROJECT / "gunicorn.conf.py"),
+    ]
+    backend = Backend(
+        folder, [*command, "app:app"], MQTT_PORT=str(embedded_broker), PROXY_COUNT="1"
+    )
     with Nginx(tmp_path, backend.port) as nginx, serving(backend):
         yield backend, nginx
 
@@ -102,7 +121,9 @@ def test_the_backend_works_through_nginx(proxied: tuple[Backend, Nginx]) -> None
     assert nginx.ask("/api/sensors/latest?device_id=board-2")[0] == 404
 
 
-def test_nginx_and_the_backend_have_the_same_limit_for_a_body(proxied: tuple[Backend, Nginx]) -> None:
+def test_nginx_and_the_backend_have_the_same_limit_for_a_body(
+    proxied: tuple[Backend, Nginx],
+) -> None:
     backend, nginx = proxied
     reading = payload(device_id="board-1").encode()
     assert nginx.ask("/api/sensors/readings", reading.ljust(application.MAX_BODY))[0] == 201
@@ -113,15 +134,22 @@ def test_nginx_and_the_backend_have_the_same_limit_for_a_body(proxied: tuple[Bac
 
 def test_nginx_says_in_json_that_the_backend_is_away(tmp_path: Path) -> None:
     with Nginx(tmp_path, free_port()) as nginx:
-        assert nginx.ask("/api/health") == (503, {"message": "AutoForge does not answer. Try again"})
+        assert nginx.ask("/api/health") == (
+            503,
+            {"message": "AutoForge does not answer. Try again"},
+        )
 
 
-def test_one_counted_proxy_tells_the_client_and_the_host(tmp_path: Path, seeing: Callable[..., Backend]) -> None:
+def test_one_counted_proxy_tells_the_client_and_the_host(
+    tmp_path: Path, seeing: Callable[..., Backend]
+) -> None:
     backend = seeing(PROXY_COUNT="1")
     told = {"client": CLIENT, "host": "sensors.example", "scheme": "http", "prefix": ""}
     with Nginx(tmp_path, backend.port) as nginx:
         assert nginx.ask("/seen") == (200, told)
-        assert nginx.ask("/seen", headers=FORGED) == (200, told), "what a client says of itself is not believed"
+        assert nginx.ask("/seen", headers=FORGED) == (200, told), (
+            "what a client says of itself is not believed"
+        )
 
 
 def below_a_path(site: str) -> str:
@@ -144,9 +172,14 @@ def test_one_counted_proxy_tells_the_prefix(tmp_path: Path, seeing: Callable[...
 
 
 @pytest.mark.parametrize("prefix", ["", "/autoforge"])
-def test_nginx_sends_live_clients_to_the_live_process(tmp_path: Path, live_requests: LiveProcess, prefix: str) -> None:
+def test_nginx_sends_live_clients_to_the_live_process(
+    tmp_path: Path, live_requests: LiveProcess, prefix: str
+) -> None:
     with Nginx(tmp_path, free_port(), below_a_path if prefix else str, live_requests.port) as nginx:
-        for path in ("/socket.io/?EIO=4&transport=polling", "/api/sensors/live?device_id=a%20b&since=-1m"):
+        for path in (
+            "/socket.io/?EIO=4&transport=polling",
+            "/api/sensors/live?device_id=a%20b&since=-1m",
+        ):
             assert nginx.ask(f"{prefix}{path}") == (200, {"path": path})
         for path in ("/api/sensors/latest", "/api/sensors/live/x", "/api/live", "/socket.iox"):
             assert nginx.ask(f"{prefix}{path}")[0] == 503, "the REST process is away"
@@ -155,7 +188,9 @@ def test_nginx_sends_live_clients_to_the_live_process(tmp_path: Path, live_reque
     assert "Connection" not in upgrade
 
 
-def test_nginx_lets_through_the_upgrade_to_a_websocket(tmp_path: Path, live_requests: LiveProcess) -> None:
+def test_nginx_lets_through_the_upgrade_to_a_websocket(
+    tmp_path: Path, live_requests: LiveProcess
+) -> None:
     with Nginx(tmp_path, free_port(), live_port=live_requests.port) as nginx:
         headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "eA=="}
         nginx.ask("/socket.io/?EIO=4&transport=websocket", headers=headers)
@@ -182,13 +217,20 @@ def test_nginx_waits_longer_than_a_request_may_wait_for_a_command() -> None:
     assert int(found[1]) > 2 * max(KEEP_ALIVE_SECONDS, PING_INTERVAL)
 
 
-def test_no_proxy_is_believed_unless_it_is_counted(tmp_path: Path, seeing: Callable[..., Backend]) -> None:
+def test_no_proxy_is_believed_unless_it_is_counted(
+    tmp_path: Path, seeing: Callable[..., Backend]
+) -> None:
     backend = seeing()
     with Nginx(tmp_path, backend.port) as nginx:
         assert nginx.ask("/seen", headers=FORGED)[1]["client"] == "127.0.0.1", "nginx itself"
     direct = http.client.HTTPConnection("127.0.0.1", backend.port, timeout=15)
     direct.request("GET", "/seen", headers=FORGED)
-    told = {"client": "127.0.0.1", "host": f"127.0.0.1:{backend.port}", "scheme": "http", "prefix": ""}
+    told = {
+        "client": "127.0.0.1",
+        "host": f"127.0.0.1:{backend.port}",
+        "scheme": "http",
+        "prefix": "",
+    }
     assert answer_of(direct) == (200, told)
 
 
@@ -210,14 +252,18 @@ def test_systemd_accepts_the_unit(unit: str, tmp_path: Path) -> None:
     # The programs need not be where they will be.
     text = re.sub(r"/opt/autoforge/\.venv/bin/\S+", sys.executable, text)
     (tmp_path / unit).write_text(text)
-    done = subprocess.run([verify, "verify", str(tmp_path / unit)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [verify, "verify", str(tmp_path / unit)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_units_start_programs_of_the_project() -> None:
     started = {}
     for unit in UNITS:
-        found = re.search(r"^ExecStart=/opt/autoforge/\.venv/bin/(.*)$", (DEPLOY / unit).read_text(), re.MULTILINE)
+        found = re.search(
+            r"^ExecStart=/opt/autoforge/\.venv/bin/(.*)$", (DEPLOY / unit).read_text(), re.MULTILINE
+        )
         assert found is not None
         started[unit] = found[1]
     assert started == {
@@ -239,7 +285,10 @@ def test_the_units_wait_for_the_clock(unit: str) -> None:
 
 def test_no_two_units_have_the_same_runtime_directory() -> None:
     """systemd deletes it when one of them stops."""
-    found = [re.findall(r"^RuntimeDirectory=(.*)$", (DEPLOY / unit).read_text(), re.MULTILINE) for unit in UNITS]
+    found = [
+        re.findall(r"^RuntimeDirectory=(.*)$", (DEPLOY / unit).read_text(), re.MULTILINE)
+        for unit in UNITS
+    ]
     names = [name for each in found for name in each]
     assert len(names) == len(set(names))
 
@@ -249,7 +298,9 @@ def test_the_compose_file_starts_the_live_process_beside_the_others() -> None:
     command = " ".join(live.split("command: >-\n")[1].split("    environment:")[0].split())
     port = re.search(r"FLASK_PORT: (\d+)", live)
     assert port is not None
-    assert command.replace("--worker-tmp-dir /dev/shm ", "") == LIVE.replace("-b 127.0.0.1:5001 ", "")
+    assert command.replace("--worker-tmp-dir /dev/shm ", "") == LIVE.replace(
+        "-b 127.0.0.1:5001 ", ""
+    )
     assert f"- 127.0.0.1:{port[1]}:{port[1]}\n" in live
     assert f"proxy_pass http://127.0.0.1:{port[1]};" in (DEPLOY / "nginx.conf").read_text()
 
@@ -262,12 +313,16 @@ def test_the_compose_file_publishes_only_where_it_is_asked_for() -> None:
     assert "disable: true" in service, "the health check of the image asks a server"
 
 
-def test_the_publisher_command_publishes_and_ends_at_once(tmp_path: Path, embedded_broker: int) -> None:
+def test_the_publisher_command_publishes_and_ends_at_once(
+    tmp_path: Path, embedded_broker: int
+) -> None:
     file = tmp_path / "publisher.json"
     file.write_text('[{"id": "boiler", "topic": "plant/boiler", "data": {}, "interval": 1}]')
     command = [sys.executable, *PUBLISHER.replace("/var/lib/autoforge", str(tmp_path)).split()[1:]]
     publisher = Backend(tmp_path, command, MQTT_PORT=str(embedded_broker)).start(wait=False)
-    wait_for(lambda: "Connected to the broker" in publisher.console.read_text(), what="its connection")
+    wait_for(
+        lambda: "Connected to the broker" in publisher.console.read_text(), what="its connection"
+    )
     assert publisher.stop() == 0
     assert "Traceback" not in publisher.console.read_text()
 
@@ -282,7 +337,9 @@ def test_the_live_command_serves_socket_io(tmp_path: Path, embedded_broker: int)
     port = free_port()
     command = [sys.executable, "-m", *LIVE.replace(":5001", f":{port}").split()]
     command[command.index("gunicorn.conf.py")] = str(PROJECT / "gunicorn.conf.py")
-    backend = Backend(tmp_path, command, FLASK_PORT=str(port), MQTT_PORT=str(embedded_broker)).start()
+    backend = Backend(
+        tmp_path, command, FLASK_PORT=str(port), MQTT_PORT=str(embedded_broker)
+    ).start()
     client = socketio.SimpleClient()
     client.connect(f"http://127.0.0.1:{port}", wait_timeout=10)
     assert client.call("subscribe", {"stream": "sensors"}, timeout=10)["message"] == "subscribed"
@@ -302,8 +359,14 @@ def test_the_image_starts_gunicorn_as_an_ordinary_user_with_a_health_check() -> 
         assert (PROJECT / copied).exists()
 
 
-def test_the_health_check_of_the_image_says_whether_the_backend_answers(tmp_path: Path, embedded_broker: int) -> None:
-    found = re.search(r"^HEALTHCHECK .*?CMD (\[.*?\])$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL)
+def test_the_health_check_of_the_image_says_whether_the_backend_answers(
+    tmp_path: Path, embedded_broker: int
+) -> None:
+    found = re.search(
+        r"^HEALTHCHECK .*?CMD (\[.*?\])$",
+        (PROJECT / "Dockerfile").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     assert found is not None
     _, *arguments = json.loads(found[1])
     backend = Backend(tmp_path, MQTT_PORT=str(embedded_broker))
@@ -322,5 +385,11 @@ def test_the_health_check_of_the_image_says_whether_the_backend_answers(tmp_path
 def test_nothing_secret_or_built_goes_into_the_image() -> None:
     ignored = (PROJECT / ".dockerignore").read_text().splitlines()
     assert {".env", ".git", ".venv", "*.db", "tests"} <= set(ignored)
-    needed = [path.name for path in PROJECT.glob("*.py")] + ["ingest", "migrations", "routes", "streams", "utils"]
+    needed = [path.name for path in PROJECT.glob("*.py")] + [
+        "ingest",
+        "migrations",
+        "routes",
+        "streams",
+        "utils",
+    ]
     assert not set(needed) & set(ignored)

@@ -35,12 +35,18 @@ def test_the_broker_of_the_compose_file_wants_a_password(tmp_path: Path) -> None
     if shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
         missing("mosquitto")
     port, own_port = free_port(), free_port()
-    script = compose_script().replace("/mosquitto/", f"{tmp_path}/").replace(r"listener \1", r"listener \1 127.0.0.1")
+    script = (
+        compose_script()
+        .replace("/mosquitto/", f"{tmp_path}/")
+        .replace(r"listener \1", r"listener \1 127.0.0.1")
+    )
     script = script.replace("chown mosquitto", "true")  # it stays with this user
     (tmp_path / "data").mkdir()
     user = "\nuser root\n" if os.geteuid() == 0 else ""
     shipped = (DEPLOY / "mosquitto.conf").read_text()
-    shipped = shipped.replace("listener 1883 ", f"listener {port} ").replace("listener 1884 ", f"listener {own_port} ")
+    shipped = shipped.replace("listener 1883 ", f"listener {port} ").replace(
+        "listener 1884 ", f"listener {own_port} "
+    )
     (tmp_path / "shipped.conf").write_text(shipped + user)
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/bin:/usr/local/sbin",
@@ -48,7 +54,9 @@ def test_the_broker_of_the_compose_file_wants_a_password(tmp_path: Path) -> None
         "MQTT_PASSWORD": "pw 1",
     }
     with (tmp_path / "log").open("wb") as log:
-        broker = subprocess.Popen(["/bin/sh", "-ec", script], env=environment, stdout=log, stderr=log)
+        broker = subprocess.Popen(
+            ["/bin/sh", "-ec", script], env=environment, stdout=log, stderr=log
+        )
     try:
         for listener in (port, own_port):
             settings = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(listener)}
@@ -75,7 +83,11 @@ def test_a_device_cannot_take_over_the_session_of_the_ingester(tmp_path: Path) -
     """Also not while AutoForge is away, and not by a device that knows the client id."""
     broker = Mosquitto(tmp_path / "broker", bound(tmp_path))
     broker.start()
-    place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.own_port), "MQTT_CLIENT_ID": "the-ingester"}
+    place = {
+        "MQTT_BROKER": "127.0.0.1",
+        "MQTT_PORT": str(broker.own_port),
+        "MQTT_CLIENT_ID": "the-ingester",
+    }
     backend = Backend(tmp_path, None, **place).start()
     wait_for(backend.ready, what="the backend to be healthy")
     board, _ = heard_by(broker, "board-1")
@@ -86,8 +98,14 @@ def test_a_device_cannot_take_over_the_session_of_the_ingester(tmp_path: Path) -
             backend.start()
         if number % 20 == 0:
             take_over(broker, "board-2", "the-ingester")
-        board.publish("sensors/board-1/data", payload(temperature=number), qos=1).wait_for_publish(10)
-    wait_for(lambda: (backend.answers() or {"mqtt": {"stored": 0}})["mqtt"]["stored"] == 300, 60, "all readings")
+        board.publish("sensors/board-1/data", payload(temperature=number), qos=1).wait_for_publish(
+            10
+        )
+    wait_for(
+        lambda: (backend.answers() or {"mqtt": {"stored": 0}})["mqtt"]["stored"] == 300,
+        60,
+        "all readings",
+    )
     wait_for(backend.ready, what="a health that tells of nothing")
     board.disconnect()
     board.loop_stop()
@@ -131,7 +149,9 @@ def test_the_access_list_of_other_streams_names_theirs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flask", "acl", "--user", "backend"]
     environment = {"PATH": os.environ["PATH"], "STREAMS_DIR": str(tmp_path), "CATCH_ALL_TOPIC": "#"}
     environment |= {"ACK_TOPIC": "acks/+"}
-    run = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True
+    )
     lines = [line for line in run.stdout.splitlines() if line and not line.startswith("#")]
     assert lines == [
         "user backend",
@@ -149,16 +169,23 @@ def test_the_access_list_of_other_streams_names_theirs(tmp_path: Path) -> None:
         "pattern write gates",
     ]
     assert "The topics of gates contain no device id" in run.stdout
-    assert run.stderr == "Any device can publish for any other on the topics of gates: they contain no device id\n"
+    assert (
+        run.stderr
+        == "Any device can publish for any other on the topics of gates: they contain no device id\n"
+    )
 
 
-def test_the_commands_for_dynamic_security_leave_a_board_its_own_topics(tmp_path: Path, streams: Streams) -> None:
+def test_the_commands_for_dynamic_security_leave_a_board_its_own_topics(
+    tmp_path: Path, streams: Streams
+) -> None:
     plugin = next(Path("/usr/lib").rglob("mosquitto_dynamic_security.so"), None)
     control = shutil.which("mosquitto_ctrl") or ""
     if plugin is None or not control:
         missing("mosquitto_ctrl and its plugin")
     rules = tmp_path / "rules.json"
-    subprocess.run([control, "dynsec", "init", str(rules), "admin", "pw"], check=True, capture_output=True)
+    subprocess.run(
+        [control, "dynsec", "init", str(rules), "admin", "pw"], check=True, capture_output=True
+    )
     extra = f"allow_anonymous false\nplugin {plugin}\nplugin_opt_config_file {rules}"
     broker = Mosquitto(tmp_path / "broker", extra)
     broker.start()
@@ -167,7 +194,12 @@ def test_the_commands_for_dynamic_security_leave_a_board_its_own_topics(tmp_path
     environment |= {"DEVICE": "board-1", "DEVICE_PASSWORD": "pw"}
     script = broker_access.dynamic_security(streams, "autoforge")
     done = subprocess.run(
-        ["/bin/sh", "-eu"], input=script, env=environment, capture_output=True, text=True, check=False
+        ["/bin/sh", "-eu"],
+        input=script,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "")
     assert "rror" not in done.stderr, "it only warns that it is not encrypted"
@@ -179,7 +211,9 @@ def test_the_commands_for_dynamic_security_leave_a_board_its_own_topics(tmp_path
     for device in ("board-2", "board-1"):
         board.publish(f"sensors/{device}/data", payload(), qos=1).wait_for_publish(10)
     wait_for(lambda: backend.get("/api/sensors/devices")[1]["devices"], what="the reading")
-    assert [row["device_id"] for row in backend.get("/api/sensors/devices")[1]["devices"]] == ["board-1"]
+    assert [row["device_id"] for row in backend.get("/api/sensors/devices")[1]["devices"]] == [
+        "board-1"
+    ]
     board.disconnect()
     board.loop_stop()
     backend.stop()
@@ -219,7 +253,9 @@ def listed(tmp_path: Path) -> Iterator[Mosquitto]:
     broker.stop()
 
 
-def heard_by(broker: Mosquitto, name: str, *topics: str) -> tuple[paho.Client, "queue.Queue[paho.MQTTMessage]"]:
+def heard_by(
+    broker: Mosquitto, name: str, *topics: str
+) -> tuple[paho.Client, "queue.Queue[paho.MQTTMessage]"]:
     """A client that is logged in with a name, and what it hears on some topics."""
     heard: queue.Queue[paho.MQTTMessage] = queue.Queue()
     subscribed = threading.Semaphore(0)
@@ -235,7 +271,9 @@ def heard_by(broker: Mosquitto, name: str, *topics: str) -> tuple[paho.Client, "
     return client, heard
 
 
-def test_with_the_access_list_a_board_speaks_for_itself_only(tmp_path: Path, listed: Mosquitto) -> None:
+def test_with_the_access_list_a_board_speaks_for_itself_only(
+    tmp_path: Path, listed: Mosquitto
+) -> None:
     backend = logged_in(tmp_path, listed)
     board, commands = heard_by(listed, "board-1", "control/+/command", "autoforge/#", "sensors/#")
     for device in ("board-2", "board-1"):
@@ -251,7 +289,9 @@ def test_with_the_access_list_a_board_speaks_for_itself_only(tmp_path: Path, lis
     assert backend.get(f"/api/control/{issued['command_id']}?wait=10")[1]["status"] == "succeeded"
     states = {row["device_id"]: row["status"] for row in backend.get("/api/control")[1]["data"]}
     assert states == {"board-1": "succeeded", "board-2": "sent"}
-    assert [row["device_id"] for row in backend.get("/api/sensors/devices")[1]["devices"]] == ["board-1"]
+    assert [row["device_id"] for row in backend.get("/api/sensors/devices")[1]["devices"]] == [
+        "board-1"
+    ]
     board.disconnect()
     board.loop_stop()
     backend.stop()
@@ -260,7 +300,9 @@ def test_with_the_access_list_a_board_speaks_for_itself_only(tmp_path: Path, lis
 def logged_in(folder: Path, broker: Mosquitto) -> Backend:
     """A backend that is healthy, with its login at a broker."""
     login = {"MQTT_USERNAME": "autoforge", "MQTT_PASSWORD": "pw"}
-    backend = Backend(folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(broker.port), **login).start()
+    backend = Backend(
+        folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(broker.port), **login
+    ).start()
     wait_for(backend.ready, what="the backend to be healthy")
     return backend
 
@@ -270,7 +312,9 @@ def told_online(backend: Backend) -> bool:
     return any(device["online"] for device in backend.get("/api/sensors/devices")[1]["devices"])
 
 
-def test_with_the_access_list_the_processes_of_autoforge_hear_each_other(tmp_path: Path, listed: Mosquitto) -> None:
+def test_with_the_access_list_the_processes_of_autoforge_hear_each_other(
+    tmp_path: Path, listed: Mosquitto
+) -> None:
     other, notices = heard_by(listed, "autoforge", "autoforge/+/notices")
     backend = logged_in(tmp_path, listed)
     backend.post("/api/sensors/readings", payload(device_id="board-1").encode())
@@ -291,4 +335,6 @@ def simulated(settings: dict[str, str], user: str = "", password: str = "") -> i
     login = {"MQTT_USERNAME": user, "MQTT_PASSWORD": password} if user else {}
     command = [sys.executable, "-m", "simulators", "--devices", "1", "--count", "1", "--rate", "0"]
     environment = {"PATH": os.environ["PATH"]} | settings | login
-    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, check=False).returncode
+    return subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, check=False
+    ).returncode

@@ -26,20 +26,46 @@ NO_JSON_OBJECT = [
     pytest.param(b" ", "empty_payload", "the payload is empty", id="nothing"),
     pytest.param(b" \n", "empty_payload", "the payload is empty", id="white space"),
     pytest.param(b"\xff\xfe", "invalid_utf8", "byte 0 is not valid UTF-8", id="no UTF-8"),
-    pytest.param('{"status":"online"}'.encode("utf-16"), "invalid_utf8", "byte 0 is not valid UTF-8", id="UTF-16"),
-    pytest.param(b'{"command_id":"\xff"}', "invalid_utf8", "byte 15 is not valid UTF-8", id="a text that is no UTF-8"),
+    pytest.param(
+        '{"status":"online"}'.encode("utf-16"),
+        "invalid_utf8",
+        "byte 0 is not valid UTF-8",
+        id="UTF-16",
+    ),
+    pytest.param(
+        b'{"command_id":"\xff"}',
+        "invalid_utf8",
+        "byte 15 is not valid UTF-8",
+        id="a text that is no UTF-8",
+    ),
     pytest.param(b'{"command_id":"c"', "invalid_json", "", id="truncated"),
     pytest.param(b'{"command_id":"c"}x', "invalid_json", "", id="trailing garbage"),
     pytest.param(b'{"result":NaN}', "invalid_json", "", id="NaN"),
     pytest.param(b'{"result":-Infinity}', "invalid_json", "", id="infinity"),
-    pytest.param(b'{"result":1e999}', "number_out_of_range", "a number is too large to be stored", id="1e999"),
-    pytest.param(b'{"result":' + b"9" * 5000 + b"}", "number_out_of_range", "a number is too large", id="5000 digits"),
-    pytest.param(b'{"a":' * 50_000, "too_large", "250000 bytes; at most 65536 are allowed", id="a quarter of a MB"),
-    pytest.param(b'{"a":' * 10_000, "too_deep", "the JSON is nested too deeply", id="nested objects"),
+    pytest.param(
+        b'{"result":1e999}', "number_out_of_range", "a number is too large to be stored", id="1e999"
+    ),
+    pytest.param(
+        b'{"result":' + b"9" * 5000 + b"}",
+        "number_out_of_range",
+        "a number is too large",
+        id="5000 digits",
+    ),
+    pytest.param(
+        b'{"a":' * 50_000,
+        "too_large",
+        "250000 bytes; at most 65536 are allowed",
+        id="a quarter of a MB",
+    ),
+    pytest.param(
+        b'{"a":' * 10_000, "too_deep", "the JSON is nested too deeply", id="nested objects"
+    ),
     pytest.param(b"[" * 60_000, "too_deep", "the JSON is nested too deeply", id="nested lists"),
     pytest.param(b'{"command_id":"\\ud800"}', "invalid_json", "", id="a lone surrogate"),
     pytest.param(b'{"reason":"a\\u0000b"}', "invalid_text", "a NUL character", id="NUL"),
-    pytest.param(b'"online"', "not_an_object", 'expected a JSON object, not "online"', id="a JSON text"),
+    pytest.param(
+        b'"online"', "not_an_object", 'expected a JSON object, not "online"', id="a JSON text"
+    ),
     pytest.param(b"null", "not_an_object", "expected a JSON object, not null", id="null"),
     pytest.param(b"[1]", "not_an_object", "expected a JSON object, not [1]", id="a list"),
     pytest.param(b"1", "not_an_object", "expected a JSON object, not 1", id="a number"),
@@ -107,7 +133,9 @@ def test_a_byte_order_mark_and_white_space_do_not_matter_and_of_equal_keys_the_l
 
 
 @pytest.mark.parametrize(("payload", "reason", "sentence"), NO_JSON_OBJECT)
-def test_an_acknowledgement_that_is_no_json_object_is_set_aside(payload: bytes, reason: str, sentence: str) -> None:
+def test_an_acknowledgement_that_is_no_json_object_is_set_aside(
+    payload: bytes, reason: str, sentence: str
+) -> None:
     found = rejection(payload, ACK)
     assert found[0] == reason
     assert found[1].startswith(sentence)
@@ -120,8 +148,14 @@ def test_an_acknowledgement_that_is_no_json_object_is_set_aside(payload: bytes, 
         ({"command_id": 7}, "command_id: expected a text, not 7"),
         ({"command_id": ["c"]}, 'command_id: expected a text, not ["c"]'),
         ({"command_id": "c" * 37}, "command_id: 37 characters; at most 36 are allowed"),
-        ({"status": None}, "status: expected one of in_progress, succeeded, failed, rejected, not null"),
-        ({"status": "done"}, 'status: expected one of in_progress, succeeded, failed, rejected, not "done"'),
+        (
+            {"status": None},
+            "status: expected one of in_progress, succeeded, failed, rejected, not null",
+        ),
+        (
+            {"status": "done"},
+            'status: expected one of in_progress, succeeded, failed, rejected, not "done"',
+        ),
         ({"status": "Succeeded"}, "status: expected one of "),
         ({"status": "expired"}, "status: expected one of "),
         ({"status": "sent"}, "status: expected one of "),
@@ -161,7 +195,9 @@ def test_a_device_says_it_bare_or_as_an_object(frame: str, word: str) -> None:
 
 
 @pytest.mark.parametrize(("payload", "reason", "sentence"), NO_JSON_OBJECT)
-def test_a_presence_that_is_no_json_object_is_set_aside(payload: bytes, reason: str, sentence: str) -> None:
+def test_a_presence_that_is_no_json_object_is_set_aside(
+    payload: bytes, reason: str, sentence: str
+) -> None:
     found = rejection(payload, STATUS)
     assert found[0] == reason
     assert found[1].startswith(sentence)
@@ -198,10 +234,26 @@ def test_what_says_neither_online_nor_offline_is_set_aside(payload: str, reason:
 
 @pytest.mark.parametrize(
     "device_id",
-    ["", " a", "a ", ".", "..", "a\nb", "a\x7fb", "a\u200bb", "a\u202eb", "\ufeffa", "a\u2028b", "a" * 129],
+    [
+        "",
+        " a",
+        "a ",
+        ".",
+        "..",
+        "a\nb",
+        "a\x7fb",
+        "a\u200bb",
+        "a\u202eb",
+        "\ufeffa",
+        "a\u2028b",
+        "a" * 129,
+    ],
 )
 def test_a_device_id_that_cannot_be_one_is_set_aside(device_id: str) -> None:
-    for topic, payload in ((f"control/{device_id}/ack", json.dumps(GOOD)), (f"status/{device_id}", "online")):
+    for topic, payload in (
+        (f"control/{device_id}/ack", json.dumps(GOOD)),
+        (f"status/{device_id}", "online"),
+    ):
         reason, sentence = rejection(payload, topic)
         assert reason == "invalid_device_id"
         assert sentence.startswith("the device id ")
@@ -209,7 +261,18 @@ def test_a_device_id_that_cannot_be_one_is_set_aside(device_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "device_id", ["a", "a" * 128, "機器 42", "🌡️", "'; DROP TABLE commands; --", "__proto__", "%s", "O\u0308fen", "..."]
+    "device_id",
+    [
+        "a",
+        "a" * 128,
+        "機器 42",
+        "🌡️",
+        "'; DROP TABLE commands; --",
+        "__proto__",
+        "%s",
+        "O\u0308fen",
+        "...",
+    ],
 )
 def test_a_device_id_that_looks_like_code_is_one(device_id: str) -> None:
     assert acknowledgement(GOOD, f"control/{device_id}/ack").device_id == device_id
@@ -227,7 +290,9 @@ def test_any_other_topic_is_none_of_theirs(topic: str) -> None:
 
 
 def test_the_topics_are_the_configured_ones() -> None:
-    topics = DeviceTopics.of(Settings(_env_file=None, ack_topic="+/did.it", status_topic="plant/+/alive"))
+    topics = DeviceTopics.of(
+        Settings(_env_file=None, ack_topic="+/did.it", status_topic="plant/+/alive")
+    )
     messages = DeviceMessages(DeviceKinds.of(topics))
     acknowledged = messages.parse(Message("a/did.it", json.dumps(GOOD).encode(), RECEIVED))
     present = messages.parse(Message("plant/b/alive", b"online", RECEIVED))
@@ -246,7 +311,9 @@ def test_a_topic_that_is_not_utf_8_is_set_aside(parser: Parser) -> None:
 
 # Anything at all
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=10)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=10
+)
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
@@ -259,15 +326,23 @@ FIELDS = st.fixed_dictionaries(
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.binary() | FIELDS.map(lambda fields: json.dumps(fields).encode()), st.sampled_from((ACK, STATUS)))
-def test_whatever_comes_is_understood_or_set_aside_and_can_be_stored(payload: bytes, topic: str) -> None:
+@given(
+    st.binary() | FIELDS.map(lambda fields: json.dumps(fields).encode()),
+    st.sampled_from((ACK, STATUS)),
+)
+def test_whatever_comes_is_understood_or_set_aside_and_can_be_stored(
+    payload: bytes, topic: str
+) -> None:
     parsed = parse(payload, topic)
     if isinstance(parsed, Rejection):
         assert parsed.text
         assert len(parsed.reason) <= 40
     elif isinstance(parsed, Acknowledgement):
         assert topic == ACK
-        assert (parsed.status in ANSWERS, "\0" in f"{parsed.reason}{parsed.result}") == (True, False)
+        assert (parsed.status in ANSWERS, "\0" in f"{parsed.reason}{parsed.result}") == (
+            True,
+            False,
+        )
         assert parsed.result is None or json.loads(parsed.result) == json.loads(payload)["result"]
     else:
         assert (type(parsed), topic) == (PresenceNotice, STATUS)

@@ -25,9 +25,18 @@ VARIABLES = ("SENSOR_TOPIC", "CONTROL_TOPIC", "ACK_TOPIC", "STATUS_TOPIC")
         ("sensors/+/+", "exactly one level must be {device_id} or +, not 2"),
         ("sensors/+/{device_id}", "exactly one level must be {device_id} or +, not 2"),
         ("a+b/+", "'a+b' must be plain text; + or {device_id} stands alone in its level"),
-        ("a/x{device_id}", "'x{device_id}' must be plain text; + or {device_id} stands alone in its level"),
-        ("a/{device}/+", "'{device}' must be plain text; + or {device_id} stands alone in its level"),
-        ("a/{metric}/+", "'{metric}' must be plain text; + or {device_id} stands alone in its level"),
+        (
+            "a/x{device_id}",
+            "'x{device_id}' must be plain text; + or {device_id} stands alone in its level",
+        ),
+        (
+            "a/{device}/+",
+            "'{device}' must be plain text; + or {device_id} stands alone in its level",
+        ),
+        (
+            "a/{metric}/+",
+            "'{metric}' must be plain text; + or {device_id} stands alone in its level",
+        ),
         ("a\u200b/+", "it has the invisible character \\u200b"),
         ("a\x07/+", "it has the invisible character \\u0007"),
         ("a\n/+", "it has the invisible character \\u000a"),

@@ -26,7 +26,9 @@ def test_devices_are_listed_with_the_times_of_their_first_and_last_reading(api: 
     assert api.get("/api/sensors/devices")["devices"] == []
     api.submit(reading("b", 5), reading("a", 2), reading("a", 1), reading("a", 3))
     listed = api.get("/api/sensors/devices")["devices"]
-    assert [(device["device_id"], device["first_seen"], device["last_seen"]) for device in listed] == [
+    assert [
+        (device["device_id"], device["first_seen"], device["last_seen"]) for device in listed
+    ] == [
         ("a", "2026-01-29T12:00:01.000000Z", "2026-01-29T12:00:03.000000Z"),
         ("b", "2026-01-29T12:00:05.000000Z", "2026-01-29T12:00:05.000000Z"),
     ]
@@ -72,7 +74,8 @@ def test_a_device_is_silent_since_the_server_heard_it_whatever_its_own_clock_say
 
 
 @pytest.mark.parametrize(
-    ("back", "silent_for"), [(timedelta(seconds=1), 0), (timedelta(minutes=1), None), (timedelta(days=365), None)]
+    ("back", "silent_for"),
+    [(timedelta(seconds=1), 0), (timedelta(minutes=1), None), (timedelta(days=365), None)],
 )
 def test_a_device_that_fell_silent_before_the_clock_was_set_back_does_not_look_heard_just_now(
     api: Api, monkeypatch: pytest.MonkeyPatch, back: timedelta, silent_for: float | None

@@ -30,7 +30,9 @@ class Accepted(Refused):
         self.times.append(time.monotonic())
 
 
-def test_those_that_were_refused_are_dialled_after_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_that_were_refused_are_dialled_after_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("broker.dialer.FIRST_DELAY", 0.02)
     monkeypatch.setattr("broker.dialer.LONGEST_DELAY", 0.04)
     loop = Loop()
@@ -87,10 +89,15 @@ def test_pauses_of_one_that_is_accepted_and_soon_ended_double_whatever_becomes_o
     assert len(both[0].times) == seen
     for one in both:
         pauses = [later - earlier for earlier, later in pairwise(one.times)]
-        assert all(pause >= low * (1 - JITTER) for pause, low in zip(pauses, (0.04, 0.08, 0.16, 0.16), strict=False))
+        assert all(
+            pause >= low * (1 - JITTER)
+            for pause, low in zip(pauses, (0.04, 0.08, 0.16, 0.16), strict=False)
+        )
 
 
-def test_pauses_between_attempts_double_up_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_between_attempts_double_up_to_a_limit_and_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("broker.dialer.FIRST_DELAY", 0.04)
     monkeypatch.setattr("broker.dialer.LONGEST_DELAY", 0.16)
     loop = Loop()

@@ -60,7 +60,9 @@ def typed(broker: Mosquitto, backend: Backend) -> Type:
         line = line.replace("-h localhost -p 1883", f"-h 127.0.0.1 -p {broker.port}")
         words = shlex.split(line)
         silent = ["-sS"] if words[0] == "curl" else []
-        done = subprocess.run([words[0], *silent, *words[1:]], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            [words[0], *silent, *words[1:]], capture_output=True, text=True, timeout=30, check=True
+        )
         return json.loads(done.stdout) if words[0] == "curl" else done.stdout
 
     return run
@@ -87,19 +89,35 @@ def received(backend: Backend) -> int:
 
 def test_the_latest_machine(typed: Type) -> None:
     answer = typed("curl http://localhost:5000/api/sensor/latest")
-    assert answer == {"success": True, "data": MACHINE | {"timestamp": "2025-01-21T10:30:45.123456Z"}}
+    assert answer == {
+        "success": True,
+        "data": MACHINE | {"timestamp": "2025-01-21T10:30:45.123456Z"},
+    }
 
 
 def test_the_history_of_machines(typed: Type) -> None:
     answer = typed('curl "http://localhost:5000/api/sensor/history?limit=10"')
-    assert (answer["success"], answer["count"], answer["limit"], len(answer["data"])) == (True, 1, 10, 1)
+    assert (answer["success"], answer["count"], answer["limit"], len(answer["data"])) == (
+        True,
+        1,
+        10,
+        1,
+    )
 
 
 def test_the_status_of_machines(typed: Type, broker: Mosquitto) -> None:
     assert typed("curl http://localhost:5000/api/sensor/status") == {
         "success": True,
-        "mqtt": {"connected": True, "broker": f"127.0.0.1:{broker.port}", "topic": "flexotwin/machine/status"},
-        "sensor": {"machine_id": "C_FL104", "status": "Running", "last_update": "2025-01-21T10:30:45.123456Z"},
+        "mqtt": {
+            "connected": True,
+            "broker": f"127.0.0.1:{broker.port}",
+            "topic": "flexotwin/machine/status",
+        },
+        "sensor": {
+            "machine_id": "C_FL104",
+            "status": "Running",
+            "last_update": "2025-01-21T10:30:45.123456Z",
+        },
     }
 
 
@@ -107,7 +125,9 @@ def test_the_info(typed: Type) -> None:
     assert typed("curl http://localhost:5000/api/info")["success"] is True
 
 
-@pytest.mark.parametrize("line", ["curl http://localhost:5000/health", "curl localhost:5000/health"])
+@pytest.mark.parametrize(
+    "line", ["curl http://localhost:5000/health", "curl localhost:5000/health"]
+)
 def test_the_health(typed: Type, line: str) -> None:
     assert typed(line)["status"] == "healthy"
 
@@ -117,7 +137,14 @@ def test_the_health(typed: Type, line: str) -> None:
 
 def test_the_status_of_panels(typed: Type) -> None:
     status = typed("curl http://localhost:5000/api/mqtt/status")
-    assert {"connected", "clientId", "subscriptions", "messageCount", "bufferSize", "lastMessage"} <= set(status)
+    assert {
+        "connected",
+        "clientId",
+        "subscriptions",
+        "messageCount",
+        "bufferSize",
+        "lastMessage",
+    } <= set(status)
     assert (status["connected"], status["bufferSize"]) == (True, 0)
     assert status["lastMessage"]["topic"] == "panel/trafo1/energy_cost"
 
@@ -125,7 +152,12 @@ def test_the_status_of_panels(typed: Type) -> None:
 def test_the_last_values(typed: Type) -> None:
     values = typed("curl http://localhost:5000/api/mqtt/last-values")
     assert values.pop("timestamp")
-    assert values == {"voltage": 230.45, "ampere": 15.32, "power": 3542.65, "energy_cost": 4428312.50}
+    assert values == {
+        "voltage": 230.45,
+        "ampere": 15.32,
+        "power": 3542.65,
+        "energy_cost": 4428312.50,
+    }
 
 
 def test_the_history_of_messages(typed: Type) -> None:
@@ -136,12 +168,18 @@ def test_the_history_of_messages(typed: Type) -> None:
 
 
 def test_the_history_of_one_topic(typed: Type) -> None:
-    messages = typed('curl "http://localhost:5000/api/mqtt/history?topic=panel/trafo1/ampere&limit=10"')
-    assert {(message["topic"], message["value"]) for message in messages} == {("panel/trafo1/ampere", 15.32)}
+    messages = typed(
+        'curl "http://localhost:5000/api/mqtt/history?topic=panel/trafo1/ampere&limit=10"'
+    )
+    assert {(message["topic"], message["value"]) for message in messages} == {
+        ("panel/trafo1/ampere", 15.32)
+    }
 
 
 def test_the_last_value_of_a_topic(typed: Type) -> None:
-    assert typed("curl http://localhost:5000/api/mqtt/last-value/panel/trafo1/volt")["value"] == 230.45
+    assert (
+        typed("curl http://localhost:5000/api/mqtt/last-value/panel/trafo1/volt")["value"] == 230.45
+    )
 
 
 def test_publishing_to_a_topic(typed: Type) -> None:
@@ -170,10 +208,14 @@ def test_a_published_test_message_of_a_probe_without_a_name(typed: Type) -> None
     )
     history = "curl 'http://localhost:5000/api/soil-health/history?limit=100'"
     wait_for(
-        lambda: "2025-12-02T17:00:00.000000Z" in [row["timestamp"] for row in typed(history)["data"]],
+        lambda: (
+            "2025-12-02T17:00:00.000000Z" in [row["timestamp"] for row in typed(history)["data"]]
+        ),
         what="the reading",
     )
-    (row,) = [row for row in typed(history)["data"] if row["timestamp"] == "2025-12-02T17:00:00.000000Z"]
+    (row,) = [
+        row for row in typed(history)["data"] if row["timestamp"] == "2025-12-02T17:00:00.000000Z"
+    ]
     assert (row["device_id"], row["N"], row["pH"]) == ("sensor-publisher-01", 22.0, 7.2)
 
 
@@ -221,7 +263,9 @@ def test_every_line_of_our_own_documents_works(typed: Type, page: str) -> None:
 
 @pytest.mark.parametrize("page", OWN_DOCUMENTS)
 def test_every_path_of_our_own_documents_exists(page: str, sqlite_api: Api) -> None:
-    rules = {re.sub(r"<\w+:(\w+)>", r"<\1>", rule.rule) for rule in sqlite_api.app.url_map.iter_rules()}
+    rules = {
+        re.sub(r"<\w+:(\w+)>", r"<\1>", rule.rule) for rule in sqlite_api.app.url_map.iter_rules()
+    }
     for path in set(re.findall(r"`(?:GET|POST) (/[a-z/<>-]+)`", PAGES[page])):
         assert path in rules, path
 

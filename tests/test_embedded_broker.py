@@ -21,7 +21,15 @@ from broker.store import USER, Options, Store
 from config import Settings, SettingsError
 from tests.support import PROJECT, Mosquitto, connected_client, free_port, publishing, wait_for
 
-TOPICS = ("sensors/a/data", "/leading/slash", "$aws/things/pump4/shadow", "v1.6/devices/a", "küche/a", "a//b", "a.b/c")
+TOPICS = (
+    "sensors/a/data",
+    "/leading/slash",
+    "$aws/things/pump4/shadow",
+    "v1.6/devices/a",
+    "küche/a",
+    "a//b",
+    "a.b/c",
+)
 CANNOT = "The connection of a client was ended: "
 
 
@@ -49,7 +57,9 @@ def running(
 class Session:
     """A client with a persistent session, by default AutoForge's own; what it received, in order."""
 
-    def __init__(self, store: Store, port: int, client_id: str = "session", login: bool = True, **kind: Any) -> None:
+    def __init__(
+        self, store: Store, port: int, client_id: str = "session", login: bool = True, **kind: Any
+    ) -> None:
         self.received: list[tuple[str, bytes]] = []
         self.answers: list[str] = []
         self.subscribed = False
@@ -59,8 +69,12 @@ class Session:
         if login:
             client.username_pw_set(USER, store.password())
         client.on_connect = lambda _, __, ___, reason, ____: self.answers.append(str(reason))
-        client.on_subscribe = lambda _, __, ___, codes, ____: setattr(self, "subscribed", codes[0].value == 1)
-        client.on_message = lambda _, __, message: self.received.append((message.topic, bytes(message.payload)))
+        client.on_subscribe = lambda _, __, ___, codes, ____: setattr(
+            self, "subscribed", codes[0].value == 1
+        )
+        client.on_message = lambda _, __, message: self.received.append(
+            (message.topic, bytes(message.payload))
+        )
         client.connect("127.0.0.1", port)
         client.loop_start()
         wait_for(lambda: self.answers, what="the answer to CONNECT")
@@ -117,7 +131,10 @@ def test_nobody_gets_in_before_there_is_a_session_that_keeps_what_is_published(
     wait_for(lambda: is_admitted(store, broker.port), what="the broker to let devices in")
     sent = publish(broker.port, 3)
     with session(store, broker.port) as ours:
-        wait_for(lambda: [payload for _, payload in ours.received] == sent, what="what was published meanwhile")
+        wait_for(
+            lambda: [payload for _, payload in ours.received] == sent,
+            what="what was published meanwhile",
+        )
 
 
 def is_admitted(store: Store, port: int) -> bool:
@@ -168,7 +185,9 @@ def answers(port: int) -> bool:
     return False
 
 
-def test_it_ends_with_the_process_that_started_it_and_the_next_one_finds_what_it_held(store: Store) -> None:
+def test_it_ends_with_the_process_that_started_it_and_the_next_one_finds_what_it_held(
+    store: Store,
+) -> None:
     port = free_port()
     program = (
         "import time; from pathlib import Path\n"
@@ -176,7 +195,9 @@ def test_it_ends_with_the_process_that_started_it_and_the_next_one_finds_what_it
         f"EmbeddedBroker(Options('127.0.0.1', {port}, 100), Store(Path({str(store.folder)!r}))).start()\n"
         "print('ready', flush=True); time.sleep(100)"
     )
-    with subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE
+    ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"ready\n"
         begin_session(store, port)
@@ -187,7 +208,9 @@ def test_it_ends_with_the_process_that_started_it_and_the_next_one_finds_what_it
         parent.kill()
     child.wait(10)
     with running(store, port), session(store, port) as ours:
-        wait_for(lambda: [payload for _, payload in ours.received] == sent, what="what was acknowledged")
+        wait_for(
+            lambda: [payload for _, payload in ours.received] == sent, what="what was acknowledged"
+        )
         assert not is_admitted(store, port), "until there is a session again"
 
 
@@ -215,24 +238,36 @@ def test_a_client_that_it_cannot_serve_is_told_in_the_log(
     act: Callable[[int], None], sentence: str, admitted: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     act(admitted)
-    wait_for(lambda: any(message.startswith(CANNOT + sentence) for message in caplog.messages), what="the sentence")
+    wait_for(
+        lambda: any(message.startswith(CANNOT + sentence) for message in caplog.messages),
+        what="the sentence",
+    )
 
 
-def test_devices_give_the_login_that_is_asked_of_them(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_devices_give_the_login_that_is_asked_of_them(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     with running(store, login=("tasmota", "s3cret")) as broker:
         begin_session(store, broker.port)
         store.admit()
-        wait_for(lambda: connected(broker.port, "tasmota", "s3cret"), what="the broker to let devices in")
+        wait_for(
+            lambda: connected(broker.port, "tasmota", "s3cret"), what="the broker to let devices in"
+        )
         for login in (("tasmota", "wrong"), ("other", "s3cret"), (None, None)):
             assert not connected(broker.port, *login)
-        wait_for(lambda: any(CANNOT + "its user name" in message for message in caplog.messages), what="the line")
+        wait_for(
+            lambda: any(CANNOT + "its user name" in message for message in caplog.messages),
+            what="the line",
+        )
 
 
 def test_a_device_with_a_login_that_nobody_asked_for_is_told_in_the_log(
     admitted: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert not connected(admitted, "DVES_USER", "DVES_PASS")
-    wait_for(lambda: any('User "DVES_USER"' in message for message in caplog.messages), what="the line")
+    wait_for(
+        lambda: any('User "DVES_USER"' in message for message in caplog.messages), what="the line"
+    )
 
 
 def connected(port: int, user: str | None, password: str | None) -> bool:
@@ -249,13 +284,18 @@ def connected(port: int, user: str | None, password: str | None) -> bool:
     return answers[0]
 
 
-@pytest.mark.parametrize("act", ["PURGE/$MQTT_msgs", "DELETE/$MQTT_msgs", "UPDATE/$MQTT_msgs", "DELETE/$MQTT_sess"])
+@pytest.mark.parametrize(
+    "act", ["PURGE/$MQTT_msgs", "DELETE/$MQTT_msgs", "UPDATE/$MQTT_msgs", "DELETE/$MQTT_sess"]
+)
 def test_no_device_can_command_the_server(act: str, admitted: int, store: Store) -> None:
     sent = publish(admitted, 3)
     with publishing(admitted, wait=False) as send:
         send(f"$JS/API/STREAM/{act}", "{}", qos=0)
     with session(store, admitted) as ours:
-        wait_for(lambda: [payload for _, payload in ours.received] == sent, what="what was published before")
+        wait_for(
+            lambda: [payload for _, payload in ours.received] == sent,
+            what="what was published before",
+        )
 
 
 @pytest.mark.parametrize("topic_filter", ["$JS/#", "$MQTT/#", "$SYS/#", "$MQTT/sess/#"])
@@ -285,7 +325,10 @@ def test_a_full_broker_shuts_the_devices_out_until_there_is_room(
         client.on_publish = lambda _, __, mid, ___, ____: acknowledged.append(mid)
         for _ in range(60):
             client.publish("sensors/a/data", b"x" * 500_000, qos=1)
-        wait_for(lambda: any("devices have to wait" in message for message in caplog.messages), what="the warning")
+        wait_for(
+            lambda: any("devices have to wait" in message for message in caplog.messages),
+            what="the warning",
+        )
         wait_for(lambda: not is_admitted(store, broker.port), what="the door to close")
         held = len(acknowledged)
         with session(store, broker.port) as ours:
@@ -302,7 +345,9 @@ def test_it_ends_when_it_is_told_to(store: Store) -> None:
     assert not process.is_running()
 
 
-def test_two_processes_do_not_run_a_broker_on_one_folder(broker: EmbeddedBroker, store: Store) -> None:
+def test_two_processes_do_not_run_a_broker_on_one_folder(
+    broker: EmbeddedBroker, store: Store
+) -> None:
     other = EmbeddedBroker(Options("127.0.0.1", free_port(), 100), store)
     with pytest.raises(EmbeddedBrokerError, match="another process runs the broker of"):
         other.start()
@@ -312,7 +357,9 @@ def test_a_port_that_is_taken_is_named(store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         other = EmbeddedBroker(Options("127.0.0.1", port, 100), store)
-        with pytest.raises(EmbeddedBrokerError, match=f"cannot start: .*{port}.*address already in use"):
+        with pytest.raises(
+            EmbeddedBrokerError, match=f"cannot start: .*{port}.*address already in use"
+        ):
             other.start()
 
 
@@ -323,7 +370,11 @@ def test_nobody_else_may_read_its_folder(broker: EmbeddedBroker, store: Store) -
 
 
 def test_it_listens_where_it_was_told_to_only(broker: EmbeddedBroker, store: Store) -> None:
-    addresses = {connection.laddr.ip for connection in server(store).net_connections() if connection.status == "LISTEN"}
+    addresses = {
+        connection.laddr.ip
+        for connection in server(store).net_connections()
+        if connection.status == "LISTEN"
+    }
     assert addresses == {"127.0.0.1"}
 
 
@@ -331,7 +382,9 @@ def test_it_listens_where_it_was_told_to_only(broker: EmbeddedBroker, store: Sto
 
 
 def place(folder: Path, **values: Any) -> Settings:
-    return Settings(_env_file=None, database_url=f"sqlite:///{folder}/test.db", mqtt_port=free_port(), **values)
+    return Settings(
+        _env_file=None, database_url=f"sqlite:///{folder}/test.db", mqtt_port=free_port(), **values
+    )
 
 
 @pytest.mark.parametrize(
@@ -340,7 +393,12 @@ def place(folder: Path, **values: Any) -> Settings:
         ("sqlite:///sensors.db", "127.0.0.1", "sensors.db.broker", "mqtt://127.0.0.1:1"),
         ("sqlite:///data/my.db?timeout=3", "0.0.0.0", "data/my.db.broker", "mqtt://127.0.0.1:1"),
         ("postgresql://me@db/sensors", "::", "autoforge.broker", "mqtt://[::1]:1"),
-        ("mysql+pymysql://me@db/sensors", "192.168.1.2", "autoforge.broker", "mqtt://192.168.1.2:1"),
+        (
+            "mysql+pymysql://me@db/sensors",
+            "192.168.1.2",
+            "autoforge.broker",
+            "mqtt://192.168.1.2:1",
+        ),
     ],
 )
 def test_its_folder_stands_beside_the_database_and_autoforge_knows_its_address(
@@ -352,7 +410,9 @@ def test_its_folder_stands_beside_the_database_and_autoforge_knows_its_address(
     assert (settings.broker_folder, str(settings.broker)) == (tmp_path / folder, address)
 
 
-def test_a_process_that_starts_at_the_same_time_uses_the_broker_of_the_first(tmp_path: Path) -> None:
+def test_a_process_that_starts_at_the_same_time_uses_the_broker_of_the_first(
+    tmp_path: Path,
+) -> None:
     settings = place(tmp_path)
     with ThreadPoolExecutor() as pool:
         started = list(pool.map(lambda _: embedded.start_if_needed(settings), range(3)))
@@ -360,14 +420,18 @@ def test_a_process_that_starts_at_the_same_time_uses_the_broker_of_the_first(tmp
     broker.stop()
 
 
-def test_the_login_goes_where_another_broker_has_taken_its_place(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_the_login_goes_where_another_broker_has_taken_its_place(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     settings = place(tmp_path)
     first = embedded.start_if_needed(settings)
     assert first is not None
     first.stop()
     store = Store(settings.broker_folder)
     assert store.password() is not None
-    assert embedded.start_if_needed(settings.model_copy(update={"mqtt_port": mosquitto.port})) is None
+    assert (
+        embedded.start_if_needed(settings.model_copy(update={"mqtt_port": mosquitto.port})) is None
+    )
     assert store.password() is None
 
 

@@ -55,8 +55,12 @@ def voltages(folder: Path) -> Counter[float]:
     return found
 
 
-def test_what_waits_for_another_database_is_taken_over_once(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    with serving(at_broker(tmp_path, mosquitto, DATABASE_URL=f"sqlite:///{tmp_path}/old.db")) as old:
+def test_what_waits_for_another_database_is_taken_over_once(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    with serving(
+        at_broker(tmp_path, mosquitto, DATABASE_URL=f"sqlite:///{tmp_path}/old.db")
+    ) as old:
         wait_for(old.ready, what="a healthy backend")
     engine = create_engine(f"sqlite:///{tmp_path}/old.db")
     with engine.connect() as connection:
@@ -76,7 +80,10 @@ def test_what_waits_for_another_database_is_taken_over_once(tmp_path: Path, mosq
                 publish("panel/p/volt", str(number))
             wait_for(lambda: received(new) == 100, what="the new messages")
             code, said = end_session(new.environment, client_id)
-            assert said == f"201 messages: 200 stored, 0 already known, 1 set aside. The session {client_id} is ended"
+            assert (
+                said
+                == f"201 messages: 200 stored, 0 already known, 1 set aside. The session {client_id} is ended"
+            )
             assert code == 0
             publish("panel/p/volt", "300")
             wait_for(lambda: received(new) == 302, what="all messages")
@@ -86,13 +93,21 @@ def test_what_waits_for_another_database_is_taken_over_once(tmp_path: Path, mosq
 
 @pytest.mark.parametrize(
     ("client_id", "sentence"),
-    [("elsewhere", "holds no session elsewhere"), ("in-use", "in-use is the session that AutoForge uses")],
+    [
+        ("elsewhere", "holds no session elsewhere"),
+        ("in-use", "in-use is the session that AutoForge uses"),
+    ],
 )
 def test_a_session_that_is_not_there_or_in_use_is_left_alone(
     tmp_path: Path, mosquitto: Mosquitto, client_id: str, sentence: str
 ) -> None:
     with serving(
-        at_broker(tmp_path, mosquitto, MQTT_CLIENT_ID="in-use", DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
+        at_broker(
+            tmp_path,
+            mosquitto,
+            MQTT_CLIENT_ID="in-use",
+            DATABASE_URL=f"sqlite:///{tmp_path}/new.db",
+        )
     ) as backend:
         wait_for(backend.ready, what="a healthy backend")
         code, said = end_session(backend.environment, client_id)
@@ -100,8 +115,12 @@ def test_a_session_that_is_not_there_or_in_use_is_left_alone(
         assert backend.ready()
 
 
-def test_a_broker_that_is_away_is_named(tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(at_broker(tmp_path, mosquitto, DATABASE_URL=f"sqlite:///{tmp_path}/new.db")) as backend:
+def test_a_broker_that_is_away_is_named(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(
+        at_broker(tmp_path, mosquitto, DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
+    ) as backend:
         wait_for(backend.ready, what="a healthy backend")
     mosquitto.stop()
     code, said = end_session(backend.environment, "old")
@@ -118,7 +137,9 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker that delivers what waits in several parts."""
     made = Mosquitto(tmp_path / "broker")
     config = tmp_path / "broker" / "mosquitto.conf"
-    config.write_text(config.read_text().replace("max_inflight_messages 10000", "max_inflight_messages 400"))
+    config.write_text(
+        config.read_text().replace("max_inflight_messages 10000", "max_inflight_messages 400")
+    )
     made.start()
     yield made
     made.stop()
@@ -171,7 +192,9 @@ def test_a_session_is_not_ended_before_a_database_that_was_away_has_what_waits(
     assert not session_is_there(mosquitto.port, OLD)
 
 
-def test_a_session_is_not_ended_while_storing_takes_long(ends: Ends, mosquitto: Mosquitto, sqlite: Database) -> None:
+def test_a_session_is_not_ended_while_storing_takes_long(
+    ends: Ends, mosquitto: Mosquitto, sqlite: Database
+) -> None:
     taken = ends(partial(threading.Event().wait, 1.2), 100)
     assert (taken.received, is_stored_once(sqlite)) == (WAITING, True)
     assert not session_is_there(mosquitto.port, OLD)
@@ -200,7 +223,9 @@ def test_a_database_that_stays_away_ends_nothing(
     monkeypatch.setattr(ending, "REACH_SECONDS", 2.0)
     with pytest.raises(ending.EndError) as told:
         ends(fail, 100)
-    assert re.fullmatch(r"\d+ messages wait for the database: it is away: nothing is ended", str(told.value))
+    assert re.fullmatch(
+        r"\d+ messages wait for the database: it is away: nothing is ended", str(told.value)
+    )
     assert session_is_there(mosquitto.port, OLD)
     assert (ends().received, is_stored_once(sqlite)) == (WAITING, True)
 

@@ -124,7 +124,10 @@ def test_a_stretch_over_a_border_is_divided_there() -> None:
         pytest.approx(300 * 600 / 3.6e6),
         pytest.approx(720 * 240 / 3.6e6),
     ]
-    assert [round(bucket.coverage, 4) for bucket in found.buckets[11:13]] == [16.6667, 6.6667]  # 600 and 240 of 3600 s
+    assert [round(bucket.coverage, 4) for bucket in found.buckets[11:13]] == [
+        16.6667,
+        6.6667,
+    ]  # 600 and 240 of 3600 s
 
 
 def test_the_parts_sum_to_the_whole() -> None:
@@ -143,7 +146,9 @@ def test_energy_that_is_fed_in_is_negative_and_so_is_its_cost() -> None:
 
 
 def test_buckets_without_samples_are_listed_and_null() -> None:
-    found = of_power(every(15, Span(at(1, 0)[0], at(2, 0)[0]), 100), Asked(interval="hour", tariff=Tariff(2)))
+    found = of_power(
+        every(15, Span(at(1, 0)[0], at(2, 0)[0]), 100), Asked(interval="hour", tariff=Tariff(2))
+    )
     assert energies(found) == [None, 0.1] + [None] * 22
     assert [bucket.cost for bucket in found.buckets[:2]] == [None, pytest.approx(0.2)]
     assert [bucket.coverage for bucket in found.buckets[:3]] == [0, 100, 0]
@@ -153,7 +158,9 @@ def test_no_power_is_zero_and_not_null() -> None:
     assert energies(of_power([at(1, 0), at(1.1, 0)])) == [0]
 
 
-@pytest.mark.parametrize("samples", [[], [at(1, 100)], [at(1, 100), at(9, 100)], [at(30, 1), at(30.1, 1)]])
+@pytest.mark.parametrize(
+    "samples", [[], [at(1, 100)], [at(1, 100), at(9, 100)], [at(30, 1), at(30.1, 1)]]
+)
 def test_nothing_is_known_without_two_samples_close_to_each_other(samples: list[Sample]) -> None:
     found = of_power(samples, Asked(tariff=Tariff(2)))
     assert (found.total.energy, found.total.cost, found.total.coverage) == (None, None, 0)
@@ -170,7 +177,10 @@ def test_power_too_large_to_be_multiplied_breaks_nothing() -> None:
 
 def test_100_000_samples_give_the_closed_form() -> None:
     samples = [(MIDNIGHT + timedelta(seconds=i), float(i)) for i in range(100_001)]
-    found = of_power(samples, Asked(Span(MIDNIGHT, MIDNIGHT + timedelta(seconds=100_000)), "Asia/Jakarta", "hour"))
+    found = of_power(
+        samples,
+        Asked(Span(MIDNIGHT, MIDNIGHT + timedelta(seconds=100_000)), "Asia/Jakarta", "hour"),
+    )
     assert found.total.energy == pytest.approx(100_000**2 / 2 / 3_600_000, rel=1e-9)  # ∫ t dt in Ws
     assert found.total.coverage == 100
 
@@ -222,21 +232,38 @@ def test_months_are_those_of_the_zone_and_the_first_and_the_last_are_clipped() -
     span = Span(datetime(2026, 1, 29, 17), datetime(2026, 3, 1, 17))
     found = of_power(every(15, span, 100), Asked(span, "Asia/Jakarta", "month"))
     assert energies(found) == [4.8, 67.2, 2.4]
-    assert [bucket.local.date().isoformat() for bucket in found.buckets] == ["2026-01-30", "2026-02-01", "2026-03-01"]
-    assert [bucket.span for bucket in found.buckets][1] == (datetime(2026, 1, 31, 17), datetime(2026, 2, 28, 17))
+    assert [bucket.local.date().isoformat() for bucket in found.buckets] == [
+        "2026-01-30",
+        "2026-02-01",
+        "2026-03-01",
+    ]
+    assert [bucket.span for bucket in found.buckets][1] == (
+        datetime(2026, 1, 31, 17),
+        datetime(2026, 2, 28, 17),
+    )
 
 
 def test_the_month_of_daylight_saving_is_an_hour_shorter() -> None:
     berlin = calendar.zone("Europe/Berlin")
-    span = Span(*(calendar.at(datetime(2026, month, 1).date(), datetime.min.time(), berlin) for month in (3, 4)))
-    assert energies(of_power(every(15, span, 1000), Asked(span, "Europe/Berlin", "month"))) == [31 * 24 - 1]
+    span = Span(
+        *(
+            calendar.at(datetime(2026, month, 1).date(), datetime.min.time(), berlin)
+            for month in (3, 4)
+        )
+    )
+    assert energies(of_power(every(15, span, 1000), Asked(span, "Europe/Berlin", "month"))) == [
+        31 * 24 - 1
+    ]
 
 
 def test_a_day_that_a_zone_left_out_is_no_bucket() -> None:
     """Samoa had no 30 December 2011."""
     span = Span(datetime(2011, 12, 29, 10), datetime(2011, 12, 31, 10))
     found = of_power(every(15, span, 1000), Asked(span, "Pacific/Apia"))
-    assert [bucket.local.date().isoformat() for bucket in found.buckets] == ["2011-12-29", "2011-12-31"]
+    assert [bucket.local.date().isoformat() for bucket in found.buckets] == [
+        "2011-12-29",
+        "2011-12-31",
+    ]
     assert energies(found) == [24, 24]
 
 
@@ -254,7 +281,9 @@ def test_the_hours_of_a_tariff_are_local() -> None:
     # 05:30 to 06:30 in Kolkata: half a kilowatt-hour by night, half by day.
     span = Span(MIDNIGHT, MIDNIGHT + timedelta(hours=1))
     samples = every(15, span, 1000)
-    assert of_power(samples, Asked(span, "Asia/Kolkata", tariff=NIGHT)).total.cost == pytest.approx(0.10 + 0.20)
+    assert of_power(samples, Asked(span, "Asia/Kolkata", tariff=NIGHT)).total.cost == pytest.approx(
+        0.10 + 0.20
+    )
     assert of_power(samples, Asked(span, "UTC", tariff=NIGHT)).total.cost == pytest.approx(0.20)
 
 
@@ -271,14 +300,19 @@ def test_the_night_is_an_hour_shorter_in_spring_and_longer_in_autumn(date: str, 
     ids=["as it costs", "nothing", "less", "more"],
 )
 def test_what_is_fed_in_has_a_price_of_its_own(export: float | None, cost: float) -> None:
-    used, fed_in = every(15, Span(MIDNIGHT, at(1, 0)[0]), 1000), every(15, Span(at(2, 0)[0], at(3, 0)[0]), -500)
+    used, fed_in = (
+        every(15, Span(MIDNIGHT, at(1, 0)[0]), 1000),
+        every(15, Span(at(2, 0)[0], at(3, 0)[0]), -500),
+    )
     found = of_power([*used, *fed_in], Asked(tariff=Tariff(0.4, export=export)))
     assert found.total.energy == pytest.approx(0.5)
     assert found.total.cost == pytest.approx(cost)
 
 
 @pytest.mark.parametrize("export", [None, 0.0, 0.1])
-def test_what_is_fed_in_counts_from_the_moment_the_power_goes_below_zero(export: float | None) -> None:
+def test_what_is_fed_in_counts_from_the_moment_the_power_goes_below_zero(
+    export: float | None,
+) -> None:
     # In 600 s from 600 W to -300 W: 400 s are drawn, 300 W on average, and 200 s fed in, 150 W on average.
     found = of_power([at(1, 600), at(1 + 1 / 6, -300)], Asked(tariff=Tariff(0.5, export=export)))
     assert found.total.energy == pytest.approx((300 * 400 - 150 * 200) / 3.6e6)
@@ -321,9 +355,13 @@ def test_after_a_reset_a_counter_begins_at_zero() -> None:
 
 def test_jitter_counts_for_nothing_and_neither_does_the_way_back_up() -> None:
     # 100 → 99.9 → 99.95 → 100 → 101: one kilowatt-hour was used.
-    found = of_counter([at(0, 100), at(1, 99.9), at(2, 99.95), at(3, 100), at(4, 101)], Asked(interval="hour"))
+    found = of_counter(
+        [at(0, 100), at(1, 99.9), at(2, 99.95), at(3, 100), at(4, 101)], Asked(interval="hour")
+    )
     assert energies(found)[:4] == [0, 0, 0, 1]
-    assert energies(of_counter([at(0, 100), at(1, 99.9), at(2, 103)], Asked(interval="hour")))[:2] == [0, 3]
+    assert energies(of_counter([at(0, 100), at(1, 99.9), at(2, 103)], Asked(interval="hour")))[
+        :2
+    ] == [0, 3]
 
 
 @pytest.mark.parametrize(("shown", "used"), [(90, 0), (89.99, 89.99)])
@@ -341,10 +379,14 @@ def test_a_reset_after_jitter_forgets_what_the_counter_had_been() -> None:
 
 
 def test_of_two_counts_at_the_same_time_the_last_one_holds() -> None:
-    assert energies(of_counter([at(0, 100), at(1, 101), at(1, 102), at(2, 104)], Asked(interval="hour")))[:2] == [2, 2]
+    assert energies(
+        of_counter([at(0, 100), at(1, 101), at(1, 102), at(2, 104)], Asked(interval="hour"))
+    )[:2] == [2, 2]
 
 
-@pytest.mark.parametrize("samples", [[], [at(1, 100)], [at(1, 100), at(1, 101)], [at(25, 1), at(26, 2)]])
+@pytest.mark.parametrize(
+    "samples", [[], [at(1, 100)], [at(1, 100), at(1, 101)], [at(25, 1), at(26, 2)]]
+)
 def test_nothing_is_known_without_two_counts_around_some_of_the_time(samples: list[Sample]) -> None:
     assert energies(of_counter(samples)) == [None]
 

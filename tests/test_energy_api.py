@@ -31,10 +31,15 @@ WHOLE_DAY = {
 }
 
 
-def measured(start: str, count: int, step: float, power: float = 1000, **changes: Any) -> list[dict[str, Any]]:
+def measured(
+    start: str, count: int, step: float, power: float = 1000, **changes: Any
+) -> list[dict[str, Any]]:
     """Readings of the same power, so many seconds apart from a time on."""
     times = [datetime.fromisoformat(start) + timedelta(seconds=i * step) for i in range(count)]
-    return [{"device_id": "trafo1", "power": power, "timestamp": clock.rfc3339(time), **changes} for time in times]
+    return [
+        {"device_id": "trafo1", "power": power, "timestamp": clock.rfc3339(time), **changes}
+        for time in times
+    ]
 
 
 def store(api: Api, readings: list[dict[str, Any]], stream: str = "panels") -> None:
@@ -54,7 +59,11 @@ def meters(settings: Callable[..., Settings], database_url: str, tmp_path: Path)
 
 def counted(api: Api, *counts: tuple[str, float]) -> None:
     """Store what the counter of the meter m1 showed at some times."""
-    store(api, [{"device_id": "m1", "total": total, "timestamp": time} for time, total in counts], "meters")
+    store(
+        api,
+        [{"device_id": "m1", "total": total, "timestamp": time} for time, total in counts],
+        "meters",
+    )
 
 
 # Power
@@ -62,7 +71,11 @@ def counted(api: Api, *counts: tuple[str, float]) -> None:
 
 def test_it_answers_with_the_energy_and_cost_of_each_day_and_in_total(api: Api) -> None:
     store(api, measured("2025-01-29T06:00", 13, 600))
-    figures = {"energy": 2.0, "cost": 2500.0, "coverage": 8.33}  # 1 kW · 2 h; 1250 Rp a kWh; 2 of 24 h
+    figures = {
+        "energy": 2.0,
+        "cost": 2500.0,
+        "coverage": 8.33,
+    }  # 1 kW · 2 h; 1250 Rp a kWh; 2 of 24 h
     assert api.get(PATH, device_id="trafo1", **JANUARY) == {
         "device_id": "trafo1", "from": "2025-01-29T00:00:00.000000Z", "to": "2025-01-30T00:00:00.000000Z", "tz": "UTC",
         "interval": "day", "method": "power", "currency": "Rp", "gap": 900.0,
@@ -96,7 +109,11 @@ def test_readings_beyond_the_ends_of_the_window_count_up_to_them(api: Api) -> No
 def test_hours_and_days_are_those_of_the_time_zone(api: Api) -> None:
     # 30 March 2025 in Berlin begins at 23:00 UTC and has 23 hours: 1 kW from an hour before to an hour after.
     store(api, measured("2025-03-29T22:00", 101, 900))
-    window: dict[str, Any] = {"from_": "2025-03-29T23:00", "to": "2025-03-30T22:00", "tz": "Europe/Berlin"}
+    window: dict[str, Any] = {
+        "from_": "2025-03-29T23:00",
+        "to": "2025-03-30T22:00",
+        "tz": "Europe/Berlin",
+    }
     daily = api.get(PATH, device_id="trafo1", **window)
     assert [(bucket["local"], bucket["energy"]) for bucket in daily["data"]] == [
         ("2025-03-30T00:00:00.000000+01:00", 23)
@@ -109,7 +126,11 @@ def test_hours_and_days_are_those_of_the_time_zone(api: Api) -> None:
 
 def test_months_are_listed_also_where_nothing_is_known(api: Api) -> None:
     store(api, measured("2025-01-31T22:00", 13, 900))
-    window: dict[str, Any] = {"from_": "2024-12-31T17:00", "to": "2025-03-31T17:00", "tz": "Asia/Jakarta"}
+    window: dict[str, Any] = {
+        "from_": "2024-12-31T17:00",
+        "to": "2025-03-31T17:00",
+        "tz": "Asia/Jakarta",
+    }
     months = api.get(PATH, device_id="trafo1", interval="month", **window)["data"]
     # The three hours from 05:00 on 1 February in Jakarta.
     assert [(month["local"][:10], month["energy"]) for month in months] == [
@@ -126,10 +147,14 @@ def test_of_a_device_that_nobody_knows_there_are_nulls(api: Api) -> None:
 
 def test_without_a_window_it_is_the_last_24_hours(sqlite_api: Api) -> None:
     start = clock.now() - timedelta(hours=30)
-    store(sqlite_api, measured(start.isoformat(), 29, 3600 / 4))  # seven hours, of which one is in the window
+    store(
+        sqlite_api, measured(start.isoformat(), 29, 3600 / 4)
+    )  # seven hours, of which one is in the window
     answer = sqlite_api.get(PATH, device_id="trafo1")
     assert answer["energy"] == pytest.approx(1, abs=0.01)
-    assert datetime.fromisoformat(answer["to"]) - datetime.fromisoformat(answer["from"]) >= timedelta(days=1)
+    assert datetime.fromisoformat(answer["to"]) - datetime.fromisoformat(
+        answer["from"]
+    ) >= timedelta(days=1)
 
 
 def test_more_readings_than_are_read_at_once_give_the_closed_form(api: Api) -> None:
@@ -162,7 +187,9 @@ def test_what_is_next_to_nothing_is_not_minus_zero(meters: Api) -> None:
 
 def test_a_counter_says_the_energy_also_over_gaps_and_from_far_outside(meters: Api) -> None:
     # 48 kWh in 48 hours, one an hour; then 6 in a quarter of an hour, and 24 in the 24 hours after it.
-    counted(meters, ("2025-01-27T12:00Z", 100), ("2025-01-29T12:00Z", 148), ("2025-01-29T12:15Z", 154))
+    counted(
+        meters, ("2025-01-27T12:00Z", 100), ("2025-01-29T12:00Z", 148), ("2025-01-29T12:15Z", 154)
+    )
     counted(meters, ("2025-01-30T12:15Z", 178))
     answer = meters.get("/api/meters/energy", device_id="m1", interval="hour", **JANUARY)
     assert (answer["method"], answer["currency"], answer["cost"]) == ("counter", None, None)
@@ -204,7 +231,13 @@ def test_the_counter_goes_before_power(meters: Api) -> None:
 def test_one_wrong_reading_of_a_counter_changes_nothing(meters: Api, wrong: float) -> None:
     first = datetime(2025, 1, 29)
     counts = [wrong if place == 12 else 13423.7 + place / 10 for place in range(36)]
-    counted(meters, *((clock.rfc3339(first + timedelta(minutes=10 * i)), count) for i, count in enumerate(counts)))
+    counted(
+        meters,
+        *(
+            (clock.rfc3339(first + timedelta(minutes=10 * i)), count)
+            for i, count in enumerate(counts)
+        ),
+    )
     window: dict[str, Any] = {"from_": "2025-01-29", "to": "2025-01-29T06:00", "interval": "hour"}
     answer = meters.get("/api/meters/energy", device_id="m1", **window)
     assert answer["energy"] == 3.5
@@ -212,7 +245,9 @@ def test_one_wrong_reading_of_a_counter_changes_nothing(meters: Api, wrong: floa
 
 
 @pytest.mark.parametrize("wrong", [[0], [99999999], [0, 99999999], [99999999, 0]])
-def test_wrong_readings_of_a_counter_around_a_time_change_nothing_within_it(meters: Api, wrong: list[float]) -> None:
+def test_wrong_readings_of_a_counter_around_a_time_change_nothing_within_it(
+    meters: Api, wrong: list[float]
+) -> None:
     # One kilowatt from four hours before the day until four hours after it.
     times = [datetime(2025, 1, 28, 20) + timedelta(minutes=30 * place) for place in range(64)]
     counts = [100 + place / 2 for place in range(64)]
@@ -237,18 +272,28 @@ def test_what_a_counter_cannot_have_counted_since_its_first_readings_is_no_energ
     counts = first + [13424.8 + place / 10 for place in range(36 - len(first))]
     times = [datetime(2025, 1, 29) + timedelta(minutes=10 * place) for place in range(36)]
     counted(meters, *zip(map(clock.rfc3339, times), counts, strict=True))
-    whole: dict[str, Any] = {"device_id": "m1", "from_": "2025-01-29", "to": "2025-01-29T06:00", "interval": "hour"}
+    whole: dict[str, Any] = {
+        "device_id": "m1",
+        "from_": "2025-01-29",
+        "to": "2025-01-29T06:00",
+        "interval": "hour",
+    }
     answer = meters.get("/api/meters/energy", **whole)
     # 34 of the 36 times ten minutes: the last one has no end.
     assert (answer["energy"], answer["coverage"]) == (used, 94.44)
     assert sum(hour["energy"] for hour in answer["data"]) == pytest.approx(used)
     for middle in ("2025-01-29T00:10", "2025-01-29T00:15", "2025-01-29T02:55", "2025-01-29T03:00"):
-        parts = [meters.get("/api/meters/energy", **(whole | part)) for part in ({"to": middle}, {"from_": middle})]
+        parts = [
+            meters.get("/api/meters/energy", **(whole | part))
+            for part in ({"to": middle}, {"from_": middle})
+        ]
         assert sum(part["energy"] or 0 for part in parts) == pytest.approx(used)
 
 
 def test_hours_of_which_the_counter_says_nothing_are_measured_by_power(meters: Api) -> None:
-    store(meters, measured("2025-01-29T06:00", 13, 600, device_id="m1"), "meters")  # 1 kW from 6 to 8
+    store(
+        meters, measured("2025-01-29T06:00", 13, 600, device_id="m1"), "meters"
+    )  # 1 kW from 6 to 8
     counted(meters, ("2025-01-29T07:00Z", 10), ("2025-01-29T08:00Z", 15))
     answer = meters.get("/api/meters/energy", device_id="m1", interval="hour", **JANUARY)
     assert (answer["method"], answer["energy"]) == ("both", 6)
@@ -269,12 +314,23 @@ def test_hours_of_which_the_counter_says_nothing_are_measured_by_power(meters: A
         ({"device_id": "a", "from": "2025-01-30", "to": "2025-01-29"}, "from: must be before to"),
         ({"device_id": "a", "from": "0001-01-01"}, "from: must be before to, by 3660 days at most"),
         ({"device_id": "a", "to": "0001-01-02"}, "from: must be before to"),
-        ({"device_id": "a", "from": "1969-01-01", "to": "1970-01-01"}, "from, to: must be within the years"),
-        ({"device_id": "a", "from": "9999-12-30", "to": "9999-12-31"}, "from, to: must be within the years"),
-        ({"device_id": "a", "interval": "hour", "from": "2020-01-01", "to": "2025-01-29"}, "choose day or month"),
+        (
+            {"device_id": "a", "from": "1969-01-01", "to": "1970-01-01"},
+            "from, to: must be within the years",
+        ),
+        (
+            {"device_id": "a", "from": "9999-12-30", "to": "9999-12-31"},
+            "from, to: must be within the years",
+        ),
+        (
+            {"device_id": "a", "interval": "hour", "from": "2020-01-01", "to": "2025-01-29"},
+            "choose day or month",
+        ),
     ],
 )
-def test_what_cannot_be_answered_is_400_and_says_why(sqlite_api: Api, query: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_answered_is_400_and_says_why(
+    sqlite_api: Api, query: dict[str, Any], said: str
+) -> None:
     assert said in sqlite_api.get(PATH, expect=400, **query)["message"]
 
 
@@ -284,7 +340,10 @@ def test_there_are_at_most_10_000_hours(sqlite_api: Api) -> None:
     end = start + timedelta(hours=10_000)
     assert len(sqlite_api.get(PATH, to=end.isoformat(), **window)["data"]) == 10_000
     later = (end + timedelta(seconds=1)).isoformat()
-    assert "interval: more than 10000 hours" in sqlite_api.get(PATH, expect=400, to=later, **window)["message"]
+    assert (
+        "interval: more than 10000 hours"
+        in sqlite_api.get(PATH, expect=400, to=later, **window)["message"]
+    )
 
 
 def test_only_streams_that_declare_it_have_it(sqlite_api: Api) -> None:
@@ -298,7 +357,9 @@ def test_only_streams_that_declare_it_have_it(sqlite_api: Api) -> None:
         ("/api/machines/oee", {"device_id", "from", "to", "tz", "shift"}),
     ],
 )
-def test_the_figures_are_documented_as_they_are(sqlite_api: Api, path: str, names: set[str]) -> None:
+def test_the_figures_are_documented_as_they_are(
+    sqlite_api: Api, path: str, names: set[str]
+) -> None:
     document = sqlite_api.get("/api/docs/openapi.json")
     operation = document["paths"][path]["get"]
     assert {parameter["name"] for parameter in operation["parameters"]} == names

@@ -50,7 +50,9 @@ def test_the_value_shown_is_the_default(name: str, monkeypatch: pytest.MonkeyPat
     assert (read.get_secret_value() if isinstance(read, SecretStr) else read) == default
 
 
-@pytest.mark.parametrize("uncommented", [False, True], ids=["as it is", "with every setting uncommented"])
+@pytest.mark.parametrize(
+    "uncommented", [False, True], ids=["as it is", "with every setting uncommented"]
+)
 def test_a_copy_of_it_changes_nothing(uncommented: bool, tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     if uncommented:

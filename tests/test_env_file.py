@@ -30,7 +30,11 @@ def fault(content: str | bytes) -> str:
 def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASK_PORT", "9000")
     settings = written("MQTT_BROKER=of-file\nFLASK_PORT=8000\nLOG_LEVEL=\nUNKNOWN=1\n")
-    assert (settings.mqtt_broker, settings.flask_port, settings.log_level) == ("of-file", 9000, "INFO")
+    assert (settings.mqtt_broker, settings.flask_port, settings.log_level) == (
+        "of-file",
+        9000,
+        "INFO",
+    )
 
 
 def test_an_empty_variable_leaves_what_the_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,10 +51,16 @@ def test_a_fault_is_named_as_one_in_the_environment() -> None:
     [
         pytest.param(b"\xef\xbb\xbfFLASK_PORT=8000\nLOG_LEVEL=ERROR\n", id="a byte-order mark"),
         pytest.param(b"FLASK_PORT=8000\r\nLOG_LEVEL=ERROR\r\n", id="the line ends of Windows"),
-        pytest.param(b"\xef\xbb\xbfFLASK_PORT=8000\r\nLOG_LEVEL=ERROR", id="both, without a last line end"),
+        pytest.param(
+            b"\xef\xbb\xbfFLASK_PORT=8000\r\nLOG_LEVEL=ERROR", id="both, without a last line end"
+        ),
         pytest.param(b"FLASK_PORT = 8000  \n LOG_LEVEL = ERROR\t\n", id="spaces around"),
-        pytest.param(b"FLASK_PORT=8000 # behind nginx\nLOG_LEVEL='ERROR ' # less\n", id="comments and quotes"),
-        pytest.param(b"export FLASK_PORT=8000\nlog_level=error\n", id="for a shell, and in small letters"),
+        pytest.param(
+            b"FLASK_PORT=8000 # behind nginx\nLOG_LEVEL='ERROR ' # less\n", id="comments and quotes"
+        ),
+        pytest.param(
+            b"export FLASK_PORT=8000\nlog_level=error\n", id="for a shell, and in small letters"
+        ),
     ],
 )
 def test_it_is_read_whichever_editor_has_written_it(content: bytes) -> None:
@@ -61,23 +71,41 @@ def test_it_is_read_whichever_editor_has_written_it(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        pytest.param("# Gerät\n".encode("latin-1"), "line 1: byte 0xe4 is not UTF-8; it must be UTF-8", id="Latin-1"),
-        pytest.param("FLASK_PORT=8000\n".encode("utf-16"), "is UTF-16 or UTF-32; it must be UTF-8", id="UTF-16"),
-        pytest.param("A=1\n".encode("utf-16-le"), "is UTF-16 or UTF-32; it must be UTF-8", id="UTF-16 without a mark"),
-        pytest.param("A=1\n".encode("utf-32"), "is UTF-16 or UTF-32; it must be UTF-8", id="UTF-32"),
+        pytest.param(
+            "# Gerät\n".encode("latin-1"),
+            "line 1: byte 0xe4 is not UTF-8; it must be UTF-8",
+            id="Latin-1",
+        ),
+        pytest.param(
+            "FLASK_PORT=8000\n".encode("utf-16"),
+            "is UTF-16 or UTF-32; it must be UTF-8",
+            id="UTF-16",
+        ),
+        pytest.param(
+            "A=1\n".encode("utf-16-le"),
+            "is UTF-16 or UTF-32; it must be UTF-8",
+            id="UTF-16 without a mark",
+        ),
+        pytest.param(
+            "A=1\n".encode("utf-32"), "is UTF-16 or UTF-32; it must be UTF-8", id="UTF-32"
+        ),
         pytest.param('A=1\n\n\nMQTT_PASSWORD="secret\nB=2\n', f"line 4 {LINE}", id="an open quote"),
         pytest.param("MQTT_PASSWORD='it's secret'\n", f"line 1 {LINE}", id="a quote in quotes"),
         pytest.param("A=1\nFLASK_PORT: 8000\n", f"line 2 {LINE}", id="a colon"),
         pytest.param("FLASK_PORT 8000\n", f"line 1 {LINE}", id="a space"),
     ],
 )
-def test_what_cannot_be_read_stops_the_start_in_one_line(content: str | bytes, sentence: str) -> None:
+def test_what_cannot_be_read_stops_the_start_in_one_line(
+    content: str | bytes, sentence: str
+) -> None:
     message = fault(content)
     assert message == f".env: {sentence}"
     assert "secret" not in message
 
 
-def test_a_file_that_may_not_be_read_stops_the_start_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_read_stops_the_start_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(_: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
@@ -130,7 +158,10 @@ def test_the_example_tells_each_rule_of_quoting() -> None:
         ("MQTT_BORKER=h\n", "MQTT_BORKER (did you mean MQTT_BROKER?)"),
         ("mqtt_brocker=h\n", "mqtt_brocker (did you mean MQTT_BROKER?)"),
         ("DATABASE_URI=sqlite:///x.db\n", "DATABASE_URI (did you mean DATABASE_URL?)"),
-        ("COLOUR=red\nFLASK_PROT=1\nCOLOUR=blue\n", "COLOUR, FLASK_PROT (did you mean FLASK_PORT?)"),
+        (
+            "COLOUR=red\nFLASK_PROT=1\nCOLOUR=blue\n",
+            "COLOUR, FLASK_PROT (did you mean FLASK_PORT?)",
+        ),
         ("A\x1b[31m=1\n", r"A\u001b[31m"),
     ],
 )
@@ -149,7 +180,9 @@ def test_names_in_the_file_that_are_no_setting_are_told_in_one_line(
         pytest.param("", id="nothing"),
         pytest.param("FLASK_PORT=8000\nflask_host=::1\n", id="settings"),
         pytest.param("HOST=h\nMQTT_BROKER=mqtt://${HOST}:1884\n", id="what another value uses"),
-        pytest.param("POSTGRES_PASSWORD=x\nFLASK_APP=app\n", id="what Docker Compose and flask read"),
+        pytest.param(
+            "POSTGRES_PASSWORD=x\nFLASK_APP=app\n", id="what Docker Compose and flask read"
+        ),
     ],
 )
 def test_names_that_somebody_uses_are_not_told(
@@ -175,7 +208,9 @@ def test_what_docker_compose_asks_for_is_known(caplog: pytest.LogCaptureFixture)
     [
         pytest.param([str(PROJECT / "app.py")], id="python app.py"),
         pytest.param(["-m", "ingest"], id="python -m ingest"),
-        pytest.param(["-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "app:app"], id="gunicorn"),
+        pytest.param(
+            ["-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "app:app"], id="gunicorn"
+        ),
         pytest.param(["-m", "publisher", "--config", "entries.json"], id="the static publisher"),
     ],
 )

@@ -15,7 +15,9 @@ from tests.support import free_port
 
 JSON = "application/json"
 READINGS = "/api/sensors/readings"
-DATABASE_PATHS = [f"/api/sensors/{name}" for name in ("latest", "history", "stats", "ml-data", "devices")]
+DATABASE_PATHS = [
+    f"/api/sensors/{name}" for name in ("latest", "history", "stats", "ml-data", "devices")
+]
 
 
 @pytest.fixture
@@ -47,14 +49,28 @@ def api(settings: Callable[..., Settings]) -> Iterator[Api]:
         ("PATCH", "/api/control", JSON, "{}", 405, "POST"),
         ("POST", READINGS, None, "{}", 415, "application/json"),
         ("POST", READINGS, "text/plain", "{}", 415, "application/json"),
-        ("POST", READINGS, "application/x-www-form-urlencoded", "temperature=1", 415, "application/json"),
+        (
+            "POST",
+            READINGS,
+            "application/x-www-form-urlencoded",
+            "temperature=1",
+            415,
+            "application/json",
+        ),
         ("POST", READINGS, "multipart/form-data; boundary=x", "--x--", 415, "application/json"),
         ("POST", READINGS, "nonsense", "{}", 415, "application/json"),
         ("POST", "/api/control", "text/plain", "{}", 415, "application/json"),
         ("POST", "/api/control", None, "{}", 415, "application/json"),
         ("POST", "/api/control", None, "", 415, "application/json"),
         ("POST", READINGS, "application/x-www-form-urlencoded", "", 415, "application/json"),
-        ("GET", "/socket.io?EIO=4", None, "", 404, "Socket.IO is at /socket.io/, with the slash at the end"),
+        (
+            "GET",
+            "/socket.io?EIO=4",
+            None,
+            "",
+            404,
+            "Socket.IO is at /socket.io/, with the slash at the end",
+        ),
         ("GET", "/socket.io", None, "", 404, "with the slash at the end"),
         ("POST", READINGS, JSON, "x" * 16_000_001, 413, "16000000"),
         ("POST", "/api/control", JSON, "x" * 65_537, 413, "at most 65536 bytes"),
@@ -73,7 +89,9 @@ def test_an_error_is_json_that_says_what_to_do(
     assert said in json.loads(answer.text)["message"]
 
 
-@pytest.mark.parametrize("content_type", [JSON, "application/json; charset=utf-8", "Application/JSON"])
+@pytest.mark.parametrize(
+    "content_type", [JSON, "application/json; charset=utf-8", "Application/JSON"]
+)
 def test_json_may_be_announced_as(api: Api, content_type: str) -> None:
     answer = api.client.post(READINGS, data=json.dumps(reading()), content_type=content_type)
     assert answer.status_code == 201
@@ -81,7 +99,10 @@ def test_json_may_be_announced_as(api: Api, content_type: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("DELETE", "/api/sensors/latest", {"GET", "HEAD", "OPTIONS"}), ("GET", READINGS, {"POST", "OPTIONS"})],
+    [
+        ("DELETE", "/api/sensors/latest", {"GET", "HEAD", "OPTIONS"}),
+        ("GET", READINGS, {"POST", "OPTIONS"}),
+    ],
 )
 def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(
     api: Api, method: str, path: str, allowed: set[str]
@@ -95,7 +116,9 @@ def test_a_body_of_unknown_length_over_the_limit_is_413(api: Api) -> None:
     """A chunked request has no Content-Length to look at."""
     chunked: dict[str, Any] = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
     for path in (READINGS, "/api/control"):
-        answer = api.client.post(path, data=b"0" * 16_000_001, content_type=JSON, environ_overrides=chunked)
+        answer = api.client.post(
+            path, data=b"0" * 16_000_001, content_type=JSON, environ_overrides=chunked
+        )
         assert (answer.status_code, answer.mimetype) == (413, JSON), answer.text
 
 
@@ -120,9 +143,17 @@ def test_without_the_database_every_endpoint_is_503_and_names_it(
     settings: Callable[..., Settings], scheme: str, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.db").write_text("this is no database")
-    place = f"{tmp_path}/broken.db" if scheme == "sqlite" else f"user:s3cret@127.0.0.1:{free_port()}/autoforge"
-    with running(settings(database_url=f"{scheme}://{'/' * (scheme == 'sqlite')}{place}"), prepare=False) as api:
-        answers = [api.get(path, expect=503) for path in [*DATABASE_PATHS, "/api/rejected", "/api/health"]]
+    place = (
+        f"{tmp_path}/broken.db"
+        if scheme == "sqlite"
+        else f"user:s3cret@127.0.0.1:{free_port()}/autoforge"
+    )
+    with running(
+        settings(database_url=f"{scheme}://{'/' * (scheme == 'sqlite')}{place}"), prepare=False
+    ) as api:
+        answers = [
+            api.get(path, expect=503) for path in [*DATABASE_PATHS, "/api/rejected", "/api/health"]
+        ]
         answers.append(api.post(READINGS, reading(), expect=503))
         retry = api.client.get("/api/sensors/latest").headers["Retry-After"]
         assert api.get("/api/streams")["count"] >= 1
@@ -149,8 +180,14 @@ def test_a_slash_at_the_end_of_a_path_makes_no_difference(api: Api) -> None:
 def test_every_origin_may_read_and_post_unless_told_otherwise(api: Api) -> None:
     origin = {"Origin": "https://dashboard.example"}
     for path in ("/api/health", "/api/sensors/latest", "/api/nothing"):
-        assert api.client.get(path, headers=origin).headers["Access-Control-Allow-Origin"] in ("*", origin["Origin"])
-    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        assert api.client.get(path, headers=origin).headers["Access-Control-Allow-Origin"] in (
+            "*",
+            origin["Origin"],
+        )
+    asks = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
     answer = api.client.options("/api/control", headers=origin | asks)
     assert answer.status_code == 200
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
@@ -158,7 +195,9 @@ def test_every_origin_may_read_and_post_unless_told_otherwise(api: Api) -> None:
 
 
 @pytest.mark.parametrize("separator", [",", ", "])
-def test_only_the_configured_origins_may_ask(settings: Callable[..., Settings], separator: str) -> None:
+def test_only_the_configured_origins_may_ask(
+    settings: Callable[..., Settings], separator: str
+) -> None:
     origins = ["https://a.example", "https://b.example"]
     with running(settings(cors_origins=separator.join(origins))) as api:
         for origin in origins:
@@ -178,10 +217,23 @@ def test_only_the_configured_origins_may_ask(settings: Callable[..., Settings], 
 def test_forwarded_headers_are_believed_only_behind_a_configured_proxy(
     settings: Callable[..., Settings], proxy_count: int, seen: list[str]
 ) -> None:
-    forwarded = {"For": "203.0.113.7", "Proto": "https", "Host": "autoforge.example", "Prefix": "/plant"}
+    forwarded = {
+        "For": "203.0.113.7",
+        "Proto": "https",
+        "Host": "autoforge.example",
+        "Prefix": "/plant",
+    }
     with running(settings(proxy_count=proxy_count)) as api:
         api.app.add_url_rule(
-            "/whoami", view_func=lambda: [request.remote_addr, request.scheme, request.host, request.root_path]
+            "/whoami",
+            view_func=lambda: [
+                request.remote_addr,
+                request.scheme,
+                request.host,
+                request.root_path,
+            ],
         )
-        answer = api.client.get("/whoami", headers={f"X-Forwarded-{name}": value for name, value in forwarded.items()})
+        answer = api.client.get(
+            "/whoami", headers={f"X-Forwarded-{name}": value for name, value in forwarded.items()}
+        )
     assert answer.json == seen

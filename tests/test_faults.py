@@ -23,7 +23,16 @@ from benchmarks import load
 from benchmarks.broker import lets_in
 from storage.dialects import dialect_of
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, PostgresServer, connected_client, free_port, payload, publishing, wait_for
+from tests.support import (
+    Backend,
+    Mosquitto,
+    PostgresServer,
+    connected_client,
+    free_port,
+    payload,
+    publishing,
+    wait_for,
+)
 
 INGEST = [sys.executable, "-m", "ingest"]
 GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]\nrequired = true\n'
@@ -80,7 +89,9 @@ class Plant:
                 body = payload(temperature=number, timestamp=1_790_000_000 + number / 1000)
                 infos.append(client.publish(f"sensors/board{number % 100}/data", body, qos=1))
             else:
-                infos.append(client.publish(f"gauge/{number % 100}", json.dumps({"level": number}), qos=1))
+                infos.append(
+                    client.publish(f"gauge/{number % 100}", json.dumps({"level": number}), qos=1)
+                )
         self.published += count
 
         def finish() -> None:
@@ -105,14 +116,18 @@ class Plant:
     def wait_until_stored(self, count: int) -> None:
         """Wait for so many readings."""
         wait_for(
-            lambda: self.stored() >= count, seconds=300, what=f"{count} stored readings; see {self.ingester.console}"
+            lambda: self.stored() >= count,
+            seconds=300,
+            what=f"{count} stored readings; see {self.ingester.console}",
         )
 
     def assert_everything_is_stored_once(self) -> None:
         """Compare the database with what was published, message by message."""
         self.wait_until_stored(self.published)
         with self.engine.connect() as connection:
-            sensors = connection.execute(text("SELECT temperature FROM sensor_readings")).scalars().all()
+            sensors = (
+                connection.execute(text("SELECT temperature FROM sensor_readings")).scalars().all()
+            )
             gauges = connection.execute(text("SELECT level FROM gauge_readings")).scalars().all()
             rejected = connection.execute(text("SELECT count(*) FROM rejected_messages")).scalar()
         assert sorted([*sensors, *gauges]) == list(range(self.published))
@@ -129,11 +144,18 @@ def plant(folder: Path, broker: Mosquitto, url: str, request: pytest.FixtureRequ
 @pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
 def test_an_ingester_killed_at_random_moments_loses_and_doubles_nothing(
-    tmp_path: Path, mosquitto: Mosquitto, database_url: str, request: pytest.FixtureRequest, messages: int, kills: int
+    tmp_path: Path,
+    mosquitto: Mosquitto,
+    database_url: str,
+    request: pytest.FixtureRequest,
+    messages: int,
+    kills: int,
 ) -> None:
     made = plant(tmp_path, mosquitto, database_url, request)
     made.start()
-    wait_for(lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription")
+    wait_for(
+        lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription"
+    )
     for _ in range(kills):
         before = made.published
         finish = made.publish(messages // kills)
@@ -151,7 +173,9 @@ def test_a_broker_that_restarts_meanwhile_loses_and_doubles_nothing(
 ) -> None:
     made = plant(tmp_path, mosquitto, f"sqlite:///{tmp_path}/test.db", request)
     made.start()
-    wait_for(lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription")
+    wait_for(
+        lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription"
+    )
     for _ in range(stops):
         before = made.published
         made.publish(messages // stops)()
@@ -173,7 +197,9 @@ def test_a_database_that_is_stopped_meanwhile_loses_and_doubles_nothing(
 ) -> None:
     made = plant(tmp_path, mosquitto, own_postgres.url, request)
     made.start()
-    wait_for(lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription")
+    wait_for(
+        lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription"
+    )
     for _ in range(stops):
         before = made.published
         finish = made.publish(messages // stops)
@@ -251,7 +277,9 @@ def test_what_the_embedded_broker_acknowledged_survives_the_kill_of_both(
             client = connected_client(port)
             numbers = range(turn * (messages // kills), (turn + 1) * (messages // kills))
             infos = [
-                client.publish(f"sensors/board{number % 100}/data", payload(temperature=number), qos=1)
+                client.publish(
+                    f"sensors/board{number % 100}/data", payload(temperature=number), qos=1
+                )
                 for number in numbers
             ]
             infos[chance.randrange(len(infos))].wait_for_publish(60)
@@ -259,13 +287,17 @@ def test_what_the_embedded_broker_acknowledged_survives_the_kill_of_both(
                 backend.stop(signal.SIGKILL)
                 backend.start()
             else:
-                wait_for(partial(_kill_embedded_broker, tmp_path), what="a broker that can be killed")
+                wait_for(
+                    partial(_kill_embedded_broker, tmp_path), what="a broker that can be killed"
+                )
             for info in infos:
                 info.wait_for_publish(120)
             client.disconnect()
             client.loop_stop()
         published = kills * (messages // kills)
-        wait_for(lambda: _count(backend) >= published, seconds=120, what="all that was acknowledged")
+        wait_for(
+            lambda: _count(backend) >= published, seconds=120, what="all that was acknowledged"
+        )
         assert _count(backend) == published
         assert (backend.answers() or {})["mqtt"]["rejected"] == 0
 

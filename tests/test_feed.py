@@ -77,14 +77,24 @@ def test_of_the_readings_of_a_device_the_newest_is_kept() -> None:
 
 def test_readings_of_another_stream_or_metric_are_kept_beside_it() -> None:
     mailbox = Mailbox([])
-    for event in (reading(1), reading(2, stream="soil"), reading(3, part="ampere"), reading(4, part="volt")):
+    for event in (
+        reading(1),
+        reading(2, stream="soil"),
+        reading(3, part="ampere"),
+        reading(4, part="volt"),
+    ):
         mailbox.offer(event)
     assert kept(mailbox) == [1, 2, 3, 4]
 
 
 def test_of_each_command_and_of_each_presence_the_newest_state_is_kept() -> None:
     mailbox = Mailbox([])
-    for event in (command("pending"), command("sent", "other"), presence(online=True), command("succeeded")):
+    for event in (
+        command("pending"),
+        command("sent", "other"),
+        presence(online=True),
+        command("succeeded"),
+    ):
         mailbox.offer(event)
     mailbox.offer(presence(online=False))
     assert kept(mailbox) == ["succeeded", "sent", False]

@@ -20,9 +20,25 @@ from utils import clock
 from utils.topic_filters import covers, fewest, overlap
 
 Make = Callable[..., Settings]
-FILTERS = ["#", "+", "+/a/#", "+/+", "a", "a/#", "a/+", "a/b", "a/+/c", "a/b/#", "+/b", "+/b/c", "b/#"]
+FILTERS = [
+    "#",
+    "+",
+    "+/a/#",
+    "+/+",
+    "a",
+    "a/#",
+    "a/+",
+    "a/b",
+    "a/+/c",
+    "a/b/#",
+    "+/b",
+    "+/b/c",
+    "b/#",
+]
 LEVELS = ["a", "b", "c", "x"]
-TOPICS = ["/".join(levels) for depth in (1, 2, 3, 4) for levels in itertools.product(LEVELS, repeat=depth)]
+TOPICS = [
+    "/".join(levels) for depth in (1, 2, 3, 4) for levels in itertools.product(LEVELS, repeat=depth)
+]
 
 
 def pattern(text: str, *levels: str) -> TopicPattern:
@@ -46,9 +62,21 @@ SENSORS = pattern("{device_id}/sensors/{metric}", "temp")
 @pytest.mark.parametrize(
     ("patterns", "catch_all", "topics"),
     [
-        ([PANELS, ACK, SENSORS], "", ["panel/t1/nothing", "e1/sensors/humidty", "panel/sensors/x", "control/a/ack"]),
-        ([PANELS, SENSORS, pattern("lab/{device_id}/{metric}", "val")], "", ["lab/e1/vall", "panel/t1/nothing"]),
-        ([PANELS, pattern("{device_id}/tele/STATE")], "", ["panel/t1/nothing", "panel/tele/STATE", "x/tele/STATE"]),
+        (
+            [PANELS, ACK, SENSORS],
+            "",
+            ["panel/t1/nothing", "e1/sensors/humidty", "panel/sensors/x", "control/a/ack"],
+        ),
+        (
+            [PANELS, SENSORS, pattern("lab/{device_id}/{metric}", "val")],
+            "",
+            ["lab/e1/vall", "panel/t1/nothing"],
+        ),
+        (
+            [PANELS, pattern("{device_id}/tele/STATE")],
+            "",
+            ["panel/t1/nothing", "panel/tele/STATE", "x/tele/STATE"],
+        ),
         ([pattern("{metric}/all", "u"), pattern("x/{device_id}")], "", ["i/all", "x/all", "x/1"]),
         ([PANELS], "panel/+/volt/#", ["panel/t1/nothing", "panel/t1/volt/raw", "panel/t1/volt"]),
     ],
@@ -58,7 +86,9 @@ def test_no_filter_is_narrowed_because_it_crosses_another(
 ) -> None:
     filters = filters_for(patterns, catch_all)
     assert {one.wide() for one in patterns} <= {*filters}
-    assert not [topic for topic in topics if not any(topic_matches_sub(one, topic) for one in filters)]
+    assert not [
+        topic for topic in topics if not any(topic_matches_sub(one, topic) for one in filters)
+    ]
     beside = {"other/t1/x/y", "control/a/command", "e1/sensor/humidity"}
     assert not [topic for topic in beside if any(topic_matches_sub(one, topic) for one in filters)]
 
@@ -112,7 +142,9 @@ def test_what_is_no_topic_filter_is_refused(text: str) -> None:
 def test_a_catch_all_that_cuts_a_topic_in_two_is_refused(settings: Make, tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "halls.toml").write_text('topic = "{device_id}/hall/data"\n[metrics.t]\n')
-    with pytest.raises(StreamError, match=r"CATCH_ALL_TOPIC=site/#: expected .* all of \+/hall/data or none of it"):
+    with pytest.raises(
+        StreamError, match=r"CATCH_ALL_TOPIC=site/#: expected .* all of \+/hall/data or none of it"
+    ):
         declaration.declared(settings(streams_dir=tmp_path / "s", catch_all_topic="site/#"))
 
 
@@ -135,7 +167,9 @@ def test_what_autoforge_publishes_itself_is_nobody_s_reading(topic: str, own: bo
     assert declaration.load(folder, {}, DEVICE_TOPICS, "#").is_own(topic) is own
 
 
-def test_what_autoforge_publishes_itself_is_ignored_where_a_wide_stream_hears_it(tmp_path: Path) -> None:
+def test_what_autoforge_publishes_itself_is_ignored_where_a_wide_stream_hears_it(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "soil.toml").write_text((PROJECT / "streams" / "soil.toml").read_text())
     (tmp_path / "home.toml").write_text('topic = "{device_id}/{metric}"\n[metrics.volt]\n')
     parser = Parser(declaration.load(tmp_path, {}, DEVICE_TOPICS))

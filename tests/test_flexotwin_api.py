@@ -70,13 +70,20 @@ def test_history_is_newest_first_and_has_fifty_unless_asked(api: Api) -> None:
     store(api, *(at(second) for second in range(60)))
     history = api.get("/api/sensor/history")
     assert (history["success"], history["count"], history["limit"]) == (True, 50, 50)
-    assert [row["timestamp"][17:19] for row in history["data"]] == [f"{second:02}" for second in range(59, 9, -1)]
+    assert [row["timestamp"][17:19] for row in history["data"]] == [
+        f"{second:02}" for second in range(59, 9, -1)
+    ]
     ten = api.get("/api/sensor/history", limit=10)
     assert (ten["count"], ten["limit"], ten["data"]) == (10, 10, history["data"][:10])
 
 
 def test_history_before_anything_has_arrived_is_empty(sqlite_api: Api) -> None:
-    assert sqlite_api.get("/api/sensor/history") == {"success": True, "count": 0, "limit": 50, "data": []}
+    assert sqlite_api.get("/api/sensor/history") == {
+        "success": True,
+        "count": 0,
+        "limit": 50,
+        "data": [],
+    }
 
 
 @pytest.mark.parametrize("limit", ["0", "10001", "ten"])
@@ -92,7 +99,9 @@ def test_status_before_anything_has_arrived_has_nulls(sqlite_api: Api) -> None:
     }
 
 
-def test_status_has_the_machine_that_was_heard_last_though_another_has_a_later_time(api: Api) -> None:
+def test_status_has_the_machine_that_was_heard_last_though_another_has_a_later_time(
+    api: Api,
+) -> None:
     store(api, READING | {"machine_id": "ahead", "timestamp": clock.rfc3339(clock.now())})
     store(api, READING | {"machine_id": "late", "machine_status": "Stopped"})
     assert api.get("/api/sensor/status")["sensor"] == {
@@ -106,7 +115,9 @@ def test_status_has_the_machine_that_was_heard_last_though_another_has_a_later_t
     ("address", "told"),
     [("mqtt://[::1]:1884", "[::1]:1884"), ("[::1]", "[::1]:1883"), ("mqtts://host", "host:8883")],
 )
-def test_status_has_an_ipv6_broker_in_brackets(settings: Callable[..., Settings], address: str, told: str) -> None:
+def test_status_has_an_ipv6_broker_in_brackets(
+    settings: Callable[..., Settings], address: str, told: str
+) -> None:
     with running(settings(mqtt_broker=address)) as api:
         assert api.get("/api/sensor/status")["mqtt"]["broker"] == told
 
@@ -119,7 +130,9 @@ def test_info_lists_paths_that_exist(sqlite_api: Api) -> None:
     assert "/api/docs/" in known
 
 
-def test_info_lists_no_oee_where_none_is_declared(settings: Callable[..., Settings], tmp_path: Path) -> None:
+def test_info_lists_no_oee_where_none_is_declared(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     (tmp_path / "streams").mkdir()
     shipped = (PROJECT / "streams" / "machines.toml").read_text()
     (tmp_path / "streams" / "machines.toml").write_text(re.sub(r"\[oee\]\n(.+\n)+", "", shipped))
@@ -128,9 +141,13 @@ def test_info_lists_no_oee_where_none_is_declared(settings: Callable[..., Settin
         api.get("/api/machines/oee", 404)
 
 
-def test_machines_of_another_shape_have_no_such_paths(settings: Callable[..., Settings], tmp_path: Path) -> None:
+def test_machines_of_another_shape_have_no_such_paths(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     (tmp_path / "streams").mkdir()
-    (tmp_path / "streams" / "machines.toml").write_text('topic = "machines/{device_id}"\n[metrics.speed]\n')
+    (tmp_path / "streams" / "machines.toml").write_text(
+        'topic = "machines/{device_id}"\n[metrics.speed]\n'
+    )
     with running(settings(streams_dir=tmp_path / "streams")) as api:
         api.get("/api/sensor/latest", 404)
         assert api.get("/health")["status"] == "degraded"
@@ -152,7 +169,11 @@ def test_what_a_machine_publishes_is_served(broker: Mosquitto, backend: Backend)
     assert backend.get("/api/sensor/status")[1] == {
         "success": True,
         "mqtt": {"connected": True, "broker": f"127.0.0.1:{broker.port}", "topic": TOPIC},
-        "sensor": {"machine_id": "C_FL104", "status": "Running", "last_update": "2025-01-21T10:30:45.123456Z"},
+        "sensor": {
+            "machine_id": "C_FL104",
+            "status": "Running",
+            "last_update": "2025-01-21T10:30:45.123456Z",
+        },
     }
 
 
@@ -169,7 +190,10 @@ def declared_as_documented(folder: Path) -> Parser:
 
 def test_a_machine_may_not_speak_for_another_where_the_topic_names_it(tmp_path: Path) -> None:
     parser = declared_as_documented(tmp_path)
-    own, silent = json.dumps(READING), json.dumps({key: READING[key] for key in READING if key != "machine_id"})
+    own, silent = (
+        json.dumps(READING),
+        json.dumps({key: READING[key] for key in READING if key != "machine_id"}),
+    )
     assert reading(parser, own, "flexotwin/C_FL104/status").device_id == "C_FL104"
     assert reading(parser, silent, "flexotwin/C_FL104/status").device_id == "C_FL104"
     reason, sentence = rejection(parser, own, "flexotwin/C_FL105/status")

@@ -28,10 +28,19 @@ CASES = {
     ),
     "a length that is no number": (POST + b"Content-Length: x\r\n\r\n", Arrived.WHOLE),
     "a negative length": (POST + b"Content-Length: -1\r\n\r\n", Arrived.WHOLE),
-    "a length of 5,000 digits": (POST + b"Content-Length: " + b"1" * 5_000 + b"\r\n\r\n", Arrived.WHOLE),
+    "a length of 5,000 digits": (
+        POST + b"Content-Length: " + b"1" * 5_000 + b"\r\n\r\n",
+        Arrived.WHOLE,
+    ),
     "chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n", Arrived.STREAM),
-    "chunks and a length": (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", Arrived.STREAM),
-    "a client that asks first": (POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n", Arrived.STREAM),
+    "chunks and a length": (
+        POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Arrived.STREAM,
+    ),
+    "a client that asks first": (
+        POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+        Arrived.STREAM,
+    ),
 }
 
 
@@ -44,7 +53,9 @@ def test_it_tells_what_has_arrived(data: bytes, expected: Arrived) -> None:
 @pytest.mark.parametrize("data", [case[0] for case in CASES.values() if len(case[0]) < 200])
 def test_whole_requests_are_whole_whatever_packets_they_come_in(data: bytes) -> None:
     states = [arrived(data[:size]) for size in range(len(data) + 1)]
-    ready = next((index for index, state in enumerate(states) if state is not Arrived.PART), len(states))
+    ready = next(
+        (index for index, state in enumerate(states) if state is not Arrived.PART), len(states)
+    )
     assert Arrived.PART not in states[ready:]
 
 

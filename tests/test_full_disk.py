@@ -27,7 +27,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         missing("a user who may mount a file system")
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "tmpfs", str(place)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "tmpfs", str(place)], check=True
+    )
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
@@ -45,12 +47,18 @@ def full(disk: Path) -> Iterator[None]:
 
 def fill_and_empty(made: Plant, disk: Path) -> None:
     made.start()
-    wait_for(lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription")
+    wait_for(
+        lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription"
+    )
     made.publish(MESSAGES // 3)()
     made.wait_until_stored(made.published)
     with full(disk):
         made.publish(MESSAGES // 3)()
-        wait_for(lambda: "the disk is full" in made.ingester.console.read_text(), seconds=60, what="a word of it")
+        wait_for(
+            lambda: "the disk is full" in made.ingester.console.read_text(),
+            seconds=60,
+            what="a word of it",
+        )
         assert made.stored() < made.published
     made.publish(MESSAGES // 3)()
     made.assert_everything_is_stored_once()
@@ -64,7 +72,9 @@ def test_a_full_disk_of_sqlite_loses_and_doubles_nothing(
 
 
 @pytest.mark.chaos
-def test_a_disk_without_a_free_byte_is_named_at_the_first_start(disk: Path, streams: Streams) -> None:
+def test_a_disk_without_a_free_byte_is_named_at_the_first_start(
+    disk: Path, streams: Streams
+) -> None:
     made = Database(make_url(f"sqlite:///{disk}/test.db"), streams)
     with full(disk), pytest.raises(Unavailable, match="the disk is full"):
         made.prepare()
@@ -74,7 +84,11 @@ def test_a_disk_without_a_free_byte_is_named_at_the_first_start(disk: Path, stre
 
 @pytest.mark.chaos
 def test_a_full_disk_of_postgresql_loses_and_doubles_nothing(
-    tmp_path: Path, disk: Path, mosquitto: Mosquitto, own_postgres: PostgresServer, request: pytest.FixtureRequest
+    tmp_path: Path,
+    disk: Path,
+    mosquitto: Mosquitto,
+    own_postgres: PostgresServer,
+    request: pytest.FixtureRequest,
 ) -> None:
     # Started by root, PostgreSQL runs as another user.
     for folder in (disk, *disk.parents):
@@ -90,5 +104,10 @@ def test_a_full_disk_of_postgresql_loses_and_doubles_nothing(
         connection.execute(text(f"CREATE TABLESPACE small LOCATION '{disk}/space'"))
         connection.execute(text("CREATE DATABASE plant TABLESPACE small"))
     engine.dispose()
-    made = plant(tmp_path, mosquitto, url.set(database="plant").render_as_string(hide_password=False), request)
+    made = plant(
+        tmp_path,
+        mosquitto,
+        url.set(database="plant").render_as_string(hide_password=False),
+        request,
+    )
     fill_and_empty(made, disk)

@@ -21,7 +21,12 @@ Ask = Callable[[Api], Any]
 def store(api: Api, value: float, device: str = "a") -> None:
     """Store a reading of each of three streams without a usable time, whose metrics have this value."""
     api.submit(reading(device, temperature=value, timestamp=UNDATED))
-    machine = {"machine_id": device, "machine_status": "Running", "performance_rate": value, "quality_rate": 90}
+    machine = {
+        "machine_id": device,
+        "machine_status": "Running",
+        "performance_rate": value,
+        "quality_rate": 90,
+    }
     api.post("/api/machines/readings", machine)
     for metric in ("voltage", "power"):
         api.post("/api/panels/readings", {"value": value}, device_id=device, metric=metric)
@@ -30,14 +35,20 @@ def store(api: Api, value: float, device: str = "a") -> None:
 def panel(api: Api, **query: Any) -> tuple[float, float, bool]:
     """Two values of a panel, and whether one is shown with a time that is still to come."""
     found = api.get("/api/panels/latest", **query)["data"]
-    times = [clock.parse(found["times"][metric]) for metric in ("voltage", "power")] + [clock.parse(found["timestamp"])]
+    times = [clock.parse(found["times"][metric]) for metric in ("voltage", "power")] + [
+        clock.parse(found["timestamp"])
+    ]
     return found["voltage"], found["power"], max(times) > clock.now()
 
 
 ASKED: dict[str, Ask] = {
-    "latest of a device": lambda api: api.get("/api/sensors/latest", device_id="a")["data"]["temperature"],
+    "latest of a device": lambda api: api.get("/api/sensors/latest", device_id="a")["data"][
+        "temperature"
+    ],
     "latest of all": lambda api: api.get("/api/sensors/latest")["data"]["temperature"],
-    "latest of a machine": lambda api: api.get("/api/sensor/latest", device_id="a")["data"]["performance_rate"],
+    "latest of a machine": lambda api: api.get("/api/sensor/latest", device_id="a")["data"][
+        "performance_rate"
+    ],
     "latest of all machines": lambda api: api.get("/api/sensor/latest")["data"]["performance_rate"],
     "last values": lambda api: api.get("/api/mqtt/last-values")["voltage"],
     "last values of a panel": lambda api: api.get("/api/mqtt/last-values", device_id="a")["power"],
@@ -47,7 +58,9 @@ ASKED: dict[str, Ask] = {
 
 
 @pytest.mark.parametrize("step", AHEAD, ids=str)
-def test_what_comes_after_the_clock_was_set_back_is_the_newest_at_once(api: Api, hands: Clock, step: timedelta) -> None:
+def test_what_comes_after_the_clock_was_set_back_is_the_newest_at_once(
+    api: Api, hands: Clock, step: timedelta
+) -> None:
     hands.ahead = step
     store(api, 1)
     store(api, 2)
@@ -68,15 +81,17 @@ def test_what_comes_after_the_clock_was_set_back_is_the_newest_at_once(api: Api,
     assert api.get("/api/sensors/stats")["stats"]["count"] == 4
 
 
-def test_what_was_stored_before_the_clock_went_ahead_is_the_newest_again(api: Api, hands: Clock) -> None:
+def test_what_was_stored_before_the_clock_went_ahead_is_the_newest_again(
+    api: Api, hands: Clock
+) -> None:
     store(api, 1)
     hands.ahead = timedelta(hours=1)
     store(api, 2)
     api.post("/api/panels/readings", {"value": 7}, device_id="a", metric="ampere")
     hands.ahead = timedelta(0)
-    assert {name: ask(api) for name, ask in ASKED.items() if name != "last message"} == dict.fromkeys(
-        [name for name in ASKED if name != "last message"], 1
-    )
+    assert {
+        name: ask(api) for name, ask in ASKED.items() if name != "last message"
+    } == dict.fromkeys([name for name in ASKED if name != "last message"], 1)
     assert panel(api, device_id="a") == (1, 1, False)
     assert api.get("/api/panels/latest", device_id="a")["data"]["ampere"] == 7
     values = api.get("/api/mqtt/last-values")
@@ -104,7 +119,9 @@ def test_exactly_that_far_ahead_is_believed_and_a_microsecond_more_is_not(
     assert ASKED["latest of a device"](sqlite_api) == 1
 
 
-def test_the_panel_heard_last_is_not_one_that_was_heard_while_the_clock_was_ahead(api: Api, hands: Clock) -> None:
+def test_the_panel_heard_last_is_not_one_that_was_heard_while_the_clock_was_ahead(
+    api: Api, hands: Clock
+) -> None:
     hands.ahead = timedelta(minutes=6)
     store(api, 1, "before")
     hands.ahead = timedelta(0)
@@ -115,18 +132,24 @@ def test_the_panel_heard_last_is_not_one_that_was_heard_while_the_clock_was_ahea
         assert api.get("/api/sensors/latest")["data"]["device_id"] == device
 
 
-def test_newest_values_of_the_future_are_given_up_when_the_next_ones_are_stored(api: Api, hands: Clock) -> None:
+def test_newest_values_of_the_future_are_given_up_when_the_next_ones_are_stored(
+    api: Api, hands: Clock
+) -> None:
     hands.ahead = timedelta(hours=1)
     store(api, 1)
     hands.ahead = timedelta(0)
     store(api, 2)
     with api.app.extensions["autoforge"].database.session() as session:
-        kept = session.scalars(select(NewestValue.timestamp).where(NewestValue.stream == "panels")).all()
+        kept = session.scalars(
+            select(NewestValue.timestamp).where(NewestValue.stream == "panels")
+        ).all()
     assert len(kept) == 2
     assert max(kept) <= clock.now()
 
 
-def test_of_readings_that_are_all_from_the_future_the_newest_is_kept(api: Api, hands: Clock) -> None:
+def test_of_readings_that_are_all_from_the_future_the_newest_is_kept(
+    api: Api, hands: Clock
+) -> None:
     for value, hours in ((1, 2), (2, 1)):
         hands.ahead = timedelta(hours=hours)
         store(api, value)

@@ -24,7 +24,12 @@ def gunicorn(folder: Path, broker: Mosquitto | None, arguments: str, **environme
     place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)} if broker else {}
     database = f"sqlite:///{folder}/test.db"
     backend = Backend(folder, [], **{"DATABASE_URL": database, **place, **environment})
-    backend.command = [sys.executable, "-m", "gunicorn", *arguments.format(port=backend.port).split()]
+    backend.command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        *arguments.format(port=backend.port).split(),
+    ]
     backend.cwd = PROJECT
     return backend
 
@@ -43,7 +48,9 @@ def count(backend: Backend) -> int:
 
 
 @pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
-def test_every_message_is_ingested_once(tmp_path: Path, mosquitto: Mosquitto, arguments: str) -> None:
+def test_every_message_is_ingested_once(
+    tmp_path: Path, mosquitto: Mosquitto, arguments: str
+) -> None:
     backend = gunicorn(tmp_path, mosquitto, arguments).start()
     wait_for(backend.ready, what="a healthy backend")
     with publishing(mosquitto.port) as publish:
@@ -56,7 +63,9 @@ def test_every_message_is_ingested_once(tmp_path: Path, mosquitto: Mosquitto, ar
     assert backend.stop() == 0
 
 
-def test_another_worker_takes_over_within_five_seconds(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_another_worker_takes_over_within_five_seconds(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     backend = gunicorn(tmp_path, mosquitto, COMMANDS["four workers"]).start()
     wait_for(backend.ready, what="a healthy backend")
     first = holder(backend)
@@ -109,7 +118,9 @@ def test_each_worker_logs_into_a_file_of_its_own(tmp_path: Path, mosquitto: Mosq
     assert logs.count("INFO - Subscribed to ") == 1
 
 
-def test_connections_that_come_together_are_shared_by_the_workers(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_connections_that_come_together_are_shared_by_the_workers(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     backend = gunicorn(tmp_path, mosquitto, COMMANDS["its configuration"]).start()
     wait_for(backend.ready, what="a healthy backend")
     assert backend.process is not None
@@ -118,7 +129,10 @@ def test_connections_that_come_together_are_shared_by_the_workers(tmp_path: Path
     def shares() -> list[int]:
         """How many connections to the backend's address each worker holds."""
         held = [worker.net_connections("tcp") for worker in workers]
-        here = [[tcp.laddr.port for tcp in of_one if tcp.status == psutil.CONN_ESTABLISHED] for of_one in held]
+        here = [
+            [tcp.laddr.port for tcp in of_one if tcp.status == psutil.CONN_ESTABLISHED]
+            for of_one in held
+        ]
         return [ports.count(backend.port) for ports in here]
 
     fewest = 0

@@ -100,7 +100,11 @@ def stored(database: Database) -> list[float]:
 def is_through(database: Database) -> bool:
     """Whether the new session is the only one, and has begun."""
     now = installation(database)
-    return now.retired_client_id is None and now.handover == "-" and now.session_client_id == now.client_id
+    return (
+        now.retired_client_id is None
+        and now.handover == "-"
+        and now.session_client_id == now.client_id
+    )
 
 
 def all_stored_once(database: Database, numbers: Numbers) -> None:

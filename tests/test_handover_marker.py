@@ -20,7 +20,11 @@ def before_and_after(beginning: Beginning, batch: list[Message]) -> tuple[list[b
 
 def test_what_is_before_the_marker_is_passed_over_once() -> None:
     beginning = Beginning("token", ["t/#"])
-    batch = [message("t/1", "given by the old session"), message(MARKERS, "token"), message("t/1", "new")]
+    batch = [
+        message("t/1", "given by the old session"),
+        message(MARKERS, "token"),
+        message("t/1", "new"),
+    ]
     parts = [b"given by the old session"], [b"token", b"new"]
     assert beginning.split(batch[:1]) is None
     assert before_and_after(beginning, batch) == parts
@@ -49,7 +53,9 @@ def test_a_marker_that_does_not_come_is_given_up() -> None:
     assert before_and_after(beginning, batch) == ([], [b"from before the marker, perhaps"])
 
 
-def test_a_session_that_is_forgotten_in_the_midst_of_a_handover_gives_what_was_received_first() -> None:
+def test_a_session_that_is_forgotten_in_the_midst_of_a_handover_gives_what_was_received_first() -> (
+    None
+):
     store, answers = Store(), iter([False, True])
     told: list[str] = []
 

@@ -12,13 +12,29 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from config import PROJECT
-from services.health_index import STATUS_BANDS, Analysis, analyse, diagnosis, document, ideal_ranges, summary
+from services.health_index import (
+    STATUS_BANDS,
+    Analysis,
+    analyse,
+    diagnosis,
+    document,
+    ideal_ranges,
+    summary,
+)
 from streams import declaration
 from streams.stream import Stream
 from tests.support import DEVICE_TOPICS
 
 SOIL = declaration.load(PROJECT / "streams", {}, DEVICE_TOPICS)["soil"]
-EXAMPLE = {"N": 22.5, "P": 17.8, "K": 152.3, "CO2": 498.2, "Temperature": 22.1, "Moisture": 54.8, "pH": 7.18}
+EXAMPLE = {
+    "N": 22.5,
+    "P": 17.8,
+    "K": 152.3,
+    "CO2": 498.2,
+    "Temperature": 22.1,
+    "Moisture": 54.8,
+    "pH": 7.18,
+}
 NAMES = sorted(EXAMPLE)
 EDGE = 100 / math.e
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -61,7 +77,9 @@ def factor(analysis: Analysis, name: str) -> Any:
         (-1e308, 0.0),
     ],
 )
-def test_the_score_falls_with_the_distance_to_the_middle_of_the_band(declare: Any, value: float, score: float) -> None:
+def test_the_score_falls_with_the_distance_to_the_middle_of_the_band(
+    declare: Any, value: float, score: float
+) -> None:
     analysis = analyse(declare("[metrics.a]\nideal = [10, 20]\n"), {"a": value})
     assert factor(analysis, "a")["score"] == score
     # Of one factor the mean and the lowest are the same.
@@ -95,7 +113,15 @@ def test_the_documented_example_is_good() -> None:
     analysis = analyse(SOIL, EXAMPLE)
     assert (analysis.index, analysis.status) == (71.0, "Good")
     assert summary(analysis) == {"index": 71.0, "status": "Good", "limiting": "Moisture"}
-    assert [item["score"] for item in document(analysis)["factors"]] == [100.0, 96.1, 95.5, 98.2, 65.7, 61.9, 69.8]
+    assert [item["score"] for item in document(analysis)["factors"]] == [
+        100.0,
+        96.1,
+        95.5,
+        98.2,
+        65.7,
+        61.9,
+        69.8,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -113,14 +139,18 @@ def test_the_documented_example_is_good() -> None:
         (0.01, 0.0, "Critical"),
     ],
 )
-def test_the_status_is_that_of_the_rounded_index(declare: Any, exact: float, index: float, status: str) -> None:
+def test_the_status_is_that_of_the_rounded_index(
+    declare: Any, exact: float, index: float, status: str
+) -> None:
     # In a band from -1 to 1 the value is the offset.
     analysis = analyse(declare("[metrics.a]\nideal = [-1, 1]\n"), {"a": -math.log(exact / 100)})
     assert (analysis.index, analysis.status) == (index, status)
 
 
 @hypothesis_settings(deadline=None, max_examples=500)
-@given(READINGS, st.sampled_from(NAMES), st.one_of(PLAUSIBLE, NUMBERS), st.one_of(PLAUSIBLE, NUMBERS))
+@given(
+    READINGS, st.sampled_from(NAMES), st.one_of(PLAUSIBLE, NUMBERS), st.one_of(PLAUSIBLE, NUMBERS)
+)
 def test_moving_a_value_further_from_the_middle_never_raises_the_index(
     values: dict[str, float], name: str, first: float, second: float
 ) -> None:
@@ -138,7 +168,9 @@ def test_moving_a_value_further_from_the_middle_never_raises_the_index(
 def test_whatever_the_values_the_index_is_from_0_to_100_and_all_of_it_is_json(
     values: dict[str, float], left_out: set[str]
 ) -> None:
-    analysis = analyse(SOIL, {name: None if name in left_out else value for name, value in values.items()})
+    analysis = analyse(
+        SOIL, {name: None if name in left_out else value for name, value in values.items()}
+    )
     whole = document(analysis)
     assert json.loads(msgspec.json.encode(whole)) == whole
     assert sorted(whole["missing"]) == sorted(left_out)
@@ -169,7 +201,13 @@ def test_missing_factors_are_left_out_of_the_mean_and_of_the_lowest_and_are_list
 
 def test_a_reading_without_any_factor_has_no_index() -> None:
     analysis = analyse(SOIL, {})
-    nothing: dict[str, Any] = {"health_index": None, "status": None, "anomalies": [], "limiting": None, "factors": []}
+    nothing: dict[str, Any] = {
+        "health_index": None,
+        "status": None,
+        "anomalies": [],
+        "limiting": None,
+        "factors": [],
+    }
     assert document(analysis) == nothing | {"missing": list(EXAMPLE)}
     assert summary(analysis) == {"index": None, "status": None, "limiting": None}
 
@@ -216,8 +254,13 @@ def test_the_edges_belong_to_the_band() -> None:
         assert diagnosis(analysis)["anomalies"] == []
         assert factor(analysis, "N")["status"] == "ideal"
         side = "below" if edge == 15 else "above"
-        assert factor(analysis, "N")["advice"] == f"Within the ideal band, 7.5 mg/kg {side} its middle"
-    assert factor(analyse(SOIL, EXAMPLE | {"N": 22.5}), "N")["advice"] == "In the middle of the ideal band"
+        assert (
+            factor(analysis, "N")["advice"] == f"Within the ideal band, 7.5 mg/kg {side} its middle"
+        )
+    assert (
+        factor(analyse(SOIL, EXAMPLE | {"N": 22.5}), "N")["advice"]
+        == "In the middle of the ideal band"
+    )
     (anomaly,) = diagnosis(analyse(SOIL, EXAMPLE | {"N": math.nextafter(15, 0)}))["anomalies"]
     assert anomaly["status"] == "low"
     assert anomaly["deviation"] > 0
@@ -225,8 +268,17 @@ def test_the_edges_belong_to_the_band() -> None:
 
 def test_advice_shows_no_binary_fractions_and_no_unit_where_there_is_none(declare: Any) -> None:
     (low,) = diagnosis(analyse(SOIL, EXAMPLE | {"pH": 6.4}))["anomalies"]
-    assert (low["deviation"], low["message"]) == (0.1, "Acidity: 6.4 is 0.1 below the ideal 6.5 to 7.5. Add lime.")
+    assert (low["deviation"], low["message"]) == (
+        0.1,
+        "Acidity: 6.4 is 0.1 below the ideal 6.5 to 7.5. Add lime.",
+    )
     beds = declare("[metrics.frost]\nideal = [-5, 2.5]\nadvice = { high = 'Wait.' }\n")
-    assert factor(analyse(beds, {"frost": 3}), "frost")["advice"] == "3 is 0.5 above the ideal -5 to 2.5. Wait."
+    assert (
+        factor(analyse(beds, {"frost": 3}), "frost")["advice"]
+        == "3 is 0.5 above the ideal -5 to 2.5. Wait."
+    )
     # Nothing is declared for it.
-    assert factor(analyse(beds, {"frost": -6}), "frost")["advice"] == "-6 is 1 below the ideal -5 to 2.5."
+    assert (
+        factor(analyse(beds, {"frost": -6}), "frost")["advice"]
+        == "-6 is 1 below the ideal -5 to 2.5."
+    )

@@ -54,7 +54,9 @@ def test_a_device_of_which_only_repeated_messages_came_is_not_heard_by_one_that_
     ago = clock.now() - HOUR
     heard = []
     for gas, retained in ((1, True), (2, False), (3, True)):
-        told = Message("sensors/a/data", payload(gas=gas).encode(), ago, packet_id=gas, retained=retained)
+        told = Message(
+            "sensors/a/data", payload(gas=gas).encode(), ago, packet_id=gas, retained=retained
+        )
         with database.connection() as connection:
             assert new_pipeline(database, streams).handle(connection, [told]).stored == 1
         with database.reader() as reader:

@@ -46,7 +46,9 @@ def turns(api: Api) -> Turns:
 
 
 @pytest.mark.parametrize("path", HEAVY.values(), ids=HEAVY)
-def test_a_heavy_question_is_told_to_try_again_while_others_are_answered(api: Api, path: str) -> None:
+def test_a_heavy_question_is_told_to_try_again_while_others_are_answered(
+    api: Api, path: str
+) -> None:
     turns(api).take()
     response = api.client.get(path)
     assert response.status_code == 503
@@ -63,7 +65,9 @@ def test_other_questions_are_answered_all_the_same(api: Api, path: str) -> None:
     api.get(path)
 
 
-@pytest.mark.parametrize("path", ["/api/sensors/stats?from=never", "/api/sensors/stats?device_id=%2B", "/api/x/stats"])
+@pytest.mark.parametrize(
+    "path", ["/api/sensors/stats?from=never", "/api/sensors/stats?device_id=%2B", "/api/x/stats"]
+)
 def test_a_question_that_cannot_be_answered_keeps_no_turn(api: Api, path: str) -> None:
     for _ in range(3):
         assert api.client.get(path).status_code in (400, 404)

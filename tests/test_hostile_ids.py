@@ -55,7 +55,12 @@ def hostile_round(backend: Backend, broker: Mosquitto) -> None:
 @EACH_DATABASE
 @pytest.mark.parametrize(("warm_up", "rounds", "seconds"), [SHORT, LONG])
 def test_memory_stays_flat_whatever_ids_are_sent(
-    tmp_path: Path, mosquitto: Mosquitto, database_url: str, warm_up: int, rounds: int, seconds: float
+    tmp_path: Path,
+    mosquitto: Mosquitto,
+    database_url: str,
+    warm_up: int,
+    rounds: int,
+    seconds: float,
 ) -> None:
     settings = {"AUDIT_CSV": str(tmp_path / "audit.csv"), "DATABASE_URL": database_url}
     with serving(at_broker(tmp_path / "backend", mosquitto, **settings)) as backend:

@@ -46,7 +46,9 @@ class Slow(ChangeReader):
 
 
 @pytest.fixture
-def started(settings: Callable[..., Settings], sqlite: Database) -> Iterator[Callable[[ChangeReader], Hub]]:
+def started(
+    settings: Callable[..., Settings], sqlite: Database
+) -> Iterator[Callable[[ChangeReader], Hub]]:
     """Starts a hub that reads these changes."""
     with contextlib.ExitStack() as running:
 
@@ -71,7 +73,10 @@ def test_who_joins_while_news_are_read_gets_them(
     assert changes.reading.wait(10)
     hub.join(second)
     changes.done.set()
-    assert [[event.device_id for event in client.take(10)] for client in (first, second)] == [["a"], ["a"]]
+    assert [[event.device_id for event in client.take(10)] for client in (first, second)] == [
+        ["a"],
+        ["a"],
+    ]
 
 
 def test_a_fault_lets_the_clients_go_and_the_next_ones_are_served(
@@ -82,7 +87,9 @@ def test_a_fault_lets_the_clients_go_and_the_next_ones_are_served(
 ) -> None:
     hub = started(Broken(sqlite, streams))
     faults: list[str] = []
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: faults.append(str(arguments.exc_value)))
+    monkeypatch.setattr(
+        threading, "excepthook", lambda arguments: faults.append(str(arguments.exc_value))
+    )
     first = Mailbox([Interest("sensors")])
     hub.join(first)
     wait_for(lambda: first.closed, what="the end of the first client")

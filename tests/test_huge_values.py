@@ -19,7 +19,11 @@ def test_the_average_that_cannot_be_had_is_null_and_the_other_figures_are_there(
     api.submit(*(reading(second=place, temperature=HUGE, gas=place) for place in range(2)))
     stats = api.get("/api/sensors/stats")["stats"]
     assert stats["count"] == 2
-    assert (stats["avg_temperature"], stats["min_temperature"], stats["max_temperature"]) == (None, HUGE, HUGE)
+    assert (stats["avg_temperature"], stats["min_temperature"], stats["max_temperature"]) == (
+        None,
+        HUGE,
+        HUGE,
+    )
     assert (stats["avg_gas"], stats["max_gas"]) == (0.5, 1)
     assert api.get("/api/sensors/stats", device_id="another")["stats"]["avg_gas"] is None
 
@@ -45,7 +49,9 @@ PAYLOADS: dict[str, Callable[[float], dict[str, Any]]] = {
     "panels": lambda value: {"device_id": "p", "power": value, "volt": value, "energy": value},
     "soil": lambda value: {
         "publisher_id": "s",
-        "sensor_readings": dict.fromkeys(("N", "P", "K", "CO2", "Temperature", "Moisture", "pH"), value),
+        "sensor_readings": dict.fromkeys(
+            ("N", "P", "K", "CO2", "Temperature", "Moisture", "pH"), value
+        ),
     },
 }
 
@@ -55,7 +61,8 @@ def full(api: Api) -> Api:
     """Every shipped stream with values from the ends of the range."""
     for stream, payload in PAYLOADS.items():
         bodies = [
-            payload(value) | {"timestamp": f"2026-01-29T12:{place:02}:00Z"} for place, value in enumerate(SUBMITTED)
+            payload(value) | {"timestamp": f"2026-01-29T12:{place:02}:00Z"}
+            for place, value in enumerate(SUBMITTED)
         ]
         answer = api.post(f"/api/{stream}/readings", bodies)
         assert answer["stored"], (stream, answer)

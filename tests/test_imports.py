@@ -44,7 +44,9 @@ def product_files() -> list[Path]:
     outside = {"tests", "docs", "deploy", "build", "dist", "venv", "node_modules", "__pycache__"}
     found = [file.relative_to(PROJECT) for file in PROJECT.rglob("*.py")]
     return sorted(
-        file for file in found if not outside & set(file.parts) and not any(part[0] == "." for part in file.parts)
+        file
+        for file in found
+        if not outside & set(file.parts) and not any(part[0] == "." for part in file.parts)
     )
 
 
@@ -78,7 +80,9 @@ def imported(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno}: a relative import"
             base = str(node.module)
-            names.update(f"{base}.{a.name}" if f"{base}.{a.name}" in NAMES else base for a in node.names)
+            names.update(
+                f"{base}.{a.name}" if f"{base}.{a.name}" in NAMES else base for a in node.names
+            )
     return {name for name in names if place(name) in PLACES}
 
 
@@ -109,7 +113,9 @@ def test_a_module_imports_only_leftwards(file: Path) -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = {module(file): {name for name in imported(file) if name != module(file)} for file in MODULES}
+    graph = {
+        module(file): {name for name in imported(file) if name != module(file)} for file in MODULES
+    }
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) >= len(MODULES)
 
 
@@ -133,16 +139,22 @@ def test_what_speaks_mqtt_knows_no_database_and_no_stream() -> None:
     needed = set().union(*(everything_imported(module(file)) for file in speaking))
     assert needed <= {"utils", "config", "broker"}
     for file in speaking:
-        assert not re.search(r"^(from|import) sqlalchemy", (PROJECT / file).read_text(), re.MULTILINE), file
+        assert not re.search(
+            r"^(from|import) sqlalchemy", (PROJECT / file).read_text(), re.MULTILINE
+        ), file
 
 
 def test_the_static_publisher_knows_no_database_and_no_stream() -> None:
-    needed = set().union(*(everything_imported(module(f)) for f in FILES if f.parts[0] == "publisher"))
+    needed = set().union(
+        *(everything_imported(module(f)) for f in FILES if f.parts[0] == "publisher")
+    )
     assert needed <= {"utils", "config", "broker", "publisher"}
 
 
 def test_simulators_share_no_parser_with_the_ingest() -> None:
-    needed = set().union(*(everything_imported(module(f)) for f in FILES if f.parts[0] == "simulators"))
+    needed = set().union(
+        *(everything_imported(module(f)) for f in FILES if f.parts[0] == "simulators")
+    )
     assert needed <= {"utils", "config", "streams", "simulators", "broker"}
 
 
@@ -168,7 +180,11 @@ def _texts(file: Path) -> Iterator[tuple[int, str]]:
     parsed = tree(file)
     docstrings = {id(node.value) for node in ast.walk(parsed) if isinstance(node, ast.Expr)}
     for node in ast.walk(parsed):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
             yield node.lineno, node.value
 
 
@@ -182,7 +198,11 @@ def test_every_statement_stands_in_queries(file: Path) -> None:
         assert not {"insert", "update", "delete"} & _names_from_sqlalchemy(file)
     attributes = [node for node in ast.walk(tree(file)) if isinstance(node, ast.Attribute)]
     assert not [node.lineno for node in attributes if node.attr == "query"]
-    assert not [n.lineno for n in attributes if n.attr == "select" and _is_named(n.value, "sqlalchemy", "table")]
+    assert not [
+        n.lineno
+        for n in attributes
+        if n.attr == "select" and _is_named(n.value, "sqlalchemy", "table")
+    ]
     allowed = SELECTS_ELSEWHERE.get(file.as_posix(), re.compile(r"(?!)"))
     for line, text in _texts(file):
         assert not re.search(r"\bSELECT\b", text) or allowed.search(text), f"{file}:{line}: {text}"
@@ -204,9 +224,15 @@ def test_the_pipeline_knows_no_kind_of_message() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_only_the_ingest_catches_every_exception(file: Path) -> None:
-    broad = [node for node in ast.walk(tree(file)) if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)]
+    broad = [
+        node
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
+    ]
     allowed = BROAD_HANDLERS.get(file.as_posix(), 0)
-    assert len(broad) <= allowed, f"{file}: lines {[node.lineno for node in broad]}; {allowed} allowed"
+    assert len(broad) <= allowed, (
+        f"{file}: lines {[node.lineno for node in broad]}; {allowed} allowed"
+    )
 
 
 def _is_broad(caught: ast.expr | None) -> bool:
@@ -218,8 +244,14 @@ def _is_broad(caught: ast.expr | None) -> bool:
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_nothing_suppresses_every_exception(file: Path) -> None:
     calls = [node for node in ast.walk(tree(file)) if isinstance(node, ast.Call)]
-    suppressing = [n for n in calls if isinstance(n.func, ast.Attribute) and n.func.attr == "suppress"]
-    assert not [n.lineno for n in suppressing if any(_is_named(a, "Exception", "BaseException") for a in n.args)]
+    suppressing = [
+        n for n in calls if isinstance(n.func, ast.Attribute) and n.func.attr == "suppress"
+    ]
+    assert not [
+        n.lineno
+        for n in suppressing
+        if any(_is_named(a, "Exception", "BaseException") for a in n.args)
+    ]
 
 
 WATCHED = """
@@ -258,7 +290,11 @@ print(threading.active_count(), sorted(opened), events, os.listdir())
     ],
 )
 def test_an_import_starts_no_thread_and_opens_nothing(name: str, tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     run = subprocess.run(
         [sys.executable, "-c", WATCHED, name],
         cwd=tmp_path,
@@ -278,7 +314,12 @@ def test_a_process_loads_the_driver_of_its_own_database_only() -> None:
         "print({'pymysql', 'psycopg2', 'cryptography', 'flask'} & set(sys.modules))"
     )
     run = subprocess.run(
-        [sys.executable, "-c", asked], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", asked],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (run.stdout, run.stderr) == ("set()\n", "")
 
@@ -291,4 +332,12 @@ def test_an_import_calls_nothing_that_starts(file: Path) -> None:
             continue
         calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
         called = {node.func.attr for node in calls if isinstance(node.func, ast.Attribute)}
-        assert not called & {"start", "connect", "loop_start", "run", "open", "Thread", "create_engine"}, file
+        assert not called & {
+            "start",
+            "connect",
+            "loop_start",
+            "run",
+            "open",
+            "Thread",
+            "create_engine",
+        }, file

@@ -25,7 +25,9 @@ def ingester(
     settings: Callable[..., Settings], embedded_broker: int, database: Database, streams: Streams
 ) -> Iterator[Ingester]:
     """An ingester that runs, on a database of each kind in turn."""
-    made = Ingester(settings(mqtt_port=embedded_broker), database, streams, new_pipeline(database, streams))
+    made = Ingester(
+        settings(mqtt_port=embedded_broker), database, streams, new_pipeline(database, streams)
+    )
     made.start()
     wait_for(lambda: status(database).subscribed, what="the subscription")
     yield made
@@ -52,7 +54,9 @@ def test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is(
     assert status(database).stored == 1
 
 
-@pytest.mark.parametrize("database_url", ["postgresql", "postgresql-server", "mariadb"], indirect=True)
+@pytest.mark.parametrize(
+    "database_url", ["postgresql", "postgresql-server", "mariadb"], indirect=True
+)
 def test_a_locked_table_makes_it_wait_and_does_not_hang_it(
     ingester: Ingester, embedded_broker: int, database: Database
 ) -> None:

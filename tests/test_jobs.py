@@ -94,7 +94,10 @@ def test_one_worker_runs_the_jobs_and_another_takes_over(database: Database) -> 
 
 @pytest.mark.parametrize(
     ("error", "told"),
-    [(Unavailable("it is locked"), "it is locked"), (ValueError("a bug"), "the job failed; see the log")],
+    [
+        (Unavailable("it is locked"), "it is locked"),
+        (ValueError("a bug"), "the job failed; see the log"),
+    ],
     ids=["expected", "a bug"],
 )
 def test_a_job_that_fails_is_told_and_stops_no_other(
@@ -115,8 +118,12 @@ def test_a_job_that_fails_is_told_and_stops_no_other(
 def test_health_is_degraded_by_a_job_that_has_failed_for_a_minute(
     sqlite: Database, settings: Callable[..., Settings]
 ) -> None:
-    report = queries.jobs.JobReport("retention", "host:1", clock.now() - 2 * status.FAILING, "the disk is full")
+    report = queries.jobs.JobReport(
+        "retention", "host:1", clock.now() - 2 * status.FAILING, "the disk is full"
+    )
     with sqlite.connection() as connection, sqlite.transaction(connection):
         queries.jobs.report(connection, report)
         queries.jobs.report(connection, report._replace(ran_at=clock.now()))
-    assert "The job retention fails: the disk is full" in status.health(settings(), sqlite)["message"]
+    assert (
+        "The job retention fails: the disk is full" in status.health(settings(), sqlite)["message"]
+    )

@@ -59,7 +59,11 @@ def stored(database: Database, streams: Streams, hands: Clock) -> Callable[..., 
             hands.ahead = one.off
             body = payload(temperature=one.temperature, timestamp=at)
             pipeline = new_pipeline(database, streams)
-            added.append(told(pipeline, database, Message(TOPIC, body.encode(), clock.now(), **one.way)).stored)
+            added.append(
+                told(
+                    pipeline, database, Message(TOPIC, body.encode(), clock.now(), **one.way)
+                ).stored
+            )
         return added
 
     return store
@@ -71,18 +75,38 @@ BEHIND, RIGHT = -HOUR, timedelta(0)
 @pytest.mark.parametrize(
     "deliveries",
     [
-        pytest.param([(-10 * MINUTE, LIVE), (RIGHT, RETAINED)], id="repeated after the clock was corrected"),
-        pytest.param([(-YEAR, LIVE), (RIGHT, RETAINED), (RIGHT, RETAINED)], id="repeated, the clock was a year behind"),
-        pytest.param([(BEHIND, LIVE), (RIGHT, AGAIN)], id="redelivered after the clock was corrected"),
-        pytest.param([(RIGHT, LIVE), (BEHIND, AGAIN)], id="redelivered after the clock was set back"),
-        pytest.param([(RIGHT, LIVE), (-YEAR, AGAIN)], id="redelivered after the clock was set back by a year"),
-        pytest.param([(RIGHT, LIVE), (BEHIND, RETAINED)], id="repeated after the clock was set back"),
+        pytest.param(
+            [(-10 * MINUTE, LIVE), (RIGHT, RETAINED)], id="repeated after the clock was corrected"
+        ),
+        pytest.param(
+            [(-YEAR, LIVE), (RIGHT, RETAINED), (RIGHT, RETAINED)],
+            id="repeated, the clock was a year behind",
+        ),
+        pytest.param(
+            [(BEHIND, LIVE), (RIGHT, AGAIN)], id="redelivered after the clock was corrected"
+        ),
+        pytest.param(
+            [(RIGHT, LIVE), (BEHIND, AGAIN)], id="redelivered after the clock was set back"
+        ),
+        pytest.param(
+            [(RIGHT, LIVE), (-YEAR, AGAIN)], id="redelivered after the clock was set back by a year"
+        ),
+        pytest.param(
+            [(RIGHT, LIVE), (BEHIND, RETAINED)], id="repeated after the clock was set back"
+        ),
         pytest.param([(RIGHT, LIVE), (BEHIND, HTTP)], id="by MQTT, set back, by HTTP"),
         pytest.param([(RIGHT, HTTP), (BEHIND, LIVE)], id="by HTTP, set back, by MQTT"),
-        pytest.param([(RIGHT, HTTP), (BEHIND, HTTP), (BEHIND, HTTP)], id="by HTTP, set back, and tried again"),
-        pytest.param([(BEHIND, HTTP), (BEHIND, HTTP)], id="by HTTP and tried again, while the clock is behind"),
+        pytest.param(
+            [(RIGHT, HTTP), (BEHIND, HTTP), (BEHIND, HTTP)], id="by HTTP, set back, and tried again"
+        ),
+        pytest.param(
+            [(BEHIND, HTTP), (BEHIND, HTTP)],
+            id="by HTTP and tried again, while the clock is behind",
+        ),
         pytest.param([(BEHIND, LIVE), (BEHIND, HTTP)], id="by both ways while the clock is behind"),
-        pytest.param([(-HOUR, LIVE), (RIGHT, AGAIN), (-HOUR, AGAIN)], id="corrected and set back again"),
+        pytest.param(
+            [(-HOUR, LIVE), (RIGHT, AGAIN), (-HOUR, AGAIN)], id="corrected and set back again"
+        ),
     ],
 )
 def test_a_reading_is_stored_once_when_the_clock_is_set_between_its_deliveries(
@@ -94,23 +118,41 @@ def test_a_reading_is_stored_once_when_the_clock_is_set_between_its_deliveries(
 @pytest.mark.parametrize(
     ("deliveries", "at"),
     [
-        pytest.param([(-10 * MINUTE, LIVE, 24.5), (RIGHT, RETAINED, 24.6)], None, id="another value, repeated"),
-        pytest.param([(RIGHT, LIVE, 24.5), (BEHIND, AGAIN, 24.6)], None, id="another value, redelivered"),
-        pytest.param([(BEHIND, HTTP, 24.5), (BEHIND, HTTP, 24.6)], None, id="another value, by HTTP"),
-        pytest.param([(RIGHT, HTTP, 1.0)] * 2, "9999-12-31T23:59:59Z", id="a time that stands for none"),
+        pytest.param(
+            [(-10 * MINUTE, LIVE, 24.5), (RIGHT, RETAINED, 24.6)],
+            None,
+            id="another value, repeated",
+        ),
+        pytest.param(
+            [(RIGHT, LIVE, 24.5), (BEHIND, AGAIN, 24.6)], None, id="another value, redelivered"
+        ),
+        pytest.param(
+            [(BEHIND, HTTP, 24.5), (BEHIND, HTTP, 24.6)], None, id="another value, by HTTP"
+        ),
+        pytest.param(
+            [(RIGHT, HTTP, 1.0)] * 2, "9999-12-31T23:59:59Z", id="a time that stands for none"
+        ),
         pytest.param([(RIGHT, HTTP, 1.0)] * 2, 4_294_967_295, id="a number that stands for none"),
-        pytest.param([(RIGHT, HTTP, 1.0)] * 2, "1970-01-01T00:00:12Z", id="the clock of a device that was started"),
+        pytest.param(
+            [(RIGHT, HTTP, 1.0)] * 2,
+            "1970-01-01T00:00:12Z",
+            id="the clock of a device that was started",
+        ),
         pytest.param([(RIGHT, HTTP, 1.0)] * 2, "2026-01-29", id="a date"),
     ],
 )
 def test_readings_that_differ_or_state_no_time_are_each_stored(
-    stored: Callable[..., list[int]], deliveries: list[tuple[timedelta, Mapping[str, Any], float]], at: object
+    stored: Callable[..., list[int]],
+    deliveries: list[tuple[timedelta, Mapping[str, Any], float]],
+    at: object,
 ) -> None:
     more = {} if at is None else {"at": at}
     assert stored(*(Delivery(*one) for one in deliveries), **more) == [1, 1]
 
 
-def test_of_one_submission_a_reading_that_is_ahead_is_stored_once(database: Database, streams: Streams) -> None:
+def test_of_one_submission_a_reading_that_is_ahead_is_stored_once(
+    database: Database, streams: Streams
+) -> None:
     ahead = clock.rfc3339(clock.now() + HOUR)
     bodies = [payload(temperature=value, timestamp=ahead) for value in (1, 2, 1)]
     messages = [Message(TOPIC, body.encode(), clock.now()) for body in bodies]
@@ -170,7 +212,10 @@ def test_a_reading_is_stored_once_when_a_metric_is_declared_between_its_deliveri
 def test_readings_of_one_moment_with_other_metrics_are_each_stored(
     tmp_path: Path, first: dict[str, float], second: dict[str, float]
 ) -> None:
-    with _declared(tmp_path / "declared", f"sqlite:///{tmp_path}/air.db", AIR + HUMIDITY) as (database, pipeline):
+    with _declared(tmp_path / "declared", f"sqlite:///{tmp_path}/air.db", AIR + HUMIDITY) as (
+        database,
+        pipeline,
+    ):
         # The device is known to send all metrics.
         for name in ("humidity", "pressure"):
             told(pipeline, database, _air(LIVE, temperature=1, **{name: 1}))
@@ -180,13 +225,18 @@ def test_readings_of_one_moment_with_other_metrics_are_each_stored(
 
 def test_two_new_readings_of_one_batch_are_told_apart_by_all_their_values(tmp_path: Path) -> None:
     with (
-        _declared(tmp_path / "declared", f"sqlite:///{tmp_path}/air.db", AIR) as (database, pipeline),
+        _declared(tmp_path / "declared", f"sqlite:///{tmp_path}/air.db", AIR) as (
+            database,
+            pipeline,
+        ),
         database.connection() as connection,
     ):
         assert pipeline.handle(connection, [_air(AGAIN), _air(AGAIN, pressure=1000)]).stored == 2
 
 
-def test_an_older_table_gets_the_index_by_which_stated_times_are_found(database_url: str, streams: Streams) -> None:
+def test_an_older_table_gets_the_index_by_which_stated_times_are_found(
+    database_url: str, streams: Streams
+) -> None:
     database = Database(make_url(database_url), streams)
     database.prepare()
     with database.connection() as connection, database.transaction(connection):
@@ -206,12 +256,16 @@ def test_sqlite_finds_stated_times_without_reading_a_table(sqlite: Database) -> 
     steps: list[str] = []
     with sqlite.reader() as reader:
         event.listen(sqlite.engine, "before_cursor_execute", partial(_explain, steps))
-        assert not list(queries.readings.stated(reader, sqlite.tables["sensors"], ["temperature"], times))
+        assert not list(
+            queries.readings.stated(reader, sqlite.tables["sensors"], ["temperature"], times)
+        )
     assert steps
     assert not [step for step in steps if step.startswith("SCAN sensor_readings")]
 
 
-def _explain(steps: list[str], connection: Connection, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+def _explain(
+    steps: list[str], connection: Connection, cursor: Any, statement: str, parameters: Any, *_: Any
+) -> None:
     raw = connection.connection.driver_connection
     assert raw is not None
     steps += [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]

@@ -22,7 +22,10 @@ def told(api: Api, device_id: str, second: int, **values: float) -> None:
     """Store a value as it comes on the topic of its metric."""
     for metric, value in values.items():
         body = {"value": value, "timestamp": noon(second)}
-        assert api.post("/api/panels/readings", body, device_id=device_id, metric=metric)["stored"] == 1
+        assert (
+            api.post("/api/panels/readings", body, device_id=device_id, metric=metric)["stored"]
+            == 1
+        )
 
 
 # topics per metric
@@ -69,7 +72,10 @@ def test_other_streams_answer_with_one_reading_as_it_was_sent(sqlite_api: Api) -
 
 
 def test_without_any_reading_it_is_404(sqlite_api: Api) -> None:
-    assert sqlite_api.get(PANELS, expect=404) == {"message": "No panels readings found", "device_id": None}
+    assert sqlite_api.get(PANELS, expect=404) == {
+        "message": "No panels readings found",
+        "device_id": None,
+    }
 
 
 # devices that are not known
@@ -114,7 +120,9 @@ def commanding(settings: Callable[..., Settings], embedded_broker: int) -> Itera
 
 def command(api: Api, device_id: str, **query: Any) -> dict[str, Any]:
     """The answer to a command."""
-    answer = api.post("/api/control", {"device_id": device_id, "command": "ping"}, expect=202, **query)
+    answer = api.post(
+        "/api/control", {"device_id": device_id, "command": "ping"}, expect=202, **query
+    )
     assert isinstance(answer, dict)
     return answer
 

@@ -24,13 +24,21 @@ def test_one_holds_it_and_the_other_gets_it_afterwards(database: Database) -> No
     second.release()
 
 
-@pytest.mark.parametrize("database_url", ["postgresql", "postgresql-server", "mariadb"], indirect=True)
-@pytest.mark.parametrize("noticed", [False, True], ids=["unnoticed", "noticed by a batch that failed"])
+@pytest.mark.parametrize(
+    "database_url", ["postgresql", "postgresql-server", "mariadb"], indirect=True
+)
+@pytest.mark.parametrize(
+    "noticed", [False, True], ids=["unnoticed", "noticed by a batch that failed"]
+)
 def test_who_loses_the_connection_loses_the_lease(database: Database, noticed: bool) -> None:
     dialect = database.engine.dialect.name
     first, second = Lease(database, "ingest"), Lease(database, "ingest")
     assert first.acquire()
-    holder = first.connection.execute(text("SELECT CONNECTION_ID()")).scalar() if dialect == "mysql" else None
+    holder = (
+        first.connection.execute(text("SELECT CONNECTION_ID()")).scalar()
+        if dialect == "mysql"
+        else None
+    )
     first.connection.commit()
     with database.connection() as connection:
         connection.execute(text(END_THE_HOLDER[dialect].format(holder=holder)))

@@ -57,7 +57,11 @@ def is_used(database: Database, client_id: str) -> bool:
 
 
 def test_where_mqtt_client_id_is_set_at_the_upgrade_the_session_of_before_is_named_once(
-    place: Settings, mosquitto: Mosquitto, upgraded: Database, streams: Streams, caplog: pytest.LogCaptureFixture
+    place: Settings,
+    mosquitto: Mosquitto,
+    upgraded: Database,
+    streams: Streams,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     numbers = itertools.count()
     leave_waiting(mosquitto.port, numbers)
@@ -67,7 +71,9 @@ def test_where_mqtt_client_id_is_set_at_the_upgrade_the_session_of_before_is_nam
             wait_for(lambda: is_used(upgraded, "foo"), what="the subscription")
     assert caplog.text.count(f"`flask end-session {OLD}`") == 1
     assert installation(upgraded).retired_client_id is None
-    end_session(own, streams, Target(upgraded, new_pipeline(upgraded, streams, recent=Unrecorded())), OLD)
+    end_session(
+        own, streams, Target(upgraded, new_pipeline(upgraded, streams, recent=Unrecorded())), OLD
+    )
     all_stored_once(upgraded, numbers)
 
 
@@ -81,26 +87,40 @@ def test_where_mqtt_client_id_is_removed_after_the_upgrade_its_session_is_named(
 
 
 def test_mqtt_client_id_may_keep_the_client_id_of_before(
-    place: Settings, mosquitto: Mosquitto, upgraded: Database, streams: Streams, caplog: pytest.LogCaptureFixture
+    place: Settings,
+    mosquitto: Mosquitto,
+    upgraded: Database,
+    streams: Streams,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     numbers = itertools.count()
     leave_waiting(mosquitto.port, numbers)
     note(upgraded, handover="-")
     with ingesting(place.model_copy(update={"mqtt_client_id": OLD}), upgraded, streams):
         all_stored_once(upgraded, numbers)
-    assert (installation(upgraded).retired_client_id, installation(upgraded).handover) == (OLD, None)
+    assert (installation(upgraded).retired_client_id, installation(upgraded).handover) == (
+        OLD,
+        None,
+    )
     with ingesting(place, upgraded, streams):
         wait_for(lambda: is_through(upgraded), what="the handover")
     assert "end-session" not in caplog.text
 
 
 def test_a_session_that_is_emptied_already_is_ended_where_mqtt_client_id_is_set(
-    place: Settings, mosquitto: Mosquitto, upgraded: Database, streams: Streams, caplog: pytest.LogCaptureFixture
+    place: Settings,
+    mosquitto: Mosquitto,
+    upgraded: Database,
+    streams: Streams,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     leave_waiting(mosquitto.port, itertools.count())
     note(upgraded, handover="-", session_client_id=installation(upgraded).client_id)
     with ingesting(place.model_copy(update={"mqtt_client_id": "foo"}), upgraded, streams):
-        wait_for(lambda: installation(upgraded).retired_client_id is None, what="the end of the old session")
+        wait_for(
+            lambda: installation(upgraded).retired_client_id is None,
+            what="the end of the old session",
+        )
     assert not session_is_there(mosquitto.port, OLD)
     assert OLD not in caplog.text
     assert f"`flask end-session {installation(upgraded).client_id}`" in caplog.text
@@ -127,10 +147,14 @@ def test_each_new_session_has_a_marker_that_nobody_could_know(
         for _ in range(2):
             with ingesting(own, sqlite, streams):
                 wait_for(lambda: is_used(sqlite, "foo"), what="the subscription")
-                wait_for(lambda: heard == [installation(sqlite).session_token], what="the only marker")
+                wait_for(
+                    lambda: heard == [installation(sqlite).session_token], what="the only marker"
+                )
         end(own, "foo")
         with ingesting(own, sqlite, streams):
-            wait_for(lambda: heard[1:] == [installation(sqlite).session_token], what="another marker")
+            wait_for(
+                lambda: heard[1:] == [installation(sqlite).session_token], what="another marker"
+            )
     assert len({*heard}) == 2
 
 
@@ -138,7 +162,9 @@ def test_each_new_session_has_a_marker_that_nobody_could_know(
 def using(place: Settings, database: Database, streams: Streams) -> Iterator[str]:
     """An ingester whose session is known in the database; the client id."""
     with ingesting(place, database, streams):
-        wait_for(lambda: is_used(database, installation(database).client_id), what="the subscription")
+        wait_for(
+            lambda: is_used(database, installation(database).client_id), what="the subscription"
+        )
         yield installation(database).client_id
 
 
@@ -154,7 +180,11 @@ def in_file(file: Path) -> Known:
 
 
 def test_a_database_file_that_is_made_anew_knows_the_session_in_use(
-    place: Settings, sqlite: Database, streams: Streams, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    place: Settings,
+    sqlite: Database,
+    streams: Streams,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     file = tmp_path / "test.db"
     with using(place, sqlite, streams):
@@ -168,7 +198,11 @@ def test_a_database_file_that_is_made_anew_knows_the_session_in_use(
 
 
 def test_a_restored_database_with_another_client_id_is_told_and_knows_the_session_in_use(
-    place: Settings, sqlite: Database, streams: Streams, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    place: Settings,
+    sqlite: Database,
+    streams: Streams,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     restored = tmp_path / "restored.db"
     with prepared_database(f"sqlite:///{restored}", streams) as other:
@@ -183,12 +217,17 @@ def test_a_restored_database_with_another_client_id_is_told_and_knows_the_sessio
     assert "now has another client id" in caplog.text
     assert "`flask end-session a-third`" in caplog.text
     with ingesting(place, sqlite, streams):
-        wait_for(lambda: f"`flask end-session {client_id}`" in caplog.text, what="the session of before")
+        wait_for(
+            lambda: f"`flask end-session {client_id}`" in caplog.text, what="the session of before"
+        )
 
 
 def test_an_older_backup_does_not_begin_the_handover_anew() -> None:
     used = Known("new", None, "-", "new", "b", '["t/#"]')
-    assert to_bring_back(used, Known("new", OLD)).items() >= {"retired_client_id": None, "handover": "-"}.items()
+    assert (
+        to_bring_back(used, Known("new", OLD)).items()
+        >= {"retired_client_id": None, "handover": "-"}.items()
+    )
     begun = Known("new", OLD)
     assert "handover" not in to_bring_back(begun, used), "another process has made it meanwhile"
     assert not {"retired_client_id", "handover"} & {*to_bring_back(used, Known("another", OLD))}

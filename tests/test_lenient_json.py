@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from utils import lenient_json
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
 )
@@ -21,7 +25,10 @@ ANYTHING = st.recursive(
     ("text", "standard"),
     [
         ('{"a":NaN,"b":[nan,-NaN]}', '{"a":null,"b":[null,null]}'),
-        ('{"a":+1,"b":.5,"c":5.,"d":007,"e":-inf}', '{"a":"+1","b":".5","c":"5.","d":"007","e":"-inf"}'),
+        (
+            '{"a":+1,"b":.5,"c":5.,"d":007,"e":-inf}',
+            '{"a":"+1","b":".5","c":"5.","d":"007","e":"-inf"}',
+        ),
         ('{"a":"NaN, +1","b":"\\"NaN"}', '{"a":"NaN, +1","b":"\\"NaN"}'),
         ('{"a":1_000,"b":0x1F,"c":nano,"d":1,5}', '{"a":1_000,"b":0x1F,"c":nano,"d":1,5}'),
         ('{"a":"NaN', '{"a":"NaN'),
@@ -67,7 +74,9 @@ def test_whatever_the_bytes_there_is_a_sentence_about_them(text: bytes) -> None:
     assert len(lenient_json.standard(text)) >= len(text.replace(b"NaN", b""))
 
 
-@pytest.mark.parametrize("piece", [b"NaN,", b"1,", b'"\\', b'"",', b"!", b"+", b"nan(", b"1.#", b'\\"', b"-"])
+@pytest.mark.parametrize(
+    "piece", [b"NaN,", b"1,", b'"\\', b'"",', b"!", b"+", b"nan(", b"1.#", b'\\"', b"-"]
+)
 def test_no_text_takes_long(piece: bytes) -> None:
     text = b"[" + piece * (65_536 // len(piece))
     begun = time.process_time()

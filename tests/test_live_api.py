@@ -70,7 +70,9 @@ def test_a_reading_that_was_sent_over_http_arrives(backend: Backend) -> None:
         client.await_temperature(1)
 
 
-def test_a_duplicate_and_a_rejected_message_do_not_arrive(backend: Backend, broker: Mosquitto) -> None:
+def test_a_duplicate_and_a_rejected_message_do_not_arrive(
+    backend: Backend, broker: Mosquitto
+) -> None:
     with Sse(backend.port, "device_id=strict") as client, publishing(broker.port) as publish:
         for text in (payload(temperature=1), payload(temperature=1), payload(gas=None), "{"):
             publish("sensors/strict/data", text)
@@ -82,8 +84,13 @@ def test_a_duplicate_and_a_rejected_message_do_not_arrive(backend: Backend, brok
 
 def test_a_command_arrives_with_each_of_its_states(backend: Backend, broker: Mosquitto) -> None:
     device = Device(broker.port, "control/pump/command")
-    with Sse(backend.port, "device_id=pump") as client, Sse(backend.port, "device_id=other") as other:
-        status, answer = backend.post("/api/control", {"device_id": "pump", "command": "start", "parameters": {"a": 1}})
+    with (
+        Sse(backend.port, "device_id=pump") as client,
+        Sse(backend.port, "device_id=other") as other,
+    ):
+        status, answer = backend.post(
+            "/api/control", {"device_id": "pump", "command": "start", "parameters": {"a": 1}}
+        )
         assert status == 202, answer
         command = device.next_command()
         for state in ("in_progress", "succeeded"):
@@ -125,11 +132,16 @@ def test_a_client_of_one_device_gets_its_readings_only(backend: Backend) -> None
         assert {item["device_id"] for item in everyone.of("reading")} >= {"mine", "theirs"}
 
 
-def test_of_one_device_at_most_ten_readings_a_second_arrive_and_the_last(backend: Backend, broker: Mosquitto) -> None:
+def test_of_one_device_at_most_ten_readings_a_second_arrive_and_the_last(
+    backend: Backend, broker: Mosquitto
+) -> None:
     with Sse(backend.port, "device_id=fast") as client, publishing(broker.port) as publish:
         started = time.monotonic()
         for number in range(150):
-            publish("sensors/fast/data", payload(temperature=number, timestamp=f"2026-01-29T12:00:00.{number:03}"))
+            publish(
+                "sensors/fast/data",
+                payload(temperature=number, timestamp=f"2026-01-29T12:00:00.{number:03}"),
+            )
             time.sleep(0.01)
         client.await_temperature(149)
         most = 1 + (time.monotonic() - started) / 0.1
@@ -149,10 +161,15 @@ def test_the_first_line_after_that_is_the_id_to_begin_at(backend: Backend) -> No
         client.await_temperature(1)
         post(backend, "first", 2)
         client.await_temperature(2)
-        assert client.temperatures_once() == [1, 2]  # the first again: it is younger than two seconds
+        assert client.temperatures_once() == [
+            1,
+            2,
+        ]  # the first again: it is younger than two seconds
 
 
-def test_what_was_stored_while_a_client_was_away_arrives_when_it_comes_back(backend: Backend) -> None:
+def test_what_was_stored_while_a_client_was_away_arrives_when_it_comes_back(
+    backend: Backend,
+) -> None:
     with Sse(backend.port, "device_id=away") as client:
         post(backend, "away", 1)
         client.await_temperature(1)
@@ -163,10 +180,14 @@ def test_what_was_stored_while_a_client_was_away_arrives_when_it_comes_back(back
         post(backend, "away", 32)
         client.await_temperature(32)
         assert client.temperatures_once() == list(range(1, 33))
-        assert [int(got.id or 0) for got in client.events] == [item["id"] for item in client.of("reading")]
+        assert [int(got.id or 0) for got in client.events] == [
+            item["id"] for item in client.of("reading")
+        ]
 
 
-@pytest.mark.parametrize("since", ["0", "-1h", "1970-01-01T00:00:00Z", "1769697045", "1769697045000", "1769697045.5"])
+@pytest.mark.parametrize(
+    "since", ["0", "-1h", "1970-01-01T00:00:00Z", "1769697045", "1769697045000", "1769697045.5"]
+)
 def test_since_an_id_or_a_time_what_was_stored_arrives_first(backend: Backend, since: str) -> None:
     device_id = f"since{since.replace(':', '')}"
     post(backend, device_id, 1)
@@ -209,7 +230,9 @@ def test_the_last_event_id_outdoes_since(backend: Backend) -> None:
         ("since=" + "9" * 21, None, "since"),
     ],
 )
-def test_a_bad_argument_is_named(sqlite_api: Api, query: str, header: str | None, name: str) -> None:
+def test_a_bad_argument_is_named(
+    sqlite_api: Api, query: str, header: str | None, name: str
+) -> None:
     headers = {"Last-Event-ID": header} if header else {}
     with sqlite_api.client.get(f"/api/sensors/live?{query}", headers=headers) as answer:
         assert answer.status_code == 400
@@ -249,12 +272,17 @@ def test_a_number_is_an_id_where_there_are_so_many_and_otherwise_a_time(
 
 
 def test_a_stream_that_is_not_declared_is_not_found(sqlite_api: Api) -> None:
-    assert "Declared streams: machines, panels, sensors, soil" in sqlite_api.get("/api/nothing/live", 404)["message"]
+    assert (
+        "Declared streams: machines, panels, sensors, soil"
+        in sqlite_api.get("/api/nothing/live", 404)["message"]
+    )
 
 
 def test_too_many_clients_are_told_to_come_later(sqlite_api: Api) -> None:
     with ExitStack() as held:
-        clients = [held.enter_context(sqlite_api.client.get("/api/sensors/live")) for _ in range(MAX_HELD)]
+        clients = [
+            held.enter_context(sqlite_api.client.get("/api/sensors/live")) for _ in range(MAX_HELD)
+        ]
         assert {client.status_code for client in clients} == {200}
         assert "Try again later" in sqlite_api.get("/api/sensors/live", 503)["message"]
         sqlite_api.submit(reading())
@@ -283,7 +311,9 @@ def test_clients_that_leave_are_forgotten(backend: Backend) -> None:
     wait_for(lambda: established(backend.port) <= before, what="the connections to end")
 
 
-def test_everyone_gets_everything_also_beside_a_client_that_leaves_all_the_time(backend: Backend) -> None:
+def test_everyone_gets_everything_also_beside_a_client_that_leaves_all_the_time(
+    backend: Backend,
+) -> None:
     with Sse(backend.port, "device_id=steady") as client:
         for number in range(15):
             with Sse(backend.port, "device_id=steady&since=0"):

@@ -35,7 +35,10 @@ def live(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterato
     folder = tmp_path_factory.mktemp("live")
     environment = place(folder, broker)
     ingest = ingest_process(folder / "ingest", **environment)
-    with serving(ingest, wait=False), serving(live_process(folder / "live", broker, **environment)) as backend:
+    with (
+        serving(ingest, wait=False),
+        serving(live_process(folder / "live", broker, **environment)) as backend,
+    ):
         wait_for(backend.ready, what=f"a subscribed ingester; see {ingest.console}")
         yield backend
         assert not tracebacks(ingest)
@@ -55,19 +58,30 @@ class Feed:
         with publishing(self._port, wait=one_by_one) as publish:
             for number in range(self.number, self.number + messages):
                 timestamp = (BEGINNING + timedelta(milliseconds=number)).isoformat()
-                publish(f"sensors/{device_of(number)}/data", payload(temperature=number, timestamp=timestamp))
+                publish(
+                    f"sensors/{device_of(number)}/data",
+                    payload(temperature=number, timestamp=timestamp),
+                )
         self.number += messages
 
     @property
     def newest(self) -> dict[str, float]:
         """By device, what must arrive in the end."""
-        return {device_of(number): number for number in range(self.number - len(DEVICES), self.number)}
+        return {
+            device_of(number): number for number in range(self.number - len(DEVICES), self.number)
+        }
 
     def arrives_at(self, clients: Iterable[Inbox], seconds: float = 5) -> None:
         """Wait until clients have the newest reading of every device as the last one."""
-        wait_for(lambda: all(held(client) == self.newest for client in clients), seconds, "the newest everywhere")
+        wait_for(
+            lambda: all(held(client) == self.newest for client in clients),
+            seconds,
+            "the newest everywhere",
+        )
 
-    def until_gone(self, process: psutil.Process, fds: int, clients: Iterable[Inbox], seconds: float) -> None:
+    def until_gone(
+        self, process: psutil.Process, fds: int, clients: Iterable[Inbox], seconds: float
+    ) -> None:
         """Go on, as devices do, until a process has so few open files."""
         end = time.monotonic() + seconds
         while process.num_fds() > fds:
@@ -139,7 +153,10 @@ def polling(port: int, sid: str = "", packet: str = "") -> str:
 
 def gone(port: int, sid: str) -> bool:
     """Whether a session has ended; to emit something does not prolong it, as only answers to pings do."""
-    return re.search("Invalid session|The session has ended", polling(port, sid, f"42{SUBSCRIBE}")) is not None
+    return (
+        re.search("Invalid session|The session has ended", polling(port, sid, f"42{SUBSCRIBE}"))
+        is not None
+    )
 
 
 def stuck_polling(port: int) -> str:
@@ -172,11 +189,17 @@ def threads_with(clients: int, backend: Backend) -> int:
         return workers(backend)[0].num_threads()
 
 
-def test_clients_that_stop_reading_cost_the_others_nothing_and_are_let_go(live: Backend, feed: Feed) -> None:
+def test_clients_that_stop_reading_cost_the_others_nothing_and_are_let_go(
+    live: Backend, feed: Feed
+) -> None:
     (process,) = workers(live)
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(Io(live.port, *transports)) for transports in (["websocket"], [])]
-        assert all(client.subscribe(stream="sensors")["message"] == "subscribed" for client in sockets)
+        sockets = [
+            stack.enter_context(Io(live.port, *transports)) for transports in (["websocket"], [])
+        ]
+        assert all(
+            client.subscribe(stream="sensors")["message"] == "subscribed" for client in sockets
+        )
         others = [*sockets, stack.enter_context(Sse(live.port))]
         fds, threads = process.num_fds(), threads_with(10, live)
         feed.until_gone(process, fds, others, 5)
@@ -190,10 +213,16 @@ def test_clients_that_stop_reading_cost_the_others_nothing_and_are_let_go(live: 
         for _ in range(10):
             feed.flood(MESSAGES // 10)
             feed.arrives_at(others)
-        assert all("Unexpected" in polling(live.port, sid) for sid in sessions), "they are not gone yet"
+        assert all("Unexpected" in polling(live.port, sid) for sid in sessions), (
+            "they are not gone yet"
+        )
         feed.until_gone(process, fds, others, began + LET_GO_SECONDS - time.monotonic())
         left = began + LET_GO_SECONDS - time.monotonic()
-        wait_for(lambda: all(gone(live.port, sid) for sid in (*sessions, polled)), left, "the end of their sessions")
+        wait_for(
+            lambda: all(gone(live.port, sid) for sid in (*sessions, polled)),
+            left,
+            "the end of their sessions",
+        )
         wait_for(lambda: threads_with(7, live) <= threads, 5, "their threads to end")
         assert all(client.client.connected for client in sockets)
         assert count(live) == feed.number, "all is stored"
@@ -223,16 +252,22 @@ def test_a_flood_reaches_each_client_as_the_newest_at_most_ten_times_a_second(
             feed.arrives_at(clients)
             # From the first message to the last arrival, so that what arrives late does not count as fast.
             seconds = time.monotonic() - began
-            assert messages / len(DEVICES) > 10 * seconds + 1, "or they come too slowly to be held back"
+            assert messages / len(DEVICES) > 10 * seconds + 1, (
+                "or they come too slowly to be held back"
+            )
             for device, inbox in product(DEVICES, clients):
                 temperatures = inbox.temperatures(device)
                 assert 2 <= len(temperatures) <= 10 * seconds + 1
-                assert temperatures == sorted(set(temperatures)), "never an older one after a newer one"
+                assert temperatures == sorted(set(temperatures)), (
+                    "never an older one after a newer one"
+                )
         assert process.memory_info().rss - memory < 20_000_000
         assert count(live) == feed.number
 
 
-def test_a_client_that_reads_slowly_gets_the_newest_and_no_backlog(live: Backend, feed: Feed) -> None:
+def test_a_client_that_reads_slowly_gets_the_newest_and_no_backlog(
+    live: Backend, feed: Feed
+) -> None:
     with contextlib.closing(Slow(live.port)) as slow, Io(live.port, "websocket") as fast:
         fast.subscribe(stream="sensors")
         readings = slow.readings()
@@ -247,4 +282,6 @@ def test_a_client_that_reads_slowly_gets_the_newest_and_no_backlog(live: Backend
             has[device] = temperature
             behind += 1
         assert fast.client.connected
-        assert behind < len(fast.of("reading")) / 2, "what it could not read was replaced by what was newer"
+        assert behind < len(fast.of("reading")) / 2, (
+            "what it could not read was replaced by what was newer"
+        )

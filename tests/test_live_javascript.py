@@ -42,8 +42,18 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if npm is None or shutil.which("node") is None:
         missing("node")
     folder = tmp_path_factory.mktemp("javascript")
-    install = [str(npm), "install", "--no-audit", "--no-fund", "--prefix", str(folder), "socket.io-client@4"]
-    done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    install = [
+        str(npm),
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--prefix",
+        str(folder),
+        "socket.io-client@4",
+    ]
+    done = subprocess.run(
+        install, cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     program = folder / "client.mjs"
     program.write_text(CLIENT)
@@ -58,7 +68,9 @@ class Node(Inbox):
         self._output = output
         command = ["node", str(script), f"http://127.0.0.1:{port}"]
         with output.open("wb") as written:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=written, stderr=written)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=written, stderr=written
+            )
 
     def __enter__(self) -> "Node":
         return self
@@ -76,7 +88,9 @@ class Node(Inbox):
 
     def await_told(self, name: str, count: int = 1) -> list[Any]:
         """Wait until it has said so much under a name."""
-        return wait_for(lambda: self.told(name)[count - 1 :] and self.told(name), what=f"{count} of {name}")
+        return wait_for(
+            lambda: self.told(name)[count - 1 :] and self.told(name), what=f"{count} of {name}"
+        )
 
     def subscribe(self, **keys: Any) -> None:
         """Have it subscribe, without waiting for an acknowledgement."""
@@ -96,7 +110,10 @@ def live(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterato
     folder = tmp_path_factory.mktemp("live")
     environment = place(folder, broker)
     ingest = ingest_process(folder / "ingest", **environment)
-    with serving(ingest, wait=False), serving(live_process(folder / "live", broker, **environment)) as backend:
+    with (
+        serving(ingest, wait=False),
+        serving(live_process(folder / "live", broker, **environment)) as backend,
+    ):
         wait_for(backend.ready, what=f"a subscribed ingester; see {ingest.console}")
         yield backend
         assert not tracebacks(backend)
@@ -106,7 +123,9 @@ def live(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterato
 def node(script: Path, live: Backend, tmp_path: Path) -> Iterator[Node]:
     """A client that is subscribed."""
     with Node(script, live.port, tmp_path / "node.txt") as made:
-        assert made.await_told("answer") == [{"message": "subscribed", "stream": "sensors", "device_id": None}]
+        assert made.await_told("answer") == [
+            {"message": "subscribed", "stream": "sensors", "device_id": None}
+        ]
         yield made
 
 
@@ -123,7 +142,9 @@ def test_it_begins_with_polling_and_goes_on_over_a_websocket(node: Node) -> None
     assert node.told("disconnect") == [None]
 
 
-def test_it_receives_readings_commands_and_presence(node: Node, live: Backend, broker: Mosquitto) -> None:
+def test_it_receives_readings_commands_and_presence(
+    node: Node, live: Backend, broker: Mosquitto
+) -> None:
     publish(broker, "board", 21.5)
     (reading,) = node.await_told("reading")
     assert reading["stream"] == "sensors"
@@ -131,7 +152,10 @@ def test_it_receives_readings_commands_and_presence(node: Node, live: Backend, b
     assert reading["data"] == live.get("/api/sensors/latest?device_id=board")[1]["data"]
     with closing(Device(broker.port, "control/board/command", answers=("succeeded",))):
         live.post("/api/control", {"device_id": "board", "command": "restart"})
-        wait_for(lambda: [said["status"] for said in node.told("command")][-1:] == ["succeeded"], what="its success")
+        wait_for(
+            lambda: [said["status"] for said in node.told("command")][-1:] == ["succeeded"],
+            what="its success",
+        )
     with publishing(broker.port) as publish_status:
         publish_status("status/board", "online", retain=True)
     (presence,) = node.await_told("presence")
@@ -145,7 +169,9 @@ def test_it_is_told_what_is_wrong_with_a_subscription(node: Node) -> None:
     assert "there is no stream 'nothing'" in error["message"]
 
 
-def test_it_comes_back_after_a_restart_and_gets_what_it_missed(node: Node, live: Backend, broker: Mosquitto) -> None:
+def test_it_comes_back_after_a_restart_and_gets_what_it_missed(
+    node: Node, live: Backend, broker: Mosquitto
+) -> None:
     publish(broker, "missed", 0)
     node.await_told("reading")
     kill(live)
@@ -153,6 +179,9 @@ def test_it_comes_back_after_a_restart_and_gets_what_it_missed(node: Node, live:
     publish(broker, "missed", *range(1, 101))
     live.start()
     node.await_told("answer", 2)
-    wait_for(lambda: {said["data"]["temperature"] for said in node.told("reading")} >= set(range(101)), what="all")
+    wait_for(
+        lambda: {said["data"]["temperature"] for said in node.told("reading")} >= set(range(101)),
+        what="all",
+    )
     publish(broker, "missed", 101)
     wait_for(lambda: node.told("reading")[-1]["data"]["temperature"] == 101, what="a new reading")

@@ -35,7 +35,9 @@ def place(folder: Path, broker: Mosquitto) -> dict[str, str]:
 def live_process(folder: Path, broker: Mosquitto, **environment: str) -> Backend:
     """The live process as it ships, not started."""
     folder.mkdir(exist_ok=True)
-    return gunicorn(folder, broker, LIVE.removeprefix("gunicorn ").replace(":5001", ":{port}"), **environment)
+    return gunicorn(
+        folder, broker, LIVE.removeprefix("gunicorn ").replace(":5001", ":{port}"), **environment
+    )
 
 
 def ingest_process(folder: Path, **environment: str) -> Backend:
@@ -68,7 +70,10 @@ class Site:
         environment = place(folder, self.broker) | {"PROXY_COUNT": "1"}
         (folder / "rest").mkdir()
         self.rest = gunicorn(
-            folder / "rest", self.broker, "-c gunicorn.conf.py -w 2 -b 127.0.0.1:{port} app:app", **environment
+            folder / "rest",
+            self.broker,
+            "-c gunicorn.conf.py -w 2 -b 127.0.0.1:{port} app:app",
+            **environment,
         )
         self.live = live_process(folder / "live", self.broker, **environment)
         self.ingest = ingest_process(folder / "ingest", **environment)
@@ -81,7 +86,9 @@ class Site:
             stack.callback(self.broker.stop)
             self.broker.start()
             stack.enter_context(serving(self.ingest, wait=False))
-            wait_for(lambda: "Subscribed" in self.ingest.console.read_text(), what="the ingest process")
+            wait_for(
+                lambda: "Subscribed" in self.ingest.console.read_text(), what="the ingest process"
+            )
             for backend in (self.rest, self.live):
                 stack.enter_context(serving(backend))
             stack.enter_context(self.nginx)
@@ -130,10 +137,18 @@ def everywhere(site: Site, device_id: str) -> Iterator[list[Inbox]]:
             for port in (site.nginx.port, site.live.port)
             for transports in (["websocket"], ["polling"], [])
         ]
-        assert [client.transport for client in sockets] == ["websocket", "polling", "websocket"] * 2, "[] upgrades"
+        assert [client.transport for client in sockets] == [
+            "websocket",
+            "polling",
+            "websocket",
+        ] * 2, "[] upgrades"
         for client in sockets:
-            assert client.subscribe(stream="sensors", device_id=device_id)["message"] == "subscribed"
-        streams = [stack.enter_context(Sse(port, query)) for port in (site.nginx.port, site.live.port)]
+            assert (
+                client.subscribe(stream="sensors", device_id=device_id)["message"] == "subscribed"
+            )
+        streams = [
+            stack.enter_context(Sse(port, query)) for port in (site.nginx.port, site.live.port)
+        ]
         at_workers = stack.enter_context(at_each_worker(site.rest, query))
         assert len(at_workers) == 2
         yield [*sockets, *streams, *at_workers]
@@ -152,13 +167,22 @@ def test_a_reading_reaches_clients_at_all_processes_whichever_of_them_stores_it(
 
 
 def test_a_command_and_its_states_reach_clients_at_all_processes(site: Site) -> None:
-    device = Device(site.broker.port, "control/board-2/command", answers=("in_progress", "succeeded"))
+    device = Device(
+        site.broker.port, "control/board-2/command", answers=("in_progress", "succeeded")
+    )
     with contextlib.closing(device), everywhere(site, "board-2") as clients:
-        status, command = site.nginx.ask("/api/control", b'{"device_id": "board-2", "command": "restart"}')
+        status, command = site.nginx.ask(
+            "/api/control", b'{"device_id": "board-2", "command": "restart"}'
+        )
         assert status in (200, 202)
-        wait_for(lambda: all(states(client)[-1:] == ["succeeded"] for client in clients), what="the last state")
+        wait_for(
+            lambda: all(states(client)[-1:] == ["succeeded"] for client in clients),
+            what="the last state",
+        )
         for client in clients:
-            assert {shown["command_id"] for shown in client.of("command")} == {command["command_id"]}
+            assert {shown["command_id"] for shown in client.of("command")} == {
+                command["command_id"]
+            }
             # A state may come twice, with and without the time at which the broker confirmed the command.
             found = [state for state, _ in itertools.groupby(states(client))]
             known = ["pending", "sent", "in_progress", "succeeded"]
@@ -178,7 +202,9 @@ def test_presence_reaches_clients_at_all_processes(site: Site) -> None:
                 assert [item["online"] for item in shown] == [True, False][:number]
 
 
-def test_a_client_through_nginx_begins_with_polling_and_goes_on_over_a_websocket(site: Site) -> None:
+def test_a_client_through_nginx_begins_with_polling_and_goes_on_over_a_websocket(
+    site: Site,
+) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", site.nginx.port, timeout=10)
     connection.request("GET", "/socket.io/?EIO=4&transport=polling")
     answer = connection.getresponse().read().decode()
@@ -219,7 +245,9 @@ class Publishing:
     def _run(self) -> None:
         with publishing(self._port) as publish:
             while not self._enough.wait(0.01):
-                publish(f"sensors/board-5-{self.published}/data", payload(temperature=self.published))
+                publish(
+                    f"sensors/board-5-{self.published}/data", payload(temperature=self.published)
+                )
                 self.published += 1
 
 
@@ -229,7 +257,9 @@ def resuming(port: int) -> Io:
 
     def ask() -> None:
         ids = [reading["id"] for reading in client.of("reading")]
-        client.client.emit("subscribe", {"stream": "sensors", "since": max(ids)} if ids else {"stream": "sensors"})
+        client.client.emit(
+            "subscribe", {"stream": "sensors", "since": max(ids)} if ids else {"stream": "sensors"}
+        )
 
     client.client.on("connect", ask)
     return client
@@ -253,7 +283,9 @@ def test_clients_miss_nothing_when_the_live_process_is_killed_and_started_again(
             site.live.start()
             last = [got.id for got in before.events if got.id][-1]
             after = stack.enter_context(Sse(site.nginx.port, Last_Event_ID=last))
-            wait_for(lambda: all(client.client.connected for client in io), what="the clients to be back")
+            wait_for(
+                lambda: all(client.client.connected for client in io), what="the clients to be back"
+            )
             readings.more(50)
         published = {f"board-5-{number}" for number in range(readings.published)}
         assert len(published) > 170
@@ -265,7 +297,9 @@ def devices(client: Inbox) -> set[Any]:
     return {reading["device_id"] for reading in client.of("reading")}
 
 
-def test_a_worker_of_the_live_process_that_is_killed_is_replaced_and_its_clients_come_back(site: Site) -> None:
+def test_a_worker_of_the_live_process_that_is_killed_is_replaced_and_its_clients_come_back(
+    site: Site,
+) -> None:
     with resuming(site.nginx.port) as client:
         client.subscribe(stream="sensors", device_id="board-6")
         site.publish("board-6", 1)

@@ -22,9 +22,13 @@ HOSTILE = {
 }
 
 
-def record(message: str, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:
+def record(
+    message: str, *arguments: object, error: BaseException | None = None
+) -> logging.LogRecord:
     exc_info = (type(error), error, error.__traceback__) if error else None
-    return logging.LogRecord("autoforge", logging.WARNING, __file__, 1, message, arguments, exc_info)
+    return logging.LogRecord(
+        "autoforge", logging.WARNING, __file__, 1, message, arguments, exc_info
+    )
 
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
@@ -47,7 +51,9 @@ def test_what_a_client_sends_stays_within_one_line(formatter: logging.Formatter,
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_the_name_of_a_logger_stays_within_one_line(formatter: logging.Formatter, text: str) -> None:
+def test_the_name_of_a_logger_stays_within_one_line(
+    formatter: logging.Formatter, text: str
+) -> None:
     named = record("x")
     named.name = text
     assert formatter.format(named).removesuffix("\x1b[0m").isprintable()
@@ -91,7 +97,11 @@ def test_a_message_of_a_kilobyte_is_kept() -> None:
 
 
 def test_a_long_message_of_an_exception_is_cut_and_the_traceback_kept() -> None:
-    lines = OneLine("%(message)s").format(record("failed", error=raised(ValueError("x" * 60_000)))).split("\n")
+    lines = (
+        OneLine("%(message)s")
+        .format(record("failed", error=raised(ValueError("x" * 60_000))))
+        .split("\n")
+    )
     assert len(lines[-1].encode()) <= MAX_BYTES + 40
     assert "Traceback (most recent call last):" in lines
 

@@ -34,7 +34,11 @@ def _own_root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def rotating_file() -> RotatingFileHandler:
-    return next(handler for handler in logging.getLogger().handlers if isinstance(handler, RotatingFileHandler))
+    return next(
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, RotatingFileHandler)
+    )
 
 
 def test_the_file_gets_plain_lines_with_time_name_and_level() -> None:
@@ -91,8 +95,12 @@ def test_each_process_has_a_file_of_its_own(file: str, process: str, expected: s
     assert [str(path) for path in Path().rglob("*") if path.is_file()] == [expected]
 
 
-@pytest.mark.parametrize(("process", "expected"), [("", "deep/t.csv"), ("worker-2", "deep/t.worker-2.csv")])
-def test_lines_of_another_file_go_into_one_of_the_process_with_a_header_at_the_top(process: str, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("process", "expected"), [("", "deep/t.csv"), ("worker-2", "deep/t.worker-2.csv")]
+)
+def test_lines_of_another_file_go_into_one_of_the_process_with_a_header_at_the_top(
+    process: str, expected: str
+) -> None:
     logs.configure("INFO", Path("autoforge.log"), process)
     for line in (b"1\n", b"2\n3\n"):
         logs.append(Path("deep/t.csv"), b"number\n", line, logs.Rotation())
@@ -102,7 +110,12 @@ def test_lines_of_another_file_go_into_one_of_the_process_with_a_header_at_the_t
 
 def test_another_file_rotates_as_the_log_does() -> None:
     for number in range(8):
-        logs.append(Path("t.csv"), b"", b"%d" % number + b"x" * (logs.MAX_FILE_BYTES - 2) + b"\n", logs.Rotation())
+        logs.append(
+            Path("t.csv"),
+            b"",
+            b"%d" % number + b"x" * (logs.MAX_FILE_BYTES - 2) + b"\n",
+            logs.Rotation(),
+        )
     kept = sorted(Path().glob("t.csv*"))
     assert [str(path) for path in kept] == ["t.csv", *(f"t.csv.{number}" for number in range(1, 6))]
     assert [path.read_bytes()[:1] for path in kept] == [b"7", b"6", b"5", b"4", b"3", b"2"]
@@ -147,7 +160,9 @@ def test_the_throttle_says_how_many_it_held_back(caplog: pytest.LogCaptureFixtur
     assert calls > 2
 
 
-def test_the_throttle_tells_what_it_held_back_when_nothing_more_comes(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_throttle_tells_what_it_held_back_when_nothing_more_comes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     before, throttle = time.monotonic(), Throttle(seconds=0.2)
     for number in range(4):
         throttle.warn(logging.getLogger("autoforge"), "key", f"line {number}")
@@ -158,7 +173,9 @@ def test_the_throttle_tells_what_it_held_back_when_nothing_more_comes(caplog: py
     assert caplog.messages == ["line 0", "alone", "line 3 (and 2 more like it)"]
 
 
-def test_a_second_line_of_a_kind_is_told_in_full_before_long(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_line_of_a_kind_is_told_in_full_before_long(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     throttle = Throttle(seconds=0.05)
     for line in ("first", "second"):
         throttle.warn(logging.getLogger("autoforge"), "key", line)
@@ -167,14 +184,18 @@ def test_a_second_line_of_a_kind_is_told_in_full_before_long(caplog: pytest.LogC
     assert caplog.messages == ["first", "second"]
 
 
-def test_the_throttle_lets_a_line_through_after_its_second_without_a_count(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_throttle_lets_a_line_through_after_its_second_without_a_count(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     throttle = Throttle(seconds=0)
     for _ in range(3):
         throttle.warn(logging.getLogger("autoforge"), "key", "a line")
     assert caplog.messages == ["a line"] * 3
 
 
-def test_a_percent_sign_in_a_throttled_line_is_only_a_percent_sign(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_percent_sign_in_a_throttled_line_is_only_a_percent_sign(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     Throttle().warn(logging.getLogger("autoforge"), "key", "100 %s of %d")
     assert caplog.messages == ["100 %s of %d"]
 
@@ -182,5 +203,10 @@ def test_a_percent_sign_in_a_throttled_line_is_only_a_percent_sign(caplog: pytes
 def test_the_throttle_is_shared_by_threads(caplog: pytest.LogCaptureFixture) -> None:
     throttle = Throttle(seconds=3600)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: throttle.warn(logging.getLogger("autoforge"), "key", "a line"), range(1_000)))
+        list(
+            pool.map(
+                lambda _: throttle.warn(logging.getLogger("autoforge"), "key", "a line"),
+                range(1_000),
+            )
+        )
     assert caplog.messages == ["a line"]

@@ -13,7 +13,9 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return shown
 
 
-def test_before_there_was_a_message_the_rate_is_0_and_the_time_unknown(seconds: list[float]) -> None:
+def test_before_there_was_a_message_the_rate_is_0_and_the_time_unknown(
+    seconds: list[float],
+) -> None:
     assert seconds
     assert Meter().figures() == IngestRates(0.0, None)
 

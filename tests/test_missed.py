@@ -26,7 +26,9 @@ def after(seconds: float) -> datetime:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def prepared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     with prepared_site(request, tmp_path_factory.mktemp("site")) as made:
         yield made
 
@@ -74,7 +76,9 @@ def test_since_an_id_everything_stored_later_is_said_in_order(hour: Site) -> Non
         (datetime(9999, 12, 31), []),
     ],
 )
-def test_since_an_id_or_a_time_nothing_is_missing(hour: Site, since: Any, temperatures: list[float]) -> None:
+def test_since_an_id_or_a_time_nothing_is_missing(
+    hour: Site, since: Any, temperatures: list[float]
+) -> None:
     assert numbers(hour.missed(since)) == temperatures
 
 
@@ -112,7 +116,9 @@ def test_of_a_stream_only_its_own_is_said(hour: Site) -> None:
 
 
 @pytest.mark.parametrize("page", [1, 2, 5, 12])
-@pytest.mark.parametrize("apart", [0, 1, 1e-6], ids=["one batch", "a batch a second", "a batch a microsecond"])
+@pytest.mark.parametrize(
+    "apart", [0, 1, 1e-6], ids=["one batch", "a batch a second", "a batch a microsecond"]
+)
 def test_page_borders_neither_lose_nor_repeat(
     site: Site,
     monkeypatch: pytest.MonkeyPatch,
@@ -136,7 +142,9 @@ def test_ids_and_times_in_different_orders_lose_nothing_over_page_borders(
     assert numbers(site.missed(0)) == [5, 1, 4, 2, 3, 1, 5]
 
 
-def test_what_is_stored_meanwhile_is_left_to_the_live_events(hour: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_stored_meanwhile_is_left_to_the_live_events(
+    hour: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(changes_module, "PAGE", 4)
     missed = ChangeReader(hour.database, hour.streams).missed(ALL, 0)
     first = next(missed)
@@ -151,8 +159,17 @@ def test_states_come_first_and_only_those_that_changed_since(hour: Site) -> None
     hour.presence("a", online=True, at=after(20))
     hour.presence("b", online=False, at=after(40))
     assert hour.missed(after(50)) == [("a", 5), ("b", 5)]
-    assert hour.missed(after(40))[:4] == [("new", "sent"), ("other", "pending"), ("b", False), ("a", 4)]
-    assert hour.missed(after(40), Interest("sensors", "b"))[:3] == [("other", "pending"), ("b", False), ("b", 4)]
+    assert hour.missed(after(40))[:4] == [
+        ("new", "sent"),
+        ("other", "pending"),
+        ("b", False),
+        ("a", 4),
+    ]
+    assert hour.missed(after(40), Interest("sensors", "b"))[:3] == [
+        ("other", "pending"),
+        ("b", False),
+        ("b", 4),
+    ]
     assert hour.missed(after(20), Interest("sensors", "a"))[:4] == [
         ("old", "sent"),
         ("new", "sent"),
@@ -192,7 +209,9 @@ def test_since_the_time_of_a_device_whose_clock_is_ahead_nothing_is_missing(site
     assert site.missed(seen) == [("ahead", ahead), ("ahead", ahead + 1), ("other", 5), ("later", 6)]
 
 
-def test_many_who_catch_up_read_their_pages_in_turns(hour: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_who_catch_up_read_their_pages_in_turns(
+    hour: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(changes_module, "PAGE", 2)
     ask, lock, most, now = queries.readings.readings_of, threading.Lock(), 0, 0
 
@@ -216,7 +235,9 @@ def test_many_who_catch_up_read_their_pages_in_turns(hour: Site, monkeypatch: py
     assert most <= changes_module.CATCH_UPS
 
 
-def test_states_that_changed_after_the_clock_was_set_back_are_said_once_it_has_caught_up(site: Site) -> None:
+def test_states_that_changed_after_the_clock_was_set_back_are_said_once_it_has_caught_up(
+    site: Site,
+) -> None:
     site.store(("a", 1), at=after(3600))
     site.store(("a", 2), at=after(0))  # the clock was set back by an hour
     site.command("stop", "sent", at=after(1800))

@@ -25,7 +25,11 @@ def test_the_test_that_must_catch_it_is_there(mutant: Mutant) -> None:
 
 
 def test_there_are_ten_and_each_is_another_one() -> None:
-    assert len({(mutant.file, mutant.before, mutant.after) for mutant in MUTANTS}) == len(MUTANTS) == 10
+    assert (
+        len({(mutant.file, mutant.before, mutant.after) for mutant in MUTANTS})
+        == len(MUTANTS)
+        == 10
+    )
     assert max(Counter(mutant.name for mutant in MUTANTS).values()) == 1
 
 
@@ -45,7 +49,12 @@ def test_a_mutant_whose_place_is_not_there_once_is_named(source: str) -> None:
     ],
 )
 def test_what_became_of_a_mutant_is_told_and_the_source_is_as_before(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, before: bool, after: bool, verdict: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    before: bool,
+    after: bool,
+    verdict: str,
 ) -> None:
     file = tmp_path / "sums.py"
     file.write_text(source)

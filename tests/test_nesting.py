@@ -40,10 +40,18 @@ def test_the_deepest_place_counts_wherever_it_is() -> None:
     assert nesting_fault([1, {"a": 1, "b": [2, nested(40)], "c": 3}, 4]) == FAULT
 
 
-def test_an_acknowledgement_with_a_deep_result_is_set_aside(database: Database, streams: Streams) -> None:
+def test_an_acknowledgement_with_a_deep_result_is_set_aside(
+    database: Database, streams: Streams
+) -> None:
     results = [nested(40), {"a": nested(40, dict)}, [1, nested(40, tuple)], nested(30)]
-    said = [json.dumps({"command_id": "c", "status": "succeeded", "result": result}).encode() for result in results]
-    messages = [Message("control/ESP32_001/ack", text, RECEIVED, number + 1) for number, text in enumerate(said)]
+    said = [
+        json.dumps({"command_id": "c", "status": "succeeded", "result": result}).encode()
+        for result in results
+    ]
+    messages = [
+        Message("control/ESP32_001/ack", text, RECEIVED, number + 1)
+        for number, text in enumerate(said)
+    ]
     with database.connection() as connection:
         new_pipeline(database, streams).handle(connection, messages)
     with database.session() as session:
@@ -55,13 +63,22 @@ def test_an_acknowledgement_with_a_deep_result_is_set_aside(database: Database, 
 
 @pytest.mark.parametrize("kind", [list, dict, tuple])
 def test_a_command_with_deep_parameters_is_refused(sqlite_api: Api, kind: type[Any]) -> None:
-    command = {"device_id": "ESP32_001", "command": "restart", "parameters": {"a": nested(40, kind)}}
+    command = {
+        "device_id": "ESP32_001",
+        "command": "restart",
+        "parameters": {"a": nested(40, kind)},
+    }
     assert sqlite_api.post("/api/control", command, 400) == {"message": f"parameters: {FAULT}"}
     assert sqlite_api.get("/api/control")["data"] == []
 
 
 @pytest.mark.parametrize("depth", [1_000, 30_000])
 def test_a_command_that_is_nothing_but_deep_is_refused(sqlite_api: Api, depth: int) -> None:
-    body = '{"device_id":"ESP32_001","command":"restart","parameters":{"a":' + "[" * depth + "]" * depth + "}}"
+    body = (
+        '{"device_id":"ESP32_001","command":"restart","parameters":{"a":'
+        + "[" * depth
+        + "]" * depth
+        + "}}"
+    )
     assert sqlite_api.post("/api/control", body, 400)["message"]
     assert sqlite_api.get("/api/control")["data"] == []

@@ -54,7 +54,9 @@ def test_the_table_is_made_beside_the_one_that_is_there(
     assert columns >= {"id", "device_id", "timestamp", "humidity", "vent", "created_at"}
 
 
-def test_every_endpoint_answers_for_it(settings: Callable[..., Settings], database_url: str, streams_dir: Path) -> None:
+def test_every_endpoint_answers_for_it(
+    settings: Callable[..., Settings], database_url: str, streams_dir: Path
+) -> None:
     (streams_dir / "greenhouse.toml").write_text(GREENHOUSE)
     with running(settings(database_url=database_url, streams_dir=streams_dir)) as api:
         nothing = api.get("/api/greenhouse/latest", expect=404, device_id="g1")
@@ -67,8 +69,15 @@ def test_every_endpoint_answers_for_it(settings: Callable[..., Settings], databa
         answer = api.judge("/api/greenhouse/readings", body)
         assert (answer["stored"], [error["index"] for error in answer["errors"]]) == (2, [2])
         newest = api.get("/api/greenhouse/latest", device_id="g1")["data"]
-        assert (newest["humidity"], newest["vent"], newest["timestamp"]) == (64.5, None, "2026-01-29T12:00:02.000000Z")
-        assert [item["vent"] for item in api.get("/api/greenhouse/history")["data"]] == [None, "open"]
+        assert (newest["humidity"], newest["vent"], newest["timestamp"]) == (
+            64.5,
+            None,
+            "2026-01-29T12:00:02.000000Z",
+        )
+        assert [item["vent"] for item in api.get("/api/greenhouse/history")["data"]] == [
+            None,
+            "open",
+        ]
         assert api.get("/api/greenhouse/stats", from_=noon(2))["stats"] == {
             "count": 1, "avg_humidity": 64.5, "min_humidity": 64.5, "max_humidity": 64.5,
         }  # fmt: skip
@@ -78,11 +87,15 @@ def test_every_endpoint_answers_for_it(settings: Callable[..., Settings], databa
             "humidities": [60.0, 64.5],
             "vent": ["open", None],
         }
-        assert [item["device_id"] for item in api.get("/api/greenhouse/devices")["devices"]] == ["g1"]
+        assert [item["device_id"] for item in api.get("/api/greenhouse/devices")["devices"]] == [
+            "g1"
+        ]
         assert api.get("/api/sensors/stats")["stats"]["count"] == 0
 
 
-def test_it_is_declared_and_documented(settings: Callable[..., Settings], streams_dir: Path) -> None:
+def test_it_is_declared_and_documented(
+    settings: Callable[..., Settings], streams_dir: Path
+) -> None:
     (streams_dir / "greenhouse.toml").write_text(GREENHOUSE)
     with running(settings(streams_dir=streams_dir)) as api:
         declared = {stream["name"]: stream for stream in api.get("/api/streams")["streams"]}
@@ -90,7 +103,10 @@ def test_it_is_declared_and_documented(settings: Callable[..., Settings], stream
     assert declared["greenhouse"]["topic"] == "farm/{device_id}/climate"
     assert [metric["type"] for metric in declared["greenhouse"]["metrics"]] == ["number", "text"]
     for name in ("latest", "history", "stats", "ml-data", "devices", "readings"):
-        assert document["paths"][f"/api/greenhouse/{name}"].keys() == document["paths"][f"/api/sensors/{name}"].keys()
+        assert (
+            document["paths"][f"/api/greenhouse/{name}"].keys()
+            == document["paths"][f"/api/sensors/{name}"].keys()
+        )
     text = json.dumps(document, ensure_ascii=False)
     for word in ("avg_humidity", "humidities", "vent", "Greenhouse"):
         assert word in text
@@ -101,16 +117,37 @@ def test_the_simulator_plays_its_devices_and_the_backend_stores_them(
     settings: Callable[..., Settings], streams_dir: Path, embedded_broker: int
 ) -> None:
     (streams_dir / "greenhouse.toml").write_text(GREENHOUSE)
-    environment = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(embedded_broker), "STREAMS_DIR": str(streams_dir)}
-    arguments = ["--stream", "greenhouse", "--devices", "3", "--rate", "0", "--count", "300", "--seed", "1"]
-    values: dict[str, Any] = {"mqtt_broker": "127.0.0.1", "mqtt_port": embedded_broker, "streams_dir": streams_dir}
+    environment = {
+        "MQTT_BROKER": "127.0.0.1",
+        "MQTT_PORT": str(embedded_broker),
+        "STREAMS_DIR": str(streams_dir),
+    }
+    arguments = [
+        "--stream",
+        "greenhouse",
+        "--devices",
+        "3",
+        "--rate",
+        "0",
+        "--count",
+        "300",
+        "--seed",
+        "1",
+    ]
+    values: dict[str, Any] = {
+        "mqtt_broker": "127.0.0.1",
+        "mqtt_port": embedded_broker,
+        "streams_dir": streams_dir,
+    }
     with running(settings(**values), start=True) as api:
         wait_for(lambda: api.get("/api/health")["status"] == "healthy", what="the subscription")
         subprocess.run(
             [sys.executable, "-m", "simulators", *arguments],
             cwd=PROJECT, env={"PATH": "/usr/bin:/bin"} | environment, check=True, timeout=60,
         )  # fmt: skip
-        wait_for(lambda: api.get("/api/greenhouse/stats")["stats"]["count"] == 300, what="300 readings")
+        wait_for(
+            lambda: api.get("/api/greenhouse/stats")["stats"]["count"] == 300, what="300 readings"
+        )
         assert api.get("/api/health")["mqtt"]["rejected"] == 0
         assert len(api.get("/api/greenhouse/devices")["devices"]) == 3
         assert set(api.get("/api/greenhouse/ml-data")["data"]["vent"]) <= {"open", "closed"}
@@ -161,7 +198,9 @@ def test_a_stream_may_have_a_name_of_40_characters(
         assert api.post(f"/api/{name}/readings", {"device_id": "a", "value_a": 1})["stored"] == 1
 
 
-@pytest.mark.parametrize("name", ["system", "openapi", "swagger", "api", "static", "a-b_c", "readings"])
+@pytest.mark.parametrize(
+    "name", ["system", "openapi", "swagger", "api", "static", "a-b_c", "readings"]
+)
 def test_a_stream_may_have_any_name_that_is_not_reserved(
     settings: Callable[..., Settings], streams_dir: Path, name: str
 ) -> None:
@@ -183,7 +222,9 @@ def test_a_name_that_is_a_path_of_the_backend_makes_the_stream_unusable_and_leav
     assert f"{name}.toml: the file's name: expected a name other than {name}" in told
 
 
-def test_streams_with_names_alike_are_documented_apart(settings: Callable[..., Settings], streams_dir: Path) -> None:
+def test_streams_with_names_alike_are_documented_apart(
+    settings: Callable[..., Settings], streams_dir: Path
+) -> None:
     for name, metric in (("line1", "one"), ("line-1", "two"), ("line_1", "three")):
         text = f'table = "t_{metric}"\ntopic = "{name}/{{device_id}}"\n[metrics.{metric}]\n'
         (streams_dir / f"{name}.toml").write_text(text)
@@ -201,7 +242,9 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
     return found
 
 
-@pytest.mark.parametrize("metric", ["copy", "json", "schema", "model_config", "model_fields", "dict", "count", "data"])
+@pytest.mark.parametrize(
+    "metric", ["copy", "json", "schema", "model_config", "model_fields", "dict", "count", "data"]
+)
 def test_a_metric_may_be_named_like_anything_in_the_code(
     settings: Callable[..., Settings], streams_dir: Path, metric: str
 ) -> None:

@@ -41,10 +41,20 @@ def test_a_metric_that_is_rare_or_never_came_costs_no_more_than_others(
     assert steps(sqlite_api.app.extensions["autoforge"].database, device_id, metric) < FEW
 
 
-def test_the_newest_value_is_that_of_the_latest_time_and_of_several_the_one_stored_last(api: Api) -> None:
-    for value, second, panel in ((1, 46, "a"), (2, 45, "a"), (3, 46, "b"), (4, 46, "a"), (5, 44, "c")):
+def test_the_newest_value_is_that_of_the_latest_time_and_of_several_the_one_stored_last(
+    api: Api,
+) -> None:
+    for value, second, panel in (
+        (1, 46, "a"),
+        (2, 45, "a"),
+        (3, 46, "b"),
+        (4, 46, "a"),
+        (5, 44, "c"),
+    ):
         store(api, "voltage", value, second, panel)
     assert api.get("/api/mqtt/last-values") == NONE | {"voltage": 4.0, "timestamp": at(46)}
-    newest = {panel: api.get(f"/api/mqtt/last-value/panel/{panel}/volt")["value"] for panel in "abcd"}
+    newest = {
+        panel: api.get(f"/api/mqtt/last-value/panel/{panel}/volt")["value"] for panel in "abcd"
+    }
     assert newest == {"a": 4, "b": 3, "c": 5, "d": None}
     assert api.get("/api/mqtt/last-values", device_id="d") == NONE

@@ -55,15 +55,22 @@ def has_heard(process: Process, count: int) -> bool:
 
 
 @contextlib.contextmanager
-def processes(settings: Settings, *databases: Database, wait: bool = True) -> Iterator[list[Process]]:
+def processes(
+    settings: Settings, *databases: Database, wait: bool = True
+) -> Iterator[list[Process]]:
     """A process on each of these databases."""
     made = [Process(settings, database) for database in databases]
     for process in made:
         process.notifier.start()
     try:
         if wait:
-            wait_for(lambda: all(process.notifier.listening for process in made), what="the subscriptions")
-            wait_for(lambda: all(process.reconnections == 1 for process in made), what="the first news")
+            wait_for(
+                lambda: all(process.notifier.listening for process in made),
+                what="the subscriptions",
+            )
+            wait_for(
+                lambda: all(process.reconnections == 1 for process in made), what="the first news"
+            )
         yield made
     finally:
         for process in made:
@@ -87,12 +94,18 @@ def test_news_reach_every_process_once_their_own_at_once(place: Settings, sqlite
         wait_for(lambda: all(len(process.heard) == 3 for process in others), what="the news")
         wait_for(lambda: len(one.heard) == 3, what="the other's news")
         one.tell("last")
-        wait_for(lambda: all(process.commands[-1] == "last" for process in others), what="the last news")
+        wait_for(
+            lambda: all(process.commands[-1] == "last" for process in others), what="the last news"
+        )
     assert one.commands == ["c-1", "c-2", "last"], "nobody hears its own news from the broker"
     for process in others:
         assert sorted(process.commands) == ["c-1", "c-2", "last"]
         (found,) = [heard for heard in process.heard if heard.readings]
-        assert (found.readings, found.commands, found.devices) == (news.readings, news.commands, news.devices)
+        assert (found.readings, found.commands, found.devices) == (
+            news.readings,
+            news.commands,
+            news.devices,
+        )
 
 
 def test_nothing_new_is_not_told(place: Settings, sqlite: Database) -> None:
@@ -120,7 +133,9 @@ def test_after_a_broker_restarts_everything_may_be_new_and_news_go_on(
         wait_for(lambda: "more" in other.commands, what="the news")
 
 
-def test_news_wait_for_a_broker_that_is_away(place: Settings, sqlite: Database, mosquitto: Mosquitto) -> None:
+def test_news_wait_for_a_broker_that_is_away(
+    place: Settings, sqlite: Database, mosquitto: Mosquitto
+) -> None:
     mosquitto.stop()
     with processes(place, sqlite, wait=False) as (early,):
         before = time.monotonic()
@@ -149,7 +164,10 @@ def test_of_too_many_news_that_waited_only_that_there_were_some_is_sent(
     if count > MAX_ENTRIES:
         assert (sent.everything, sent.commands, sent.readings, sent.devices) == (True, [], {}, [])
     else:
-        assert (sent.everything, sent.commands) == (False, [f"c{number}" for number in range(count)])
+        assert (sent.everything, sent.commands) == (
+            False,
+            [f"c{number}" for number in range(count)],
+        )
 
 
 def test_a_storm_of_news_from_several_threads_loses_none(place: Settings, sqlite: Database) -> None:
@@ -163,7 +181,9 @@ def test_a_storm_of_news_from_several_threads_loses_none(place: Settings, sqlite
             thread.start()
         for thread in threads:
             thread.join(20)
-        wait_for(lambda: len(other.commands) == 2000 or any(news.everything for news in other.heard[1:]))
+        wait_for(
+            lambda: len(other.commands) == 2000 or any(news.everything for news in other.heard[1:])
+        )
         if not any(news.everything for news in other.heard[1:]):
             assert sorted(other.commands) == sorted(one.commands)
 
@@ -177,11 +197,15 @@ def test_each_installation_hears_its_own_processes_only(
         one.tell("ours")
         three.tell("theirs")
         wait_for(lambda: two.commands and four.commands, what="the news")
-        assert [process.commands for process in (one, two, three, four)] == [["ours"]] * 2 + [["theirs"]] * 2
+        assert [process.commands for process in (one, two, three, four)] == [["ours"]] * 2 + [
+            ["theirs"]
+        ] * 2
     another.close()
 
 
-def test_garbage_on_the_topic_is_ignored(settings: Make, sqlite: Database, embedded_broker: int) -> None:
+def test_garbage_on_the_topic_is_ignored(
+    settings: Make, sqlite: Database, embedded_broker: int
+) -> None:
     with sqlite.session() as session:
         topic = f"autoforge/{queries.installation.installation(session).notices_id}/notices"
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
@@ -189,7 +213,11 @@ def test_garbage_on_the_topic_is_ignored(settings: Make, sqlite: Database, embed
         for number, garbage in enumerate(GARBAGE):
             publish(topic, garbage)
             one.tell(f"after {number}")
-            wait_for(partial(has_heard, other, number + 1), seconds=5, what=f"news after {garbage[:40]!r}")
+            wait_for(
+                partial(has_heard, other, number + 1),
+                seconds=5,
+                what=f"news after {garbage[:40]!r}",
+            )
         assert (len(one.heard), len(other.heard)) == (1 + len(GARBAGE), 1 + len(GARBAGE))
 
 
@@ -211,7 +239,8 @@ def test_a_flood_of_entries_on_the_topic_only_says_that_everything_may_be_new(
         before = len(one.heard)
         with publishing(embedded_broker) as publish, sqlite.session() as session:
             publish(
-                f"autoforge/{queries.installation.installation(session).notices_id}/notices", msgspec.json.encode(flood)
+                f"autoforge/{queries.installation.installation(session).notices_id}/notices",
+                msgspec.json.encode(flood),
             )
         wait_for(lambda: any(news.everything and news.origin == "x" for news in one.heard[before:]))
         assert not one.commands

@@ -15,7 +15,9 @@ NOON = datetime(2026, 1, 29, 12)
 BERLIN = calendar.zone("Europe/Berlin")
 
 
-def said(minutes: float, state: str, performance: float | None = 80, quality: float | None = 90) -> StateSample:
+def said(
+    minutes: float, state: str, performance: float | None = 80, quality: float | None = 90
+) -> StateSample:
     """What the machine said so many minutes after noon."""
     return StateSample(NOON + timedelta(minutes=minutes), state, performance, quality)
 
@@ -58,13 +60,22 @@ def test_time_counts_and_not_the_number_of_readings() -> None:
 
 
 def test_rates_are_means_over_the_time_in_which_the_machine_produced() -> None:
-    figures = found([said(0, "Running", 60, 100), said(3, "Idle", 0, 0), said(5, "Slow", 100, 96), said(6, "Idle")])
+    figures = found(
+        [
+            said(0, "Running", 60, 100),
+            said(3, "Idle", 0, 0),
+            said(5, "Slow", 100, 96),
+            said(6, "Idle"),
+        ]
+    )
     # Performance (3 min · 60 + 1 min · 100) / 4 = 70; quality (3 · 100 + 1 · 96) / 4 = 99; availability 4/6.
     assert factors(figures) == (66.67, 70, 99, 46.2)  # 4/6 · 0.70 · 0.99
 
 
 def test_what_happened_in_a_gap_is_unknown_and_not_stopped() -> None:
-    figures = found([said(0, "Running"), said(2, "Running"), said(8, "Stopped"), said(10, "Stopped")])
+    figures = found(
+        [said(0, "Running"), said(2, "Running"), said(8, "Stopped"), said(10, "Stopped")]
+    )
     # From 12:02 to 12:08 nothing was said, for more than 5 minutes. 2 of 4 known minutes.
     assert (figures.availability, figures.known) == (50, 240)
     assert figures.coverage == pytest.approx(100 * 4 / 60)
@@ -79,7 +90,9 @@ def test_nothing_is_known_after_the_last_reading() -> None:
     assert found([said(0, "Running"), said(1, "Stopped")]).states == {"Running": 60}
 
 
-@pytest.mark.parametrize("samples", [[], [said(1, "Running")], [said(0, "Running"), said(30, "Running")]])
+@pytest.mark.parametrize(
+    "samples", [[], [said(1, "Running")], [said(0, "Running"), said(30, "Running")]]
+)
 def test_where_nothing_is_known_nothing_is_said(samples: list[StateSample]) -> None:
     figures = found(samples)
     assert factors(figures) == (None, None, None, None)
@@ -87,11 +100,21 @@ def test_where_nothing_is_known_nothing_is_said(samples: list[StateSample]) -> N
 
 
 def test_a_machine_that_never_produced_has_an_oee_of_0() -> None:
-    assert factors(found([said(0, "Stopped"), said(2, "Idle"), said(4, "Idle")])) == (0, None, None, 0)
+    assert factors(found([said(0, "Stopped"), said(2, "Idle"), said(4, "Idle")])) == (
+        0,
+        None,
+        None,
+        0,
+    )
 
 
 def test_readings_without_a_rate_count_for_availability_only() -> None:
-    samples = [said(0, "Running", None, 90), said(2, "Running", 70, None), said(3, "Stopped"), said(4, "Stopped")]
+    samples = [
+        said(0, "Running", None, 90),
+        said(2, "Running", 70, None),
+        said(3, "Stopped"),
+        said(4, "Stopped"),
+    ]
     # Performance is known of one minute, quality of two.
     assert factors(found(samples)) == (75, 70, 90, 47.25)  # 0.75 · 0.70 · 0.90
 
@@ -102,7 +125,15 @@ def test_without_any_rate_there_is_no_oee() -> None:
 
 
 def test_of_two_readings_at_the_same_time_the_last_one_holds() -> None:
-    figures = found([said(0, "Stopped"), said(1, "Idle"), said(1, "Running"), said(3, "Idle"), said(3, "Stopped")])
+    figures = found(
+        [
+            said(0, "Stopped"),
+            said(1, "Idle"),
+            said(1, "Running"),
+            said(3, "Idle"),
+            said(3, "Stopped"),
+        ]
+    )
     assert figures.states == {"Stopped": 60, "Running": 120}
 
 
@@ -146,7 +177,9 @@ def test_100_000_readings_give_the_closed_form() -> None:
     # A reading a second, of every four seconds one stopped; the performance rises by 0.001 a second.
     start = NOON
     samples = [
-        StateSample(start + timedelta(seconds=i), "Stopped" if i % 4 == 3 else "Running", i / 1000, 50)
+        StateSample(
+            start + timedelta(seconds=i), "Stopped" if i % 4 == 3 else "Running", i / 1000, 50
+        )
         for i in range(100_001)
     ]
     figures = found(samples, Span(start, start + timedelta(seconds=100_000)))

@@ -81,7 +81,9 @@ CONFORMS = [
     response_schema_conformance,
     allow_header_conformance,
 ]
-REFERENCE = re.compile(r"""(?:src|href)\s*=\s*["']\s*([^"']+?)\s*["']|url\(\s*["']?([^"')]+)["']?\s*\)""")
+REFERENCE = re.compile(
+    r"""(?:src|href)\s*=\s*["']\s*([^"']+?)\s*["']|url\(\s*["']?([^"')]+)["']?\s*\)"""
+)
 REDIRECTION = re.compile(r"""location\.href\s*=\s*["']([^"']+)["']""")
 
 
@@ -92,9 +94,15 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     declared = {"panel": PANEL, "machine": MACHINE} | SHIPPED
     for name, text in declared.items():
         (folder / f"{name}.toml").write_text(text)
-    (folder / "publisher.json").write_text(json.dumps([{"id": "boiler", "topic": "plant", "data": {}, "interval": 30}]))
+    (folder / "publisher.json").write_text(
+        json.dumps([{"id": "boiler", "topic": "plant", "data": {}, "interval": 30}])
+    )
     port = free_port()
-    values: dict[str, Any] = {"database_url": f"sqlite:///{folder}/test.db", "streams_dir": folder, "mqtt_port": port}
+    values: dict[str, Any] = {
+        "database_url": f"sqlite:///{folder}/test.db",
+        "streams_dir": folder,
+        "mqtt_port": port,
+    }
     values["publisher_config"] = folder / "publisher.json"
     with (
         Broker(port=port, listen="127.0.0.1"),
@@ -118,7 +126,11 @@ def schema(api: Api) -> OpenApiSchema:
 
 def operations(document: Any) -> dict[tuple[str, str], Any]:
     """Every operation of the document, by method and path."""
-    return {(method, path): operation for path, item in document["paths"].items() for method, operation in item.items()}
+    return {
+        (method, path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
 
 
 def test_it_is_valid_openapi_3_1(schema: OpenApiSchema, document: Any) -> None:
@@ -143,7 +155,9 @@ def test_every_route_is_in_it_and_nothing_else(api: Api, document: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", ["sensors", "panel", "machine", "machines", "panels", "soil"])
-def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(document: Any, stream: str) -> None:
+def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(
+    document: Any, stream: str
+) -> None:
     for endpoint, names in PARAMETERS.items():
         (operation,) = document["paths"][f"/api/{stream}/{endpoint}"].values()
         parameters = {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
@@ -157,7 +171,9 @@ def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(document:
             assert limit["default"] == (100 if endpoint == "history" else 1000)
 
 
-@pytest.mark.parametrize(("operation", "statuses"), STATUSES.items(), ids=lambda value: "-".join(map(str, value)))
+@pytest.mark.parametrize(
+    ("operation", "statuses"), STATUSES.items(), ids=lambda value: "-".join(map(str, value))
+)
 def test_every_status_that_an_operation_can_give_is_in_it(
     document: Any, operation: tuple[str, str], statuses: set[int]
 ) -> None:
@@ -178,23 +194,33 @@ def test_every_status_that_an_operation_can_give_is_in_it(
     [
         ("/api/sensors/readings", reading()),
         ("/api/sensors/readings", [reading(), reading(timestamp=1769697045.5)]),
-        ("/api/machine/readings", {"machine_id": "m", "at": 1769697045, "sensor_readings": {"speed": 900}}),
+        (
+            "/api/machine/readings",
+            {"machine_id": "m", "at": 1769697045, "sensor_readings": {"speed": 900}},
+        ),
         ("/api/panel/readings", {"device_id": "p", "voltage": 230.5, "state": "on"}),
         ("/api/panel/readings", 230.5),
         ("/api/panel/readings", "on"),
         ("/api/panel/readings", {"value": 230.5, "timestamp": "2026-01-29T12:00:00Z"}),
         ("/api/panel/readings", [230.5, {"value": 231}]),
-        ("/api/control", {"device_id": "a", "command": "restart", "parameters": {"delay_seconds": 5}}),
+        (
+            "/api/control",
+            {"device_id": "a", "command": "restart", "parameters": {"delay_seconds": 5}},
+        ),
     ],
 )
 def test_every_body_that_is_understood_is_in_it(document: Any, path: str, body: Any) -> None:
     assert fits(
-        document, operations(document)["post", path]["requestBody"]["content"]["application/json"]["schema"], body
+        document,
+        operations(document)["post", path]["requestBody"]["content"]["application/json"]["schema"],
+        body,
     )
 
 
 @pytest.mark.parametrize("name", ["from", "to"])
-@pytest.mark.parametrize("moment", ["2026-01-29T12:00:00Z", "2026-01-29", "1769697045", "1769697045000", "-24h", "now"])
+@pytest.mark.parametrize(
+    "moment", ["2026-01-29T12:00:00Z", "2026-01-29", "1769697045", "1769697045000", "-24h", "now"]
+)
 def test_every_form_of_a_time_is_in_it(document: Any, name: str, moment: str) -> None:
     parameters = operations(document)["get", "/api/sensors/history"]["parameters"]
     (declared,) = [parameter["schema"] for parameter in parameters if parameter["name"] == name]
@@ -231,7 +257,11 @@ def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
         operation = schema[path][method]
 
         @hypothesis_settings(
-            max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+            max_examples=25,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(mode))
         def ask(case: schemathesis.Case[Any]) -> None:
@@ -246,7 +276,10 @@ def test_every_parameter_and_body_has_an_example_that_is_valid(document: Any) ->
         for parameter in operation.get("parameters", []):
             declared = parameter["schema"]
             assert declared["examples"], (place, parameter["name"])
-            assert all(fits(document, declared, example) for example in declared["examples"]), (place, parameter)
+            assert all(fits(document, declared, example) for example in declared["examples"]), (
+                place,
+                parameter,
+            )
         for content in operation.get("requestBody", {}).get("content", {}).values():
             assert fits(document, content["schema"], content["example"]), place
 
@@ -259,8 +292,14 @@ def test_the_example_of_a_reading_is_stored_when_it_is_sent(api: Api, document: 
         assert answer["stored"] + answer["duplicate"] == 1, stream
 
 
-def test_the_example_of_a_command_is_sent_and_so_is_that_of_a_message(api: Api, document: Any) -> None:
-    for path, status in (("/api/control", 202), ("/api/mqtt/publish", 200), ("/api/soil-health/analyze", 200)):
+def test_the_example_of_a_command_is_sent_and_so_is_that_of_a_message(
+    api: Api, document: Any
+) -> None:
+    for path, status in (
+        ("/api/control", 202),
+        ("/api/mqtt/publish", 200),
+        ("/api/soil-health/analyze", 200),
+    ):
         content = operations(document)["post", path]["requestBody"]["content"]["application/json"]
         assert api.post(path, content["example"], expect=status)
 
@@ -294,7 +333,9 @@ def test_every_operation_has_a_name_of_its_own_and_nobody_has_to_log_in(document
 def test_below_a_path_of_a_proxy_the_server_and_the_links_are_there(tmp_path: Path) -> None:
     values: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path}/test.db", "proxy_count": 1}
     below = {"X-Forwarded-Prefix": "/autoforge"}
-    with running(Settings(_env_file=None, mqtt_broker="127.0.0.1", mqtt_port=free_port(), **values)) as api:
+    with running(
+        Settings(_env_file=None, mqtt_broker="127.0.0.1", mqtt_port=free_port(), **values)
+    ) as api:
 
         def ask(path: str, prefix: str | None = "/autoforge", **more: str) -> Any:
             headers = more | ({"X-Forwarded-Prefix": prefix} if prefix else {})
@@ -334,19 +375,27 @@ def test_the_form_opens_at_once_and_wherever_host_points_to(api: Api, path: str)
         (None, 200),
     ],
 )
-def test_the_root_shows_browsers_the_form_and_others_where_to_go_on(api: Api, accept: str | None, status: int) -> None:
+def test_the_root_shows_browsers_the_form_and_others_where_to_go_on(
+    api: Api, accept: str | None, status: int
+) -> None:
     answer = api.client.get("/", headers={"Accept": accept} if accept else {})
     assert answer.status_code == status
     if status == 302:
         assert answer.headers["Location"] == "/api/docs"
     else:
         places = answer.get_json()
-        assert {api.client.get(places[name]).status_code for name in ("openapi", "health", "streams")} == {200}
+        assert {
+            api.client.get(places[name]).status_code for name in ("openapi", "health", "streams")
+        } == {200}
 
 
-@pytest.mark.parametrize("path", ["//api//health", "/api//health", "/api/sensors//latest", "//evil.example/x"])
+@pytest.mark.parametrize(
+    "path", ["//api//health", "/api//health", "/api/sensors//latest", "//evil.example/x"]
+)
 def test_no_path_redirects_to_where_the_host_header_points(api: Api, path: str) -> None:
-    answer = api.client.get("/", base_url="http://evil.example", environ_overrides={"PATH_INFO": path})
+    answer = api.client.get(
+        "/", base_url="http://evil.example", environ_overrides={"PATH_INFO": path}
+    )
     assert answer.status_code == 404
     assert "Location" not in answer.headers
 
@@ -361,11 +410,17 @@ def test_the_pages_need_nothing_that_the_app_does_not_serve_itself(api: Api) -> 
         seen |= {path, base}
         if answer.mimetype not in ("text/html", "text/css"):
             continue
-        found = [a or b for a, b in REFERENCE.findall(answer.text)] + REDIRECTION.findall(answer.text)
+        found = [a or b for a, b in REFERENCE.findall(answer.text)] + REDIRECTION.findall(
+            answer.text
+        )
         for reference in found:
             parts = urlsplit(reference)
             assert not parts.netloc, f"{path} refers to {reference}"
-            if parts.scheme != "data" and (target := urljoin(base, parts.path)) not in seen and parts.path:
+            if (
+                parts.scheme != "data"
+                and (target := urljoin(base, parts.path)) not in seen
+                and parts.path
+            ):
                 waiting.append(target)
     assert "/api/docs/swagger" in seen
     assert {path.rsplit(".", 1)[-1] for path in seen} >= {"css", "js"}
@@ -376,4 +431,8 @@ def test_the_page_sends_no_document_to_an_outside_validator(api: Api) -> None:
     page = api.client.get("/api/docs/swagger").text
     configuration = re.search(r"swagger_config = JSON\.parse\(`(.*?)`\)", page)
     assert configuration is not None
-    assert (json.loads(configuration[1]) or {}).get("validatorUrl", "the default") in (None, "none", "")
+    assert (json.loads(configuration[1]) or {}).get("validatorUrl", "the default") in (
+        None,
+        "none",
+        "",
+    )

@@ -20,7 +20,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The API with every path that there is; no broker."""
     folder = tmp_path_factory.mktemp("parameters")
     (folder / "publisher.json").write_text("[]")
-    values: dict[str, Any] = {"database_url": f"sqlite:///{folder}/test.db", "mqtt_port": free_port()}
+    values: dict[str, Any] = {
+        "database_url": f"sqlite:///{folder}/test.db",
+        "mqtt_port": free_port(),
+    }
     values |= {"publisher_config": folder / "publisher.json", "streams_dir": PROJECT / "streams"}
     with running(Settings(_env_file=None, mqtt_broker="127.0.0.1", **values)) as api:
         api.submit(reading("a"))
@@ -32,7 +35,9 @@ def operations(api: Api) -> dict[tuple[str, str], list[str]]:
     """The query parameters of every operation of the document, by method and path."""
     document = api.get("/api/docs/openapi.json")
     return {
-        (method, path): [item["name"] for item in operation.get("parameters", []) if item["in"] == "query"]
+        (method, path): [
+            item["name"] for item in operation.get("parameters", []) if item["in"] == "query"
+        ]
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
@@ -43,7 +48,9 @@ def asked(api: Api, method: str, path: str, query: str) -> tuple[int, str]:
     place = re.sub(r"\{(\w+)\}", lambda found: VALUES[found[1]], path)
     body = "{}" if method in ("post", "put") else None
     kind = "application/json" if body else None
-    answer = api.client.open(f"{place}?{query}", method=method.upper(), data=body, content_type=kind)
+    answer = api.client.open(
+        f"{place}?{query}", method=method.upper(), data=body, content_type=kind
+    )
     return answer.status_code, json.loads(answer.text).get("message")
 
 
@@ -57,7 +64,9 @@ def test_a_parameter_that_an_operation_does_not_take_is_400_with_those_that_it_t
             assert asked(api, method, path, "deviceid=a") == expected, (method, path)
 
 
-def test_a_parameter_that_is_given_twice_is_400(api: Api, operations: dict[tuple[str, str], list[str]]) -> None:
+def test_a_parameter_that_is_given_twice_is_400(
+    api: Api, operations: dict[tuple[str, str], list[str]]
+) -> None:
     for (method, path), names in operations.items():
         for name in names:
             expected = (400, f"{name}: given 2 times; it takes one value")
@@ -68,7 +77,10 @@ def test_a_parameter_that_is_given_twice_is_400(api: Api, operations: dict[tuple
     ("query", "message"),
     [
         ("Device_id=a", "Device_id: there is no such parameter; known: device_id"),
-        ("device_id=a&x=1&y=2", "x: there is no such parameter; known: device_id; y: there is no such parameter; "),
+        (
+            "device_id=a&x=1&y=2",
+            "x: there is no such parameter; known: device_id; y: there is no such parameter; ",
+        ),
         ("device_id=a&device_id=b&device_id=c", "device_id: given 3 times; it takes one value"),
         ("start=-1h", "start: there is no such parameter"),
         ("=1", ": there is no such parameter"),

@@ -17,19 +17,50 @@ from tests.support import GOOD, payload
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(sensors(timestamp='"2026-01-29T14:30:45.1234567Z"'), id="a time with tenths of a µs"),
+        pytest.param(
+            sensors(timestamp='"2026-01-29T14:30:45.1234567Z"'), id="a time with tenths of a µs"
+        ),
         pytest.param(sensors(timestamp='"2026-01-29t14:30:45z"'), id="a time with a small t and z"),
-        pytest.param(sensors(timestamp='"9999-12-31T23:59:59-05:00"'), id="a time after the year 9999"),
+        pytest.param(
+            sensors(timestamp='"9999-12-31T23:59:59-05:00"'), id="a time after the year 9999"
+        ),
     ],
 )
 def test_the_second_look_finds_what_the_first_one_found(text: str, parser: Parser) -> None:
-    assert outcome(parse(parser, text)) == outcome(parse(parser, f'{text[:-1]},"ignored":"\\u0041"}}'))
+    assert outcome(parse(parser, text)) == outcome(
+        parse(parser, f'{text[:-1]},"ignored":"\\u0041"}}')
+    )
 
 
-TOPICS = [TOPIC, "plant/status", "soil/data", "panel/P1/ampere", "panel/P1/mode", "tank/T1", "unknown"]
-FIELDS = [*GOOD, "device_id", "machine_id", "speed", "state", "node", "sensor_readings", "N", "value", "level", "ts"]
+TOPICS = [
+    TOPIC,
+    "plant/status",
+    "soil/data",
+    "panel/P1/ampere",
+    "panel/P1/mode",
+    "tank/T1",
+    "unknown",
+]
+FIELDS = [
+    *GOOD,
+    "device_id",
+    "machine_id",
+    "speed",
+    "state",
+    "node",
+    "sensor_readings",
+    "N",
+    "value",
+    "level",
+    "ts",
+]
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.integers(10**300, 10**600),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.integers(10**300, 10**600),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner),
     max_leaves=12,
 )
@@ -62,13 +93,21 @@ def outcome(parsed: Parsed) -> tuple[Any, ...]:
     if isinstance(parsed, Rejection):
         return parsed.reason, parsed.text
     assert isinstance(parsed, Reading)
-    return parsed.device_id, parsed.timestamp, parsed.device_timestamp, repr(parsed.values), parsed.own_time
+    return (
+        parsed.device_id,
+        parsed.timestamp,
+        parsed.device_timestamp,
+        repr(parsed.values),
+        parsed.own_time,
+    )
 
 
 @pytest.mark.parametrize("topic", TOPICS)
 @settings(deadline=None, max_examples=200)
 @given(text=st.binary() | ANYTHING.map(json.dumps).map(str.encode) | st.text().map(str.encode))
-def test_whatever_the_bytes_it_is_a_reading_or_a_rejection(topic: str, text: bytes, parser: Parser) -> None:
+def test_whatever_the_bytes_it_is_a_reading_or_a_rejection(
+    topic: str, text: bytes, parser: Parser
+) -> None:
     parsed = parse(parser, text, topic)
     assert isinstance(parsed, (Reading, Rejection) if text else Ignored)
     if isinstance(parsed, Rejection):
@@ -78,7 +117,9 @@ def test_whatever_the_bytes_it_is_a_reading_or_a_rejection(topic: str, text: byt
 
 @settings(deadline=None)
 @given(topic=st.text(), text=st.just(payload().encode()) | st.binary())
-def test_whatever_the_topic_it_is_a_reading_or_a_rejection(topic: str, text: bytes, parser: Parser) -> None:
+def test_whatever_the_topic_it_is_a_reading_or_a_rejection(
+    topic: str, text: bytes, parser: Parser
+) -> None:
     for whole in (topic, f"sensors/{topic}/data"):
         assert isinstance(parse(parser, text, whole), (Reading, Rejection) if text else Ignored)
 

@@ -24,14 +24,32 @@ def soil(value: str, more: str = "") -> str:
     return f'{{"sensor_readings":{{"N":22,"pH":{value}}}{more}}}'
 
 
-NO_VALUE = ["null", "NaN", "nan", "NAN", "-nan", "nan(ind)", "-1.#IND", '"NaN"', '"nan"', '"null"', '"None"', '""']
+NO_VALUE = [
+    "null",
+    "NaN",
+    "nan",
+    "NAN",
+    "-nan",
+    "nan(ind)",
+    "-1.#IND",
+    '"NaN"',
+    '"nan"',
+    '"null"',
+    '"None"',
+    '""',
+]
 NO_VALUE += ['" "', '"unavailable"', '"unknown"', '"Undefined"']
 
 
 @pytest.mark.parametrize("more", ["", NOT_ASCII, ',"heap":NaN'])
 @pytest.mark.parametrize("text", NO_VALUE)
-def test_no_value_of_an_optional_metric_leaves_its_neighbours(text: str, more: str, parser: Parser) -> None:
-    wide, nested = reading(parser, machine(text, more), "plant/status"), reading(parser, soil(text, more), "soil/data")
+def test_no_value_of_an_optional_metric_leaves_its_neighbours(
+    text: str, more: str, parser: Parser
+) -> None:
+    wide, nested = (
+        reading(parser, machine(text, more), "plant/status"),
+        reading(parser, soil(text, more), "soil/data"),
+    )
     assert (wide.values, wide.unread) == ((None, "on"), ())
     assert (nested.values, nested.unread) == ((22.0, None), ())
 
@@ -56,19 +74,27 @@ def test_no_text_of_an_optional_metric_leaves_its_neighbours(text: str, parser: 
         ("-Infinity", 'not a number: "-Infinity"'),
         ("ovf", 'not a number: "ovf"'),
         ("1" * 5_000, f'too large to be stored: "{"1" * 59}…'),
-        ("9007199254740993", "9007199254740993 would be stored as 9007199254740992.0, which is another number"),
+        (
+            "9007199254740993",
+            "9007199254740993 would be stored as 9007199254740992.0, which is another number",
+        ),
     ],
 )
 def test_an_unreadable_value_of_an_optional_metric_leaves_its_neighbours_and_is_told(
     text: str, sentence: str, more: str, parser: Parser
 ) -> None:
-    wide, nested = reading(parser, machine(text, more), "plant/status"), reading(parser, soil(text, more), "soil/data")
+    wide, nested = (
+        reading(parser, machine(text, more), "plant/status"),
+        reading(parser, soil(text, more), "soil/data"),
+    )
     assert (wide.values, wide.unread) == ((None, "on"), (f"speed: {sentence}",))
     assert (nested.values, nested.unread) == ((22.0, None), (f"pH: {sentence}",))
 
 
 @pytest.mark.parametrize("text", ["5", "true", '"a\\nb"', '"a\u200b"', f'"{"x" * 256}"'])
-def test_an_unreadable_text_of_an_optional_metric_leaves_its_neighbours(text: str, parser: Parser) -> None:
+def test_an_unreadable_text_of_an_optional_metric_leaves_its_neighbours(
+    text: str, parser: Parser
+) -> None:
     read = reading(parser, f'{{"machine_id":"M7","speed":1,"state":{text}}}', "plant/status")
     assert read.values == (1.0, None)
     assert read.unread[0].startswith("state: ")
@@ -77,7 +103,10 @@ def test_an_unreadable_text_of_an_optional_metric_leaves_its_neighbours(text: st
 @pytest.mark.parametrize("text", ["null", "NaN", '"nan"', '""', '"unavailable"'])
 def test_a_reading_of_nothing_but_no_values_is_set_aside(text: str, parser: Parser) -> None:
     nothing = ("missing_field", "the payload has none of the metrics: speed, state")
-    assert rejection(parser, f'{{"machine_id":"M7","speed":{text},"state":null}}', "plant/status") == nothing
+    assert (
+        rejection(parser, f'{{"machine_id":"M7","speed":{text},"state":null}}', "plant/status")
+        == nothing
+    )
 
 
 @pytest.mark.parametrize("text", ["null", "NaN", '"nan"', '"abc"', "true", "{}"])
@@ -96,7 +125,9 @@ def test_a_required_metric_needs_a_number(text: str, more: str, parser: Parser) 
         ("00", 0.0), ("1.5E+2", 150.0), ("12", 12.0),
     ],
 )  # fmt: skip
-def test_a_number_is_read_the_same_bare_and_quoted_wherever_it_stands(text: str, number: float, parser: Parser) -> None:
+def test_a_number_is_read_the_same_bare_and_quoted_wherever_it_stands(
+    text: str, number: float, parser: Parser
+) -> None:
     for spelled in (text, f'"{text}"', f" {text} ", f'" {text} "'):
         assert reading(parser, sensors(spelled)).values[0] == number
         assert reading(parser, soil(spelled), "soil/data").values == (22.0, number)
@@ -122,16 +153,39 @@ def test_what_is_too_small_is_rejected_on_a_topic_of_its_own(text: str, parser: 
         assert (reason, sentence[:29]) == ("number_out_of_range", "value: too small to be stored")
 
 
-@pytest.mark.parametrize("text", ["1_000", "1,5", "٢٤", "0x10", "1 000", "--5", "5-", ".", "+", "1e", "1.2.3", "12 A"])
+@pytest.mark.parametrize(
+    "text", ["1_000", "1,5", "٢٤", "0x10", "1 000", "--5", "5-", ".", "+", "1e", "1.2.3", "12 A"]
+)
 def test_what_is_no_number_is_rejected_bare_and_quoted(text: str, parser: Parser) -> None:
-    assert rejection(parser, text, "panel/P1/ampere") == ("not_a_number", f"value: not a number: {text}")
-    assert rejection(parser, f'"{text}"', "panel/P1/ampere") == ("not_a_number", f'value: not a number: "{text}"')
+    assert rejection(parser, text, "panel/P1/ampere") == (
+        "not_a_number",
+        f"value: not a number: {text}",
+    )
+    assert rejection(parser, f'"{text}"', "panel/P1/ampere") == (
+        "not_a_number",
+        f'value: not a number: "{text}"',
+    )
     assert rejection(parser, sensors(f'"{text}"'))[0] == "not_a_number"
     assert rejection(parser, sensors(text))[0] == "invalid_json"
 
 
 @pytest.mark.parametrize(
-    "text", ["3", "12.3", "true", "null", "NaN", "S", "12.3.0", "+5", "[1]", "[OK] started", "{", "-", "a\\u0041"]
+    "text",
+    [
+        "3",
+        "12.3",
+        "true",
+        "null",
+        "NaN",
+        "S",
+        "12.3.0",
+        "+5",
+        "[1]",
+        "[OK] started",
+        "{",
+        "-",
+        "a\\u0041",
+    ],
 )
 def test_on_a_topic_of_its_own_the_bytes_are_the_text(text: str, parser: Parser) -> None:
     if text == "{":
@@ -141,8 +195,20 @@ def test_on_a_topic_of_its_own_the_bytes_are_the_text(text: str, parser: Parser)
         assert reading(parser, f" {text}\r\n", "panel/P1/mode").values == (None, text)
 
 
-LARGE = ["9007199254740993", "-9007199254740993", "9223372036854775807", "18446744073709551615", "9007199254740993.0"]
-LARGE += ["9007199254740993.5", "9.007199254740993e15", "12345678901234567890", "1" + "0" * 25, "0009007199254740993"]
+LARGE = [
+    "9007199254740993",
+    "-9007199254740993",
+    "9223372036854775807",
+    "18446744073709551615",
+    "9007199254740993.0",
+]
+LARGE += [
+    "9007199254740993.5",
+    "9.007199254740993e15",
+    "12345678901234567890",
+    "1" + "0" * 25,
+    "0009007199254740993",
+]
 
 
 @pytest.mark.parametrize("text", LARGE)
@@ -160,7 +226,14 @@ def test_a_number_that_would_be_altered_is_set_aside(text: str, parser: Parser) 
 
 
 @pytest.mark.parametrize(
-    "text", ["9007199254740991", "9007199254740992", "9007199254740994", "18446744073709551616", "9007199254740994.0"]
+    "text",
+    [
+        "9007199254740991",
+        "9007199254740992",
+        "9007199254740994",
+        "18446744073709551616",
+        "9007199254740994.0",
+    ],
 )
 def test_a_large_number_that_a_float_holds_is_stored(text: str, parser: Parser) -> None:
     for spelled in (text, f'"{text}"', f"-{text}"):
@@ -169,7 +242,9 @@ def test_a_large_number_that_a_float_holds_is_stored(text: str, parser: Parser) 
         assert reading(parser, spelled, "panel/P1/ampere").values == (number, None)
 
 
-@pytest.mark.parametrize("text", ["1e23", "1.7976931348623157e308", "9.9999999999999992e22", "-1.5e300"])
+@pytest.mark.parametrize(
+    "text", ["1e23", "1.7976931348623157e308", "9.9999999999999992e22", "-1.5e300"]
+)
 def test_a_number_with_an_exponent_has_the_digits_that_were_sent(text: str, parser: Parser) -> None:
     assert reading(parser, sensors(text)).values[0] == float(text)
 

@@ -33,7 +33,9 @@ def filled(api: Api) -> Api:
 
 
 def test_last_values_are_the_newest_of_each_metric(filled: Api) -> None:
-    assert filled.get("/api/mqtt/last-values") == VALUES | {"timestamp": "2024-01-15T10:30:43.000000Z"}
+    assert filled.get("/api/mqtt/last-values") == VALUES | {
+        "timestamp": "2024-01-15T10:30:43.000000Z"
+    }
 
 
 def test_what_never_came_is_null_and_not_0(sqlite_api: Api) -> None:
@@ -46,7 +48,10 @@ def test_last_values_of_one_panel_leave_out_the_others(api: Api) -> None:
     store(api, "voltage", 230, 45)
     store(api, "voltage", 231, 46, "trafo2")
     assert api.get("/api/mqtt/last-values")["voltage"] == 231
-    assert api.get("/api/mqtt/last-values", device_id="trafo1") == NONE | {"voltage": 230.0, "timestamp": at(45)}
+    assert api.get("/api/mqtt/last-values", device_id="trafo1") == NONE | {
+        "voltage": 230.0,
+        "timestamp": at(45),
+    }
 
 
 def test_the_last_message_is_of_the_panel_that_was_heard_last(api: Api) -> None:
@@ -77,8 +82,13 @@ def test_history_of_a_topic_has_only_its_messages(filled: Api) -> None:
 
 def test_history_has_a_hundred_unless_asked(sqlite_api: Api) -> None:
     body = [{"value": number, "timestamp": 1705314600 + number} for number in range(120)]
-    assert sqlite_api.post("/api/panels/readings", body, device_id="trafo1", metric="power")["stored"] == 120
-    assert [message["value"] for message in sqlite_api.get("/api/mqtt/history")] == list(range(119, 19, -1))
+    assert (
+        sqlite_api.post("/api/panels/readings", body, device_id="trafo1", metric="power")["stored"]
+        == 120
+    )
+    assert [message["value"] for message in sqlite_api.get("/api/mqtt/history")] == list(
+        range(119, 19, -1)
+    )
 
 
 def test_a_reading_of_several_metrics_is_a_message_for_each(api: Api) -> None:
@@ -107,17 +117,25 @@ def test_the_last_value_of_a_topic_without_messages_is_null(sqlite_api: Api) -> 
     assert sqlite_api.get("/api/mqtt/last-value/panel/trafo9/volt") == expected
 
 
-@pytest.mark.parametrize("path", ["/api/mqtt/last-value/panel/trafo1/heat", "/api/mqtt/history?topic=sensors/a/data"])
-def test_a_topic_of_no_panel_is_not_found_and_told_which_there_are(sqlite_api: Api, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/api/mqtt/last-value/panel/trafo1/heat", "/api/mqtt/history?topic=sensors/a/data"]
+)
+def test_a_topic_of_no_panel_is_not_found_and_told_which_there_are(
+    sqlite_api: Api, path: str
+) -> None:
     message = sqlite_api.get(path, 404)["message"]
     assert message.startswith("topic: ")
     assert message.endswith(f"those are {', '.join(FILTERS)}")
 
 
-@pytest.mark.parametrize("topic", ["panel/+/volt", "panel/#", "panel/a\x00/volt", "panel/\u200b/volt", ""])
+@pytest.mark.parametrize(
+    "topic", ["panel/+/volt", "panel/#", "panel/a\x00/volt", "panel/\u200b/volt", ""]
+)
 def test_a_topic_that_cannot_be_is_a_400_that_names_it(sqlite_api: Api, topic: str) -> None:
     assert sqlite_api.get("/api/mqtt/history", 400, topic=topic)["message"].startswith("topic: ")
-    assert sqlite_api.post("/api/mqtt/publish", {"topic": topic, "message": 1}, 400)["message"].startswith("topic: ")
+    assert sqlite_api.post("/api/mqtt/publish", {"topic": topic, "message": 1}, 400)[
+        "message"
+    ].startswith("topic: ")
 
 
 def test_topics_are_those_that_are_subscribed_to(sqlite_api: Api) -> None:
@@ -126,7 +144,11 @@ def test_topics_are_those_that_are_subscribed_to(sqlite_api: Api) -> None:
 
 def test_status_before_anything_has_arrived(sqlite_api: Api) -> None:
     status = sqlite_api.get("/api/mqtt/status")
-    assert (status["connected"], status["subscriptions"], status["messageCount"]) == (False, FILTERS, 0)
+    assert (status["connected"], status["subscriptions"], status["messageCount"]) == (
+        False,
+        FILTERS,
+        0,
+    )
     assert (status["bufferSize"], status["errors"], status["uptime"]) == (0, 0, None)
     assert (status["lastMessage"], status["error"]) == (None, "no process ingests")
     assert status["clientId"] == "autoforge", "the real one is told nowhere"
@@ -134,10 +156,14 @@ def test_status_before_anything_has_arrived(sqlite_api: Api) -> None:
 
 def test_publishing_elsewhere_than_below_declared_topics_is_refused(sqlite_api: Api) -> None:
     for topic in ("control/trafo1/command", "panel/trafo1/heat", "autoforge/x/notices"):
-        message = sqlite_api.post("/api/mqtt/publish", {"topic": topic, "message": 1}, 400)["message"]
+        message = sqlite_api.post("/api/mqtt/publish", {"topic": topic, "message": 1}, 400)[
+            "message"
+        ]
         assert message.startswith(f"topic: {topic} belongs to no declared stream; allowed are: ")
         assert "panel/{device_id}/{metric}" in message
-    message = sqlite_api.post("/api/mqtt/publish", {"topic": "panel//volt", "message": 1}, 400)["message"]
+    message = sqlite_api.post("/api/mqtt/publish", {"topic": "panel//volt", "message": 1}, 400)[
+        "message"
+    ]
     assert message == "topic: the device id is empty"
 
 
@@ -149,9 +175,15 @@ def test_publishing_elsewhere_than_below_declared_topics_is_refused(sqlite_api: 
         pytest.param('{"message": 1}', id="no topic"),
         pytest.param('{"topic": "panel/trafo1/volt", "message": NaN}', id="NaN"),
         pytest.param('{"topic": "panel/trafo1/volt", "message": "\\ud800"}', id="half a character"),
-        pytest.param('{"topic": "panel/trafo1/volt", "message": 1, "retain": true}', id="an unknown field"),
-        pytest.param(json.dumps({"topic": "panel/trafo1/volt", "message": "x" * 70_000}), id="too large"),
-        pytest.param('{"topic": "panel/trafo1/volt", "message": ' + "[" * 40 + "]" * 40 + "}", id="too deep"),
+        pytest.param(
+            '{"topic": "panel/trafo1/volt", "message": 1, "retain": true}', id="an unknown field"
+        ),
+        pytest.param(
+            json.dumps({"topic": "panel/trafo1/volt", "message": "x" * 70_000}), id="too large"
+        ),
+        pytest.param(
+            '{"topic": "panel/trafo1/volt", "message": ' + "[" * 40 + "]" * 40 + "}", id="too deep"
+        ),
     ],
 )
 def test_a_message_that_cannot_be_published_is_a_400(sqlite_api: Api, body: str) -> None:
@@ -160,7 +192,9 @@ def test_a_message_that_cannot_be_published_is_a_400(sqlite_api: Api, body: str)
 
 def test_publishing_while_the_broker_is_away_is_a_503(settings: Callable[..., Settings]) -> None:
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port())) as api:
-        answer = api.post("/api/mqtt/publish", {"topic": "panel/trafo1/volt", "message": 230.5}, 503)
+        answer = api.post(
+            "/api/mqtt/publish", {"topic": "panel/trafo1/volt", "message": 230.5}, 503
+        )
         assert answer["message"].startswith("mqtt://127.0.0.1:")
         assert answer["message"].endswith("Nothing was published, try again")
 
@@ -173,16 +207,29 @@ def test_panels_whose_topic_names_no_device_have_last_values_too(
     (tmp_path / "streams" / "panels.toml").write_text(text)
     with running(settings(streams_dir=tmp_path / "streams")) as api:
         for panel, value in (("a", 1), ("b", 2)):
-            assert api.post("/api/panels/readings", {"panel": panel, "value": value}, metric="power")["stored"] == 1
+            assert (
+                api.post("/api/panels/readings", {"panel": panel, "value": value}, metric="power")[
+                    "stored"
+                ]
+                == 1
+            )
         assert api.get("/api/mqtt/last-value/meter/power")["value"] == 2
-        assert [message["value"] for message in api.get("/api/mqtt/history", topic="meter/power")] == [2, 1]
-        assert [m["value"] for m in api.get("/api/mqtt/history", topic="meter/power", device_id="a")] == [1]
+        assert [
+            message["value"] for message in api.get("/api/mqtt/history", topic="meter/power")
+        ] == [2, 1]
+        assert [
+            m["value"] for m in api.get("/api/mqtt/history", topic="meter/power", device_id="a")
+        ] == [1]
 
 
 def test_what_is_published_arrives_and_is_counted(broker: Mosquitto, backend: Backend) -> None:
     def newest() -> dict[str, Any]:
         values: dict[str, Any] = backend.get("/api/mqtt/last-values")[1]
-        return {name: value for name, value in values.items() if name != "timestamp" and value is not None}
+        return {
+            name: value
+            for name, value in values.items()
+            if name != "timestamp" and value is not None
+        }
 
     body = {"topic": "panel/trafo1/volt", "message": 230.5}
     assert backend.post("/api/mqtt/publish", body) == (200, {"success": True, **body})
@@ -193,8 +240,13 @@ def test_what_is_published_arrives_and_is_counted(broker: Mosquitto, backend: Ba
         publish("panel/trafo1/power", "much")
     expected = {"voltage": 230.5, "ampere": 15.32, "power": 3542.65, "energy_cost": 4428312.5}
     wait_for(lambda: newest() == expected, what="the values")
-    wait_for(lambda: backend.get("/api/mqtt/status")[1]["errors"] == 1, what="the count of the bad message")
-    wait_for(lambda: backend.get("/api/mqtt/status")[1]["messagesPerSecond"], what="the next heartbeat")
+    wait_for(
+        lambda: backend.get("/api/mqtt/status")[1]["errors"] == 1,
+        what="the count of the bad message",
+    )
+    wait_for(
+        lambda: backend.get("/api/mqtt/status")[1]["messagesPerSecond"], what="the next heartbeat"
+    )
     status = backend.get("/api/mqtt/status")[1]
     assert (status["connected"], status["messageCount"], status["bufferSize"]) == (True, 5, 0)
     assert status["uptime"] > 0

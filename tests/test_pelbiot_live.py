@@ -30,7 +30,11 @@ def test_each_value_arrives_under_the_event_of_its_metric(broker: Mosquitto, das
             publish(topic, str(value))
     for event, (topic, value) in UPDATES.items():
         (got,) = dashboard.await_count(event, 1)
-        assert (got["topic"], got["value"], set(got)) == (topic, value, {"topic", "value", "timestamp"})
+        assert (got["topic"], got["value"], set(got)) == (
+            topic,
+            value,
+            {"topic", "value", "timestamp"},
+        )
     assert dashboard.of("reading") == []
 
 
@@ -50,13 +54,18 @@ def test_a_value_that_is_outdated_is_not_sent_again(tmp_path: Path, mosquitto: M
             for reading in ({"voltage": 1, "ampere": 2}, {"voltage": 7}):
                 assert backend.post("/api/panels/readings?device_id=trafo1", reading)[0] == 201
                 wait_for(lambda: client.of("mqtt-voltage-update")[-1:], what="the voltage")
-            wait_for(lambda: client.of("mqtt-voltage-update")[-1]["value"] == 7, what="the newest voltage")
+            wait_for(
+                lambda: client.of("mqtt-voltage-update")[-1]["value"] == 7,
+                what="the newest voltage",
+            )
             mosquitto.stop(signal.SIGKILL)
             client.await_count("mqtt-error", 1)
             mosquitto.start()  # after which everything is looked at again
             client.await_count("mqtt-connected", 2)
             assert backend.post("/api/panels/readings?device_id=trafo1", {"voltage": 8})[0] == 201
-            wait_for(lambda: client.of("mqtt-voltage-update")[-1]["value"] == 8, what="the next voltage")
+            wait_for(
+                lambda: client.of("mqtt-voltage-update")[-1]["value"] == 8, what="the next voltage"
+            )
             assert [got["value"] for got in client.of("mqtt-voltage-update")] == [1, 7, 8]
 
 
@@ -67,7 +76,9 @@ def test_what_is_rejected_is_not_sent(broker: Mosquitto, dashboard: Io) -> None:
     assert [got["value"] for got in dashboard.await_count("mqtt-voltage-update", 1)] == [231.5]
 
 
-def test_who_subscribes_to_another_stream_gets_both(broker: Mosquitto, backend: Backend, dashboard: Io) -> None:
+def test_who_subscribes_to_another_stream_gets_both(
+    broker: Mosquitto, backend: Backend, dashboard: Io
+) -> None:
     dashboard.subscribe(stream="sensors", device_id="both")
     post(backend, "both", 21.5)
     with publishing(broker.port) as publish:
@@ -77,13 +88,18 @@ def test_who_subscribes_to_another_stream_gets_both(broker: Mosquitto, backend: 
 
 
 def test_server_sent_events_have_readings_only(broker: Mosquitto, backend: Backend) -> None:
-    with Sse(backend.port, "device_id=sse", stream="panels") as client, publishing(broker.port) as publish:
+    with (
+        Sse(backend.port, "device_id=sse", stream="panels") as client,
+        publishing(broker.port) as publish,
+    ):
         publish("panel/sse/volt", "230")
         assert client.await_count("reading", 1)[0]["voltage"] == 230
         assert {got.name for got in client.events} == {"reading"}
 
 
-def test_a_new_client_is_told_that_the_broker_is_connected(broker: Mosquitto, dashboard: Io) -> None:
+def test_a_new_client_is_told_that_the_broker_is_connected(
+    broker: Mosquitto, dashboard: Io
+) -> None:
     (told,) = dashboard.await_count("mqtt-connected", 1)
     assert (told["connected"], told["broker"]) == (True, f"mqtt://127.0.0.1:{broker.port}")
 
@@ -91,7 +107,9 @@ def test_a_new_client_is_told_that_the_broker_is_connected(broker: Mosquitto, da
 def test_a_dashboard_that_is_opened_while_the_database_is_away_is_told_so_and_goes_on_when_it_is_back(
     tmp_path: Path, mosquitto: Mosquitto, own_postgres: PostgresServer
 ) -> None:
-    with serving(at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=own_postgres.url)) as backend:
+    with serving(
+        at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=own_postgres.url)
+    ) as backend:
         wait_for(backend.ready, what="a healthy backend")
         own_postgres.stop()
         with Io(backend.port, listens=EVENTS) as late:
@@ -103,7 +121,9 @@ def test_a_dashboard_that_is_opened_while_the_database_is_away_is_told_so_and_go
             late.await_count("mqtt-voltage-update", 1)
 
 
-def test_every_client_is_told_when_the_broker_goes_and_when_it_is_back(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_every_client_is_told_when_the_broker_goes_and_when_it_is_back(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
         wait_for(backend.ready, what="a healthy backend")
         with Io(backend.port, listens=EVENTS) as first:

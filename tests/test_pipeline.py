@@ -63,7 +63,12 @@ def summary(outcome: Outcome) -> tuple[int, int, int, int]:
 
 def test_every_message_is_stored_or_a_duplicate_or_rejected(connected: Connected) -> None:
     database, connection, pipeline = connected
-    batch = [message(payload()), message(payload()), message(payload(gas=None)), message(payload(gas=1))]
+    batch = [
+        message(payload()),
+        message(payload()),
+        message(payload(gas=None)),
+        message(payload(gas=1)),
+    ]
     assert summary(pipeline.handle(connection, batch)) == (4, 2, 1, 1)
     with database.session() as session:
         status = queries.ingest_status.ingest_status(session)["mqtt"]
@@ -71,7 +76,9 @@ def test_every_message_is_stored_or_a_duplicate_or_rejected(connected: Connected
     assert counted == (4, 2, 1, 1)
 
 
-def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(connected: Connected) -> None:
+def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(
+    connected: Connected,
+) -> None:
     database, connection, pipeline = connected
     forbid_666(database)
     batch = [message(payload(temperature=666 if number == 5 else number)) for number in range(10)]
@@ -92,7 +99,9 @@ def test_a_redelivery_of_what_was_set_aside_when_it_was_to_be_stored_is_a_duplic
         database.unusable = {"sensors": "its table has no room"}
     else:
         forbid_666(database)
-    (rejection,) = pipeline.handle(connection, [message(payload(temperature=666), packet_id=7)]).rejections
+    (rejection,) = pipeline.handle(
+        connection, [message(payload(temperature=666), packet_id=7)]
+    ).rejections
     assert (rejection.reason, rejection.device_id) == (reason, "ESP32_001")
     again = message(payload(temperature=666), packet_id=7, dup=True)
     assert summary(pipeline.handle(connection, [again])) == (1, 0, 1, 0)
@@ -102,12 +111,19 @@ def test_a_redelivery_of_what_was_set_aside_when_it_was_to_be_stored_is_a_duplic
 
 def test_the_brokers_own_topics_are_ignored(connected: Connected) -> None:
     _, connection, pipeline = connected
-    assert summary(pipeline.handle(connection, [message("1", topic="$SYS/broker/uptime")])) == (0, 0, 0, 0)
+    assert summary(pipeline.handle(connection, [message("1", topic="$SYS/broker/uptime")])) == (
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 def test_a_message_on_an_undeclared_topic_is_rejected(connected: Connected) -> None:
     _, connection, pipeline = connected
-    (rejection,) = pipeline.handle(connection, [message(payload(), topic="old/ESP32_001")]).rejections
+    (rejection,) = pipeline.handle(
+        connection, [message(payload(), topic="old/ESP32_001")]
+    ).rejections
     assert rejection.reason == "unknown_topic"
 
 
@@ -125,7 +141,8 @@ def test_equal_messages_without_a_time_are_each_stored(gauge: tuple[Database, St
     database, streams = gauge
     with database.connection() as connection:
         outcome = new_pipeline(database, streams).handle(
-            connection, [message('{"level": 5}', "gauge/a", packet_id=number) for number in (1, 2, 3)]
+            connection,
+            [message('{"level": 5}', "gauge/a", packet_id=number) for number in (1, 2, 3)],
         )
     assert summary(outcome) == (3, 3, 0, 0)
 
@@ -158,12 +175,19 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
         pipeline = new_pipeline(database, streams)
         pipeline.resume(connection)
         pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7)])
-        pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=8 + number) for number in range(12)])
-        again = pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7, dup=True)])
+        pipeline.handle(
+            connection,
+            [message('{"level": 5}', "gauge/a", packet_id=8 + number) for number in range(12)],
+        )
+        again = pipeline.handle(
+            connection, [message('{"level": 5}', "gauge/a", packet_id=7, dup=True)]
+        )
         assert summary(again) == (1, 1, 0, 0)
         successor = new_pipeline(database, streams)
         successor.resume(connection)
-        late = successor.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=9, dup=True)])
+        late = successor.handle(
+            connection, [message('{"level": 5}', "gauge/a", packet_id=9, dup=True)]
+        )
     assert summary(late) == (1, 0, 1, 0)
 
 
@@ -173,7 +197,9 @@ def test_a_broker_may_use_a_packet_id_again_at_once(gauge: tuple[Database, Strea
     with database.connection() as connection:
         pipeline.handle(connection, [message('{"level": 1}', "gauge/a", packet_id=1)])
         pipeline.handle(connection, [message('{"level": 0}', "gauge/a", packet_id=1)])
-        third = pipeline.handle(connection, [message('{"level": 1}', "gauge/a", packet_id=1, dup=True)])
+        third = pipeline.handle(
+            connection, [message('{"level": 1}', "gauge/a", packet_id=1, dup=True)]
+        )
     assert summary(third) == (1, 1, 0, 0)
 
 
@@ -214,14 +240,17 @@ def test_values_that_could_not_be_read_are_told_once_a_minute_and_their_neighbou
     connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
     database, connection, pipeline = connected
-    said = (
-        '{"machine_id":"M7","machine_status":"Running","performance_rate":80,"quality_rate":%d,"interval_defects":%s}'
-    )
+    said = '{"machine_id":"M7","machine_status":"Running","performance_rate":80,"quality_rate":%d,"interval_defects":%s}'
     batch = [message(said % (rate, '"abc"'), "flexotwin/machine/status") for rate in range(90)]
     assert pipeline.handle(connection, batch).stored == 90
     told = [record.getMessage() for record in caplog.records]
     assert told == ['machines: M7: stored without a value: interval_defects: not a number: "abc"']
-    assert pipeline.handle(connection, [message(said % (99, "null"), "flexotwin/machine/status")]).stored == 1
+    assert (
+        pipeline.handle(
+            connection, [message(said % (99, "null"), "flexotwin/machine/status")]
+        ).stored
+        == 1
+    )
     assert len(caplog.records) == 1
     with database.session() as session:
         newest = queries.newest.latest(session, database.tables["machines"])
@@ -229,14 +258,18 @@ def test_values_that_could_not_be_read_are_told_once_a_minute_and_their_neighbou
     assert (newest["quality_rate"], newest["interval_defects"]) == (99.0, None)
 
 
-@pytest.mark.parametrize("fault", [UnicodeEncodeError("utf-8", "x", 0, 1, "no"), BadData("it refuses it")], ids=str)
+@pytest.mark.parametrize(
+    "fault", [UnicodeEncodeError("utf-8", "x", 0, 1, "no"), BadData("it refuses it")], ids=str
+)
 def test_a_message_that_cannot_be_stored_is_set_aside_and_its_neighbours_are_stored(
     connected: Connected, fault: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, connection, pipeline = connected
     write = ReadingWriter.apply
 
-    def failing(own: ReadingWriter, connection: Connection, readings: Sequence[Reading], moment: datetime) -> Applied:
+    def failing(
+        own: ReadingWriter, connection: Connection, readings: Sequence[Reading], moment: datetime
+    ) -> Applied:
         if any(reading.device_id == "poison" for reading in readings):
             raise fault
         return write(own, connection, readings, moment)
@@ -251,7 +284,9 @@ def test_a_message_that_cannot_be_stored_is_set_aside_and_its_neighbours_are_sto
     assert (rejection.reason, rejection.message.topic) == ("internal_error", "sensors/poison/data")
 
 
-def test_what_fails_after_the_commit_is_not_stored_once_more(database: Database, streams: Streams) -> None:
+def test_what_fails_after_the_commit_is_not_stored_once_more(
+    database: Database, streams: Streams
+) -> None:
     def fail(_: Outcome) -> None:
         raise RuntimeError("the audit trail cannot be written")
 

@@ -10,7 +10,9 @@ from tests.test_live_processes import at_each_worker, workers
 COMMAND = "--preload -c gunicorn.conf.py -w 3 -b 127.0.0.1:{port} app:app"
 
 
-def test_the_live_clients_of_every_worker_get_what_another_stores(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_the_live_clients_of_every_worker_get_what_another_stores(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     with serving(gunicorn(tmp_path, mosquitto, COMMAND)) as backend:
         wait_for(backend.ready, what="a healthy backend")
         wait_for(lambda: len(workers(backend)) == 3)

@@ -70,7 +70,9 @@ def test_a_failure_is_repeated_for_a_while_without_another_attempt(
     assert tables.made == 1
 
 
-def test_it_waits_until_the_tables_are_there(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_until_the_tables_are_there(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(preparation, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(preparation, "POLL_SECONDS", 0.01)
     made = Preparation(tables.place, tables)

@@ -33,20 +33,27 @@ def notice(device_id: str, word: str) -> PresenceNotice:
 def announce(database: Database, *notices: PresenceNotice, second: float = 0) -> Applied:
     """Apply notices in one batch that is stored at a second."""
     with database.connection() as connection, database.transaction(connection):
-        return PresenceNotices(DEVICE_TOPICS.status).apply(connection, notices, NOW + timedelta(seconds=second))
+        return PresenceNotices(DEVICE_TOPICS.status).apply(
+            connection, notices, NOW + timedelta(seconds=second)
+        )
 
 
 def known(database: Database, *device_ids: str) -> dict[str, tuple[bool, float]]:
     """By device: whether it is online, and since which second."""
     with database.reader() as reader:
         rows = queries.presence.presence(reader, device_ids)
-    return {row["device_id"]: (bool(row["online"]), (row["changed_at"] - NOW).total_seconds()) for row in rows}
+    return {
+        row["device_id"]: (bool(row["online"]), (row["changed_at"] - NOW).total_seconds())
+        for row in rows
+    }
 
 
 # What is stored
 
 
-def test_the_last_notice_of_a_batch_counts_and_the_others_are_accounted_for(database: Database) -> None:
+def test_the_last_notice_of_a_batch_counts_and_the_others_are_accounted_for(
+    database: Database,
+) -> None:
     applied = announce(
         database,
         notice("a", "online"),
@@ -55,13 +62,20 @@ def test_the_last_notice_of_a_batch_counts_and_the_others_are_accounted_for(data
         notice("a", "offline"),
         second=4,
     )
-    assert (applied.stored, applied.duplicate, applied.rejections, applied.changes.devices) == (3, 1, [], ["a", "b"])
+    assert (applied.stored, applied.duplicate, applied.rejections, applied.changes.devices) == (
+        3,
+        1,
+        [],
+        ["a", "b"],
+    )
     assert known(database, "a", "b", "c") == {"a": (False, 4), "b": (True, 4)}
 
 
 def test_a_repetition_does_not_change_since_when(database: Database) -> None:
     announce(database, notice("a", "online"), notice("same", "online"), second=1)
-    again = announce(database, notice("a", "online"), notice("same", "online"), notice("A", "offline"), second=3)
+    again = announce(
+        database, notice("a", "online"), notice("same", "online"), notice("A", "offline"), second=3
+    )
     assert (again.stored, again.duplicate, again.changes.devices) == (1, 2, ["A"])
     announce(database, notice("a", "offline"), notice("new", "online"), second=5)
     expected = {"a": (False, 5), "A": (False, 3), "same": (True, 1), "new": (True, 5)}
@@ -113,7 +127,9 @@ def online(api: Api) -> bool | None:
     return answer
 
 
-def test_a_device_is_online_or_offline_as_it_says_and_null_until_it_does(api: Api, port: int) -> None:
+def test_a_device_is_online_or_offline_as_it_says_and_null_until_it_does(
+    api: Api, port: int
+) -> None:
     assert online(api) is None
     device = Device(port)
     device.publish("status/board", "online", retain=True)
@@ -139,7 +155,9 @@ def test_a_device_that_is_killed_is_offline_at_once_and_online_when_it_is_back(
     wait_for(lambda: online(api) is True, what="the second announcement")
 
 
-def test_a_device_that_falls_silent_is_offline_within_its_keep_alive(api: Api, port: int, start: Start) -> None:
+def test_a_device_that_falls_silent_is_offline_within_its_keep_alive(
+    api: Api, port: int, start: Start
+) -> None:
     silent, alive = start(port, "board", keepalive=1), start(port, "other", keepalive=1)
     api.submit(reading("other"))
 

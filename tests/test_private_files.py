@@ -16,7 +16,14 @@ from utils import files
 
 PROGRAMS = {
     "python app.py": [sys.executable, str(PROJECT / "app.py")],
-    "gunicorn": [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "app:app"],
+    "gunicorn": [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        str(PROJECT / "gunicorn.conf.py"),
+        "app:app",
+    ],
     "python -m ingest": [sys.executable, "-m", "ingest"],
     "python -m publisher": [sys.executable, "-m", "publisher"],
 }
@@ -25,7 +32,11 @@ PROGRAMS = {
 def exposed(folder: Path) -> list[str]:
     """The files of a folder that another user may read or write, with their permissions."""
     found = [file for file in folder.rglob("*") if file.is_file()]
-    return sorted(f"{file.name} {file.stat().st_mode & 0o777:o}" for file in found if file.stat().st_mode & 0o077)
+    return sorted(
+        f"{file.name} {file.stat().st_mode & 0o777:o}"
+        for file in found
+        if file.stat().st_mode & 0o077
+    )
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -37,7 +48,11 @@ def test_no_file_that_a_program_writes_can_be_read_by_others(
     config = made / "payloads.json"
     config.write_text(json.dumps([entry("one", "sensors/ESP32_001/data")]))
     config.chmod(0o600)
-    place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port), "LOG_FILE": str(made / "autoforge.log")}
+    place = {
+        "MQTT_BROKER": "127.0.0.1",
+        "MQTT_PORT": str(mosquitto.port),
+        "LOG_FILE": str(made / "autoforge.log"),
+    }
     written = {"DATABASE_URL": f"sqlite:///{made}/test.db", "AUDIT_CSV": str(made / "audit.csv")}
     backend = Backend(tmp_path, PROGRAMS[program], PUBLISHER_CONFIG=str(config), **place, **written)
     wanted = statistics_of(config).name if "publisher" in program else "audit*.csv"
@@ -66,14 +81,18 @@ def test_a_file_that_was_there_keeps_its_permissions(tmp_path: Path, mode: int) 
     assert (tmp_path / "old").stat().st_mode & 0o777 == mode
 
 
-@pytest.mark.parametrize(("mode", "named"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
+@pytest.mark.parametrize(
+    ("mode", "named"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)]
+)
 def test_a_secret_that_everybody_may_read_is_named_in_the_log(
     settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture, mode: int, named: bool
 ) -> None:
     for name in (".env", "key.pem", "cert.pem"):
         Path(name).touch()
         Path(name).chmod(mode)
-    warn_of_exposed_files(settings(mqtt_client_key=Path("key.pem"), mqtt_client_cert=Path("cert.pem")))
+    warn_of_exposed_files(
+        settings(mqtt_client_key=Path("key.pem"), mqtt_client_cert=Path("cert.pem"))
+    )
     expected = [
         ".env: every user of this machine can read it. Run: chmod 600 .env",
         "MQTT_CLIENT_KEY: every user of this machine can read it. Run: chmod 600 key.pem",
@@ -81,7 +100,9 @@ def test_a_secret_that_everybody_may_read_is_named_in_the_log(
     assert caplog.messages == (expected if named else [])
 
 
-def test_without_secrets_nothing_is_said(settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture) -> None:
+def test_without_secrets_nothing_is_said(
+    settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
     warn_of_exposed_files(settings())
     assert not caplog.messages
 

@@ -31,7 +31,9 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def api(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
     """The API with that file; nothing is started, and there is no broker."""
-    with running(settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port())) as made:
+    with running(
+        settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port())
+    ) as made:
         yield made
 
 
@@ -45,13 +47,23 @@ def healthy(api: Api) -> bool:
 @pytest.mark.parametrize("path", ["/api/publisher/status", "/mqtt/status"])
 def test_the_status_says_that_nobody_publishes(api: Api, file: Path, path: str) -> None:
     status = api.get(path)
-    assert (status["running"], status["connected"], status["problem"]) == (False, False, "no process publishes it")
+    assert (status["running"], status["connected"], status["problem"]) == (
+        False,
+        False,
+        "no process publishes it",
+    )
     assert status["config"] == str(file)
     assert status["statistics"]["total_published"] == 0
 
 
 def test_without_a_file_there_are_no_such_paths(sqlite_api: Api) -> None:
-    for path in ("/api/publisher/status", "/mqtt/status", "/mqtt/reload", CONFIGS, f"{CONFIGS}/boiler"):
+    for path in (
+        "/api/publisher/status",
+        "/mqtt/status",
+        "/mqtt/reload",
+        CONFIGS,
+        f"{CONFIGS}/boiler",
+    ):
         sqlite_api.get(path, expect=404)
 
 
@@ -59,7 +71,9 @@ def test_without_a_file_there_are_no_such_paths(sqlite_api: Api) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), RELOADS)
-def test_a_reload_needs_no_body_and_tells_what_the_file_has(api: Api, file: Path, method: str, path: str) -> None:
+def test_a_reload_needs_no_body_and_tells_what_the_file_has(
+    api: Api, file: Path, method: str, path: str
+) -> None:
     answer = ask(api, method, path)
     assert (answer["success"], answer["active_configs"], answer["faults"]) == (True, 2, [])
     file.write_text(json.dumps([BOILER, PUMP | {"qos": 9}]))
@@ -79,7 +93,9 @@ def test_a_reload_needs_no_body_and_tells_what_the_file_has(api: Api, file: Path
         {"data": "", "content_type": "multipart/form-data; boundary=x"},
     ],
 )
-def test_a_reload_that_any_page_could_have_a_browser_post_is_415(api: Api, path: str, sent: dict[str, Any]) -> None:
+def test_a_reload_that_any_page_could_have_a_browser_post_is_415(
+    api: Api, path: str, sent: dict[str, Any]
+) -> None:
     answer = api.client.post(path, **sent)
     assert answer.status_code == 415
     assert "application/json" in answer.get_json()["message"]
@@ -113,7 +129,9 @@ def test_a_reload_by_get_is_for_programs_on_this_machine(
 def test_behind_a_configured_proxy_the_address_that_it_forwards_counts(
     settings: Callable[..., Settings], file: Path, forwarded: str, status: int
 ) -> None:
-    values = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port(), proxy_count=1)
+    values = settings(
+        publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port(), proxy_count=1
+    )
     with running(values) as made:
         answer = made.client.get("/mqtt/reload", headers={"X-Forwarded-For": forwarded})
     assert answer.status_code == status
@@ -148,7 +166,9 @@ def test_locks_that_cannot_be_written_stop_nothing_but_publishing_and_changes(
     settings: Callable[..., Settings], file: Path, embedded_broker: int
 ) -> None:
     for kind in ("lock", "edit.lock"):
-        Path(f"{file}.{kind}").mkdir()  # root may write into every folder, but opens none for writing
+        Path(
+            f"{file}.{kind}"
+        ).mkdir()  # root may write into every folder, but opens none for writing
     used = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
     with running(used, start=True) as api:
         wait_for(lambda: healthy(api), what="the ingester, which has nothing to do with the file")
@@ -159,7 +179,9 @@ def test_locks_that_cannot_be_written_stop_nothing_but_publishing_and_changes(
 
 def test_the_backend_says_so_in_one_line(tmp_path: Path, file: Path) -> None:
     file.write_text(BROKEN)
-    backend = Backend(tmp_path, PUBLISHER_CONFIG=str(file), MQTT_PORT=str(free_port())).start(wait=False)
+    backend = Backend(tmp_path, PUBLISHER_CONFIG=str(file), MQTT_PORT=str(free_port())).start(
+        wait=False
+    )
     assert backend.process is not None
     assert backend.process.wait(30) == 1
     (line,) = backend.console.read_text().splitlines()
@@ -196,6 +218,10 @@ def test_what_is_changed_over_rest_is_published_and_at_the_end_the_wills(
             ask(api, "PUT", f"{CONFIGS}/pump%201", PUMP | {"data": {"rpm": 900}})
             heard.wait_said("plant/pump", {"online": 1, "rpm": 900}, seconds=5)
             status = wait_for(lambda: (told := api.get("/mqtt/status"))["connected"] and told)
-            assert (status["running"], status["active_configs"], status["problem"]) == (True, 3, None)
+            assert (status["running"], status["active_configs"], status["problem"]) == (
+                True,
+                3,
+                None,
+            )
             assert {item["id"] for item in status["configs"]} == {"boiler", "pump 1", "new"}
         heard.wait_said("plant/pump", {"online": 0, "rpm": 900})

@@ -29,7 +29,11 @@ def manager(settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) 
     made: list[MQTTConnectionManager] = []
 
     def make(port: int, **values: Any) -> MQTTConnectionManager:
-        made.append(MQTTConnectionManager(settings(**{"mqtt_broker": "127.0.0.1", "mqtt_port": port} | values)))
+        made.append(
+            MQTTConnectionManager(
+                settings(**{"mqtt_broker": "127.0.0.1", "mqtt_port": port} | values)
+            )
+        )
         return made[-1]
 
     yield make
@@ -65,7 +69,9 @@ def test_it_publishes_at_every_qos(manager: Make, broker: Mosquitto, protocol: s
         }  # fmt: skip
 
 
-def test_without_a_broker_it_says_so_and_goes_on_trying(manager: Make, mosquitto: Mosquitto) -> None:
+def test_without_a_broker_it_says_so_and_goes_on_trying(
+    manager: Make, mosquitto: Mosquitto
+) -> None:
     mosquitto.stop()
     waiting = manager(mosquitto.port)
     assert not waiting.connect()
@@ -89,7 +95,9 @@ def test_a_broker_that_does_not_answer_is_waited_for_no_longer_than_said(manager
         assert time.monotonic() - begun < 2
 
 
-def test_a_message_that_is_not_acknowledged_in_time_is_no_success(manager: Make, mosquitto: Mosquitto) -> None:
+def test_a_message_that_is_not_acknowledged_in_time_is_no_success(
+    manager: Make, mosquitto: Mosquitto
+) -> None:
     connected = manager(mosquitto.port)
     assert connected.connect()
     with hanging(mosquitto):
@@ -136,7 +144,9 @@ def test_what_mqtt_does_not_have_is_the_callers_fault_and_ends_nothing(
     assert connected.publish("a", "b")
 
 
-def test_many_threads_may_use_it_at_once_and_each_ones_order_is_kept(manager: Make, broker: Mosquitto) -> None:
+def test_many_threads_may_use_it_at_once_and_each_ones_order_is_kept(
+    manager: Make, broker: Mosquitto
+) -> None:
     shared = manager(broker.port)
     with Subscriber(broker.port, "threads/#") as heard, ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: shared.connect(), range(8)))
@@ -146,7 +156,9 @@ def test_many_threads_may_use_it_at_once_and_each_ones_order_is_kept(manager: Ma
 
         assert all(pool.map(publish, range(8)))
         for number in range(8):
-            assert [int(came.payload) for came in heard.wait(f"threads/{number}", 50)] == list(range(50))
+            assert [int(came.payload) for came in heard.wait(f"threads/{number}", 50)] == list(
+                range(50)
+            )
     ended = [threading.Thread(target=shared.disconnect) for _ in range(4)]
     for thread in ended:
         thread.start()
@@ -179,7 +191,9 @@ def closed(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_a_login_that_the_broker_refuses_is_one_line(tmp_path: Path, closed: Mosquitto, protocol: str) -> None:
+def test_a_login_that_the_broker_refuses_is_one_line(
+    tmp_path: Path, closed: Mosquitto, protocol: str
+) -> None:
     options = ("--username", "publisher", "--password", "wrong")
     entries = [entry("a"), entry("b", lwt=True)]
     with Program(tmp_path, closed.port, entries, *options, MQTT_PROTOCOL=protocol) as program:
@@ -188,7 +202,9 @@ def test_a_login_that_the_broker_refuses_is_one_line(tmp_path: Path, closed: Mos
         assert status["problem"] == "the broker refused the connection: Not authorized"
         assert "wrong" not in program.told()
         assert program.stop_seconds() < 2
-        assert [line.split(" - ")[-2] for line in program.lines("refused the connection")] == ["WARNING"]
+        assert [line.split(" - ")[-2] for line in program.lines("refused the connection")] == [
+            "WARNING"
+        ]
 
 
 def test_a_topic_that_the_broker_forbids_is_told_once_with_the_reason(tmp_path: Path) -> None:
@@ -197,7 +213,9 @@ def test_a_topic_that_the_broker_forbids_is_told_once_with_the_reason(tmp_path: 
     rules.chmod(0o700)
     server = Mosquitto(tmp_path / "forbids", f"acl_file {rules}")
     server.start()
-    with Program(tmp_path, server.port, [entry("good"), entry("bad")], MQTT_PROTOCOL="5") as program:
+    with Program(
+        tmp_path, server.port, [entry("good"), entry("bad")], MQTT_PROTOCOL="5"
+    ) as program:
         program.wait_status(lambda status: status["statistics"]["total_failed"] > 3)
         (line,) = program.lines("The broker refuses what is published on t/bad")
         assert "Not authorized" in line
@@ -207,7 +225,9 @@ def test_a_topic_that_the_broker_forbids_is_told_once_with_the_reason(tmp_path: 
     server.stop()
 
 
-def test_a_login_may_be_on_the_command_line_or_in_the_environment(tmp_path: Path, closed: Mosquitto) -> None:
+def test_a_login_may_be_on_the_command_line_or_in_the_environment(
+    tmp_path: Path, closed: Mosquitto
+) -> None:
     login = {"username": "publisher", "password": "pw"}
     options = [word for name, value in login.items() for word in (f"--{name}", value)]
     environment = {f"MQTT_{name.upper()}": value for name, value in login.items()}
@@ -234,7 +254,9 @@ def encrypted(tmp_path: Path, authority: trustme.CA) -> Iterator[int]:
     server.stop()
 
 
-def test_it_publishes_over_tls_and_its_wills_come_but_not_without_the_authority(tmp_path: Path, encrypted: int) -> None:
+def test_it_publishes_over_tls_and_its_wills_come_but_not_without_the_authority(
+    tmp_path: Path, encrypted: int
+) -> None:
     plain = int((tmp_path / "plain").read_text())
     entries = [entry("a"), entry("b", lwt=True)]
     with Program(tmp_path, encrypted, entries, "--tls") as program:
@@ -257,5 +279,9 @@ def test_a_certificate_that_cannot_be_used_is_told_before_anything_is_tried(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
-    with pytest.raises(SettingsError, match="MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used"):
-        MQTTConnectionManager(settings(mqtt_broker="mqtts://127.0.0.1", mqtt_ca_cert=tmp_path / "ca.pem"))
+    with pytest.raises(
+        SettingsError, match="MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used"
+    ):
+        MQTTConnectionManager(
+            settings(mqtt_broker="mqtts://127.0.0.1", mqtt_ca_cert=tmp_path / "ca.pem")
+        )

@@ -44,7 +44,10 @@ def backend(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Backend]:
     """A backend that publishes the file of the guide."""
     (tmp_path / "payloads.json").write_text(examples()[0])
     started = Backend(
-        tmp_path, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(mosquitto.port), PUBLISHER_CONFIG="payloads.json"
+        tmp_path,
+        MQTT_BROKER="127.0.0.1",
+        MQTT_PORT=str(mosquitto.port),
+        PUBLISHER_CONFIG="payloads.json",
     )
     yield started.start()
     started.stop()
@@ -60,15 +63,26 @@ def test_the_files_it_shows_are_good(text: str) -> None:
 
 def test_it_lists_every_field() -> None:
     table = GUIDE.split("| field | what it may be |\n")[1].split("\n\n")[0]
-    named = [name for row in table.splitlines()[1:] for name in re.findall("`([a-z_]+)`", row.split(" | ")[0])]
+    named = [
+        name
+        for row in table.splitlines()[1:]
+        for name in re.findall("`([a-z_]+)`", row.split(" | ")[0])
+    ]
     assert sorted(named) == sorted(FIELDS)
 
 
 def test_it_lists_every_option() -> None:
     table = GUIDE.split("| option | |\n")[1].split("\n\n")[0]
     shown = [row.split(" | ")[0] for row in table.splitlines()[1:]]
-    options = {name for action in _parser()._actions for name in action.option_strings if name.startswith("--")}
-    assert {name for cell in shown for name in re.findall("--[a-z-]+", cell)} == options - {"--help"}
+    options = {
+        name
+        for action in _parser()._actions
+        for name in action.option_strings
+        if name.startswith("--")
+    }
+    assert {name for cell in shown for name in re.findall("--[a-z-]+", cell)} == options - {
+        "--help"
+    }
 
 
 def test_the_fault_it_shows_is_told_in_these_words() -> None:
@@ -84,7 +98,9 @@ def test_every_curl_of_the_guide_works_in_its_order(backend: Backend) -> None:
     answers = []
     for line in lines(GUIDE, "curl"):
         words = shlex.split(line.replace("localhost:5000", f"127.0.0.1:{backend.port}"))
-        asked = subprocess.run([words[0], "--fail-with-body", *words[1:]], capture_output=True, text=True, check=False)
+        asked = subprocess.run(
+            [words[0], "--fail-with-body", *words[1:]], capture_output=True, text=True, check=False
+        )
         answers.append(json.loads(asked.stdout))
         assert asked.returncode == 0, (line, answers[-1])
     _, listed, added, changed, seen, removed, reloaded = answers
@@ -101,12 +117,20 @@ def test_every_path_of_the_guide_exists(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("text", [GUIDE, SECTION], ids=["guide", "quickstart"])
-def test_the_commands_publish_the_file_and_show_how_it_goes(text: str, mosquitto: Mosquitto, tmp_path: Path) -> None:
+def test_the_commands_publish_the_file_and_show_how_it_goes(
+    text: str, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
     (tmp_path / "payloads.json").write_text(blocks(text, "json")[0])
     publish, show = (_typed(line) for line in lines(text, "-m publisher"))
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "MQTT_PORT": str(mosquitto.port)}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(PROJECT),
+        "MQTT_PORT": str(mosquitto.port),
+    }
     publish = [word.replace("1883", str(mosquitto.port)) for word in publish]
-    with subprocess.Popen(publish, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        publish, cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+    ) as process:
 
         def shown() -> str:
             return subprocess.run(
@@ -124,9 +148,18 @@ def test_the_commands_publish_the_file_and_show_how_it_goes(text: str, mosquitto
 def test_the_program_from_python_prints_what_it_says(mosquitto: Mosquitto, tmp_path: Path) -> None:
     (program,) = blocks(GUIDE, "python")
     (tmp_path / "payloads.json").write_text(examples()[0])
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "MQTT_PORT": str(mosquitto.port)}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(PROJECT),
+        "MQTT_PORT": str(mosquitto.port),
+    }
     run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.stderr == ""
     assert re.fullmatch(r"1 (True|False) \d+\n", run.stdout)

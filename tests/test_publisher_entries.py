@@ -50,13 +50,25 @@ def refused(entry: object) -> list[str]:
 def test_it_takes_the_documented_entry() -> None:
     payload = b'{"online":1,"sensor_id":"SENSOR_001","temperature":25.5,"humidity":60}'
     offline = b'{"online":0,"sensor_id":"SENSOR_001","temperature":25.5,"humidity":60}'
-    sent: dict[str, Any] = {"qos": 1, "retain": False, "lwt": True, "payload": payload, "offline": offline}
+    sent: dict[str, Any] = {
+        "qos": 1,
+        "retain": False,
+        "lwt": True,
+        "payload": payload,
+        "offline": offline,
+    }
     config = PublishConfig(id="unique_config_id", topic="mqtt/topic/name", interval=30.0, **sent)
     assert read(json.loads(DOCUMENTED)) == ([config], [])
 
 
 def test_without_the_optional_fields_it_is_qos_1_not_retained_and_without_a_will() -> None:
-    sent: dict[str, Any] = {"qos": 1, "retain": False, "lwt": False, "payload": b'{"x":1}', "offline": b""}
+    sent: dict[str, Any] = {
+        "qos": 1,
+        "retain": False,
+        "lwt": False,
+        "payload": b'{"x":1}',
+        "offline": b"",
+    }
     assert read([SHORT]) == ([PublishConfig(id="a", topic="t", interval=1.0, **sent)], [])
 
 
@@ -96,7 +108,17 @@ def test_it_takes(field: str, value: Any) -> None:
 
 
 def test_a_broker_takes_every_topic_that_is_allowed(mosquitto: Mosquitto) -> None:
-    topics = ["/", " a b ", "a/$SYS", "x" * 65_535, "é" * 32_767, "/" * 199, "温度/😀", "a\U000e0fff", "a\ue000"]
+    topics = [
+        "/",
+        " a b ",
+        "a/$SYS",
+        "x" * 65_535,
+        "é" * 32_767,
+        "/" * 199,
+        "温度/😀",
+        "a\U000e0fff",
+        "a\ue000",
+    ]
     with publishing(mosquitto.port) as publish:
         for topic in topics:
             publish(accepted(topic=topic).topic, b"{}")
@@ -220,21 +242,32 @@ def test_it_refuses_keys_that_stand_twice() -> None:
     ("name", "shown"),
     [("\ud800", '"\\ud800"'), ("", '""'), ("a b\n", '"a b\\n"'), ("x" * 99, f"{'x' * 60}…"), (1, "1")],
 )  # fmt: skip
-def test_an_unknown_field_with_a_strange_name_hides_no_other_fault(name: object, shown: str) -> None:
+def test_an_unknown_field_with_a_strange_name_hides_no_other_fault(
+    name: object, shown: str
+) -> None:
     lines = refused(SHORT | {name: 5, "qos": 9, "intervall": 1})
     unknown = [f"{shown} = 5: {UNKNOWN}", f"intervall = 1: {UNKNOWN}"]
     assert lines == ["qos = 9: must be 0, 1 or 2", *unknown]
 
 
 def test_a_bad_entry_does_not_stop_the_others() -> None:
-    entries = [SHORT | {"id": "a"}, SHORT | {"id": "b", "qos": 5}, 17, SHORT | {"id": "c"}, {}, SHORT | {"id": "d"}]
+    entries = [
+        SHORT | {"id": "a"},
+        SHORT | {"id": "b", "qos": 5},
+        17,
+        SHORT | {"id": "c"},
+        {},
+        SHORT | {"id": "d"},
+    ]
     configs, faults = read(entries)
     assert [config.id for config in configs] == ["a", "c", "d"]
     assert [fault.split()[1].strip(":") for fault in faults] == ["1", "2", "4", "4", "4", "4"]
 
 
 def test_of_entries_with_the_same_id_the_first_one_stays() -> None:
-    configs, faults = read([SHORT, SHORT | {"topic": "u"}, SHORT | {"id": "A"}, SHORT | {"retain": True}])
+    configs, faults = read(
+        [SHORT, SHORT | {"topic": "u"}, SHORT | {"id": "A"}, SHORT | {"retain": True}]
+    )
     assert [(config.id, config.topic) for config in configs] == [("a", "t"), ("A", "t")]
     assert faults == [
         'entry 1 (id "a"): id = "a": must be unique in the file, and entry 0 has it already',
@@ -305,7 +338,9 @@ def test_the_schema_tells_each_rule_in_the_words_of_its_faults() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 GOOD = st.fixed_dictionaries(
@@ -313,7 +348,8 @@ GOOD = st.fixed_dictionaries(
         "id": st.uuids().map(str),
         "topic": st.from_regex(r"[a-z/]{1,20}", fullmatch=True),
         "data": st.dictionaries(
-            st.text(), st.none() | st.booleans() | st.integers() | st.floats(-1e300, 1e300) | st.text()
+            st.text(),
+            st.none() | st.booleans() | st.integers() | st.floats(-1e300, 1e300) | st.text(),
         ),
         "interval": st.floats(0.001, 31_536_000) | st.integers(1, 31_536_000),
     },
@@ -333,7 +369,9 @@ ENTRIES = JSON | FIELDS_OF_ANY_KIND | st.builds(dict.__or__, GOOD, FIELDS_OF_ANY
 
 @settings(deadline=None, max_examples=300)
 @given(entries=st.lists(ENTRIES, max_size=4))
-def test_whatever_the_entries_each_is_taken_or_has_a_fault_of_one_line(entries: list[object]) -> None:
+def test_whatever_the_entries_each_is_taken_or_has_a_fault_of_one_line(
+    entries: list[object],
+) -> None:
     configs, faults = read(entries)
     faulty = {fault.split()[1].strip(":") for fault in faults}
     assert len(configs) + len(faulty) == len(entries)

@@ -68,8 +68,18 @@ def unprivileged() -> Iterator[None]:
 def test_it_loads_the_documented_file(file: Path) -> None:
     loader = loaded(file, DOCUMENTED)
     [config] = loader.load_configurations()
-    assert (config.id, config.topic, config.interval, config.qos) == ("unique_config_id", "mqtt/topic/name", 30.0, 1)
-    assert json.loads(config.payload) == {"online": 1, "sensor_id": "SENSOR_001", "temperature": 25.5, "humidity": 60}
+    assert (config.id, config.topic, config.interval, config.qos) == (
+        "unique_config_id",
+        "mqtt/topic/name",
+        30.0,
+        1,
+    )
+    assert json.loads(config.payload) == {
+        "online": 1,
+        "sensor_id": "SENSOR_001",
+        "temperature": 25.5,
+        "humidity": 60,
+    }
     assert loader.faults == []
 
 
@@ -132,7 +142,9 @@ NESTED = "is nested too deeply; an entry's data may be nested 32 deep"
         (b"\xef\xbb\xbf[\n1, x]", "line 2, column 4: not JSON: Expecting value"),
     ],
 )  # fmt: skip
-def test_it_refuses_what_it_cannot_read_and_says_where(file: Path, content: bytes, sentence: str) -> None:
+def test_it_refuses_what_it_cannot_read_and_says_where(
+    file: Path, content: bytes, sentence: str
+) -> None:
     file.write_bytes(content)
     assert refusal(file) == sentence
 
@@ -192,7 +204,9 @@ INFINITE = "without keys that stand twice, numbers out of range"
         ('[{"a": 1, "a": 2}]', [': [{"a": 2}]: must be a JSON object']),
     ],
 )  # fmt: skip
-def test_an_entry_that_no_value_holds_does_not_stop_the_others(file: Path, entry: str, told: list[str]) -> None:
+def test_an_entry_that_no_value_holds_does_not_stop_the_others(
+    file: Path, entry: str, told: list[str]
+) -> None:
     last = ENTRY.replace('"a"', '"c"')
     loader = loaded(file, f"[{ENTRY}, {entry}, {last}]")
     assert [config.id for config in loader.load_configurations()] == ["a", "c"]
@@ -205,7 +219,9 @@ def test_an_entry_that_no_value_holds_does_not_stop_the_others(file: Path, entry
 
 def test_the_faults_are_those_of_the_last_load_that_succeeded(file: Path) -> None:
     loader = loaded(file, f"[{ENTRY}, {ENTRY}]")
-    assert loader.faults == ['entry 1 (id "a"): id = "a": must be unique in the file, and entry 0 has it already']
+    assert loader.faults == [
+        'entry 1 (id "a"): id = "a": must be unique in the file, and entry 0 has it already'
+    ]
     file.write_text("[")
     with pytest.raises(ConfigurationError):
         loader.load_configurations()
@@ -263,7 +279,9 @@ def test_it_sees_a_file_that_goes_breaks_and_comes(file: Path) -> None:
         if content is not None:
             file.write_text(content)
         for _ in range(2):
-            with pytest.raises(ConfigurationError, match=r"no such file|line 17, column 4: not JSON"):
+            with pytest.raises(
+                ConfigurationError, match=r"no such file|line 17, column 4: not JSON"
+            ):
                 loader.load_configurations()
             assert not loader.changed()
     file.write_text(DOCUMENTED)
@@ -273,7 +291,10 @@ def test_it_sees_a_file_that_goes_breaks_and_comes(file: Path) -> None:
 
 def test_ten_thousand_entries_are_accepted_and_take_little_memory(file: Path) -> None:
     entry = json.loads(DOCUMENTED)[0]
-    entries = [entry | {"id": f"sensor_{number}", "topic": f"plant/line/{number}"} for number in range(10_000)]
+    entries = [
+        entry | {"id": f"sensor_{number}", "topic": f"plant/line/{number}"}
+        for number in range(10_000)
+    ]
     file.write_text(json.dumps(entries, indent=2))
     loader = ConfigurationLoader(file)
     tracemalloc.start()

@@ -74,7 +74,10 @@ def test_it_waits_for_a_broker_that_comes_later_and_all_entries_miss_what_falls_
 
 def test_two_hundred_wills_come_back(tmp_path: Path, mosquitto: Mosquitto) -> None:
     # At QoS 0, because a broker that comes back delivers again what was not acknowledged to it.
-    entries = [entry(str(number), f"many/{number}", lwt=True, interval=1000.0, qos=0) for number in range(200)]
+    entries = [
+        entry(str(number), f"many/{number}", lwt=True, interval=1000.0, qos=0)
+        for number in range(200)
+    ]
     with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, entries) as program:
         heard.wait("#", 200)
         mosquitto.stop()
@@ -86,7 +89,9 @@ def test_two_hundred_wills_come_back(tmp_path: Path, mosquitto: Mosquitto) -> No
         assert program.stop_seconds() < 2
 
 
-def test_what_changed_meanwhile_is_what_it_publishes_afterwards(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_what_changed_meanwhile_is_what_it_publishes_afterwards(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, [
         entry("changes", lwt=True), entry("goes", lwt=True), entry("plain"),
     ]) as program:  # fmt: skip
@@ -124,9 +129,13 @@ def test_a_broker_that_acknowledges_nothing_gets_a_thousand_messages_and_no_more
         Program(tmp_path, mosquitto.port, [entry("a", interval=0.001)]) as program,
     ):
         heard.wait("t/a", 100)
-        before = program.wait_status(lambda status: status["connected"])["statistics"]["total_missed"]
+        before = program.wait_status(lambda status: status["connected"])["statistics"][
+            "total_missed"
+        ]
         with hanging(mosquitto):
-            hung = program.wait_status(lambda told: told["statistics"]["total_missed"] > before + 1000)["statistics"]
+            hung = program.wait_status(
+                lambda told: told["statistics"]["total_missed"] > before + 1000
+            )["statistics"]
             assert hung["total_published"] - hung["total_acknowledged"] == 1000
         heard.wait("t/a", len(heard.arrivals) + 1100)
         program.stop()
@@ -138,20 +147,30 @@ def test_a_broker_that_acknowledges_nothing_gets_a_thousand_messages_and_no_more
 def test_a_broker_that_acknowledges_nothing_gets_16_mb_of_those_that_share_and_64_kb_of_each_other_one(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
-    large = [entry(f"shared {number}", data={"text": 950_000 * "x"}, interval=0.05) for number in range(5)]
-    wills = [entry(f"will {number}", data={"text": 65_000 * "x"}, interval=0.05, lwt=True) for number in range(5)]
+    large = [
+        entry(f"shared {number}", data={"text": 950_000 * "x"}, interval=0.05)
+        for number in range(5)
+    ]
+    wills = [
+        entry(f"will {number}", data={"text": 65_000 * "x"}, interval=0.05, lwt=True)
+        for number in range(5)
+    ]
     with Program(tmp_path, mosquitto.port, large + wills) as program:
         program.wait_status(lambda status: status["statistics"]["total_acknowledged"])
         with hanging(mosquitto):
             hung = program.wait_status(lambda status: status["statistics"]["total_missed"] > 200)
-            open_ones = {row["id"]: row["published"] - row["acknowledged"] for row in hung["configs"]}
+            open_ones = {
+                row["id"]: row["published"] - row["acknowledged"] for row in hung["configs"]
+            }
             assert sum(open_ones[one["id"]] for one in large) == pytest.approx(17, abs=1)
             assert [open_ones[one["id"]] for one in wills] == 5 * [2]
         published = hung["statistics"]["total_published"]
         program.wait_status(lambda status: status["statistics"]["total_acknowledged"] > published)
 
 
-def test_a_connection_that_breaks_again_and_again_sends_nothing_twice(tmp_path: Path, broker: Mosquitto) -> None:
+def test_a_connection_that_breaks_again_and_again_sends_nothing_twice(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     entries = [entry(str(qos), f"often/{qos}", qos=qos, interval=0.01) for qos in (1, 2)]
     with (
         Way(broker.port) as way,
@@ -186,7 +205,10 @@ def unreachable() -> Iterator[int]:
 def test_counts_are_kept_where_an_address_does_not_answer(
     tmp_path: Path, mosquitto: Mosquitto, unreachable: int
 ) -> None:
-    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, [entry("a")]) as program:
+    with (
+        Subscriber(mosquitto.port) as heard,
+        Program(tmp_path, mosquitto.port, [entry("a")]) as program,
+    ):
         heard.wait("t/a", 3)
         program.stop()
         published = program.counts("a")["published"]

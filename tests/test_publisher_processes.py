@@ -22,15 +22,23 @@ class Site:
         self.file = folder / "payloads.json"
         self.file.write_text(json.dumps([entry("a", interval=0.2, lwt=True)]))
         named = {"PUBLISHER_CONFIG": str(self.file)}
-        self.rest = gunicorn(folder, broker, "-c gunicorn.conf.py -w 2 -b 127.0.0.1:{port} app:app", **named)
-        self.live = live_process(folder / "live", broker, DATABASE_URL=f"sqlite:///{folder}/test.db", **named)
+        self.rest = gunicorn(
+            folder, broker, "-c gunicorn.conf.py -w 2 -b 127.0.0.1:{port} app:app", **named
+        )
+        self.live = live_process(
+            folder / "live", broker, DATABASE_URL=f"sqlite:///{folder}/test.db", **named
+        )
 
     def holder(self) -> psutil.Process:
         """The worker that publishes: it has the file's lock open."""
         lock = f"{self.file}.lock"
 
         def holding() -> list[psutil.Process]:
-            return [each for each in workers(self.rest) if lock in [opened.path for opened in each.open_files()]]
+            return [
+                each
+                for each in workers(self.rest)
+                if lock in [opened.path for opened in each.open_files()]
+            ]
 
         wait_for(lambda: len(holding()) == 1, what="one worker with the lock")
         return holding()[0]
@@ -58,7 +66,9 @@ def connected(backend: Backend) -> bool:
     return bool(status(backend)["connected"])
 
 
-def test_one_process_publishes_and_every_process_says_how_it_goes(site: Site, mosquitto: Mosquitto) -> None:
+def test_one_process_publishes_and_every_process_says_how_it_goes(
+    site: Site, mosquitto: Mosquitto
+) -> None:
     with Subscriber(mosquitto.port, "t/#") as subscriber:
         arrived = subscriber.wait("t/a", 11)
         assert arrived[10].time - arrived[0].time > 8 * 0.2
@@ -66,7 +76,9 @@ def test_one_process_publishes_and_every_process_says_how_it_goes(site: Site, mo
             wait_for(partial(connected, backend), what="a status of whoever publishes")
 
 
-def test_another_worker_takes_over_from_one_that_was_killed(site: Site, mosquitto: Mosquitto) -> None:
+def test_another_worker_takes_over_from_one_that_was_killed(
+    site: Site, mosquitto: Mosquitto
+) -> None:
     with Subscriber(mosquitto.port, "t/#") as subscriber:
         subscriber.wait_said("t/a", {"online": 1, "of": "a"})
         killed = site.holder()
@@ -82,10 +94,17 @@ def test_a_change_through_any_process_is_published(site: Site, mosquitto: Mosqui
             code, added = backend.post("/api/publisher/configs", entry(f"new{number}"))
             assert (code, added["version"]) == (201, 1)
             subscriber.wait(f"t/new{number}", 2)
-    assert [each["id"] for each in site.rest.get("/api/publisher/configs")[1]["data"]] == ["a", "new0", "new1", "new2"]
+    assert [each["id"] for each in site.rest.get("/api/publisher/configs")[1]["data"]] == [
+        "a",
+        "new0",
+        "new1",
+        "new2",
+    ]
 
 
-def test_when_all_end_the_will_is_said_and_the_statistics_stay(site: Site, mosquitto: Mosquitto) -> None:
+def test_when_all_end_the_will_is_said_and_the_statistics_stay(
+    site: Site, mosquitto: Mosquitto
+) -> None:
     with Subscriber(mosquitto.port, "t/#") as subscriber:
         subscriber.wait("t/a", 3)
         assert site.rest.stop() == 0
@@ -97,4 +116,7 @@ def test_when_all_end_the_will_is_said_and_the_statistics_stay(site: Site, mosqu
     wait_for(lambda: status(site.rest)["connected"], what="a publisher again")
     before = told["statistics"]["total_published"]
     # The worker that does not publish tells what was saved last, for a second still by the one before.
-    wait_for(lambda: status(site.rest)["statistics"]["total_published"] > before, what="statistics that go on")
+    wait_for(
+        lambda: status(site.rest)["statistics"]["total_published"] > before,
+        what="statistics that go on",
+    )

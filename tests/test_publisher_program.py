@@ -26,7 +26,10 @@ def numbers(arrivals: list[Arrival], interval: float) -> list[int]:
 def off_grid(arrivals: list[Arrival], interval: float) -> float:
     """How many seconds the middle one of the messages is from its time, if the first one came at its own."""
     steps = numbers(arrivals, interval)
-    off = [abs(came.time - arrivals[0].time - step * interval) for came, step in zip(arrivals, steps, strict=True)]
+    off = [
+        abs(came.time - arrivals[0].time - step * interval)
+        for came, step in zip(arrivals, steps, strict=True)
+    ]
     return sorted(off)[len(off) // 2]
 
 
@@ -34,9 +37,15 @@ def off_grid(arrivals: list[Arrival], interval: float) -> float:
 
 
 def test_the_documented_file_says_online_with_its_data(tmp_path: Path, broker: Mosquitto) -> None:
-    with Subscriber(broker.port, "mqtt/#") as heard, Program(tmp_path, broker.port, DOCUMENTED.encode()) as program:
+    with (
+        Subscriber(broker.port, "mqtt/#") as heard,
+        Program(tmp_path, broker.port, DOCUMENTED.encode()) as program,
+    ):
         (first,) = heard.wait("mqtt/topic/name")
-        assert first.payload == b'{"online":1,"sensor_id":"SENSOR_001","temperature":25.5,"humidity":60}'
+        assert (
+            first.payload
+            == b'{"online":1,"sensor_id":"SENSOR_001","temperature":25.5,"humidity":60}'
+        )
         assert (first.qos, first.retain) == (1, False)
         assert program.stop() == 0
         heard.wait("mqtt/topic/name", 2)
@@ -44,12 +53,21 @@ def test_the_documented_file_says_online_with_its_data(tmp_path: Path, broker: M
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_qos_and_retain_arrive_as_they_are_configured(tmp_path: Path, broker: Mosquitto, protocol: str) -> None:
+def test_qos_and_retain_arrive_as_they_are_configured(
+    tmp_path: Path, broker: Mosquitto, protocol: str
+) -> None:
     kinds = {
-        f"{protocol}/{qos}{'/retained' * retain}{'/will' * lwt}": {"qos": qos, "retain": retain, "lwt": lwt}
+        f"{protocol}/{qos}{'/retained' * retain}{'/will' * lwt}": {
+            "qos": qos,
+            "retain": retain,
+            "lwt": lwt,
+        }
         for qos, retain, lwt in itertools.product((0, 1, 2), (False, True), (False, True))
     }
-    entries = [entry(str(n), topic, interval=NEVER, **kind) for n, (topic, kind) in enumerate(kinds.items())]
+    entries = [
+        entry(str(n), topic, interval=NEVER, **kind)
+        for n, (topic, kind) in enumerate(kinds.items())
+    ]
     with (
         Subscriber(broker.port, f"{protocol}/#") as heard,
         Program(tmp_path, broker.port, entries, MQTT_PROTOCOL=protocol),
@@ -61,10 +79,14 @@ def test_qos_and_retain_arrive_as_they_are_configured(tmp_path: Path, broker: Mo
         } == kinds
         with Subscriber(broker.port, f"{protocol}/#") as later:
             later.wait("#", 6)
-            assert {came.topic for came in later.arrivals} == {topic for topic in kinds if "retained" in topic}
+            assert {came.topic for came in later.arrivals} == {
+                topic for topic in kinds if "retained" in topic
+            }
 
 
-def test_each_entry_is_published_as_it_is_and_a_bad_one_is_told_in_a_line(tmp_path: Path, broker: Mosquitto) -> None:
+def test_each_entry_is_published_as_it_is_and_a_bad_one_is_told_in_a_line(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     data = {"online": "ja", "ä": [1, 2.50, None, {"b": True}], "n": 9007199254740993}
     entries = [
         entry("plain", "one/plain", data=data, interval=NEVER),
@@ -72,10 +94,16 @@ def test_each_entry_is_published_as_it_is_and_a_bad_one_is_told_in_a_line(tmp_pa
         entry("a", "one/shared", lwt=True, interval=NEVER),
         entry("b", "one/shared", interval=NEVER),
     ]
-    with Subscriber(broker.port, "one/#") as heard, Program(tmp_path, broker.port, entries) as program:
+    with (
+        Subscriber(broker.port, "one/#") as heard,
+        Program(tmp_path, broker.port, entries) as program,
+    ):
         heard.wait("one/shared", 2)
         (plain,) = heard.wait("one/plain")
-        assert plain.payload.decode() == '{"online":"ja","ä":[1,2.5,null,{"b":true}],"n":9007199254740993}'
+        assert (
+            plain.payload.decode()
+            == '{"online":"ja","ä":[1,2.5,null,{"b":true}],"n":9007199254740993}'
+        )
         assert sorted(said["of"] for said in heard.documents("one/shared")) == ["a", "b"]
         assert not heard.of("one/bad")
         (line,) = program.lines("entry 1")
@@ -109,9 +137,14 @@ def test_fractions_of_a_second_are_intervals_too(tmp_path: Path, broker: Mosquit
         assert came[-1].time - came[0].time == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_pause_brings_no_burst_and_leaves_the_times_as_they_were(tmp_path: Path, broker: Mosquitto) -> None:
+def test_a_pause_brings_no_burst_and_leaves_the_times_as_they_were(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     entries = [entry("a", "pause/a"), entry("b", "pause/b", lwt=True)]
-    with Subscriber(broker.port, "pause/#") as heard, Program(tmp_path, broker.port, entries) as program:
+    with (
+        Subscriber(broker.port, "pause/#") as heard,
+        Program(tmp_path, broker.port, entries) as program,
+    ):
         heard.wait("pause/b", 5)
         program.send(signal.SIGSTOP)
         time.sleep(1.5)
@@ -119,9 +152,16 @@ def test_a_pause_brings_no_burst_and_leaves_the_times_as_they_were(tmp_path: Pat
         heard.wait_more("pause/a", 12)
         program.stop()
         for name in ("a", "b"):
-            came = [arrival for arrival in heard.of(f"pause/{name}") if arrival.document.get("online") != 0]
+            came = [
+                arrival
+                for arrival in heard.of(f"pause/{name}")
+                if arrival.document.get("online") != 0
+            ]
             # One at once for what fell due meanwhile, then each at its time.
-            assert len([arrival for arrival in came if awake - 0.05 <= arrival.time < awake + 0.08]) <= 2
+            assert (
+                len([arrival for arrival in came if awake - 0.05 <= arrival.time < awake + 0.08])
+                <= 2
+            )
             steps = numbers(came, 0.1)
             assert len(steps) == len(set(steps))
             assert off_grid(came, 0.1) < 0.03
@@ -133,7 +173,10 @@ def test_a_pause_brings_no_burst_and_leaves_the_times_as_they_were(tmp_path: Pat
 
 
 def test_a_changed_file_is_taken_up_within_two_seconds(tmp_path: Path, broker: Mosquitto) -> None:
-    with Subscriber(broker.port, "hup") as heard, Program(tmp_path, broker.port, [entry("a", "hup")]) as program:
+    with (
+        Subscriber(broker.port, "hup") as heard,
+        Program(tmp_path, broker.port, [entry("a", "hup")]) as program,
+    ):
         heard.wait("hup")
         for how in ("in place", "as a whole", "at once"):
             new = [entry("a", "hup", data={"now": how})]
@@ -150,9 +193,14 @@ def test_a_changed_file_is_taken_up_within_two_seconds(tmp_path: Path, broker: M
         assert program.stop_seconds() < 2
 
 
-def test_who_did_not_change_keeps_its_times_and_its_connection(tmp_path: Path, broker: Mosquitto) -> None:
+def test_who_did_not_change_keeps_its_times_and_its_connection(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     stays = [entry("a", "stays/a", interval=0.2), entry("b", "stays/b", interval=0.2, lwt=True)]
-    with Subscriber(broker.port, "stays/#") as heard, Program(tmp_path, broker.port, stays) as program:
+    with (
+        Subscriber(broker.port, "stays/#") as heard,
+        Program(tmp_path, broker.port, stays) as program,
+    ):
         heard.wait("stays/b", 3)
         # The times and the version of an entry are not what is published.
         later = [one | {"version": 2, "updated_at": "2026-01-01T00:00:00"} for one in stays]
@@ -165,7 +213,9 @@ def test_who_did_not_change_keeps_its_times_and_its_connection(tmp_path: Path, b
         assert {said["online"] for said in heard.documents("stays/b")} == {1}
 
 
-def test_a_changed_payload_of_an_entry_with_a_will_comes_without_an_offline(tmp_path: Path, broker: Mosquitto) -> None:
+def test_a_changed_payload_of_an_entry_with_a_will_comes_without_an_offline(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     with (
         Subscriber(broker.port, "again") as heard,
         Program(tmp_path, broker.port, [entry("a", "again", lwt=True)]) as program,
@@ -179,15 +229,25 @@ def test_a_changed_payload_of_an_entry_with_a_will_comes_without_an_offline(tmp_
         program.send(signal.SIGKILL)
         # The will is the changed one, and nothing has stayed of those before it.
         heard.wait_said("again", {"online": 0, "n": 2})
-        assert [said for said in heard.documents("again") if said["online"] == 0] == [{"online": 0, "n": 2}]
+        assert [said for said in heard.documents("again") if said["online"] == 0] == [
+            {"online": 0, "n": 2}
+        ]
 
 
-def test_who_is_removed_says_offline_and_who_is_new_begins(tmp_path: Path, broker: Mosquitto) -> None:
+def test_who_is_removed_says_offline_and_who_is_new_begins(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     old = entry("old", "swap/old", lwt=True, retain=True)
-    with Subscriber(broker.port, "swap/#") as heard, Program(tmp_path, broker.port, [old]) as program:
+    with (
+        Subscriber(broker.port, "swap/#") as heard,
+        Program(tmp_path, broker.port, [old]) as program,
+    ):
         heard.wait("swap/old")
         program.write([entry("new", "swap/new")])
-        wait_for(lambda: heard.of("swap/old")[-1].payload == b"", what="the retained message to be cleared")
+        wait_for(
+            lambda: heard.of("swap/old")[-1].payload == b"",
+            what="the retained message to be cleared",
+        )
         heard.wait("swap/new", 3)
         *_, offline, cleared = heard.of("swap/old")
         assert (offline.document, offline.retain) == ({"online": 0, "of": "old"}, True)
@@ -198,7 +258,10 @@ def test_who_is_removed_says_offline_and_who_is_new_begins(tmp_path: Path, broke
 
 def test_who_moves_or_loses_its_will_says_offline(tmp_path: Path, broker: Mosquitto) -> None:
     plain, will = entry("a", "move/old"), entry("a", "move/old", lwt=True)
-    with Subscriber(broker.port, "move/#") as heard, Program(tmp_path, broker.port, [plain]) as program:
+    with (
+        Subscriber(broker.port, "move/#") as heard,
+        Program(tmp_path, broker.port, [plain]) as program,
+    ):
         heard.wait_said("move/old", {"of": "a"})
         program.write([will])
         heard.wait_said("move/old", {"online": 1, "of": "a"})
@@ -215,8 +278,13 @@ def test_who_moves_or_loses_its_will_says_offline(tmp_path: Path, broker: Mosqui
         assert heard.wait("move/new")[0].document == {"online": 1, "of": "a"}
 
 
-def test_a_broken_or_missing_file_changes_nothing_until_it_is_mended(tmp_path: Path, broker: Mosquitto) -> None:
-    with Subscriber(broker.port, "broken") as heard, Program(tmp_path, broker.port, [entry("a", "broken")]) as program:
+def test_a_broken_or_missing_file_changes_nothing_until_it_is_mended(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    with (
+        Subscriber(broker.port, "broken") as heard,
+        Program(tmp_path, broker.port, [entry("a", "broken")]) as program,
+    ):
         heard.wait("broken", 2)
         for content, reason in (
             (b'[{"id": "a",\n "topic"]', "line 2, column 9: not JSON"),
@@ -232,14 +300,19 @@ def test_a_broken_or_missing_file_changes_nothing_until_it_is_mended(tmp_path: P
             heard.wait_said("broken", {"now": reason})
 
 
-def test_of_many_changes_in_quick_succession_the_last_one_holds(tmp_path: Path, broker: Mosquitto) -> None:
+def test_of_many_changes_in_quick_succession_the_last_one_holds(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     def entries(number: int) -> list[dict[str, object]]:
         return [
             entry("will", f"quick/will{number % 2}", lwt=True, data={"n": number}),
             entry("plain", "quick/plain", data={"n": number}),
         ]
 
-    with Subscriber(broker.port, "quick/#") as heard, Program(tmp_path, broker.port, entries(0)) as program:
+    with (
+        Subscriber(broker.port, "quick/#") as heard,
+        Program(tmp_path, broker.port, entries(0)) as program,
+    ):
         heard.wait("quick/will0")
         for number in range(1, 31):
             program.write(entries(number))
@@ -247,27 +320,43 @@ def test_of_many_changes_in_quick_succession_the_last_one_holds(tmp_path: Path, 
             time.sleep(0.02)
         heard.wait_said("quick/plain", {"n": 30})
         heard.wait_said("quick/will0", {"online": 1, "n": 30})
-        assert {said["n"] for said in heard.documents("#", heard.wait_more("quick/plain")[0].time)} <= {30}
+        assert {
+            said["n"] for said in heard.documents("#", heard.wait_more("quick/plain")[0].time)
+        } <= {30}
         status = program.wait_status(lambda status: status["connections"]["needed"] == 2)
         assert status["active_configs"] == 2
         program.stop()
-        states = {f"quick/will{number}": heard.documents(f"quick/will{number}") for number in range(2)}
-        assert [said[-1]["online"] for said in states.values() if said] == [0] * len([s for s in states.values() if s])
+        states = {
+            f"quick/will{number}": heard.documents(f"quick/will{number}") for number in range(2)
+        }
+        assert [said[-1]["online"] for said in states.values() if said] == [0] * len(
+            [s for s in states.values() if s]
+        )
 
 
 # Statistics
 
 
 def test_counts_go_on_after_a_new_start(tmp_path: Path, broker: Mosquitto) -> None:
-    entries = [entry("a", "counted/a"), entry("b", "counted/b", lwt=True), entry("c", "counted/c", qos=0)]
-    with Subscriber(broker.port, "counted/#") as heard, Program(tmp_path, broker.port, entries) as program:
+    entries = [
+        entry("a", "counted/a"),
+        entry("b", "counted/b", lwt=True),
+        entry("c", "counted/c", qos=0),
+    ]
+    with (
+        Subscriber(broker.port, "counted/#") as heard,
+        Program(tmp_path, broker.port, entries) as program,
+    ):
         for _ in range(2):
             heard.wait_more("counted/c", 5)
             program.stop()
             # What says goodbye is no publish of the schedule.
             said = [arrival for arrival in heard.arrivals if arrival.document.get("online") != 0]
             for name in "abc":
-                counts, came = program.counts(name), [arrival for arrival in said if arrival.topic[-1] == name]
+                counts, came = (
+                    program.counts(name),
+                    [arrival for arrival in said if arrival.topic[-1] == name],
+                )
                 assert counts["published"] == len(came), name
                 assert counts["acknowledged"] == (0 if name == "c" else len(came)), name
                 assert (counts["failed"], counts["missed"]) == (0, 0)
@@ -276,8 +365,13 @@ def test_counts_go_on_after_a_new_start(tmp_path: Path, broker: Mosquitto) -> No
             program.start()
 
 
-def test_a_kill_loses_the_counts_of_the_last_seconds_only(tmp_path: Path, broker: Mosquitto) -> None:
-    with Subscriber(broker.port, "killed") as heard, Program(tmp_path, broker.port, [entry("a", "killed")]) as program:
+def test_a_kill_loses_the_counts_of_the_last_seconds_only(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    with (
+        Subscriber(broker.port, "killed") as heard,
+        Program(tmp_path, broker.port, [entry("a", "killed")]) as program,
+    ):
         program.wait_status(lambda status: status["statistics"]["total_published"] >= 5)
         program.stop(signal.SIGKILL)
         saved = program.status()["statistics"]["total_published"]
@@ -295,7 +389,10 @@ def test_the_status_is_a_table_of_the_running_program(tmp_path: Path, broker: Mo
     assert (code, "no process publishes it" in shown) == (0, True)
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ["id", "total"]
     entries = [entry("a", "shown/a"), entry("b", "shown/b", lwt=True)]
-    with Subscriber(broker.port, "shown/#") as heard, Program(tmp_path, broker.port, entries) as program:
+    with (
+        Subscriber(broker.port, "shown/#") as heard,
+        Program(tmp_path, broker.port, entries) as program,
+    ):
         heard.wait("shown/b", 3)
         program.wait_status(lambda status: status["connected"])
         code, shown = program.run("--status")
@@ -312,7 +409,9 @@ def test_the_status_is_a_table_of_the_running_program(tmp_path: Path, broker: Mo
         assert shown.splitlines()[0].endswith(", no process publishes it")
 
 
-def test_a_log_that_it_does_not_use_stops_neither_the_start_nor_the_status(tmp_path: Path, broker: Mosquitto) -> None:
+def test_a_log_that_it_does_not_use_stops_neither_the_start_nor_the_status(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     # A folder is no file that can be written, to the superuser neither.
     (tmp_path / "autoforge.log").mkdir()
     with (
@@ -337,8 +436,14 @@ def test_what_it_cannot_start_with_is_a_message_and_exit_code_2(tmp_path: Path) 
         (("--config", "/"), "must be a file; it is a folder"),
         (("--port", "70000"), "MQTT_PORT=70000: "),
         (("--broker", "mqtt:/x"), "MQTT_BROKER: must be a host name"),
-        (("--ca-cert", "nowhere.pem"), "MQTT_CA_CERT=nowhere.pem: must be the path of a file that exists"),
-        (("--ca-cert", "entries.json"), "MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used"),
+        (
+            ("--ca-cert", "nowhere.pem"),
+            "MQTT_CA_CERT=nowhere.pem: must be the path of a file that exists",
+        ),
+        (
+            ("--ca-cert", "entries.json"),
+            "MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used",
+        ),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
     ):
         code, shown = program.run(*options)
@@ -356,14 +461,19 @@ def test_what_it_cannot_start_with_is_a_message_and_exit_code_2(tmp_path: Path) 
 def test_malformed_files_as_many_as_the_log_holds_neither_end_it_nor_stay_without_a_message(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
-    with Subscriber(broker.port, "through/#") as heard, Program(tmp_path, broker.port, [entry("a")]) as program:
+    with (
+        Subscriber(broker.port, "through/#") as heard,
+        Program(tmp_path, broker.port, [entry("a")]) as program,
+    ):
         for number, found in enumerate(malformed(6, BURST)):
             before = len(program.lines("ERROR"))
             program.write(found.content)
             program.send(signal.SIGHUP)
             program.wait_more("ERROR", before, f"a message for file {number}: {found}")
             line = program.lines("ERROR")[before]
-            assert ("last good configuration" if found.touched is None else f"entry {found.touched}") in line
+            assert (
+                "last good configuration" if found.touched is None else f"entry {found.touched}"
+            ) in line
         assert program.ended is None
         program.write([entry("b", "through/b")])
         heard.wait("through/b")

@@ -83,25 +83,38 @@ def emptied(heard: Subscriber, topic: str) -> bool:
         pytest.param({"lwt": True}, id="will"),
     ],
 )
-def test_a_change_of_anything_else_clears_nothing(change: Document, tmp_path: Path, broker: Mosquitto) -> None:
+def test_a_change_of_anything_else_clears_nothing(
+    change: Document, tmp_path: Path, broker: Mosquitto
+) -> None:
     topic = f"kept/{next(numbers)}"
-    with Subscriber(broker.port, topic) as heard, Program(tmp_path, broker.port, [one(topic), PLAIN]) as program:
+    with (
+        Subscriber(broker.port, topic) as heard,
+        Program(tmp_path, broker.port, [one(topic), PLAIN]) as program,
+    ):
         heard.wait(topic)
         program.write([one(topic) | change, PLAIN])
         heard.wait(topic, 2)
         program.stop()
-        assert [len(kept_by(broker, topic)), all(arrival.payload for arrival in heard.of(topic))] == [1, True]
+        assert [
+            len(kept_by(broker, topic)),
+            all(arrival.payload for arrival in heard.of(topic)),
+        ] == [1, True]
 
 
 def test_the_end_of_the_publisher_clears_nothing(tmp_path: Path, broker: Mosquitto) -> None:
     topic = f"kept/{next(numbers)}"
-    with Program(tmp_path, broker.port, [one(topic), PLAIN]) as program, Subscriber(broker.port, topic) as heard:
+    with (
+        Program(tmp_path, broker.port, [one(topic), PLAIN]) as program,
+        Subscriber(broker.port, topic) as heard,
+    ):
         heard.wait(topic)
         program.stop(signal.SIGTERM)
     assert len(kept_by(broker, topic)) == 1
 
 
-def test_it_is_cleared_when_a_broker_that_was_away_is_back(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_it_is_cleared_when_a_broker_that_was_away_is_back(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     with Program(tmp_path, mosquitto.port, [one("kept/away", lwt=True), PLAIN]) as program:
         program.wait_status(lambda status: status["retained"] == ["kept/away", "kept/plain"])
         mosquitto.stop()
@@ -109,7 +122,9 @@ def test_it_is_cleared_when_a_broker_that_was_away_is_back(tmp_path: Path, mosqu
         program.write([PLAIN])
         program.wait_status(lambda status: status["active_configs"] == 1)
         mosquitto.start()
-        program.wait_status(lambda status: status["connected"] and status["retained"] == ["kept/plain"], 30)
+        program.wait_status(
+            lambda status: status["connected"] and status["retained"] == ["kept/plain"], 30
+        )
         assert kept_by(mosquitto, "kept/away") == []
 
 
@@ -125,7 +140,12 @@ def test_a_topic_is_cleared_once_and_only_if_something_was_published_there() -> 
     retained = Retained(["before"])
     retained.published("now")
     retained.want(["other"])
-    assert [cleared(retained, topic) for topic in ("before", "now", "other", "never")] == [True, True, False, False]
+    assert [cleared(retained, topic) for topic in ("before", "now", "other", "never")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert not cleared(retained, "before")
     assert retained.topics() == ["before", "now"]
 
@@ -134,7 +154,9 @@ def test_a_topic_is_cleared_once_and_only_if_something_was_published_there() -> 
     ("delivery", "left", "again"),
     [(Delivery.CONFIRMED, [], False), (Delivery.REFUSED, [], False), (Delivery.LOST, ["a"], True)],
 )
-def test_only_a_lost_message_is_sent_again(delivery: Delivery, left: list[str], again: bool) -> None:
+def test_only_a_lost_message_is_sent_again(
+    delivery: Delivery, left: list[str], again: bool
+) -> None:
     retained = Retained(["a"])
     retained.want([])
     last = retained.last_of("a")

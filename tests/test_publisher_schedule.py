@@ -103,7 +103,9 @@ def appointments() -> int:
     first=st.floats(0, 1000),
     pauses=st.lists(st.floats(0, 500), min_size=1, max_size=30),
 )
-def test_every_time_is_either_given_or_counted_as_left_out(interval: float, first: float, pauses: list[float]) -> None:
+def test_every_time_is_either_given_or_counted_as_left_out(
+    interval: float, first: float, pauses: list[float]
+) -> None:
     schedule: Schedule[str] = Schedule()
     appointment = schedule.add("a", first, interval)
     now, times = first, 0

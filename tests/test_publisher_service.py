@@ -45,7 +45,10 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(
-    settings: Callable[..., Settings], mosquitto: Mosquitto, file: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., Settings],
+    mosquitto: Mosquitto,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Make]:
     """Makes services of the file, which look after it twenty times a second."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
@@ -53,7 +56,9 @@ def service(
     made: list[PublisherService] = []
 
     def make() -> PublisherService:
-        made.append(PublisherService(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), file))
+        made.append(
+            PublisherService(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), file)
+        )
         return made[-1]
 
     yield make
@@ -73,7 +78,9 @@ def published(service: PublisherService) -> int:
     return count
 
 
-def test_it_runs_as_documented(tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_as_documented(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a folder with JSON/payloadStaticConfig.json, and a broker that the environment names."""
     (tmp_path / "JSON").mkdir()
     write(tmp_path / "JSON" / "payloadStaticConfig.json", *[entry(name) for name in "abcd"])
@@ -83,7 +90,9 @@ def test_it_runs_as_documented(tmp_path: Path, mosquitto: Mosquitto, monkeypatch
     service = PublisherService()
     service.start()
     wait_for(lambda: service.get_status()["statistics"]["total_published"] > 0, what="a message")
-    status = wait_for(lambda: (found := service.get_status())["connected"] and found, what="the connection")
+    status = wait_for(
+        lambda: (found := service.get_status())["connected"] and found, what="the connection"
+    )
     assert status
     assert status["active_configs"] == 4
     assert status["statistics"]["total_errors"] == 0
@@ -93,7 +102,9 @@ def test_it_runs_as_documented(tmp_path: Path, mosquitto: Mosquitto, monkeypatch
     assert service.get_status()["connected"] is False
 
 
-def test_its_status_tells_all(service: Make, file: Path, heard: Subscriber, mosquitto: Mosquitto) -> None:
+def test_its_status_tells_all(
+    service: Make, file: Path, heard: Subscriber, mosquitto: Mosquitto
+) -> None:
     write(file, entry("a"), entry("b", lwt=True), entry("c", interval=0))
     one = service()
     one.start()
@@ -113,7 +124,9 @@ def test_its_status_tells_all(service: Make, file: Path, heard: Subscriber, mosq
     assert total["total_published"] == sum(row["published"] for row in status["configs"]) > 3
     assert total["total_acknowledged"] == sum(row["acknowledged"] for row in status["configs"]) > 3
     assert (total["total_failed"], total["total_missed"]) == (0, 0)
-    assert total["last_published_at"] == max(row["last_published_at"] or "" for row in status["configs"])
+    assert total["last_published_at"] == max(
+        row["last_published_at"] or "" for row in status["configs"]
+    )
     assert json.loads(json.dumps(status)) == status
 
 
@@ -138,7 +151,9 @@ def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_and_keeps_nobody
 def test_only_one_publishes_a_file(service: Make, heard: Subscriber) -> None:
     one, other = service(), service()
     one.start()
-    with pytest.raises(AlreadyPublished, match=r"entries\.json: another process publishes it already"):
+    with pytest.raises(
+        AlreadyPublished, match=r"entries\.json: another process publishes it already"
+    ):
         other.start()
     heard.wait("t/a", 5)
     one.stop()
@@ -147,7 +162,9 @@ def test_only_one_publishes_a_file(service: Make, heard: Subscriber) -> None:
     heard.wait_more("t/a", 3)
 
 
-def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(service: Make, heard: Subscriber) -> None:
+def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(
+    service: Make, heard: Subscriber
+) -> None:
     one = service()
     one.stop()
     for _ in range(3):
@@ -226,7 +243,9 @@ def test_a_standby_checks_the_file_on_a_reload_and_takes_nothing_over_when_it_is
 # Many threads, and a long time
 
 
-def test_its_methods_may_be_called_by_any_thread(service: Make, file: Path, heard: Subscriber) -> None:
+def test_its_methods_may_be_called_by_any_thread(
+    service: Make, file: Path, heard: Subscriber
+) -> None:
     write(file, entry("a"), entry("b", lwt=True))
     one = service()
     one.start()
@@ -237,7 +256,12 @@ def test_its_methods_may_be_called_by_any_thread(service: Make, file: Path, hear
         turns = 0
         while time.monotonic() < end:
             if number == 0:
-                write(file, entry("a"), entry("b", lwt=True, data={"turn": turns}), *[entry("c")] * (turns % 2))
+                write(
+                    file,
+                    entry("a"),
+                    entry("b", lwt=True, data={"turn": turns}),
+                    *[entry("c")] * (turns % 2),
+                )
                 time.sleep(0.02)
             elif number % 2:
                 assert one.reload_config() is True
@@ -251,11 +275,16 @@ def test_its_methods_may_be_called_by_any_thread(service: Make, file: Path, hear
     came = heard.of("t/a")
     steps = [round((arrival.time - came[0].time) / 0.1) for arrival in came]
     missed = next(row["missed"] for row in one.get_status()["configs"] if row["id"] == "a")
-    assert len(came) + missed == pytest.approx(steps[-1] + 1, abs=1), "who did not change keeps its times"
+    assert len(came) + missed == pytest.approx(steps[-1] + 1, abs=1), (
+        "who did not change keeps its times"
+    )
     write(file, entry("a"), entry("b", lwt=True, data={"turn": "last"}))
     assert one.reload_config()
     heard.wait_said("t/b", {"online": 1, "turn": "last"})
-    wait_for(lambda: one.get_status()["connections"] == {"open": 2, "needed": 2}, what="the connections it needs")
+    wait_for(
+        lambda: one.get_status()["connections"] == {"open": 2, "needed": 2},
+        what="the connections it needs",
+    )
     one.stop()
     said = [arrival for arrival in heard.arrivals if arrival.document.get("online") != 0]
     assert published(one) == len(said)
@@ -462,14 +491,21 @@ def test_what_is_saved_at_the_end_is_the_last_word(
 
 
 def test_it_logs_its_statistics_from_time_to_time(
-    service: Make, heard: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    service: Make,
+    heard: Subscriber,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
     caplog.set_level(logging.INFO)
     one = service()
     one.start()
     heard.wait("t/a", 8)
-    summaries = [record for record in caplog.records if record.message.startswith("1 active configurations, ")]
+    summaries = [
+        record
+        for record in caplog.records
+        if record.message.startswith("1 active configurations, ")
+    ]
     assert len(summaries) >= 2
     assert summaries[1].created - summaries[0].created == pytest.approx(0.3, abs=0.1)
     after = caplog.messages[caplog.records.index(summaries[0]) + 1 :]
@@ -483,7 +519,10 @@ def test_statistics_that_cannot_be_saved_are_told_and_stop_nothing(
     one = service()
     one.start()
     heard.wait("t/a", 5)
-    wait_for(lambda: [text for text in caplog.messages if "cannot be saved: Is a directory" in text], what="the line")
+    wait_for(
+        lambda: [text for text in caplog.messages if "cannot be saved: Is a directory" in text],
+        what="the line",
+    )
     heard.wait_more("t/a", 5)
     assert len([text for text in caplog.messages if "cannot be saved" in text]) == 1
     assert one.get_status()["running"]
@@ -516,12 +555,17 @@ def test_a_standby_survives_a_certificate_that_is_away_when_its_turn_comes(
 ) -> None:
     certificate = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(certificate))
-    place = settings(mqtt_broker="mqtts://127.0.0.1", mqtt_port=free_port(), mqtt_ca_cert=certificate)
+    place = settings(
+        mqtt_broker="mqtts://127.0.0.1", mqtt_port=free_port(), mqtt_ca_cert=certificate
+    )
     standby = PublisherService(place, file)
     with FileLock(f"{file}.lock", timeout=0):
         standby.start(standby=True)
         certificate.rename(tmp_path / "away.pem")
-    wait_for(lambda: [text for text in caplog.messages if text.startswith("MQTT_CA_CERT")], what="the warning")
+    wait_for(
+        lambda: [text for text in caplog.messages if text.startswith("MQTT_CA_CERT")],
+        what="the warning",
+    )
     (tmp_path / "away.pem").rename(certificate)
     wait_for(lambda: standby.get_status()["running"], what="its run")
     standby.stop()

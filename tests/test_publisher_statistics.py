@@ -38,7 +38,8 @@ def status(statistics: Statistics, *names: str) -> PublisherStatus:
         "faults": [],
         "statistics": totals,
         "configs": [
-            {**statistics.of(name).document(), "id": name, "topic": f"t/{name}", "connected": True} for name in names
+            {**statistics.of(name).document(), "id": name, "topic": f"t/{name}", "connected": True}
+            for name in names
         ],
     }
 
@@ -157,10 +158,14 @@ def test_a_saved_file_that_is_none_is_a_warning_and_they_begin_anew(
     file = tmp_path / "a.json.statistics"
     file.write_text(text, encoding="latin-1")
     assert StatusFile(file).read() is None
-    assert [(record.levelname, str(file) in record.message) for record in caplog.records] == [("WARNING", True)]
+    assert [(record.levelname, str(file) in record.message) for record in caplog.records] == [
+        ("WARNING", True)
+    ]
 
 
-def test_no_saved_file_is_nothing_to_talk_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_saved_file_is_nothing_to_talk_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert StatusFile(tmp_path / "a.json.statistics").read() is None
     assert caplog.records == []
 

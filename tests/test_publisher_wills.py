@@ -22,7 +22,14 @@ NEVER = 1000.0
 def kinds(prefix: str) -> list[Document]:
     """Entries with a will of every QoS, retained and not, and one without a will."""
     wills = [
-        entry(f"{qos}{retain}", f"{prefix}/{qos}/{retain}", qos=qos, retain=retain, lwt=True, interval=NEVER)
+        entry(
+            f"{qos}{retain}",
+            f"{prefix}/{qos}/{retain}",
+            qos=qos,
+            retain=retain,
+            lwt=True,
+            interval=NEVER,
+        )
         for qos, retain in itertools.product((0, 1, 2), (True, False))
     ]
     return [*wills, entry("plain", f"{prefix}/plain", interval=NEVER)]
@@ -34,7 +41,9 @@ def offline(heard: Subscriber) -> list[str]:
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_a_kill_brings_each_will_as_its_entry_is_configured(tmp_path: Path, broker: Mosquitto, protocol: str) -> None:
+def test_a_kill_brings_each_will_as_its_entry_is_configured(
+    tmp_path: Path, broker: Mosquitto, protocol: str
+) -> None:
     prefix = f"killed/{protocol}"
     entries = kinds(prefix)
     with (
@@ -62,11 +71,16 @@ def test_who_ends_it_hears_offline_once_and_within_two_seconds(
 ) -> None:
     prefix = f"ended/{number.name}"
     entries = kinds(prefix)
-    with Subscriber(broker.port, f"{prefix}/#") as heard, Program(tmp_path, broker.port, entries) as program:
+    with (
+        Subscriber(broker.port, f"{prefix}/#") as heard,
+        Program(tmp_path, broker.port, entries) as program,
+    ):
         heard.wait("#", len(entries))
         assert program.stop_seconds(number) < 2
         heard.wait("#", 2 * len(entries) - 1)
-        wait_for(lambda: established(broker.port) == 1, what="the broker to see the connections end")
+        wait_for(
+            lambda: established(broker.port) == 1, what="the broker to see the connections end"
+        )
         # What a broker has to say for a connection that ended it says before this.
         (other := tmp_path / "other").mkdir()
         with Program(other, broker.port, [entry("last", f"{prefix}/last", interval=NEVER)]):
@@ -79,15 +93,21 @@ def test_who_ends_it_hears_offline_once_and_within_two_seconds(
 
 
 def many(prefix: str) -> list[Document]:
-    return [entry(str(number), f"{prefix}/{number}", lwt=True, interval=0.5) for number in range(MANY)]
+    return [
+        entry(str(number), f"{prefix}/{number}", lwt=True, interval=0.5) for number in range(MANY)
+    ]
 
 
 def all_online(heard: Subscriber) -> None:
-    wait_for(lambda: len({came.topic for came in list(heard.arrivals)}) == MANY, what="all to be online")
+    wait_for(
+        lambda: len({came.topic for came in list(heard.arrivals)}) == MANY, what="all to be online"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])
-def test_two_hundred_wills_are_said(tmp_path: Path, broker: Mosquitto, number: signal.Signals) -> None:
+def test_two_hundred_wills_are_said(
+    tmp_path: Path, broker: Mosquitto, number: signal.Signals
+) -> None:
     prefix = f"many/{number.name}"
     with (
         Subscriber(broker.port, f"{prefix}/#") as heard,
@@ -101,13 +121,17 @@ def test_two_hundred_wills_are_said(tmp_path: Path, broker: Mosquitto, number: s
         assert offline(heard) == sorted(f"{prefix}/{number}" for number in range(MANY))
 
 
-def test_it_ends_within_two_seconds_while_it_is_still_connecting(tmp_path: Path, broker: Mosquitto) -> None:
+def test_it_ends_within_two_seconds_while_it_is_still_connecting(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     with Subscriber(broker.port, "early/#") as heard:
         for connected in (0, 2, 20, 100):
             with Program(tmp_path, broker.port, many("early")) as program:
                 wait_for(partial(more_than, connected, broker.port), what="connections")
                 assert program.stop_seconds() < 2
-            wait_for(lambda: established(broker.port) == 1, what="the broker to see the connections end")
+            wait_for(
+                lambda: established(broker.port) == 1, what="the broker to see the connections end"
+            )
             wait_for(lambda: on_or_off(heard) <= {0}, what="whoever was online to be offline")
 
 
@@ -117,11 +141,16 @@ def more_than(connections: int, port: int) -> bool:
 
 def on_or_off(heard: Subscriber) -> set[int]:
     """What the topics said last."""
-    return {came.document["online"] for came in {came.topic: came for came in list(heard.arrivals)}.values()}
+    return {
+        came.document["online"]
+        for came in {came.topic: came for came in list(heard.arrivals)}.values()
+    }
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["is gone", "hangs"])
-def test_it_ends_within_two_seconds_when_the_broker(tmp_path: Path, mosquitto: Mosquitto, hangs: bool) -> None:
+def test_it_ends_within_two_seconds_when_the_broker(
+    tmp_path: Path, mosquitto: Mosquitto, hangs: bool
+) -> None:
     with (
         Subscriber(mosquitto.port) as heard,
         Program(tmp_path, mosquitto.port, many("hangs")) as program,
@@ -163,8 +192,13 @@ def test_it_ends_within_two_seconds_when_the_broker_never_answered_or_never_was(
             assert program.counts("b")["published"] == 0
 
 
-def test_a_second_signal_while_it_ends_changes_nothing(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, kinds("twice")) as program:
+def test_a_second_signal_while_it_ends_changes_nothing(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    with (
+        Subscriber(mosquitto.port) as heard,
+        Program(tmp_path, mosquitto.port, kinds("twice")) as program,
+    ):
         heard.wait("#", 7)
         with hanging(mosquitto):
             sent = program.send(signal.SIGINT)
@@ -173,14 +207,18 @@ def test_a_second_signal_while_it_ends_changes_nothing(tmp_path: Path, mosquitto
             assert time.monotonic() - sent < 2
 
 
-def test_a_connection_that_breaks_alone_brings_its_will_and_comes_back(tmp_path: Path, broker: Mosquitto) -> None:
+def test_a_connection_that_breaks_alone_brings_its_will_and_comes_back(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     entries = [entry(name, f"alone/{name}", lwt=True, interval=0.2) for name in "abc"]
     with (
         Way(broker.port) as way,
         Subscriber(broker.port, "alone/#") as heard,
         Program(tmp_path, way.port, entries) as program,
     ):
-        wait_for(lambda: len({came.topic for came in list(heard.arrivals)}) == 3, what="all to be online")
+        wait_for(
+            lambda: len({came.topic for came in list(heard.arrivals)}) == 3, what="all to be online"
+        )
         way.cut(b"alone/b")
         will = heard.wait_said("alone/b", {"online": 0, "of": "b"})
         back = heard.wait_said("alone/b", {"online": 1, "of": "b"}, will.time)
@@ -189,17 +227,24 @@ def test_a_connection_that_breaks_alone_brings_its_will_and_comes_back(tmp_path:
         assert offline(heard) == ["alone/b"]
         for topic in ("alone/a", "alone/c"):
             came = heard.of(topic)
-            assert [round((one.time - came[0].time) / 0.2) for one in came] == list(range(len(came)))
+            assert [round((one.time - came[0].time) / 0.2) for one in came] == list(
+                range(len(came))
+            )
         program.stop()
         # What was due while it was away.
         assert program.counts("b")["missed"] + program.counts("b")["failed"] >= 3
         assert program.counts("a")["missed"] == 0
 
 
-def test_a_change_that_is_taken_back_at_once_never_says_offline(tmp_path: Path, broker: Mosquitto) -> None:
+def test_a_change_that_is_taken_back_at_once_never_says_offline(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     before = [entry("a", "back/a", lwt=True, interval=NEVER), entry("plain", "back/plain")]
     between = [entry("a", "back/a", lwt=True, interval=NEVER, data={"of": "b"}), before[1]]
-    with Subscriber(broker.port, "back/#") as heard, Program(tmp_path, broker.port, before) as program:
+    with (
+        Subscriber(broker.port, "back/#") as heard,
+        Program(tmp_path, broker.port, before) as program,
+    ):
         heard.wait("back/a")
         for _ in range(20):
             # Each is read before the connection of the one before is open.
@@ -215,7 +260,9 @@ def test_a_change_that_is_taken_back_at_once_never_says_offline(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-@pytest.mark.parametrize("change", [{}, {"data": {"of": "b"}}, {"id": "b"}], ids=["none", "data", "id"])
+@pytest.mark.parametrize(
+    "change", [{}, {"data": {"of": "b"}}, {"id": "b"}], ids=["none", "data", "id"]
+)
 def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_word(
     tmp_path: Path, broker: Mosquitto, change: Document, protocol: str
 ) -> None:
@@ -239,7 +286,9 @@ def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_w
         wait_for(lambda: heard.documents(topic)[-1]["online"], what="it to be online")
 
 
-def test_more_wills_than_the_machine_allows_connections_are_told(tmp_path: Path, broker: Mosquitto) -> None:
+def test_more_wills_than_the_machine_allows_connections_are_told(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
     program = Program(tmp_path, broker.port, [*many("files"), entry("plain", "files/plain")])
     program.open_files = 150
     with Subscriber(broker.port, "files/plain") as heard, program:

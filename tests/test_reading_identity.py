@@ -36,7 +36,9 @@ SAME = {
 }
 OTHER = {
     "another value": FIRST.replace("24.5", "24.6"),
-    "values that have changed places": FIRST.replace("12.3", "450").replace('450, "power', '12.3, "power'),
+    "values that have changed places": FIRST.replace("12.3", "450").replace(
+        '450, "power', '12.3, "power'
+    ),
     "another time": FIRST.replace("45Z", "45.000001Z"),
 }
 
@@ -49,7 +51,9 @@ def stored(database: Database, streams: Streams) -> Iterator[Callable[..., int]]
     with database.connection() as connection:
         yield (
             lambda text, topic=TOPIC: (
-                pipeline.handle(connection, [Message(topic, text.encode(), clock.now(), packet_id=1)]).stored
+                pipeline.handle(
+                    connection, [Message(topic, text.encode(), clock.now(), packet_id=1)]
+                ).stored
             )
         )
 
@@ -65,7 +69,9 @@ def test_another_reading_is_stored_beside_it(stored: Callable[..., int]) -> None
     assert stored(FIRST, topic="sensors/two/data") == 1
 
 
-def test_the_same_reading_by_mqtt_and_by_http_is_stored_once(settings: Callable[..., Settings]) -> None:
+def test_the_same_reading_by_mqtt_and_by_http_is_stored_once(
+    settings: Callable[..., Settings],
+) -> None:
     with running(settings()) as api:
         assert _by_mqtt(api, FIRST) == 1
         for text in (FIRST, *SAME.values()):
@@ -75,7 +81,12 @@ def test_the_same_reading_by_mqtt_and_by_http_is_stored_once(settings: Callable[
         assert (answer["stored"], answer["duplicate"]) == (0, 1)
         soil = {"N": 22, "P": 17, "K": 150, "CO2": 500, "Temperature": 20, "Moisture": 50, "pH": 7}
         named = {"publisher_id": "p", "timestamp": "2026-01-29T14:30:45Z"}
-        assert _by_mqtt(api, json.dumps(named | {"sensor_readings": soil}), "harit-samarth/sensor/data") == 1
+        assert (
+            _by_mqtt(
+                api, json.dumps(named | {"sensor_readings": soil}), "harit-samarth/sensor/data"
+            )
+            == 1
+        )
         assert api.post("/api/soil-health/analyze", named | soil, 200)["stored"] is False
 
 
@@ -83,7 +94,9 @@ def _by_mqtt(api: Api, text: str, topic: str = TOPIC) -> int:
     database = backend_of(api.app).database
     pipeline = new_pipeline(database, backend_of(api.app).streams)
     with database.connection() as connection:
-        return pipeline.handle(connection, [Message(topic, text.encode(), clock.now(), packet_id=1)]).stored
+        return pipeline.handle(
+            connection, [Message(topic, text.encode(), clock.now(), packet_id=1)]
+        ).stored
 
 
 @pytest.mark.parametrize(
@@ -95,7 +108,13 @@ def _by_mqtt(api: Api, text: str, topic: str = TOPIC) -> int:
         (("a", "b", "c"), (1.5, "x", None)),
         (("c", "b", "a0", "a"), (None, "x", None, 1.5)),
     ],
-    ids=["two", "in another order", "in another case", "one that was declared later", "more that were"],
+    ids=[
+        "two",
+        "in another order",
+        "in another case",
+        "one that was declared later",
+        "more that were",
+    ],
 )
 def test_no_declaration_changes_the_key_of_a_reading(
     names: tuple[str, ...], values: tuple[float | str | None, ...]
@@ -104,12 +123,23 @@ def test_no_declaration_changes_the_key_of_a_reading(
 
 
 def test_a_metric_that_no_reading_has_yet_leaves_the_keys_of_numbers_as_they_are() -> None:
-    assert ReadingKey(("a", "b", "later")).of((1.0, 2.0, None)) == ReadingKey(("b", "a")).of((2.0, 1.0))
+    assert ReadingKey(("a", "b", "later")).of((1.0, 2.0, None)) == ReadingKey(("b", "a")).of(
+        (2.0, 1.0)
+    )
     assert ReadingKey(("a",)).of((-0.0,)) == ReadingKey(("a",)).of((0.0,))
 
 
 def test_readings_that_differ_have_different_keys() -> None:
     key = ReadingKey(("a", "b"))
-    values = [(1.0, 2.0), (2.0, 1.0), (1.0, None), (None, 1.0), ("1", "2"), ("12", ""), ("", "12"), ("1", None)]
+    values = [
+        (1.0, 2.0),
+        (2.0, 1.0),
+        (1.0, None),
+        (None, 1.0),
+        ("1", "2"),
+        ("12", ""),
+        ("", "12"),
+        ("1", None),
+    ]
     assert len({key.of(pair) for pair in values}) == len(values)
     assert ReadingKey(("ab", "c")).of((1.0, 2.0)) != ReadingKey(("a", "bc")).of((1.0, 2.0))

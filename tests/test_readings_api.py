@@ -11,10 +11,32 @@ import pytest
 from config import Settings
 from tests.api import Api, noon, reading, running
 
-READING_KEYS = {"id", "device_id", "temperature", "vibration", "gas", "power", "timestamp", "created_at"}
+READING_KEYS = {
+    "id",
+    "device_id",
+    "temperature",
+    "vibration",
+    "gas",
+    "power",
+    "timestamp",
+    "created_at",
+}
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 WINDOWED = ("history", "stats", "ml-data")
-BAD_DEVICE_IDS = ["a+b", "#", "a/b", "..", ".", "", " a", "a ", "a\nb", "a\0b", "a\u200bb", "a" * 129]
+BAD_DEVICE_IDS = [
+    "a+b",
+    "#",
+    "a/b",
+    "..",
+    ".",
+    "",
+    " a",
+    "a ",
+    "a\nb",
+    "a\0b",
+    "a\u200bb",
+    "a" * 129,
+]
 NO_TIMES = [
     "yesterday",
     "",
@@ -41,7 +63,9 @@ def counted(api: Api, endpoint: str, **query: Any) -> int:
 
 
 def test_latest_answers_with_the_documented_keys_and_the_values_as_sent(api: Api) -> None:
-    api.submit(reading(temperature=24.5, vibration="12.3", gas=450, power=250.5, timestamp=1769697045.25))
+    api.submit(
+        reading(temperature=24.5, vibration="12.3", gas=450, power=250.5, timestamp=1769697045.25)
+    )
     answer = api.get("/api/sensors/latest", device_id="ESP32_001")
     assert answer.keys() == {"data"}
     found = answer["data"]
@@ -57,7 +81,10 @@ def test_latest_answers_with_the_documented_keys_and_the_values_as_sent(api: Api
 def test_latest_is_the_reading_with_the_newest_time_whatever_came_last(api: Api) -> None:
     api.submit(reading("a", 1), reading("b", 3), reading("a", 2), reading("b", 0))
     assert api.get("/api/sensors/latest")["data"]["timestamp"] == "2026-01-29T12:00:03.000000Z"
-    assert api.get("/api/sensors/latest", device_id="a")["data"]["timestamp"] == "2026-01-29T12:00:02.000000Z"
+    assert (
+        api.get("/api/sensors/latest", device_id="a")["data"]["timestamp"]
+        == "2026-01-29T12:00:02.000000Z"
+    )
 
 
 def test_latest_without_readings_is_404_and_says_of_which_device(api: Api) -> None:
@@ -76,7 +103,10 @@ def test_history_is_newest_first_with_the_documented_keys(api: Api) -> None:
     answer = api.get("/api/sensors/history", device_id="a", limit=100, offset=0)
     data = answer.pop("data")
     assert answer == {"count": 2, "limit": 100, "offset": 0, "device_id": "a"}
-    assert [item["timestamp"] for item in data] == ["2026-01-29T12:00:03.000000Z", "2026-01-29T12:00:01.000000Z"]
+    assert [item["timestamp"] for item in data] == [
+        "2026-01-29T12:00:03.000000Z",
+        "2026-01-29T12:00:01.000000Z",
+    ]
     assert all(item.keys() >= READING_KEYS for item in data)
     assert data[0]["temperature"] == -1.5
 
@@ -90,7 +120,12 @@ def test_history_of_all_devices_says_null_for_the_device(sqlite_api: Api) -> Non
 def test_history_has_100_readings_unless_told_otherwise(sqlite_api: Api) -> None:
     sqlite_api.submit(*[reading(second=i / 10) for i in range(150)])
     answer = sqlite_api.get("/api/sensors/history")
-    assert (answer["count"], answer["limit"], answer["offset"], len(answer["data"])) == (100, 100, 0, 100)
+    assert (answer["count"], answer["limit"], answer["offset"], len(answer["data"])) == (
+        100,
+        100,
+        0,
+        100,
+    )
     assert sqlite_api.get("/api/sensors/history", offset=100)["count"] == 50
     assert sqlite_api.get("/api/sensors/history", offset=150) == {
         "count": 0, "limit": 100, "offset": 150, "device_id": None, "data": [],
@@ -100,7 +135,10 @@ def test_history_has_100_readings_unless_told_otherwise(sqlite_api: Api) -> None
 def test_pages_hold_every_reading_once_where_all_have_the_same_time(api: Api) -> None:
     api.submit(*[reading(f"d{i % 3}", temperature=i) for i in range(25)])
     whole = [item["id"] for item in api.get("/api/sensors/history")["data"]]
-    pages = [api.get("/api/sensors/history", limit=7, offset=offset)["data"] for offset in range(0, 28, 7)]
+    pages = [
+        api.get("/api/sensors/history", limit=7, offset=offset)["data"]
+        for offset in range(0, 28, 7)
+    ]
     assert [item["id"] for page in pages for item in page] == whole
     assert len(set(whole)) == 25
 
@@ -151,12 +189,21 @@ def test_stats_are_right_after_readings_of_1e200(api: Api) -> None:
 
 
 def test_ml_data_is_the_newest_samples_oldest_first_as_columns(api: Api) -> None:
-    api.submit(*[reading("ab"[i % 2], i, temperature=i, vibration=i / 2, gas=10 * i, power=-i) for i in range(5)])
+    api.submit(
+        *[
+            reading("ab"[i % 2], i, temperature=i, vibration=i / 2, gas=10 * i, power=-i)
+            for i in range(5)
+        ]
+    )
     assert api.get("/api/sensors/ml-data", limit=3) == {
         "sample_count": 3,
         "device_id": None,
         "data": {
-            "timestamps": ["2026-01-29T12:00:02.000000Z", "2026-01-29T12:00:03.000000Z", "2026-01-29T12:00:04.000000Z"],
+            "timestamps": [
+                "2026-01-29T12:00:02.000000Z",
+                "2026-01-29T12:00:03.000000Z",
+                "2026-01-29T12:00:04.000000Z",
+            ],
             "temperatures": [2.0, 3.0, 4.0],
             "vibrations": [1.0, 1.5, 2.0],
             "gases": [20.0, 30.0, 40.0],
@@ -172,7 +219,8 @@ def test_ml_data_of_nothing_has_every_column_empty(sqlite_api: Api) -> None:
     answer = sqlite_api.get("/api/sensors/ml-data")
     assert answer["sample_count"] == 0
     assert answer["data"] == {
-        name: [] for name in ("timestamps", "device_ids", "temperatures", "vibrations", "gases", "powers")
+        name: []
+        for name in ("timestamps", "device_ids", "temperatures", "vibrations", "gases", "powers")
     }
 
 
@@ -188,7 +236,18 @@ def test_ml_data_has_1000_samples_unless_told_otherwise(sqlite_api: Api) -> None
 
 
 def test_ids_that_differ_in_case_accents_or_normal_form_are_different_devices(api: Api) -> None:
-    names = ["ofen", "Ofen", "OFEN", "Öfen", "O\u0308fen", "öfen", "ﬁlter", "filter", "straße", "strasse"]
+    names = [
+        "ofen",
+        "Ofen",
+        "OFEN",
+        "Öfen",
+        "O\u0308fen",
+        "öfen",
+        "ﬁlter",
+        "filter",
+        "straße",
+        "strasse",
+    ]
     api.submit(*[reading(name, temperature=place) for place, name in enumerate(names)])
     assert {item["device_id"] for item in api.get("/api/sensors/devices")["devices"]} == set(names)
     for place, name in enumerate(names):
@@ -213,7 +272,9 @@ def test_ids_that_look_like_code_are_stored_and_found_as_they_are(api: Api) -> N
 @pytest.mark.parametrize("endpoint", ["latest", *WINDOWED])
 def test_a_device_id_that_cannot_be_one_is_400_and_named(sqlite_api: Api, endpoint: str) -> None:
     for device_id in BAD_DEVICE_IDS:
-        message = sqlite_api.get(f"/api/sensors/{endpoint}", expect=400, device_id=device_id)["message"]
+        message = sqlite_api.get(f"/api/sensors/{endpoint}", expect=400, device_id=device_id)[
+            "message"
+        ]
         assert message.startswith("device_id: the device id "), device_id
 
 
@@ -221,7 +282,9 @@ def test_a_device_id_that_cannot_be_one_is_400_and_named(sqlite_api: Api, endpoi
 
 
 def test_windows_include_their_start_and_exclude_their_end(api: Api) -> None:
-    api.submit(*[reading("ab"[i % 2], i) for i in range(5)], reading("a", 2.000001), reading("a", 1.999999))
+    api.submit(
+        *[reading("ab"[i % 2], i) for i in range(5)], reading("a", 2.000001), reading("a", 1.999999)
+    )
     for endpoint in WINDOWED:
         assert counted(api, endpoint, from_=noon(2)) == 4
         assert counted(api, endpoint, to=noon(2)) == 3
@@ -251,18 +314,33 @@ def test_windows_include_their_start_and_exclude_their_end(api: Api) -> None:
 def test_a_time_may_be_written_as(sqlite_api: Api, moment: str) -> None:
     sqlite_api.submit(reading(second=1), reading(second=2), reading(second=3))
     for endpoint in WINDOWED:
-        assert (counted(sqlite_api, endpoint, from_=moment), counted(sqlite_api, endpoint, to=moment)) == (2, 1)
+        assert (
+            counted(sqlite_api, endpoint, from_=moment),
+            counted(sqlite_api, endpoint, to=moment),
+        ) == (2, 1)
 
 
 @pytest.mark.parametrize(
     "path",
     [f"/api/sensors/{endpoint}" for endpoint in WINDOWED]
-    + ["/api/soil-health/history", "/api/sensor/history", "/api/panels/energy", "/api/machines/oee"],
+    + [
+        "/api/soil-health/history",
+        "/api/sensor/history",
+        "/api/panels/energy",
+        "/api/machines/oee",
+    ],
 )
 @pytest.mark.parametrize(
-    ("start", "end"), [("2026-01-29T12:00:03Z", "2026-01-29T12:00:01Z"), ("now", "-24h"), ("1769688003", "2026-01-29")]
+    ("start", "end"),
+    [
+        ("2026-01-29T12:00:03Z", "2026-01-29T12:00:01Z"),
+        ("now", "-24h"),
+        ("1769688003", "2026-01-29"),
+    ],
 )
-def test_a_window_that_ends_before_it_begins_is_400(sqlite_api: Api, path: str, start: str, end: str) -> None:
+def test_a_window_that_ends_before_it_begins_is_400(
+    sqlite_api: Api, path: str, start: str, end: str
+) -> None:
     message = sqlite_api.get(path, expect=400, from_=start, to=end, device_id="a")["message"]
     assert message.startswith("from: must ")
     assert "to" in message
@@ -285,10 +363,13 @@ def test_the_plus_of_an_offset_need_not_be_escaped_in_the_url(sqlite_api: Api, o
         ("-2w", timedelta(days=13), timedelta(days=15)),
     ],
 )
-def test_a_time_may_be_relative_to_now(sqlite_api: Api, ago: str, younger: timedelta, older: timedelta) -> None:
+def test_a_time_may_be_relative_to_now(
+    sqlite_api: Api, ago: str, younger: timedelta, older: timedelta
+) -> None:
     now = datetime.now(UTC)
     sqlite_api.submit(
-        reading("younger", timestamp=(now - younger).isoformat()), reading("older", timestamp=(now - older).isoformat())
+        reading("younger", timestamp=(now - younger).isoformat()),
+        reading("older", timestamp=(now - older).isoformat()),
     )
     for endpoint in ("history", "ml-data"):
         assert counted(sqlite_api, endpoint, from_=ago) == 1
@@ -301,7 +382,9 @@ def test_a_time_may_be_relative_to_now(sqlite_api: Api, ago: str, younger: timed
 @pytest.mark.parametrize("name", ["from", "to"])
 def test_what_is_no_time_is_400_and_named(sqlite_api: Api, endpoint: str, name: str) -> None:
     for moment in NO_TIMES:
-        message = sqlite_api.get(f"/api/sensors/{endpoint}", expect=400, **{name: moment})["message"]
+        message = sqlite_api.get(f"/api/sensors/{endpoint}", expect=400, **{name: moment})[
+            "message"
+        ]
         assert message.startswith(f"{name}: "), moment
         assert "ISO 8601" in message
 
@@ -324,7 +407,9 @@ def test_the_documented_bounds_are_allowed(api: Api) -> None:
         ("ml-data", "limit", [0, -1, "all", "", 10**30]),
     ],
 )
-def test_what_is_out_of_bounds_is_400_and_named(sqlite_api: Api, endpoint: str, name: str, values: list[Any]) -> None:
+def test_what_is_out_of_bounds_is_400_and_named(
+    sqlite_api: Api, endpoint: str, name: str, values: list[Any]
+) -> None:
     for value in values:
         message = sqlite_api.get(f"/api/sensors/{endpoint}", expect=400, **{name: value})["message"]
         assert message.startswith(f"{name}: should be "), value
@@ -374,11 +459,15 @@ def test_history_tells_the_health_of_each_reading_where_the_stream_has_ideal_ban
         ]
 
 
-def test_the_health_of_a_stream_without_ideal_bands_is_400_and_says_how_to_declare_them(sqlite_api: Api) -> None:
+def test_the_health_of_a_stream_without_ideal_bands_is_400_and_says_how_to_declare_them(
+    sqlite_api: Api,
+) -> None:
     sqlite_api.submit(reading())
     message = sqlite_api.get("/api/sensors/history", expect=400, health=1)["message"]
     assert message == (
         "health: the stream sensors has no ideal bands. Declare at least one in sensors.toml, "
         "such as ideal = [15, 30] under [metrics.temperature]"
     )
-    assert "health: " in sqlite_api.get("/api/soil/history", expect=400, health="perhaps")["message"]
+    assert (
+        "health: " in sqlite_api.get("/api/soil/history", expect=400, health="perhaps")["message"]
+    )

@@ -70,7 +70,10 @@ def test_a_rejected_message_is_kept_as_it_came_with_the_reason(connected: Connec
     pipeline.handle(connection, [message(b"\xff\x00\xfe")])
     (found,) = rows(database)
     assert (found["payload"], found["reason"]) == (b"\xff\x00\xfe", "invalid_utf8")
-    assert (found["topic"], found["message"]) == ("sensors/ESP32_001/data", "byte 0 is not valid UTF-8")
+    assert (found["topic"], found["message"]) == (
+        "sensors/ESP32_001/data",
+        "byte 0 is not valid UTF-8",
+    )
     with database.reader() as reader:
         assert queries.rejected.counts(reader) == {"invalid_utf8": 1}
 
@@ -80,7 +83,11 @@ def test_a_ten_megabyte_payload_is_kept_truncated(connected: Connected) -> None:
     outcome = pipeline.handle(connection, [message(b"x" * 10_000_000), message(payload())])
     assert (outcome.stored, len(outcome.rejections)) == (1, 1)
     (found,) = rows(database)
-    assert (found["reason"], found["payload_size"], found["kept"]) == ("too_large", 10_000_000, 4_096)
+    assert (found["reason"], found["payload_size"], found["kept"]) == (
+        "too_large",
+        10_000_000,
+        4_096,
+    )
 
 
 def test_a_topic_too_long_for_the_table_keeps_its_beginning(connected: Connected) -> None:
@@ -90,7 +97,9 @@ def test_a_topic_too_long_for_the_table_keeps_its_beginning(connected: Connected
 
 
 @pytest.mark.parametrize("size", [7, 150])
-def test_no_more_is_kept_than_there_is_room_for_and_every_message_is_counted(small: Connected, size: int) -> None:
+def test_no_more_is_kept_than_there_is_room_for_and_every_message_is_counted(
+    small: Connected, size: int
+) -> None:
     database, connection, pipeline = small
     for _ in range(300 // size):
         pipeline.handle(connection, of("noisy", size))
@@ -103,7 +112,10 @@ def test_no_more_is_kept_than_there_is_room_for_and_every_message_is_counted(sma
 
 def test_a_noisy_device_evicts_its_own_messages_and_no_others(small: Connected) -> None:
     database, connection, pipeline = small
-    pipeline.handle(connection, of("quiet", 20) + of("quiet", 3, payload(gas=None)) + of("noisy", 5, payload(gas=None)))
+    pipeline.handle(
+        connection,
+        of("quiet", 20) + of("quiet", 3, payload(gas=None)) + of("noisy", 5, payload(gas=None)),
+    )
     for _ in range(20):
         pipeline.handle(connection, of("noisy", 25))
     assert kept(database) == {
@@ -119,7 +131,9 @@ def test_the_newest_of_a_device_are_those_that_are_kept(small: Connected) -> Non
     pipeline.handle(connection, [message(f"{{{number}") for number in range(80)])
     for number in range(80, 110):
         pipeline.handle(connection, [message(f"{{{number}")])
-    assert [row["payload"] for row in rows(database)] == [b"{%d" % number for number in range(109, 9, -1)]
+    assert [row["payload"] for row in rows(database)] == [
+        b"{%d" % number for number in range(109, 9, -1)
+    ]
 
 
 def test_a_device_with_large_messages_evicts_its_own(small: Connected) -> None:
@@ -136,10 +150,17 @@ def test_a_device_with_large_messages_evicts_its_own(small: Connected) -> None:
 def test_what_is_counted_is_what_is_there(small: Connected) -> None:
     database, connection, pipeline = small
     for number in range(30):
-        batch = of(f"board{number % 7}", 9, b"x" * (number * 40)) + of("é°", 3) + [message("ü" * 500, "unknown/ü")]
+        batch = (
+            of(f"board{number % 7}", 9, b"x" * (number * 40))
+            + of("é°", 3)
+            + [message("ü" * 500, "unknown/ü")]
+        )
         pipeline.handle(connection, batch)
     found = rows(database)
-    size = sum(row["kept"] + len(row["topic"].encode()) + len(row["message"].encode()) + ROW_BYTES for row in found)
+    size = sum(
+        row["kept"] + len(row["topic"].encode()) + len(row["message"].encode()) + ROW_BYTES
+        for row in found
+    )
     assert (len(found), size) == totals(database)[:2]
 
 
@@ -151,7 +172,10 @@ def test_a_flood_under_ever_new_names_makes_no_table_grow_and_evicts_no_known_de
     database, connection, pipeline = small
     pipeline.handle(connection, of("quiet", 30))
     for begin in range(0, 1_000, 50):
-        pipeline.handle(connection, [message(BROKEN, topic.format(number)) for number in range(begin, begin + 50)])
+        pipeline.handle(
+            connection,
+            [message(BROKEN, topic.format(number)) for number in range(begin, begin + 50)],
+        )
     assert kept(database)["quiet", "invalid_json"] == 30
     assert len(rows(database)) == 100
     with database.reader() as reader:
@@ -161,12 +185,16 @@ def test_a_flood_under_ever_new_names_makes_no_table_grow_and_evicts_no_known_de
 def test_many_devices_of_one_kind_give_alike(small: Connected) -> None:
     database, connection, pipeline = small
     for _ in range(40):
-        pipeline.handle(connection, [broken for number in range(10) for broken in of(f"board{number}", 1)])
+        pipeline.handle(
+            connection, [broken for number in range(10) for broken in of(f"board{number}", 1)]
+        )
     assert len(rows(database)) == 100
     assert set(kept(database).values()) <= {9, 10, 11}
 
 
-def test_a_share_that_has_given_everything_is_gone_and_its_evictions_stay_counted(small: Connected) -> None:
+def test_a_share_that_has_given_everything_is_gone_and_its_evictions_stay_counted(
+    small: Connected,
+) -> None:
     database, connection, pipeline = small
     pipeline.handle(connection, of("large", 1, b"x" * 40_000))
     pipeline.handle(connection, of("quiet", 1))
@@ -187,7 +215,9 @@ def test_rows_that_somebody_deleted_do_not_take_room_for_ever(small: Connected) 
     assert len(rows(database)) == 100
 
 
-def test_a_limit_that_was_lowered_is_reached_little_by_little(connected: Connected, streams: Streams) -> None:
+def test_a_limit_that_was_lowered_is_reached_little_by_little(
+    connected: Connected, streams: Streams
+) -> None:
     database, connection, pipeline = connected
     pipeline.handle(connection, of("noisy", 5_000))
     lowered = new_pipeline(database, streams, room=Room(messages=100))
@@ -208,12 +238,16 @@ def test_writers_at_the_same_time_neither_wait_for_each_other_nor_miscount(
             pipeline = new_pipeline(database, streams, name, room=room)
             with database.connection() as connection:
                 for number in range(20):
-                    mixed = of(f"board{number % 5}", 3) + of(f"board{number % 3}", 2, payload(gas=None))
+                    mixed = of(f"board{number % 5}", 3) + of(
+                        f"board{number % 3}", 2, payload(gas=None)
+                    )
                     pipeline.handle(connection, mixed[::-1] if number % 2 else mixed)
         except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
             failures.append(error)
 
-    threads = [threading.Thread(target=write, args=(name,)) for name in ("mqtt", "http", "http", "http")]
+    threads = [
+        threading.Thread(target=write, args=(name,)) for name in ("mqtt", "http", "http", "http")
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -247,7 +281,9 @@ NAMED = '{"device_id": "board", "temperature": 1}'
 def test_the_device_is_whom_the_topic_names_or_else_the_payload(
     streams: Streams, device_id: str | None, said: str | bytes, expected: str | None
 ) -> None:
-    found = Parser(streams).parse_for(streams["sensors"], message(said, "sensors//data"), device_id, None)
+    found = Parser(streams).parse_for(
+        streams["sensors"], message(said, "sensors//data"), device_id, None
+    )
     assert isinstance(found, Rejection)
     assert found.device_id == expected
 
@@ -255,7 +291,11 @@ def test_the_device_is_whom_the_topic_names_or_else_the_payload(
 def test_the_device_of_what_it_says_beside_its_readings_is_known(connected: Connected) -> None:
     database, connection, pipeline = connected
     unknown = '{"command_id": "c", "status": "failed"}'
-    batch = [message("{", "control/a/ack"), message(unknown, "control/b/ack"), message("away", "status/c")]
+    batch = [
+        message("{", "control/a/ack"),
+        message(unknown, "control/b/ack"),
+        message("away", "status/c"),
+    ]
     pipeline.handle(connection, [*batch, message("{", "un/known")])
     assert {(row["device_id"], row["reason"]) for row in rows(database)} == {
         ("a", "invalid_json"), ("b", "unknown_command"), ("c", "invalid_json"), (None, "unknown_topic"),

@@ -20,12 +20,16 @@ from utils import clock
 BINARY = bytes(range(256)) * 8
 
 
-def reject(api: Api, *payloads: bytes, topic: str = "sensors/ESP32_001/data", room: Room | None = None) -> None:
+def reject(
+    api: Api, *payloads: bytes, topic: str = "sensors/ESP32_001/data", room: Room | None = None
+) -> None:
     """Have messages set aside as if they had come by MQTT."""
     database = api.app.extensions["autoforge"].database
     pipeline = new_pipeline(database, _streams(api), room=room)
     with database.connection() as connection:
-        pipeline.handle(connection, [Message(topic, payload, clock.now(), 1) for payload in payloads])
+        pipeline.handle(
+            connection, [Message(topic, payload, clock.now(), 1) for payload in payloads]
+        )
 
 
 def _streams(api: Api) -> Any:
@@ -34,7 +38,8 @@ def _streams(api: Api) -> Any:
 
 def test_rejected_messages_are_listed_newest_first_with_exact_counts(api: Api) -> None:
     api.judge(
-        "/api/sensors/readings", [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)]
+        "/api/sensors/readings",
+        [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)],
     )
     answer = api.get("/api/rejected", limit=2)
     assert (answer["count"], answer["limit"], answer["offset"]) == (2, 2, 0)
@@ -49,7 +54,10 @@ def test_rejected_messages_are_listed_newest_first_with_exact_counts(api: Api) -
     assert newest["payload_size"] == len(newest["payload"])
     assert newest["truncated"] is False
     assert "gas" in newest["message"]
-    assert [item["id"] for item in api.get("/api/rejected", offset=1)["data"]] == [newest["id"] - 1, newest["id"] - 2]
+    assert [item["id"] for item in api.get("/api/rejected", offset=1)["data"]] == [
+        newest["id"] - 1,
+        newest["id"] - 2,
+    ]
 
 
 PICKED: list[tuple[dict[str, Any], list[str]]] = [
@@ -68,10 +76,13 @@ PICKED: list[tuple[dict[str, Any], list[str]]] = [
 
 def test_they_can_be_picked_by_reason_stream_and_device(api: Api) -> None:
     api.judge(
-        "/api/sensors/readings", [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)]
+        "/api/sensors/readings",
+        [reading("a", gas=None), reading("b", temperature="hot"), reading("c", gas=None)],
     )
     for query, found in PICKED:
-        assert [item["device_id"] for item in api.get("/api/rejected", **query)["data"]] == found, query
+        assert [item["device_id"] for item in api.get("/api/rejected", **query)["data"]] == found, (
+            query
+        )
 
 
 def test_a_text_that_no_database_can_hold_is_no_server_error(api: Api) -> None:
@@ -79,9 +90,13 @@ def test_a_text_that_no_database_can_hold_is_no_server_error(api: Api) -> None:
         assert api.client.get("/api/rejected", query_string={name: "\0"}).status_code in (200, 400)
 
 
-@pytest.mark.parametrize(("name", "value"), [("limit", 0), ("limit", 1001), ("limit", "x"), ("offset", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit", 0), ("limit", 1001), ("limit", "x"), ("offset", -1)]
+)
 def test_a_bad_page_is_400_and_named(sqlite_api: Api, name: str, value: Any) -> None:
-    assert sqlite_api.get("/api/rejected", expect=400, **{name: value})["message"].startswith(f"{name}: ")
+    assert sqlite_api.get("/api/rejected", expect=400, **{name: value})["message"].startswith(
+        f"{name}: "
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,14 +110,23 @@ def test_a_bad_page_is_400_and_named(sqlite_api: Api, name: str, value: Any) -> 
     ],
     ids=["binary", "text", "long", "cut within a letter", "ends within a letter"],
 )
-def test_a_list_has_the_beginning_of_a_payload_as_text(sqlite_api: Api, payload: bytes, shown: str) -> None:
+def test_a_list_has_the_beginning_of_a_payload_as_text(
+    sqlite_api: Api, payload: bytes, shown: str
+) -> None:
     reject(sqlite_api, payload)
     (item,) = sqlite_api.get("/api/rejected")["data"]
     assert (item["payload"], item["payload_size"]) == (shown, len(payload))
 
 
 def test_a_payload_can_be_had_byte_by_byte(api: Api) -> None:
-    payloads = [BINARY, b" ", b"\0", "ü".encode() * 2_000, b"<script>alert(1)</script>", b"\xff" * 65_536]
+    payloads = [
+        BINARY,
+        b" ",
+        b"\0",
+        "ü".encode() * 2_000,
+        b"<script>alert(1)</script>",
+        b"\xff" * 65_536,
+    ]
     reject(api, *payloads, topic="unknown/topic")
     for payload, item in zip(payloads, api.get("/api/rejected")["data"][::-1], strict=True):
         whole = api.get(f"/api/rejected/{item['id']}")
@@ -111,7 +135,10 @@ def test_a_payload_can_be_had_byte_by_byte(api: Api) -> None:
         answer = api.client.get(f"/api/rejected/{item['id']}/payload")
         assert answer.data == payload
         assert answer.mimetype == "application/octet-stream"
-        assert answer.headers["Content-Disposition"] == f"attachment; filename=rejected-{item['id']}.bin"
+        assert (
+            answer.headers["Content-Disposition"]
+            == f"attachment; filename=rejected-{item['id']}.bin"
+        )
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
@@ -123,8 +150,12 @@ def test_a_payload_that_was_too_large_is_said_to_be_cut(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/rejected/{}", "/api/rejected/{}/payload"])
-@pytest.mark.parametrize(("number", "status"), [(1, 404), (2**63 - 1, 404), (2**63, 400), (0, 400), ("x", 404)])
-def test_what_is_not_there_is_an_error_with_a_message(sqlite_api: Api, path: str, number: Any, status: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(1, 404), (2**63 - 1, 404), (2**63, 400), (0, 400), ("x", 404)]
+)
+def test_what_is_not_there_is_an_error_with_a_message(
+    sqlite_api: Api, path: str, number: Any, status: int
+) -> None:
     answer = sqlite_api.get(path.format(number), status)
     assert answer["message"]
     if status == 404 and number != "x":
@@ -160,7 +191,10 @@ def test_it_tells_what_is_kept_what_was_evicted_and_who_holds_most(api: Api) -> 
     assert answer["evicted"] == 1
     assert answer["kept"]["messages"] == 4
     assert answer["kept"]["max"] == {"messages": 100_000, "bytes": 256_000_000}
-    assert [(s["device_id"], s["topic"], s["reason"], s["messages"], s["evicted"]) for s in answer["shares"]] == [
+    assert [
+        (s["device_id"], s["topic"], s["reason"], s["messages"], s["evicted"])
+        for s in answer["shares"]
+    ] == [
         ("a", None, "invalid_json", 3, 1),
         (None, "what/is/this", "unknown_topic", 1, 0),
     ]
@@ -173,7 +207,11 @@ def test_it_tells_what_is_kept_what_was_evicted_and_who_holds_most(api: Api) -> 
     [(79, 1, None), (80, 1, "80 of 100 messages"), (1, 799_000, None), (14, 60_000, "bytes")],
 )
 def test_health_is_degraded_from_80_percent_and_names_what_fills_it(
-    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, messages: int, size: int, full: str | None
+    settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    messages: int,
+    size: int,
+    full: str | None,
 ) -> None:
     monkeypatch.setattr("ingest.rejected.MAX_MESSAGES", 100)
     with running(settings(rejected_max_mb=1)) as api:
@@ -199,8 +237,14 @@ def test_the_limit_in_bytes_is_a_setting(settings: Callable[..., Settings], tmp_
     ("share", "expected"),
     [
         ({"device_id": "a", "topic": None, "reason": "missing_field"}, "missing_field of 'a'"),
-        ({"device_id": None, "topic": "a\nb", "reason": "unknown_topic"}, "unknown_topic of 'a\\nb'"),
-        ({"device_id": None, "topic": None, "reason": "unknown_topic"}, "unknown_topic of various devices"),
+        (
+            {"device_id": None, "topic": "a\nb", "reason": "unknown_topic"},
+            "unknown_topic of 'a\\nb'",
+        ),
+        (
+            {"device_id": None, "topic": None, "reason": "unknown_topic"},
+            "unknown_topic of various devices",
+        ),
         ({"device_id": None, "topic": None, "reason": None}, "messages rejected before an upgrade"),
     ],
 )
@@ -214,7 +258,9 @@ def test_an_operator_who_has_looked_may_delete_them_all_and_the_counts_stay(api:
     runner = api.app.test_cli_runner()
     assert "Aborted" in runner.invoke(args=["forget-rejected"], input="n\n").output
     assert api.get("/api/rejected")["kept"]["messages"] == 4
-    assert runner.invoke(args=["forget-rejected", "--yes"]).output == "4 rejected messages deleted\n"
+    assert (
+        runner.invoke(args=["forget-rejected", "--yes"]).output == "4 rejected messages deleted\n"
+    )
     answer = api.get("/api/rejected")
     assert (answer["data"], answer["shares"], answer["kept"]["bytes"]) == ([], [], 0)
     assert (answer["evicted"], answer["counts"]) == (6, {"invalid_json": 5, "unknown_topic": 1})
@@ -222,7 +268,9 @@ def test_an_operator_who_has_looked_may_delete_them_all_and_the_counts_stay(api:
     assert api.get("/api/rejected")["kept"]["messages"] == 1
 
 
-def test_the_shares_of_a_database_are_counted_without_looking_at_its_messages(sqlite_api: Api) -> None:
+def test_the_shares_of_a_database_are_counted_without_looking_at_its_messages(
+    sqlite_api: Api,
+) -> None:
     reject(sqlite_api, b"{")
     database = sqlite_api.app.extensions["autoforge"].database
     with database.connection() as connection, database.transaction(connection):

@@ -38,7 +38,9 @@ def migrations(connection: Connection | None = None) -> Config:
 def revisions() -> tuple[str, str]:
     """The revision before the shares, and theirs."""
     scripts = ScriptDirectory.from_config(migrations()).walk_revisions()
-    own = next(script for script in scripts if str(script.doc).startswith("Shares of rejected messages"))
+    own = next(
+        script for script in scripts if str(script.doc).startswith("Shares of rejected messages")
+    )
     return str(own.down_revision), own.revision
 
 
@@ -75,8 +77,12 @@ def test_an_empty_database_has_no_shares(old: Database) -> None:
     assert totals(old) == (0, 0, 0)
 
 
-def test_what_a_quiet_device_had_before_is_not_evicted_by_a_noisy_one(old: Database, streams: Streams) -> None:
-    rows = [old_row(f"sensors/{'quiet' if number % 10 == 0 else 'noisy'}/data") for number in range(100)]
+def test_what_a_quiet_device_had_before_is_not_evicted_by_a_noisy_one(
+    old: Database, streams: Streams
+) -> None:
+    rows = [
+        old_row(f"sensors/{'quiet' if number % 10 == 0 else 'noisy'}/data") for number in range(100)
+    ]
     fill(old, rows, 150)
     old.prepare()
     assert (totals(old).messages, totals(old).evicted) == (100, 50)
@@ -90,11 +96,19 @@ def test_what_a_quiet_device_had_before_is_not_evicted_by_a_noisy_one(old: Datab
 
 
 def test_its_shares_are_named_and_no_more_than_a_thousand(old: Database) -> None:
-    fill(old, [old_row(f"sensors/{number}/data") for number in range(1_200)] + [old_row("x" * 1_024)] * 3, 1_203)
+    fill(
+        old,
+        [old_row(f"sensors/{number}/data") for number in range(1_200)] + [old_row("x" * 1_024)] * 3,
+        1_203,
+    )
     old.prepare()
     with old.connection() as connection:
-        assert connection.execute(text("SELECT count(*) FROM rejected_shares")).scalar_one() <= 1_002
-        names = [share["topic"] for share in queries.rejected.largest_shares(connection, "messages", 2)]
+        assert (
+            connection.execute(text("SELECT count(*) FROM rejected_shares")).scalar_one() <= 1_002
+        )
+        names = [
+            share["topic"] for share in queries.rejected.largest_shares(connection, "messages", 2)
+        ]
     assert names == [None, "x" * 255]
     assert totals(old).messages == 1_203
 
@@ -103,7 +117,9 @@ def test_an_upgrade_that_was_interrupted_while_it_counted_begins_again(old: Data
     fill(old, [old_row("sensors/a/data")] * 3, 4)
     old.prepare()
     with old.connection() as connection, old.transaction(connection):
-        connection.execute(text("UPDATE alembic_version SET version_num = :before"), {"before": revisions()[0]})
+        connection.execute(
+            text("UPDATE alembic_version SET version_num = :before"), {"before": revisions()[0]}
+        )
     with old.connection() as connection, connection.begin():
         command.upgrade(migrations(connection), revisions()[1])
     assert (totals(old).messages, totals(old).evicted) == (3, 1)

@@ -51,27 +51,48 @@ def fate(outcome: Outcome) -> str:
     ("told", "becomes"),
     [
         pytest.param(message(UNDATED, "230"), "ignored: retained", id="no time"),
-        pytest.param(message(UNDATED, '{"value": 230, "timestamp": 7}'), "ignored: retained", id="a time of 1970"),
+        pytest.param(
+            message(UNDATED, '{"value": 230, "timestamp": 7}'),
+            "ignored: retained",
+            id="a time of 1970",
+        ),
         pytest.param(message(DATED, payload()), "stored", id="a time of its own"),
         pytest.param(message(DATED, payload(gas=None)), "ignored: retained", id="a fault"),
-        pytest.param(message("panel/old/nothing", "1"), "ignored: retained", id="a topic of no stream"),
-        pytest.param(message("control/old/ack", '{"command_id": "x", "status": "failed"}'), "ignored: retained"),
+        pytest.param(
+            message("panel/old/nothing", "1"), "ignored: retained", id="a topic of no stream"
+        ),
+        pytest.param(
+            message("control/old/ack", '{"command_id": "x", "status": "failed"}'),
+            "ignored: retained",
+        ),
         pytest.param(message("status/old", "online"), "stored", id="presence"),
         pytest.param(message(UNDATED, retained=False), "ignored: empty", id="empty, no time"),
         pytest.param(message(DATED, retained=False), "ignored: empty", id="empty"),
-        pytest.param(message("control/old/ack", retained=False), "ignored: empty", id="empty acknowledgement"),
-        pytest.param(message("nobody/old", retained=False), "ignored: empty", id="empty, a topic of no stream"),
+        pytest.param(
+            message("control/old/ack", retained=False), "ignored: empty", id="empty acknowledgement"
+        ),
+        pytest.param(
+            message("nobody/old", retained=False),
+            "ignored: empty",
+            id="empty, a topic of no stream",
+        ),
         pytest.param(message(DATED, " ", retained=False), "rejected", id="white space"),
     ],
 )
-def test_what_becomes_of_a_message_that_is_repeated_or_empty(handle: Handle, told: Message, becomes: str) -> None:
+def test_what_becomes_of_a_message_that_is_repeated_or_empty(
+    handle: Handle, told: Message, becomes: str
+) -> None:
     assert fate(handle(told)) == becomes
 
 
 def test_a_reading_with_its_own_time_is_stored_once_and_its_device_is_not_heard(
     handle: Handle, database: Database
 ) -> None:
-    assert [fate(handle(message(DATED, payload()))) for _ in range(3)] == ["stored", "duplicate", "duplicate"]
+    assert [fate(handle(message(DATED, payload()))) for _ in range(3)] == [
+        "stored",
+        "duplicate",
+        "duplicate",
+    ]
     assert _last_heard(database) is None
     live = message(DATED, payload(), retained=False)
     assert fate(handle(live)) == "duplicate"
@@ -86,7 +107,9 @@ def _last_heard(database: Database) -> Any:
     return device["last_heard"]
 
 
-def test_every_message_is_counted_once_by_what_became_of_it(handle: Handle, database: Database) -> None:
+def test_every_message_is_counted_once_by_what_became_of_it(
+    handle: Handle, database: Database
+) -> None:
     for told in (
         message(UNDATED, "1"),
         message(UNDATED),
@@ -112,7 +135,9 @@ def test_clearing_a_presence_makes_it_unknown(handle: Handle, database: Database
     assert becomes == [True, None, None, False, None]
 
 
-def test_no_restart_makes_a_new_reading_of_a_retained_message(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_no_restart_makes_a_new_reading_of_a_retained_message(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     with publishing(mosquitto.port) as publish:
         publish(UNDATED, "777", retain=True)
         publish(DATED, payload(), retain=True)

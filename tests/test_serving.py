@@ -48,7 +48,9 @@ class Application:
         finally:
             self.running -= 1
         if environ["PATH_INFO"].endswith("/environ"):
-            body = json.dumps([environ[key] for key in ("SCRIPT_NAME", "PATH_INFO", "wsgi.url_scheme")]).encode()
+            body = json.dumps(
+                [environ[key] for key in ("SCRIPT_NAME", "PATH_INFO", "wsgi.url_scheme")]
+            ).encode()
         start_response("200 OK", [("Content-Length", str(len(body) + 4))])
         return [b"read", body]
 
@@ -128,7 +130,9 @@ def test_a_request_is_answered(running: Running) -> None:
     assert running.ask(HEALTH) == (200, b"read")
 
 
-def test_the_body_of_an_answer_is_not_held_back_until_its_head_is_confirmed(running: Running) -> None:
+def test_the_body_of_an_answer_is_not_held_back_until_its_head_is_confirmed(
+    running: Running,
+) -> None:
     with running.connect(HEALTH) as client:
         assert answer(client) == (200, b"read")
         (held,) = wait_for(lambda: list(running.server._arrivals))
@@ -153,7 +157,10 @@ def test_a_body_arrives_whole_in_whatever_pieces_it_is_sent(running: Running) ->
 
 
 def test_long_bodies_and_chunks_arrive_whole(running: Running) -> None:
-    assert running.ask(POST + b"Content-Length: 300000\r\n\r\n" + b"x" * 300_000)[1] == b"read" + b"x" * 300_000
+    assert (
+        running.ask(POST + b"Content-Length: 300000\r\n\r\n" + b"x" * 300_000)[1]
+        == b"read" + b"x" * 300_000
+    )
     chunks = b"".join(b"5\r\nabcde\r\n" for _ in range(1_000))
     assert running.ask(CHUNKED + chunks + b"0\r\n\r\n")[1] == b"read" + b"abcde" * 1_000
 
@@ -165,7 +172,9 @@ def test_a_client_that_asks_before_it_sends_is_told_to_go_on(running: Running) -
         assert answer(client) == (200, b"readabc")
 
 
-def test_a_connection_takes_several_requests_one_after_the_other_or_at_once(running: Running) -> None:
+def test_a_connection_takes_several_requests_one_after_the_other_or_at_once(
+    running: Running,
+) -> None:
     with running.connect(HEALTH) as client:
         assert answer(client) == (200, b"read")
         client.sendall(HEALTH[:10])
@@ -181,7 +190,11 @@ def test_a_connection_takes_several_requests_one_after_the_other_or_at_once(runn
     "header",
     [
         *("SCRIPT_NAME: /x", "Script_Name: /x", "PATH_INFO: /held", "X-Forwarded-Proto: https"),
-        *("X-Forwarded-Protocol: ssl", "X-Forwarded-Ssl: on", "X-Forwarded-Ssl: on\r\nX-Forwarded-Proto: http"),
+        *(
+            "X-Forwarded-Protocol: ssl",
+            "X-Forwarded-Ssl: on",
+            "X-Forwarded-Ssl: on\r\nX-Forwarded-Proto: http",
+        ),
     ],
 )
 def test_a_client_on_this_machine_cannot_say_what_path_or_scheme_it_has_asked_for(
@@ -260,9 +273,13 @@ def test_a_good_client_is_answered_whatever_many_others_leave_unfinished(
         assert running.server.nr_conns <= 61
 
 
-def test_of_more_long_bodies_than_it_has_threads_for_the_rest_are_told_to_try_again(running: Running) -> None:
+def test_of_more_long_bodies_than_it_has_threads_for_the_rest_are_told_to_try_again(
+    running: Running,
+) -> None:
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(running.connect(LONG)) for _ in range(serving.arrivals.MAX_STREAMED)]
+        clients = [
+            stack.enter_context(running.connect(LONG)) for _ in range(serving.arrivals.MAX_STREAMED)
+        ]
         wait_for(lambda: running.application.running == len(clients))
         last = stack.enter_context(running.connect(LONG))
         said = answer(last)
@@ -304,24 +321,56 @@ def test_a_client_that_does_not_close_its_end_holds_up_nobody(running: Running) 
 BROKEN = {
     "no request": (b"hello\r\n\r\n", 400, "Invalid HTTP request line"),
     "bare line feeds": (b"GET / HTTP/1.1\nHost: x\n\n", 400, "line feed|LF"),
-    "a length that is no number": (POST + b"Content-Length: x\r\n\r\n", 400, "Content-Length: expected a number"),
-    "a negative length": (POST + b"Content-Length: -5\r\n\r\n", 400, "Content-Length: expected a number"),
-    "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, "Content-Length: .*once"),
+    "a length that is no number": (
+        POST + b"Content-Length: x\r\n\r\n",
+        400,
+        "Content-Length: expected a number",
+    ),
+    "a negative length": (
+        POST + b"Content-Length: -5\r\n\r\n",
+        400,
+        "Content-Length: expected a number",
+    ),
+    "two lengths": (
+        POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        400,
+        "Content-Length: .*once",
+    ),
     "a length and chunks": (
         POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         400,
         "no Transfer-Encoding beside it",
     ),
     "a coding that is unknown": (POST + b"Transfer-Encoding: x\r\n\r\n", 501, "transfer coding"),
-    "chunks twice": (POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n", 400, "Transfer-Encoding: expected chunked"),
-    "an expectation that nobody meets": (POST + b"Content-Length: 1\r\nExpect: x\r\n\r\n", 417, "expectation"),
+    "chunks twice": (
+        POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n",
+        400,
+        "Transfer-Encoding: expected chunked",
+    ),
+    "an expectation that nobody meets": (
+        POST + b"Content-Length: 1\r\nExpect: x\r\n\r\n",
+        417,
+        "expectation",
+    ),
     "a path that is too long": (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\n\r\n", 414, "too large"),
     "too many headers": (HEALTH[:-2] + b"X: y\r\n" * 200 + b"\r\n", 431, "limit"),
     "a header of 60 kB": (HEALTH[:-2] + b"X: " + b"y" * 60_000 + b"\r\n\r\n", 431, "limit"),
-    "a chunk without a size": (CHUNKED + b"x\r\nabc\r\n0\r\n\r\n", 400, "cannot be read: Invalid chunk size"),
-    "a chunk that is longer than it says": (CHUNKED + b"1\r\nabc\r\n0\r\n\r\n", 400, "chunk terminator"),
+    "a chunk without a size": (
+        CHUNKED + b"x\r\nabc\r\n0\r\n\r\n",
+        400,
+        "cannot be read: Invalid chunk size",
+    ),
+    "a chunk that is longer than it says": (
+        CHUNKED + b"1\r\nabc\r\n0\r\n\r\n",
+        400,
+        "chunk terminator",
+    ),
     "a chunk of negative size": (CHUNKED + b"-1\r\nabc\r\n0\r\n\r\n", 400, "Invalid chunk size"),
-    "a chunk with a bad extension": (CHUNKED + b"3;\x01\r\nabc\r\n0\r\n\r\n", 400, "Invalid chunk extension"),
+    "a chunk with a bad extension": (
+        CHUNKED + b"3;\x01\r\nabc\r\n0\r\n\r\n",
+        400,
+        "Invalid chunk extension",
+    ),
     "a trailer that is none": (CHUNKED + b"0\r\nx\r\n\r\n", 400, "Invalid HTTP Header"),
     "a size of chunk without an end": (CHUNKED + b"1" * 20_000, 400, "Invalid chunk size"),
     "chunks that break off": (CHUNKED + b"5\r\nab", 400, "broke off"),

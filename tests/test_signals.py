@@ -45,7 +45,9 @@ def test_a_second_ctrl_c_ends_what_the_first_cannot() -> None:
     program = "import signal, time; from utils import signals; signals.SAME_MOMENT_SECONDS = 0.0\n"
     program += "signal.signal(signal.SIGINT, signals.aside(lambda: time.sleep(100))); print('ready', flush=True)\n"
     program += "time.sleep(100)"
-    with subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)

@@ -47,7 +47,12 @@ class Desk:
         self.client.publish(f"control/{board}/command", payload, qos=1).wait_for_publish(10)
 
     def command(
-        self, board: str, name: str, parameters: dict[str, object] | None = None, lasts: float = 30, given: str = ""
+        self,
+        board: str,
+        name: str,
+        parameters: dict[str, object] | None = None,
+        lasts: float = 30,
+        given: str = "",
     ) -> str:
         """Send a command that lasts so many seconds, with the given id or a new one; its id."""
         issued, command_id = clock.now(), given or uuid.uuid4().hex
@@ -67,7 +72,9 @@ class Desk:
 
     def answer(self, command_id: str) -> dict[str, Any]:
         """The final answer to a command."""
-        return wait_for(lambda: [a for a in self.answers(command_id) if a["status"] in FINAL], what="an answer")[-1]
+        return wait_for(
+            lambda: [a for a in self.answers(command_id) if a["status"] in FINAL], what="an answer"
+        )[-1]
 
     def do(self, *arguments: Any, **named: Any) -> dict[str, Any]:
         return self.answer(self.command(*arguments, **named))
@@ -102,7 +109,11 @@ def start(mosquitto: Mosquitto) -> Iterator[Start]:
         command = ["/bin/sh", "-c", f"{limit} && exec {simulators}"]
         place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port)}
         pipe, variables = subprocess.PIPE, {**os.environ, **place, **environment}
-        processes.append(subprocess.Popen(command, cwd=PROJECT, env=variables, stdout=pipe, stderr=pipe, text=True))
+        processes.append(
+            subprocess.Popen(
+                command, cwd=PROJECT, env=variables, stdout=pipe, stderr=pipe, text=True
+            )
+        )
         return processes[-1]
 
     yield _start
@@ -134,7 +145,9 @@ def test_every_board_announces_itself_and_whoever_comes_later_is_told(
     late.close()
 
 
-def test_a_board_that_is_killed_is_announced_offline(start: Start, desk: Desk, mosquitto: Mosquitto) -> None:
+def test_a_board_that_is_killed_is_announced_offline(
+    start: Start, desk: Desk, mosquitto: Mosquitto
+) -> None:
     process = start("--devices", "2")
     desk.expect("ESP32_002", b"online")
     process.kill()
@@ -168,10 +181,15 @@ def test_after_a_broker_restart_the_boards_are_online_again_and_obey(
     mosquitto.stop(signal.SIGKILL)
     desk.heard.clear()
     mosquitto.start()
-    wait_for(lambda: all(desk.presence(f"ESP32_00{number}")[-1:] == [b"online"] for number in (1, 2, 3)))
+    wait_for(
+        lambda: all(desk.presence(f"ESP32_00{number}")[-1:] == [b"online"] for number in (1, 2, 3))
+    )
     wait_for(desk.client.is_connected)
     assert desk.do("ESP32_002", "ping")["status"] == "succeeded"
-    assert ended(process) == "the broker is away (the connection was lost), reconnecting\nthe broker is back\n"
+    assert (
+        ended(process)
+        == "the broker is away (the connection was lost), reconnecting\nthe broker is back\n"
+    )
 
 
 def test_two_simulators_of_the_same_boards_leave_each_other_alone(start: Start, desk: Desk) -> None:
@@ -208,7 +226,9 @@ def test_set_interval_changes_how_often_that_board_measures(start: Start, desk: 
     assert desk.readings("ESP32_002") - before <= 5
 
 
-def test_a_restart_goes_offline_and_comes_back_with_the_usual_interval(start: Start, desk: Desk) -> None:
+def test_a_restart_goes_offline_and_comes_back_with_the_usual_interval(
+    start: Start, desk: Desk
+) -> None:
     start("--devices", "2", "--rate", "40")
     desk.expect("ESP32_002", b"online")
     desk.do("ESP32_001", "set_interval", {"seconds": 3600})
@@ -284,7 +304,11 @@ def test_a_command_that_is_delivered_again_gets_the_same_answer_and_is_not_execu
     desk.command("ESP32_001", "restart", lasts=-1, given="r")
     assert wait_for(lambda: desk.answers("p")[1:]) == [first]
     wait_for(lambda: len(desk.answers("r")) == 3)
-    assert [answer["status"] for answer in desk.answers("r")] == ["in_progress", "succeeded", "succeeded"]
+    assert [answer["status"] for answer in desk.answers("r")] == [
+        "in_progress",
+        "succeeded",
+        "succeeded",
+    ]
     assert desk.presence("ESP32_001") == [b"online", b"offline", b"online"]
 
 
@@ -298,9 +322,19 @@ def test_a_command_is_answered_at_once_also_at_full_speed(start: Start, desk: De
 # Elsewhere
 
 
-def test_boards_of_another_stream_have_presence_and_commands_too(start: Start, desk: Desk, tmp_path: Path) -> None:
-    (tmp_path / "panel.toml").write_text('topic = "panel/{device_id}/{metric}"\n[metrics.voltage]\n')
-    start("--stream", "panel", STREAMS_DIR=str(tmp_path), CONTROL_TOPIC="do/{device_id}", ACK_TOPIC="did/+/ack")
+def test_boards_of_another_stream_have_presence_and_commands_too(
+    start: Start, desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "panel.toml").write_text(
+        'topic = "panel/{device_id}/{metric}"\n[metrics.voltage]\n'
+    )
+    start(
+        "--stream",
+        "panel",
+        STREAMS_DIR=str(tmp_path),
+        CONTROL_TOPIC="do/{device_id}",
+        ACK_TOPIC="did/+/ack",
+    )
     desk.expect("panel_003", b"online")
     body = {"command_id": "1", "command": "ping", "parameters": {}}
     desk.client.publish("do/panel_003", json.dumps(body), qos=1)
@@ -329,7 +363,9 @@ def other_listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[t
     """A Mosquitto's plain port, and the URL of one that asks for TLS or WebSockets; its authority is `ca.pem`."""
     authority, port = trustme.CA(), free_port()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "server.pem"
+    )
     lines = [f"listener {port} 127.0.0.1", "allow_anonymous true"]
     if request.param in ("ws", "wss"):
         lines.append("protocol websockets")
@@ -341,7 +377,9 @@ def other_listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[t
     server.stop()
 
 
-def test_a_board_works_over_tls_and_websockets(start: Start, other_listener: tuple[int, str], tmp_path: Path) -> None:
+def test_a_board_works_over_tls_and_websockets(
+    start: Start, other_listener: tuple[int, str], tmp_path: Path
+) -> None:
     plain, url = other_listener
     desk = Desk(plain)
     process = start("--rate", "0", MQTT_BROKER=url, MQTT_CA_CERT=str(tmp_path / "ca.pem"))
@@ -358,7 +396,9 @@ def test_a_thousand_boards_are_online_at_once_and_every_one_obeys(start: Start, 
     boards = [f"ESP32_{number:03d}" for number in range(1, 1001)]
     wait_for(lambda: sum(payload == b"online" for _, payload, _ in desk.heard) == 1000, seconds=60)
     commands = [desk.command(board, "ping") for board in boards]
-    assert {desk.answer(command)["status"] for command in (commands[0], commands[499], commands[999])} == {"succeeded"}
+    assert {
+        desk.answer(command)["status"] for command in (commands[0], commands[499], commands[999])
+    } == {"succeeded"}
     wait_for(lambda: sum(topic.endswith("/ack") for topic, _, _ in desk.heard) == 1000)
     assert ended(process) == ""
     wait_for(lambda: sum(payload == b"offline" for _, payload, _ in desk.heard) == 1000)

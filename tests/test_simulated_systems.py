@@ -20,7 +20,14 @@ from simulators.resume import resume
 from streams.declaration import load
 from streams.stream import Stream
 from tests.live import serving
-from tests.support import DEVICE_TOPICS, Mosquitto, connected_client, free_port, publishing, wait_for
+from tests.support import (
+    DEVICE_TOPICS,
+    Mosquitto,
+    connected_client,
+    free_port,
+    publishing,
+    wait_for,
+)
 from tests.support import Backend as Server
 from utils import clock
 
@@ -37,7 +44,10 @@ every_stream = pytest.mark.parametrize("stream", list(STREAMS), ids=lambda strea
 
 
 def bodies(device: Device, count: int, seconds: float = 1) -> list[dict[str, Any]]:
-    return [json.loads(device.next(NOON + timedelta(seconds=number * seconds)).payload) for number in range(count)]
+    return [
+        json.loads(device.next(NOON + timedelta(seconds=number * seconds)).payload)
+        for number in range(count)
+    ]
 
 
 def simulators(port: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -76,13 +86,22 @@ def test_the_usual_rate_is_one_message_of_each_device_in_the_declared_interval(
     subscribed = threading.Event()
     client = connected_client(mosquitto.port)
     client.on_subscribe = lambda *_: subscribed.set()
-    client.on_message = lambda _, __, message: heard.append((message.topic, json.loads(message.payload)["timestamp"]))
+    client.on_message = lambda _, __, message: heard.append(
+        (message.topic, json.loads(message.payload)["timestamp"])
+    )
     client.subscribe("panel/#", 1)
     assert subscribed.wait(10)
-    assert simulators(mosquitto.port, "--stream", "panels", "--devices", "2", "--count", "8").returncode == 0
+    assert (
+        simulators(
+            mosquitto.port, "--stream", "panels", "--devices", "2", "--count", "8"
+        ).returncode
+        == 0
+    )
     wait_for(lambda: len(heard) == 8)
     times = [clock.parse(moment) for topic, moment in heard if topic.startswith("panel/trafo2/")]
-    assert [(time - times[0]).total_seconds() for time in times] == pytest.approx([0, 0.5, 1, 1.5], abs=0.001)
+    assert [(time - times[0]).total_seconds() for time in times] == pytest.approx(
+        [0, 0.5, 1, 1.5], abs=0.001
+    )
     client.disconnect()
     client.loop_stop()
 
@@ -90,7 +109,9 @@ def test_the_usual_rate_is_one_message_of_each_device_in_the_declared_interval(
 # Values
 
 
-def test_power_is_the_product_of_the_voltage_and_the_current_of_its_round_and_the_cost_follows() -> None:
+def test_power_is_the_product_of_the_voltage_and_the_current_of_its_round_and_the_cost_follows() -> (
+    None
+):
     values = [body["value"] for body in bodies(Device(STREAMS["panels"], "trafo1", 1), 400, 0.5)]
     for volts, amperes, watts, cost in zip(*[iter(values)] * 4, strict=True):
         assert watts == round(volts * amperes, 2)
@@ -101,7 +122,9 @@ def test_power_is_the_product_of_the_voltage_and_the_current_of_its_round_and_th
 
 def test_a_broken_message_does_not_break_the_products_of_its_round() -> None:
     device = Device(STREAMS["panels"], "trafo1", 1)
-    volts, amperes = (json.loads(device.next(NOON, invalid=False).payload)["value"] for _ in range(2))
+    volts, amperes = (
+        json.loads(device.next(NOON, invalid=False).payload)["value"] for _ in range(2)
+    )
     assert device.next(NOON, invalid=True).invalid
     cost = json.loads(device.next(NOON, invalid=False).payload)["value"]
     assert cost == round(round(volts * amperes, 2) * 1250, 2)
@@ -115,7 +138,14 @@ def test_products_work_within_one_payload_too(tmp_path: Path) -> None:
 
 def test_a_machine_says_what_flexotwin_documents_and_its_states_last() -> None:
     said = bodies(Device(STREAMS["machines"], "C_FL001", 1), 2000, 5)
-    documented = {"machine_id", "timestamp", "machine_status", "performance_rate", "quality_rate", "simulator_version"}
+    documented = {
+        "machine_id",
+        "timestamp",
+        "machine_status",
+        "performance_rate",
+        "quality_rate",
+        "simulator_version",
+    }
     assert said[0].keys() == documented
     states = [body["machine_status"] for body in said]
     assert set(states) == {"Running", "Idle", "Stopped", "Maintenance"}
@@ -124,9 +154,15 @@ def test_a_machine_says_what_flexotwin_documents_and_its_states_last() -> None:
     assert all(0 <= body["quality_rate"] <= 100 for body in said)
 
 
-def test_a_stream_that_describes_none_of_its_metrics_is_simulated_with_all_of_them(tmp_path: Path) -> None:
+def test_a_stream_that_describes_none_of_its_metrics_is_simulated_with_all_of_them(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "plain.toml").write_text('topic = "plain/{device_id}"\n[metrics.a]\n[metrics.b]\n')
-    assert bodies(Device(load(tmp_path, {}, DEVICE_TOPICS)["plain"], "x", 1), 1)[0].keys() == {"timestamp", "a", "b"}
+    assert bodies(Device(load(tmp_path, {}, DEVICE_TOPICS)["plain"], "x", 1), 1)[0].keys() == {
+        "timestamp",
+        "a",
+        "b",
+    }
 
 
 # The same reading both ways
@@ -135,7 +171,9 @@ def test_a_stream_that_describes_none_of_its_metrics_is_simulated_with_all_of_th
 @pytest.fixture(scope="module")
 def server(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with serving(Server(folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(broker.port))) as started:
+    with serving(
+        Server(folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(broker.port))
+    ) as started:
         wait_for(started.ready, what="a healthy backend")
         yield started
 
@@ -159,11 +197,25 @@ def test_a_reading_that_was_published_and_is_posted_again_is_known_by_its_key(
 # Going on
 
 
-def test_a_probe_goes_on_from_its_last_stored_reading_and_drifts_back_to_its_course(server: Server) -> None:
+def test_a_probe_goes_on_from_its_last_stored_reading_and_drifts_back_to_its_course(
+    server: Server,
+) -> None:
     soil = STREAMS["soil"]
     probe, new = devices(soil, 2, 3)
-    last = {"N": 29.3, "P": 9.1, "K": 88, "CO2": 640, "Temperature": 31.25, "Moisture": 12.5, "pH": 5.123}
-    said = {"publisher_id": probe.device_id, "timestamp": clock.rfc3339(clock.now()), "sensor_readings": last}
+    last = {
+        "N": 29.3,
+        "P": 9.1,
+        "K": 88,
+        "CO2": 640,
+        "Temperature": 31.25,
+        "Moisture": 12.5,
+        "pH": 5.123,
+    }
+    said = {
+        "publisher_id": probe.device_id,
+        "timestamp": clock.rfc3339(clock.now()),
+        "sensor_readings": last,
+    }
     assert server.post("/api/soil/readings", said)[1]["stored"] == 1
     notes: list[str] = []
     resume(soil, [probe, new], Backend(f"http://127.0.0.1:{server.port}"), notes.append)
@@ -177,7 +229,9 @@ def test_a_probe_goes_on_from_its_last_stored_reading_and_drifts_back_to_its_cou
 def test_a_state_goes_on_too() -> None:
     for state in ("Idle", "Maintenance"):
         device = devices(STREAMS["machines"], 1, 1)[0]
-        device.go_on_from({"machine_status": state, "performance_rate": None, "simulator_version": "0.9"})
+        device.go_on_from(
+            {"machine_status": state, "performance_rate": None, "simulator_version": "0.9"}
+        )
         first = bodies(device, 1)[0]
         assert (first["machine_status"], first["simulator_version"]) == (state, "1.0")
 
@@ -194,5 +248,7 @@ def test_without_a_backend_a_probe_begins_as_usual_and_says_so_once(mosquitto: M
 
 def test_a_stream_that_does_not_declare_it_asks_nothing(mosquitto: Mosquitto) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    ended = simulators(mosquitto.port, "--stream", "machines", "--count", "3", "--rate", "0", "--url", nowhere)
+    ended = simulators(
+        mosquitto.port, "--stream", "machines", "--count", "3", "--rate", "0", "--url", nowhere
+    )
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -111,9 +111,18 @@ def start(port: int) -> Iterator[Start]:
 
     def _start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-W", "error", "-m", "simulators", *arguments]
-        variables = {**os.environ, "MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(port), **environment}
+        variables = {
+            **os.environ,
+            "MQTT_BROKER": "127.0.0.1",
+            "MQTT_PORT": str(port),
+            **environment,
+        }
         pipe = subprocess.PIPE
-        processes.append(subprocess.Popen(command, cwd=PROJECT, env=variables, stdout=pipe, stderr=pipe, text=True))
+        processes.append(
+            subprocess.Popen(
+                command, cwd=PROJECT, env=variables, stdout=pipe, stderr=pipe, text=True
+            )
+        )
         return processes[-1]
 
     yield _start
@@ -153,7 +162,11 @@ def walked(simulation: Simulation, count: int, step: float) -> list[float]:
 
 def test_the_same_seed_makes_the_same_messages() -> None:
     first, second, other = (
-        [message for device in devices(SENSORS, 3, seed, share=0.2) for message in messages(device, 50)]
+        [
+            message
+            for device in devices(SENSORS, 3, seed, share=0.2)
+            for message in messages(device, 50)
+        ]
         for seed in (7, 7, 8)
     )
     assert first == second
@@ -224,8 +237,13 @@ def test_a_reading_has_every_metric_and_an_iso_time_with_microseconds() -> None:
 
 def test_timestamps_of_a_device_rise_strictly_even_when_the_clock_stands_or_is_set_back() -> None:
     device = Device(SENSORS, "a", 1)
-    times = [body(device.next(moment))["timestamp"] for moment in (NOON, NOON, NOON - SECOND, NOON + SECOND)]
-    assert times == [f"2026-05-04T12:00:0{rest}Z" for rest in ("0.000000", "0.000001", "0.000002", "1.000000")]
+    times = [
+        body(device.next(moment))["timestamp"]
+        for moment in (NOON, NOON, NOON - SECOND, NOON + SECOND)
+    ]
+    assert times == [
+        f"2026-05-04T12:00:0{rest}Z" for rest in ("0.000000", "0.000001", "0.000002", "1.000000")
+    ]
 
 
 def test_values_nest_and_the_device_is_named_where_declared(tmp_path: Path) -> None:
@@ -242,7 +260,9 @@ def test_values_nest_and_the_device_is_named_where_declared(tmp_path: Path) -> N
 def test_metrics_take_turns_on_their_own_topics_with_value_and_time(tmp_path: Path) -> None:
     device = Device(declared(tmp_path, "panel", PANEL), "panel_001", 1)
     voltage, breaker, again = messages(device, 3)
-    assert [voltage.topic, breaker.topic, again.topic] == [f"panel/panel_001/{m}" for m in ("U", "breaker", "U")]
+    assert [voltage.topic, breaker.topic, again.topic] == [
+        f"panel/panel_001/{m}" for m in ("U", "breaker", "U")
+    ]
     assert body(voltage)["value"] == pytest.approx(230, abs=5)
     assert body(breaker)["value"] in ("open", "closed")
     assert [body(message)["timestamp"] for message in (voltage, breaker, again)] == [
@@ -267,7 +287,15 @@ def test_the_share_of_invalid_messages_is_as_asked() -> None:
 def test_no_invalid_message_can_be_read_and_their_faults_vary() -> None:
     device = Device(SENSORS, "a", 1)
     faults = {fault(device.next(NOON, invalid=True).payload) for _ in range(500)}
-    assert faults == {"empty", "not UTF-8", "not JSON", "NaN", "no object", "missing field", "not a number"}
+    assert faults == {
+        "empty",
+        "not UTF-8",
+        "not JSON",
+        "NaN",
+        "no object",
+        "missing field",
+        "not a number",
+    }
 
 
 def test_every_metric_topic_gets_broken_values(tmp_path: Path) -> None:
@@ -292,7 +320,9 @@ def test_optional_metrics_are_broken_by_their_type_not_by_their_absence(tmp_path
 
 
 def usable(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    )
 
 
 def fault(payload: bytes) -> str:
@@ -362,12 +392,20 @@ def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
 # The command
 
 
-def test_count_messages_are_published_acknowledged_and_received(start: Start, listener: Listener) -> None:
-    out, err = start("--rate", "0", "--count", "500", "--devices", "2", "--seed", "5").communicate(timeout=10)
+def test_count_messages_are_published_acknowledged_and_received(
+    start: Start, listener: Listener
+) -> None:
+    out, err = start("--rate", "0", "--count", "500", "--devices", "2", "--seed", "5").communicate(
+        timeout=10
+    )
     assert (out, err) == ("published 500, acknowledged 500, invalid 0\n", "")
     received = listener.take(500)
     for device in ("ESP32_001", "ESP32_002"):
-        times = [json.loads(m.payload)["timestamp"] for m in received if m.topic == f"sensors/{device}/data"]
+        times = [
+            json.loads(m.payload)["timestamp"]
+            for m in received
+            if m.topic == f"sensors/{device}/data"
+        ]
         assert len(times) == 250
         assert times == sorted(set(times))
 
@@ -381,7 +419,9 @@ def test_the_rate_spaces_the_messages_evenly(start: Start, listener: Listener) -
 
 @pytest.mark.parametrize("share", ["25%", "0.25"])
 def test_the_last_line_counts_the_invalid_messages(start: Start, share: str) -> None:
-    out, _ = start("--rate", "0", "--count", "400", "--invalid", share, "--seed", "1").communicate(timeout=10)
+    out, _ = start("--rate", "0", "--count", "400", "--invalid", share, "--seed", "1").communicate(
+        timeout=10
+    )
     counted = re.fullmatch(r"published 400, acknowledged 400, invalid (\d+)\n", out)
     assert counted is not None
     assert int(counted[1]) == pytest.approx(100, rel=0.3)
@@ -389,12 +429,19 @@ def test_the_last_line_counts_the_invalid_messages(start: Start, share: str) -> 
 
 def test_it_publishes_any_declared_stream(start: Start, listener: Listener, tmp_path: Path) -> None:
     declared(tmp_path, "panel", PANEL)
-    start("--stream", "panel", "--count", "2", "--rate", "0", STREAMS_DIR=str(tmp_path)).communicate(timeout=10)
-    assert [message.topic for message in listener.take(2)] == ["panel/panel_001/U", "panel/panel_002/U"]
+    start(
+        "--stream", "panel", "--count", "2", "--rate", "0", STREAMS_DIR=str(tmp_path)
+    ).communicate(timeout=10)
+    assert [message.topic for message in listener.take(2)] == [
+        "panel/panel_001/U",
+        "panel/panel_002/U",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_everything_acknowledged(start: Start, listener: Listener, number: int) -> None:
+def test_a_signal_ends_it_with_everything_acknowledged(
+    start: Start, listener: Listener, number: int
+) -> None:
     process = start("--rate", "200")
     listener.get()
     process.send_signal(number)
@@ -408,7 +455,9 @@ def test_an_unknown_stream_is_answered_with_the_declared_ones(start: Start) -> N
     process = start("--stream", "nothing")
     out, err = process.communicate(timeout=10)
     assert (out, process.returncode) == ("", 2)
-    assert re.fullmatch(r"--stream nothing: no such stream is declared in .*; there is: .*\bsensors\b.*\n", err)
+    assert re.fullmatch(
+        r"--stream nothing: no such stream is declared in .*; there is: .*\bsensors\b.*\n", err
+    )
 
 
 def test_a_broker_and_a_backend_that_cannot_be_reached_are_one_line(start: Start) -> None:
@@ -458,7 +507,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_progress_is_one_line_that_renews_itself_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_is_one_line_that_renews_itself_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     terminal = Terminal()
     progress = Progress("sensors", terminal, renew=0)

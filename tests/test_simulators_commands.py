@@ -6,14 +6,29 @@ from typing import Any
 
 import pytest
 
-from simulators.commands import Answer, Answers, Effect, Malformed, Restart, SetInterval, State, obey, parse
+from simulators.commands import (
+    Answer,
+    Answers,
+    Effect,
+    Malformed,
+    Restart,
+    SetInterval,
+    State,
+    obey,
+    parse,
+)
 
 NOON = datetime(2026, 5, 4, 12)
 STATE = State(NOON, uptime=61.23456)
 
 
 def command(name: str, parameters: object = None, **changes: object) -> bytes:
-    body = {"command_id": "c1", "command": name, "parameters": parameters, "issued_at": "2026-05-04T11:59:50Z"}
+    body = {
+        "command_id": "c1",
+        "command": name,
+        "parameters": parameters,
+        "issued_at": "2026-05-04T11:59:50Z",
+    }
     return json.dumps(body | changes).encode()
 
 
@@ -29,8 +44,18 @@ def answer(payload: bytes, state: State = STATE) -> tuple[dict[str, Any], Effect
         (command("ping"), "succeeded", {"pong": True, "uptime": 61.235}, None),
         (command("ping", {"unasked": 1}), "succeeded", {"pong": True, "uptime": 61.235}, None),
         (command("set_interval", {"seconds": 5}), "succeeded", {"seconds": 5}, SetInterval(5)),
-        (command("set_interval", {"seconds": 0.05}), "succeeded", {"seconds": 0.05}, SetInterval(0.05)),
-        (command("set_interval", {"seconds": 86400}), "succeeded", {"seconds": 86400}, SetInterval(86400)),
+        (
+            command("set_interval", {"seconds": 0.05}),
+            "succeeded",
+            {"seconds": 0.05},
+            SetInterval(0.05),
+        ),
+        (
+            command("set_interval", {"seconds": 86400}),
+            "succeeded",
+            {"seconds": 86400},
+            SetInterval(86400),
+        ),
         (command("restart"), "in_progress", None, Restart(0)),
         (command("restart", {"delay_seconds": 60}), "in_progress", None, Restart(60)),
     ],
@@ -46,9 +71,15 @@ def test_a_known_command_is_obeyed(
     ("payload", "reason"),
     [
         (command("dance"), 'unknown command "dance"; known are ping, restart, set_interval'),
-        (command("x" * 100), f'unknown command "{"x" * 59}…; known are ping, restart, set_interval'),
+        (
+            command("x" * 100),
+            f'unknown command "{"x" * 59}…; known are ping, restart, set_interval',
+        ),
         (command("a\nb"), r'unknown command "a\nb"; known are ping, restart, set_interval'),
-        (command("set_interval"), '"seconds" is missing; it must be a number of seconds from 0.05 to 86400'),
+        (
+            command("set_interval"),
+            '"seconds" is missing; it must be a number of seconds from 0.05 to 86400',
+        ),
         (
             command("set_interval", {"seconds": 0.04}),
             '"seconds" is 0.04, and must be a number of seconds from 0.05 to 86400',
@@ -78,8 +109,14 @@ def test_a_known_command_is_obeyed(
             '"delay_seconds" is null, and must be a number of seconds from 0 to 60',
         ),
         (command("ping", [1]), '"parameters" is [1], and must be an object'),
-        (command("ping", expires_at="2026-05-04T12:00:00Z"), "expired at 2026-05-04T12:00:00.000000Z"),
-        (command("dance", expires_at="2026-05-04T13:59:59+02:00"), "expired at 2026-05-04T11:59:59.000000Z"),
+        (
+            command("ping", expires_at="2026-05-04T12:00:00Z"),
+            "expired at 2026-05-04T12:00:00.000000Z",
+        ),
+        (
+            command("dance", expires_at="2026-05-04T13:59:59+02:00"),
+            "expired at 2026-05-04T11:59:59.000000Z",
+        ),
         (command("ping", expires_at="soon"), '"expires_at" is not a time: "soon"'),
         (command("ping", expires_at=5), '"expires_at" is 5, and must be a time'),
     ],
@@ -90,12 +127,19 @@ def test_what_cannot_be_obeyed_is_rejected_with_the_reason(payload: bytes, reaso
 
 def test_a_command_is_obeyed_until_it_expires() -> None:
     payload = command("ping", expires_at="2026-05-04T12:00:00Z")
-    assert answer(payload, STATE._replace(now=NOON - timedelta(microseconds=1)))[0]["status"] == "succeeded"
+    assert (
+        answer(payload, STATE._replace(now=NOON - timedelta(microseconds=1)))[0]["status"]
+        == "succeeded"
+    )
 
 
 def test_a_second_restart_is_rejected_while_one_is_under_way() -> None:
     said, effect = answer(command("restart"), STATE._replace(restarting=True))
-    assert (said["status"], said["reason"], effect) == ("rejected", "a restart is already under way", None)
+    assert (said["status"], said["reason"], effect) == (
+        "rejected",
+        "a restart is already under way",
+        None,
+    )
 
 
 @pytest.mark.parametrize(

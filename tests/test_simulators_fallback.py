@@ -40,7 +40,12 @@ class Simulator:
         command = [sys.executable, "-W", "error", "-m", "simulators", *arguments]
         with self._notes.open("wb") as notes:
             self._process = subprocess.Popen(
-                command, cwd=PROJECT, env={**os.environ, **place}, stdout=subprocess.PIPE, stderr=notes, text=True
+                command,
+                cwd=PROJECT,
+                env={**os.environ, **place},
+                stdout=subprocess.PIPE,
+                stderr=notes,
+                text=True,
             )
 
     @property
@@ -49,7 +54,9 @@ class Simulator:
         return self._notes.read_text()
 
     def expect(self, *words: str) -> None:
-        wait_for(lambda: all(word in self.notes for word in words), what=f"{words} in {self._notes}")
+        wait_for(
+            lambda: all(word in self.notes for word in words), what=f"{words} in {self._notes}"
+        )
 
     def end(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -181,7 +188,9 @@ def test_a_run_that_is_ended_with_neither_broker_nor_backend_says_how_many_are_l
     assert "posted" not in counts
 
 
-def test_readings_wait_for_a_backend_that_is_away_too(start: Start, server: Server, mosquitto: Mosquitto) -> None:
+def test_readings_wait_for_a_backend_that_is_away_too(
+    start: Start, server: Server, mosquitto: Mosquitto
+) -> None:
     simulator = start("--devices", "3", "--rate", "30", "--count", "300")
     wait_for(lambda: len(stored(server)) > 10)
     mosquitto.stop()
@@ -199,15 +208,17 @@ def test_without_a_broker_from_the_start_every_stream_goes_over_http(
     start: Start, server: Server, mosquitto: Mosquitto, stream: str
 ) -> None:
     mosquitto.stop()
-    simulator = start("--stream", stream, "--devices", "2", "--rate", "0", "--count", "2500", "--invalid", "2%")
+    simulator = start(
+        "--stream", stream, "--devices", "2", "--rate", "0", "--count", "2500", "--invalid", "2%"
+    )
     counts = simulator.counts()
     assert (counts["published"], counts["acknowledged"], counts["posted"]) == (0, 0, 2500)
     assert counts["invalid"] > 10
     found = server.get(f"/api/{stream}/stats")[1]["stats"]["count"]
     assert found == 2500 - counts["invalid"]
-    assert {device["device_id"] for device in server.get(f"/api/{stream}/devices")[1]["devices"]} == {
-        device.device_id for device in devices(STREAMS[stream], 2, 1)
-    }
+    assert {
+        device["device_id"] for device in server.get(f"/api/{stream}/devices")[1]["devices"]
+    } == {device.device_id for device in devices(STREAMS[stream], 2, 1)}
 
 
 # A fleet in this process
@@ -293,7 +304,9 @@ def test_offline_boards_measure_until_so_many_readings_wait(
         fleet.measure(100)
         fleet.turn(0.01)
     assert fleet.tally.held == 50
-    assert notes == ["50 readings wait: boards that are offline measure no more until there is room"]
+    assert notes == [
+        "50 readings wait: boards that are offline measure no more until there is room"
+    ]
     mosquitto.start()
     turn(fleet, lambda: fleet.online == 3 and fleet.tally.outstanding == 0)
     assert fleet.tally.acknowledged == fleet.tally.measured == 50
@@ -317,12 +330,18 @@ def test_without_a_limit_boards_wait_for_the_broker_and_then_go_as_fast_as_the_b
     fleet.close()
 
 
-def test_a_broker_that_accepts_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+def test_a_broker_that_accepts_and_never_answers_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
     monkeypatch.setattr("broker.dialer._ANSWER_SECONDS", 0.2)
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as silent:
         settings = load_settings(mqtt_broker="127.0.0.1", mqtt_port=silent.server_port)
         fleet = Fleet(
-            settings, devices(STREAMS["sensors"], 1, 1), 0, Backend(f"http://127.0.0.1:{server.port}"), ignore
+            settings,
+            devices(STREAMS["sensors"], 1, 1),
+            0,
+            Backend(f"http://127.0.0.1:{server.port}"),
+            ignore,
         )
         fleet.connect()
         assert (fleet.over_http, fleet.fault) == (True, "no answer within 0 s")

@@ -70,7 +70,9 @@ def readings(device: Device, count: int, **invalid: bool) -> list[Message]:
 
 def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(desk: Desk) -> None:
     one, two = devices(STREAMS["panels"], 2, 1)
-    mixed = [message for pair in zip(readings(one, 8), readings(two, 8), strict=True) for message in pair]
+    mixed = [
+        message for pair in zip(readings(one, 8), readings(two, 8), strict=True) for message in pair
+    ]
     tally = Tally(measured=16)
     Fallback(Backend(desk.url), tally, pytest.fail).take(mixed)
     wait_for(lambda: tally.posted == 16)
@@ -83,16 +85,24 @@ def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(
 
 def test_a_request_has_at_most_a_thousand_readings(desk: Desk) -> None:
     tally = Tally(measured=2500)
-    Fallback(Backend(desk.url), tally, pytest.fail).take(readings(Device(STREAMS["sensors"], "a", 1), 2500))
+    Fallback(Backend(desk.url), tally, pytest.fail).take(
+        readings(Device(STREAMS["sensors"], "a", 1), 2500)
+    )
     wait_for(lambda: tally.posted == 2500)
-    assert [len(json.loads(request.body)) for request in desk.requests] == [MOST_AT_ONCE, MOST_AT_ONCE, 500]
+    assert [len(json.loads(request.body)) for request in desk.requests] == [
+        MOST_AT_ONCE,
+        MOST_AT_ONCE,
+        500,
+    ]
 
 
 def test_a_request_that_fails_is_repeated_with_the_same_bytes(desk: Desk) -> None:
     desk.answers.extend([503, 500])
     notes: list[str] = []
     tally = Tally(measured=3)
-    Fallback(Backend(desk.url), tally, notes.append).take(readings(Device(STREAMS["sensors"], "a", 1), 3))
+    Fallback(Backend(desk.url), tally, notes.append).take(
+        readings(Device(STREAMS["sensors"], "a", 1), 3)
+    )
     wait_for(lambda: tally.posted == 3)
     assert [request == desk.requests[0] for request in desk.requests] == [True, True, True]
     assert notes[0] == f"the backend at {desk.url} is away (503 because), trying again"
@@ -114,26 +124,41 @@ def test_a_refusal_is_reported_and_not_repeated(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("text", "turned_down"),
     [
-        ('{"stored": 1, "duplicate": 1, "rejected": 1, "errors": [{"index": 1, "message": "because"}]}', 1),
+        (
+            '{"stored": 1, "duplicate": 1, "rejected": 1, "errors": [{"index": 1, "message": "because"}]}',
+            1,
+        ),
         ('{"stored": 3, "duplicate": 0, "rejected": 0, "errors": []}', 0),
         ('{"rejected": 99, "message": "because"}', 3),
         ('{"rejected": "some", "message": "because"}', 3),
         ("because", 3),
     ],
 )
-def test_what_is_taken_in_part_counts_in_part_and_is_not_repeated(desk: Desk, text: str, turned_down: int) -> None:
+def test_what_is_taken_in_part_counts_in_part_and_is_not_repeated(
+    desk: Desk, text: str, turned_down: int
+) -> None:
     desk.answers.append((207, text))
     notes: list[str] = []
     tally = Tally(measured=3)
-    Fallback(Backend(desk.url), tally, notes.append).take(readings(Device(STREAMS["sensors"], "a", 1), 3))
+    Fallback(Backend(desk.url), tally, notes.append).take(
+        readings(Device(STREAMS["sensors"], "a", 1), 3)
+    )
     wait_for(lambda: tally.outstanding == 0)
-    assert (tally.posted, tally.turned_down, len(desk.requests)) == (3 - turned_down, turned_down, 1)
+    assert (tally.posted, tally.turned_down, len(desk.requests)) == (
+        3 - turned_down,
+        turned_down,
+        1,
+    )
     assert notes == [f"the backend at {desk.url} refuses readings: 207 because"] * bool(turned_down)
 
 
 def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(desk: Desk) -> None:
     device = Device(STREAMS["sensors"], "a", 1)
-    good, broken, last = device.next(NOON, invalid=False), device.next(NOON, invalid=True), device.next(NOON, False)
+    good, broken, last = (
+        device.next(NOON, invalid=False),
+        device.next(NOON, invalid=True),
+        device.next(NOON, False),
+    )
     desk.answers.extend([201, 400, 201])
     tally = Tally(measured=3)
     Fallback(Backend(desk.url), tally, pytest.fail).take([good, broken, last])

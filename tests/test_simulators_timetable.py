@@ -37,8 +37,12 @@ def started(boards: int, rate: float) -> Timetable:
     return timetable
 
 
-def due(timetable: Timetable, most: int = 1000, away: int | None = None, full: int | None = None) -> list[int]:
-    return [b for b, _ in timetable.due(most, lambda board: board != away, lambda board: board != full)]
+def due(
+    timetable: Timetable, most: int = 1000, away: int | None = None, full: int | None = None
+) -> list[int]:
+    return [
+        b for b, _ in timetable.due(most, lambda board: board != away, lambda board: board != full)
+    ]
 
 
 def counted(timetable: Timetable, now: Clock, seconds: int) -> Counter[int]:
@@ -66,7 +70,9 @@ def test_without_a_limit_the_boards_take_turns(now: Clock) -> None:
     assert timetable.wait() == 0
 
 
-def test_without_a_limit_a_board_that_is_away_loses_its_turn_and_one_without_room_is_waited_for(now: Clock) -> None:
+def test_without_a_limit_a_board_that_is_away_loses_its_turn_and_one_without_room_is_waited_for(
+    now: Clock,
+) -> None:
     timetable = started(3, rate=0)
     assert due(timetable, most=4, away=1) == [0, 2, 0, 2]
     assert due(timetable, most=4, full=1) == [0]
@@ -83,7 +89,9 @@ def test_a_changed_interval_is_that_boards_alone(now: Clock) -> None:
     assert counted(timetable, now, 10) == pytest.approx({0: 10, 1: 10, 2: 10}, abs=1)
 
 
-def test_an_interval_also_takes_a_board_out_of_the_turns_and_a_reset_puts_it_back(now: Clock) -> None:
+def test_an_interval_also_takes_a_board_out_of_the_turns_and_a_reset_puts_it_back(
+    now: Clock,
+) -> None:
     timetable = started(2, rate=0)
     timetable.change(0, 1)
     assert due(timetable, most=3) == [1, 1, 1]

@@ -15,7 +15,14 @@ from tests.support import PROJECT, Backend, free_port, wait_for
 
 MODES = {
     "python app.py": [sys.executable, str(PROJECT / "app.py")],
-    "gunicorn": [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "app:app"],
+    "gunicorn": [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        str(PROJECT / "gunicorn.conf.py"),
+        "app:app",
+    ],
 }
 HALF = b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-Half: "
 SECONDS = 3.0
@@ -31,7 +38,9 @@ def half_open(port: int, count: int) -> Iterator[list[socket.socket]]:
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         clients = []
         for _ in range(count):
-            clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)))
+            clients.append(
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            )
             clients[-1].sendall(HALF)
         yield clients
 

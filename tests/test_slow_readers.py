@@ -33,7 +33,9 @@ class Answering:
         self.release = threading.Event()
         self.ended = 0
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterator[bytes]:
         path = environ["PATH_INFO"]
         if path == "/live":
             endless(environ["gunicorn.socket"])
@@ -42,7 +44,9 @@ class Answering:
         try:
             # A file comes in pieces.
             yield from (
-                (body[place : place + 8_192] for place in range(0, len(body), 8_192)) if path == "/files" else [body]
+                (body[place : place + 8_192] for place in range(0, len(body), 8_192))
+                if path == "/files"
+                else [body]
             )
         finally:
             self.ended += path != "/health"
@@ -135,8 +139,21 @@ def test_of_too_many_answers_those_end_of_which_nothing_is_read(
 READERS = 340
 ROWS, TEXTS = 800, 20
 MODES = {
-    "python app.py": [sys.executable, "-c", "import serving.process, app; serving.process.THREADS = 320; app.main()"],
-    "gunicorn": [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "-w", "1", "app:app"],
+    "python app.py": [
+        sys.executable,
+        "-c",
+        "import serving.process, app; serving.process.THREADS = 320; app.main()",
+    ],
+    "gunicorn": [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        str(PROJECT / "gunicorn.conf.py"),
+        "-w",
+        "1",
+        "app:app",
+    ],
 }
 
 
@@ -147,7 +164,9 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     shutil.copy(PROJECT / "streams" / "sensors.toml", streams)
     metrics = "".join(f'[metrics.t{n}]\ntype = "text"\n' for n in range(TEXTS))
     (streams / "wide.toml").write_text(f'topic = "wide/{{device_id}}"\n{metrics}')
-    made = Backend(tmp_path, MODES[request.param], MQTT_PORT=str(free_port()), STREAMS_DIR=str(streams))
+    made = Backend(
+        tmp_path, MODES[request.param], MQTT_PORT=str(free_port()), STREAMS_DIR=str(streams)
+    )
     with backend_serving(made) as started:
         wait_for(started.ready, what="a healthy backend")
         yield started
@@ -201,5 +220,7 @@ def test_hundreds_of_slow_readers_hold_up_neither_health_nor_live_clients(backen
             assert time.monotonic() - began < HEALTHY_SECONDS
             post(backend, "good", number)
         live.await_temperature(9, "good")
-        assert memory(backend) - before < 1_000_000_000  # most of it was taken while the answers were made
+        assert (
+            memory(backend) - before < 1_000_000_000
+        )  # most of it was taken while the answers were made
     assert not tracebacks(backend)

@@ -55,7 +55,9 @@ def publish(broker: Mosquitto, seconds: float) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(6000)
-def test_memory_stays_flat_with_devices_and_live_clients(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_memory_stays_flat_with_devices_and_live_clients(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     with serving(at_broker(tmp_path / "backend", mosquitto)) as backend, live_clients(backend):
         assert backend.process is not None
         process = psutil.Process(backend.process.pid)

@@ -36,7 +36,9 @@ def make_api(settings: Callable[..., Settings]) -> Iterator[Callable[..., Api]]:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_published_reading_arrives_as_it_is_stored(backend: Backend, broker: Mosquitto, transport: str) -> None:
+def test_a_published_reading_arrives_as_it_is_stored(
+    backend: Backend, broker: Mosquitto, transport: str
+) -> None:
     with Io(backend.port, transport) as client, publishing(broker.port) as publish:
         assert client.transport == transport
         assert client.subscribe(stream="sensors", device_id=transport) == {
@@ -52,7 +54,9 @@ def test_a_published_reading_arrives_as_it_is_stored(backend: Backend, broker: M
     assert got.data == {"stream": "sensors", "data": stored}
 
 
-def test_a_client_that_begins_with_polling_goes_on_with_a_websocket(backend: Backend, client: Io) -> None:
+def test_a_client_that_begins_with_polling_goes_on_with_a_websocket(
+    backend: Backend, client: Io
+) -> None:
     client.subscribe(stream="sensors", device_id="upgraded")
     assert client.transport == "websocket"
     post(backend, "upgraded", 1)
@@ -74,14 +78,20 @@ def test_a_client_gets_nothing_before_it_subscribes(backend: Backend, client: Io
 
 
 def test_a_client_of_all_devices_gets_each(backend: Backend, client: Io) -> None:
-    assert client.subscribe(stream="sensors") == {"message": "subscribed", "stream": "sensors", "device_id": None}
+    assert client.subscribe(stream="sensors") == {
+        "message": "subscribed",
+        "stream": "sensors",
+        "device_id": None,
+    }
     post(backend, "one", 1)
     post(backend, "two", 2)
     client.await_temperature(1, "one")
     client.await_temperature(2, "two")
 
 
-def test_a_client_may_subscribe_to_several_devices_and_gets_nothing_twice(backend: Backend, client: Io) -> None:
+def test_a_client_may_subscribe_to_several_devices_and_gets_nothing_twice(
+    backend: Backend, client: Io
+) -> None:
     for device_id in ("left", "right", "left"):
         client.subscribe(stream="sensors", device_id=device_id)
     client.subscribe(stream="sensors", device_id="right", since="2999-01-01")
@@ -144,7 +154,9 @@ def test_of_one_device_at_most_ten_readings_a_second_arrive_and_the_last(
 # What was missed
 
 
-@pytest.mark.parametrize("since", [0, "0", "-1h", "1970-01-01T00:00:00Z", 1769697045, "1769697045000"])
+@pytest.mark.parametrize(
+    "since", [0, "0", "-1h", "1970-01-01T00:00:00Z", 1769697045, "1769697045000"]
+)
 def test_since_an_id_or_a_time_everything_stored_arrives_in_order_and_then_the_live(
     backend: Backend, client: Io, since: int | str
 ) -> None:
@@ -157,7 +169,9 @@ def test_since_an_id_or_a_time_everything_stored_arrives_in_order_and_then_the_l
     assert client.temperatures_once() == [*range(61)]
 
 
-def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(backend: Backend) -> None:
+def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(
+    backend: Backend,
+) -> None:
     with Io(backend.port) as client:
         client.subscribe(stream="sensors", device_id="back")
         post(backend, "back", 0)
@@ -183,9 +197,15 @@ def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(back
         ([[]], "The argument of subscribe "),
         ([{}], "stream: "),
         ([{"stream": 7}], "stream: "),
-        ([{"stream": "sol"}], "stream: there is no stream 'sol'. Declared streams: machines, panels, sensors, soil"),
+        (
+            [{"stream": "sol"}],
+            "stream: there is no stream 'sol'. Declared streams: machines, panels, sensors, soil",
+        ),
         ([{"stream": "x" * 1000}], "stream: there is no stream '"),
-        ([{"stream": "sensors", "device_id": "a/b"}], "device_id: the device id must not contain + # or /"),
+        (
+            [{"stream": "sensors", "device_id": "a/b"}],
+            "device_id: the device id must not contain + # or /",
+        ),
         ([{"stream": "sensors", "device_id": ""}], "device_id: "),
         ([{"stream": "sensors", "device_id": 7.5}], "device_id: "),
         ([{"stream": "sensors", "device": "a"}], "device: "),
@@ -196,18 +216,24 @@ def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(back
         ([{"stream": "sensors", "since": 10**90}], "since: "),
     ],
 )
-def test_a_bad_subscription_is_answered_and_said_as_an_event(client: Io, arguments: list[Any], sentence: str) -> None:
+def test_a_bad_subscription_is_answered_and_said_as_an_event(
+    client: Io, arguments: list[Any], sentence: str
+) -> None:
     for name in ("subscribe", "unsubscribe"):
         answer = client.client.call(name, tuple(arguments), timeout=10)
         assert list(answer) == ["error"]
         assert answer["error"].startswith(sentence)
         client.await_count("error", 1)
-        assert [got.data for got in client.events if got.name == "error"] == [{"message": answer["error"]}]
+        assert [got.data for got in client.events if got.name == "error"] == [
+            {"message": answer["error"]}
+        ]
         assert len(answer["error"]) < 300
         client.events.clear()
 
 
-def test_too_many_subscriptions_are_refused_and_the_others_work_on(backend: Backend, client: Io) -> None:
+def test_too_many_subscriptions_are_refused_and_the_others_work_on(
+    backend: Backend, client: Io
+) -> None:
     for number in range(MAX_INTERESTS):
         client.client.emit("subscribe", {"stream": "sensors", "device_id": f"d{number}"})
     answer = client.subscribe(stream="sensors", device_id="one more")
@@ -262,5 +288,8 @@ def test_the_backend_ends_at_once_with_clients_connected(broker: Mosquitto, tmp_
         started = time.monotonic()
         assert backend.stop() == 0
         assert time.monotonic() - started < 5
-        wait_for(lambda: not any(client.client.connected for client in clients), what="the clients to notice")
+        wait_for(
+            lambda: not any(client.client.connected for client in clients),
+            what="the clients to notice",
+        )
         assert tracebacks(backend) == ""

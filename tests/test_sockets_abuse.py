@@ -68,7 +68,9 @@ UNKNOWN = ["7", "9", "2", "0"]
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """A backend without its broker, which no test here needs."""
     folder = tmp_path_factory.mktemp("backend")
-    with serving(Backend(folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(free_port()))) as started:
+    with serving(
+        Backend(folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(free_port()))
+    ) as started:
         yield started
 
 
@@ -133,7 +135,9 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(backend: Backend)
     assert status == 400
 
 
-@pytest.mark.parametrize("query", ["", "?EIO=3&transport=polling", "?EIO=4&transport=carrier-pigeon", "?EIO=4&sid=x"])
+@pytest.mark.parametrize(
+    "query", ["", "?EIO=3&transport=polling", "?EIO=4&transport=carrier-pigeon", "?EIO=4&sid=x"]
+)
 def test_a_request_that_makes_no_sense_is_refused(backend: Backend, query: str) -> None:
     status, message = backend.get(f"/socket.io/{query}")
     assert (status, type(message)) == (400, str)
@@ -154,7 +158,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("path", ["/api/sensors/readings", "/api/control", POLLING + "&sid={sid}"])
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
-def test_a_body_that_is_broken_is_refused_without_a_traceback(backend: Backend, path: str, body: str) -> None:
+def test_a_body_that_is_broken_is_refused_without_a_traceback(
+    backend: Backend, path: str, body: str
+) -> None:
     with nobody_notices(backend, f"broken{len(path)}{len(body)}"):
         path = path.format(sid=session(backend) if "sid" in path else "")
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -182,7 +188,9 @@ def test_nobody_can_write_a_line_into_the_log(backend: Backend, path: str) -> No
     assert "\x1b" not in log
     lines = log.splitlines() + backend.console.read_text().splitlines()
     assert not [
-        line for line in lines if "FAKE" in line and " - engineio" not in line and " - autoforge - " not in line
+        line
+        for line in lines
+        if "FAKE" in line and " - engineio" not in line and " - autoforge - " not in line
     ]
     assert not [line for line in lines if line.startswith("2026-01-01")]
     assert "FAKE\x1b" not in backend.console.read_text()
@@ -210,13 +218,17 @@ def test_nonsense_over_polling_harms_nobody_else(backend: Backend) -> None:
                 continue
             sid = session(backend)
             for packet in ("40", text, text):
-                with http_answer(backend, "POST", f"{POLLING}&sid={sid}", packet.encode()) as answer:
+                with http_answer(
+                    backend, "POST", f"{POLLING}&sid={sid}", packet.encode()
+                ) as answer:
                     assert answer.status in (200, 400), (text, packet, answer.read())
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
 def test_an_unknown_packet_over_polling_does_not_hold_a_thread(backend: Backend, kind: str) -> None:
-    with http_answer(backend, "POST", f"{POLLING}&sid={session(backend)}", kind.encode(), timeout=2) as answer:
+    with http_answer(
+        backend, "POST", f"{POLLING}&sid={session(backend)}", kind.encode(), timeout=2
+    ) as answer:
         assert answer.status == 400
 
 
@@ -239,7 +251,9 @@ def session(backend: Backend) -> str:
 def http_answer(
     backend: Backend, method: str, path: str, body: bytes = b"", timeout: float = 10
 ) -> Iterator[http.client.HTTPResponse]:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", backend.port, timeout=timeout)) as connection:
+    with contextlib.closing(
+        http.client.HTTPConnection("127.0.0.1", backend.port, timeout=timeout)
+    ) as connection:
         connection.request(method, path, body or None)
         yield connection.getresponse()
 
@@ -247,7 +261,9 @@ def http_answer(
 @pytest.mark.parametrize(
     "frame",
     [
-        pytest.param(ABNF.create_frame("x" * 300_000, ABNF.OPCODE_TEXT).format(), id="300 kB at once"),
+        pytest.param(
+            ABNF.create_frame("x" * 300_000, ABNF.OPCODE_TEXT).format(), id="300 kB at once"
+        ),
         pytest.param(b"\xff" * 1000, id="no frames"),
         pytest.param(b"\x81\xff" + b"\xff" * 12, id="a frame of 2**64 bytes"),
         pytest.param(b"\x81\x82\0\0\0\0\xff\xfe", id="no UTF-8"),
@@ -291,7 +307,10 @@ def test_a_client_that_emits_disconnect_stays_subscribed(backend: Backend, text:
         connection.settimeout(3)
         assert subscribed(connection, f'427["subscribe",{wanted}]')["message"] == "subscribed"
         connection.send(text)
-        assert subscribed(connection, '427["unsubscribe",{"stream":"sensors"}]')["message"] == "unsubscribed"
+        assert (
+            subscribed(connection, '427["unsubscribe",{"stream":"sensors"}]')["message"]
+            == "unsubscribed"
+        )
         post(backend, device_id, 1)
         assert json.loads(str(connection.recv())[2:])[1]["data"]["temperature"] == 1
 

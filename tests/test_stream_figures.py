@@ -37,12 +37,27 @@ def load(folder: Path, text: str) -> Streams:
         ("ideal = [0, inf]", "metrics.t.ideal: expected two numbers, the lower one first"),
         ("ideal = [15]", "metrics.t.ideal: Expected `array` of length 2, got 1"),
         ('ideal = "15-30"', "metrics.t.ideal: Expected `array | null`, got `str`"),
-        ('type = "text"\nideal = [15, 30]', "metrics.t.ideal: expected nothing, because the values are text"),
-        ("ideal = [15, 30]\nweight = 0", "metrics.t.weight: expected a number above 0, at most 1000"),
-        ("ideal = [15, 30]\nweight = 1e308", "metrics.t.weight: expected a number above 0, at most 1000"),
-        ("ideal = [15, 30]\nweight = -1", "metrics.t.weight: expected a number above 0, at most 1000"),
+        (
+            'type = "text"\nideal = [15, 30]',
+            "metrics.t.ideal: expected nothing, because the values are text",
+        ),
+        (
+            "ideal = [15, 30]\nweight = 0",
+            "metrics.t.weight: expected a number above 0, at most 1000",
+        ),
+        (
+            "ideal = [15, 30]\nweight = 1e308",
+            "metrics.t.weight: expected a number above 0, at most 1000",
+        ),
+        (
+            "ideal = [15, 30]\nweight = -1",
+            "metrics.t.weight: expected a number above 0, at most 1000",
+        ),
         ('advice = { left = "x" }', "metrics.t.advice: Object contains unknown field `left`"),
-        ('event = "Mqtt Update"', "metrics.t.event: expected a letter of a-z, then a-z, 0-9, - and _"),
+        (
+            'event = "Mqtt Update"',
+            "metrics.t.event: expected a letter of a-z, then a-z, 0-9, - and _",
+        ),
         (
             'event = "reading"',
             (
@@ -52,7 +67,10 @@ def load(folder: Path, text: str) -> Streams:
         ),
         ('event = "mqtt-error"', "metrics.t.event: expected a name other than command, connect"),
         ("simulate = { mean = nan }", "metrics.t.simulate: expected finite numbers"),
-        ("simulate = { minimum = 2, maximum = 1 }", "metrics.t.simulate.minimum: expected at most the maximum"),
+        (
+            "simulate = { minimum = 2, maximum = 1 }",
+            "metrics.t.simulate.minimum: expected at most the maximum",
+        ),
         (
             'simulate = { product = ["u"] }',
             "metrics.t.simulate.product: expected numeric metrics declared before it: ",
@@ -70,14 +88,35 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
 @pytest.mark.parametrize(
     ("section", "sentence"),
     [
-        ('[simulate]\nnames = "board"', "simulate.names: expected a device id with a placeholder for the number"),
-        ('[simulate]\nnames = "{:q}"', "simulate.names: expected a device id with a placeholder for the number"),
-        ('[simulate]\nnames = "{} {}"', "simulate.names: expected a device id with a placeholder for the number"),
-        ('[simulate]\nnames = "a/{}"', "simulate.names: expected a device id with a placeholder for the number"),
+        (
+            '[simulate]\nnames = "board"',
+            "simulate.names: expected a device id with a placeholder for the number",
+        ),
+        (
+            '[simulate]\nnames = "{:q}"',
+            "simulate.names: expected a device id with a placeholder for the number",
+        ),
+        (
+            '[simulate]\nnames = "{} {}"',
+            "simulate.names: expected a device id with a placeholder for the number",
+        ),
+        (
+            '[simulate]\nnames = "a/{}"',
+            "simulate.names: expected a device id with a placeholder for the number",
+        ),
         ("[simulate]\ninterval = 0", "simulate.interval: expected a number of seconds above 0"),
-        ('[health]\nanalysis_topic = "a"', "health: expected at least one metric with an ideal band"),
-        ('[health]\nstatus_topic = "b/+"', "health.status_topic: expected a topic without + # { } and empty levels"),
-        ('[health]\nstatus_topic = "/"', "health.status_topic: expected a topic without + # { } and empty levels"),
+        (
+            '[health]\nanalysis_topic = "a"',
+            "health: expected at least one metric with an ideal band",
+        ),
+        (
+            '[health]\nstatus_topic = "b/+"',
+            "health.status_topic: expected a topic without + # { } and empty levels",
+        ),
+        (
+            '[health]\nstatus_topic = "/"',
+            "health.status_topic: expected a topic without + # { } and empty levels",
+        ),
         (
             '[health]\nstatus_topic = "$SYS/x"',
             "health.status_topic: expected a topic that is not below autoforge/ or $",
@@ -124,10 +163,22 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
             '[energy]\npower = "power"\ncounter = "meter"',
             "energy.counter: expected a numeric metric: power, share",
         ),
-        ('[energy]\npower = "power"\ngap = 1e18', "energy.gap: expected a number of seconds above 0, at most a year"),
-        ('[energy]\npower = "power"\ngap = -1', "energy.gap: expected a number of seconds above 0, at most a year"),
-        ('[energy]\npower = "power"\n[energy.tariff]\nprice = -1', "energy.tariff: expected prices of at least 0"),
-        ('[energy]\npower = "power"\n[energy.tariff]\nprice = inf', "energy.tariff: expected prices of at least 0"),
+        (
+            '[energy]\npower = "power"\ngap = 1e18',
+            "energy.gap: expected a number of seconds above 0, at most a year",
+        ),
+        (
+            '[energy]\npower = "power"\ngap = -1',
+            "energy.gap: expected a number of seconds above 0, at most a year",
+        ),
+        (
+            '[energy]\npower = "power"\n[energy.tariff]\nprice = -1',
+            "energy.tariff: expected prices of at least 0",
+        ),
+        (
+            '[energy]\npower = "power"\n[energy.tariff]\nprice = inf',
+            "energy.tariff: expected prices of at least 0",
+        ),
         (f"{TARIFF}export = -0.1", "energy.tariff.export: expected a price of at least 0"),
         (f"{TARIFF}export = nan", "energy.tariff.export: expected a price of at least 0"),
         (
@@ -150,7 +201,10 @@ def test_a_section_that_cannot_be_is_a_fault(section: str, sentence: str, tmp_pa
 
 def test_a_default_device_that_no_topic_could_name_is_a_fault(tmp_path: Path) -> None:
     text = f'device_default = "a/b"\n{HEAD}[metrics.t]\n'
-    assert fault(tmp_path, text) == "device_default: expected a device id without + # / and surrounding white space"
+    assert (
+        fault(tmp_path, text)
+        == "device_default: expected a device id without + # / and surrounding white space"
+    )
 
 
 def test_a_tariff_may_depend_on_the_hour_of_the_day(tmp_path: Path) -> None:
@@ -163,7 +217,9 @@ def test_a_tariff_may_depend_on_the_hour_of_the_day(tmp_path: Path) -> None:
 
 
 def test_the_shipped_machines_have_an_oee(streams: Streams) -> None:
-    assert streams["machines"].oee == Oee("machine_status", "performance_rate", "quality_rate", ("Running",), 300.0)
+    assert streams["machines"].oee == Oee(
+        "machine_status", "performance_rate", "quality_rate", ("Running",), 300.0
+    )
 
 
 def test_the_shipped_panels_have_energy_and_the_documented_events(streams: Streams) -> None:
@@ -188,7 +244,10 @@ def test_the_shipped_soil_has_the_documented_bands_and_topics(streams: Streams) 
         "Moisture": (40, 60),
         "pH": (6.5, 7.5),
     }
-    assert list(soil.health.topics().values()) == ["harit-samarth/soil-health/analysis", "harit-samarth/status"]
+    assert list(soil.health.topics().values()) == [
+        "harit-samarth/soil-health/analysis",
+        "harit-samarth/status",
+    ]
 
 
 def test_every_stream_is_declared_in_a_file_that_a_person_can_read(streams: Streams) -> None:

@@ -26,7 +26,9 @@ METRIC = "[metrics.t]\n"
         ),
     ],
 )
-def test_a_sensor_topic_that_another_stream_receives_is_the_fault_of_the_variable(topic: str, sentence: str) -> None:
+def test_a_sensor_topic_that_another_stream_receives_is_the_fault_of_the_variable(
+    topic: str, sentence: str
+) -> None:
     streams = declared(Settings(_env_file=None, sensor_topic=topic))
     assert streams.unusable["sensors"].startswith(sentence)
 
@@ -38,18 +40,27 @@ def test_a_sensor_topic_that_another_stream_receives_is_the_fault_of_the_variabl
             "control/+/ack",
             "SENSOR_TOPIC=control/{device_id}/ack: overlaps with ACK_TOPIC (control/{device_id}/ack)",
         ),
-        ("status/+", "SENSOR_TOPIC=status/{device_id}: overlaps with STATUS_TOPIC (status/{device_id})"),
+        (
+            "status/+",
+            "SENSOR_TOPIC=status/{device_id}: overlaps with STATUS_TOPIC (status/{device_id})",
+        ),
     ],
 )
-def test_a_sensor_topic_that_another_variable_receives_stops_the_start_and_is_named(topic: str, sentence: str) -> None:
+def test_a_sensor_topic_that_another_variable_receives_stops_the_start_and_is_named(
+    topic: str, sentence: str
+) -> None:
     with pytest.raises(StreamError) as caught:
         declared(Settings(_env_file=None, sensor_topic=topic))
     assert str(caught.value).startswith(sentence)
 
 
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["without a mark", "with a byte-order mark"])
+@pytest.mark.parametrize(
+    "mark", [b"", b"\xef\xbb\xbf"], ids=["without a mark", "with a byte-order mark"]
+)
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["line ends of Unix", "line ends of Windows"])
-def test_a_file_is_read_whichever_editor_has_written_it(mark: bytes, end: bytes, tmp_path: Path) -> None:
+def test_a_file_is_read_whichever_editor_has_written_it(
+    mark: bytes, end: bytes, tmp_path: Path
+) -> None:
     text = f"# Größe\n{TOPIC}{METRIC}".encode().replace(b"\n", end)
     (tmp_path / "q.toml").write_bytes(mark + text)
     assert str(load(tmp_path, {}, DEVICE_TOPICS)["q"].topic) == "a/{device_id}"
@@ -115,7 +126,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, wanted: Path, error: OSError) -> Non
 
 
 @pytest.mark.parametrize(
-    "error", [PermissionError(13, "Permission denied"), FileNotFoundError(2, "No such file or directory")]
+    "error",
+    [PermissionError(13, "Permission denied"), FileNotFoundError(2, "No such file or directory")],
 )
 def test_a_file_that_may_not_be_read_or_vanishes_is_named_and_stops_no_other(
     error: OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -124,7 +136,9 @@ def test_a_file_that_may_not_be_read_or_vanishes_is_named_and_stops_no_other(
         (tmp_path / f"{name}.toml").write_text(f'topic = "{name}/{{device_id}}"\n{METRIC}')
     refuse(monkeypatch, tmp_path / "sensors.toml", error)
     streams = load(tmp_path, {"sensors": "sensors/{device_id}"}, DEVICE_TOPICS)
-    assert streams.unusable == {"sensors": f"{tmp_path}/sensors.toml: cannot be read: {error.strerror}"}
+    assert streams.unusable == {
+        "sensors": f"{tmp_path}/sensors.toml: cannot be read: {error.strerror}"
+    }
     assert streams.unusable_at("sensors/1") is not None
 
 
@@ -139,18 +153,25 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StreamError, match=f"^{tmp_path}/gone: cannot be read: No such file or directory$"):
+    with pytest.raises(
+        StreamError, match=f"^{tmp_path}/gone: cannot be read: No such file or directory$"
+    ):
         load(tmp_path / "gone", {}, DEVICE_TOPICS)
 
 
 def test_without_sensor_topic_the_file_says_where_its_readings_arrive(tmp_path: Path) -> None:
     (tmp_path / "sensors.toml").write_text(f'topic = "plant/{{device_id}}/esp32"\n{METRIC}')
-    assert declared(Settings(_env_file=None, streams_dir=tmp_path)).subscriptions()[0] == "plant/+/esp32"
+    assert (
+        declared(Settings(_env_file=None, streams_dir=tmp_path)).subscriptions()[0]
+        == "plant/+/esp32"
+    )
     moved = declared(Settings(_env_file=None, streams_dir=tmp_path, sensor_topic="sensors/+/data"))
     assert moved.subscriptions()[0] == "sensors/+/data"
 
 
-def test_of_two_files_that_claim_a_topic_the_one_that_was_there_first_keeps_it(tmp_path: Path) -> None:
+def test_of_two_files_that_claim_a_topic_the_one_that_was_there_first_keeps_it(
+    tmp_path: Path,
+) -> None:
     for age, name in enumerate(("sensors", "alpha")):
         file = tmp_path / f"{name}.toml"
         file.write_bytes((TOPIC + METRIC).encode())
@@ -166,7 +187,9 @@ def test_a_file_whose_name_is_no_text_stops_nothing_else(
     folder = tmp_path / "declared"
     folder.mkdir()
     (folder / "q.toml").write_text(f"{TOPIC}{METRIC}")
-    Path(os.fsdecode(os.fsencode(folder) + b"/t\xe9mp.toml")).write_text('topic = "b/{device_id}"\n')
+    Path(os.fsdecode(os.fsencode(folder) + b"/t\xe9mp.toml")).write_text(
+        'topic = "b/{device_id}"\n'
+    )
     values = settings(streams_dir=folder, mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
     with running(values, start=True) as api, publishing(mosquitto.port) as publish:
         wait_for(lambda: api.get("/api/health")["mqtt"]["subscribed"], what="the subscription")

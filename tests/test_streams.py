@@ -58,10 +58,18 @@ def fault(folder: Path, name: str = "x") -> str:
         pytest.param(METRIC, "Object missing required field `topic`", id="no topic"),
         pytest.param(TOPIC, "Object missing required field `metrics`", id="no metrics"),
         pytest.param(
-            f"{TOPIC}[metrics]", "metrics: expected at least one metric, such as [metrics.temperature]", id="no metric"
+            f"{TOPIC}[metrics]",
+            "metrics: expected at least one metric, such as [metrics.temperature]",
+            id="no metric",
         ),
-        pytest.param(f"{TOPIC}rate = 1\n{METRIC}", "Object contains unknown field `rate`", id="an unknown key"),
-        pytest.param(f"topic = 5\n{METRIC}", "topic: Expected `str`, got `int`", id="a topic that is no text"),
+        pytest.param(
+            f"{TOPIC}rate = 1\n{METRIC}",
+            "Object contains unknown field `rate`",
+            id="an unknown key",
+        ),
+        pytest.param(
+            f"topic = 5\n{METRIC}", "topic: Expected `str`, got `int`", id="a topic that is no text"
+        ),
         pytest.param(
             f"{TOPIC}[timestamp]\nname = 1\n{METRIC}",
             "timestamp: Object contains unknown field `name`",
@@ -72,8 +80,14 @@ def fault(folder: Path, name: str = "x") -> str:
             "timestamp.required: Expected `bool`, got `str`",
             id="a required that is no bool",
         ),
-        pytest.param("topic = 'a", 'Expected "\'" (at end of document)', id="a text without its end"),
-        pytest.param(f"{TOPIC}{TOPIC}", "Cannot overwrite a value (at line 2, column 24)", id="the same key twice"),
+        pytest.param(
+            "topic = 'a", 'Expected "\'" (at end of document)', id="a text without its end"
+        ),
+        pytest.param(
+            f"{TOPIC}{TOPIC}",
+            "Cannot overwrite a value (at line 2, column 24)",
+            id="the same key twice",
+        ),
         pytest.param(
             f"{TOPIC}{METRIC}{METRIC}",
             "Cannot declare ('metrics', 't') twice (at line 3, column 11)",
@@ -99,13 +113,21 @@ def fault(folder: Path, name: str = "x") -> str:
             "topic: expected {device_id} or {metric} as a whole level, not '{machine}'",
             id="an unknown name in braces",
         ),
-        pytest.param(f'topic = "a//b"\n{METRIC}', "topic: expected no empty level", id="an empty level"),
-        pytest.param(f'topic = ""\n{METRIC}', "topic: expected no empty level", id="an empty topic"),
         pytest.param(
-            f'topic = "$SYS/{{device_id}}"\n{METRIC}', "topic: expected a first level without $", id="a broker's topic"
+            f'topic = "a//b"\n{METRIC}', "topic: expected no empty level", id="an empty level"
         ),
         pytest.param(
-            f'topic = "{{device_id}}/{{device_id}}"\n{METRIC}', "topic: expected {device_id} at most once", id="twice"
+            f'topic = ""\n{METRIC}', "topic: expected no empty level", id="an empty topic"
+        ),
+        pytest.param(
+            f'topic = "$SYS/{{device_id}}"\n{METRIC}',
+            "topic: expected a first level without $",
+            id="a broker's topic",
+        ),
+        pytest.param(
+            f'topic = "{{device_id}}/{{device_id}}"\n{METRIC}',
+            "topic: expected {device_id} at most once",
+            id="twice",
         ),
         pytest.param(
             f'topic = "a"\n{METRIC}',
@@ -113,7 +135,9 @@ def fault(folder: Path, name: str = "x") -> str:
             id="no device anywhere",
         ),
         pytest.param(
-            f'{TOPIC}device = "t"\n{METRIC}', "device: expected a field that is not a metric", id="a metric as device"
+            f'{TOPIC}device = "t"\n{METRIC}',
+            "device: expected a field that is not a metric",
+            id="a metric as device",
         ),
         pytest.param(
             f'{TOPIC}[timestamp]\nfield = "t"\n{METRIC}',
@@ -137,7 +161,9 @@ def fault(folder: Path, name: str = "x") -> str:
         ),
     ],
 )
-def test_a_fault_is_told_with_file_key_and_what_was_expected(text: str, sentence: str, tmp_path: Path) -> None:
+def test_a_fault_is_told_with_file_key_and_what_was_expected(
+    text: str, sentence: str, tmp_path: Path
+) -> None:
     (tmp_path / "x.toml").write_text(text)
     assert fault(tmp_path) == sentence
 
@@ -145,9 +171,15 @@ def test_a_fault_is_told_with_file_key_and_what_was_expected(text: str, sentence
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        pytest.param("rate = 1", "metrics.t: Object contains unknown field `rate`", id="an unknown key"),
-        pytest.param("unit = 5", "metrics.t.unit: Expected `str`, got `int`", id="a unit that is no text"),
-        pytest.param('required = "yes"', "metrics.t.required: Expected `bool`, got `str`", id="no bool"),
+        pytest.param(
+            "rate = 1", "metrics.t: Object contains unknown field `rate`", id="an unknown key"
+        ),
+        pytest.param(
+            "unit = 5", "metrics.t.unit: Expected `str`, got `int`", id="a unit that is no text"
+        ),
+        pytest.param(
+            'required = "yes"', "metrics.t.required: Expected `bool`, got `str`", id="no bool"
+        ),
         pytest.param(
             'simulate = { mean = "x" }',
             "metrics.t.simulate.mean: Expected `float`, got `str`",
@@ -158,7 +190,11 @@ def test_a_fault_is_told_with_file_key_and_what_was_expected(text: str, sentence
             "metrics.t.simulate: Object contains unknown field `rate`",
             id="an unknown key of simulate",
         ),
-        pytest.param('name = "x"', "metrics.t.name: expected nothing: the table's heading is the name", id="a name"),
+        pytest.param(
+            'name = "x"',
+            "metrics.t.name: expected nothing: the table's heading is the name",
+            id="a name",
+        ),
         pytest.param(
             'type = "text"\nsimulate = { states = [] }',
             "metrics.t.simulate.states: expected at least one state",
@@ -180,7 +216,9 @@ def test_a_fault_is_told_with_file_key_and_what_was_expected(text: str, sentence
             id="the same plural twice",
         ),
         pytest.param(
-            "[metrics.T]", "metrics.T: expected a name that differs from t in more than case", id="names alike"
+            "[metrics.T]",
+            "metrics.T: expected a name that differs from t in more than case",
+            id="names alike",
         ),
         pytest.param(
             '[metrics."a b"]',
@@ -193,17 +231,25 @@ def test_a_fault_is_told_with_file_key_and_what_was_expected(text: str, sentence
             id="a name that is too long",
         ),
         pytest.param(
-            'event = "1st"', "metrics.t.event: expected a letter of a-z, then a-z, 0-9, - and _", id="an event's name"
+            'event = "1st"',
+            "metrics.t.event: expected a letter of a-z, then a-z, 0-9, - and _",
+            id="an event's name",
         ),
     ],
 )
-def test_a_fault_of_a_metric_is_told_with_the_metrics_name(text: str, sentence: str, tmp_path: Path) -> None:
+def test_a_fault_of_a_metric_is_told_with_the_metrics_name(
+    text: str, sentence: str, tmp_path: Path
+) -> None:
     (tmp_path / "x.toml").write_text(f"{TOPIC}{METRIC}{text}\n")
     assert fault(tmp_path) == sentence
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_COLUMNS | {"Timestamp", "XMIN", "DB_ROW_ID", "Fts_Doc_Id"}))
-def test_a_metric_whose_name_a_database_or_an_answer_has_is_a_fault(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", sorted(RESERVED_COLUMNS | {"Timestamp", "XMIN", "DB_ROW_ID", "Fts_Doc_Id"})
+)
+def test_a_metric_whose_name_a_database_or_an_answer_has_is_a_fault(
+    name: str, tmp_path: Path
+) -> None:
     (tmp_path / "x.toml").write_text(f"{TOPIC}[metrics.{name}]\n")
     told = fault(tmp_path)
     assert told.startswith(f"metrics.{name}: expected a name other than {name}; ")
@@ -216,22 +262,34 @@ def test_names_that_a_query_adds_to_a_reading_are_reserved() -> None:
 
 @pytest.mark.parametrize(
     ("stream", "metric"),
-    [("x", "health"), ("soil", "health"), ("soil", "status"), ("soil", "health_index"), ("soil", "anomalies")],
+    [
+        ("x", "health"),
+        ("soil", "health"),
+        ("soil", "status"),
+        ("soil", "health_index"),
+        ("soil", "anomalies"),
+    ],
 )
 def test_a_metric_with_the_name_of_what_answers_add_is_a_fault_where_they_do(
     stream: str, metric: str, tmp_path: Path
 ) -> None:
     file = tmp_path / f"{stream}.toml"
     file.write_text(f"{TOPIC}[metrics.{metric}]\n[metrics.t]\nideal = [1, 2]\n")
-    assert fault(tmp_path, stream).startswith(f"metrics.{metric}: expected a name other than {metric}, a key")
+    assert fault(tmp_path, stream).startswith(
+        f"metrics.{metric}: expected a name other than {metric}, a key"
+    )
     file.write_text(f"{TOPIC}[metrics.{metric}]\n[metrics.t]\n")
     assert load(tmp_path, {}, DEVICE_TOPICS).unusable == {}
 
 
-def test_a_device_field_with_the_name_of_what_analyses_have_is_a_fault_where_they_are_published(tmp_path: Path) -> None:
+def test_a_device_field_with_the_name_of_what_analyses_have_is_a_fault_where_they_are_published(
+    tmp_path: Path,
+) -> None:
     factor = '[health]\nanalysis_topic = "x/y"\n[metrics.t]\nideal = [1, 2]\n'
     (tmp_path / "x.toml").write_text(f'{TOPIC}device = "id"\n{factor}')
-    assert fault(tmp_path).startswith("device: expected a field other than anomalies, factors, health_index, id,")
+    assert fault(tmp_path).startswith(
+        "device: expected a field other than anomalies, factors, health_index, id,"
+    )
 
 
 def test_an_unknown_type_is_told_the_types_there_are(tmp_path: Path) -> None:
@@ -278,7 +336,9 @@ def test_text_that_is_not_utf_8_is_a_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["Sensors", "a b", "1st"])
 def test_a_file_whose_name_is_no_stream_name_is_a_fault(name: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.toml").write_text(TOPIC + METRIC)
-    assert fault(tmp_path, name).startswith("the file's name: expected a letter of a-z, then a-z, 0-9, - and _: it is")
+    assert fault(tmp_path, name).startswith(
+        "the file's name: expected a letter of a-z, then a-z, 0-9, - and _: it is"
+    )
 
 
 def test_the_name_of_a_file_that_is_too_long_is_told_so(tmp_path: Path) -> None:
@@ -287,44 +347,65 @@ def test_the_name_of_a_file_that_is_too_long_is_told_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
-def test_a_name_that_the_api_needs_is_a_fault_that_tells_how_to_rename(name: str, tmp_path: Path) -> None:
+def test_a_name_that_the_api_needs_is_a_fault_that_tells_how_to_rename(
+    name: str, tmp_path: Path
+) -> None:
     (tmp_path / f"{name}.toml").write_text(TOPIC + METRIC)
     table = f"{name.replace('-', '_')}_readings"
     told = fault(tmp_path, name)
-    assert told.startswith(f"the file's name: expected a name other than {name}, which AutoForge uses: rename")
+    assert told.startswith(
+        f"the file's name: expected a name other than {name}, which AutoForge uses: rename"
+    )
     assert f'set table = "{table}"' in told
-    (tmp_path / f"{name}.toml").rename(tmp_path / "x.toml").write_text(f'table = "{table}"\n{TOPIC}{METRIC}')
+    (tmp_path / f"{name}.toml").rename(tmp_path / "x.toml").write_text(
+        f'table = "{table}"\n{TOPIC}{METRIC}'
+    )
     assert load(tmp_path, {}, DEVICE_TOPICS)["x"].table == table
 
 
-@pytest.mark.parametrize("table", sorted({*Base.metadata.tables, "alembic_version", "device_accounts", "users"}))
+@pytest.mark.parametrize(
+    "table", sorted({*Base.metadata.tables, "alembic_version", "device_accounts", "users"})
+)
 def test_a_table_that_autoforge_has_itself_is_a_fault(table: str, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(f'table = "{table}"\n{TOPIC}{METRIC}')
     assert fault(tmp_path) == f"table: expected a name other than {table}, which AutoForge uses"
 
 
-@pytest.mark.parametrize("table", ["pg_class", "sqlite_x", "incoming_x_readings", "uq_x_readings", "ix_x_readings"])
-def test_a_table_with_a_name_that_databases_give_themselves_is_a_fault(table: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "table", ["pg_class", "sqlite_x", "incoming_x_readings", "uq_x_readings", "ix_x_readings"]
+)
+def test_a_table_with_a_name_that_databases_give_themselves_is_a_fault(
+    table: str, tmp_path: Path
+) -> None:
     (tmp_path / "x.toml").write_text(f'table = "{table}"\n{TOPIC}{METRIC}')
     assert fault(tmp_path).startswith("table: expected a name that does not begin with any of")
 
 
 def test_two_streams_cannot_have_one_table(declare: Declare) -> None:
     streams = declare(**{"a-b": TOPIC + METRIC, "a_b": TOPIC.replace("a/", "b/") + METRIC})
-    assert streams.unusable == {"a_b": "a_b.toml: table: expected a table other than a_b_readings, which a-b.toml uses"}
+    assert streams.unusable == {
+        "a_b": "a_b.toml: table: expected a table other than a_b_readings, which a-b.toml uses"
+    }
 
 
 @pytest.mark.parametrize(
     ("one", "other", "metric"),
     [
         pytest.param("a/{device_id}", "a/{device_id}", "t", id="the same"),
-        pytest.param("a/{device_id}/{metric}", "a/{device_id}/t", "t", id="a metric and a plain level"),
-        pytest.param("{device_id}/b/{metric}", "{metric}/b/{device_id}", "t", id="equally many plain levels"),
+        pytest.param(
+            "a/{device_id}/{metric}", "a/{device_id}/t", "t", id="a metric and a plain level"
+        ),
+        pytest.param(
+            "{device_id}/b/{metric}", "{metric}/b/{device_id}", "t", id="equally many plain levels"
+        ),
     ],
 )
-def test_two_streams_cannot_receive_one_topic(one: str, other: str, metric: str, declare: Declare) -> None:
+def test_two_streams_cannot_receive_one_topic(
+    one: str, other: str, metric: str, declare: Declare
+) -> None:
     streams = declare(
-        one=f'topic = "{one}"\n[metrics.{metric}]\n', other=f'topic = "{other}"\ndevice = "d"\n[metrics.{metric}]\n'
+        one=f'topic = "{one}"\n[metrics.{metric}]\n',
+        other=f'topic = "{other}"\ndevice = "d"\n[metrics.{metric}]\n',
     )
     assert [stream.name for stream in streams] == ["one"]
     told = f"other.toml: topic: overlaps with one.toml: topic ({one})"
@@ -339,8 +420,16 @@ def test_two_streams_cannot_receive_one_topic(one: str, other: str, metric: str,
             'topic = "control/{device_id}/ack"',
             "x.toml: topic: overlaps with ACK_TOPIC (control/{device_id}/ack)",
         ),
-        ({}, 'topic = "status/{device_id}"', "x.toml: topic: overlaps with STATUS_TOPIC (status/{device_id})"),
-        ({}, 'topic = "status/{metric}"\ndevice = "d"', "x.toml: topic: overlaps with STATUS_TOPIC (status/"),
+        (
+            {},
+            'topic = "status/{device_id}"',
+            "x.toml: topic: overlaps with STATUS_TOPIC (status/{device_id})",
+        ),
+        (
+            {},
+            'topic = "status/{metric}"\ndevice = "d"',
+            "x.toml: topic: overlaps with STATUS_TOPIC (status/",
+        ),
         (
             {"ack_topic": "control/+/command"},
             "",
@@ -375,11 +464,16 @@ def test_what_devices_say_and_hear_beside_their_readings_needs_topics_of_its_own
         ({"status_topic": "control/+"}, 'topic = "status/{device_id}"'),
     ],
 )
-def test_topics_that_no_message_can_share_are_allowed(topics: dict[str, Any], text: str, tmp_path: Path) -> None:
+def test_topics_that_no_message_can_share_are_allowed(
+    topics: dict[str, Any], text: str, tmp_path: Path
+) -> None:
     (tmp_path / "x.toml").write_text(f"{text}\n{METRIC}")
     streams = load(tmp_path, {}, DeviceTopics.of(Settings(_env_file=None, **topics)))
     filters = streams.subscriptions()
-    assert filters[-2:] == [topics.get("ack_topic", "control/+/ack"), topics.get("status_topic", "status/+")]
+    assert filters[-2:] == [
+        topics.get("ack_topic", "control/+/ack"),
+        topics.get("status_topic", "status/+"),
+    ]
     assert len(filters) == 3
 
 
@@ -407,7 +501,10 @@ def test_a_topic_belongs_to_the_stream_with_the_plain_level(
     one: str, other: str, topic: str, receiver: tuple[str, str | None], declare: Declare
 ) -> None:
     streams = declare(
-        **{name: f'topic = "{text}"\ndevice = "d"\n{METRIC}' for name, text in (("one", one), ("other", other))}
+        **{
+            name: f'topic = "{text}"\ndevice = "d"\n{METRIC}'
+            for name, text in (("one", one), ("other", other))
+        }
     )
     found = streams.match(topic)
     assert found is not None
@@ -430,22 +527,35 @@ def test_a_topic_belongs_to_the_stream_with_the_plain_level(
         ({"status_topic": "+/on"}, "a/{device_id}", "b/on", PresenceNotice),
         ({"status_topic": "+/x/ack"}, "a", "control/x/ack", Acknowledgement),
         ({"status_topic": "+/x/ack"}, "a", "b/x/ack", PresenceNotice),
-        ({"status_topic": "control/x/y/+", "control_topic": "control/+/y/z"}, "a", "control/x/y/z", PresenceNotice),
+        (
+            {"status_topic": "control/x/y/+", "control_topic": "control/+/y/z"},
+            "a",
+            "control/x/y/z",
+            PresenceNotice,
+        ),
         ({"status_topic": "+/command", "control_topic": "x/+"}, "a", "x/command", Ignored),
     ],
 )
 def test_plain_levels_win_over_placeholders_beside_readings_too(
     topics: dict[str, Any], stream: str, topic: str, kind: type[object], tmp_path: Path
 ) -> None:
-    (tmp_path / "x.toml").write_text(f'topic = "{stream}"\ndevice = "d"\ndevice_default = "e"\n{METRIC}')
+    (tmp_path / "x.toml").write_text(
+        f'topic = "{stream}"\ndevice = "d"\ndevice_default = "e"\n{METRIC}'
+    )
     declared = DeviceTopics.of(Settings(_env_file=None, **topics))
     parser = Parser(load(tmp_path, {}, declared), DeviceKinds.of(declared))
-    payload = b"online" if kind is PresenceNotice else b'{"command_id":"c","status":"failed","value":1,"t":1}'
+    payload = (
+        b"online"
+        if kind is PresenceNotice
+        else b'{"command_id":"c","status":"failed","value":1,"t":1}'
+    )
     assert isinstance(parser.parse(Message(topic, payload, RECEIVED)), kind)
 
 
 def test_a_folder_without_declarations_is_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(StreamError, match=r"no stream is declared here: expected at least one file such as sensors"):
+    with pytest.raises(
+        StreamError, match=r"no stream is declared here: expected at least one file such as sensors"
+    ):
         load(tmp_path, {}, DEVICE_TOPICS)
 
 
@@ -457,7 +567,11 @@ def test_what_is_not_declared_has_a_default(declare: Declare) -> None:
         "device_id",
         "",
     )
-    assert (stream.timestamp.field, stream.timestamp.required, stream.values) == ("timestamp", False, "")
+    assert (stream.timestamp.field, stream.timestamp.required, stream.values) == (
+        "timestamp",
+        False,
+        "",
+    )
     (metric,) = stream.metrics
     assert (metric.title, metric.unit, metric.type, metric.required) == ("t", "", "number", False)
     assert (metric.plural, metric.level, metric.simulate) == ("t", "t", Simulation())
@@ -468,7 +582,9 @@ def test_the_shipped_streams_are_as_documented(streams: Streams) -> None:
     assert streams.get("sensors") is sensors
     assert streams.get("nothing") is None
     assert (sensors.table, sensors.timestamp.required) == ("sensor_readings", True)
-    described: list[tuple[str, str, bool]] = [(m.name, m.plural, m.required) for m in sensors.metrics]
+    described: list[tuple[str, str, bool]] = [
+        (m.name, m.plural, m.required) for m in sensors.metrics
+    ]
     assert described == [
         ("temperature", "temperatures", True),
         ("vibration", "vibrations", True),
@@ -520,7 +636,9 @@ SHAPES = {
         ("", None),
     ],
 )
-def test_a_topic_belongs_to(topic: str, found: tuple[str, str | None, str | None] | None, declare: Declare) -> None:
+def test_a_topic_belongs_to(
+    topic: str, found: tuple[str, str | None, str | None] | None, declare: Declare
+) -> None:
     streams = declare(**SHAPES)
     assert streams.match(topic) == (None if found is None else (streams[found[0]], *found[1:]))
 

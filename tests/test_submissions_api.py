@@ -33,7 +33,9 @@ def streams_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def others(settings: Callable[..., Settings], database_url: str, streams_dir: Path) -> Iterator[Api]:
+def others(
+    settings: Callable[..., Settings], database_url: str, streams_dir: Path
+) -> Iterator[Api]:
     """The API of the other streams over an empty database of each kind in turn."""
     with running(settings(database_url=database_url, streams_dir=streams_dir)) as api:
         yield api
@@ -62,7 +64,9 @@ def test_one_payload_is_stored(api: Api) -> None:
 def test_the_same_payload_again_is_a_duplicate_whether_alone_or_in_an_array(api: Api) -> None:
     assert counts(api.post(READINGS, reading())) == (1, 0, 0)
     assert counts(api.post(READINGS, reading())) == (0, 1, 0)
-    assert counts(api.post(READINGS, [reading(), reading(second=1), reading(), reading(second=1)])) == (1, 3, 0)
+    assert counts(
+        api.post(READINGS, [reading(), reading(second=1), reading(), reading(second=1)])
+    ) == (1, 3, 0)
     assert stored(api) == 2
 
 
@@ -70,7 +74,9 @@ def test_different_readings_of_one_device_at_one_time_are_both_stored(api: Api) 
     assert counts(api.post(READINGS, [reading(gas=1), reading(gas=2)])) == (2, 0, 0)
 
 
-def test_bad_readings_are_listed_with_index_and_reason_and_their_neighbours_are_stored(api: Api) -> None:
+def test_bad_readings_are_listed_with_index_and_reason_and_their_neighbours_are_stored(
+    api: Api,
+) -> None:
     body = [
         reading(second=0),
         reading(second=1, gas=None),
@@ -104,7 +110,9 @@ def test_bad_readings_are_listed_with_index_and_reason_and_their_neighbours_are_
         pytest.param(reading(), 201, (1, 0, 0), id="stored"),
         pytest.param([reading("old"), reading("old")], 201, (1, 1, 0), id="stored and a duplicate"),
         pytest.param([reading(), reading(gas="much")], 207, (1, 0, 1), id="stored and rejected"),
-        pytest.param([reading("first"), reading(gas="much")], 207, (0, 1, 1), id="a duplicate and rejected"),
+        pytest.param(
+            [reading("first"), reading(gas="much")], 207, (0, 1, 1), id="a duplicate and rejected"
+        ),
         pytest.param(reading(gas="much"), 400, (0, 0, 1), id="one that is rejected"),
         pytest.param([reading(gas="much")], 400, (0, 0, 1), id="an array of one that is rejected"),
         pytest.param([reading(gas="much"), 7], 400, (0, 0, 2), id="all rejected"),
@@ -127,7 +135,9 @@ def test_the_status_says_whether_everything_was_taken(
         ([7, 8], "All 2 readings were rejected; the first: expected a JSON object, not 7"),
     ],
 )
-def test_where_nothing_was_taken_a_message_says_why(sqlite_api: Api, body: Any, message: str) -> None:
+def test_where_nothing_was_taken_a_message_says_why(
+    sqlite_api: Api, body: Any, message: str
+) -> None:
     assert sqlite_api.post(READINGS, body, expect=400)["message"] == message
 
 
@@ -171,7 +181,10 @@ def test_clients_that_post_the_same_and_other_readings_at_once_are_all_answered(
         common = [reading("shared", second) for second in range(20)]
         ready.wait(10)
         answers = [
-            counts(own.judge(READINGS, [*common, *[reading(f"d{number}", i) for i in range(10)], {}])) for _ in range(3)
+            counts(
+                own.judge(READINGS, [*common, *[reading(f"d{number}", i) for i in range(10)], {}])
+            )
+            for _ in range(3)
         ]
         first, second, third = map(sum, zip(*answers, strict=True))
         return first, second, third
@@ -189,7 +202,9 @@ def test_clients_that_post_the_same_and_other_readings_at_once_are_all_answered(
 def test_the_device_id_comes_from_the_body_or_from_the_query(sqlite_api: Api) -> None:
     assert counts(sqlite_api.post(READINGS, reading("in-body"))) == (1, 0, 0)
     assert counts(sqlite_api.post(READINGS, payload(), device_id="in-query")) == (1, 0, 0)
-    assert counts(sqlite_api.post(READINGS, [reading("both", 1), reading("both", 2)], device_id="both")) == (2, 0, 0)
+    assert counts(
+        sqlite_api.post(READINGS, [reading("both", 1), reading("both", 2)], device_id="both")
+    ) == (2, 0, 0)
     listed = sqlite_api.get("/api/sensors/devices")["devices"]
     assert [item["device_id"] for item in listed] == ["both", "in-body", "in-query"]
 
@@ -212,14 +227,20 @@ def test_the_device_id_comes_from_the_body_or_from_the_query(sqlite_api: Api) ->
 def test_a_reading_whose_device_is_not_known_is_rejected(
     sqlite_api: Api, device_in_body: Any, query: dict[str, Any], reason: str
 ) -> None:
-    body = {key: value for key, value in (reading() | {"device_id": device_in_body}).items() if value is not None}
+    body = {
+        key: value
+        for key, value in (reading() | {"device_id": device_in_body}).items()
+        if value is not None
+    }
     answer = sqlite_api.judge(READINGS, body, **query)
     assert [(item["index"], item["reason"]) for item in answer["errors"]] == [(0, reason)]
     assert stored(sqlite_api) == 0
 
 
 @pytest.mark.parametrize("device_id", ["a+b", "#", "a/b", "..", "", "a\0b"])
-def test_a_device_id_in_the_query_that_cannot_be_one_is_400(sqlite_api: Api, device_id: str) -> None:
+def test_a_device_id_in_the_query_that_cannot_be_one_is_400(
+    sqlite_api: Api, device_id: str
+) -> None:
     message = sqlite_api.post(READINGS, payload(), expect=400, device_id=device_id)["message"]
     assert message.startswith("device_id: ")
     assert stored(sqlite_api) == 0
@@ -247,7 +268,9 @@ def test_a_device_id_in_the_query_that_cannot_be_one_is_400(sqlite_api: Api, dev
         ({"note": "x" * 70_000}, "too_large"),
     ],
 )
-def test_a_reading_is_judged_as_over_mqtt(sqlite_api: Api, changes: dict[str, Any], reason: str | None) -> None:
+def test_a_reading_is_judged_as_over_mqtt(
+    sqlite_api: Api, changes: dict[str, Any], reason: str | None
+) -> None:
     answer = sqlite_api.judge(READINGS, reading(**changes))
     assert [item["reason"] for item in answer["errors"]] == ([reason] if reason else [])
     assert answer["stored"] == (0 if reason else 1)
@@ -267,7 +290,11 @@ def test_a_clock_that_is_ahead_is_not_believed_and_what_it_said_is_kept(sqlite_a
 
 
 def test_a_byte_order_mark_before_the_payload_is_accepted(sqlite_api: Api) -> None:
-    assert counts(sqlite_api.post(READINGS, b"\xef\xbb\xbf" + json.dumps(reading()).encode())) == (1, 0, 0)
+    assert counts(sqlite_api.post(READINGS, b"\xef\xbb\xbf" + json.dumps(reading()).encode())) == (
+        1,
+        0,
+        0,
+    )
 
 
 def test_white_space_around_the_body_makes_no_other_reading(sqlite_api: Api) -> None:
@@ -277,7 +304,9 @@ def test_white_space_around_the_body_makes_no_other_reading(sqlite_api: Api) -> 
     assert counts(sqlite_api.post(READINGS, f"\n{text}\r\n")) == (0, 1, 0)
 
 
-def test_what_came_by_mqtt_is_a_duplicate_over_http(settings: Callable[..., Settings], embedded_broker: int) -> None:
+def test_what_came_by_mqtt_is_a_duplicate_over_http(
+    settings: Callable[..., Settings], embedded_broker: int
+) -> None:
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), start=True) as api:
         wait_for(lambda: api.get("/api/health")["status"] == "healthy", what="the subscription")
         with publishing(embedded_broker) as publish:
@@ -304,8 +333,12 @@ def test_a_metric_with_its_own_topic_is_named_in_the_query(others: Api) -> None:
     path = "/api/panel/readings"
     device: dict[str, Any] = {"device_id": "p1"}
     assert counts(others.judge(path, 230.5, **device, metric="voltage")) == (1, 0, 0)
-    assert counts(others.judge(path, {"value": "4.5", "timestamp": noon()}, **device, metric="current")) == (1, 0, 0)
-    assert counts(others.judge(path, ["on", {"value": "off"}, {"value": 7}], **device, metric="state")) == (2, 0, 1)
+    assert counts(
+        others.judge(path, {"value": "4.5", "timestamp": noon()}, **device, metric="current")
+    ) == (1, 0, 0)
+    assert counts(
+        others.judge(path, ["on", {"value": "off"}, {"value": 7}], **device, metric="state")
+    ) == (2, 0, 1)
     newest = others.get("/api/panel/history", device_id="p1")["data"]
     assert [(item["voltage"], item["current"], item["state"]) for item in newest] == [
         (None, None, "off"), (None, None, "on"), (230.5, None, None), (None, 4.5, None),
@@ -319,7 +352,9 @@ def test_a_metric_that_cannot_be_named_is_400(
     settings: Callable[..., Settings], streams_dir: Path, stream: str, metric: str
 ) -> None:
     with running(settings(streams_dir=streams_dir)) as api:
-        message = api.post(f"/api/{stream}/readings", {"value": 1}, expect=400, metric=metric, device_id="d")
+        message = api.post(
+            f"/api/{stream}/readings", {"value": 1}, expect=400, metric=metric, device_id="d"
+        )
         assert message["message"].startswith("metric: ")
 
 

@@ -32,18 +32,37 @@ def values(api: Api, stream: str, *names: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize(
     ("text", "a"),
-    [("null", None), ("NaN", None), ("nan", None), ("-Infinity", None), ('"abc"', None), (".5", 0.5), ("+7", 7.0)],
+    [
+        ("null", None),
+        ("NaN", None),
+        ("nan", None),
+        ("-Infinity", None),
+        ('"abc"', None),
+        (".5", 0.5),
+        ("+7", 7.0),
+    ],
 )
 def test_a_posted_reading_keeps_its_good_values(text: str, a: float | None, api: Api) -> None:
     api.post("/api/boards/readings", f'{{"device_id": 7, "a": {text}, "b": 1}}')
-    api.post("/api/boards/readings", f'[{{"device_id": 7, "a": {text}, "b": 2}}, {{"device_id": "7", "b": 3}}]')
-    assert values(api, "boards", "device_id", "a", "b") == [("7", a, 1.0), ("7", a, 2.0), ("7", None, 3.0)]
+    api.post(
+        "/api/boards/readings",
+        f'[{{"device_id": 7, "a": {text}, "b": 2}}, {{"device_id": "7", "b": 3}}]',
+    )
+    assert values(api, "boards", "device_id", "a", "b") == [
+        ("7", a, 1.0),
+        ("7", a, 2.0),
+        ("7", None, 3.0),
+    ]
 
 
-@pytest.mark.parametrize(("text", "number"), [("+21.5", 21.5), (".5", 0.5), ("5.", 5.0), ('" 24.5 "', 24.5)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("+21.5", 21.5), (".5", 0.5), ("5.", 5.0), ('" 24.5 "', 24.5)]
+)
 def test_a_posted_number_may_be_bare(text: str, number: float, api: Api) -> None:
     api.post("/api/levels/readings", text, device_id="d", metric="level")
-    api.post("/api/levels/readings", f'[{text}, {{"value": {text}}}]', device_id="d", metric="level")
+    api.post(
+        "/api/levels/readings", f'[{text}, {{"value": {text}}}]', device_id="d", metric="level"
+    )
     assert values(api, "levels", "level") == [(number,)] * 3
 
 
@@ -56,7 +75,9 @@ def test_a_posted_text_may_be_bare(text: str, api: Api) -> None:
 
 def test_what_is_set_aside_of_an_array_is_kept_as_it_was_written(api: Api) -> None:
     first, second = '{"device_id": "a",  "a": NaN}', '{"device_id": "b", "a": nan , "note": null}'
-    answer = api.client.post("/api/boards/readings", data=f"[{first} , {second}]", content_type="application/json")
+    answer = api.client.post(
+        "/api/boards/readings", data=f"[{first} , {second}]", content_type="application/json"
+    )
     assert [item["reason"] for item in answer.get_json()["errors"]] == ["missing_field"] * 2
     rows = api.get("/api/rejected")["data"]
     assert sorted(row["payload"] for row in rows) == sorted([first, second])
@@ -79,4 +100,7 @@ def test_what_is_set_aside_of_an_array_is_kept_as_it_was_written(api: Api) -> No
     ],
 )
 def test_it_says_why_a_body_is_not_json(body: str, why: str, api: Api) -> None:
-    assert api.post("/api/boards/readings", body, expect=400)["message"] == f"the body is not JSON: {why}"
+    assert (
+        api.post("/api/boards/readings", body, expect=400)["message"]
+        == f"the body is not JSON: {why}"
+    )

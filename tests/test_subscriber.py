@@ -60,7 +60,9 @@ class Store:
 
 
 @contextlib.contextmanager
-def running(settings: Settings, store: Store, filters: Filters | None = None) -> Iterator[Subscriber]:
+def running(
+    settings: Settings, store: Store, filters: Filters | None = None
+) -> Iterator[Subscriber]:
     """A subscriber in a thread."""
     subscriber = Subscriber(settings, "test-ingest", filters or Filters(["t/#"]), store)
     thread = threading.Thread(target=subscriber.run, daemon=True)
@@ -88,13 +90,19 @@ def test_it_hands_over_what_is_published(settings: Make, mosquitto: Mosquitto) -
             publish("t/1", "one")
             publish("t/2", b"\x00\xff")
         wait_for(lambda: len(store.messages) == 2)
-    assert [(message.topic, message.payload) for message in store.messages] == [("t/1", b"one"), ("t/2", b"\x00\xff")]
+    assert [(message.topic, message.payload) for message in store.messages] == [
+        ("t/1", b"one"),
+        ("t/2", b"\x00\xff"),
+    ]
     assert store.messages[0].received_at < store.messages[1].received_at
 
 
 def test_it_works_with_the_embedded_broker(settings: Make, embedded_broker: int) -> None:
     store = Store()
-    with subscribed(settings(mqtt_port=embedded_broker), store), publishing(embedded_broker) as publish:
+    with (
+        subscribed(settings(mqtt_port=embedded_broker), store),
+        publishing(embedded_broker) as publish,
+    ):
         for number in range(300):
             publish("t/1", str(number))
         wait_for(lambda: len(store.messages) == 300)
@@ -146,7 +154,9 @@ def test_it_holds_the_batch_and_the_connection_while_the_receiver_is_not_ready(
 ) -> None:
     store = Store()
     store.open.clear()
-    with subscribed(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_keepalive=5), store) as subscriber:
+    with subscribed(
+        settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_keepalive=5), store
+    ) as subscriber:
         with publishing(mosquitto.port) as publish:
             for number in range(50):
                 publish("t/1", str(number))
@@ -160,7 +170,9 @@ def test_it_holds_the_batch_and_the_connection_while_the_receiver_is_not_ready(
 
 def test_it_comes_back_after_the_broker_was_killed(settings: Make, mosquitto: Mosquitto) -> None:
     store = Store()
-    with subscribed(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store) as subscriber:
+    with subscribed(
+        settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store
+    ) as subscriber:
         mosquitto.stop(signal.SIGKILL)
         wait_for(lambda: not subscriber.connected)
         assert subscriber.problem is not None
@@ -187,7 +199,9 @@ def test_a_refused_login_is_named(settings: Make, tmp_path: Path) -> None:
     config = tmp_path / "broker" / "mosquitto.conf"
     config.write_text(config.read_text().replace("allow_anonymous true\n", ""))
     server.start()
-    place = settings(mqtt_broker="127.0.0.1", mqtt_port=server.port, mqtt_username="u", mqtt_password="secret")
+    place = settings(
+        mqtt_broker="127.0.0.1", mqtt_port=server.port, mqtt_username="u", mqtt_password="secret"
+    )
     with running(place, Store()) as subscriber:
         wait_for(lambda: "refused" in (subscriber.problem or ""))
         assert "Not authorized" in str(subscriber.problem)
@@ -219,16 +233,18 @@ def certificates(tmp_path: Path) -> Path:
 def test_it_receives_over_tls_without_stalling(
     settings: Make, tmp_path: Path, certificates: Path, scheme: str, protocol: str
 ) -> None:
-    extra = (
-        f"allow_anonymous true\nprotocol {protocol}\ncertfile {certificates}/cert.pem\nkeyfile {certificates}/key.pem"
-    )
+    extra = f"allow_anonymous true\nprotocol {protocol}\ncertfile {certificates}/cert.pem\nkeyfile {certificates}/key.pem"
     server = Mosquitto(tmp_path / "broker")
     plain = Mosquitto(tmp_path / "unused").port
     text = (tmp_path / "broker" / "mosquitto.conf").read_text()
-    (tmp_path / "broker" / "mosquitto.conf").write_text(f"{text}\nlistener {plain} 127.0.0.1\n{extra}\n")
+    (tmp_path / "broker" / "mosquitto.conf").write_text(
+        f"{text}\nlistener {plain} 127.0.0.1\n{extra}\n"
+    )
     server.start()
     store = Store()
-    place = settings(mqtt_broker=f"{scheme}://localhost:{plain}", mqtt_ca_cert=certificates / "ca.pem")
+    place = settings(
+        mqtt_broker=f"{scheme}://localhost:{plain}", mqtt_ca_cert=certificates / "ca.pem"
+    )
     with subscribed(place, store), publishing(server.port) as publish:
         for number in range(100):
             publish("t/1", "x" * 2000 + str(number))
@@ -240,17 +256,24 @@ def test_it_receives_over_websocket(settings: Make, tmp_path: Path) -> None:
     server = Mosquitto(tmp_path / "broker")
     other = Mosquitto(tmp_path / "unused").port
     config = tmp_path / "broker" / "mosquitto.conf"
-    config.write_text(f"{config.read_text()}\nlistener {other} 127.0.0.1\nallow_anonymous true\nprotocol websockets\n")
+    config.write_text(
+        f"{config.read_text()}\nlistener {other} 127.0.0.1\nallow_anonymous true\nprotocol websockets\n"
+    )
     server.start()
     store = Store()
-    with subscribed(settings(mqtt_broker=f"ws://127.0.0.1:{other}/mqtt"), store), publishing(server.port) as publish:
+    with (
+        subscribed(settings(mqtt_broker=f"ws://127.0.0.1:{other}/mqtt"), store),
+        publishing(server.port) as publish,
+    ):
         for number in range(100):
             publish("t/1", str(number))
         wait_for(lambda: len(store.messages) == 100)
     server.stop()
 
 
-def test_it_acknowledges_a_large_batch_before_it_leaves(settings: Make, mosquitto: Mosquitto) -> None:
+def test_it_acknowledges_a_large_batch_before_it_leaves(
+    settings: Make, mosquitto: Mosquitto
+) -> None:
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
     with subscribed(place, Store()):
         pass

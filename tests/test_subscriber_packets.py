@@ -39,7 +39,9 @@ def store(settings: Callable[..., Settings], broker: ScriptedBroker) -> Iterator
         broker.close()
 
 
-def test_it_asks_for_a_session_that_lasts_and_for_qos_1(store: Store, broker: ScriptedBroker) -> None:
+def test_it_asks_for_a_session_that_lasts_and_for_qos_1(
+    store: Store, broker: ScriptedBroker
+) -> None:
     connect, subscribe = broker.accept().welcome(session_present=False)
     protocol = b"\0\4MQTT\4"
     assert connect.body.startswith(protocol)
@@ -58,7 +60,9 @@ def test_it_acknowledges_in_the_order_received(store: Store, broker: ScriptedBro
     assert [peer.expect(PUBACK).packet_id for _ in range(3)] == [3, 1, 2]
 
 
-def test_it_acknowledges_on_no_other_connection_than_the_message_came_on(store: Store, broker: ScriptedBroker) -> None:
+def test_it_acknowledges_on_no_other_connection_than_the_message_came_on(
+    store: Store, broker: ScriptedBroker
+) -> None:
     first = broker.accept()
     first.welcome(session_present=False)
     store.open.clear()
@@ -76,7 +80,9 @@ def test_it_acknowledges_on_no_other_connection_than_the_message_came_on(store: 
     assert store.payloads == [b"before", b"before", b"after"]
 
 
-def test_what_is_sent_again_while_it_is_held_is_held_once(store: Store, broker: ScriptedBroker) -> None:
+def test_what_is_sent_again_while_it_is_held_is_held_once(
+    store: Store, broker: ScriptedBroker
+) -> None:
     peer = broker.accept()
     peer.welcome(session_present=False)
     store.open.clear()

@@ -17,7 +17,9 @@ FILTERS = [PANELS, OTHER, SENSORS, LAB]
 CROSSING = [PANELS, SENSORS, LAB]
 IDS = identifiers(CROSSING)
 EARLIER = identifiers([SENSORS, PANELS])
-GRANTED, REFUSED = (ReasonCode(PacketTypes.SUBACK, name) for name in ("Granted QoS 1", "Not authorized"))
+GRANTED, REFUSED = (
+    ReasonCode(PacketTypes.SUBACK, name) for name in ("Granted QoS 1", "Not authorized")
+)
 
 
 class Client:
@@ -28,11 +30,15 @@ class Client:
 
     def subscribe(self, filters: list[tuple[str, int]], properties: Any = None) -> tuple[int, int]:
         assert {qos for _, qos in filters} == {1}
-        self.asked.append(([one for one, _ in filters], getattr(properties, "SubscriptionIdentifier", [])))
+        self.asked.append(
+            ([one for one, _ in filters], getattr(properties, "SubscriptionIdentifier", []))
+        )
         return 0, len(self.asked)
 
 
-def requested(filters: list[str], *, version5: bool = True, connack: Any = None) -> tuple[Subscriptions, Client]:
+def requested(
+    filters: list[str], *, version5: bool = True, connack: Any = None
+) -> tuple[Subscriptions, Client]:
     made, client = Subscriptions(filters, version5=version5), Client()
     made.request(cast("paho.Client", client), connack)
     return made, client
@@ -51,7 +57,12 @@ def is_copy(made: Subscriptions, topic: str, *via: int) -> bool:
         (FILTERS, True, SimpleNamespace(SubscriptionIdentifierAvailable=0), [(FILTERS, [])]),
         (FILTERS, False, None, [(FILTERS, [])]),
         ([PANELS, OTHER], True, None, [([PANELS, OTHER], [])]),
-        ([PANELS, SENSORS], True, None, [([one], [number]) for one, number in identifiers([PANELS, SENSORS]).items()]),
+        (
+            [PANELS, SENSORS],
+            True,
+            None,
+            [([one], [number]) for one, number in identifiers([PANELS, SENSORS]).items()],
+        ),
     ],
 )
 def test_filters_that_cross_have_an_identifier_where_that_can_be(
@@ -80,9 +91,13 @@ def test_filters_that_cross_have_an_identifier_where_that_can_be(
         ("elsewhere/a/b", [IDS[SENSORS]], False),
     ],
 )
-def test_of_the_deliveries_of_a_message_one_is_no_copy(topic: str, via: list[int], copy: bool) -> None:
+def test_of_the_deliveries_of_a_message_one_is_no_copy(
+    topic: str, via: list[int], copy: bool
+) -> None:
     assert is_copy(requested(FILTERS)[0], topic, *via) is copy
-    assert is_copy(Subscriptions(FILTERS, version5=True), topic, *via) is copy, "of a session that is only emptied"
+    assert is_copy(Subscriptions(FILTERS, version5=True), topic, *via) is copy, (
+        "of a session that is only emptied"
+    )
     assert not is_copy(requested(FILTERS, version5=False)[0], topic, *via)
 
 

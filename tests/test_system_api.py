@@ -35,7 +35,9 @@ def moment(text: str) -> datetime:
 # health
 
 
-def test_health_follows_the_broker_as_it_goes_and_comes_back(settings: Callable[..., Settings]) -> None:
+def test_health_follows_the_broker_as_it_goes_and_comes_back(
+    settings: Callable[..., Settings],
+) -> None:
     port = free_port()
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=port), start=True) as api:
         with Broker(port=port, listen="127.0.0.1"):
@@ -49,17 +51,24 @@ def test_health_follows_the_broker_as_it_goes_and_comes_back(settings: Callable[
         assert stopped_after - timedelta(seconds=1) < since <= datetime.now(UTC)
         with Broker(port=port, listen="127.0.0.1"):
             connected = wait_for(
-                lambda: (found := api.get("/api/health"))["mqtt"]["subscribed"] and found, what="the subscription"
+                lambda: (found := api.get("/api/health"))["mqtt"]["subscribed"] and found,
+                what="the subscription",
             )
             assert moment(connected["mqtt"]["since"]) > since
             assert connected["mqtt"]["problem"] is None
-            assert "lost AutoForge's session at" in connected["message"], "this broker keeps nothing"
+            assert "lost AutoForge's session at" in connected["message"], (
+                "this broker keeps nothing"
+            )
 
 
 def test_health_has_the_documented_keys_and_what_decides_it(
     settings: Callable[..., Settings], database_url: str, embedded_broker: int
 ) -> None:
-    values = {"mqtt_broker": "127.0.0.1", "mqtt_port": embedded_broker, "database_url": database_url}
+    values = {
+        "mqtt_broker": "127.0.0.1",
+        "mqtt_port": embedded_broker,
+        "database_url": database_url,
+    }
     with running(settings(**values), start=True) as api:
         healthy = wait_for(in_state(api, "healthy"), what="healthy")
         documented = {"status": "healthy", "service": "AutoForge IoT Backend", "version": "1.0.0"}
@@ -70,14 +79,17 @@ def test_health_has_the_documented_keys_and_what_decides_it(
         assert (mqtt["running"], mqtt["connected"], mqtt["subscribed"]) == (True, True, True)
         assert mqtt["holder"]
         assert datetime.now(UTC) - moment(mqtt["heartbeat_at"]) < timedelta(seconds=10)
-        assert {key: mqtt[key] for key in COUNTS} == dict.fromkeys(COUNTS - {"last_batch_at"}, 0) | {
-            "last_batch_at": None
-        }
+        assert {key: mqtt[key] for key in COUNTS} == dict.fromkeys(
+            COUNTS - {"last_batch_at"}, 0
+        ) | {"last_batch_at": None}
         with publishing(embedded_broker) as publish:
             publish("sensors/ESP32_001/data", payload())
             publish("sensors/ESP32_001/data", payload())
             publish("sensors/ESP32_001/data", payload(gas=None))
-        mqtt = wait_for(lambda: (found := api.get("/api/health")["mqtt"])["received"] == 3 and found, what="3 messages")
+        mqtt = wait_for(
+            lambda: (found := api.get("/api/health")["mqtt"])["received"] == 3 and found,
+            what="3 messages",
+        )
         assert (mqtt["stored"], mqtt["duplicate"], mqtt["rejected"]) == (1, 1, 1)
         assert datetime.now(UTC) - moment(mqtt["last_batch_at"]) < timedelta(seconds=10)
 
@@ -98,7 +110,9 @@ def test_health_is_degraded_while_no_process_ingests(sqlite_api: Api) -> None:
     assert "no process ingests" in health["message"]
 
 
-def test_health_says_since_when_nobody_ingests(settings: Callable[..., Settings], embedded_broker: int) -> None:
+def test_health_says_since_when_nobody_ingests(
+    settings: Callable[..., Settings], embedded_broker: int
+) -> None:
     values = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
     with running(values) as reader:
         with running(values, start=True):
@@ -118,7 +132,11 @@ def test_health_is_503_without_the_database_and_tells_no_password(
         settings(database_url=f"{scheme}://user:s3cret@127.0.0.1:{port}/autoforge"), prepare=False
     ) as without_database:
         health = without_database.get("/api/health", expect=503)
-    assert (health["status"], health["service"], health["version"]) == ("unhealthy", "AutoForge IoT Backend", "1.0.0")
+    assert (health["status"], health["service"], health["version"]) == (
+        "unhealthy",
+        "AutoForge IoT Backend",
+        "1.0.0",
+    )
     assert health["database"]["reachable"] is False
     assert "127.0.0.1" in health["message"]
     assert str(port) in health["database"]["url"]

@@ -24,7 +24,9 @@ GOOD_SOIL = (22.5, 17.5, 150.0, 500.0, 20.0, 50.0, 7.0)
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("full")
-    settings = Settings(_env_file=None, database_url=f"sqlite:///{folder}/test.db", log_file=folder / "log")
+    settings = Settings(
+        _env_file=None, database_url=f"sqlite:///{folder}/test.db", log_file=folder / "log"
+    )
     with running(settings) as api:
         database = api.app.extensions["autoforge"].database
         fill(database, "machines", [machine(number) for number in range(ROWS)])
@@ -49,7 +51,20 @@ def machine(number: int) -> Row:
     """One every ten seconds, for 1,000,000 seconds."""
     moment = START + timedelta(seconds=10 * number)
     state = CYCLE[number % 10]
-    return ("C_FL104", moment, None, state, 80.0, 90.0, "1.0", float(number), None, 2.0, 0.0, number)
+    return (
+        "C_FL104",
+        moment,
+        None,
+        state,
+        80.0,
+        90.0,
+        "1.0",
+        float(number),
+        None,
+        2.0,
+        0.0,
+        number,
+    )
 
 
 def panel(number: int) -> Row:
@@ -63,20 +78,38 @@ def soil(number: int) -> Row:
 
 def test_the_effectiveness_is_by_time(full: Api) -> None:
     end = START + timedelta(seconds=10 * (ROWS - 1))
-    figures = full.get("/api/machines/oee", device_id="C_FL104", from_=START.isoformat(), to=end.isoformat())
+    figures = full.get(
+        "/api/machines/oee", device_id="C_FL104", from_=START.isoformat(), to=end.isoformat()
+    )
     # 99,999 stretches of ten seconds: 9,999 cycles with 6 running, and 6 more of the 9 stretches that are left.
     running_seconds = 10 * (9_999 * 6 + 6)
-    assert figures["seconds"] == {"window": 999_990.0, "known": 999_990.0, "running": running_seconds}
+    assert figures["seconds"] == {
+        "window": 999_990.0,
+        "known": 999_990.0,
+        "running": running_seconds,
+    }
     # 600,000 / 999,990 = 60.00 %; 0.6000 · 0.80 · 0.90 = 43.20 %
-    assert (figures["availability"], figures["performance"], figures["quality"]) == (60.0, 80.0, 90.0)
+    assert (figures["availability"], figures["performance"], figures["quality"]) == (
+        60.0,
+        80.0,
+        90.0,
+    )
     assert (figures["oee"], figures["coverage"]) == (43.2, 100.0)
 
 
 def test_the_energy_of_1_kilowatt_is_the_hours_of_each_day(full: Api) -> None:
-    window: dict[str, Any] = {"device_id": "trafo1", "from_": "2025-03-28T23:00:00Z", "to": "2025-03-31T22:00:00Z"}
+    window: dict[str, Any] = {
+        "device_id": "trafo1",
+        "from_": "2025-03-28T23:00:00Z",
+        "to": "2025-03-31T22:00:00Z",
+    }
     figures = full.get("/api/panels/energy", **window, interval="day", tz="Europe/Berlin")
     # On 30 March the clocks go from 2 to 3: 23 hours. A kilowatt-hour costs 1,250 Rp.
-    assert [day["local"][:10] for day in figures["data"]] == ["2025-03-29", "2025-03-30", "2025-03-31"]
+    assert [day["local"][:10] for day in figures["data"]] == [
+        "2025-03-29",
+        "2025-03-30",
+        "2025-03-31",
+    ]
     assert [day["energy"] for day in figures["data"]] == pytest.approx([24, 23, 24])
     assert [day["cost"] for day in figures["data"]] == pytest.approx([30_000, 28_750, 30_000])
     assert (figures["energy"], figures["coverage"]) == (pytest.approx(71), 100.0)
@@ -88,7 +121,11 @@ def test_the_energy_of_all_months(full: Api) -> None:
     # March has 744 hours, April 720; of the 69 days 61 are over, and 8 days and 10 h 39 min of May are there.
     may = 8 * 24 + 10 + 39 / 60
     assert [month["energy"] for month in figures["data"]] == pytest.approx([744, 720, may])
-    assert [month["coverage"] for month in figures["data"]] == [100.0, 100.0, pytest.approx(100 * may / 744, abs=0.01)]
+    assert [month["coverage"] for month in figures["data"]] == [
+        100.0,
+        100.0,
+        pytest.approx(100 * may / 744, abs=0.01),
+    ]
 
 
 def test_the_pages_of_machines(full: Api) -> None:

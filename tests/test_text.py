@@ -20,8 +20,12 @@ JOINED = [
     pytest.param("👁\ufe0f\u200d🗨\ufe0f", id="a variation selector at the end"),
     pytest.param("🏳\ufe0f\u200d🌈 pump", id="a flag and a word"),
     pytest.param("1\ufe0f\u20e3", id="a keycap"),
-    pytest.param("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", id="the flag of England"),
-    pytest.param("🏴\U000e0075\U000e0073\U000e0074\U000e0078\U000e007f 2", id="the flag of Texas and a word"),
+    pytest.param(
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", id="the flag of England"
+    ),
+    pytest.param(
+        "🏴\U000e0075\U000e0073\U000e0074\U000e0078\U000e007f 2", id="the flag of Texas and a word"
+    ),
     pytest.param("🏴\u200d☠\ufe0f", id="a pirate's flag"),
     pytest.param("\u0600١٢", id="the Arabic number sign"),
     pytest.param("\u0601١٤٤٧", id="the Arabic sign of a year"),
@@ -43,7 +47,9 @@ def test_joiners_between_visible_characters_are_allowed(text: str, parser: Parse
 
 
 @pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
-@pytest.mark.parametrize("form", ["{}", "{}a", "a{}", "a{}{}b", "a {}b", "a{} b", "a{}\u00a0b", "a\n{}b", "a{}\u200bb"])
+@pytest.mark.parametrize(
+    "form", ["{}", "{}a", "a{}", "a{}{}b", "a {}b", "a{} b", "a{}\u00a0b", "a\n{}b", "a{}\u200bb"]
+)
 def test_a_joiner_that_joins_nothing_is_invisible(form: str, joiner: str) -> None:
     text = form.replace("{}", joiner)
     found = invisible(text)
@@ -58,7 +64,9 @@ def test_a_joiner_that_joins_nothing_is_invisible(form: str, joiner: str) -> Non
     [
         pytest.param("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067", id="without its end"),
         pytest.param("🏴\U000e007f", id="without a code"),
-        pytest.param("🏴\U000e0067\U000e0062\U000e0020\U000e006e\U000e007f", id="with another character"),
+        pytest.param(
+            "🏴\U000e0067\U000e0062\U000e0020\U000e006e\U000e007f", id="with another character"
+        ),
         pytest.param("🏴" + "\U000e0061" * 7 + "\U000e007f", id="with a text behind it"),
         pytest.param("a\U000e0067\U000e0062\U000e0065\U000e007f", id="behind no flag"),
         pytest.param("🏴\U000e0067\U000e0062\U000e0065\U000e007f\U000e0061", id="and one more"),
@@ -70,7 +78,19 @@ def test_the_code_of_a_flag_is_seen_only_as_one(text: str) -> None:
 
 @pytest.mark.parametrize(
     "character",
-    ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u202e", "\u2066", "\u180e", "\u2028", "\0", "\x7f", "\U000e0041"],
+    [
+        "\u200b",
+        "\u2060",
+        "\ufeff",
+        "\u00ad",
+        "\u202e",
+        "\u2066",
+        "\u180e",
+        "\u2028",
+        "\0",
+        "\x7f",
+        "\U000e0041",
+    ],
 )
 def test_other_invisible_characters_stay_out(character: str) -> None:
     assert invisible(f"a{character}b") == character

@@ -52,7 +52,9 @@ def start(settings: Callable[..., Settings]) -> Iterator[Start]:
     """Starts threads with a connection to a port, which call something in each turn."""
     made: list[ConnectionThread] = []
 
-    def make(port: int, turn: Callable[[ConnectionThread], None] = lambda _: None) -> ConnectionThread:
+    def make(
+        port: int, turn: Callable[[ConnectionThread], None] = lambda _: None
+    ) -> ConnectionThread:
         thread = ConnectionThread(settings(mqtt_broker="127.0.0.1", mqtt_port=port))
         made.append(thread)
 
@@ -69,7 +71,9 @@ def start(settings: Callable[..., Settings]) -> Iterator[Start]:
         assert not thread.alive
 
 
-def test_of_two_messages_with_one_packet_id_the_first_is_lost(start: Start, broker: Mosquitto) -> None:
+def test_of_two_messages_with_one_packet_id_the_first_is_lost(
+    start: Start, broker: Mosquitto
+) -> None:
     first, second, third = Sender(), Sender(), Sender()
     thread = start(broker.port)
     wait_for(lambda: thread.shared.open, what="the connection")
@@ -105,7 +109,9 @@ def test_after_two_ends_the_log_names_what_was_in_flight(
         wait_for(lambda: "in flight" in caplog.text, what="the line")
         assert len(kicker.accepted) == 2
         (line,) = [text for text in caplog.messages if "in flight" in text]
-        assert line.startswith('A connection has ended 2 times, now with these in flight: "guilty".')
+        assert line.startswith(
+            'A connection has ended 2 times, now with these in flight: "guilty".'
+        )
 
 
 class Owner:
@@ -150,7 +156,9 @@ class Garbler(Listener):
         """Answer, and end it."""
         with opened:
             opened.recv(4096)
-            header = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nSec-WebSocket-Accept:\r\n\r\n"
+            header = (
+                b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nSec-WebSocket-Accept:\r\n\r\n"
+            )
             opened.sendall(header)
 
 

@@ -39,11 +39,15 @@ BAD = "[metrics.t]\nrate = 1\n"
 def test_a_file_that_cannot_be_used_stops_no_other(declare: Declare, tmp_path: Path) -> None:
     streams = declare(good=TOPIC + METRIC, bad=f'topic = "b/{{device_id}}"\n{BAD}')
     assert [stream.name for stream in streams] == ["good"]
-    assert streams.unusable == {"bad": f"{tmp_path}/bad.toml: metrics.t: Object contains unknown field `rate`"}
+    assert streams.unusable == {
+        "bad": f"{tmp_path}/bad.toml: metrics.t: Object contains unknown field `rate`"
+    }
 
 
 def test_a_setting_whose_topic_another_setting_has_stops_the_start(declare: Declare) -> None:
-    with pytest.raises(StreamError, match=r"SENSOR_TOPIC=status/{device_id}: overlaps with STATUS_TOPIC"):
+    with pytest.raises(
+        StreamError, match=r"SENSOR_TOPIC=status/{device_id}: overlaps with STATUS_TOPIC"
+    ):
         declare({"sensors": "status/{device_id}"}, sensors=TOPIC + METRIC, good=TOPIC + METRIC)
 
 
@@ -67,7 +71,9 @@ def test_the_messages_of_a_file_that_cannot_be_used_are_set_aside(
     assert sum(topic_matches_sub(filter_, taken) for filter_ in streams.subscriptions()) == 1
 
 
-@pytest.mark.parametrize("topic", ["a/{device_id}", "status/+", "#", "b/#", "+/+", "$SYS/x", "", "b//c"])
+@pytest.mark.parametrize(
+    "topic", ["a/{device_id}", "status/+", "#", "b/#", "+/+", "$SYS/x", "", "b//c"]
+)
 def test_a_topic_that_others_have_or_that_takes_everything_is_not_subscribed_for_it(
     topic: str, declare: Declare
 ) -> None:
@@ -93,13 +99,20 @@ def test_declarations_that_differ_have_different_digests(declare: Declare) -> No
     assert declare(good=f"{TOPIC}{METRIC}# changed\n").digest != first
 
 
-def stored_and_set_aside(database: Database, streams: Streams, *topics: str) -> tuple[int, list[tuple[str, bytes]]]:
+def stored_and_set_aside(
+    database: Database, streams: Streams, *topics: str
+) -> tuple[int, list[tuple[str, bytes]]]:
     """What becomes of a message on each topic: how many are stored, and the others' reasons and bytes."""
-    messages = [Message(topic, b'{"t": 1}', clock.now(), packet_id=place) for place, topic in enumerate(topics, 1)]
+    messages = [
+        Message(topic, b'{"t": 1}', clock.now(), packet_id=place)
+        for place, topic in enumerate(topics, 1)
+    ]
     with database.connection() as connection:
         outcome = new_pipeline(database, streams).handle(connection, messages)
     with database.reader() as reader:
-        rejected = reader.execute(text("SELECT reason, payload FROM rejected_messages ORDER BY id")).all()
+        rejected = reader.execute(
+            text("SELECT reason, payload FROM rejected_messages ORDER BY id")
+        ).all()
     return outcome.stored, [(reason, bytes(kept)) for reason, kept in rejected]
 
 
@@ -113,7 +126,9 @@ def test_nothing_of_an_unusable_declaration_is_lost(database_url: str, declare: 
 
 def test_nothing_for_an_unusable_table_is_lost(database_url: str, declare: Declare) -> None:
     number = 'topic = "b/{device_id}"\n[metrics.t]\n'
-    before = Database(make_url(database_url), declare(good=TOPIC + METRIC, bad=f'{number}type = "text"\n'))
+    before = Database(
+        make_url(database_url), declare(good=TOPIC + METRIC, bad=f'{number}type = "text"\n')
+    )
     before.prepare()
     before.close()
     streams = declare(good=TOPIC + METRIC, bad=number)
@@ -124,7 +139,9 @@ def test_nothing_for_an_unusable_table_is_lost(database_url: str, declare: Decla
 
 
 @pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
-def test_a_table_that_is_too_wide_for_the_database_stops_its_stream_alone(database_url: str, declare: Declare) -> None:
+def test_a_table_that_is_too_wide_for_the_database_stops_its_stream_alone(
+    database_url: str, declare: Declare
+) -> None:
     streams = declare(good=TOPIC + METRIC, wide=f'topic = "b/{{device_id}}"\n{TEXTS}')
     database = Database(make_url(database_url), streams)
     database.prepare()
@@ -157,19 +174,29 @@ SYSTEM_COLUMNS = {
 
 def test_every_name_that_this_database_refuses_for_a_column_is_reserved(database_url: str) -> None:
     engine = create_engine(database_url)
-    for name in {*SYSTEM_COLUMNS[engine.dialect.name], "system_time", "row_start", "user", "rownum"}:
+    for name in {
+        *SYSTEM_COLUMNS[engine.dialect.name],
+        "system_time",
+        "row_start",
+        "user",
+        "rownum",
+    }:
         column = engine.dialect.identifier_preparer.quote_identifier(name)
         refused = False
         try:
             with engine.begin() as connection:
-                connection.execute(text(f"CREATE TABLE {name}_t (id INTEGER PRIMARY KEY, {column} FLOAT)"))
+                connection.execute(
+                    text(f"CREATE TABLE {name}_t (id INTEGER PRIMARY KEY, {column} FLOAT)")
+                )
         except DBAPIError:
             refused = True
         assert (refused, name.lower() in RESERVED_COLUMNS) in ((True, True), (False, False)), name
     engine.dispose()
 
 
-def test_a_metric_of_which_the_case_changes_keeps_its_column(database_url: str, declare: Declare) -> None:
+def test_a_metric_of_which_the_case_changes_keeps_its_column(
+    database_url: str, declare: Declare
+) -> None:
     before = Database(make_url(database_url), declare(x=TOPIC + "[metrics.Temp]\n"))
     before.prepare()
     with before.connection() as connection, before.transaction(connection):
@@ -180,7 +207,9 @@ def test_a_metric_of_which_the_case_changes_keeps_its_column(database_url: str, 
     with after.connection() as connection, after.transaction(connection):
         after.write_batch(connection, after.tables["x"], [("a", MOMENT, None, 2.5, 2)], MOMENT)
     with after.reader() as reader:
-        rows = queries.readings.history(reader, after.tables["x"], queries.readings.TimeFilter(), 10)
+        rows = queries.readings.history(
+            reader, after.tables["x"], queries.readings.TimeFilter(), 10
+        )
         columns = reader.execute(text("SELECT * FROM x_readings")).keys()
     after.close()
     assert [row["temp"] for row in rows] == [2.5, 1.5]
@@ -205,9 +234,13 @@ def api(settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Api]:
 
 
 @pytest.mark.parametrize("name", ["table", "file"])
-def test_requests_for_an_unusable_stream_are_told_why_and_the_others_are_answered(api: Api, name: str) -> None:
+def test_requests_for_an_unusable_stream_are_told_why_and_the_others_are_answered(
+    api: Api, name: str
+) -> None:
     for path in ("latest", "history", "stats", "devices", "live"):
-        assert api.get(f"/api/{name}/{path}", 503)["message"].startswith(f"The stream {name} cannot be used: ")
+        assert api.get(f"/api/{name}/{path}", 503)["message"].startswith(
+            f"The stream {name} cannot be used: "
+        )
     assert api.post(f"/api/{name}/readings", {"device_id": "a", "t": 1}, 503)["message"]
     api.submit(reading())
 
@@ -217,18 +250,28 @@ def test_health_names_every_unusable_stream(api: Api) -> None:
     assert health["status"] == "degraded"
     assert set(health["streams"]["unusable"]) == {"file", "table"}
     assert "The stream file cannot be used: " in health["message"]
-    assert "The stream table cannot be used: table table_readings: column t holds number" in health["message"]
+    assert (
+        "The stream table cannot be used: table table_readings: column t holds number"
+        in health["message"]
+    )
 
 
-def rejected_of(settings: Settings, broker: Mosquitto, streams: Streams, expected: int) -> list[tuple[str, str]]:
+def rejected_of(
+    settings: Settings, broker: Mosquitto, streams: Streams, expected: int
+) -> list[tuple[str, str]]:
     """Ingest one message on b/1; reason and topic of all rejected messages once so many messages have come, ever."""
     database = Database(settings.url, streams)
     ingester = Ingester(settings, database, streams, new_pipeline(database, streams))
     ingester.start()
-    wait_for(lambda: status.health(settings, database)["mqtt"]["subscribed"], what="the subscription")
+    wait_for(
+        lambda: status.health(settings, database)["mqtt"]["subscribed"], what="the subscription"
+    )
     with publishing(broker.port) as publish:
         publish("b/1", b'{"t": 1}')
-    wait_for(lambda: status.health(settings, database)["mqtt"]["received"] == expected, what="the message")
+    wait_for(
+        lambda: status.health(settings, database)["mqtt"]["received"] == expected,
+        what="the message",
+    )
     ingester.stop()
     with database.reader() as reader:
         rows = reader.execute(text("SELECT reason, topic FROM rejected_messages")).all()

@@ -45,9 +45,14 @@ def count(database: Database, table: str) -> int:
         return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
-def test_readings_of_the_version_before_are_known_again(upgraded: Callable[[int], Database], streams: Streams) -> None:
+def test_readings_of_the_version_before_are_known_again(
+    upgraded: Callable[[int], Database], streams: Streams
+) -> None:
     database = upgraded(2_000)
-    told = [Message(topic, said.encode(), clock.now(), 1) for topic, said in map(earlier_version.message, range(2_010))]
+    told = [
+        Message(topic, said.encode(), clock.now(), 1)
+        for topic, said in map(earlier_version.message, range(2_010))
+    ]
     with database.connection() as connection:
         outcome = new_pipeline(database, streams).handle(connection, told)
     assert (outcome.stored, outcome.duplicate, len(outcome.rejections)) == (10, 2_000, 0)
@@ -55,12 +60,16 @@ def test_readings_of_the_version_before_are_known_again(upgraded: Callable[[int]
     database.close()
 
 
-def test_the_devices_and_newest_values_of_the_version_before_are_known(upgraded: Callable[[int], Database]) -> None:
+def test_the_devices_and_newest_values_of_the_version_before_are_known(
+    upgraded: Callable[[int], Database],
+) -> None:
     database = upgraded(2_000)
     with database.reader() as reader:
         devices = queries.readings.devices(reader, "sensors", database.tables["sensors"])
         newest = queries.newest.values(reader, "panels", database.tables["panels"], "trafo0")
-    assert [device["device_id"] for device in devices] == [f"board-{number}" for number in range(10)]
+    assert [device["device_id"] for device in devices] == [
+        f"board-{number}" for number in range(10)
+    ]
     assert all(device["last_heard"] > device["last_seen"] for device in devices)
     assert {name: value for name, (value, _) in newest.items()} == {"voltage": 198.0}
     database.close()
@@ -80,7 +89,9 @@ def test_of_two_readings_that_become_equal_both_stay(
     database.close()
 
 
-def test_a_second_start_fills_in_nothing(upgraded: Callable[[int], Database], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_start_fills_in_nothing(
+    upgraded: Callable[[int], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = upgraded(10)
     monkeypatch.setattr(backfill, "_begin", None)
     monkeypatch.setattr(backfill, "_fill_newest", None)
@@ -126,7 +137,9 @@ def test_a_start_on_100000_readings_with_1000_messages_waiting_loses_and_doubles
     counted = _counted(before)
     with serving(backend):
         wait_for(
-            lambda: _received(backend) == counted["received"] + WAITING, seconds=60, what="the messages that waited"
+            lambda: _received(backend) == counted["received"] + WAITING,
+            seconds=60,
+            what="the messages that waited",
         )
         mqtt = backend.get("/api/health")[1]["mqtt"]
         new = {name: mqtt[name] - counted[name] for name in ("stored", "duplicate", "rejected")}
@@ -143,7 +156,9 @@ def _count(file: Path, table: str) -> int:
 def _counted(file: Path) -> dict[str, int]:
     """What the version before has counted."""
     with contextlib.closing(sqlite3.connect(file)) as connection:
-        query = "SELECT received, stored, duplicate, rejected FROM ingest_status WHERE source = 'mqtt'"
+        query = (
+            "SELECT received, stored, duplicate, rejected FROM ingest_status WHERE source = 'mqtt'"
+        )
         row = connection.execute(query).fetchone() or (0, 0, 0, 0)
         return dict(zip(("received", "stored", "duplicate", "rejected"), row, strict=True))
 

@@ -100,7 +100,14 @@ def declare(tmp_path: Path) -> Callable[..., str]:
 def test_a_running_system_passes_every_check(backend: Backend) -> None:
     code, checks, summary = verify(backend.environment)
     assert (code, summary) == (0, "12 ok, 0 FAILED, 1 left out")
-    assert list(checks) == [*CHECKS, "Stream machines", "Stream panels", "Stream sensors", "Stream soil", "Clean up"]
+    assert list(checks) == [
+        *CHECKS,
+        "Stream machines",
+        "Stream panels",
+        "Stream sensors",
+        "Stream soil",
+        "Clean up",
+    ]
     assert checks["Clean up"][1] == (
         f"DATABASE_URL here is not the database of http://127.0.0.1:{backend.port}: readings of autoforge-verify stay "
         "in panels, machines, sensors, soil; lists and figures leave them out"
@@ -109,7 +116,9 @@ def test_a_running_system_passes_every_check(backend: Backend) -> None:
         assert re.search(r" served after \d+ ms$", checks[check][1])
 
 
-def test_it_can_be_run_again_and_its_readings_are_in_no_list_and_no_figure(backend: Backend) -> None:
+def test_it_can_be_run_again_and_its_readings_are_in_no_list_and_no_figure(
+    backend: Backend,
+) -> None:
     for _ in range(2):
         assert failed(verify(backend.environment)) == {}
     for stream in ("machines", "panels", "sensors", "soil"):
@@ -132,7 +141,10 @@ def test_what_it_made_is_removed_from_a_database_that_it_reaches(
         engine = create_engine(make_url(server.environment["DATABASE_URL"]))
         tables = ("machines_readings", "panels_readings", "sensor_readings", "soil_readings")
         with engine.connect() as connection:
-            left = [connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in tables]
+            left = [
+                connection.execute(text(f"SELECT count(*) FROM {table}")).scalar()
+                for table in tables
+            ]
             devices = connection.execute(text("SELECT count(*) FROM devices")).scalar()
         engine.dispose()
     newest = engine.dialect.name == "sqlite"  # an id must not be given twice
@@ -160,7 +172,9 @@ def test_a_topic_that_the_broker_does_not_deliver_is_named(
     broker = Mosquitto(tmp_path / "broker", f"acl_file {access}")
     broker.start()
     text = 'topic = "door/{device_id}/{metric}"\n[metrics.open]\n[metrics.shut]\n'
-    place = at_broker(tmp_path / "backend", broker, STREAMS_DIR=declare(doors=text), MQTT_PROTOCOL=version)
+    place = at_broker(
+        tmp_path / "backend", broker, STREAMS_DIR=declare(doors=text), MQTT_PROTOCOL=version
+    )
     with serving(place) as server:
         wait_for(server.ready)
         sentences = failed(verify(server.environment, "--timeout", "1"))
@@ -179,8 +193,12 @@ def test_every_kind_of_database_serves_exactly_what_was_published(
         assert failed(verify(server.environment)) == {}
 
 
-def test_it_works_beside_an_embedded_broker_and_leaves_the_ingesting_to_the_server(tmp_path: Path) -> None:
-    with serving(Backend(tmp_path, MQTT_PORT=str(free_port()), DATABASE_URL=f"sqlite:///{tmp_path}/test.db")) as server:
+def test_it_works_beside_an_embedded_broker_and_leaves_the_ingesting_to_the_server(
+    tmp_path: Path,
+) -> None:
+    with serving(
+        Backend(tmp_path, MQTT_PORT=str(free_port()), DATABASE_URL=f"sqlite:///{tmp_path}/test.db")
+    ) as server:
         wait_for(server.ready)
         assert failed(verify(server.environment)) == {}
         health = server.answers()
@@ -197,7 +215,10 @@ def test_without_panels_their_checks_are_left_out(
         wait_for(server.ready)
         code, checks, summary = verify(server.environment)
     assert (code, summary) == (0, "6 ok, 0 FAILED, 6 left out")
-    assert [check for check, (mark, _) in checks.items() if mark == "left out"] == [*PANELS_ONLY, "Clean up"]
+    assert [check for check, (mark, _) in checks.items() if mark == "left out"] == [
+        *PANELS_ONLY,
+        "Clean up",
+    ]
     assert list(checks)[-4:-1] == ["Stream named", "Stream nested", "Stream states"]
 
 
@@ -231,7 +252,9 @@ def test_a_backend_without_its_broker_is_not_healthy(tmp_path: Path, broker: Mos
     own = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(free_port())}
     with serving(Backend(tmp_path, None, **own)) as server:
         wait_for(lambda: "cannot be reached" in str((server.answers() or {}).get("message")))
-        sentences = failed(verify(server.environment | {"MQTT_PORT": str(broker.port)}, "--timeout", "1"))
+        sentences = failed(
+            verify(server.environment | {"MQTT_PORT": str(broker.port)}, "--timeout", "1")
+        )
     assert '"degraded": MQTT: ' in sentences["Backend health"]
     assert sentences["GET /api/mqtt/status"].startswith('expected "connected": true; came false: ')
     assert sentences["POST /api/mqtt/publish"].startswith("expected 200; came 503: ")
@@ -244,7 +267,9 @@ def test_a_backend_without_its_broker_is_not_healthy(tmp_path: Path, broker: Mos
 
 def test_streams_that_differ_are_named(backend: Backend, declare: Callable[..., str]) -> None:
     text = (PROJECT / "streams" / "sensors.toml").read_text()
-    folder = declare(sensors=text.replace("[metrics.gas]", "[metrics.smoke]"), more=SHAPES["nested"])
+    folder = declare(
+        sensors=text.replace("[metrics.gas]", "[metrics.smoke]"), more=SHAPES["nested"]
+    )
     sentences = failed(verify(backend.environment | {"STREAMS_DIR": folder}, "--timeout", "1"))
     assert "a difference in machines, more, panels, sensors, soil" in sentences["Declared streams"]
     assert "restart it with this declaration" in sentences["Stream more"]
@@ -301,8 +326,18 @@ def fake() -> Iterator[Callable[[int, str, bytes], str]]:
 @pytest.mark.parametrize(
     ("status", "kind", "body", "came"),
     [
-        (200, "text/html", b"<!doctype html>\n<p>\xe9", "JSON; came 200 text/html: <!doctype html>\\u000a<p>\\xe9; "),
-        (502, "text/html", b"<h1>Bad Gateway</h1>", "JSON; came 502 text/html: <h1>Bad Gateway</h1>; "),
+        (
+            200,
+            "text/html",
+            b"<!doctype html>\n<p>\xe9",
+            "JSON; came 200 text/html: <!doctype html>\\u000a<p>\\xe9; ",
+        ),
+        (
+            502,
+            "text/html",
+            b"<h1>Bad Gateway</h1>",
+            "JSON; came 502 text/html: <h1>Bad Gateway</h1>; ",
+        ),
         (200, "application/json", b"", "JSON; came 200 application/json: ; "),
         (200, "application/json", b"[" * 100_000, f"JSON; came 200 application/json: {'[' * 60}; "),
         (200, "application/json", b"{}", "an object with status, message, version; came {}; "),
@@ -325,28 +360,49 @@ def test_what_is_not_autoforge_is_a_sentence(
     assert len(sentences) == 11
 
 
-def test_nothing_that_answers_with_any_json_ends_it(broker: Mosquitto, fake: Callable[..., str]) -> None:
+def test_nothing_that_answers_with_any_json_ends_it(
+    broker: Mosquitto, fake: Callable[..., str]
+) -> None:
     environment = dict(os.environ) | {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)}
     strange: dict[str, Any] = {"status": "healthy", "message": None, "version": "1", "data": [7]}
     strange |= {"connected": True, "clientId": [], "messageCount": {}}
-    strange["streams"] = [{"name": ["x"], "topic": 1, "device": 1, "timestamp_required": 1, "metrics": []}]
+    strange["streams"] = [
+        {"name": ["x"], "topic": 1, "device": 1, "timestamp_required": 1, "metrics": []}
+    ]
     url = fake(200, "application/json", json.dumps(strange).encode())
     assert len(failed(verify(environment, "--url", url, "--timeout", "1"))) == 9
 
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://h", "127.0.0.1:5000", "http://", "http://h:99999", "http://h:0", "http://h?x", "http://[::1", "http://a b"],
+    [
+        "ftp://h",
+        "127.0.0.1:5000",
+        "http://",
+        "http://h:99999",
+        "http://h:0",
+        "http://h?x",
+        "http://[::1",
+        "http://a b",
+    ],
 )
 def test_an_address_that_is_none_says_what_is_expected(url: str) -> None:
-    with pytest.raises(ValueError, match=r": expected an address such as http://127\.0\.0\.1:5000$"):
+    with pytest.raises(
+        ValueError, match=r": expected an address such as http://127\.0\.0\.1:5000$"
+    ):
         server_url(url)
 
 
 def test_a_bad_address_is_a_fault_in_the_usage(backend: Backend) -> None:
     command = [sys.executable, "-m", "flask", "verify", "--url", "ftp://h"]
     run = subprocess.run(
-        command, cwd=PROJECT, env=backend.environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=PROJECT,
+        env=backend.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert run.returncode == 2
     assert run.stderr.endswith(
@@ -358,7 +414,15 @@ def test_a_bad_address_is_a_fault_in_the_usage(backend: Backend) -> None:
 def test_a_fault_in_the_settings_is_one_line(variable: str, value: str) -> None:
     command = [sys.executable, "-m", "flask", "verify"]
     environment = dict(os.environ) | {variable: value}
-    run = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (1, "", 1)
     assert value in run.stderr
 
@@ -373,6 +437,9 @@ def test_its_readings_are_understood_whatever_the_shape_of_the_stream(
         said = Message(sample.topic, json.dumps(sample.payload).encode(), clock.now())
         parsed = Parser(streams).parse(said)
         assert isinstance(parsed, Reading), parsed
-        assert (parsed.device_id, clock.rfc3339(parsed.timestamp)) == (DEVICE, sample.expected["timestamp"])
+        assert (parsed.device_id, clock.rfc3339(parsed.timestamp)) == (
+            DEVICE,
+            sample.expected["timestamp"],
+        )
         values[stream.name] = parsed.values
     assert values == {"named": (50.0,), "nested": (7.0, 8.0, 112.0), "states": ("open",)}

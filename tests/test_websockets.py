@@ -18,7 +18,9 @@ def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 def ask(path: str, sessions: int) -> tuple[str, bytes]:
     """Status and body of a GET while there are so many sessions."""
-    body, status, _ = run_wsgi_app(Connections(application, lambda: sessions), create_environ(path), buffered=True)
+    body, status, _ = run_wsgi_app(
+        Connections(application, lambda: sessions), create_environ(path), buffered=True
+    )
     return status, b"".join(body)
 
 
@@ -29,6 +31,8 @@ def test_of_too_many_clients_the_last_is_refused_and_told_so() -> None:
     assert "Try again later" in json.loads(body)["message"]
 
 
-@pytest.mark.parametrize("path", ["/socket.io/?EIO=4&transport=polling&sid=x", "/api/health", "/socket.ioX"])
+@pytest.mark.parametrize(
+    "path", ["/socket.io/?EIO=4&transport=polling&sid=x", "/api/health", "/socket.ioX"]
+)
 def test_those_who_are_there_and_the_rest_of_the_api_are_let_in(path: str) -> None:
     assert ask(path, MAX_SESSIONS) == ("200 OK", LET_IN)

@@ -62,7 +62,9 @@ class AnswerSocket(socket.socket):
         super().__init__(*kind, fileno=accepted.detach())
         self._unread = unread
         self.expect_answer()
-        if self.family in (socket.AF_INET, socket.AF_INET6) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and hasattr(
+            socket, "TCP_NOTSENT_LOWAT"
+        ):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
     def expect_answer(self) -> None:

@@ -77,7 +77,9 @@ def lacks_brackets(text: str) -> bool:
     return _UNBRACKETED.fullmatch(host) is not None
 
 
-def address(text: str, port: int | None, username: str | None, password: str | None) -> BrokerAddress:
+def address(
+    text: str, port: int | None, username: str | None, password: str | None
+) -> BrokerAddress:
     """Parse a checked text; port and login are the defaults for one without them."""
     if "://" not in text:
         return BrokerAddress(text.strip("[]"), port or 1883, username=username, password=password)
@@ -125,8 +127,13 @@ def _check_rest(url: SplitResult, text: str) -> None:
         "#" not in text,
         "must have no # and nothing behind it; in a login or a query, # is written %23",
     )
-    _require(websocket or url.path in ("", "/"), "must have no path: only ws:// and wss:// have one")
-    no_query = "must have no ? and nothing behind it: only ws:// and wss:// have a query; in a login, ? is written %3F"
+    _require(
+        websocket or url.path in ("", "/"), "must have no path: only ws:// and wss:// have one"
+    )
+    no_query = (
+        "must have no ? and nothing behind it: "
+        "only ws:// and wss:// have a query; in a login, ? is written %3F"
+    )
     _require(websocket or "?" not in text, no_query)
     _require(
         text.isprintable(),

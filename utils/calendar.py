@@ -90,7 +90,9 @@ def shift(text: str) -> Shift:
     if found is None or found[1] == found[2]:
         expected = "two different times such as 06:00-14:00"
         raise ValueError(f"not hours of the day: {text[:40]!r}; expected {expected}")
-    start, end = (time.fromisoformat("00:00" if shown == "24:00" else shown) for shown in found.groups())
+    start, end = (
+        time.fromisoformat("00:00" if shown == "24:00" else shown) for shown in found.groups()
+    )
     return Shift(start, end)
 
 
@@ -117,7 +119,9 @@ def next_hour(timestamp: datetime, zone: ZoneInfo) -> datetime:
         return begun + HOUR
     # The clocks change within this hour, in some zones in the middle of one.
     minutes = (begun + number * MINUTE for number in range(shown.minute + 1, 60))
-    return next((minute for minute in minutes if local(minute, zone).hour != shown.hour), begun + HOUR)
+    return next(
+        (minute for minute in minutes if local(minute, zone).hour != shown.hour), begun + HOUR
+    )
 
 
 def hours(span: Span, zone: ZoneInfo) -> Iterator[Span]:

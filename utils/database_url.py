@@ -25,8 +25,13 @@ _DRIVERS = {
 _TRUE = {"true", "yes", "on", "y", "t", "1"}
 _URL = "must be a URL such as sqlite:///sensors.db"
 _BRACKETS = "must have brackets around an IPv6 address, such as postgresql://[::1]:5432/name"
-_NO_HOST = "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
-_ONE_AT = "must have one @ at most, before the host: in a user name or password @ is written %40, / %2F and : %3A"
+_NO_HOST = (
+    "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
+)
+_ONE_AT = (
+    "must have one @ at most, before the host: "
+    "in a user name or password @ is written %40, / %2F and : %3A"
+)
 
 
 def checked(text: str) -> str:

@@ -32,10 +32,15 @@ def allow_most() -> int:
         return _MOST
     import resource  # noqa: PLC0415 - Windows has none
 
-    soft, hard = (_MOST if n == resource.RLIM_INFINITY else n for n in resource.getrlimit(resource.RLIMIT_NOFILE))
+    soft, hard = (
+        _MOST if n == resource.RLIM_INFINITY else n
+        for n in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
     allowed = max(soft, min(hard, _MOST))
     if allowed > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        )
     return max(1, allowed - _KEPT)
 
 

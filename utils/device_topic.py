@@ -9,7 +9,9 @@ _ALLOWED = f"must be a topic such as sensors/{DEVICE}/data"
 
 def checked(text: str) -> str:
     """Return the topic with `{device_id}` for a plain `+`. Raises ValueError for an invalid one."""
-    if error := _error_of_text(text) or _error_of_levels(text.replace("+", DEVICE).split("/"), text):
+    if error := _error_of_text(text) or _error_of_levels(
+        text.replace("+", DEVICE).split("/"), text
+    ):
         raise ValueError(f"{_ALLOWED}: {error}")
     return text.replace("+", DEVICE)
 

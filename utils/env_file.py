@@ -20,7 +20,9 @@ def values(raw: bytes) -> dict[str, str]:
         if binding.error:
             blank = len(binding.original.string) - len(binding.original.string.lstrip())
             line = binding.original.line + len(binding.original.string[:blank].splitlines())
-            raise ValueError(f"line {line} must be NAME=value, with the quotes around a value closed")
+            raise ValueError(
+                f"line {line} must be NAME=value, with the quotes around a value closed"
+            )
     return {binding.key: binding.value or "" for binding in found if binding.key is not None}
 
 

@@ -18,12 +18,15 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _VALUE = rb"(?:-?(?:0|[1-9]\d{0,999}+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)(?![\w.+#()-])"
 # A piece that is JSON, a word that is not, or bytes that are invalid in JSON.
 _PIECE = re.compile(
-    rb"(?:[\s,:\[\]{}]++|%b|%b)++|(?P<word>[\w.+#()-]++)|[^\s,:\[\]{}\"\w.+#()-]++" % (_STRING, _VALUE),
+    rb"(?:[\s,:\[\]{}]++|%b|%b)++|(?P<word>[\w.+#()-]++)|[^\s,:\[\]{}\"\w.+#()-]++"
+    % (_STRING, _VALUE),
     re.DOTALL,
 )
 # Not a number, as the libraries of C, JavaScript and Python write it.
 _NAN = re.compile(rb"[+-]?(?:nan(?:\(\w*\))?|1\.#(?:qnan|snan|ind))", re.IGNORECASE)
-_NUMBER = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|ovf|1\.#inf)", re.IGNORECASE)
+_NUMBER = re.compile(
+    rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|ovf|1\.#inf)", re.IGNORECASE
+)
 _HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])")
 _LITERALS = (b"true", b"false", b"null")
 
@@ -95,7 +98,9 @@ def _masked(text: bytes) -> bytes:
     """Return the text with non-standard words replaced by digits, so that offsets stay the same."""
     if len(text) > MAX_REPAIRED:
         return text
-    return _PIECE.sub(lambda found: _digits(len(found[0])) if _standard(found["word"]) else found[0], text)
+    return _PIECE.sub(
+        lambda found: _digits(len(found[0])) if _standard(found["word"]) else found[0], text
+    )
 
 
 def _digits(count: int) -> bytes:

@@ -4,11 +4,16 @@ import re
 from ipaddress import AddressValueError, IPv6Address
 
 ANY = "*"
-_ALLOWED = "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, separated by commas"
+_ALLOWED = (
+    "must be * or origins such as https://dashboard.example.org or http://[::1]:3000, "
+    "separated by commas"
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Schemes whose pages send a different origin, or that have no pages.
 _NEVER_SENT = {"data", "file", "ftp", "mqtt", "mqtts", "null", "ws", "wss"}
-_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?"
+)
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _MOST_PORTS = 65_535
 
@@ -35,9 +40,13 @@ def _origin(text: str) -> str:
         raise ValueError(f"{_ALLOWED}: {_error(text)}")
     scheme, port = found["scheme"], int(found["port"] or _DEFAULT_PORTS.get(found["scheme"], 0))
     if scheme in _NEVER_SENT:
-        raise ValueError(f"{_ALLOWED}: {_shown(text)} begins with {scheme}:, which no browser sends as an origin")
+        raise ValueError(
+            f"{_ALLOWED}: {_shown(text)} begins with {scheme}:, which no browser sends as an origin"
+        )
     if found["port"] and not 0 < port <= _MOST_PORTS:
-        raise ValueError(f"{_ALLOWED}: {_shown(text)} has a port that is not within 1 to {_MOST_PORTS}")
+        raise ValueError(
+            f"{_ALLOWED}: {_shown(text)} has a port that is not within 1 to {_MOST_PORTS}"
+        )
     host = _host(text, found["host"])
     origin = f"{scheme}://{host}"
     return origin if port == _DEFAULT_PORTS.get(scheme, 0) else f"{origin}:{port}"

@@ -70,5 +70,9 @@ def nested_deeper(value: object, depth: int) -> bool:
         holders = [item for item in level if isinstance(item, dict | list)]
         if not holders:
             return False
-        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
+        level = [
+            inner
+            for item in holders
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
     return True

@@ -31,4 +31,8 @@ def overlap(one: str, other: str) -> bool:
 def fewest(filters: Iterable[str]) -> list[str]:
     """Return the filters that no other covers: some brokers deliver once per matching filter."""
     distinct = list(dict.fromkeys(filters))
-    return [one for one in distinct if not any(other != one and covers(other, one) for other in distinct)]
+    return [
+        one
+        for one in distinct
+        if not any(other != one and covers(other, one) for other in distinct)
+    ]

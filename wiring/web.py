@@ -70,7 +70,9 @@ class Web:
         self.publisher = Publisher(backend.settings)
         self._held = HeldRequests(backend.role.most_held)
         self._known = KnownDevices(backend.database, backend.streams)
-        self._submissions = Submissions(backend.database, backend.pipeline("http", backend.notifier.notify))
+        self._submissions = Submissions(
+            backend.database, backend.pipeline("http", backend.notifier.notify)
+        )
         self._watch = self._broker_watch()
         watched = list if self._watch is None else self._watch.changes
         changes = ChangeReader(backend.database, backend.streams)
@@ -120,7 +122,9 @@ class Web:
 
     def _add_integrations(self) -> None:
         backend = self._backend
-        core = Core(backend.settings, backend.streams, backend.database, self.publisher, self._submissions)
+        core = Core(
+            backend.settings, backend.streams, backend.database, self.publisher, self._submissions
+        )
         for integration in INTEGRATIONS:
             if (blueprint := integration(core)) is not None:
                 self.app.register_api(blueprint)
@@ -128,7 +132,9 @@ class Web:
     def _add_commands(self) -> None:
         backend = self._backend
         topic = backend.streams.device_topics.control
-        commands = Commands(backend.database, self.publisher, topic, backend.notifier.notify, self._held)
+        commands = Commands(
+            backend.database, self.publisher, topic, backend.notifier.notify, self._held
+        )
         backend.notifier.subscribe(commands.on_change)
         self.app.register_api(control.blueprint(commands, self._known))
 

@@ -151,7 +151,11 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
 
 def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: Database) -> None:
     table = database.tables[stream.name]
-    endpoints = {path: text for path, text in ENDPOINTS.items() if stream.oee is not None or not path.endswith("/oee")}
+    endpoints = {
+        path: text
+        for path, text in ENDPOINTS.items()
+        if stream.oee is not None or not path.endswith("/oee")
+    }
 
     @api.get("/sensor/status", responses={200: SensorStatus})
     def sensor_status() -> JsonObject:
@@ -174,7 +178,9 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
 
 
 def _machine(stream: Stream, row: RowMapping) -> JsonObject:
-    values = {metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None}
+    values = {
+        metric.name: row[metric.name] for metric in stream.metrics if row[metric.name] is not None
+    }
     return {"machine_id": row["device_id"], **values, "timestamp": clock.rfc3339(row["timestamp"])}
 
 

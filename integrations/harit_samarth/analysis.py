@@ -41,7 +41,9 @@ class SoilHealth:
         if _bare(body).startswith(b"["):
             advice = "POST arrays to /api/soil-health/batch-analyze"
             raise BadSubmission(f"expected one reading, not an array; {advice}")
-        receipt = self._submissions.store(self._stream, [_payload(self._stream, given) for given in payloads(body)])
+        receipt = self._submissions.store(
+            self._stream, [_payload(self._stream, given) for given in payloads(body)]
+        )
         (answer,) = self._answers(receipt)
         return answer | {"stored": receipt.stored == 1} if answer["success"] else answer
 
@@ -114,5 +116,7 @@ def _payload(stream: Stream, given: bytes) -> bytes:
         fields[stream.device] = fields.pop(DEVICE)
     if nested:
         return msgspec.json.encode(fields) if renamed else given
-    about = {name: fields.pop(name) for name in (stream.device, stream.timestamp.field) if name in fields}
+    about = {
+        name: fields.pop(name) for name in (stream.device, stream.timestamp.field) if name in fields
+    }
     return msgspec.json.encode(about | {stream.values: fields})

@@ -186,7 +186,9 @@ def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
         """Readings with their analysis, newest first."""
         take_turn(query.limit + query.offset)
         with database.reader() as reader:
-            rows = queries.readings.history(reader, table, query.filter(), query.limit, query.offset)
+            rows = queries.readings.history(
+                reader, table, query.filter(), query.limit, query.offset
+            )
             data = [serializers.reading(row) for row in rows]
         data = [item | health_index.diagnosis(health_index.analyse(stream, item)) for item in data]
         page = {"limit": query.limit, "offset": query.offset, "device_id": query.device_id}

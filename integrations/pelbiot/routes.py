@@ -60,7 +60,9 @@ class TopicHistoryQuery(DeviceQuery):
 class PublishBody(Body):
     """A message for a topic."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"topic": "panel/trafo1/volt", "message": 230.45}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"topic": "panel/trafo1/volt", "message": 230.45}]}
+    )
 
     topic: Topic
     message: Annotated[JsonValue, AfterValidator(_publishable)] = Field(
@@ -90,7 +92,9 @@ class MqttStatus(Described):
     messagesPerSecond: float | None = Field(description="The rate in the last minute.")  # noqa: N815 - likewise
     processingTime: float | None = Field(description="Milliseconds to store a message.")  # noqa: N815 - likewise
     bufferSize: int = Field(description="Messages waiting for the database.")  # noqa: N815 - likewise
-    uptime: float | None = Field(description="Seconds since it has been connected; null without a connection.")
+    uptime: float | None = Field(
+        description="Seconds since it has been connected; null without a connection."
+    )
     errors: int = Field(description="Rejected messages, see /api/rejected.")
     error: str | None
     broker: str

@@ -38,7 +38,9 @@ class TopicValues:
         """
         with self._database.reader() as reader:
             found = {
-                metric.name: queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
+                metric.name: queries.newest.value(
+                    reader, self._stream.name, self._table, device_id, metric.name
+                )
                 for metric in self._stream.metrics
             }
         values = {name: None if row is None else row[name] for name, row in found.items()}
@@ -73,11 +75,15 @@ class TopicValues:
 
     def _newest(self, device_id: str | None, metric: Metric) -> JsonObject | None:
         with self._database.reader() as reader:
-            row = queries.newest.value(reader, self._stream.name, self._table, device_id, metric.name)
+            row = queries.newest.value(
+                reader, self._stream.name, self._table, device_id, metric.name
+            )
         return next(iter(self._messages([] if row is None else [row], (metric,))), None)
 
     def _messages(self, rows: Sequence[RowMapping], metrics: Sequence[Metric]) -> list[JsonObject]:
-        present = [(metric, row) for row in rows for metric in metrics if row[metric.name] is not None]
+        present = [
+            (metric, row) for row in rows for metric in metrics if row[metric.name] is not None
+        ]
         return [serializers.message(self._stream, metric, row) for metric, row in present]
 
     def _parts(self, topic: str) -> tuple[str | None, Metric]:

@@ -11,7 +11,11 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+MYSQL_OPTIONS: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+}
 Timestamp = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 Identifier = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 Bytes = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB, "mysql", "mariadb")
@@ -47,7 +51,10 @@ def upgrade() -> None:
     op.create_table(
         "ingest_status",
         sa.Column("source", sa.String(10), primary_key=True),
-        *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("received", "stored", "duplicate", "rejected")),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False)
+            for name in ("received", "stored", "duplicate", "rejected")
+        ),
         sa.Column("best_effort", sa.BigInteger, nullable=False),
         sa.Column("first_deliveries", sa.BigInteger, nullable=False),
         sa.Column("last_batch_at", Timestamp),
@@ -70,5 +77,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables."""
-    for table in ("delivered_batches", "ingest_status", "rejection_counts", "rejected_messages", "installation"):
+    for table in (
+        "delivered_batches",
+        "ingest_status",
+        "rejection_counts",
+        "rejected_messages",
+        "installation",
+    ):
         op.drop_table(table)

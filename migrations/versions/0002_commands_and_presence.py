@@ -11,7 +11,11 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+MYSQL_OPTIONS: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+}
 Timestamp = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 Identifier = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 LongText = sa.Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")

@@ -11,7 +11,11 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+MYSQL_OPTIONS: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+}
 Timestamp = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 FIGURES = ("messages_per_second", "processing_ms")
 
@@ -27,7 +31,9 @@ def upgrade() -> None:
     )
     for name in FIGURES:
         op.add_column("ingest_status", sa.Column(name, sa.Double))
-    op.add_column("ingest_status", sa.Column("waiting", sa.Integer, nullable=False, server_default="0"))
+    op.add_column(
+        "ingest_status", sa.Column("waiting", sa.Integer, nullable=False, server_default="0")
+    )
 
 
 def downgrade() -> None:

@@ -11,7 +11,11 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+MYSQL_OPTIONS: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+}
 Timestamp = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 LongText = sa.Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
 
@@ -50,7 +54,9 @@ def upgrade() -> None:
         sa.Column("reading_id", sa.BigInteger, nullable=False),
         **MYSQL_OPTIONS,
     )
-    op.add_column("ingest_status", sa.Column("ignored", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column(
+        "ingest_status", sa.Column("ignored", sa.BigInteger, nullable=False, server_default="0")
+    )
     op.add_column("commands", sa.Column("boot", sa.String(36)))
     op.add_column("commands", sa.Column("deadline", sa.Double))
     op.drop_column("analyses", "created_at")
@@ -63,7 +69,9 @@ def downgrade() -> None:
     op.execute("DELETE FROM presence WHERE online IS NULL")
     with op.batch_alter_table("presence") as presence:
         presence.alter_column("online", existing_type=sa.Boolean(), nullable=False)
-    op.add_column("analyses", sa.Column("created_at", Timestamp, nullable=False, server_default="1970-01-01"))
+    op.add_column(
+        "analyses", sa.Column("created_at", Timestamp, nullable=False, server_default="1970-01-01")
+    )
     for name in ("boot", "deadline"):
         op.drop_column("commands", name)
     op.drop_column("ingest_status", "ignored")

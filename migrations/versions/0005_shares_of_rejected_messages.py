@@ -13,7 +13,11 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-MYSQL_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+MYSQL_OPTIONS: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+}
 MAX_PAYLOAD, KEPT, ROW_BYTES = 65_536, 4_096, 200
 MAX_SHARES = 1_000
 MAX_REWRITTEN = 256_000_000
@@ -22,7 +26,10 @@ PAGE, CHUNK = 2_000, 500
 Figures = list[int]
 """Messages and bytes."""
 
-messages = sa.table("rejected_messages", *map(sa.column, ("id", "topic", "payload_size", "reason", "message", "share")))
+messages = sa.table(
+    "rejected_messages",
+    *map(sa.column, ("id", "topic", "payload_size", "reason", "message", "share")),
+)
 counts = sa.table("rejection_counts", sa.column("count"))
 _NAMES = ("share", "stream", "device_id", "topic", "reason", "messages", "bytes", "evicted")
 shares = sa.table("rejected_shares", *map(sa.column, _NAMES))
@@ -46,7 +53,12 @@ def upgrade() -> None:
     present = {column["name"] for column in inspector.get_columns("rejected_messages")}
     for column in COLUMNS:
         if column.name not in present:
-            fresh = sa.Column(column.name, column.type, nullable=column.nullable, server_default=column.server_default)
+            fresh = sa.Column(
+                column.name,
+                column.type,
+                nullable=column.nullable,
+                server_default=column.server_default,
+            )
             op.add_column("rejected_messages", fresh)
     indexed = {index["name"] for index in inspector.get_indexes("rejected_messages")}
     for name, columns in INDEXES.items():
@@ -64,7 +76,10 @@ def _create_table() -> None:
         sa.Column("device_id", sa.String(128)),
         sa.Column("topic", sa.String(255)),
         sa.Column("reason", sa.String(40)),
-        *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("messages", "bytes", "evicted")),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False)
+            for name in ("messages", "bytes", "evicted")
+        ),
         **MYSQL_OPTIONS,
     )
 
@@ -87,7 +102,9 @@ def _fill(connection: sa.Connection) -> list[dict[str, Any]]:
     for share, ids in members.items():
         _write(connection, share, ids)
     named.setdefault(0, {})
-    evicted = (connection.scalar(sa.select(sa.func.sum(counts.c.count))) or 0) - sum(f[0] for f in figures.values())
+    evicted = (connection.scalar(sa.select(sa.func.sum(counts.c.count))) or 0) - sum(
+        f[0] for f in figures.values()
+    )
     return [_told(share, name, figures[share], int(evicted)) for share, name in named.items()]
 
 
@@ -95,7 +112,9 @@ def _rows(connection: sa.Connection) -> Iterator[sa.Row[Any]]:
     """Newest first, without their payloads."""
     columns = [messages.c[name] for name in ("id", "topic", "payload_size", "reason", "message")]
     query, last = sa.select(*columns).order_by(messages.c.id.desc()).limit(PAGE), None
-    while rows := connection.execute(query if last is None else query.where(messages.c.id < last)).all():
+    while rows := connection.execute(
+        query if last is None else query.where(messages.c.id < last)
+    ).all():
         yield from rows
         last = rows[-1].id
 
@@ -120,7 +139,12 @@ def _write(connection: sa.Connection, share: int, ids: Sequence[int]) -> None:
 
 def _told(share: int, name: dict[str, Any], figures: Figures, evicted: int) -> dict[str, Any]:
     empty = {"stream": None, "device_id": None, "topic": None, "reason": None}
-    told = {"share": share, "messages": figures[0], "bytes": figures[1], "evicted": 0 if share else max(0, evicted)}
+    told = {
+        "share": share,
+        "messages": figures[0],
+        "bytes": figures[1],
+        "evicted": 0 if share else max(0, evicted),
+    }
     return empty | name | told
 
 

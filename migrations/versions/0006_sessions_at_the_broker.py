@@ -28,10 +28,14 @@ COLUMNS: dict[str, Any] = {
 
 def upgrade() -> None:
     """Add the columns; the session of the old client id is emptied and ended by the next ingester."""
-    op.add_column("installation", sa.Column("notices_id", sa.String(40), nullable=False, server_default=""))
+    op.add_column(
+        "installation", sa.Column("notices_id", sa.String(40), nullable=False, server_default="")
+    )
     for name, kind in COLUMNS.items():
         op.add_column("installation", sa.Column(name, kind))
-    installation = sa.table("installation", *map(sa.column, ("client_id", "retired_client_id", "notices_id")))
+    installation = sa.table(
+        "installation", *map(sa.column, ("client_id", "retired_client_id", "notices_id"))
+    )
     # In two statements: MySQL would see the new client id in the second assignment.
     op.execute(installation.update().values(retired_client_id=installation.c.client_id))
     ids = {"client_id": f"autoforge-{secrets.token_hex(6)}", "notices_id": secrets.token_hex(6)}
