@@ -203,9 +203,11 @@ class Publication:
     def _begin_waiting(self) -> None:
         """Spread the first times, because a flood every second would make all late."""
         now = time.monotonic()
-        for entry in filter(self.has, self._waiting):
+        waiting = list(filter(self.has, self._waiting))
+        random.shuffle(waiting)  # those of one interval may stand together in the file
+        for number, entry in enumerate(waiting):
             spread = min(entry.config.interval, SPREAD_SECONDS)
-            entry.begin(now + random.uniform(0, spread))  # noqa: S311 - no secret
+            entry.begin(now + spread * number / len(waiting))
         self._waiting.clear()
 
     def _client_ids(self, topic: str) -> Iterator[str]:
