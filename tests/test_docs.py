@@ -154,7 +154,7 @@ def _reasons() -> Iterator[str]:
     """What the modules of `ingest/` give as the reason where they reject a message."""
     for file in (PROJECT / "ingest").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and re.match("[A-Z]", ast.unparse(node.func)):
+            if isinstance(node, ast.Call) and re.match("[A-Z]|_rejection", ast.unparse(node.func)):
                 given = [item.value for item in node.args[:2] if isinstance(item, ast.Constant)]
                 yield from (str(it) for it in given if re.fullmatch(REASON, str(it)))
 

@@ -109,7 +109,7 @@ def test_who_waits_in_vain_is_told_so_after_its_time() -> None:
     places = Turns(1, wait_seconds=0.05)
     places.take()
     began = time.monotonic()
-    with pytest.raises(Busy, match="Try again, or ask for less"):
+    with pytest.raises(Busy, match="Try again, or request less"):
         places.take()
     assert 0.05 <= time.monotonic() - began < 5
 

@@ -20,7 +20,9 @@ from tests.support import PROJECT, Backend, Mosquitto, missing, wait_for
 
 GUIDE = (PROJECT / "docs" / "static-publisher.md").read_text(encoding="utf-8")
 SECTION = section("docs/quickstart.md", "## Publish without a device")
-PATHS = sorted(set(re.findall(r"(?:localhost:5000|`)((?:/api/publisher|/mqtt)/[a-z/]+)", GUIDE)))
+PATHS = sorted(
+    set(re.findall(r"(?:localhost:5000|`(?:[A-Z]+ )?)((?:/api/publisher|/mqtt)/[a-z/]+)", GUIDE))
+)
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -159,7 +159,7 @@ def test_what_is_not_there_is_an_error_with_a_message(
     answer = sqlite_api.get(path.format(number), status)
     assert answer["message"]
     if status == 404 and number != "x":
-        assert f"the id {number}:" in answer["message"]
+        assert f"no rejected message {number}:" in answer["message"]
 
 
 @pytest.mark.parametrize("path", ["/api/rejected/{}", "/api/rejected/{}/payload"])
@@ -167,7 +167,7 @@ def test_what_was_evicted_is_404(sqlite_api: Api, path: str) -> None:
     reject(sqlite_api, b"{first", b"{second", room=Room(messages=1))
     (item,) = sqlite_api.get("/api/rejected")["data"]
     assert sqlite_api.client.get(path.format(item["id"])).status_code == 200
-    assert "made room" in sqlite_api.get(path.format(item["id"] - 1), 404)["message"]
+    assert "it was evicted or" in sqlite_api.get(path.format(item["id"] - 1), 404)["message"]
 
 
 def test_a_page_of_a_thousand_large_payloads_is_a_small_answer(api: Api) -> None:
