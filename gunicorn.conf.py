@@ -1,6 +1,4 @@
-"""gunicorn: the embedded broker belongs to the master, and each worker starts its part after the
-fork.
-"""
+"""gunicorn: the master owns the embedded broker, and workers start after the fork."""
 
 import signal
 from typing import Any
@@ -71,9 +69,7 @@ def post_fork(_: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start what runs beside the requests; at the end let the live clients go, for whom gunicorn
-    would wait.
-    """
+    """Start the background work; at the end close the live clients, which gunicorn awaits."""
     backend_of(worker.wsgi).start()
     ending = signal.getsignal(signal.SIGTERM)
 

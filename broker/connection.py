@@ -55,9 +55,7 @@ def shared_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
-    """What the certificates say about whom to believe and who we are. Raises SettingsError for a
-    bad one.
-    """
+    """The certificates to trust and to present. Raises SettingsError for a bad one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if settings.mqtt_client_cert:

@@ -1,6 +1,4 @@
-"""Connecting many: a few at a time, and while the broker is away one at a time, less and less
-often.
-"""
+"""Dial many connections: a few at a time, and one at a time while the broker is away."""
 
 import time
 from collections import OrderedDict
@@ -44,9 +42,7 @@ class Dialler:
         self._loop = loop
         self._waiting: OrderedDict[Dialled, None] = OrderedDict()
         self._refused: OrderedDict[Dialled, None] = OrderedDict()
-        """Those whose last attempt failed, behind all others: of a few that fail always, the others
-        must not wait.
-        """
+        """Failed connections, retried last so that permanent failures do not starve the rest."""
         self._under_way: dict[Dialled, float] = {}
         """Those that were dialled, and when."""
         self._accepted: dict[Dialled, float] = {}
@@ -60,9 +56,7 @@ class Dialler:
         self.fault = ""
         """Why a connection was lost or refused, until another one succeeds."""
         self.failures = 0
-        """How many attempts have failed since the last one that succeeded; those at the same time
-        are one.
-        """
+        """Failed attempts since the last success; simultaneous ones count as one."""
 
     def want(self, connection: Dialled) -> None:
         """Connect this one."""

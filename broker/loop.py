@@ -1,6 +1,4 @@
-"""The loop that drives many MQTT connections in one thread: one selector, and calls that are due at
-a time.
-"""
+"""Drive many MQTT connections in one thread, by one selector and a queue of due calls."""
 
 import heapq
 import itertools
@@ -40,9 +38,7 @@ class Loop:
         heapq.heappush(self._calls, (time.monotonic() + seconds, next(self._order), call))
 
     def watch(self, descriptor: int, ready: Callable[[], None], writing: bool = False) -> None:
-        """Call `ready` whenever the socket can be read, or if `writing` also when it can be
-        written.
-        """
+        """Call `ready` whenever the socket is readable, and with `writing` also when writable."""
         events = _READ | _WRITE if writing else _READ
         if descriptor in self._selector.get_map():
             self._selector.modify(descriptor, events, ready)

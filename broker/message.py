@@ -23,9 +23,7 @@ class Message(msgspec.Struct, gc=False):
     retained: bool = False
     """Whether the broker repeats an old message, because somebody has just subscribed."""
     via: tuple[int, ...] = ()
-    """The subscription identifiers of the filters by which it comes; none where that need not be
-    known.
-    """
+    """The subscription identifiers of the matching filters, where they are needed."""
     copy: bool = False
     """Whether the broker delivers it once more because it matches another filter too."""
     _serial: int = 0
@@ -50,9 +48,7 @@ class Receiver(Protocol):
     """Who gets the messages."""
 
     def receive(self, messages: Sequence[Message]) -> bool:
-        """Store the messages; True: they may be acknowledged, False: not now, hand them over again
-        later.
-        """
+        """Store the messages. True: acknowledge them. False: hand them over again later."""
         ...
 
     def may_connect(self) -> bool:
@@ -64,15 +60,11 @@ class Receiver(Protocol):
         ...
 
     def connected(self, *, session_present: bool) -> None:
-        """Called when the broker has accepted a connection, before any of its messages is handed
-        over.
-        """
+        """Called when the broker accepts a connection, before its first message."""
         ...
 
     def subscribed(self) -> None:
-        """Called when the broker has granted every wanted filter, and has given up the unwanted
-        ones.
-        """
+        """Called when all wanted filters are granted and the unwanted ones given up."""
         ...
 
     def evicted(self) -> None:
@@ -86,6 +78,4 @@ class Filters(NamedTuple):
     wanted: Sequence[str]
     unwanted: Sequence[str] = ()
     known: Sequence[str] = ()
-    """Where nothing is wanted: to what the session was subscribed, so that copies of a message are
-    known.
-    """
+    """The filters of a session that wants none, so that copies of a message are detected."""

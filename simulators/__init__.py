@@ -1,3 +1,1 @@
-"""Programs that act as devices: they know the declarations, and nothing of how messages are read
-back.
-"""
+"""Programs that act as devices; they know the declarations and nothing of the backend."""

@@ -26,9 +26,7 @@ _INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the simulator; the exit code is 0 if every reading was acknowledged or posted, 2 if it
-    cannot start.
-    """
+    """Run the simulator; exit code 0 if every reading was delivered, 2 if it cannot start."""
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()

@@ -1,6 +1,4 @@
-"""A simulated board: a device on a connection of its own, which says that it is there and obeys
-commands.
-"""
+"""A simulated board: a device with a connection of its own, presence and commands."""
 
 import secrets
 import ssl
@@ -43,9 +41,7 @@ class Shared:
 
 
 class Board:
-    """Online from when it is subscribed to its commands until it leaves, restarts or loses the
-    broker.
-    """
+    """Online from its subscription until it leaves, restarts or loses the broker."""
 
     def __init__(self, number: int, device: Device, shared: Shared) -> None:
         self.number = number
@@ -64,9 +60,7 @@ class Board:
         """The id of the restart that is under way."""
         self._down = self._left = self._goodbye = False
         self.off = False
-        """Whether it has said goodbye and not booted yet; otherwise it can measure, also without
-        the broker.
-        """
+        """Return whether it is restarting; otherwise it measures, also without the broker."""
 
     def _new_connection(self) -> Connection:
         shared = self._shared
@@ -136,9 +130,7 @@ class Board:
             self.connection.hang_up()
 
     def lost(self, fault: str) -> None:
-        """Come back: from a restart when it has booted, to a broker that went away when that is
-        back.
-        """
+        """Come back after a restart, or when the broker is back."""
         self.online = self._goodbye = False
         if fault:
             self.off = False

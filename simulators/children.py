@@ -1,6 +1,4 @@
-"""The programs that another one starts: it passes on what they say, knows whether they run, and
-ends them.
-"""
+"""Child programs: forward their output, watch whether they run, and end them."""
 
 import contextlib
 import os

@@ -1,6 +1,4 @@
-"""Commands to a board: how they are read, what it answers, and what it does. Pure; nothing here
-knows a connection.
-"""
+"""Commands to a board: how it reads, answers and obeys them. Pure."""
 
 import json
 from collections import OrderedDict

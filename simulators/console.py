@@ -1,6 +1,4 @@
-"""A console that several programs share: whole lines, and below them one line that renews itself on
-a terminal.
-"""
+"""A console for several programs: whole lines, above one line that renews itself."""
 
 import shutil
 import sys

@@ -1,6 +1,4 @@
-"""`make demo`: the backend with simulated devices of every kind, and what to type to see their
-readings.
-"""
+"""`make demo`: the backend with simulated devices, and commands to see their readings."""
 
 import http.client
 import json
@@ -35,9 +33,7 @@ SIMULATORS = {
     "panels": ("--devices", "1", "--rate", "4"),
     "soil": ("--devices", "1", "--rate", "0.2"),
 }
-"""The devices of each stream; some talk more often than real ones, so that there is something to
-see.
-"""
+"""The devices of each stream; some are faster than real ones, so that something moves."""
 T = TypeVar("T")
 
 
@@ -46,9 +42,7 @@ class CannotRunError(Exception):
 
 
 def main() -> int:
-    """Run until Ctrl-C, which is exit code 0; whatever cannot run says why in one line, and is exit
-    code 1.
-    """
+    """Run until Ctrl-C; exit code 0 for that, 1 with a line that says what cannot run."""
     keep_private()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -85,9 +79,7 @@ def _run(folder: Path, console: Console) -> None:
 
 
 def _prepare(folder: Path) -> EmbeddedBroker:
-    """Start a broker for the demo alone, and say in the environment where everything is. Raises
-    SettingsError.
-    """
+    """Start a broker for the demo, and set the environment for it. Raises SettingsError."""
     os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/demo.db")
     os.environ.setdefault("LOG_FILE", f"{folder}/demo.log")
     os.environ.setdefault("FLASK_HOST", "127.0.0.1")

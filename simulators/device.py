@@ -23,15 +23,11 @@ class Message(NamedTuple):
     payload: bytes
     invalid: bool
     path: str
-    """Where it is posted when there is no broker; with the device and the metric, where the topic
-    has them.
-    """
+    """The URL path without a broker, with device and metric where the topic has them."""
 
 
 class Device:
-    """One device of a stream, a share of whose messages is broken; the same seed and times make the
-    same messages.
-    """
+    """A device of a stream; a share of its messages is broken, reproducibly by seed and times."""
 
     def __init__(self, stream: Stream, device_id: str, seed: int, share: float = 0.0) -> None:
         self.device_id = device_id
@@ -58,8 +54,7 @@ class Device:
                 source.go_on_from(reading[name])
 
     def next(self, moment: datetime, invalid: bool | None = None) -> Message:
-        """The message at a time in naive UTC: a whole reading, or the next metric's where each has
-        its topic.
+        """Return the message at a naive UTC time: a whole reading, or the next metric's.
 
         A time that is not later than the last message's becomes the microsecond after it.
         Whether it is broken is a matter of chance, unless it is said.
@@ -105,17 +100,13 @@ class Device:
 
 
 def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[Device]:
-    """Devices named as declared, or `<stream>_001`, `<stream>_002` …; a share of their messages is
-    broken.
-    """
+    """The devices, named as declared or `<stream>_001` …; a share of messages is broken."""
     names = stream.simulate.names or f"{stream.name}_{{:03}}"
     return [Device(stream, names.format(number), seed, share) for number in range(1, count + 1)]
 
 
 def _measured(stream: Stream) -> tuple[Metric, ...]:
-    """The metrics that a device has: of nothing that is optional and not described it would say
-    anything sensible.
-    """
+    """The metrics of a device: those that are required or have a description to simulate."""
     described = tuple(
         m
         for m in stream.metrics

@@ -1,6 +1,4 @@
-"""The way over HTTP: readings that cannot go to the broker are posted to the backend, until it has
-taken them.
-"""
+"""Post readings to the backend while the broker is away, until the backend has them."""
 
 import json
 import threading
@@ -90,9 +88,7 @@ class Fallback:
         )
 
     def _answer(self, path: str, body: bytes) -> Answer:
-        """Ask until there is an answer, always with the same bytes, by which the backend knows a
-        repetition.
-        """
+        """Repeat a request until it is answered; its bytes stay, so the backend knows it again."""
         backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY)
         while True:
             try:
@@ -113,9 +109,7 @@ class Fallback:
 
 
 def _refused(answer: Answer, count: int) -> int:
-    """How many of so many readings the backend refused for good; sent again they would be refused
-    again.
-    """
+    """Return how many readings the backend refused for good."""
     if answer.status == _TAKEN:
         return 0
     try:

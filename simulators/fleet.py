@@ -33,9 +33,7 @@ class BrokerError(Exception):
 
 
 class Fleet:
-    """Boards that publish at a rate, in messages a second in all; 0 is no limit. Raises
-    BrokerError.
-    """
+    """Boards that publish at a total rate in messages/s; 0 is no limit. Raises BrokerError."""
 
     def __init__(
         self,
@@ -79,9 +77,7 @@ class Fleet:
 
     @property
     def fault(self) -> str:
-        """Why the broker is away, for all boards or for those that post their readings; empty while
-        it is not.
-        """
+        """Why the broker is away, for all boards or those that post readings; else empty."""
         fault = self._dialler.fault
         return "" if fault and self.online and not self.over_http else fault
 
@@ -124,9 +120,7 @@ class Fleet:
         self._choose_way()
 
     def post_rest(self) -> None:
-        """Post all readings of the boards that are not online, also those that a lost broker may
-        have.
-        """
+        """Post the readings of all offline boards, also those that a lost broker may have."""
         self._fallback.hurry()
         for board in self._absent():
             self._fallback.take(board.connection.give_back_all())

@@ -10,9 +10,7 @@ from streams.stream import Stream
 def resume(
     stream: Stream, devices: list[Device], backend: Backend, note: Callable[[str], None]
 ) -> None:
-    """Have each device begin with its last stored values; one that has none, or no backend, begins
-    as usual.
-    """
+    """Let each device begin with its last stored values, if the backend has some."""
     new = []
     for device in devices:
         try:

@@ -65,9 +65,7 @@ class Run:
             self.fleet.turn(min(left, _LONGEST_WAIT))
 
     def _notice(self, before: tuple[bool, bool]) -> tuple[bool, bool]:
-        """Say when the broker went away, when the readings take another way for that, and when it
-        is back.
-        """
+        """Print when the broker goes away, when readings are posted, and when it is back."""
         fault, over_http = self.fleet.fault, self.fleet.over_http
         broker = "connected"
         if fault:

@@ -18,17 +18,13 @@ Ready = Callable[[int], bool]
 
 
 class Timetable:
-    """Every board at its own interval; without a rate in turn and without a limit, until it is
-    given an interval.
-    """
+    """Every board at its own interval; without a rate, in turn and without a limit."""
 
     def __init__(self, boards: int, rate: float) -> None:
         self._boards = boards
         self._usual = boards / rate if rate else None
         self._times: list[tuple[float, int, int]] = []
-        """Heap of (when, board, serial number of the board's interval); an older serial number is
-        void.
-        """
+        """Heap of (when, board, serial number of its interval); an older number is void."""
         self._intervals: list[_Interval | None] = [None] * boards
         self._serial = [0] * boards
         self._late: list[tuple[float, int, int]] = []
@@ -66,9 +62,7 @@ class Timetable:
         return self._intervals[board] is not None
 
     def due(self, most: int, online: Ready, room: Ready) -> Iterator[tuple[int, datetime]]:
-        """Up to so many boards that are due, each with the time in naive UTC. Publish before you
-        ask for the next.
-        """
+        """Return due boards with their naive UTC times. Publish before asking for the next."""
         now = time.monotonic()
         self._follow_clock(now)
         for entry in self._late:

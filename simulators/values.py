@@ -1,6 +1,4 @@
-"""Values that look measured: a daily course with a random walk around it, states that last a while,
-products.
-"""
+"""Values that look measured: a daily course with a random walk, states, products."""
 
 import math
 from collections.abc import Mapping
@@ -11,9 +9,7 @@ from streams.stream import Metric, Simulation
 
 DAY = 86_400.0
 _LOWEST_AT = 3 * 3600.0
-"""Seconds after midnight UTC at which the daily course is at its lowest; the highest is half a day
-later.
-"""
+"""Seconds after midnight UTC of the daily minimum; the maximum is 12 hours later."""
 CORRELATION = 60.0
 """Seconds after which the random walk has forgotten all but 1/e of where it was."""
 _PHASE_SPREAD = 1200.0
