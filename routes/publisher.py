@@ -18,8 +18,8 @@ from routes.origin import asked_here
 from routes.readings import json_body
 from routes.schemas import Described
 from services.configurations import BadEntry, ConfigurationEditor
+from utils.json_types import JsonObject
 
-Answer = dict[str, Any]
 FAULTS: dict[Any, Any] = {503: Error}
 CHANGE_FAULTS: dict[Any, Any] = FAULTS | {409: Error, 413: Error, 415: Error}
 
@@ -103,7 +103,7 @@ def _add_service(api: APIBlueprint, service: PublisherService, editor: Configura
         return service.get_status()
 
     @api.get("/mqtt/reload", responses={200: ReloadAnswer, 403: Error})
-    def reload_from_here() -> tuple[Answer, int]:
+    def reload_from_here() -> tuple[JsonObject, int]:
         """The same for programs on this machine, but not for a page of another site."""
         if not asked_here(request):
             return {"message": NOT_HERE.format(path=f"{request.script_root}/mqtt/reload")}, 403
@@ -115,14 +115,14 @@ def _add_service(api: APIBlueprint, service: PublisherService, editor: Configura
 
     @api.post("/mqtt/reload", responses=answers, request_body=empty)
     @api.post("/api/publisher/reload", responses=answers, request_body=empty)
-    def reload() -> Answer:
+    def reload() -> JsonObject:
         """Read the file again at once; a changed one is read within a second anyway."""
         return _reloaded(service, editor)
 
 
 def _add_file(api: APIBlueprint, service: PublisherService, editor: ConfigurationEditor) -> None:
     @api.get("/api/publisher/configs", responses=FAULTS | {200: ConfigurationsAnswer})
-    def configurations() -> Answer:
+    def configurations() -> JsonObject:
         """The file as it is now."""
         data = editor.entries()
         return {"count": len(data), "data": data, "faults": editor.check()[1]}
@@ -132,7 +132,7 @@ def _add_file(api: APIBlueprint, service: PublisherService, editor: Configuratio
         responses=CHANGE_FAULTS | {201: Entry},
         request_body=json_body(_ENTRY),
     )
-    def add() -> tuple[Answer, int]:
+    def add() -> tuple[JsonObject, int]:
         """Append a configuration; its times and its version are set here."""
         added = editor.add(_body())
         service.reload_config()
@@ -144,29 +144,29 @@ def _add_entries(api: APIBlueprint, service: PublisherService, editor: Configura
     answers: dict[Any, Any] = {200: Configuration, 404: Error}
 
     @api.get(url, responses=FAULTS | answers)
-    def configuration(path: ConfigurationPath) -> Answer:
+    def configuration(path: ConfigurationPath) -> JsonObject:
         """One configuration as it stands in the file."""
-        found: Answer = editor.entry(path.id)
+        found: JsonObject = editor.entry(path.id)
         return found
 
     @api.put(
         url, responses=CHANGE_FAULTS | answers | {200: Entry}, request_body=json_body(_REPLACEMENT)
     )
-    def replace(path: ConfigurationPath) -> Answer:
+    def replace(path: ConfigurationPath) -> JsonObject:
         """Replace a configuration; `version` is the one that was read, another is a conflict."""
         replaced = editor.replace(path.id, _body())
         service.reload_config()
         return replaced
 
     @api.delete(url, responses=FAULTS | answers | {409: Error})
-    def remove(path: ConfigurationPath, query: VersionQuery) -> Answer:
+    def remove(path: ConfigurationPath, query: VersionQuery) -> JsonObject:
         """Take a configuration out of the file; it is the answer."""
-        removed: Answer = editor.remove(path.id, query.version)
+        removed: JsonObject = editor.remove(path.id, query.version)
         service.reload_config()
         return removed
 
 
-def _reloaded(service: PublisherService, editor: ConfigurationEditor) -> Answer:
+def _reloaded(service: PublisherService, editor: ConfigurationEditor) -> JsonObject:
     try:
         count, faults = editor.check()
     except ConfigurationError as error:

@@ -14,9 +14,9 @@ from publisher.decoding import Unreadable, Written, decode_entries
 from publisher.entries import MAX_VERSION, Repeated, check
 from publisher.loader import ConfigurationError, ConfigurationLoader
 from utils import clock, files
+from utils.json_types import JsonObject
 from utils.text import printable
 
-JsonObject = dict[str, Any]
 LOCK_SECONDS = 10
 
 

@@ -21,8 +21,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tests.support import PROJECT, Mosquitto, wait_for
+from utils.json_types import JsonObject
 
-Document = dict[str, Any]
 DOCUMENTED = """\
 [
   {
@@ -45,7 +45,7 @@ DOCUMENTED = """\
 """
 
 
-def entry(name: str, topic: str = "", **changes: Any) -> Document:
+def entry(name: str, topic: str = "", **changes: Any) -> JsonObject:
     """A valid entry, by default on the topic `t/<name>` ten times a second; None leaves a field out."""
     plain = {"id": name, "topic": topic or f"t/{name}", "data": {"of": name}, "interval": 0.1}
     return {key: value for key, value in (plain | changes).items() if value is not None}
@@ -124,7 +124,7 @@ class Subscriber:
         return self.wait(topic, before + count, seconds)[before:]
 
     def wait_since(
-        self, since: float, topic: str, count: int, part: Document | None = None
+        self, since: float, topic: str, count: int, part: JsonObject | None = None
     ) -> list[Arrival]:
         """Wait until so many messages that say this, among other things, came on a topic since a time."""
 
@@ -172,7 +172,7 @@ class Program:
         self,
         folder: Path,
         port: int,
-        entries: Iterable[Document] | bytes,
+        entries: Iterable[JsonObject] | bytes,
         *options: str,
         **more: str,
     ) -> None:
@@ -257,7 +257,7 @@ class Program:
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
         return done.returncode, done.stdout + done.stderr
 
-    def write(self, entries: Iterable[Document] | bytes) -> None:
+    def write(self, entries: Iterable[JsonObject] | bytes) -> None:
         """Replace the file."""
         new = self.file.with_suffix(".new")
         new.write_bytes(
@@ -277,20 +277,20 @@ class Program:
         """The lines of the console with this in it."""
         return [line for line in self.told().splitlines() if part in line]
 
-    def status(self) -> Document:
+    def status(self) -> JsonObject:
         """What its statistics file says; nothing while there is none."""
         file = statistics_of(self.file)
-        found: Document = json.loads(file.read_bytes()) if file.exists() else {}
+        found: JsonObject = json.loads(file.read_bytes()) if file.exists() else {}
         return found
 
-    def wait_status(self, holds: Callable[[Document], Any], seconds: float = 10) -> Document:
+    def wait_status(self, holds: Callable[[JsonObject], Any], seconds: float = 10) -> JsonObject:
         """Wait until the statistics file says something."""
         wait_for(lambda: (status := self.status()) and holds(status), seconds, "the statistics")
         return self.status()
 
-    def counts(self, name: str) -> Document:
+    def counts(self, name: str) -> JsonObject:
         """The saved counts of one entry."""
-        found: Document = next(entry for entry in self.status()["configs"] if entry["id"] == name)
+        found: JsonObject = next(entry for entry in self.status()["configs"] if entry["id"] == name)
         return found
 
     def _popen(self, options: list[str]) -> subprocess.Popen[bytes]:

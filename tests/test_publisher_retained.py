@@ -11,8 +11,9 @@ import pytest
 from broker.in_flight import Outgoing
 from broker.tracked_connection import Delivery
 from publisher.retained import Retained
-from tests.publishing import Document, Program, Subscriber, entry
+from tests.publishing import Program, Subscriber, entry
 from tests.support import Mosquitto, publishing, wait_for
+from utils.json_types import JsonObject
 
 NEVER = 1000.0
 """An interval that does not end in a test."""
@@ -20,7 +21,7 @@ PLAIN = entry("plain", "kept/plain", retain=True, interval=NEVER)
 numbers = itertools.count()
 
 
-def kept_by(broker: Mosquitto, topic: str) -> list[Document]:
+def kept_by(broker: Mosquitto, topic: str) -> list[JsonObject]:
     """What the broker gives to a new subscriber."""
     with Subscriber(broker.port, topic) as later, publishing(broker.port) as publish:
         publish(topic, '"after what is kept"')
@@ -28,11 +29,11 @@ def kept_by(broker: Mosquitto, topic: str) -> list[Document]:
         return later.documents(topic)[:-1]
 
 
-def one(topic: str, **changes: object) -> Document:
+def one(topic: str, **changes: object) -> JsonObject:
     return entry("one", topic, **({"retain": True, "interval": NEVER} | changes))
 
 
-CHANGES: dict[str, Callable[[str], list[Document]]] = {
+CHANGES: dict[str, Callable[[str], list[JsonObject]]] = {
     "removed": lambda _: [],
     "moved": lambda topic: [one(f"{topic}/new")],
     "unretained": lambda topic: [one(topic, retain=False)],
@@ -84,7 +85,7 @@ def emptied(heard: Subscriber, topic: str) -> bool:
     ],
 )
 def test_a_change_of_anything_else_clears_nothing(
-    change: Document, tmp_path: Path, broker: Mosquitto
+    change: JsonObject, tmp_path: Path, broker: Mosquitto
 ) -> None:
     topic = f"kept/{next(numbers)}"
     with (

@@ -23,13 +23,14 @@ from publisher.loader import ConfigurationError, ConfigurationLoader
 from publisher.publication import Publication
 from publisher.service import AlreadyPublished, PublisherService
 from publisher.status import Progress
-from tests.publishing import Document, Program, Subscriber, entry, statistics_of
+from tests.publishing import Program, Subscriber, entry, statistics_of
 from tests.support import Mosquitto, free_port, wait_for
+from utils.json_types import JsonObject
 
 Make = Callable[[], PublisherService]
 
 
-def write(file: Path, *entries: Document) -> None:
+def write(file: Path, *entries: JsonObject) -> None:
     """Replace the file."""
     new = file.with_suffix(".new")
     new.write_text(json.dumps(entries))

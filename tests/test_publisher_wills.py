@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.connections import established
-from tests.publishing import Document, Program, Subscriber, Way, entry, hanging
+from tests.publishing import Program, Subscriber, Way, entry, hanging
 from tests.support import Mosquitto, free_port, publishing, wait_for
+from utils.json_types import JsonObject
 
 MANY = 200
 NEVER = 1000.0
 """An interval that does not end in a test."""
 
 
-def kinds(prefix: str) -> list[Document]:
+def kinds(prefix: str) -> list[JsonObject]:
     """Entries with a will of every QoS, retained and not, and one without a will."""
     wills = [
         entry(
@@ -92,7 +93,7 @@ def test_who_ends_it_hears_offline_once_and_within_two_seconds(
             assert said.document == {"online": 0, **one["data"]}
 
 
-def many(prefix: str) -> list[Document]:
+def many(prefix: str) -> list[JsonObject]:
     return [
         entry(str(number), f"{prefix}/{number}", lwt=True, interval=0.5) for number in range(MANY)
     ]
@@ -264,7 +265,7 @@ def test_a_change_that_is_taken_back_at_once_never_says_offline(
     "change", [{}, {"data": {"of": "b"}}, {"id": "b"}], ids=["none", "data", "id"]
 )
 def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_word(
-    tmp_path: Path, broker: Mosquitto, change: Document, protocol: str
+    tmp_path: Path, broker: Mosquitto, change: JsonObject, protocol: str
 ) -> None:
     """The broker hears that the cable broke when the entry has long said that it is online."""
     topic = f"cable/{protocol}/{'/'.join(change)}"
