@@ -44,10 +44,9 @@ class MessageBatch:
 
         Without a connection a full batch takes more: the answer to CONNECT has to be read.
         """
-        held, size = len(self.messages), self._bytes
-        if held >= self._limit or size >= self._byte_limit:
+        if len(self.messages) >= self._limit or self._bytes >= self._byte_limit:
             return False
-        return not connected or (held < MAX_HELD and size < MAX_HELD_BYTES)
+        return not connected or not self.full
 
     def on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         """Add a message; paho calls this for each one."""

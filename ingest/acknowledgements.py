@@ -15,8 +15,8 @@ from ingest.identity import nesting_fault
 from ingest.message import DeviceMessage, Rejection
 from ingest.outcome import Applied
 from ingest.values import PayloadError, shown
-from models import MAX_COMMAND_ID
-from queries.commands import FINAL, MAX_REASON, OPEN
+from models import MAX_COMMAND_ID, MAX_MESSAGE
+from queries.commands import FINAL, OPEN
 from streams.topics import TopicPattern
 from utils import clock
 from utils.clock import Uptime
@@ -89,7 +89,7 @@ class Acknowledgements:
         if fault := nesting_fault(result):
             raise PayloadError("too_deep", f"result: {fault}")
         text = None if result is None else msgspec.json.encode(result).decode()
-        reason = reason and reason[:MAX_REASON]
+        reason = reason and reason[:MAX_MESSAGE]
         return Acknowledgement(device_id, message, command_id, status, reason, text)
 
     def apply(

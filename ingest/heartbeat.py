@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 import queries.ingest_status
 from database import Database, Unavailable
 from ingest.meter import Meter
+from models import MAX_PROBLEM
 from mqtt_client import Subscriber
 from utils import clock
 from utils.logger import Throttle
@@ -54,7 +55,7 @@ class Heartbeat:
             "heartbeat_at": clock.now(),
             "connected": subscriber is not None and subscriber.connected,
             "subscribed": subscriber is not None and subscriber.subscribed,
-            "problem": problem[:300] or None,
+            "problem": problem[:MAX_PROBLEM] or None,
             "changed_at": since,
             "waiting": self._waiting_messages,
             **self._meter.figures()._asdict(),

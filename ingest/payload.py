@@ -16,6 +16,7 @@ from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection
 from ingest.sender import SenderFinder
 from ingest.values import PayloadError, shown
 from models import EMPTY, OWN, RETAINED
+from streams.checks import MAX_STREAM_NAME
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
@@ -103,7 +104,9 @@ class Parser:
         if self._streams.publishes(message.topic):
             return Ignored(OWN, message)
         if (unusable := self._streams.unusable_at(message.topic)) is not None:
-            return Rejection(unusable.name[:40], "stream_unusable", unusable.reason, message)
+            return Rejection(
+                unusable.name[:MAX_STREAM_NAME], "stream_unusable", unusable.reason, message
+            )
         return self._unknown(message)
 
     def _unknown(self, message: Message) -> Rejection:

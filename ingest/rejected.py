@@ -21,7 +21,7 @@ from config import Settings
 from database import Database
 from ingest.decoding import MAX_PAYLOAD
 from ingest.message import Rejection
-from models import MAX_TEXT, MAX_TOPIC, RejectionCount
+from models import MAX_MESSAGE, MAX_TEXT, MAX_TOPIC, RejectionCount
 from queries.rejected import UNSHARED
 
 KEPT = 4_096
@@ -182,7 +182,7 @@ def _row(rejection: Rejection, now: datetime) -> dict[str, Any]:
         "payload": payload if len(payload) <= MAX_PAYLOAD else payload[:KEPT],
         "payload_size": len(payload),
         "reason": rejection.reason,
-        "message": rejection.text[:500],
+        "message": rejection.text[:MAX_MESSAGE],
         "created_at": now,
     }
 

@@ -21,6 +21,7 @@ from ingest.known_session import (
     warn_of_left_sessions,
 )
 from ingest.session_row import SessionRow
+from models import MAX_PROBLEM
 from utils import clock
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class SessionMemory:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
-        self._broker = str(settings.broker)[:300]
+        self._broker = str(settings.broker)[:MAX_PROBLEM]
         self._database = database
         self._row = SessionRow(database)
         # A retired client id whose session is not emptied, because MQTT_CLIENT_ID names another.

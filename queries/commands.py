@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from models import Command
+from models import MAX_MESSAGE, Command
 from queries.reader import Reader, in_chunks
 from utils.clock import Uptime
 
@@ -28,7 +28,6 @@ OPEN = ("pending", "sent", "in_progress")
 FINAL = ("succeeded", "failed", "rejected", "expired")
 EXPIRED = "the device had not finished it in time"
 INTERRUPTED = "interrupted; perhaps never sent"
-MAX_REASON = 500
 _COMMANDS = Command.metadata.tables["commands"]
 
 
@@ -108,7 +107,7 @@ def mark_unsent(connection: Connection, command_id: str, reason: str, now: datet
     """Record that the command was never sent; its idempotency key may be used again."""
     values = {
         "status": "failed",
-        "reason": reason[:MAX_REASON],
+        "reason": reason[:MAX_MESSAGE],
         "idempotency_key": None,
         "updated_at": now,
     }

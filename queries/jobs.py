@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select
 
-from models import JobState
+from models import MAX_MESSAGE, JobState
 from queries.reader import Reader
 
 _JOBS = JobState.metadata.tables["jobs"]
@@ -29,7 +29,7 @@ def report(connection: Connection, latest: JobReport) -> None:
     since = None if latest.error is None else before or latest.ran_at
     connection.execute(delete(_JOBS).where(_JOBS.c.name == latest.name))
     values = latest._asdict() | {
-        "error": latest.error and latest.error[:500],
+        "error": latest.error and latest.error[:MAX_MESSAGE],
         "failing_since": since,
     }
     connection.execute(insert(_JOBS).values(values))
