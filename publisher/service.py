@@ -10,7 +10,7 @@ from config import Settings, SettingsError, load_settings
 from publisher.loader import DEFAULT_PATH, ConfigurationError
 from publisher.publication import Publication
 from publisher.status import PublisherStatus, summary, table
-from publisher.turn import Turn
+from publisher.turn import PublishingTurn
 from utils.logger import Throttle, flush_throttles
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class PublisherService:
         self._settings = settings or load_settings()
         shared_context(self._settings)  # a bad certificate stops the start, not only its turn
         self.path = Path(path or self._settings.publisher_config or DEFAULT_PATH)
-        self._turn = Turn(self._settings, self.path)
+        self._turn = PublishingTurn(self._settings, self.path)
         self._throttle = Throttle(LOG_SECONDS)
         # A stop sets it for all starts before it.
         self._ending = threading.Event()

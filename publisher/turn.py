@@ -20,7 +20,7 @@ NOBODY = "no process publishes it"
 OLD_SECONDS = 15.0  # a status that was saved before is that of a process that was killed
 
 
-class Turn:
+class PublishingTurn:
     """A file, its lock and its status; and the publication, while it is this process's turn."""
 
     # `loading` is held while the file is read, which may take for ever, and until what was read is

@@ -14,7 +14,7 @@ from publisher.entries import PublishConfig
 from publisher.publication import Publication
 from publisher.statistics import Counts, Statistics
 from publisher.status import PublisherStatus, StatusFile, summary, table
-from publisher.turn import Turn
+from publisher.turn import PublishingTurn
 from tests.support import free_port
 
 LAST = 1_769_697_045.25
@@ -189,7 +189,7 @@ def test_a_killed_process_is_not_taken_for_one_that_runs_whatever_its_clock_said
     told = status(Statistics(), "a")
     told["statistics"]["saved_at"] = saved_at
     StatusFile(tmp_path / "a.json.statistics").write(told)
-    found = Turn(settings(), tmp_path / "a.json").status()
+    found = PublishingTurn(settings(), tmp_path / "a.json").status()
     assert (found["running"], found["problem"]) == (False, "no process publishes it")
 
 
