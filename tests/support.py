@@ -33,6 +33,7 @@ from streams.topics import DeviceTopics
 from utils import clock
 
 PROJECT = Path(__file__).parent.parent
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py")]
 T = TypeVar("T")
 DEVICE_TOPICS = DeviceTopics.of(Settings(_env_file=None))
 GOOD = {

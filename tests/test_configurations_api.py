@@ -8,26 +8,19 @@ from typing import Any
 import pytest
 
 from config import Settings
-from tests.api import Api, running
-from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask, entries
-from tests.support import free_port
+from tests.api import Api
+from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask, entries, managing, written_to
 from utils.text import printable
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file with the entries boiler and pump 1."""
-    path = tmp_path / "publisher.json"
-    path.write_text(json.dumps([BOILER, PUMP]))
-    return path
+    return written_to(tmp_path)
 
 
 @pytest.fixture
 def api(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
-    """The API with that file; nothing is started, and there is no broker."""
-    with running(
-        settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port())
-    ) as made:
+    with managing(settings, file) as made:
         yield made
 
 

@@ -11,19 +11,12 @@ import pytest
 from config import Settings, warn_of_exposed_files
 from tests.live import serving
 from tests.publishing import entry, statistics_of
-from tests.support import PROJECT, Backend, Mosquitto, publishing, wait_for
+from tests.support import GUNICORN, PROJECT, Backend, Mosquitto, publishing, wait_for
 from utils import files
 
 PROGRAMS = {
     "python app.py": [sys.executable, str(PROJECT / "app.py")],
-    "gunicorn": [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "-c",
-        str(PROJECT / "gunicorn.conf.py"),
-        "app:app",
-    ],
+    "gunicorn": [*GUNICORN, "app:app"],
     "python -m ingest": [sys.executable, "-m", "ingest"],
     "python -m publisher": [sys.executable, "-m", "publisher"],
 }

@@ -12,7 +12,7 @@ from app import create_app
 from config import Settings, SettingsError
 from services.configurations import check_file
 from tests.api import Api, running
-from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask
+from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask, managing, written_to
 from tests.publishing import Subscriber
 from tests.support import Backend, Mosquitto, free_port, wait_for
 from wiring.web import backend_of
@@ -22,18 +22,12 @@ RELOADS = [("GET", "/mqtt/reload"), ("POST", "/mqtt/reload"), ("POST", "/api/pub
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file with the entries boiler and pump 1."""
-    path = tmp_path / "publisher.json"
-    path.write_text(json.dumps([BOILER, PUMP]))
-    return path
+    return written_to(tmp_path)
 
 
 @pytest.fixture
 def api(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
-    """The API with that file; nothing is started, and there is no broker."""
-    with running(
-        settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port())
-    ) as made:
+    with managing(settings, file) as made:
         yield made
 
 

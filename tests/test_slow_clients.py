@@ -11,18 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.live import Sse, post, serving, tracebacks
-from tests.support import PROJECT, Backend, free_port, wait_for
+from tests.support import GUNICORN, PROJECT, Backend, free_port, wait_for
 
 MODES = {
     "python app.py": [sys.executable, str(PROJECT / "app.py")],
-    "gunicorn": [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "-c",
-        str(PROJECT / "gunicorn.conf.py"),
-        "app:app",
-    ],
+    "gunicorn": [*GUNICORN, "app:app"],
 }
 HALF = b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-Half: "
 SECONDS = 3.0

@@ -16,7 +16,7 @@ import serving.arrivals
 import utils.answer_socket
 from tests.live import Sse, post, tracebacks
 from tests.live import serving as backend_serving
-from tests.support import PROJECT, Backend, free_port, wait_for
+from tests.support import GUNICORN, PROJECT, Backend, free_port, wait_for
 from tests.test_serving import Running
 from tests.test_slow_clients import SECONDS as HEALTHY_SECONDS
 from utils.answer_socket import endless
@@ -144,16 +144,7 @@ MODES = {
         "-c",
         "import serving.process, app; serving.process.THREADS = 320; app.main()",
     ],
-    "gunicorn": [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "-c",
-        str(PROJECT / "gunicorn.conf.py"),
-        "-w",
-        "1",
-        "app:app",
-    ],
+    "gunicorn": [*GUNICORN, "-w", "1", "app:app"],
 }
 
 
