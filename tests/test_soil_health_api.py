@@ -25,7 +25,7 @@ VALUES = {
     "Moisture": 54.8,
     "pH": 7.18,
 }
-"""The first reading of the document; its index is worked out in tests/test_health_index.py."""
+"""The first reading of the document; its index is worked out in tests/services/test_health_index.py."""
 TESTED = {"N": 22, "P": 18, "K": 150, "CO2": 500, "Temperature": 22, "Moisture": 55, "pH": 7.2}
 """The reading that the document publishes with mosquitto_pub and with paho."""
 PUBLISHED = {

@@ -1,0 +1,315 @@
+"""Faults: whatever is killed or stopped, every published message is stored, and none twice.
+
+The short forms run with the other tests, the long ones with `make chaos`.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from benchmarks import load
+from benchmarks.broker import lets_in
+from storage.dialects import dialect_of
+from tests.live import at_broker, serving
+from tests.support import (
+    PROJECT,
+    Backend,
+    Mosquitto,
+    PostgresServer,
+    connected_client,
+    free_port,
+    payload,
+    publishing,
+    wait_for,
+)
+
+INGEST = [sys.executable, "-m", "ingest"]
+GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]\nrequired = true\n'
+SENSORS = PROJECT / "streams" / "sensors.toml"
+SHORT = pytest.param(4_000, 3, id="short")
+LONG = pytest.param(20_000, 10, id="long", marks=pytest.mark.chaos)
+EACH_DATABASE = pytest.mark.parametrize(
+    "database_url",
+    [
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.chaos),
+        pytest.param("mariadb", marks=pytest.mark.chaos),
+    ],
+    indirect=True,
+)
+"""SQLite in the short form too, the servers in the long one."""
+
+
+class Plant:
+    """Devices that publish, an ingester that is killed, and the database that tells what is stored."""
+
+    def __init__(self, folder: Path, broker: Mosquitto, url: str, seed: int) -> None:
+        streams = folder / "streams"
+        streams.mkdir()
+        (streams / "sensors.toml").write_text(SENSORS.read_text())
+        (streams / "gauge.toml").write_text(GAUGE)
+        self.broker = broker
+        self.random = random.Random(seed)
+        self.published = 0
+        self.engine: Engine = dialect_of(make_url(url)).create_engine()
+        self.ingester = Backend(
+            folder,
+            INGEST,
+            DATABASE_URL=url,
+            MQTT_BROKER="127.0.0.1",
+            MQTT_PORT=str(broker.port),
+            STREAMS_DIR=str(streams),
+        )
+
+    def start(self) -> None:
+        """Start the ingester; it may still be connecting."""
+        self.ingester.start(wait=False)
+
+    def kill(self) -> None:
+        """End it without a word of warning."""
+        self.ingester.stop(signal.SIGKILL)
+
+    def publish(self, count: int) -> Callable[[], None]:
+        """Publish the next messages, half with a device time and half without; returns what waits for the broker."""
+        client = connected_client(self.broker.port)
+        infos = []
+        for number in range(self.published, self.published + count):
+            if number % 2:
+                body = payload(temperature=number, timestamp=1_790_000_000 + number / 1000)
+                infos.append(client.publish(f"sensors/board{number % 100}/data", body, qos=1))
+            else:
+                infos.append(
+                    client.publish(f"gauge/{number % 100}", json.dumps({"level": number}), qos=1)
+                )
+        self.published += count
+
+        def finish() -> None:
+            for info in infos:
+                info.wait_for_publish(300)
+            client.disconnect()
+            client.loop_stop()
+
+        return finish
+
+    def stored(self) -> int:
+        """How many readings the database has; 0 while it is away or empty."""
+        try:
+            with self.engine.connect() as connection:
+                return sum(
+                    connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
+                    for table in ("sensor_readings", "gauge_readings")
+                )
+        except DBAPIError:
+            return 0
+
+    def wait_until_stored(self, count: int) -> None:
+        """Wait for so many readings."""
+        wait_for(
+            lambda: self.stored() >= count,
+            seconds=300,
+            what=f"{count} stored readings; see {self.ingester.console}",
+        )
+
+    def assert_everything_is_stored_once(self) -> None:
+        """Compare the database with what was published, message by message."""
+        self.wait_until_stored(self.published)
+        with self.engine.connect() as connection:
+            sensors = (
+                connection.execute(text("SELECT temperature FROM sensor_readings")).scalars().all()
+            )
+            gauges = connection.execute(text("SELECT level FROM gauge_readings")).scalars().all()
+            rejected = connection.execute(text("SELECT count(*) FROM rejected_messages")).scalar()
+        assert sorted([*sensors, *gauges]) == list(range(self.published))
+        assert rejected == 0
+
+
+def plant(folder: Path, broker: Mosquitto, url: str, request: pytest.FixtureRequest) -> Plant:
+    made = Plant(folder, broker, url, seed=7)
+    request.addfinalizer(made.engine.dispose)
+    request.addfinalizer(made.kill)
+    return made
+
+
+@pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
+def test_an_ingester_killed_at_random_moments_loses_and_doubles_nothing(
+    tmp_path: Path,
+    mosquitto: Mosquitto,
+    database_url: str,
+    request: pytest.FixtureRequest,
+    messages: int,
+    kills: int,
+) -> None:
+    made = plant(tmp_path, mosquitto, database_url, request)
+    made.start()
+    wait_for(
+        lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription"
+    )
+    for _ in range(kills):
+        before = made.published
+        finish = made.publish(messages // kills)
+        made.wait_until_stored(before + made.random.randrange(messages // kills))
+        made.kill()
+        finish()
+        made.start()
+    made.publish(messages - made.published)()
+    made.assert_everything_is_stored_once()
+
+
+@pytest.mark.parametrize(("messages", "stops"), [SHORT, LONG])
+def test_a_broker_that_restarts_meanwhile_loses_and_doubles_nothing(
+    tmp_path: Path, mosquitto: Mosquitto, request: pytest.FixtureRequest, messages: int, stops: int
+) -> None:
+    made = plant(tmp_path, mosquitto, f"sqlite:///{tmp_path}/test.db", request)
+    made.start()
+    wait_for(
+        lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription"
+    )
+    for _ in range(stops):
+        before = made.published
+        made.publish(messages // stops)()
+        made.wait_until_stored(before + made.random.randrange(messages // stops))
+        mosquitto.stop()
+        mosquitto.start()
+    made.publish(messages - made.published)()
+    made.assert_everything_is_stored_once()
+
+
+@pytest.mark.parametrize(("messages", "stops"), [SHORT, LONG])
+def test_a_database_that_is_stopped_meanwhile_loses_and_doubles_nothing(
+    tmp_path: Path,
+    mosquitto: Mosquitto,
+    own_postgres: PostgresServer,
+    request: pytest.FixtureRequest,
+    messages: int,
+    stops: int,
+) -> None:
+    made = plant(tmp_path, mosquitto, own_postgres.url, request)
+    made.start()
+    wait_for(
+        lambda: "Subscribed" in made.ingester.console.read_text(), what="the first subscription"
+    )
+    for _ in range(stops):
+        before = made.published
+        finish = made.publish(messages // stops)
+        made.wait_until_stored(before + made.random.randrange(messages // stops))
+        made.engine.dispose()
+        own_postgres.stop()
+        finish()
+        own_postgres.start()
+    made.publish(messages - made.published)()
+    made.assert_everything_is_stored_once()
+
+
+WORD = re.compile(r"[\w.:-]{4,65}")
+
+
+@contextlib.contextmanager
+def overheard(port: int) -> Iterator[set[str]]:
+    """Every word of every topic and payload that a device can receive."""
+    words: set[str] = set()
+    client = connected_client(port)
+    client.on_message = lambda _, __, message: words.update(
+        WORD.findall(f"{message.topic} {message.payload.decode(errors='replace')}")
+    )
+    client.subscribe([("#", 0), ("$SYS/#", 0)])
+    yield words
+    client.disconnect()
+    client.loop_stop()
+
+
+def shown(backend: Backend) -> set[str]:
+    """Every word that the API answers about itself."""
+    paths = ("/health", "/api/health", "/api/streams", "/api/mqtt/status", "/api/sensor/status")
+    return {word for path in paths for word in WORD.findall(json.dumps(backend.get(path)[1]))}
+
+
+@EACH_DATABASE
+@pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
+def test_a_client_that_takes_every_id_it_can_learn_wipes_no_message_that_waits(
+    tmp_path: Path, mosquitto: Mosquitto, database_url: str, messages: int, kills: int
+) -> None:
+    made = at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=database_url)
+    with overheard(mosquitto.port) as heard, serving(made) as backend:
+        wait_for(backend.ready, what="a healthy backend")
+        published = 0
+        for _ in range(kills):
+            known = sorted(heard | shown(backend))
+            assert {"autoforge", "AutoForge"} <= set(known)
+            backend.stop(signal.SIGKILL)
+            with publishing(mosquitto.port, wait=False) as publish:
+                for number in range(published, published + messages // kills):
+                    publish(f"sensors/board{number % 100}/data", payload(temperature=number))
+            published += messages // kills
+            for name in known:
+                load.connect(mosquitto.port, name).close()
+            backend.start()
+        counted = partial(_count, backend)
+        wait_for(lambda: counted() >= published, seconds=300, what="all that was acknowledged")
+        assert counted() == published
+
+
+def _count(backend: Backend) -> int:
+    return int(backend.get("/api/sensors/stats")[1]["stats"]["count"])
+
+
+@pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
+@pytest.mark.parametrize("victim", ["backend", "broker"])
+def test_what_the_embedded_broker_acknowledged_survives_the_kill_of_both(
+    tmp_path: Path, victim: str, messages: int, kills: int
+) -> None:
+    port, chance = free_port(), random.Random(7)
+    with serving(Backend(tmp_path, None, MQTT_PORT=str(port))) as backend:
+        for turn in range(kills):
+            wait_for(partial(_is_subscribed, backend), seconds=60, what="the subscription")
+            wait_for(partial(lets_in, port), what="a broker that lets devices in")
+            client = connected_client(port)
+            numbers = range(turn * (messages // kills), (turn + 1) * (messages // kills))
+            infos = [
+                client.publish(
+                    f"sensors/board{number % 100}/data", payload(temperature=number), qos=1
+                )
+                for number in numbers
+            ]
+            infos[chance.randrange(len(infos))].wait_for_publish(60)
+            if victim == "backend":
+                backend.stop(signal.SIGKILL)
+                backend.start()
+            else:
+                wait_for(
+                    partial(_kill_embedded_broker, tmp_path), what="a broker that can be killed"
+                )
+            for info in infos:
+                info.wait_for_publish(120)
+            client.disconnect()
+            client.loop_stop()
+        published = kills * (messages // kills)
+        wait_for(
+            lambda: _count(backend) >= published, seconds=120, what="all that was acknowledged"
+        )
+        assert _count(backend) == published
+        assert (backend.answers() or {})["mqtt"]["rejected"] == 0
+
+
+def _kill_embedded_broker(folder: Path) -> bool:
+    """Kill it, unless it is just being started again."""
+    with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+        os.kill(int((folder / "sensors.db.broker" / "broker.pid").read_text()), signal.SIGKILL)
+        return True
+    return False
+
+
+def _is_subscribed(backend: Backend) -> bool:
+    return bool((backend.answers() or {}).get("mqtt", {}).get("subscribed"))

@@ -1,0 +1,1 @@
+"""The rules of the code and of the documentation."""

@@ -1,0 +1,1 @@
+"""Simulated boards and the demo."""

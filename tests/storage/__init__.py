@@ -1,0 +1,1 @@
+"""Databases: schema, batches, files, faults, upgrades."""
