@@ -19,6 +19,7 @@ from jobs.worker import JobWorker
 from services.analyses import Analyses
 from services.commands import Expiry
 from streams import declaration
+from utils.process import share_heaps
 from wiring.pipelines import new_pipeline
 
 TABLES_SECONDS = 10
@@ -81,6 +82,7 @@ class Backend:
 
     def start(self) -> None:
         """Start all parts; return when the tables exist, or after ten seconds."""
+        share_heaps()
         for part in self.parts:
             part.start()
         self.database.wait_until_prepared(TABLES_SECONDS)
