@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 from broker.backoff import Backoff
 from broker.message import Filters, Receiver
@@ -34,7 +33,8 @@ class Subscriber:
         self._stopping = threading.Event()
         self._client = PersistentClient(settings, client_id, filters, receiver, self._stopping)
         self._batch = self._client.batch
-        self._state = self._client.state
+        self.state = self._client.state
+        """Whether it is connected and subscribed, and if not, why."""
         self._retry = Backoff(FIRST_RETRY, LAST_RETRY)
         self._next_tick = 0.0
 
@@ -54,26 +54,6 @@ class Subscriber:
         """End `run` soon, after what was received has been handed over."""
         self._stopping.set()
         self._client.wake()
-
-    @property
-    def connected(self) -> bool:
-        """Whether the broker has accepted the connection."""
-        return self._state.connected
-
-    @property
-    def subscribed(self) -> bool:
-        """Whether the session has the wanted filters and no other."""
-        return self._state.subscribed
-
-    @property
-    def problem(self) -> str | None:
-        """Why it is not subscribed."""
-        return self._state.problem
-
-    @property
-    def changed_at(self) -> datetime:
-        """When one of these three last changed."""
-        return self._state.changed_at
 
     @property
     def holding(self) -> int:
@@ -100,10 +80,10 @@ class Subscriber:
         return min(TICK_SECONDS / 4, max(0.0, self._next_tick - time.monotonic()))
 
     def _full(self) -> bool:
-        return self._state.connected and self._batch.full
+        return self.state.connected and self._batch.full
 
     def _read(self) -> None:
-        batch, state, client = self._batch, self._state, self._client.client
+        batch, state, client = self._batch, self.state, self._client.client
         batch.begin_round()
         before = -1
         while before < len(batch.messages) and batch.takes_more(connected=state.connected):

@@ -5,6 +5,7 @@ import time
 
 from broker.backoff import Backoff
 from broker.sessions import MARKERS, SessionError, end
+from broker.state import ConnectionState
 from config import Settings
 from database import Unavailable
 from ingest.grip import Grip
@@ -41,7 +42,7 @@ class Duties:
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_SECONDS
             if self._grip.confirmed() and subscriber is not None:
-                self._beat(subscriber)
+                self._beat(subscriber.state)
         if now >= self._next_look and not self._grip.lost:
             self._next_look = now + SESSION_SECONDS
             self.maintain_session(subscriber, beginning)
@@ -50,7 +51,7 @@ class Duties:
 
     def maintain_session(self, subscriber: Subscriber | None, beginning: Beginning) -> None:
         """Write pending changes of the session, publish its marker, and end the retired one."""
-        connected = subscriber if subscriber is not None and subscriber.connected else None
+        connected = subscriber if subscriber is not None and subscriber.state.connected else None
         try:
             # Without a connection no message can arrive, so the wait does not count.
             if connected is not None and beginning.tick():
@@ -69,9 +70,9 @@ class Duties:
         except Unavailable as error:
             self._throttle.warn(logger, "duties", f"The database is unavailable: {error}")
 
-    def _beat(self, subscriber: Subscriber) -> None:
+    def _beat(self, state: ConnectionState) -> None:
         try:
-            self._heart.beat(self._grip.connection, subscriber)
+            self._heart.beat(self._grip.connection, state)
         except Unavailable as error:
             self._throttle.warn(logger, "heartbeat", f"The database is unavailable: {error}")
 

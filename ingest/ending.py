@@ -73,7 +73,7 @@ class Ending:
         if not self._is_complete(subscriber):
             unanswered = f"{settings.broker} does not answer"
             problem = "messages still arrive" if subscriber.holding else unanswered
-            raise EndError(f"{subscriber.problem or problem}: nothing is ended")
+            raise EndError(f"{subscriber.state.problem or problem}: nothing is ended")
 
     def receive(self, messages: Sequence[Message]) -> bool:
         """Store the messages that the current session does not have."""
@@ -118,7 +118,7 @@ class Ending:
 
     def _is_quiet(self, subscriber: Subscriber) -> bool:
         idle = time.monotonic() - self._quiet_since
-        return subscriber.subscribed and not subscriber.holding and idle >= IDLE_SECONDS
+        return subscriber.state.subscribed and not subscriber.holding and idle >= IDLE_SECONDS
 
     def _is_complete(self, subscriber: Subscriber) -> bool:
         """Return whether the current session has received all that is left in this session."""

@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 import queries.ingest_status
+from broker.state import ConnectionState
 from database import Database, Unavailable
 from ingest.meter import Meter
 from models import MAX_PROBLEM
-from mqtt_client import Subscriber
 from utils import clock
 from utils.logger import Throttle
 from utils.process import own_name
@@ -41,20 +41,20 @@ class Heartbeat:
         self._waiting = (problem, self._waiting[1] if self._waiting else clock.now())
         self._waiting_messages = messages
 
-    def beat(self, connection: Connection, subscriber: Subscriber | None) -> None:
-        """Write the heartbeat; without a subscriber, write that this process stopped ingesting."""
+    def beat(self, connection: Connection, state: ConnectionState | None) -> None:
+        """Write the heartbeat; without a state, write that this process stopped ingesting."""
         self._steps.look()
-        if subscriber is None:
+        if state is None:
             problem, since = "no process ingests", clock.now()
-        elif subscriber.problem is None and self._waiting is not None:
+        elif state.problem is None and self._waiting is not None:
             problem, since = self._waiting
         else:
-            problem, since = subscriber.problem or "", subscriber.changed_at
+            problem, since = state.problem or "", state.changed_at
         status = {
-            "holder": None if subscriber is None else own_name(),
+            "holder": None if state is None else own_name(),
             "heartbeat_at": clock.now(),
-            "connected": subscriber is not None and subscriber.connected,
-            "subscribed": subscriber is not None and subscriber.subscribed,
+            "connected": state is not None and state.connected,
+            "subscribed": state is not None and state.subscribed,
             "problem": problem[:MAX_PROBLEM] or None,
             "changed_at": since,
             "waiting": self._waiting_messages,

@@ -1,15 +1,12 @@
 """Integrations with outside systems and their dashboards: a folder each, and one line here."""
 
-from collections.abc import Callable, Sequence
-
-from flask_openapi.blueprint import APIBlueprint
+from collections.abc import Sequence
 
 from integrations import flexotwin, harit_samarth, pelbiot
-from integrations.core import Core
+from integrations.core import Integration
 
-INTEGRATIONS: Sequence[Callable[[Core], APIBlueprint | None]] = (
-    flexotwin.integrate,
-    pelbiot.integrate,
-    harit_samarth.integrate,
+INTEGRATIONS: Sequence[Integration] = (
+    flexotwin.INTEGRATION,
+    pelbiot.INTEGRATION,
+    harit_samarth.INTEGRATION,
 )
-"""Functions that return the endpoints of a system, or None without a stream that fits."""

@@ -1,6 +1,7 @@
 """The commands `flask verify`, `flask acl`, `flask end-session` and `flask forget-rejected`."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -10,17 +11,23 @@ from ingest import ending
 from ingest.ending import Target
 from services import broker_access, rejected, verification
 from services.running_backend import server_url
+from services.verification import Checks
 from streams.registry import Streams
 from utils import logger
 
 
-def commands(settings: Settings, streams: Streams, target: Target) -> list[click.Command]:
-    """Return all commands; `target` receives the messages queued in an ended session."""
-    of_streams = [verify(settings, streams), acl(settings, streams)]
+def commands(
+    settings: Settings, streams: Streams, target: Target, checks: Sequence[Checks]
+) -> list[click.Command]:
+    """Return all commands.
+
+    `target` receives the messages queued in an ended session; `checks` are those of integrations.
+    """
+    of_streams = [verify(settings, streams, checks), acl(settings, streams)]
     return [*of_streams, end_session(settings, streams, target), forget_rejected(target.database)]
 
 
-def verify(settings: Settings, streams: Streams) -> click.Command:
+def verify(settings: Settings, streams: Streams, checks: Sequence[Checks]) -> click.Command:
     """Return the command that checks a running backend from outside."""
 
     @click.command("verify", help="Check a running AutoForge, from the broker to its answers.")
@@ -36,7 +43,7 @@ def verify(settings: Settings, streams: Streams) -> click.Command:
     )
     def check(url: str, timeout: float) -> None:
         counts = {"ok": 0, "FAILED": 0, "left out": 0}
-        for result in verification.run(settings, streams, url, timeout):
+        for result in verification.run(settings, streams, url, timeout, checks):
             counts[result.outcome] += 1
             click.echo(f"{result.outcome:<8}  {result.check}: {result.detail}")
         click.echo(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))

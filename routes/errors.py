@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -77,9 +77,11 @@ RULES: dict[type[Exception], Rule] = {
 }
 
 
-def register(app: Flask, streams: Streams, database: Database) -> None:
+def register(
+    app: Flask, streams: Streams, database: Database, body_limits: Mapping[str, int]
+) -> None:
     """Make every error of the app a JSON answer."""
-    _require_json(app)
+    _require_json(app, body_limits)
 
     @app.errorhandler(NotFound)
     def not_found(_: NotFound) -> tuple[Response, int]:
@@ -109,7 +111,7 @@ def register(app: Flask, streams: Streams, database: Database) -> None:
     _register_rules(app)
 
 
-def _require_json(app: Flask) -> None:
+def _require_json(app: Flask, body_limits: Mapping[str, int]) -> None:
     @app.before_request
     def require_json() -> None:
         if request.method not in ("POST", "PUT") or request.routing_exception is not None:
@@ -117,7 +119,7 @@ def _require_json(app: Flask) -> None:
         # Also without a body: a page of any site can have a browser send other types.
         if not request.is_json:
             raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
-        if _is_too_large(limit(request) or 0):
+        if _is_too_large(limit(request, body_limits) or 0):
             raise RequestEntityTooLarge
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -21,7 +21,6 @@ from services.running_backend import (
     as_object,
     milliseconds_since,
 )
-from services.verification_panels import PanelChecks
 from services.verification_samples import VerificationSample, plausible
 from streams.registry import Streams
 from streams.stream import Stream
@@ -31,13 +30,6 @@ DEVICE = VERIFY_DEVICE
 BROKER_ADVICE = (
     "start the broker, or set MQTT_BROKER, MQTT_PORT and the login here as the backend has them"
 )
-PANEL_CHECKS: dict[str, Callable[[PanelChecks], str]] = {
-    "GET /api/mqtt/status": PanelChecks.mqtt_status,
-    "GET /api/mqtt/last-values": PanelChecks.last_values,
-    "GET /api/mqtt/topics": PanelChecks.topics,
-    "GET /api/mqtt/history": PanelChecks.history,
-    "POST /api/mqtt/publish": PanelChecks.publish,
-}
 _METRIC = ("name", "type", "required")
 
 
@@ -56,7 +48,7 @@ class Verification:
         self, settings: Settings, streams: Streams, backend: RunningBackend, timeout: float
     ) -> None:
         self._settings = settings
-        self._streams = streams
+        self.streams = streams
         self.backend = backend
         self._timeout = timeout
         self._publisher = Publisher(settings, timeout)
@@ -84,7 +76,7 @@ class Verification:
     def declarations(self) -> str:
         """Check that the running backend has the streams declared here."""
         running = self._running()
-        here = {stream.name: _own_essence(stream) for stream in self._streams}
+        here = {stream.name: _own_essence(stream) for stream in self.streams}
         if differing := sorted(
             name for name in running.keys() | here if running.get(name) != here.get(name)
         ):
@@ -135,7 +127,7 @@ class Verification:
 
     def clean(self) -> str | None:
         """Remove the readings made; None if they are in another database."""
-        if not verification_traces.remove(self._settings, self._streams, self.made):
+        if not verification_traces.remove(self._settings, self.streams, self.made):
             return None
         removed = f"the readings of {DEVICE} are removed"
         return f"{removed}; one per stream may stay until the next run, and is not listed"
@@ -153,35 +145,38 @@ class Verification:
         return {str(stream["name"]): stream for stream in map(_essence, declared)}
 
 
-def run(settings: Settings, streams: Streams, url: str, timeout: float) -> Iterator[Result]:
+Checks = Callable[[Verification], Iterator[Result]]
+"""Checks that an integration contributes."""
+
+
+def result(name: str, check: Callable[[], str]) -> Result:
+    """Do a check and return its outcome."""
+    try:
+        return Result(name, "ok", check())
+    except Failure as failure:
+        return Result(name, "FAILED", str(failure))
+
+
+def run(
+    settings: Settings, streams: Streams, url: str, timeout: float, contributed: Iterable[Checks]
+) -> Iterator[Result]:
     """Check a running backend; a failed check does not stop the others.
 
-    `timeout` is in seconds, for each answer.
+    `timeout` is in seconds, for each answer. `contributed` are the checks of integrations.
     """
     checks = Verification(settings, streams, RunningBackend(url, timeout), timeout)
     try:
-        yield _result("Backend health", checks.health)
-        yield from _panel_results(checks, streams)
-        yield _result("MQTT broker connection", checks.broker)
-        yield _result("Declared streams", checks.declarations)
+        yield result("Backend health", checks.health)
+        for own in contributed:
+            yield from own(checks)
+        yield result("MQTT broker connection", checks.broker)
+        yield result("Declared streams", checks.declarations)
         for stream in streams:
-            yield _result(f"Stream {stream.name}", partial(checks.round_trip, stream))
+            yield result(f"Stream {stream.name}", partial(checks.round_trip, stream))
         if checks.made:
             yield _cleaning(checks, url)
     finally:
         checks.close()
-
-
-def _panel_results(checks: Verification, streams: Streams) -> Iterator[Result]:
-    panels = streams.get("panels")
-    own = None
-    if panels is not None and panels.topic.has_metric:
-        own = PanelChecks(panels, checks.backend, checks.made)
-    for name, check in PANEL_CHECKS.items():
-        if own is None:
-            yield Result(name, "left out", "no stream panels is declared here")
-        else:
-            yield _result(name, partial(check, own))
 
 
 def _cleaning(checks: Verification, url: str) -> Result:
@@ -190,13 +185,6 @@ def _cleaning(checks: Verification, url: str) -> Result:
     reason = f"DATABASE_URL here is not the database of {url}"
     kept = f"readings of {DEVICE} stay in {', '.join(checks.made)}"
     return Result("Clean up", "left out", f"{reason}: {kept}; lists and figures leave them out")
-
-
-def _result(name: str, check: Callable[[], str]) -> Result:
-    try:
-        return Result(name, "ok", check())
-    except Failure as failure:
-        return Result(name, "FAILED", str(failure))
 
 
 def _essence(listed: Any) -> dict[str, Any]:

@@ -30,6 +30,10 @@ RESERVED_NAMES = {
     "streams",
     "users",
 }
+"""The paths under `/api`, also those of integrations.
+
+Programs that load no integration, the ingester and the simulators, must refuse the same files.
+"""
 RESERVED_COLUMNS = {
     *("id", "device_id", "timestamp", "device_timestamp", "fingerprint", "created_at", "value"),
     # System columns of PostgreSQL, of SQLite, and of InnoDB in MySQL and MariaDB.

@@ -20,7 +20,7 @@ from services.changes import ChangeReader
 from services.feed import GAP, Event, Interest
 from storage.dialect import Row
 from streams import declaration
-from tests.conftest import _running, fresh_database
+from tests.fixtures import _running, fresh_database
 from tests.parsing import RECEIVED as NOON
 from tests.parsing import SHAPES
 from tests.support import DEVICE_TOPICS

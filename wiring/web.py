@@ -16,6 +16,7 @@ from integrations.core import Core
 from publisher.service import PublisherService
 from routes import (
     application,
+    bodies,
     command_line,
     control,
     energy,
@@ -126,7 +127,7 @@ class Web:
             backend.settings, backend.streams, backend.database, self.publisher, self._submissions
         )
         for integration in INTEGRATIONS:
-            if (blueprint := integration(core)) is not None:
+            if (blueprint := integration.endpoints(core)) is not None:
                 self.app.register_api(blueprint)
 
     def _add_commands(self) -> None:
@@ -145,10 +146,14 @@ class Web:
         database = self._backend.database
         self.app.register_api(system.blueprint(settings, streams, database))
         self.app.register_api(rejected.blueprint(database, Room.of(settings)))
-        errors.register(self.app, streams, database)
+        limits = dict(bodies.LIMITS)
+        for integration in INTEGRATIONS:
+            limits |= integration.body_limits
+        errors.register(self.app, streams, database, limits)
         heavy.register(self.app, settings.heavy_requests)
         parameters.register(self.app)
-        for command in command_line.commands(settings, streams, self._ending()):
+        checks = [each.checks for each in INTEGRATIONS if each.checks is not None]
+        for command in command_line.commands(settings, streams, self._ending(), checks):
             self.app.cli.add_command(command)
 
     def _add_static_publisher(self) -> PublisherService | None:

@@ -109,6 +109,11 @@ class Published(Described):
     message: JsonValue
 
 
+def fits(stream: Stream) -> bool:
+    """Return whether a stream has the topics of these endpoints."""
+    return stream.topic.has_metric
+
+
 def blueprint(
     settings: Settings, streams: Streams, stream: Stream, database: Database, publisher: Publisher
 ) -> APIBlueprint:

@@ -87,7 +87,7 @@ def listeners(tmp_path: Path, certificates: Path) -> Iterator[tuple[int, int, in
 def is_told(place: Settings, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
     """The subscriber has it as its problem and in the log, and the publisher as its error."""
     with running(place, Store()) as subscriber:
-        wait_for(lambda: sentence in (subscriber.problem or ""), what=sentence)
+        wait_for(lambda: sentence in (subscriber.state.problem or ""), what=sentence)
     assert sentence in caplog.text
     with pytest.raises(PublishError) as failure:
         Publisher(place).publish("t", b"")
@@ -229,7 +229,7 @@ def test_a_client_id_that_another_client_uses_is_told_at_once_with_mqtt_5(settin
         place = settings(mqtt_broker=f"mqtt://127.0.0.1:{port}", mqtt_protocol="5")
         with running(place, store) as subscriber:
             wait_for(
-                lambda: "another client has connected" in str(subscriber.problem),
+                lambda: "another client has connected" in str(subscriber.state.problem),
                 what="the eviction",
             )
             assert store.evictions

@@ -79,7 +79,7 @@ def running(
 def subscribed(settings: Settings, store: Store) -> Iterator[Subscriber]:
     """A subscriber in a thread, subscribed."""
     with running(settings, store) as subscriber:
-        wait_for(lambda: subscriber.subscribed, what="the subscription")
+        wait_for(lambda: subscriber.state.subscribed, what="the subscription")
         yield subscriber
 
 
@@ -161,7 +161,7 @@ def test_it_holds_the_batch_and_the_connection_while_the_receiver_is_not_ready(
             for number in range(50):
                 publish("t/1", str(number))
         wait_for(lambda: store.refusals >= 4, seconds=30)
-        assert subscriber.connected
+        assert subscriber.state.connected
         store.open.set()
         wait_for(lambda: len(store.messages) == 50)
     assert store.payloads == [str(number).encode() for number in range(50)]
@@ -174,10 +174,10 @@ def test_it_comes_back_after_the_broker_was_killed(settings: Make, mosquitto: Mo
         settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store
     ) as subscriber:
         mosquitto.stop(signal.SIGKILL)
-        wait_for(lambda: not subscriber.connected)
-        assert subscriber.problem is not None
+        wait_for(lambda: not subscriber.state.connected)
+        assert subscriber.state.problem is not None
         mosquitto.start()
-        wait_for(lambda: subscriber.subscribed, seconds=30)
+        wait_for(lambda: subscriber.state.subscribed, seconds=30)
         with publishing(mosquitto.port) as publish:
             publish("t/1", "after")
         wait_for(lambda: store.payloads == [b"after"])
@@ -188,9 +188,9 @@ def test_it_does_not_connect_before_it_may(settings: Make, mosquitto: Mosquitto)
     store.connectable = False
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store) as subscriber:
         wait_for(lambda: store.asked >= 3)
-        assert not subscriber.connected
+        assert not subscriber.state.connected
         store.connectable = True
-        wait_for(lambda: subscriber.subscribed)
+        wait_for(lambda: subscriber.state.subscribed)
 
 
 def test_a_refused_login_is_named(settings: Make, tmp_path: Path) -> None:
@@ -203,9 +203,9 @@ def test_a_refused_login_is_named(settings: Make, tmp_path: Path) -> None:
         mqtt_broker="127.0.0.1", mqtt_port=server.port, mqtt_username="u", mqtt_password="secret"
     )
     with running(place, Store()) as subscriber:
-        wait_for(lambda: "refused" in (subscriber.problem or ""))
-        assert "Not authorized" in str(subscriber.problem)
-        assert "secret" not in str(subscriber.problem)
+        wait_for(lambda: "refused" in (subscriber.state.problem or ""))
+        assert "Not authorized" in str(subscriber.state.problem)
+        assert "secret" not in str(subscriber.state.problem)
     server.stop()
 
 
@@ -213,8 +213,8 @@ def test_a_broker_that_grants_only_qos_0_is_named(settings: Make, tmp_path: Path
     server = Mosquitto(tmp_path / "broker", "max_qos 0")
     server.start()
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=server.port), Store()) as subscriber:
-        wait_for(lambda: subscriber.problem == "the broker refused QoS 1 for t/#")
-        assert not subscriber.subscribed
+        wait_for(lambda: subscriber.state.problem == "the broker refused QoS 1 for t/#")
+        assert not subscriber.state.subscribed
     server.stop()
 
 

@@ -41,7 +41,7 @@ BROAD_HANDLERS = {
 
 
 def product_files() -> list[Path]:
-    outside = {"tests", "docs", "deploy", "build", "dist", "venv", "node_modules", "__pycache__"}
+    outside = {"tests", "conftest.py", "docs", "deploy", "build", "dist", "venv", "node_modules"}
     found = [file.relative_to(PROJECT) for file in PROJECT.rglob("*.py")]
     return sorted(
         file

@@ -6,8 +6,8 @@ import pytest
 
 import queries.newest
 from database import Database
+from integrations.pelbiot.tests.test_api import NONE, at, store
 from tests.api import Api
-from tests.test_pelbiot_api import NONE, at, store
 
 ROWS = 5_000
 FEW = 10

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from config import Settings
+from integrations import INTEGRATIONS
 from routes.bodies import LIMITS
 from routes.document import operations
 from tests.api import Api, reading, running
@@ -109,7 +110,8 @@ def test_every_operation_with_a_body_has_a_limit(api: Api) -> None:
     document = api.get("/api/docs/openapi.json")
     paths = {path.replace("{", "<").replace("}", ">") for path, *_ in _with_bodies(document)}
     several = {path for path in paths if path.endswith(("/readings", "/batch-analyze"))}
-    assert paths == set(LIMITS) | several
+    own = {path for integration in INTEGRATIONS for path in integration.body_limits}
+    assert paths == set(LIMITS) | own | several
 
 
 def _with_bodies(document: Any) -> Iterator[tuple[str, str]]:

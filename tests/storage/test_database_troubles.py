@@ -270,4 +270,4 @@ def test_processes_with_different_declarations_degrade_health_until_they_are_gon
 
 def _subscribed(ingester: Ingester) -> bool:
     subscriber = None if ingester._turn is None else ingester._turn._subscriber
-    return subscriber is not None and subscriber.subscribed
+    return subscriber is not None and subscriber.state.subscribed

@@ -1,10 +1,13 @@
-"""Check the endpoints for PELBIOT's panels, as part of `flask verify`."""
+"""Check the endpoints of PELBIOT, as part of `flask verify`."""
 
 import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from urllib.parse import quote
 
 from ingest.values import shown
+from integrations.pelbiot import routes
 from services.running_backend import (
     Failure,
     RunningBackend,
@@ -13,6 +16,7 @@ from services.running_backend import (
     good,
     milliseconds_since,
 )
+from services.verification import Result, Verification, result
 from services.verification_samples import plausible
 from streams.stream import Stream
 from utils.text import printable
@@ -77,3 +81,25 @@ class PanelChecks:
         expected = {"value": sample.payload["value"], "timestamp": sample.expected["timestamp"]}
         self._backend.expect(f"/api/mqtt/last-value/{quote(sample.topic)}", expected)
         return f"{sample.topic} published, stored and served after {milliseconds_since(begun)} ms"
+
+
+CHECKS: Mapping[str, Callable[[PanelChecks], str]] = {
+    "GET /api/mqtt/status": PanelChecks.mqtt_status,
+    "GET /api/mqtt/last-values": PanelChecks.last_values,
+    "GET /api/mqtt/topics": PanelChecks.topics,
+    "GET /api/mqtt/history": PanelChecks.history,
+    "POST /api/mqtt/publish": PanelChecks.publish,
+}
+
+
+def results(verification: Verification) -> Iterator[Result]:
+    """Do the checks, or leave them out without a stream that fits."""
+    panels = verification.streams.get("panels")
+    own = None
+    if panels is not None and routes.fits(panels):
+        own = PanelChecks(panels, verification.backend, verification.made)
+    for name, check in CHECKS.items():
+        if own is None:
+            yield Result(name, "left out", "no stream panels is declared here")
+        else:
+            yield result(name, partial(check, own))

@@ -1,0 +1,1 @@
+"""Tests of the endpoints and events for PELBIOT."""
