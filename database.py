@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, Table
 from sqlalchemy.engine import URL
-from sqlalchemy.orm import Session
 
 from models import Base
 from storage import backfill, schema
@@ -56,21 +55,15 @@ class Database:
         # Some drivers take a password in the query as well.
         return str(self.dialect.url.set(query={}))
 
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A session for reading models. Raises Unavailable when the database fails."""
-        with self.reader() as connection, Session(connection) as session:
-            yield session
-
-    def reader(self) -> AbstractContextManager[Connection]:
-        """A connection for reading, at a third of a session's cost. Raises Unavailable, BadData."""
+    def read(self) -> AbstractContextManager[Connection]:
+        """A connection for reading. Raises Unavailable, BadData."""
         self._preparation.ensure()
-        return self._pool.reader()
+        return self._pool.read()
 
-    def connection(self) -> AbstractContextManager[Connection]:
+    def write(self) -> AbstractContextManager[Connection]:
         """A connection for writing; after it all that was committed is safe. Raises Unavailable."""
         self._preparation.ensure()
-        return self._pool.writer()
+        return self._pool.write()
 
     def open(self) -> Connection:
         """A connection for writing that the caller closes. Raises Unavailable."""
@@ -155,7 +148,7 @@ class Database:
         self.dialect.close(self.engine)
 
     def _make_tables(self) -> int:
-        with self._pool.writer() as connection:
+        with self._pool.write() as connection:
             lock = self.lock(connection, "schema")
             with held(lock, SCHEMA_WAIT_SECONDS, SCHEMA_LOCKED), connection.begin():
                 era = self.dialect.era

@@ -88,7 +88,7 @@ def fill(url: str, count: int, devices: int) -> None:
     database = Database(make_url(url), declaration.declared(load_settings(_env_file=None)))
     database.prepare()
     rows = _rows(count, devices)
-    with database.connection() as connection:
+    with database.write() as connection:
         while batch := list(islice(rows, _BATCH)):
             with database.transaction(connection):
                 database.write_batch(connection, database.tables[STREAM], batch, clock.now())

@@ -134,7 +134,7 @@ def end_session(settings: Settings, streams: Streams, target: Target, client_id:
     """
     database = target.database
     token = _token(settings, database, client_id)
-    with database.connection() as connection:
+    with database.write() as connection:
         ending = Ending(target, connection, token)
         # The current session receives all new messages, so this one unsubscribes.
         unwanted = sorted({*streams.filters, *streams.subscriptions()})
@@ -151,8 +151,8 @@ def end_session(settings: Settings, streams: Streams, target: Target, client_id:
 def _token(settings: Settings, database: Database, client_id: str) -> str | None:
     """Return the marker of the current session. Raises EndError if there is no other session."""
     try:
-        with database.session() as session:
-            known = queries.installation.installation(session)
+        with database.read() as reader:
+            known = queries.installation.installation(reader)
     except Unavailable as error:
         text = f"{database} cannot be used: {error}; start AutoForge with it first"
         raise EndError(text) from error

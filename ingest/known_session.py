@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
-from sqlalchemy.orm import Session
 
 import queries.installation
 from database import Database
@@ -52,8 +51,8 @@ HANDOVER = {"retired_client_id", "handover"}
 
 def read(database: Database, connection: Connection) -> Known:
     """Read the state of the sessions. Raises Unavailable."""
-    with database.transaction(connection), Session(connection) as session:
-        row = queries.installation.installation(session)
+    with database.transaction(connection):
+        row = queries.installation.installation(connection)
         return Known(*(getattr(row, name) for name in Known._fields))
 
 

@@ -47,7 +47,7 @@ class ProcessHeartbeat:
 
     def _write(self, leaving: bool) -> bool:
         try:
-            with self._database.connection() as connection:
+            with self._database.write() as connection:
                 with self._database.transaction(connection):
                     self._replace(connection, leaving)
                 self._database.client_id = queries.installation.client_id(connection)

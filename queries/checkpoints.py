@@ -3,10 +3,9 @@
 from sqlalchemy import Connection, delete, insert, select
 
 from models import Analysed
-from queries.reader import Reader
 
 
-def checkpoint(reader: Reader, stream: str) -> int | None:
+def checkpoint(reader: Connection, stream: str) -> int | None:
     """Return the highest id of a reading whose analysis is published, or None."""
     return reader.execute(select(Analysed.reading_id).where(Analysed.stream == stream)).scalar()
 

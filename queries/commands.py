@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from models import MAX_MESSAGE, Command
-from queries.reader import Reader, in_chunks
+from queries.reader import in_chunks
 from utils.clock import Uptime
 
 OPEN = ("pending", "sent", "in_progress")
@@ -31,20 +31,20 @@ INTERRUPTED = "interrupted; perhaps never sent"
 _COMMANDS = Command.metadata.tables["commands"]
 
 
-def command(reader: Reader, command_id: str) -> RowMapping | None:
+def command(reader: Connection, command_id: str) -> RowMapping | None:
     """Return the command with this id, or None."""
     query = select(_COMMANDS).where(_COMMANDS.c.command_id == command_id)
     return reader.execute(query).mappings().first()
 
 
-def command_with_key(reader: Reader, key: str) -> RowMapping | None:
+def command_with_key(reader: Connection, key: str) -> RowMapping | None:
     """Return the command that was issued with this idempotency key, or None."""
     query = select(_COMMANDS).where(_COMMANDS.c.idempotency_key == key)
     return reader.execute(query).mappings().first()
 
 
 def commands(
-    reader: Reader, device_id: str | None, status: str | None, limit: int
+    reader: Connection, device_id: str | None, status: str | None, limit: int
 ) -> Sequence[RowMapping]:
     """Return commands, newest first, of one device or status if given."""
     query = select(_COMMANDS).order_by(_COMMANDS.c.id.desc()).limit(limit)
@@ -55,12 +55,14 @@ def commands(
     return reader.execute(query).mappings().all()
 
 
-def commands_by_id(reader: Reader, command_ids: Iterable[str]) -> Sequence[RowMapping]:
+def commands_by_id(reader: Connection, command_ids: Iterable[str]) -> Sequence[RowMapping]:
     """Return the commands with these ids."""
     return in_chunks(reader, select(_COMMANDS), _COMMANDS.c.command_id, command_ids)
 
 
-def commands_since(reader: Reader, since: datetime, device_id: str | None) -> Sequence[RowMapping]:
+def commands_since(
+    reader: Connection, since: datetime, device_id: str | None
+) -> Sequence[RowMapping]:
     """Return the newest 1,000 commands that changed at `since` or later, oldest change first.
 
     With `device_id`, only commands of that device.
@@ -78,7 +80,7 @@ def to_change(connection: Connection, command_ids: Iterable[str]) -> Sequence[Ro
     return in_chunks(connection, query, _COMMANDS.c.command_id, command_ids)
 
 
-def due(reader: Reader, now: datetime, up: Uptime) -> Sequence[str]:
+def due(reader: Connection, now: datetime, up: Uptime) -> Sequence[str]:
     """Return the ids of up to 1,000 open commands that have expired, in the order of issue."""
     query = select(Command.command_id).where(Command.status.in_(OPEN), _is_over(now, up))
     return reader.scalars(query.order_by(Command.id).limit(1000)).all()

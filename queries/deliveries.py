@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from models import DeliveredBatch
-from queries.reader import Reader
 
 _BATCHES = DeliveredBatch.metadata.tables["delivered_batches"]
 
 
-def recent(reader: Reader, first: int, window: int) -> Sequence[Row[int, str]]:
+def recent(reader: Connection, first: int, window: int) -> Sequence[Row[int, str]]:
     """Return `first_deliveries` and `deliveries` of recent batches, oldest first.
 
     Recent are the batches within the last `window` of the `first` first deliveries.

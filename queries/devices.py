@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Insert, case, delete, func, select
 
 from models import VERIFY_DEVICE, Base, Device, StreamState
-from queries.reader import Reader
 from storage.dialect import Columns, Merge
 from utils import clock
 
@@ -16,21 +15,21 @@ _DEVICES = Device.metadata.tables["devices"]
 _STREAMS = StreamState.metadata.tables["stream_states"]
 
 
-def is_known(reader: Reader, streams: Iterable[str], device_id: str) -> bool:
+def is_known(reader: Connection, streams: Iterable[str], device_id: str) -> bool:
     """Return whether one of the streams has a reading of the device."""
     query = select(_DEVICES.c.last_id).where(_DEVICES.c.stream.in_(sorted(streams)))
     query = query.where(_DEVICES.c.device_id == device_id)
     return reader.execute(query.limit(1)).first() is not None
 
 
-def ids(reader: Reader, streams: Iterable[str], limit: int) -> Sequence[str]:
+def ids(reader: Connection, streams: Iterable[str], limit: int) -> Sequence[str]:
     """Return the device ids of the streams in alphabetical order, at most `limit`."""
     known = _DEVICES.c.stream.in_(sorted(streams)) & (_DEVICES.c.device_id != VERIFY_DEVICE)
     query = select(_DEVICES.c.device_id).distinct().where(known)
     return reader.scalars(query.order_by(_DEVICES.c.device_id).limit(limit)).all()
 
 
-def heard_last(reader: Reader, stream: str) -> str | None:
+def heard_last(reader: Connection, stream: str) -> str | None:
     """Return the device of a stream that was heard last, or None."""
     own = (_DEVICES.c.stream == stream) & (_DEVICES.c.device_id != VERIFY_DEVICE)
     # A time in the future was stored before the clock was set back.

@@ -6,10 +6,8 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, select, update
-from sqlalchemy.orm import Session
 
 from models import EMPTY, RETAINED, IgnoredCount, IngestStatus
-from queries.reader import Reader
 
 COUNTED = (
     "received",
@@ -23,23 +21,24 @@ COUNTED = (
 _STATUS = IngestStatus.metadata.tables["ingest_status"]
 
 
-def ingest_status(session: Session) -> dict[str, IngestStatus]:
+def ingest_status(reader: Connection) -> dict[str, IngestStatus]:
     """Return the state of every source, by name."""
-    return {status.source: status for status in session.scalars(select(IngestStatus))}
+    rows = reader.execute(select(_STATUS)).mappings()
+    return {row["source"]: IngestStatus(**row) for row in rows}
 
 
-def first_deliveries(reader: Reader, source: str) -> int:
+def first_deliveries(reader: Connection, source: str) -> int:
     """Return how many messages of a source were ever delivered for the first time."""
     query = select(_STATUS.c.first_deliveries).where(_STATUS.c.source == source)
     found: int = reader.execute(query).scalar_one()
     return found
 
 
-def ignored_counts(session: Session, source: str) -> dict[str, int]:
+def ignored_counts(reader: Connection, source: str) -> dict[str, int]:
     """Return how many messages of a source were ever ignored, by reason; unused reasons are 0."""
-    query = select(IgnoredCount).where(IgnoredCount.source == source)
-    counts = session.scalars(query.order_by(IgnoredCount.reason))
-    return {RETAINED: 0, EMPTY: 0} | {counted.reason: counted.count for counted in counts}
+    query = select(IgnoredCount.reason, IgnoredCount.count).where(IgnoredCount.source == source)
+    counts = reader.execute(query.order_by(IgnoredCount.reason))
+    return {RETAINED: 0, EMPTY: 0} | dict(counts.all())
 
 
 def add(

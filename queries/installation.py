@@ -4,23 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.orm import Session
 
 from models import Installation
-from queries.reader import Reader
 
 
-def installation(session: Session) -> Installation:
+def installation(reader: Connection) -> Installation:
     """Return the one row of `installation`."""
-    return session.scalars(select(Installation)).one()
+    return Installation(**reader.execute(select(Installation.__table__)).mappings().one())
 
 
-def client_id(reader: Reader) -> str:
+def client_id(reader: Connection) -> str:
     """Return the MQTT client id of the ingester of this database."""
     return reader.execute(select(Installation.client_id)).scalar_one()
 
 
-def notices_topic(reader: Reader) -> str:
+def notices_topic(reader: Connection) -> str:
     """Return the topic on which the processes of this database notify each other of changes."""
     number = reader.execute(select(Installation.notices_id)).scalar_one()
     return f"autoforge/{number}/notices"

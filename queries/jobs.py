@@ -7,7 +7,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection, RowMapping, delete, insert, select
 
 from models import MAX_MESSAGE, JobState
-from queries.reader import Reader
 
 _JOBS = JobState.metadata.tables["jobs"]
 
@@ -35,6 +34,6 @@ def report(connection: Connection, latest: JobReport) -> None:
     connection.execute(insert(_JOBS).values(values))
 
 
-def states(reader: Reader) -> Sequence[RowMapping]:
+def states(reader: Connection) -> Sequence[RowMapping]:
     """Return `name`, `holder`, `ran_at`, `error` and `failing_since` of every job that ever ran."""
     return reader.execute(select(_JOBS).order_by(_JOBS.c.name)).mappings().all()

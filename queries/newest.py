@@ -31,7 +31,6 @@ from sqlalchemy import (
 import queries.devices
 from models import VERIFY_DEVICE, NewestValue
 from queries.devices import Upsert
-from queries.reader import Reader
 from queries.readings import TimeFilter, listed, shown, within
 from storage.dialect import Columns, literal
 from utils import clock
@@ -56,7 +55,7 @@ def _latest(table: Table, one_device: bool, metric: str | None, believed: bool) 
 
 
 def latest(
-    reader: Reader, table: Table, device_id: str | None = None, metric: str | None = None
+    reader: Connection, table: Table, device_id: str | None = None, metric: str | None = None
 ) -> RowMapping | None:
     """Return the newest reading, or None.
 
@@ -74,7 +73,7 @@ def latest(
 
 
 def value(
-    reader: Reader, stream: str, table: Table, device_id: str | None, metric: str
+    reader: Connection, stream: str, table: Table, device_id: str | None, metric: str
 ) -> RowMapping | None:
     """Return the newest reading with a value of an optional metric, or None.
 
@@ -98,20 +97,20 @@ def value(
     return row
 
 
-def of_heard_last(reader: Reader, stream: str, table: Table) -> RowMapping | None:
+def of_heard_last(reader: Connection, stream: str, table: Table) -> RowMapping | None:
     """Return the newest reading of the device that was heard last, or None."""
     device_id = queries.devices.heard_last(reader, stream)
     return None if device_id is None else latest(reader, table, device_id)
 
 
-def metrics(reader: Reader, stream: str, device_id: str) -> set[str]:
+def metrics(reader: Connection, stream: str, device_id: str) -> set[str]:
     """Return the optional metrics for which a device has ever sent a value."""
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
     return set(reader.scalars(select(_NEWEST.c.metric).where(own)))
 
 
 def values(
-    reader: Reader, stream: str, table: Table, device_id: str
+    reader: Connection, stream: str, table: Table, device_id: str
 ) -> dict[str, tuple[float | str, datetime]]:
     """Return the newest value and its timestamp, by optional metric that the device ever sent."""
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)

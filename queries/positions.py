@@ -2,9 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Connection, Table, func, select
 
-from queries.reader import Reader
 from queries.readings import newest_id
 from utils import clock
 
@@ -12,7 +11,7 @@ MAX_CROSSING = 20_000
 """How many ids two concurrent transactions may take."""
 
 
-def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
+def written_at(reader: Connection, table: Table, reading_id: int) -> datetime:
     """Return when the reading with this id, or the last one before it, was stored.
 
     Without such a reading, return 1970-01-01.
@@ -22,7 +21,7 @@ def written_at(reader: Reader, table: Table, reading_id: int) -> datetime:
     return reader.execute(query).scalar() or clock.EPOCH
 
 
-def earliest_written(reader: Reader, table: Table, first: int, last: int) -> datetime:
+def earliest_written(reader: Connection, table: Table, first: int, last: int) -> datetime:
     """Return the earliest time at which a reading with an id from `first` to `last` was stored.
 
     If the clock was set back, this is not the time of the first. For more than MAX_CROSSING ids,
@@ -35,7 +34,7 @@ def earliest_written(reader: Reader, table: Table, first: int, last: int) -> dat
     return min(stored, reader.execute(later).scalar() or stored)
 
 
-def first_uncertain(reader: Reader, table: Table, reading_id: int, around: timedelta) -> int:
+def first_uncertain(reader: Connection, table: Table, reading_id: int, around: timedelta) -> int:
     """Return the lowest id whose reading may have been committed after this one was seen.
 
     Ids are assigned before the commit, so concurrent transactions may commit in another order.
@@ -47,7 +46,7 @@ def first_uncertain(reader: Reader, table: Table, reading_id: int, around: timed
     return reader.execute(lowest).scalar() or reading_id + 1
 
 
-def soonest_after(reader: Reader, table: Table, timestamp: datetime) -> int:
+def soonest_after(reader: Connection, table: Table, timestamp: datetime) -> int:
     """Return the id of the first reading stored after a time by the clock.
 
     Without one, return the newest id + 1.
@@ -58,7 +57,7 @@ def soonest_after(reader: Reader, table: Table, timestamp: datetime) -> int:
 
 
 def first_stored_after(
-    reader: Reader,
+    reader: Connection,
     table: Table,
     timestamp: datetime,
     around: timedelta = timedelta(0),

@@ -7,17 +7,19 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from models import Presence
-from queries.reader import Reader, in_chunks
+from queries.reader import in_chunks
 
 _PRESENCE = Presence.metadata.tables["presence"]
 
 
-def presence(reader: Reader, device_ids: Iterable[str]) -> Sequence[RowMapping]:
+def presence(reader: Connection, device_ids: Iterable[str]) -> Sequence[RowMapping]:
     """Return `device_id`, `online` and `changed_at` of the given devices, if ever reported."""
     return in_chunks(reader, select(_PRESENCE), _PRESENCE.c.device_id, device_ids)
 
 
-def presence_since(reader: Reader, since: datetime, device_id: str | None) -> Sequence[RowMapping]:
+def presence_since(
+    reader: Connection, since: datetime, device_id: str | None
+) -> Sequence[RowMapping]:
     """Return the devices whose presence changed at `since` or later, oldest change first.
 
     With `device_id`, only that device.

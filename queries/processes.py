@@ -5,13 +5,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, delete, insert, not_, or_, select
 
 from models import Process
-from queries.reader import Reader
 
 GONE = timedelta(seconds=40)
 """A process without a heartbeat for this long is gone."""
 
 
-def declarations(reader: Reader, now: datetime) -> dict[str, str]:
+def declarations(reader: Connection, now: datetime) -> dict[str, str]:
     """Return the digest of the declarations of each running process, by its name."""
     query = select(Process.name, Process.declarations).where(_is_heard(now))
     return {row.name: row.declarations for row in reader.execute(query.order_by(Process.name))}

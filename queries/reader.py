@@ -1,18 +1,16 @@
-"""The `Reader` that SELECTs run on, and SELECTs with many values in chunks."""
+"""SELECTs with many values in chunks, and one that finds out whether the database answers."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, text
-from sqlalchemy.orm import Session
 
-Reader = Connection | Session
 CHUNK = 500
 """Values per statement: SQLite takes 32,766, but MySQL plans badly above some hundreds."""
 
 
 def in_chunks(
-    reader: Reader, query: Select[Any], column: ColumnElement[Any], values: Iterable[str]
+    reader: Connection, query: Select[Any], column: ColumnElement[Any], values: Iterable[str]
 ) -> list[RowMapping]:
     """Return the rows of a query whose column has one of the values."""
     ordered = sorted(values)
@@ -22,6 +20,6 @@ def in_chunks(
     ]
 
 
-def ping(reader: Reader) -> None:
+def ping(reader: Connection) -> None:
     """Run `SELECT 1` to find out whether the database answers."""
     reader.execute(text("SELECT 1"))

@@ -22,7 +22,6 @@ from sqlalchemy import (
 )
 
 from models import VERIFY_DEVICE, Device, Presence
-from queries.reader import Reader
 from streams.stream import Stream
 from utils import clock
 
@@ -82,7 +81,7 @@ def shown(table: Table) -> Select[Any]:
 
 
 def history(
-    reader: Reader, table: Table, chosen: TimeFilter, limit: int, offset: int = 0
+    reader: Connection, table: Table, chosen: TimeFilter, limit: int, offset: int = 0
 ) -> Sequence[RowMapping]:
     """Return a page of readings, newest first."""
     query = listed(shown(table), table, chosen)
@@ -91,7 +90,7 @@ def history(
 
 
 def ml_data(
-    reader: Reader, stream: Stream, table: Table, chosen: TimeFilter, limit: int
+    reader: Connection, stream: Stream, table: Table, chosen: TimeFilter, limit: int
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return the newest `limit` samples, oldest first.
 
@@ -104,7 +103,7 @@ def ml_data(
 
 
 def samples(
-    reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter
+    reader: Connection, table: Table, names: Sequence[str], chosen: TimeFilter
 ) -> Iterator[Row[*tuple[Any, ...]]]:
     """Yield timestamp and metrics of each reading with a value of the first metric, oldest first.
 
@@ -117,7 +116,7 @@ def samples(
 
 
 def last_samples(
-    reader: Reader, table: Table, chosen: TimeFilter, limit: int
+    reader: Connection, table: Table, chosen: TimeFilter, limit: int
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return timestamp and value of the newest readings that match, oldest first.
 
@@ -129,7 +128,7 @@ def last_samples(
 
 
 def first_samples(
-    reader: Reader, table: Table, chosen: TimeFilter, limit: int
+    reader: Connection, table: Table, chosen: TimeFilter, limit: int
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return the same for the oldest readings that match."""
     query = listed(select(table.c.timestamp, table.c[str(chosen.metric)]), table, chosen)
@@ -141,13 +140,13 @@ def _newest_id(table: Table) -> Select[Any]:
     return select(func.max(table.c.id))
 
 
-def newest_id(reader: Reader, table: Table) -> int:
+def newest_id(reader: Connection, table: Table) -> int:
     """Return the highest id of a reading, or 0."""
     return reader.execute(_newest_id(table)).scalar() or 0
 
 
 def newest_of_each(
-    reader: Reader, stream: Stream, table: Table, condition: ColumnElement[bool], known: int
+    reader: Connection, stream: Stream, table: Table, condition: ColumnElement[bool], known: int
 ) -> Sequence[RowMapping]:
     """Return the newest reading of each device among those that meet a condition.
 
@@ -170,7 +169,7 @@ def newest_of_each(
 
 
 def readings_of(
-    reader: Reader, table: Table, device_id: str | None, rows: RowRange, limit: int
+    reader: Connection, table: Table, device_id: str | None, rows: RowRange, limit: int
 ) -> Sequence[RowMapping]:
     """Return the first readings of a range, of one device or of all, in the order of their ids."""
     query = within(shown(table), table, TimeFilter(device_id))
@@ -181,7 +180,7 @@ def readings_of(
     return reader.execute(query.order_by(table.c.id).limit(limit)).mappings().all()
 
 
-def devices(reader: Reader, stream: str, table: Table) -> Sequence[RowMapping]:
+def devices(reader: Connection, stream: str, table: Table) -> Sequence[RowMapping]:
     """Return every device of a stream, in the order of the ids.
 
     Each row has `device_id`, `first_seen`, `last_seen`, `last_heard`, and `online` or null.
@@ -213,13 +212,13 @@ def _last_ids_of(table: Table) -> Select[Any]:
     return select(table.c.device_id, func.max(table.c.id)).where(new).group_by(table.c.device_id)
 
 
-def last_ids_of(reader: Reader, table: Table, at: datetime) -> dict[str, int]:
+def last_ids_of(reader: Connection, table: Table, at: datetime) -> dict[str, int]:
     """Return the highest id of each device among the readings with this `created_at`."""
     return {row[0]: row[1] for row in reader.execute(_last_ids_of(table), {"at": at})}
 
 
 def values_of(
-    reader: Reader, table: Table, names: Sequence[str], at: datetime
+    reader: Connection, table: Table, names: Sequence[str], at: datetime
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return id, device id, timestamp and metrics of the readings with this `created_at`.
 
@@ -231,7 +230,7 @@ def values_of(
 
 
 def stated(
-    reader: Reader, table: Table, names: Sequence[str], times: Collection[tuple[str, datetime]]
+    reader: Connection, table: Table, names: Sequence[str], times: Collection[tuple[str, datetime]]
 ) -> Iterator[tuple[str, datetime, tuple[Any, ...]]]:
     """Yield device id, time and metrics of the readings whose devices stated one of the times.
 
@@ -258,7 +257,7 @@ def stated(
             yield device_id, texts[text], tuple(values)
 
 
-def has_reading(reader: Reader, table: Table, device_id: str, timestamp: datetime) -> bool:
+def has_reading(reader: Connection, table: Table, device_id: str, timestamp: datetime) -> bool:
     """Return whether a device has a reading with this timestamp."""
     own = (table.c.device_id == device_id) & (table.c.timestamp == timestamp)
     return reader.execute(select(table.c.id).where(own).limit(1)).first() is not None

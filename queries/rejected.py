@@ -17,7 +17,6 @@ from sqlalchemy import (
 )
 
 from models import RejectedMessage, RejectedShare, RejectionCount
-from queries.reader import Reader
 
 PREVIEW = 1_024
 """Bytes of each payload in a list."""
@@ -39,7 +38,7 @@ class RejectedTotals(NamedTuple):
 
 
 def page(
-    reader: Reader, wanted: Mapping[str, str | None], limit: int, offset: int
+    reader: Connection, wanted: Mapping[str, str | None], limit: int, offset: int
 ) -> Sequence[RowMapping]:
     """Return rejected messages with the start of their payloads, newest first.
 
@@ -53,27 +52,27 @@ def page(
     return reader.execute(query).mappings().all()
 
 
-def message(reader: Reader, number: int) -> RowMapping | None:
+def message(reader: Connection, number: int) -> RowMapping | None:
     """Return the rejected message with this id and its whole payload, or None."""
     query = select(*_LISTED, _MESSAGES.c.payload, _KEPT).where(_MESSAGES.c.id == number)
     return reader.execute(query).mappings().first()
 
 
-def counts(reader: Reader) -> dict[str, int]:
+def counts(reader: Connection) -> dict[str, int]:
     """Return how many messages were ever rejected, by reason."""
     query = select(RejectionCount.reason, RejectionCount.count.label("count_"))
     rows = reader.execute(query.order_by(RejectionCount.reason))
     return {row.reason: row.count_ for row in rows}
 
 
-def totals(reader: Reader) -> RejectedTotals:
+def totals(reader: Connection) -> RejectedTotals:
     """Return the sums over all shares."""
     sums = [func.coalesce(func.sum(_SHARES.c[name]), 0) for name in RejectedTotals._fields]
     # Some databases return the sum of integers as a decimal.
     return RejectedTotals(*map(int, reader.execute(select(*sums)).one()))
 
 
-def largest_shares(reader: Reader, by: str, limit: int) -> Sequence[RowMapping]:
+def largest_shares(reader: Connection, by: str, limit: int) -> Sequence[RowMapping]:
     """Return the largest shares, by `messages` or `bytes`."""
     query = select(_SHARES).where(_SHARES.c.messages > 0)
     query = query.order_by(_SHARES.c[by].desc(), _SHARES.c.share).limit(limit)

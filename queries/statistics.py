@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, select
 from sqlalchemy.exc import DBAPIError
 
-from queries.reader import Reader
 from queries.readings import TimeFilter, listed
 from streams.stream import Stream
 
@@ -17,7 +16,7 @@ HUGE = 1e290
 """No table has so many rows that a sum of values up to this limit overflows."""
 
 
-def stats(reader: Reader, stream: Stream, table: Table, chosen: TimeFilter) -> dict[str, Any]:
+def stats(reader: Connection, stream: Stream, table: Table, chosen: TimeFilter) -> dict[str, Any]:
     """Return `count`, and `avg_`, `min_` and `max_` of every numeric metric.
 
     A figure is null where there is no value, or where it is too large for a float.
@@ -31,7 +30,7 @@ def stats(reader: Reader, stream: Stream, table: Table, chosen: TimeFilter) -> d
 
 
 def _figures_of(
-    reader: Reader, table: Table, names: Sequence[str], chosen: TimeFilter
+    reader: Connection, table: Table, names: Sequence[str], chosen: TimeFilter
 ) -> dict[str, Any]:
     """Return the figures of some metrics, even if a sum overflows."""
     try:
@@ -43,7 +42,7 @@ def _figures_of(
 
 
 def _figures(
-    reader: Reader,
+    reader: Connection,
     table: Table,
     names: Sequence[str],
     chosen: TimeFilter,

@@ -94,7 +94,7 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
         """Energy and cost of a device: the total, and by hour, day or month in a time zone."""
         span = query.span()
         take_turn()
-        with database.reader() as reader:
+        with database.read() as reader:
             found = services.energy.measured(
                 reader,
                 table,

@@ -90,7 +90,7 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
         """Availability, performance, quality and their product, the OEE, of a machine."""
         span = query.span()
         take_turn()
-        with database.reader() as reader:
+        with database.read() as reader:
             found = services.oee.measured(
                 reader, table, oee, query.device_id, span, spans=query.spans(span)
             )

@@ -97,7 +97,7 @@ def _add_latest(api: APIBlueprint, stream: Stream, database: Database, known: Kn
     @api.get("/latest", responses={200: stream_answers(stream)["latest"], 404: NotFound})
     def latest(query: DeviceQuery) -> tuple[JsonObject, int]:
         """The newest reading."""
-        with database.reader() as reader:
+        with database.read() as reader:
             found = newest.reading(reader, stream, table, query.device_id)
             if found is not None:
                 return {"data": found}, 200
@@ -119,7 +119,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
         if query.health and not stream.factors:
             raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=stream.metrics[0].name))
         take_turn(query.limit + query.offset)
-        with database.reader() as reader:
+        with database.read() as reader:
             rows = queries.readings.history(
                 reader, table, query.filter(), query.limit, query.offset
             )
@@ -136,7 +136,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     def ml_data(query: MlQuery) -> JsonObject:
         """The newest samples as columns, oldest first: ready for numpy."""
         take_turn(query.limit)
-        with database.reader() as reader:
+        with database.read() as reader:
             rows = queries.readings.ml_data(reader, stream, table, query.filter(), query.limit)
         columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
         data: JsonObject = {
@@ -157,14 +157,14 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
     def stats(query: WindowQuery) -> JsonObject:
         """Count, average, minimum and maximum of every numeric metric."""
         take_turn()
-        with database.reader() as reader:
+        with database.read() as reader:
             figures = queries.statistics.stats(reader, stream, table, query.filter())
         return {"stats": figures, "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})
     def devices() -> JsonObject:
         """Every device: the times of its first and last reading, and whether it is online."""
-        with database.reader() as reader:
+        with database.read() as reader:
             rows = queries.readings.devices(reader, stream.name, table)
         now = clock.now()
         listed = [serializers.device(row, now) for row in rows]

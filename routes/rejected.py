@@ -41,7 +41,7 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
     def rejected(query: RejectedQuery) -> JsonObject:
         """Rejected messages with the reason, newest first."""
         wanted = {"reason": query.reason, "stream": query.stream, "device_id": query.device_id}
-        with database.reader() as reader:
+        with database.read() as reader:
             rows = queries.rejected.page(reader, wanted, query.limit, query.offset)
             counts = queries.rejected.counts(reader)
             kept = filling.kept(reader, room)
@@ -82,7 +82,7 @@ def _add_single(api: APIBlueprint, database: Database) -> None:
 
 
 def _found(database: Database, number: int) -> RowMapping | None:
-    with database.reader() as reader:
+    with database.read() as reader:
         return queries.rejected.message(reader, number)
 
 

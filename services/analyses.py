@@ -143,7 +143,7 @@ class Channel:
         self._publish_again_at = time.monotonic() + STATUS_SECONDS
 
     def _publish_new(self, connection: Connection) -> None:
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             checkpoint = queries.checkpoints.checkpoint(reader, self.stream.name)
             end = queries.readings.newest_id(reader, self._table)
             if checkpoint is None:
@@ -179,7 +179,7 @@ class Channel:
         return self._first
 
     def _page(self, row_range: RowRange) -> Sequence[RowMapping]:
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             return queries.readings.readings_of(reader, self._table, None, row_range, PAGE)
 
     def _move_checkpoint(self, connection: Connection, newest: int) -> None:

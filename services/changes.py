@@ -55,13 +55,13 @@ class ChangeReader:
 
     def ask(self) -> None:
         """Check that the database answers. Raises Unavailable."""
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             queries.reader.ping(reader)
 
     def read(self, changes: ChangeSet) -> list[Event]:
         """Return the newest reading of every device, gaps and new states. Raises Unavailable."""
         now, up = clock.now(), time.monotonic()
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             streams = [
                 stream for stream in self._streams if stream.name not in self._database.unusable
             ]
@@ -92,7 +92,7 @@ class ChangeReader:
         id that does not exist yet, as after a backup was restored, is a gap. Raises Unavailable.
         """
         stream = self._streams[interest.stream]
-        with self._turns, self._database.reader() as reader:
+        with self._turns, self._database.read() as reader:
             changed, row_range = _beginning(reader, self._database.tables[stream.name], since)
             commands = queries.commands.commands_since(reader, changed, interest.device_id)
             presence = queries.presence.presence_since(reader, changed, interest.device_id)
@@ -103,7 +103,7 @@ class ChangeReader:
 
     def newest_id(self, stream: str) -> int:
         """Return the id of the newest reading of a stream, or 0. Raises Unavailable."""
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             return self._newest(reader, self._streams[stream])
 
     def _newest(self, reader: Connection, stream: Stream) -> int:
@@ -114,7 +114,7 @@ class ChangeReader:
         while True:
             # Released after each page, and never held while a client reads.
             with self._turns:
-                with self._database.reader() as reader:
+                with self._database.read() as reader:
                     page = queries.readings.readings_of(reader, table, device_id, row_range, PAGE)
                 events = [_reading(stream, row).made() for row in page]
             yield from events

@@ -111,7 +111,7 @@ class Commands:
         """Return the newest commands, of one device or in one state. Raises Unavailable."""
         while due := self._due():
             self._end(due)
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             return queries.commands.commands(reader, device_id, status, limit)
 
     def wait(self, command_id: str, seconds: float) -> RowMapping | None:
@@ -136,7 +136,7 @@ class Commands:
                 queries.commands.create(connection, values)
         except BadData:
             key = values["idempotency_key"]
-            with self._database.reader() as reader:
+            with self._database.read() as reader:
                 earlier = queries.commands.command_with_key(reader, key)
             if earlier is None:
                 raise
@@ -152,11 +152,11 @@ class Commands:
         return None
 
     def _row(self, command_id: str) -> RowMapping | None:
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             return queries.commands.command(reader, command_id)
 
     def _due(self) -> Sequence[str]:
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             return queries.commands.due(reader, clock.now(), clock.uptime())
 
     def _end(self, due: Sequence[str]) -> None:
@@ -166,7 +166,7 @@ class Commands:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._database.connection() as connection, self._database.transaction(connection):
+        with self._database.write() as connection, self._database.transaction(connection):
             yield connection
 
 
@@ -183,7 +183,7 @@ class Expiry(Job):
     def run(self, connection: Connection) -> None:
         """Expire up to 1,000 commands. Raises Unavailable."""
         now = clock.now()
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             due = queries.commands.due(reader, now, clock.uptime())
         if due:
             with self._database.transaction(connection):

@@ -7,10 +7,9 @@ from itertools import chain, groupby, pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 
 import queries.readings
-from queries.reader import Reader
 from queries.readings import TimeFilter
 from services.counters import JITTER, PACED, READINGS, Sample, plausible, steps
 from streams.stream import Energy, Tariff
@@ -116,7 +115,7 @@ class EnergyFigures(NamedTuple):
 
 
 def measured(
-    reader: Reader,
+    reader: Connection,
     table: Table,
     energy: Energy,
     device_id: str,
@@ -203,7 +202,7 @@ def _method(hours: Sequence[Hour], uncounted: Sequence[Hour]) -> Method:
     return "both" if any(hour.known for hour in uncounted) else "counter"
 
 
-def _counter_samples(reader: Reader, table: Table, chosen: TimeFilter) -> Iterator[Sample]:
+def _counter_samples(reader: Connection, table: Table, chosen: TimeFilter) -> Iterator[Sample]:
     """Return the samples in a time range, and the nearest on either side of it."""
     # The outer samples are read first: some drivers run one query at a time.
     before = chosen._replace(start=None, end=chosen.start)

@@ -4,10 +4,11 @@ import difflib
 import heapq
 from collections.abc import Iterable
 
+from sqlalchemy import Connection
+
 import queries.devices
 import queries.presence
 from database import Database
-from queries.reader import Reader
 from streams.registry import Streams
 
 MOST_COMPARED = 1_000
@@ -28,7 +29,7 @@ class KnownDevices:
     def hint(self, device_id: str) -> str | None:
         """Return a hint for a command to an unknown device, else None. Raises Unavailable."""
         streams = [stream.name for stream in self._streams]
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             if queries.presence.presence(reader, [device_id]) or queries.devices.is_known(
                 reader, streams, device_id
             ):
@@ -38,7 +39,7 @@ class KnownDevices:
         return f"{never}. Did you mean {' or '.join(alike)}?" if alike else never
 
     @staticmethod
-    def similar(reader: Reader, stream: str, device_id: str) -> list[str]:
+    def similar(reader: Connection, stream: str, device_id: str) -> list[str]:
         """Return the ids of a stream's devices most similar to this one. Raises Unavailable."""
         return _alike(device_id, queries.devices.ids(reader, [stream], MOST_COMPARED))
 

@@ -1,10 +1,9 @@
 """Return the newest reading of a stream for `latest`."""
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 
 import queries.devices
 import queries.newest
-from queries.reader import Reader
 from services import serializers
 from streams.stream import Stream
 from utils import clock
@@ -12,7 +11,7 @@ from utils.json_types import JsonObject
 
 
 def reading(
-    reader: Reader, stream: Stream, table: Table, device_id: str | None
+    reader: Connection, stream: Stream, table: Table, device_id: str | None
 ) -> JsonObject | None:
     """Return the newest reading of one device, or of all devices; None if there is none.
 

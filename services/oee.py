@@ -7,11 +7,10 @@ from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 
 import queries.readings
 from ingest.values import shown
-from queries.reader import Reader
 from queries.readings import TimeFilter
 from streams.stream import Oee
 from utils.calendar import Span, Timeline
@@ -101,7 +100,7 @@ class Effectiveness:
 
 
 def measured(
-    reader: Reader, table: Table, oee: Oee, device_id: str, span: Span, *, spans: Sequence[Span]
+    reader: Connection, table: Table, oee: Oee, device_id: str, span: Span, *, spans: Sequence[Span]
 ) -> Effectiveness:
     """Return the effectiveness of a device in the parts of a span that count, oldest first."""
     chosen = TimeFilter(device_id, *span.widened(oee.gap))

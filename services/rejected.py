@@ -2,23 +2,24 @@
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 import queries.rejected
 from database import Database
 from ingest.rejected import Room
-from queries.reader import Reader
 from utils.json_types import JsonObject
 
 NEARLY_FULL = 0.8
 """The share of the room from which the backend is degraded."""
 
 
-def kept(reader: Reader, room: Room) -> JsonObject:
+def kept(reader: Connection, room: Room) -> JsonObject:
     """Return the number and bytes of the kept messages, the limits, and how many were evicted."""
     totals = queries.rejected.totals(reader)
     return {**totals._asdict(), "max": room._asdict()}
 
 
-def concern(reader: Reader, room: Room) -> str | None:
+def concern(reader: Connection, room: Room) -> str | None:
     """Return a sentence that names what fills the room, if it is nearly full."""
     totals = queries.rejected.totals(reader)
     full = {"messages": totals.messages / room.messages, "bytes": totals.bytes / room.bytes}
@@ -35,7 +36,7 @@ def concern(reader: Reader, room: Room) -> str | None:
 
 def forget(database: Database) -> int:
     """Delete the messages but keep their counts; return how many there were. Raises Unavailable."""
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         return queries.rejected.forget(connection)
 
 

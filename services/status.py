@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, RowMapping
 
 import queries.ingest_status
 import queries.installation
@@ -36,16 +35,16 @@ def health(settings: Settings, database: Database) -> JsonObject:
     """
     base: JsonObject = {"service": SERVICE, "version": VERSION}
     try:
-        with database.session() as session:
-            sources = _sources(session)
-            mqtt = _mqtt(session, sources["mqtt"], settings)
-            mqtt |= _past(queries.installation.installation(session))
-            http = _counts(session, sources["http"])
+        with database.read() as reader:
+            sources = _sources(reader)
+            mqtt = _mqtt(reader, sources["mqtt"], settings)
+            mqtt |= _past(queries.installation.installation(reader))
+            http = _counts(reader, sources["http"])
             room = Room.of(settings)
-            kept = rejected.kept(session, room)
-            filled = rejected.concern(session, room)
-            processes = queries.processes.declarations(session, clock.now())
-            jobs = queries.jobs.states(session.connection())
+            kept = rejected.kept(reader, room)
+            filled = rejected.concern(reader, room)
+            processes = queries.processes.declarations(reader, clock.now())
+            jobs = queries.jobs.states(reader)
     except Unavailable as error:
         reachable = {"reachable": False, "url": str(database)}
         reason = f"The database cannot be used: {error}"
@@ -139,22 +138,22 @@ def _recent(timestamp: datetime | None, limit: timedelta) -> str | None:
 
 def ingestion(settings: Settings, database: Database) -> JsonObject:
     """Return the state and the counts of the ingester. Raises Unavailable."""
-    with database.session() as session:
-        return _mqtt(session, _sources(session)["mqtt"], settings)
+    with database.read() as reader:
+        return _mqtt(reader, _sources(reader)["mqtt"], settings)
 
 
-def _sources(session: Session) -> dict[str, IngestStatus]:
+def _sources(reader: Connection) -> dict[str, IngestStatus]:
     """Return the status of each source.
 
     Raises Unavailable while another process creates the tables, which is not atomic everywhere.
     """
-    sources = queries.ingest_status.ingest_status(session)
+    sources = queries.ingest_status.ingest_status(reader)
     if not sources.keys() >= set(SOURCES):
         raise Unavailable("its tables are being created")
     return sources
 
 
-def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObject:
+def _mqtt(reader: Connection, status: IngestStatus, settings: Settings) -> JsonObject:
     beat, now = status.heartbeat_at, clock.now()
     running = status.holder is not None and beat is not None and abs(now - beat) < HEARTBEAT_LIMIT
     # A heartbeat in the future does not say when the ingester ended.
@@ -173,16 +172,16 @@ def _mqtt(session: Session, status: IngestStatus, settings: Settings) -> JsonObj
         "messages_per_second": status.messages_per_second if running else None,
         "processing_ms": status.processing_ms if running else None,
         "best_effort": status.best_effort,
-        **_counts(session, status),
+        **_counts(reader, status),
     }
 
 
-def _counts(session: Session, status: IngestStatus) -> JsonObject:
+def _counts(reader: Connection, status: IngestStatus) -> JsonObject:
     counts = {
         name: getattr(status, name)
         for name in ("received", "stored", "duplicate", "rejected", "ignored")
     }
-    reasons = queries.ingest_status.ignored_counts(session, status.source)
+    reasons = queries.ingest_status.ignored_counts(reader, status.source)
     return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}
 
 

@@ -70,7 +70,7 @@ class Submissions:
         level = self._level(stream, metric)
         topic = stream.topic.fill(device_id or "", level or "")
         messages = [Message(topic, payload, self._clock.now()) for payload in given]
-        with self._database.connection() as connection:
+        with self._database.write() as connection:
             outcome = self._stored(
                 lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level)
             )

@@ -25,7 +25,7 @@ def remove(settings: Settings, streams: Streams, made: dict[str, datetime]) -> b
         return False
     database = Database(settings.url, streams)
     try:
-        with database.connection() as connection, database.transaction(connection):
+        with database.write() as connection, database.transaction(connection):
             if not any(
                 _is_there(connection, database, name, timestamp) for name, timestamp in made.items()
             ):

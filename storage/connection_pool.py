@@ -32,7 +32,7 @@ class ConnectionPool:
                 raise Unavailable(unusable) from error
 
     @contextmanager
-    def reader(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Connection]:
         """A connection for reading. Raises Unavailable, BadData."""
         connection = self.open()
         dialect = self._dialect
@@ -40,9 +40,9 @@ class ConnectionPool:
             yield connection
 
     @contextmanager
-    def writer(self) -> Iterator[Connection]:
+    def write(self) -> Iterator[Connection]:
         """A connection for writing. Raises Unavailable; Replaced if what it wrote is lost."""
-        with self.reader() as connection:
+        with self.read() as connection:
             yield connection.execution_options(writes=True)
             self.check(connection)
 

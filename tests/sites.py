@@ -44,7 +44,7 @@ class Site:
 
     def empty(self) -> None:
         """Take everything away, so that ids begin at 1 again, and forget it."""
-        with self.database.connection() as connection, self.database.transaction(connection):
+        with self.database.write() as connection, self.database.transaction(connection):
             for table in self.database.tables.values():
                 table.drop(connection)
                 table.create(connection)
@@ -77,7 +77,7 @@ class Site:
 
     def _store(self, stream: str, rows: list[Row], at: datetime | None) -> ChangeSet:
         at = at or clock.now()
-        with self.database.connection() as connection, self.database.transaction(connection):
+        with self.database.write() as connection, self.database.transaction(connection):
             self.write(connection, stream, rows, at)
         return ChangeSet(readings={stream: [at]})
 
@@ -93,7 +93,7 @@ class Site:
             "parameters": "{}",
         }
         times = {"issued_at": at, "expires_at": at + timedelta(minutes=1), "updated_at": at}
-        with self.database.connection() as connection, self.database.transaction(connection):
+        with self.database.write() as connection, self.database.transaction(connection):
             key = Command.command_id == command_id
             if not connection.execute(
                 update(Command).where(key).values(status=status, updated_at=at)
@@ -103,7 +103,7 @@ class Site:
 
     def presence(self, device_id: str, online: bool, at: datetime | None = None) -> ChangeSet:
         notice = PresenceNotice(device_id, Message("", b"", at or clock.now()), online)
-        with self.database.connection() as connection, self.database.transaction(connection):
+        with self.database.write() as connection, self.database.transaction(connection):
             kind = PresenceNotices(DEVICE_TOPICS.status)
             return kind.apply(connection, [notice], at or clock.now()).changes
 

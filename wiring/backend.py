@@ -123,7 +123,7 @@ class Backend:
 def notices_topic(database: Database) -> str | None:
     """Return the topic of the change notifications, or None if the database is unavailable."""
     try:
-        with database.reader() as reader:
+        with database.read() as reader:
             return queries.installation.notices_topic(reader)
     except Unavailable:
         return None

@@ -131,7 +131,7 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
     @api.get("/sensor/latest", responses={200: SensorLatest, 404: NoData})
     def latest(query: DeviceQuery) -> tuple[JsonObject, int]:
         """The newest reading."""
-        with database.reader() as reader:
+        with database.read() as reader:
             row = queries.newest.latest(reader, table, query.device_id)
         if row is None:
             return NOTHING, 404
@@ -140,7 +140,7 @@ def blueprint(settings: Settings, stream: Stream, database: Database) -> APIBlue
     @api.get("/sensor/history", responses={200: SensorHistory})
     def history(query: SensorHistoryQuery) -> JsonObject:
         """Readings, newest first."""
-        with database.reader() as reader:
+        with database.read() as reader:
             rows = queries.readings.history(reader, table, query.filter(), query.limit)
             data = [_machine(stream, row) for row in rows]
         return {"success": True, "count": len(data), "limit": query.limit, "data": data}
@@ -160,7 +160,7 @@ def _add_about(api: APIBlueprint, settings: Settings, stream: Stream, database: 
     @api.get("/sensor/status", responses={200: SensorStatus})
     def sensor_status() -> JsonObject:
         """The connection to the broker, and the machine heard last."""
-        with database.reader() as reader:
+        with database.read() as reader:
             row = queries.newest.of_heard_last(reader, stream.name, table)
         connected = status.ingestion(settings, database)["uptime"] is not None
         mqtt = {

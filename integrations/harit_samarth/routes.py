@@ -185,7 +185,7 @@ def _add_lookups(api: APIBlueprint, stream: Stream, database: Database) -> None:
     def history(query: HistoryQuery) -> JsonObject:
         """Readings with their analysis, newest first."""
         take_turn(query.limit + query.offset)
-        with database.reader() as reader:
+        with database.read() as reader:
             rows = queries.readings.history(
                 reader, table, query.filter(), query.limit, query.offset
             )

@@ -180,7 +180,7 @@ def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: 
 
 def _last_message(stream: Stream, database: Database) -> JsonObject | None:
     """Return the newest message of the panel heard last, or None."""
-    with database.reader() as reader:
+    with database.read() as reader:
         row = queries.newest.of_heard_last(reader, stream.name, database.tables[stream.name])
     if row is None:
         return None

@@ -36,7 +36,7 @@ class TopicValues:
 
         Raises Unavailable.
         """
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             found = {
                 metric.name: queries.newest.value(
                     reader, self._stream.name, self._table, device_id, metric.name
@@ -69,12 +69,12 @@ class TopicValues:
             if None not in (device_id, named) and device_id != named:
                 return []
             chosen, metrics = TimeFilter(named or device_id, metric=metric.name), (metric,)
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             rows = queries.readings.history(reader, self._table, chosen, limit)
         return self._messages(rows, metrics)[:limit]
 
     def _newest(self, device_id: str | None, metric: Metric) -> JsonObject | None:
-        with self._database.reader() as reader:
+        with self._database.read() as reader:
             row = queries.newest.value(
                 reader, self._stream.name, self._table, device_id, metric.name
             )

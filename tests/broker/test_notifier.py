@@ -206,8 +206,8 @@ def test_each_installation_hears_its_own_processes_only(
 def test_garbage_on_the_topic_is_ignored(
     settings: Make, sqlite: Database, embedded_broker: int
 ) -> None:
-    with sqlite.session() as session:
-        topic = f"autoforge/{queries.installation.installation(session).notices_id}/notices"
+    with sqlite.read() as reader:
+        topic = f"autoforge/{queries.installation.installation(reader).notices_id}/notices"
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
     with processes(place, sqlite, sqlite) as (one, other), publishing(embedded_broker) as publish:
         for number, garbage in enumerate(GARBAGE):
@@ -237,9 +237,9 @@ def test_a_flood_of_entries_on_the_topic_only_says_that_everything_may_be_new(
     flood = ChangeSet(commands=[str(number) for number in range(50_000)], origin="x")
     with processes(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), sqlite) as (one,):
         before = len(one.heard)
-        with publishing(embedded_broker) as publish, sqlite.session() as session:
+        with publishing(embedded_broker) as publish, sqlite.read() as reader:
             publish(
-                f"autoforge/{queries.installation.installation(session).notices_id}/notices",
+                f"autoforge/{queries.installation.installation(reader).notices_id}/notices",
                 msgspec.json.encode(flood),
             )
         wait_for(lambda: any(news.everything and news.origin == "x" for news in one.heard[before:]))

@@ -215,7 +215,7 @@ def test_since_a_time_only_the_times_of_what_was_stored_since_are_read(
         for number in range(many)
     ]
     steps: list[None] = []
-    with database.connection() as connection:
+    with database.write() as connection:
         with database.transaction(connection):
             connection.execute(insert(table), rows)
         raw = connection.connection.driver_connection
@@ -238,8 +238,8 @@ def test_since_an_id_that_is_committed_after_a_later_one_nothing_is_missing(site
     else:
         database = site.database
         with (
-            database.connection() as slow,
-            database.connection() as quick,
+            database.write() as slow,
+            database.write() as quick,
             database.transaction(slow),
         ):
             site.write(slow, "sensors", [site.row("slow", 1)], clock.now())
@@ -252,7 +252,7 @@ def test_since_an_id_that_is_committed_after_a_later_one_nothing_is_missing(site
 def test_two_writers_of_a_stream_commit_in_the_order_of_their_ids(site: Site) -> None:
     pipelines = [new_pipeline(site.database, site.streams, "http") for _ in range(2)]
     for number, pipeline in enumerate(pipelines):
-        with site.database.connection() as connection:
+        with site.database.write() as connection:
             told = Message(f"panel/{number}/ampere", b"5", clock.now())
             assert pipeline.handle(connection, [told]).stored == 1
     assert [value for _, value in said(site.another().missed(ALL._replace(stream="panel"), 0))] == [
@@ -293,7 +293,7 @@ def test_the_log_tells_once_that_the_clock_was_set_ahead(
 ) -> None:
     database, _ = tank
     heartbeat = Heartbeat(database)
-    with database.connection() as connection:
+    with database.write() as connection:
         for ahead in (0, 0, 3600, 3600, 3600):
             hands.ahead = timedelta(seconds=ahead)
             heartbeat.beat(connection, None)

@@ -102,7 +102,7 @@ def test_no_change_of_the_clock_ends_a_command(database: Database, ahead: timede
         expires_at=NOW + timedelta(seconds=60),
     )
     put(database, "over", boot=up.boot, deadline=up.seconds, expires_at=NOW, status="succeeded")
-    with database.reader() as reader:
+    with database.read() as reader:
         assert queries.commands.due(reader, NOW + ahead, up) == []
         later = up._replace(seconds=up.seconds + 61)
         assert queries.commands.due(reader, NOW + ahead, later) == ["here"]
@@ -198,25 +198,25 @@ def put(
         "updated_at": BEFORE,
     }
     whole |= {"device_id": device_id, "status": status} | changes
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         for command_id in command_ids:
             queries.commands.create(connection, whole | {"command_id": command_id})
 
 
 def apply(database: Database, *said: Acknowledgement) -> Applied:
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         return ACKNOWLEDGEMENTS.apply(connection, said, NOW)
 
 
 def stored(database: Database, command_id: str) -> RowMapping:
-    with database.reader() as reader:
+    with database.read() as reader:
         row = queries.commands.command(reader, command_id)
     assert row is not None
     return row
 
 
 def statuses(database: Database, command_ids: Sequence[str]) -> list[str]:
-    with database.reader() as reader:
+    with database.read() as reader:
         rows = {
             row["command_id"]: row["status"]
             for row in queries.commands.commands_by_id(reader, command_ids)
@@ -310,7 +310,7 @@ def test_what_cannot_be_changes_nothing_and_sinks_no_neighbour(database: Databas
 def test_a_device_may_be_faster_than_the_broker(database: Database) -> None:
     put(database, "c", status="pending")
     apply(database, ack("c", "succeeded"))
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         queries.commands.mark_sent(connection, "c", AFTER)
         queries.commands.mark_unsent(connection, "c", "not sent", AFTER)
     row = stored(database, "c")
@@ -348,7 +348,7 @@ def test_an_idempotency_key_cannot_be_used_twice_until_the_command_is_known_to_b
     with database.engine.connect() as connection, pytest.raises(IntegrityError):
         queries.commands.create(connection, row | {"command_id": "second"})
     put(database, "K", status="pending", idempotency_key="K")
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         queries.commands.mark_unsent(connection, "first", "not sent: " + "x" * 1000, NOW)
     assert (stored(database, "first")["status"], len(stored(database, "first")["reason"])) == (
         "failed",
@@ -358,21 +358,21 @@ def test_an_idempotency_key_cannot_be_used_twice_until_the_command_is_known_to_b
 
 
 def expire(database: Database, *due: str) -> list[str]:
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         return queries.commands.expire(connection, due, NOW, clock.uptime())
 
 
 def test_only_what_is_due_and_open_expires_and_only_once(database: Database) -> None:
     put(database, "early", "now", "progress", expires_at=NOW)
     apply_early = [ack("progress", "in_progress")]
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         ACKNOWLEDGEMENTS.apply(connection, apply_early, NOW)
     put(database, "later", expires_at=NOW + TICK)
     for status in FINAL:
         put(database, status, status=status, expires_at=BEFORE)
     put(database, "pending", status="pending", expires_at=BEFORE)
     everything = ["early", "now", "progress", "later", "pending", *FINAL, "no such"]
-    with database.reader() as reader:
+    with database.read() as reader:
         assert queries.commands.due(reader, NOW, HERE) == ["early", "now", "progress", "pending"]
     assert expire(database, *everything) == ["early", "now", "pending", "progress"]
     assert expire(database, *everything) == []
@@ -402,7 +402,7 @@ def test_a_command_that_was_interrupted_before_it_was_sent_says_so_and_frees_its
     ]
     assert ends == [(INTERRUPTED, None), (EXPIRED, "other")]
     put(database, "again", idempotency_key="key")
-    with database.reader() as reader:
+    with database.read() as reader:
         found = queries.commands.command_with_key(reader, "key")
     assert found is not None
     assert found["command_id"] == "again"
@@ -420,7 +420,7 @@ def test_a_command_that_expires_while_it_is_acknowledged_ends_once(database: Dat
     thread = threading.Thread(target=expire_all)
     thread.start()
     for command_id in ids:
-        with database.connection() as connection, database.transaction(connection):
+        with database.write() as connection, database.transaction(connection):
             ended.extend(
                 ACKNOWLEDGEMENTS.apply(
                     connection, [ack(command_id, "succeeded")], BEFORE

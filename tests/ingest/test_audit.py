@@ -62,7 +62,7 @@ def streams(settings: Callable[..., Settings]) -> Streams:
 
 @pytest.fixture
 def connection(sqlite: Database) -> Iterator[Connection]:
-    with sqlite.connection() as made:
+    with sqlite.write() as made:
         yield made
 
 
@@ -250,8 +250,8 @@ def test_a_file_that_cannot_be_written_stops_nothing_and_is_said_once(
     FILE.mkdir()
     for number in range(3):
         handle(message(payload(temperature=number)))
-    with sqlite.session() as session:
-        assert queries.ingest_status.ingest_status(session)["mqtt"].stored == 3
+    with sqlite.read() as reader:
+        assert queries.ingest_status.ingest_status(reader)["mqtt"].stored == 3
     (line,) = caplog.messages
     assert line.startswith("AUDIT_CSV=audit.csv: cannot be written: ")
     assert line.endswith("1 rows are missing from the audit trail so far")

@@ -28,7 +28,7 @@ Ingesting = tuple[Database, Connection, Pipeline, list[ChangeSet]]
 def ingesting(database: Database, streams: Streams) -> Iterator[Ingesting]:
     """A pipeline, and the news it has told."""
     told: list[ChangeSet] = []
-    with database.connection() as connection:
+    with database.write() as connection:
         yield database, connection, new_pipeline(database, streams, "mqtt", told.append), told
 
 
@@ -68,9 +68,9 @@ def test_every_acknowledgement_is_accounted_for_and_what_changed_is_told(
         4,
     )
     assert [news.commands for news in told] == [["c"]]
-    with database.session() as session:
-        kept = queries.rejected.page(session, {}, 10, 0)
-        status = queries.ingest_status.ingest_status(session)["mqtt"]
+    with database.read() as reader:
+        kept = queries.rejected.page(reader, {}, 10, 0)
+        status = queries.ingest_status.ingest_status(reader)["mqtt"]
         assert (status.received, status.stored, status.duplicate, status.rejected) == (6, 1, 1, 4)
     assert {(item["reason"], item["stream"], item["topic"]) for item in kept} == {
         (reason, None, "control/a/ack")

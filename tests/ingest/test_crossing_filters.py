@@ -60,12 +60,12 @@ def declared(tmp_path: Path) -> Declared:
 
 
 def counts(database: Database) -> IngestStatus:
-    with database.session() as session:
-        return queries.ingest_status.ingest_status(session)["mqtt"]
+    with database.read() as reader:
+        return queries.ingest_status.ingest_status(reader)["mqtt"]
 
 
 def rows(database: Database, table: str) -> int:
-    with database.reader() as reader:
+    with database.read() as reader:
         return int(reader.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 

@@ -155,7 +155,7 @@ def ends(
 ) -> Ends:
     """Ends a session in which messages wait, while something happens before the first batches."""
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_client_id="new")
-    with sqlite.connection() as connection, sqlite.transaction(connection):
+    with sqlite.write() as connection, sqlite.transaction(connection):
         connection.execute(update(Installation).values(session_client_id="new"))
     monkeypatch.setattr(ending, "IDLE_SECONDS", 0.5)
     leave_waiting(mosquitto.port, itertools.count())

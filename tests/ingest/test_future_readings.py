@@ -139,8 +139,8 @@ def test_newest_values_of_the_future_are_given_up_when_the_next_ones_are_stored(
     store(api, 1)
     hands.ahead = timedelta(0)
     store(api, 2)
-    with api.app.extensions["autoforge"].database.session() as session:
-        kept = session.scalars(
+    with api.app.extensions["autoforge"].database.read() as reader:
+        kept = reader.scalars(
             select(NewestValue.timestamp).where(NewestValue.stream == "panels")
         ).all()
     assert len(kept) == 2

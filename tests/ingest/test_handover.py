@@ -34,7 +34,7 @@ Numbers = Iterator[int]
 @pytest.fixture
 def sqlite(sqlite: Database) -> Database:
     """A database whose client id was served before."""
-    with sqlite.connection() as connection, sqlite.transaction(connection):
+    with sqlite.write() as connection, sqlite.transaction(connection):
         connection.execute(update(Installation).values(retired_client_id=OLD))
     return sqlite
 
@@ -46,8 +46,8 @@ def place(settings: Make, mosquitto: Mosquitto, request: pytest.FixtureRequest) 
 
 
 def installation(database: Database) -> Installation:
-    with database.session() as session:
-        return queries.installation.installation(session)
+    with database.read() as reader:
+        return queries.installation.installation(reader)
 
 
 def leave_waiting(port: int, numbers: Numbers) -> None:
@@ -93,7 +93,7 @@ def ingesting(place: Settings, database: Database, streams: Streams) -> Iterator
 
 def stored(database: Database) -> list[float]:
     table = database.tables["panels"].name
-    with database.reader() as reader:
+    with database.read() as reader:
         return list(reader.execute(text(f"SELECT voltage FROM {table} ORDER BY id")).scalars())
 
 

@@ -41,9 +41,9 @@ def test_a_device_was_heard_when_its_last_reading_was_received(
         hands.ahead = off * SECOND
         received[name] = clock.now() - ago * SECOND
         told = Message("sensors/a/data", payload(gas=len(received)).encode(), received[name])
-        with database.connection() as connection:
+        with database.write() as connection:
             assert new_pipeline(database, streams, "http").handle(connection, [told]).stored == 1
-    with database.reader() as reader:
+    with database.read() as reader:
         (device,) = queries.readings.devices(reader, "sensors", database.tables["sensors"])
     assert abs(device["last_heard"] - (received | {"now": clock.now()})[heard]) < 10 * SECOND
 
@@ -57,9 +57,9 @@ def test_a_device_of_which_only_repeated_messages_came_is_not_heard_by_one_that_
         told = Message(
             "sensors/a/data", payload(gas=gas).encode(), ago, packet_id=gas, retained=retained
         )
-        with database.connection() as connection:
+        with database.write() as connection:
             assert new_pipeline(database, streams).handle(connection, [told]).stored == 1
-        with database.reader() as reader:
+        with database.read() as reader:
             (device,) = queries.readings.devices(reader, "sensors", database.tables["sensors"])
         heard.append(device["last_heard"])
     assert heard == [None, ago, ago]

@@ -36,19 +36,19 @@ def ingester(
 
 def status(database: Database) -> IngestStatus:
     """What the ingester last said."""
-    with database.session() as session:
-        return queries.ingest_status.ingest_status(session)["mqtt"]
+    with database.read() as reader:
+        return queries.ingest_status.ingest_status(reader)["mqtt"]
 
 
 def test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is(
     ingester: Ingester, embedded_broker: int, database: Database
 ) -> None:
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(text("ALTER TABLE sensor_readings RENAME TO elsewhere"))
     with publishing(embedded_broker) as publish:
         publish("sensors/ESP32_001/data", payload())
         wait_for(lambda: "1 messages wait for the database" in (status(database).problem or ""))
-        with database.connection() as connection, database.transaction(connection):
+        with database.write() as connection, database.transaction(connection):
             connection.execute(text("ALTER TABLE elsewhere RENAME TO sensor_readings"))
         wait_for(lambda: status(database).problem is None)
     assert status(database).stored == 1
@@ -60,7 +60,7 @@ def test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is(
 def test_a_locked_table_makes_it_wait_and_does_not_hang_it(
     ingester: Ingester, embedded_broker: int, database: Database
 ) -> None:
-    with database.connection() as locking, publishing(embedded_broker) as publish:
+    with database.write() as locking, publishing(embedded_broker) as publish:
         locking.execute(text(LOCK[database.engine.dialect.name]))
         publish("sensors/ESP32_001/data", payload())
         wait_for(lambda: "wait for the database" in (status(database).problem or ""))

@@ -44,7 +44,7 @@ class Delivery:
 
 
 def told(pipeline: Pipeline, database: Database, message: Message) -> Outcome:
-    with database.connection() as connection:
+    with database.write() as connection:
         return pipeline.handle(connection, [message])
 
 
@@ -156,7 +156,7 @@ def test_of_one_submission_a_reading_that_is_ahead_is_stored_once(
     ahead = clock.rfc3339(clock.now() + HOUR)
     bodies = [payload(temperature=value, timestamp=ahead) for value in (1, 2, 1)]
     messages = [Message(TOPIC, body.encode(), clock.now()) for body in bodies]
-    with database.connection() as connection:
+    with database.write() as connection:
         outcome = new_pipeline(database, streams, "http").handle(connection, messages)
     assert (outcome.received, outcome.stored, outcome.duplicate) == (3, 2, 1)
 
@@ -229,7 +229,7 @@ def test_two_new_readings_of_one_batch_are_told_apart_by_all_their_values(tmp_pa
             database,
             pipeline,
         ),
-        database.connection() as connection,
+        database.write() as connection,
     ):
         assert pipeline.handle(connection, [_air(AGAIN), _air(AGAIN, pressure=1000)]).stored == 2
 
@@ -239,13 +239,13 @@ def test_an_older_table_gets_the_index_by_which_stated_times_are_found(
 ) -> None:
     database = Database(make_url(database_url), streams)
     database.prepare()
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         of_table = " ON sensor_readings" if connection.dialect.name == "mysql" else ""
         connection.execute(text(f"DROP INDEX ix_sensor_readings_stated{of_table}"))
     database.close()
     database = Database(make_url(database_url), streams)
     database.prepare()
-    with database.reader() as reader:
+    with database.read() as reader:
         names = {index["name"] for index in inspect(reader).get_indexes("sensor_readings")}
     database.close()
     assert "ix_sensor_readings_stated" in names
@@ -254,7 +254,7 @@ def test_an_older_table_gets_the_index_by_which_stated_times_are_found(
 def test_sqlite_finds_stated_times_without_reading_a_table(sqlite: Database) -> None:
     times = {(f"d{number}", clock.EPOCH + number * MINUTE) for number in range(150)}
     steps: list[str] = []
-    with sqlite.reader() as reader:
+    with sqlite.read() as reader:
         event.listen(sqlite.engine, "before_cursor_execute", partial(_explain, steps))
         assert not list(
             queries.readings.stated(reader, sqlite.tables["sensors"], ["temperature"], times)

@@ -48,7 +48,7 @@ def place(settings: Callable[..., Settings], mosquitto: Mosquitto) -> Settings:
 
 
 def note(database: Database, **values: str | None) -> None:
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(update(Installation).values(**values))
 
 

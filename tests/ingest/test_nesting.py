@@ -52,11 +52,11 @@ def test_an_acknowledgement_with_a_deep_result_is_set_aside(
         Message("control/ESP32_001/ack", text, RECEIVED, number + 1)
         for number, text in enumerate(said)
     ]
-    with database.connection() as connection:
+    with database.write() as connection:
         new_pipeline(database, streams).handle(connection, messages)
-    with database.session() as session:
-        assert queries.rejected.counts(session) == {"too_deep": 3, "unknown_command": 1}
-        kept = queries.rejected.page(session, {"reason": "too_deep"}, 10, 0)
+    with database.read() as reader:
+        assert queries.rejected.counts(reader) == {"too_deep": 3, "unknown_command": 1}
+        kept = queries.rejected.page(reader, {"reason": "too_deep"}, 10, 0)
     assert [row["payload"] for row in kept] == said[2::-1]
     assert {row["message"] for row in kept} == {f"result: {FAULT}"}
 

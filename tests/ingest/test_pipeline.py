@@ -40,7 +40,7 @@ def message(
 
 @pytest.fixture
 def connected(database: Database, streams: Streams) -> Iterator[Connected]:
-    with database.connection() as connection:
+    with database.write() as connection:
         yield database, connection, new_pipeline(database, streams)
 
 
@@ -70,8 +70,8 @@ def test_every_message_is_stored_or_a_duplicate_or_rejected(connected: Connected
         message(payload(gas=1)),
     ]
     assert summary(pipeline.handle(connection, batch)) == (4, 2, 1, 1)
-    with database.session() as session:
-        status = queries.ingest_status.ingest_status(session)["mqtt"]
+    with database.read() as reader:
+        status = queries.ingest_status.ingest_status(reader)["mqtt"]
         counted = (status.received, status.stored, status.duplicate, status.rejected)
     assert counted == (4, 2, 1, 1)
 
@@ -86,8 +86,8 @@ def test_a_row_the_database_refuses_is_rejected_and_its_neighbours_are_stored(
     assert summary(outcome) == (10, 9, 0, 1)
     assert outcome.rejections[0].reason == "refused_by_database"
     assert json.loads(outcome.rejections[0].message.payload)["temperature"] == 666
-    with database.session() as session:
-        assert queries.rejected.counts(session) == {"refused_by_database": 1}
+    with database.read() as reader:
+        assert queries.rejected.counts(reader) == {"refused_by_database": 1}
 
 
 @pytest.mark.parametrize("reason", ["refused_by_database", "stream_unusable"])
@@ -105,8 +105,8 @@ def test_a_redelivery_of_what_was_set_aside_when_it_was_to_be_stored_is_a_duplic
     assert (rejection.reason, rejection.device_id) == (reason, "ESP32_001")
     again = message(payload(temperature=666), packet_id=7, dup=True)
     assert summary(pipeline.handle(connection, [again])) == (1, 0, 1, 0)
-    with database.session() as session:
-        assert queries.rejected.counts(session) == {reason: 1}
+    with database.read() as reader:
+        assert queries.rejected.counts(reader) == {reason: 1}
 
 
 def test_the_brokers_own_topics_are_ignored(connected: Connected) -> None:
@@ -132,14 +132,14 @@ def test_nothing_is_stored_of_a_batch_that_fails(connected: Connected) -> None:
     execute(database, "DROP TABLE rejection_counts")
     with pytest.raises(Unavailable, match="rejection_counts"):
         pipeline.handle(connection, [message(payload()), message("{")])
-    with database.session() as session:
-        assert queries.readings.devices(session, "sensors", database.tables["sensors"]) == []
-        assert queries.ingest_status.ingest_status(session)["mqtt"].received == 0
+    with database.read() as reader:
+        assert queries.readings.devices(reader, "sensors", database.tables["sensors"]) == []
+        assert queries.ingest_status.ingest_status(reader)["mqtt"].received == 0
 
 
 def test_equal_messages_without_a_time_are_each_stored(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
-    with database.connection() as connection:
+    with database.write() as connection:
         outcome = new_pipeline(database, streams).handle(
             connection,
             [message('{"level": 5}', "gauge/a", packet_id=number) for number in (1, 2, 3)],
@@ -152,7 +152,7 @@ def test_a_redelivery_without_a_time_is_a_duplicate_also_for_the_next_ingester(
     gauge: tuple[Database, Streams], text_: str
 ) -> None:
     database, streams = gauge
-    with database.connection() as connection:
+    with database.write() as connection:
         new_pipeline(database, streams).handle(connection, [message(text_, "gauge/a", packet_id=7)])
         successor = new_pipeline(database, streams)
         successor.resume(connection)
@@ -160,7 +160,7 @@ def test_a_redelivery_without_a_time_is_a_duplicate_also_for_the_next_ingester(
         other = message(text_, "gauge/a", packet_id=8, dup=True)
         outcome = successor.handle(connection, [again, other])
     assert (outcome.received, outcome.duplicate) == (2, 1)
-    with database.connection() as connection:
+    with database.write() as connection:
         rows = connection.execute(text("SELECT count(*) FROM gauge_readings")).scalar_one()
         rejected = connection.execute(text("SELECT count(*) FROM rejected_messages")).scalar_one()
     assert rows + rejected == 2
@@ -171,7 +171,7 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
 ) -> None:
     database, streams = gauge
     monkeypatch.setattr(redelivery, "WINDOW", 10)
-    with database.connection() as connection:
+    with database.write() as connection:
         pipeline = new_pipeline(database, streams)
         pipeline.resume(connection)
         pipeline.handle(connection, [message('{"level": 5}', "gauge/a", packet_id=7)])
@@ -194,7 +194,7 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
 def test_a_broker_may_use_a_packet_id_again_at_once(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
     pipeline = new_pipeline(database, streams)
-    with database.connection() as connection:
+    with database.write() as connection:
         pipeline.handle(connection, [message('{"level": 1}', "gauge/a", packet_id=1)])
         pipeline.handle(connection, [message('{"level": 0}', "gauge/a", packet_id=1)])
         third = pipeline.handle(
@@ -206,15 +206,15 @@ def test_a_broker_may_use_a_packet_id_again_at_once(gauge: tuple[Database, Strea
 def test_a_redelivery_within_one_batch_is_a_duplicate(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
     batch = [message('{"level": 5}', "gauge/a", 7), message('{"level": 5}', "gauge/a", 7, dup=True)]
-    with database.connection() as connection:
+    with database.write() as connection:
         assert summary(new_pipeline(database, streams).handle(connection, batch)) == (2, 1, 1, 0)
 
 
 def test_a_reading_from_a_wrong_clock_is_kept_under_the_servers_time(connected: Connected) -> None:
     database, connection, pipeline = connected
     pipeline.handle(connection, [message(payload(timestamp="1970-01-01T00:00:12"))])
-    with database.session() as session:
-        stored = queries.newest.latest(session, database.tables["sensors"])
+    with database.read() as reader:
+        stored = queries.newest.latest(reader, database.tables["sensors"])
     assert stored is not None
     assert stored["device_timestamp"] == "1970-01-01T00:00:12.000000Z"
     assert abs((stored["timestamp"] - clock.now()).total_seconds()) < 60
@@ -231,8 +231,8 @@ def test_a_flood_of_malformed_messages_is_logged_once_a_second(
 def test_messages_at_qos_0_are_counted_as_best_effort(connected: Connected) -> None:
     database, connection, pipeline = connected
     pipeline.handle(connection, [message(payload(), packet_id=0), message(payload(gas=1))])
-    with database.session() as session:
-        status = queries.ingest_status.ingest_status(session)["mqtt"]
+    with database.read() as reader:
+        status = queries.ingest_status.ingest_status(reader)["mqtt"]
     assert (status.received, status.best_effort) == (2, 1)
 
 
@@ -252,8 +252,8 @@ def test_values_that_could_not_be_read_are_told_once_a_minute_and_their_neighbou
         == 1
     )
     assert len(caplog.records) == 1
-    with database.session() as session:
-        newest = queries.newest.latest(session, database.tables["machines"])
+    with database.read() as reader:
+        newest = queries.newest.latest(reader, database.tables["machines"])
     assert newest is not None
     assert (newest["quality_rate"], newest["interval_defects"]) == (99.0, None)
 
@@ -291,8 +291,8 @@ def test_what_fails_after_the_commit_is_not_stored_once_more(
         raise RuntimeError("the audit trail cannot be written")
 
     pipeline = new_pipeline(database, streams, "mqtt", ignore, fail)
-    with database.connection() as connection:
+    with database.write() as connection:
         with pytest.raises(RuntimeError):
             pipeline.handle(connection, [message(payload()), message(payload(), "sensors/b/data")])
-        with database.session() as session:
-            assert queries.ingest_status.ingest_status(session)["mqtt"].received == 2
+        with database.read() as reader:
+            assert queries.ingest_status.ingest_status(reader)["mqtt"].received == 2

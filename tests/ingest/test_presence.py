@@ -32,7 +32,7 @@ def notice(device_id: str, word: str) -> PresenceNotice:
 
 def announce(database: Database, *notices: PresenceNotice, second: float = 0) -> Applied:
     """Apply notices in one batch that is stored at a second."""
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         return PresenceNotices(DEVICE_TOPICS.status).apply(
             connection, notices, NOW + timedelta(seconds=second)
         )
@@ -40,7 +40,7 @@ def announce(database: Database, *notices: PresenceNotice, second: float = 0) ->
 
 def known(database: Database, *device_ids: str) -> dict[str, tuple[bool, float]]:
     """By device: whether it is online, and since which second."""
-    with database.reader() as reader:
+    with database.read() as reader:
         rows = queries.presence.presence(reader, device_ids)
     return {
         row["device_id"]: (bool(row["online"]), (row["changed_at"] - NOW).total_seconds())

@@ -48,7 +48,7 @@ def stored(database: Database, streams: Streams) -> Iterator[Callable[..., int]]
     """Hands over a message that came by MQTT, and tells how many readings it added."""
     pipeline = new_pipeline(database, streams)
     connection: Connection
-    with database.connection() as connection:
+    with database.write() as connection:
         yield (
             lambda text, topic=TOPIC: (
                 pipeline.handle(
@@ -93,7 +93,7 @@ def test_the_same_reading_by_mqtt_and_by_http_is_stored_once(
 def _by_mqtt(api: Api, text: str, topic: str = TOPIC) -> int:
     database = backend_of(api.app).database
     pipeline = new_pipeline(database, backend_of(api.app).streams)
-    with database.connection() as connection:
+    with database.write() as connection:
         return pipeline.handle(
             connection, [Message(topic, text.encode(), clock.now(), packet_id=1)]
         ).stored

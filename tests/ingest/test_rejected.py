@@ -38,14 +38,14 @@ def of(device: str, count: int, said: str | bytes = BROKEN) -> list[Message]:
 @pytest.fixture
 def connected(database: Database, streams: Streams) -> Iterator[Connected]:
     """A pipeline that keeps all."""
-    with database.connection() as connection:
+    with database.write() as connection:
         yield database, connection, new_pipeline(database, streams)
 
 
 @pytest.fixture
 def small(database: Database, streams: Streams) -> Iterator[Connected]:
     """A pipeline that keeps 100 rejected messages, or 20,000 bytes more than they take."""
-    with database.connection() as connection:
+    with database.write() as connection:
         room = Room(messages=100, bytes=100 * ROW_BYTES + 20_000)
         yield database, connection, new_pipeline(database, streams, room=room)
 
@@ -56,12 +56,12 @@ def kept(database: Database) -> Counter[tuple[str | None, str]]:
 
 
 def rows(database: Database) -> Sequence[Any]:
-    with database.reader() as reader:
+    with database.read() as reader:
         return queries.rejected.page(reader, {}, 100_000, 0)
 
 
 def totals(database: Database) -> queries.rejected.RejectedTotals:
-    with database.reader() as reader:
+    with database.read() as reader:
         return queries.rejected.totals(reader)
 
 
@@ -74,7 +74,7 @@ def test_a_rejected_message_is_kept_as_it_came_with_the_reason(connected: Connec
         "sensors/ESP32_001/data",
         "byte 0 is not valid UTF-8",
     )
-    with database.reader() as reader:
+    with database.read() as reader:
         assert queries.rejected.counts(reader) == {"invalid_utf8": 1}
 
 
@@ -106,7 +106,7 @@ def test_no_more_is_kept_than_there_is_room_for_and_every_message_is_counted(
     sent = 300 // size * size
     assert len(rows(database)) == totals(database).messages == 100
     assert totals(database).evicted == sent - 100
-    with database.reader() as reader:
+    with database.read() as reader:
         assert queries.rejected.counts(reader) == {"invalid_json": sent}
 
 
@@ -178,7 +178,7 @@ def test_a_flood_under_ever_new_names_makes_no_table_grow_and_evicts_no_known_de
         )
     assert kept(database)["quiet", "invalid_json"] == 30
     assert len(rows(database)) == 100
-    with database.reader() as reader:
+    with database.read() as reader:
         assert reader.execute(text("SELECT count(*) FROM rejected_shares")).scalar_one() <= 22
 
 
@@ -200,7 +200,7 @@ def test_a_share_that_has_given_everything_is_gone_and_its_evictions_stay_counte
     pipeline.handle(connection, of("quiet", 1))
     assert kept(database) == {("quiet", "invalid_json"): 1}
     assert totals(database).evicted == 1
-    with database.reader() as reader:
+    with database.read() as reader:
         assert reader.execute(text("SELECT count(*) FROM rejected_shares")).scalar_one() == 2
 
 
@@ -236,7 +236,7 @@ def test_writers_at_the_same_time_neither_wait_for_each_other_nor_miscount(
     def write(name: Source) -> None:
         try:
             pipeline = new_pipeline(database, streams, name, room=room)
-            with database.connection() as connection:
+            with database.write() as connection:
                 for number in range(20):
                     mixed = of(f"board{number % 5}", 3) + of(
                         f"board{number % 3}", 2, payload(gas=None)

@@ -86,9 +86,9 @@ def test_what_a_quiet_device_had_before_is_not_evicted_by_a_noisy_one(
     fill(old, rows, 150)
     old.prepare()
     assert (totals(old).messages, totals(old).evicted) == (100, 50)
-    with old.connection() as connection:
+    with old.write() as connection:
         new_pipeline(old, streams, room=Room(messages=100)).handle(connection, of("noisy", 60))
-    with old.connection() as connection:
+    with old.write() as connection:
         quiet = text("SELECT count(*) FROM rejected_messages WHERE topic = 'sensors/quiet/data'")
         assert connection.execute(quiet).scalar_one() == 10
     assert sum(kept(old).values()) == totals(old).messages == 100
@@ -102,7 +102,7 @@ def test_its_shares_are_named_and_no_more_than_a_thousand(old: Database) -> None
         1_203,
     )
     old.prepare()
-    with old.connection() as connection:
+    with old.write() as connection:
         assert (
             connection.execute(text("SELECT count(*) FROM rejected_shares")).scalar_one() <= 1_002
         )
@@ -116,11 +116,11 @@ def test_its_shares_are_named_and_no_more_than_a_thousand(old: Database) -> None
 def test_an_upgrade_that_was_interrupted_while_it_counted_begins_again(old: Database) -> None:
     fill(old, [old_row("sensors/a/data")] * 3, 4)
     old.prepare()
-    with old.connection() as connection, old.transaction(connection):
+    with old.write() as connection, old.transaction(connection):
         connection.execute(
             text("UPDATE alembic_version SET version_num = :before"), {"before": revisions()[0]}
         )
-    with old.connection() as connection, connection.begin():
+    with old.write() as connection, connection.begin():
         command.upgrade(migrations(connection), revisions()[1])
     assert (totals(old).messages, totals(old).evicted) == (3, 1)
 
@@ -139,9 +139,9 @@ def test_more_than_can_be_rewritten_is_counted_together_and_made_smaller_little_
     old.prepare()
     assert totals(old).messages == 5_000
     assert totals(old).bytes > 320_000_000
-    with old.reader() as reader:
+    with old.read() as reader:
         assert queries.rejected.largest_shares(reader, "messages", 1)[0]["messages"] < 4_000
-    with old.connection() as connection:
+    with old.write() as connection:
         for _ in range(5):
             new_pipeline(old, streams).handle(connection, of("board", 1))
     assert 250_000_000 < totals(old).bytes <= 256_000_000

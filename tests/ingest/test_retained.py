@@ -31,7 +31,7 @@ def message(topic: str, text: str = "", retained: bool = True) -> Message:
 @pytest.fixture
 def handle(database: Database, streams: Streams) -> Iterator[Handle]:
     connection: Connection
-    with database.connection() as connection:
+    with database.write() as connection:
         pipeline = new_pipeline(database, streams)
         yield lambda told: pipeline.handle(connection, [told])
 
@@ -102,7 +102,7 @@ def test_a_reading_with_its_own_time_is_stored_once_and_its_device_is_not_heard(
 
 
 def _last_heard(database: Database) -> Any:
-    with database.reader() as reader:
+    with database.read() as reader:
         (device,) = queries.readings.devices(reader, "sensors", database.tables["sensors"])
     return device["last_heard"]
 
@@ -117,9 +117,9 @@ def test_every_message_is_counted_once_by_what_became_of_it(
         message(UNDATED, "x", retained=False),
     ):
         handle(told)
-    with database.session() as session:
-        status = queries.ingest_status.ingest_status(session)["mqtt"]
-        reasons = queries.ingest_status.ignored_counts(session, "mqtt")
+    with database.read() as reader:
+        status = queries.ingest_status.ingest_status(reader)["mqtt"]
+        reasons = queries.ingest_status.ignored_counts(reader, "mqtt")
     assert (status.received, status.stored, status.rejected, status.ignored) == (4, 1, 1, 2)
     assert reasons == {"retained": 1, "empty": 1}
 
@@ -129,7 +129,7 @@ def test_clearing_a_presence_makes_it_unknown(handle: Handle, database: Database
     becomes = []
     for text in ("online", "", "", "offline", ""):
         handle(message("status/old", text, retained=False))
-        with database.reader() as reader:
+        with database.read() as reader:
             (device,) = queries.readings.devices(reader, "sensors", database.tables["sensors"])
         becomes.append(device["online"])
     assert becomes == [True, None, None, False, None]

@@ -47,14 +47,14 @@ def ingesting(place: Settings, database: Database, streams: Streams) -> Iterator
 
 
 def is_subscribed(database: Database, since: datetime) -> bool:
-    with database.session() as session:
-        now = queries.ingest_status.ingest_status(session)["mqtt"]
+    with database.read() as reader:
+        now = queries.ingest_status.ingest_status(reader)["mqtt"]
     return bool(now.subscribed and now.heartbeat_at and now.heartbeat_at >= since)
 
 
 def installation(database: Database) -> Installation:
-    with database.session() as session:
-        return queries.installation.installation(session)
+    with database.read() as reader:
+        return queries.installation.installation(reader)
 
 
 def connect_with(client_id: str, port: int, *, clean: bool = True) -> None:
@@ -115,7 +115,7 @@ def test_what_happened_to_the_session_is_told_for_a_while(settings: Make, sqlite
         (timedelta(minutes=11), 1),
         (timedelta(hours=25), 0),
     ):
-        with sqlite.connection() as connection, sqlite.transaction(connection):
+        with sqlite.write() as connection, sqlite.transaction(connection):
             moment = clock.now() - age
             connection.execute(update(Installation).values(evicted_at=moment, forgotten_at=moment))
         message = concerns(settings(), sqlite)
@@ -214,19 +214,19 @@ def test_packet_ids_of_another_session_are_no_redeliveries(
             with publishing(mosquitto.port) as publish:
                 publish("panel/p/volt", "230")
             wait_received(sqlite, before + 1)
-        with sqlite.reader() as reader:
+        with sqlite.read() as reader:
             assert reader.execute(text("SELECT count(*) FROM delivered_batches")).scalar() == 1
 
 
 def aside(database: Database) -> Sequence[RowMapping]:
     """What was set aside as of an unknown topic."""
-    with database.reader() as reader:
+    with database.read() as reader:
         return queries.rejected.page(reader, {"reason": "unknown_topic"}, 10, 0)
 
 
 def received(database: Database) -> int:
-    with database.session() as session:
-        return queries.ingest_status.ingest_status(session)["mqtt"].received
+    with database.read() as reader:
+        return queries.ingest_status.ingest_status(reader)["mqtt"].received
 
 
 def wait_received(database: Database, count: int) -> None:
@@ -247,7 +247,7 @@ def test_filters_of_an_earlier_version_are_given_up_so_that_nothing_comes_twice(
     wait_for(lambda: granted)
     client.disconnect()
     client.loop_stop()
-    with sqlite.connection() as connection, sqlite.transaction(connection):
+    with sqlite.write() as connection, sqlite.transaction(connection):
         known = "" if version == "5" else '["panel/+/volt", "removed/+"]'
         connection.execute(update(Installation).values(session_filters=known or None))
     with ingesting(place, sqlite, streams), publishing(mosquitto.port) as publish:
@@ -287,8 +287,8 @@ def test_with_a_catch_all_every_message_is_accounted_for_once(
         publish("panel/p/vlot", "230")
         publish("panel/p/ampere", "1")
         wait_received(sqlite, 4)
-    with sqlite.session() as session:
-        now = queries.ingest_status.ingest_status(session)["mqtt"]
+    with sqlite.read() as reader:
+        now = queries.ingest_status.ingest_status(reader)["mqtt"]
     assert (now.received, now.stored, now.rejected) == (4, 2, 2)
     assert sorted(row["topic"] for row in aside(sqlite)) == ["panel/p/vlot", "sensors/a/dta"]
 

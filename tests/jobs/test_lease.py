@@ -40,7 +40,7 @@ def test_who_loses_the_connection_loses_the_lease(database: Database, noticed: b
         else None
     )
     first.connection.commit()
-    with database.connection() as connection:
+    with database.write() as connection:
         connection.execute(text(END_THE_HOLDER[dialect].format(holder=holder)))
         connection.commit()
     wait_for(second.acquire, what="the server to end the connection")

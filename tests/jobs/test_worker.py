@@ -61,7 +61,7 @@ def working(database: Database, *jobs: Job) -> Iterator[JobWorker]:
 
 
 def states(database: Database) -> dict[str, str | None]:
-    with database.reader() as reader:
+    with database.read() as reader:
         return {row["name"]: row["error"] for row in queries.jobs.states(reader)}
 
 
@@ -121,7 +121,7 @@ def test_health_is_degraded_by_a_job_that_has_failed_for_a_minute(
     report = queries.jobs.JobReport(
         "retention", "host:1", clock.now() - 2 * status.FAILING, "the disk is full"
     )
-    with sqlite.connection() as connection, sqlite.transaction(connection):
+    with sqlite.write() as connection, sqlite.transaction(connection):
         queries.jobs.report(connection, report)
         queries.jobs.report(connection, report._replace(ran_at=clock.now()))
     assert (

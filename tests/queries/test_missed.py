@@ -90,7 +90,7 @@ def test_an_id_above_the_newest_is_a_gap_and_what_comes_is_live(hour: Site, sinc
 
 
 def test_since_an_id_that_is_gone_begins_at_the_one_before(hour: Site) -> None:
-    with hour.database.connection() as connection, hour.database.transaction(connection):
+    with hour.database.write() as connection, hour.database.transaction(connection):
         table = hour.database.tables["sensors"]
         connection.execute(table.delete().where(table.c.id.in_([7, 8])))
     assert numbers(hour.missed(8)) == [2, 4, 5]

@@ -22,7 +22,7 @@ def steps(database: Database, device_id: str | None, metric: str) -> int:
         nonlocal taken
         taken += 1
 
-    with database.reader() as reader:
+    with database.read() as reader:
         driver: Any = reader.connection.driver_connection
         driver.set_progress_handler(count, 100)
         queries.newest.value(reader, "panels", database.tables["panels"], device_id, metric)

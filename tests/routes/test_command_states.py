@@ -67,7 +67,7 @@ def say(
     database = api.app.extensions["autoforge"].database
     texts = [item if isinstance(item, str) else json.dumps(item) for item in said]
     batch = [Message(f"control/{device_id}/ack", text.encode(), clock.now()) for text in texts]
-    with database.connection() as connection:
+    with database.write() as connection:
         new_pipeline(database, streams).handle(connection, batch)
 
 
@@ -83,7 +83,7 @@ def put(api: Api, *command_ids: str, seconds: float = 60, **changes: Any) -> Non
     }
     whole |= {"expires_at": now + timedelta(seconds=seconds), "updated_at": now} | changes
     database = api.app.extensions["autoforge"].database
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         for command_id in command_ids:
             queries.commands.create(connection, whole | {"command_id": command_id})
 
@@ -290,7 +290,7 @@ def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free
     assert device.next_command()["command_id"] == killed
     database = api.app.extensions["autoforge"].database
     passed = timedelta(seconds=seconds)
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         row = connection.execute(
             select(Command.issued_at, Command.expires_at, Command.deadline)
         ).one()

@@ -16,7 +16,7 @@ KEYS = {"device_id", "first_seen", "last_seen", "last_heard", "silent_for", "onl
 def announce(api: Api, device_id: str, word: str) -> None:
     """What the ingest stores when a device, or its broker, says so."""
     database = api.app.extensions["autoforge"].database
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         now = clock.now()
         notice = PresenceNotice(device_id, Message("", b"", now), word == "online")
         PresenceNotices(DEVICE_TOPICS.status).apply(connection, [notice], now)

@@ -140,7 +140,7 @@ def test_a_command_to_a_device_with_a_reading_or_a_status_has_no_hint(commanding
     told(commanding, "panel", 1, voltage=230)
     assert "hint" not in command(commanding, "panel")
     database = commanding.app.extensions["autoforge"].database
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         now = clock.now()
         notice = PresenceNotice("online only", online=True, message=Message("", b"", now))
         PresenceNotices(DEVICE_TOPICS.status).apply(connection, [notice], now)

@@ -26,7 +26,7 @@ def reject(
     """Have messages set aside as if they had come by MQTT."""
     database = api.app.extensions["autoforge"].database
     pipeline = new_pipeline(database, _streams(api), room=room)
-    with database.connection() as connection:
+    with database.write() as connection:
         pipeline.handle(
             connection, [Message(topic, payload, clock.now(), 1) for payload in payloads]
         )
@@ -276,6 +276,6 @@ def test_the_shares_of_a_database_are_counted_without_looking_at_its_messages(
 ) -> None:
     reject(sqlite_api, b"{")
     database = sqlite_api.app.extensions["autoforge"].database
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(text("DROP TABLE rejected_messages"))
     assert sqlite_api.get("/api/health")["rejected_messages"]["messages"] == 1

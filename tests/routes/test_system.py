@@ -184,6 +184,6 @@ def test_streams_shows_the_topic_that_is_in_force(settings: Callable[..., Settin
 @pytest.mark.parametrize("path", ["/api/health", "/api/sensor/status", "/api/mqtt/status"])
 def test_tables_that_are_still_being_made_are_a_503(sqlite_api: Api, path: str) -> None:
     database = sqlite_api.app.extensions["autoforge"].database
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(delete(IngestStatus))
     assert "its tables are being created" in sqlite_api.get(path, 503)["message"]

@@ -41,7 +41,7 @@ def fill(database: Database, count: int) -> None:
     rows = [
         ("a", RECEIVED + timedelta(milliseconds=n), None, n, 1.0, 1.0, 1.0, n) for n in range(count)
     ]
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         database.write_batch(connection, database.tables["sensors"], rows, clock.now())
 
 

@@ -41,7 +41,7 @@ def test_of_a_batch_the_newest_reading_of_each_device_is_said(site: Site) -> Non
 
 def test_of_readings_of_one_time_the_last_stored_is_the_newest(site: Site) -> None:
     at = clock.now()
-    with site.database.connection() as connection, site.database.transaction(connection):
+    with site.database.write() as connection, site.database.transaction(connection):
         site.write(
             connection, "sensors", [site.row("a", 5, value, 1, 1, 1) for value in (3, 1, 2)], at
         )
@@ -119,7 +119,7 @@ def test_a_state_that_did_not_change_is_not_said_again(site: Site) -> None:
 def test_what_is_not_committed_is_not_said(site: Site) -> None:
     at = clock.now()
     told = ChangeSet(readings={"sensors": [at]}, everything=True)
-    with site.database.connection() as connection:
+    with site.database.write() as connection:
         with site.database.transaction(connection):
             site.write(connection, "sensors", [site.row("a", 1)], at)
             assert site.changes.read(told) == []
@@ -155,7 +155,7 @@ def test_a_row_of_another_process_is_said_also_after_a_later_one_of_this(site: S
 
 def test_a_row_that_is_committed_after_a_later_one_is_said(site: Site) -> None:
     at = clock.now() - OVERLAP / 2
-    with site.database.connection() as slow, site.database.connection() as quick:
+    with site.database.write() as slow, site.database.write() as quick:
         if site.database.engine.dialect.name != "sqlite":  # which has one writer at a time
             with site.database.transaction(slow):
                 site.write(slow, "sensors", [site.row("slow", 1)], at)

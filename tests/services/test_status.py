@@ -53,7 +53,7 @@ def test_an_ingester_that_died_while_its_clock_was_ahead_does_not_look_alive(
         "subscribed": True,
         "changed_at": beat,
     }
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(update(IngestStatus).where(IngestStatus.source == "mqtt").values(values))
     health = status.health(settings(), database)
     mqtt = health["mqtt"]
@@ -68,13 +68,13 @@ def test_a_process_that_died_while_its_clock_was_ahead_is_forgotten(
     settings: Callable[..., Settings], database: Database, ahead: int, runs: bool
 ) -> None:
     beat = clock.now() + timedelta(seconds=ahead)
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(
             insert(Process).values(name="theirs:1", declarations="theirs", heartbeat_at=beat)
         )
     assert ("theirs:1" in status.health(settings(), database)["streams"]["processes"]) is runs
     mine = ProcessHeartbeat(database)
     mine._write(leaving=False)
-    with database.connection() as connection:
+    with database.write() as connection:
         assert connection.scalar(select(func.count()).select_from(Process)) == 1 + runs
     mine._write(leaving=True)

@@ -156,7 +156,7 @@ def test_its_readings_are_removed_however_the_file_is_named(
     url: str, tmp_path: Path, sqlite: Database, streams: Streams, settings: Callable[..., Settings]
 ) -> None:
     moment = datetime(2026, 1, 29, 14, 30, 45)
-    with sqlite.connection() as connection, sqlite.transaction(connection):
+    with sqlite.write() as connection, sqlite.transaction(connection):
         row = (DEVICE, moment, None, 24.5, 12.3, 450.0, 250.5, 1)
         sqlite.write_batch(connection, sqlite.tables["sensors"], [row], moment)
     assert remove(settings(database_url=url.format(tmp_path)), streams, {"sensors": moment})

@@ -33,12 +33,12 @@ def row(device: str = "ESP32_001", fingerprint: int = 1, temperature: float | No
 
 
 def write(database: Database, *rows: Row) -> int:
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         return database.write_batch(connection, database.tables["sensors"], rows, MOMENT).stored
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(text(statement))
 
 
@@ -48,7 +48,7 @@ def forbid_666(database: Database) -> None:
     if database.engine.dialect.name != "sqlite":
         execute(database, f"ALTER TABLE sensor_readings ADD CONSTRAINT no_666 {check}")
         return
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         made = "SELECT type, sql FROM sqlite_master WHERE tbl_name = 'sensor_readings' AND sql IS NOT NULL"
         statements = connection.execute(text(made)).all()
         connection.execute(text("DROP TABLE sensor_readings"))
@@ -65,8 +65,8 @@ def sqlite_url(tmp_path: Path) -> str:
 
 def test_it_stores_a_reading(database: Database) -> None:
     assert write(database, row()) == 1
-    with database.session() as session:
-        stored = queries.newest.latest(session, database.tables["sensors"], "ESP32_001")
+    with database.read() as reader:
+        stored = queries.newest.latest(reader, database.tables["sensors"], "ESP32_001")
     assert stored is not None
     assert (stored["timestamp"], stored["temperature"]) == (MOMENT, 24.5)
 
@@ -84,7 +84,7 @@ def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(
         row(fingerprint=number, temperature=666.0 if number in (3, 8) else 20.0)
         for number in range(10)
     ]
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         result = database.write_batch(connection, database.tables["sensors"], rows, MOMENT)
     assert result.stored == 8
     assert [refused.row for refused in result.refused] == [3, 8]
@@ -94,8 +94,8 @@ def test_it_sets_aside_a_row_that_the_database_refuses_and_keeps_its_neighbours(
 @pytest.mark.parametrize("value", [5e-324, 1.7976931348623157e308, 0.1 + 0.2])
 def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> None:
     write(database, row(temperature=value))
-    with database.session() as session:
-        stored = queries.newest.latest(session, database.tables["sensors"])
+    with database.read() as reader:
+        stored = queries.newest.latest(reader, database.tables["sensors"])
     assert stored is not None
     assert repr(stored["temperature"]) == repr(value)
 
@@ -105,16 +105,16 @@ def test_it_keeps_every_bit_of_a_number(database: Database, value: float) -> Non
 )
 def test_it_keeps_a_device_id_as_it_is(database: Database, device: str) -> None:
     write(database, row(device=device))
-    with database.session() as session:
-        assert queries.newest.latest(session, database.tables["sensors"], device)
+    with database.read() as reader:
+        assert queries.newest.latest(reader, database.tables["sensors"], device)
 
 
 def test_devices_whose_ids_look_alike_are_different_devices(database: Database) -> None:
     names = ["esp", "ESP", "caf\u00e9", "cafe\u0301", "Straße", "Strasse"]
     assert write(database, *(row(device=name) for name in names)) == len(names)
-    with database.session() as session:
+    with database.read() as reader:
         for name in names:
-            stored = queries.newest.latest(session, database.tables["sensors"], name)
+            stored = queries.newest.latest(reader, database.tables["sensors"], name)
             assert stored is not None
             assert stored["device_id"] == name
 
@@ -122,16 +122,16 @@ def test_devices_whose_ids_look_alike_are_different_devices(database: Database) 
 def test_preparing_twice_changes_nothing(database: Database) -> None:
     write(database, row())
     database.prepare()
-    with database.session() as session:
-        assert queries.readings.newest_id(session, database.tables["sensors"]) == 1
+    with database.read() as reader:
+        assert queries.readings.newest_id(reader, database.tables["sensors"]) == 1
 
 
 def test_the_mqtt_client_id_belongs_to_the_database(database: Database) -> None:
-    with database.session() as session:
-        first = queries.installation.installation(session).client_id
+    with database.read() as reader:
+        first = queries.installation.installation(reader).client_id
     database.prepare()
-    with database.session() as session:
-        assert queries.installation.installation(session).client_id == first
+    with database.read() as reader:
+        assert queries.installation.installation(reader).client_id == first
     assert first.startswith("autoforge-")
 
 
@@ -148,8 +148,8 @@ def test_a_client_id_that_was_served_is_replaced_and_kept_until_its_session_is_e
             text("INSERT INTO installation (id, client_id) VALUES (1, 'autoforge-0123456789ab')")
         )
     old.prepare()
-    with old.session() as session:
-        now = queries.installation.installation(session)
+    with old.read() as reader:
+        now = queries.installation.installation(reader)
         assert now.retired_client_id == "autoforge-0123456789ab"
         assert len({now.client_id, now.retired_client_id, now.notices_id}) == 3
         assert now.client_id.startswith("autoforge-")
@@ -218,7 +218,7 @@ def declare(folder: Path, *metrics: str) -> Streams:
 def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, declared: Path) -> None:
     before = Database(make_url(database_url), declare(declared, "[metrics.CO2]"))
     before.prepare()
-    with before.connection() as connection, before.transaction(connection):
+    with before.write() as connection, before.transaction(connection):
         before.write_batch(
             connection, before.tables["air"], [("a", MOMENT, None, 400.0, 1)], MOMENT
         )
@@ -228,8 +228,8 @@ def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, decl
         make_url(database_url), declare(declared, "[metrics.CO2]", "[metrics.pH]", state)
     )
     after.prepare()
-    with after.session() as session:
-        stored = queries.newest.latest(session, after.tables["air"])
+    with after.read() as reader:
+        stored = queries.newest.latest(reader, after.tables["air"])
     after.close()
     assert stored is not None
     assert (stored["CO2"], stored["pH"], stored["state"]) == (400.0, None, None)
@@ -243,9 +243,9 @@ def test_a_metric_that_is_no_longer_declared_keeps_its_column(
     both.close()
     one = Database(make_url(sqlite_url), declare(declared, "[metrics.pH]"))
     one.prepare()
-    with one.connection() as connection, one.transaction(connection):
+    with one.write() as connection, one.transaction(connection):
         one.write_batch(connection, one.tables["air"], [("a", MOMENT, None, 7.0, 1)], MOMENT)
-    with one.connection() as connection:
+    with one.write() as connection:
         assert connection.execute(text('SELECT "CO2", "pH" FROM air_readings')).one() == (None, 7.0)
     one.close()
 
@@ -271,13 +271,13 @@ def test_a_database_that_is_away_is_unavailable_and_its_password_stays_secret(
     url: str, streams: Streams
 ) -> None:
     database = Database(make_url(url), streams)
-    with pytest.raises(Unavailable) as caught, database.session() as session:
-        queries.reader.ping(session)
+    with pytest.raises(Unavailable) as caught, database.read() as reader:
+        queries.reader.ping(reader)
     assert "secret" not in f"{caught.value} {database}"
 
 
 def test_the_lock_is_held_by_one_connection_at_a_time(database: Database) -> None:
-    with database.connection() as first, database.connection() as second:
+    with database.write() as first, database.write() as second:
         held, wanted = database.lock(first, "ingest"), database.lock(second, "ingest")
         assert held.acquire(0)
         assert not wanted.acquire(0)
@@ -288,7 +288,7 @@ def test_the_lock_is_held_by_one_connection_at_a_time(database: Database) -> Non
 
 def test_sqlite_writes_every_commit_to_the_disk(sqlite_url: str, streams: Streams) -> None:
     database = Database(make_url(sqlite_url), streams)
-    with database.connection() as connection:
+    with database.write() as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous")
@@ -304,7 +304,7 @@ def test_of_forty_threads_that_write_all_the_time_none_is_turned_away(
 
     def write_on(database: Database) -> None:
         while time.monotonic() < until:
-            with database.connection() as connection, database.transaction(connection):
+            with database.write() as connection, database.transaction(connection):
                 connection.execute(text("UPDATE commands SET status = 'failed'"))
                 time.sleep(0.01)
 

@@ -189,7 +189,7 @@ def test_what_is_posted_is_answered_once_it_is_in_the_file_that_has_the_name(
     database: Database, file: Path, deed: Deed, left: list[int]
 ) -> None:
     def post(number: int) -> None:
-        with database.connection() as connection, database.transaction(connection):
+        with database.write() as connection, database.transaction(connection):
             database.write_batch(
                 connection, database.tables["sensors"], [row(fingerprint=number)], MOMENT
             )
@@ -230,7 +230,7 @@ def test_the_file_holds_everything_by_itself_once_a_process_has_ended_while_othe
     database: Database, lease: Lease, file: Path, streams: Streams
 ) -> None:
     other = opened(file, streams)
-    with other.connection() as connection, other.transaction(connection):
+    with other.write() as connection, other.transaction(connection):
         other.write_batch(connection, other.tables["sensors"], [row(fingerprint=1)], MOMENT)
     other.close()
     copy = file.with_name("copy.db")
@@ -259,13 +259,13 @@ def test_two_processes_save_together_what_was_in_a_deleted_log(
 ) -> None:
     other = opened(file, streams)
     store(database, lease, row(fingerprint=1))
-    with other.connection() as connection, other.transaction(connection):
+    with other.write() as connection, other.transaction(connection):
         other.write_batch(connection, other.tables["sensors"], [row(fingerprint=2)], MOMENT)
     Path(f"{file}-wal").unlink()
     newcomer = Database(make_url(f"sqlite:///{file}"), streams)
     with (
         contextlib.suppress(Unavailable),
-        newcomer.connection() as connection,
+        newcomer.write() as connection,
         newcomer.transaction(connection),
     ):
         newcomer.write_batch(connection, newcomer.tables["sensors"], [row(fingerprint=3)], MOMENT)
@@ -274,7 +274,7 @@ def test_two_processes_save_together_what_was_in_a_deleted_log(
     )
 
     def write() -> None:
-        with other.connection() as connection, other.transaction(connection):
+        with other.write() as connection, other.transaction(connection):
             other.write_batch(connection, other.tables["sensors"], [row(fingerprint=5)], MOMENT)
 
     wait_for(lambda: tried(write), what="the second process")
@@ -286,12 +286,12 @@ def test_two_processes_save_together_what_was_in_a_deleted_log(
 def test_a_database_made_anew_keeps_the_client_id_so_that_the_session_goes_on(
     database: Database, lease: Lease, file: Path
 ) -> None:
-    with database.session() as session:
-        database.client_id = before = queries.installation.client_id(session)
+    with database.read() as reader:
+        database.client_id = before = queries.installation.client_id(reader)
     file.unlink()
     wait_for(lambda: tried(lambda: store(database, lease, row())), what="the file")
-    with database.session() as session:
-        assert queries.installation.client_id(session) == before
+    with database.read() as reader:
+        assert queries.installation.client_id(reader) == before
 
 
 def test_who_loses_the_lock_file_and_finds_another_holder_ends_its_turn(
@@ -359,8 +359,8 @@ def test_every_message_the_broker_took_after_the_deed_is_stored(
 
 
 def subscribed(database: Database) -> bool:
-    with contextlib.suppress(Unavailable), database.session() as session:
-        return queries.ingest_status.ingest_status(session)["mqtt"].subscribed
+    with contextlib.suppress(Unavailable), database.read() as reader:
+        return queries.ingest_status.ingest_status(reader)["mqtt"].subscribed
     return False
 
 

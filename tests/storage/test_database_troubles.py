@@ -229,8 +229,8 @@ def test_requests_that_come_while_the_tables_are_made_wait_for_them(
     answers: list[str] = []
 
     def ask() -> None:
-        with late.session() as session:
-            answers.append(queries.installation.client_id(session))
+        with late.read() as reader:
+            answers.append(queries.installation.client_id(reader))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -260,7 +260,7 @@ def test_processes_with_different_declarations_degrade_health_until_they_are_gon
     theirs._write(leaving=True)
     assert "different declarations" not in told()
     theirs._write(leaving=False)
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(
             text("UPDATE processes SET heartbeat_at = '2026-01-01' WHERE name = 'elsewhere:1'")
         )

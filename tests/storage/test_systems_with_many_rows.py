@@ -33,7 +33,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         fill(database, "panels", [panel(number) for number in range(ROWS)])
         fill(database, "soil", [soil(number) for number in range(ROWS)])
         # As if a version that kept neither devices nor newest values had written them.
-        with database.connection() as connection, database.transaction(connection):
+        with database.write() as connection, database.transaction(connection):
             connection.execute(delete(StreamState))
         database.prepare()
         yield api
@@ -41,7 +41,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 def fill(database: Database, stream: str, rows: Sequence[Row]) -> None:
     for place in range(0, ROWS, 10_000):
-        with database.connection() as connection, database.transaction(connection):
+        with database.write() as connection, database.transaction(connection):
             part = rows[place : place + 10_000]
             written = database.write_batch(connection, database.tables[stream], part, START)
         assert written.stored == len(part)

@@ -107,9 +107,9 @@ def stored_and_set_aside(
         Message(topic, b'{"t": 1}', clock.now(), packet_id=place)
         for place, topic in enumerate(topics, 1)
     ]
-    with database.connection() as connection:
+    with database.write() as connection:
         outcome = new_pipeline(database, streams).handle(connection, messages)
-    with database.reader() as reader:
+    with database.read() as reader:
         rejected = reader.execute(
             text("SELECT reason, payload FROM rejected_messages ORDER BY id")
         ).all()
@@ -199,14 +199,14 @@ def test_a_metric_of_which_the_case_changes_keeps_its_column(
 ) -> None:
     before = Database(make_url(database_url), declare(x=TOPIC + "[metrics.Temp]\n"))
     before.prepare()
-    with before.connection() as connection, before.transaction(connection):
+    with before.write() as connection, before.transaction(connection):
         before.write_batch(connection, before.tables["x"], [("a", MOMENT, None, 1.5, 1)], MOMENT)
     before.close()
     after = Database(make_url(database_url), declare(x=TOPIC + "[metrics.temp]\n"))
     after.prepare()
-    with after.connection() as connection, after.transaction(connection):
+    with after.write() as connection, after.transaction(connection):
         after.write_batch(connection, after.tables["x"], [("a", MOMENT, None, 2.5, 2)], MOMENT)
-    with after.reader() as reader:
+    with after.read() as reader:
         rows = queries.readings.history(
             reader, after.tables["x"], queries.readings.TimeFilter(), 10
         )
@@ -273,7 +273,7 @@ def rejected_of(
         what="the message",
     )
     ingester.stop()
-    with database.reader() as reader:
+    with database.read() as reader:
         rows = reader.execute(text("SELECT reason, topic FROM rejected_messages")).all()
     database.close()
     return [(reason, topic) for reason, topic in rows]

@@ -41,7 +41,7 @@ def upgraded(database_url: str, streams: Streams) -> Callable[[int], Database]:
 
 
 def count(database: Database, table: str) -> int:
-    with database.connection() as connection:
+    with database.write() as connection:
         return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
@@ -53,7 +53,7 @@ def test_readings_of_the_version_before_are_known_again(
         Message(topic, said.encode(), clock.now(), 1)
         for topic, said in map(earlier_version.message, range(2_010))
     ]
-    with database.connection() as connection:
+    with database.write() as connection:
         outcome = new_pipeline(database, streams).handle(connection, told)
     assert (outcome.stored, outcome.duplicate, len(outcome.rejections)) == (10, 2_000, 0)
     assert count(database, "sensor_readings") == 2_010
@@ -64,7 +64,7 @@ def test_the_devices_and_newest_values_of_the_version_before_are_known(
     upgraded: Callable[[int], Database],
 ) -> None:
     database = upgraded(2_000)
-    with database.reader() as reader:
+    with database.read() as reader:
         devices = queries.readings.devices(reader, "sensors", database.tables["sensors"])
         newest = queries.newest.values(reader, "panels", database.tables["panels"], "trafo0")
     assert [device["device_id"] for device in devices] == [
@@ -80,7 +80,7 @@ def test_of_two_readings_that_become_equal_both_stay(
 ) -> None:
     database = upgraded(10)
     doubled = "INSERT INTO sensor_readings ({0}, fingerprint) SELECT {0}, fingerprint + 1 FROM sensor_readings"
-    with database.connection() as connection, database.transaction(connection):
+    with database.write() as connection, database.transaction(connection):
         connection.execute(text("DELETE FROM stream_states"))
         names = "device_id, timestamp, temperature, vibration, gas, power, created_at"
         connection.execute(text(doubled.format(names)))
@@ -109,7 +109,7 @@ def _of_part_5(url: str, streams: Streams) -> str:
     """Make the database as part 5 left it, which stored readings as this version does; its client id."""
     database = Database(make_url(url), streams)
     pipeline = new_pipeline(database, streams)
-    with database.connection() as connection:
+    with database.write() as connection:
         for begin in range(0, READINGS, 5_000):
             sent = map(earlier_version.message, range(begin, begin + 5_000))
             batch = [Message(topic, body.encode(), clock.now(), 1) for topic, body in sent]
