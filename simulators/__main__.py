@@ -9,7 +9,7 @@ import threading
 from urllib.parse import urlsplit
 
 from config import Settings, SettingsError, load_settings
-from simulators.backend import Backend
+from simulators.backend import BackendClient
 from simulators.device import devices
 from simulators.fleet import BrokerError, Fleet
 from simulators.progress import Progress
@@ -47,7 +47,7 @@ def _fleet(
 ) -> Fleet:
     seed = secrets.randbits(32) if options.seed is None else options.seed
     rate = options.devices / stream.simulate.interval if options.rate is None else options.rate
-    backend = Backend(options.url or f"http://127.0.0.1:{settings.flask_port}")
+    backend = BackendClient(options.url or f"http://127.0.0.1:{settings.flask_port}")
     made = devices(stream, options.devices, seed, options.invalid)
     if stream.simulate.resume:
         resume(stream, made, backend, progress.note)

@@ -18,7 +18,7 @@ class Away(Exception):
     """The backend did not answer, or not as AutoForge does; the text says why."""
 
 
-class Answer(NamedTuple):
+class BackendResponse(NamedTuple):
     """What it said."""
 
     status: int
@@ -32,14 +32,14 @@ class _EveryAnswer(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-class Backend:
+class BackendClient:
     """AutoForge at an address such as `http://127.0.0.1:5000`."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _EveryAnswer)
 
-    def post(self, path: str, body: bytes) -> Answer:
+    def post(self, path: str, body: bytes) -> BackendResponse:
         """Post JSON. Raises Away when there is no answer."""
         return self._ask(path, _SECONDS, body)
 
@@ -62,12 +62,12 @@ class Backend:
             raise Away(f"it answers {answer.status}, and not as AutoForge does")
         return said
 
-    def _ask(self, path: str, seconds: float, body: bytes | None = None) -> Answer:
+    def _ask(self, path: str, seconds: float, body: bytes | None = None) -> BackendResponse:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - the address is http or https
         try:
             with self._opener.open(request, timeout=seconds) as answer:
-                return Answer(answer.status, answer.read().decode(errors="replace"))
+                return BackendResponse(answer.status, answer.read().decode(errors="replace"))
         except urllib.error.URLError as error:
             raise Away(
                 reason(error.reason) if isinstance(error.reason, Exception) else error.reason

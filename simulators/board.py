@@ -12,9 +12,17 @@ from broker.dialer import Dialler
 from broker.loop import Loop
 from config import Settings
 from simulators import commands
-from simulators.commands import Answer, Answers, Command, Effect, Malformed, Restart, SetInterval
-from simulators.connection import Connection, Limits
-from simulators.device import Device
+from simulators.commands import (
+    Answer,
+    Answers,
+    BoardCommand,
+    Effect,
+    Malformed,
+    Restart,
+    SetInterval,
+)
+from simulators.connection import BoardConnection, Limits
+from simulators.device import SimulatedDevice
 from simulators.fallback import Fallback
 from simulators.tally import Tally
 from simulators.timetable import Timetable
@@ -43,7 +51,7 @@ class Shared:
 class Board:
     """Online from its subscription until it leaves, restarts or loses the broker."""
 
-    def __init__(self, number: int, device: Device, shared: Shared) -> None:
+    def __init__(self, number: int, device: SimulatedDevice, shared: Shared) -> None:
         self.number = number
         self.device = device
         self.online = False
@@ -62,12 +70,12 @@ class Board:
         self.off = False
         """Return whether it is restarting; otherwise it measures, also without the broker."""
 
-    def _new_connection(self) -> Connection:
+    def _new_connection(self) -> BoardConnection:
         shared = self._shared
         # Another simulator with the same boards must not take over their connections.
         client_id = f"{self.device.device_id}-{secrets.token_hex(4)}"
         client = new_client(shared.settings, client_id, persistent=False, context=shared.context)
-        return Connection(
+        return BoardConnection(
             client, shared.settings, shared.loop, self, tally=shared.tally, limits=shared.limits
         )
 
@@ -119,7 +127,7 @@ class Board:
             return
         uptime = time.monotonic() - self._booted
         answer, effect = commands.obey(
-            command, commands.State(clock.now(), uptime, self._restart is not None)
+            command, commands.BoardState(clock.now(), uptime, self._restart is not None)
         )
         self._answer(command.id, answer)
         self._do(effect, command)
@@ -138,7 +146,7 @@ class Board:
         elif not self._left:
             self._shared.loop.call_in(_BOOT_SECONDS, self._start_up)
 
-    def _do(self, effect: Effect, command: Command) -> None:
+    def _do(self, effect: Effect, command: BoardCommand) -> None:
         match effect:
             case SetInterval(seconds):
                 self._shared.timetable.change(self.number, seconds)

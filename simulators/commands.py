@@ -20,12 +20,12 @@ class Malformed(Exception):
     """A message that is no command, and names none that could be answered."""
 
 
-class Refused(Exception):
+class InvalidField(Exception):
     """A part of a command that cannot be obeyed; the text says which and why."""
 
 
 @dataclass(frozen=True)
-class Command:
+class BoardCommand:
     """A command as it arrived; `fault` says what is wrong with the rest of it."""
 
     id: str
@@ -68,7 +68,7 @@ class Restart(NamedTuple):
 Effect = SetInterval | Restart | None
 
 
-class State(NamedTuple):
+class BoardState(NamedTuple):
     """What an answer depends on."""
 
     now: datetime
@@ -78,7 +78,7 @@ class State(NamedTuple):
     restarting: bool = False
 
 
-def parse(payload: bytes) -> Command:
+def parse(payload: bytes) -> BoardCommand:
     """Read a command's JSON. Raises Malformed when it has no id or no name."""
     try:
         body = json.loads(payload)
@@ -91,12 +91,12 @@ def parse(payload: bytes) -> Command:
             raise Malformed(f'"{name}" is not a text')
     try:
         parameters, expires_at = _parameters(body), _expiry(body)
-    except Refused as error:
-        return Command(body["command_id"], body["command"], {}, fault=str(error))
-    return Command(body["command_id"], body["command"], parameters, expires_at)
+    except InvalidField as error:
+        return BoardCommand(body["command_id"], body["command"], {}, fault=str(error))
+    return BoardCommand(body["command_id"], body["command"], parameters, expires_at)
 
 
-def obey(command: Command, state: State) -> tuple[Answer, Effect]:
+def obey(command: BoardCommand, state: BoardState) -> tuple[Answer, Effect]:
     """What a board answers, and what it is to do; without an effect the answer is the last one."""
     if command.fault:
         return _rejected(command.fault), None
@@ -109,7 +109,7 @@ def obey(command: Command, state: State) -> tuple[Answer, Effect]:
         ), None
     try:
         return known(command.parameters, state)
-    except Refused as error:
+    except InvalidField as error:
         return _rejected(str(error)), None
 
 
@@ -131,23 +131,23 @@ class Answers:
             self._answers.popitem(last=False)
 
 
-def _ping(_parameters: Mapping[str, object], state: State) -> tuple[Answer, Effect]:
+def _ping(_parameters: Mapping[str, object], state: BoardState) -> tuple[Answer, Effect]:
     return Answer("succeeded", result={"pong": True, "uptime": round(state.uptime, 3)}), None
 
 
-def _set_interval(parameters: Mapping[str, object], _state: State) -> tuple[Answer, Effect]:
+def _set_interval(parameters: Mapping[str, object], _state: BoardState) -> tuple[Answer, Effect]:
     seconds = _number(parameters, "seconds", SHORTEST_INTERVAL, LONGEST_INTERVAL)
     return Answer("succeeded", result={"seconds": seconds}), SetInterval(seconds)
 
 
-def _restart(parameters: Mapping[str, object], state: State) -> tuple[Answer, Effect]:
+def _restart(parameters: Mapping[str, object], state: BoardState) -> tuple[Answer, Effect]:
     delay = _number({"delay_seconds": 0, **parameters}, "delay_seconds", 0, LONGEST_DELAY)
     if state.restarting:
         return _rejected("a restart is already under way"), None
     return Answer("in_progress"), Restart(delay)
 
 
-_COMMANDS: Mapping[str, Callable[[Mapping[str, object], State], tuple[Answer, Effect]]] = {
+_COMMANDS: Mapping[str, Callable[[Mapping[str, object], BoardState], tuple[Answer, Effect]]] = {
     "ping": _ping,
     "restart": _restart,
     "set_interval": _set_interval,
@@ -159,7 +159,7 @@ def _number(parameters: Mapping[str, object], name: str, least: float, most: flo
     if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
         return value
     given = f"is {_shown(value)}, and" if name in parameters else "is missing; it"
-    raise Refused(f'"{name}" {given} must be a number of seconds from {least:g} to {most:g}')
+    raise InvalidField(f'"{name}" {given} must be a number of seconds from {least:g} to {most:g}')
 
 
 def _parameters(body: Mapping[str, object]) -> Mapping[str, object]:
@@ -167,7 +167,7 @@ def _parameters(body: Mapping[str, object]) -> Mapping[str, object]:
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise Refused(f'"parameters" is {_shown(parameters)}, and must be an object')
+        raise InvalidField(f'"parameters" is {_shown(parameters)}, and must be an object')
     return parameters
 
 
@@ -176,11 +176,11 @@ def _expiry(body: Mapping[str, object]) -> datetime | None:
     if expires_at is None:
         return None
     if not isinstance(expires_at, str):
-        raise Refused(f'"expires_at" is {_shown(expires_at)}, and must be a time')
+        raise InvalidField(f'"expires_at" is {_shown(expires_at)}, and must be a time')
     try:
         return clock.parse(expires_at)
     except ValueError as error:
-        raise Refused(f'"expires_at" is {error}') from error
+        raise InvalidField(f'"expires_at" is {error}') from error
 
 
 def _rejected(reason: str) -> Answer:

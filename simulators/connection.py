@@ -10,7 +10,7 @@ from broker.driven_client import DrivenClient
 from broker.in_flight import Outgoing
 from broker.loop import Loop
 from config import Settings
-from simulators.device import Message
+from simulators.device import SimulatedMessage
 from simulators.tally import Tally
 
 
@@ -39,7 +39,7 @@ class Listener(Protocol):
         """The connection ended; without a fault it was hung up."""
 
 
-class Connection:
+class BoardConnection:
     """Publishes readings and other messages; sends again what a lost broker did not acknowledge."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Connection:
         tally: Tally,
         limits: Limits,
     ) -> None:
-        self._client: DrivenClient[Message | Outgoing] = DrivenClient(
+        self._client: DrivenClient[SimulatedMessage | Outgoing] = DrivenClient(
             client, loop, self, limits.window, at_once=limits.at_once
         )
         self._in_flight = self._client.in_flight
@@ -60,7 +60,7 @@ class Connection:
         self._listener = listener
         self._tally = tally
         self._topic = ""
-        self._backlog: deque[Message] = deque()
+        self._backlog: deque[SimulatedMessage] = deque()
         self._waiting: deque[Outgoing] = deque()
         self._hung_up = False
         client.on_subscribe = self._on_subscribe
@@ -92,12 +92,12 @@ class Connection:
         self._hung_up = False
         self._client.dial(self._settings)
 
-    def publish(self, reading: Message) -> None:
+    def publish(self, reading: SimulatedMessage) -> None:
         """Publish a reading; it is sent until the broker acknowledges it. Ask `room` first."""
         self._tally.published += 1
         self._client.publish(Outgoing(reading.topic, reading.payload, 1, retain=False), reading)
 
-    def keep(self, reading: Message) -> None:
+    def keep(self, reading: SimulatedMessage) -> None:
         """Keep a reading until there is a connection; it goes before all later ones."""
         self._backlog.append(reading)
 
@@ -106,15 +106,15 @@ class Connection:
         while self._backlog and not self._in_flight.full:
             self.publish(self._backlog.popleft())
 
-    def give_back_kept(self) -> list[Message]:
+    def give_back_kept(self) -> list[SimulatedMessage]:
         """Give back what was kept."""
         kept, self._backlog = list(self._backlog), deque()
         return kept
 
-    def give_back_all(self) -> list[Message]:
+    def give_back_all(self) -> list[SimulatedMessage]:
         """Give back what was kept and what is in flight; the broker may have that all the same."""
         sent = self._in_flight.items
-        readings = [item for item in sent.values() if isinstance(item, Message)]
+        readings = [item for item in sent.values() if isinstance(item, SimulatedMessage)]
         self._in_flight.items = {mid: i for mid, i in sent.items() if isinstance(i, Outgoing)}
         return readings + self.give_back_kept()
 
@@ -143,9 +143,9 @@ class Connection:
         """Subscribe."""
         self._client.client.subscribe(self._topic, 1)
 
-    def on_settled(self, item: Message | Outgoing, reason: ReasonCode) -> None:
+    def on_settled(self, item: SimulatedMessage | Outgoing, reason: ReasonCode) -> None:
         """Count a reading, and use the room."""
-        if isinstance(item, Message):
+        if isinstance(item, SimulatedMessage):
             if reason.is_failure:
                 self._tally.refused += 1
             else:

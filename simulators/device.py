@@ -16,7 +16,7 @@ _TICK = timedelta(microseconds=1)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Message(NamedTuple):
+class SimulatedMessage(NamedTuple):
     """What is published: where, what, and whether it is broken on purpose."""
 
     topic: str
@@ -26,7 +26,7 @@ class Message(NamedTuple):
     """The URL path without a broker, with device and metric where the topic has them."""
 
 
-class Device:
+class SimulatedDevice:
     """A device of a stream; a share of its messages is broken, reproducibly by seed and times."""
 
     def __init__(self, stream: Stream, device_id: str, seed: int, share: float = 0.0) -> None:
@@ -53,7 +53,7 @@ class Device:
             if reading.get(name) is not None and not isinstance(source, values.Product):
                 source.go_on_from(reading[name])
 
-    def next(self, moment: datetime, invalid: bool | None = None) -> Message:
+    def next(self, moment: datetime, invalid: bool | None = None) -> SimulatedMessage:
         """Return the message at a naive UTC time: a whole reading, or the next metric's.
 
         A time that is not later than the last message's becomes the microsecond after it.
@@ -72,7 +72,7 @@ class Device:
         )
         return self._message(self._metrics[0], payload, invalid)
 
-    def _single(self, metric: Metric, invalid: bool) -> Message:
+    def _single(self, metric: Metric, invalid: bool) -> SimulatedMessage:
         value = self._current[metric.name] = self._sources[metric.name].next(self._seconds())
         body = {"value": value, **self._heading()}
         payload = faults.spoil_value(metric, self._faults) if invalid else _encode(body).encode()
@@ -95,14 +95,18 @@ class Device:
         body[stream.timestamp.field] = self._last.isoformat(timespec="microseconds") + "Z"
         return body
 
-    def _message(self, metric: Metric, payload: bytes, invalid: bool) -> Message:
-        return Message(self._topics[metric.name], payload, invalid, self._paths[metric.name])
+    def _message(self, metric: Metric, payload: bytes, invalid: bool) -> SimulatedMessage:
+        return SimulatedMessage(
+            self._topics[metric.name], payload, invalid, self._paths[metric.name]
+        )
 
 
-def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[Device]:
+def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[SimulatedDevice]:
     """The devices, named as declared or `<stream>_001` …; a share of messages is broken."""
     names = stream.simulate.names or f"{stream.name}_{{:03}}"
-    return [Device(stream, names.format(number), seed, share) for number in range(1, count + 1)]
+    return [
+        SimulatedDevice(stream, names.format(number), seed, share) for number in range(1, count + 1)
+    ]
 
 
 def _measured(stream: Stream) -> tuple[Metric, ...]:

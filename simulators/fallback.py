@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from broker.backoff import Backoff
-from simulators.backend import Answer, Away, Backend
-from simulators.device import Message
+from simulators.backend import Away, BackendClient, BackendResponse
+from simulators.device import SimulatedMessage
 from simulators.tally import Tally
 
 MOST_AT_ONCE = 1000
@@ -19,19 +19,19 @@ _TAKEN, _PARTLY_TAKEN, _BAD_REQUEST, _SERVER_ERROR = 201, 207, 400, 500
 class Fallback:
     """Posts what it is given, in a thread of its own; the order is kept for each path."""
 
-    def __init__(self, backend: Backend, tally: Tally, note: Callable[[str], None]) -> None:
+    def __init__(self, backend: BackendClient, tally: Tally, note: Callable[[str], None]) -> None:
         self._backend = backend
         self.active = False
         """Whether boards that are not online are to post their readings."""
         self._tally = tally
         self._note = note
         self._noted = ""
-        self._queues: dict[str, deque[Message]] = {}
+        self._queues: dict[str, deque[SimulatedMessage]] = {}
         self._changed = threading.Condition()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def take(self, readings: Iterable[Message]) -> None:
+    def take(self, readings: Iterable[SimulatedMessage]) -> None:
         """Take over readings; they are posted until the backend answers."""
         with self._changed:
             for reading in readings:
@@ -51,7 +51,7 @@ class Fallback:
         while True:
             self._post(self._next())
 
-    def _next(self) -> list[Message]:
+    def _next(self) -> list[SimulatedMessage]:
         """Readings for one request, of the path that has waited longest."""
         with self._changed:
             self._changed.wait_for(lambda: self._queues)
@@ -67,7 +67,7 @@ class Fallback:
                 self._queues[path] = queue
             return batch
 
-    def _post(self, batch: list[Message]) -> None:
+    def _post(self, batch: list[SimulatedMessage]) -> None:
         body = (
             batch[0].payload
             if batch[0].invalid
@@ -87,7 +87,7 @@ class Fallback:
             f"{answer.status} {_message(answer.text)}"
         )
 
-    def _answer(self, path: str, body: bytes) -> Answer:
+    def _answer(self, path: str, body: bytes) -> BackendResponse:
         """Repeat a request until it is answered; its bytes stay, so the backend knows it again."""
         backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY)
         while True:
@@ -108,7 +108,7 @@ class Fallback:
             self._note(text)
 
 
-def _refused(answer: Answer, count: int) -> int:
+def _refused(answer: BackendResponse, count: int) -> int:
     """Return how many readings the backend refused for good."""
     if answer.status == _TAKEN:
         return 0

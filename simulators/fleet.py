@@ -9,10 +9,10 @@ from broker.dialer import Dialler
 from broker.in_flight import WINDOW
 from broker.loop import Loop
 from config import Settings
-from simulators.backend import Away, Backend
+from simulators.backend import Away, BackendClient
 from simulators.board import Board, Shared
 from simulators.connection import Limits
-from simulators.device import Device
+from simulators.device import SimulatedDevice
 from simulators.fallback import Fallback
 from simulators.tally import Tally
 from simulators.timetable import Timetable
@@ -38,9 +38,9 @@ class Fleet:
     def __init__(
         self,
         settings: Settings,
-        devices: list[Device],
+        devices: list[SimulatedDevice],
         rate: float,
-        backend: Backend,
+        backend: BackendClient,
         note: Callable[[str], None],
     ) -> None:
         if fault := allow(len(devices)):

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 
-from simulators.backend import Away, Backend
-from simulators.device import Device
+from simulators.backend import Away, BackendClient
+from simulators.device import SimulatedDevice
 from streams.stream import Stream
 
 
 def resume(
-    stream: Stream, devices: list[Device], backend: Backend, note: Callable[[str], None]
+    stream: Stream,
+    devices: list[SimulatedDevice],
+    backend: BackendClient,
+    note: Callable[[str], None],
 ) -> None:
     """Let each device begin with its last stored values, if the backend has some."""
     new = []

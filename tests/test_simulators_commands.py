@@ -9,17 +9,17 @@ import pytest
 from simulators.commands import (
     Answer,
     Answers,
+    BoardState,
     Effect,
     Malformed,
     Restart,
     SetInterval,
-    State,
     obey,
     parse,
 )
 
 NOON = datetime(2026, 5, 4, 12)
-STATE = State(NOON, uptime=61.23456)
+STATE = BoardState(NOON, uptime=61.23456)
 
 
 def command(name: str, parameters: object = None, **changes: object) -> bytes:
@@ -32,7 +32,7 @@ def command(name: str, parameters: object = None, **changes: object) -> bytes:
     return json.dumps(body | changes).encode()
 
 
-def answer(payload: bytes, state: State = STATE) -> tuple[dict[str, Any], Effect]:
+def answer(payload: bytes, state: BoardState = STATE) -> tuple[dict[str, Any], Effect]:
     read = parse(payload)
     said, effect = obey(read, state)
     return json.loads(said.payload(read.id)), effect
