@@ -16,8 +16,8 @@ from config import Settings
 from publisher.entries import PublishConfig
 from publisher.retained import Retained
 from publisher.schedule import Appointment, Schedule
-from publisher.statistics import Counts, Statistics
-from publisher.status import ConnectionCounts, EntryStatus, Progress, PublisherStatus
+from publisher.statistics import MessageCounter, Statistics
+from publisher.status import ConnectionCounts, EntryStatus, PublicationStatus, PublisherStatus
 from utils import clock
 from utils.descriptors import allow
 
@@ -32,7 +32,9 @@ class ScheduledEntry:
 
     __slots__ = ("_appointment", "_message", "config", "connection", "counts", "publication")
 
-    def __init__(self, config: PublishConfig, counts: Counts, publication: "Publication") -> None:
+    def __init__(
+        self, config: PublishConfig, counts: MessageCounter, publication: "Publication"
+    ) -> None:
         self.config = config
         self.counts = counts
         self.publication = publication
@@ -131,7 +133,7 @@ class Publication:
             return None
         return self.connections.problem or "not all connections are open yet"
 
-    def progress(self) -> Progress:
+    def progress(self) -> PublicationStatus:
         """The connections, and the counts in total and per entry."""
         problem = self.problem
         # The counting goes on: what was published when it connected is counted, and the total,

@@ -5,11 +5,11 @@ from datetime import datetime
 import msgspec
 
 from broker.tracked_connection import Delivery
-from publisher.status import Published, PublisherStatus, Totals, total_of
+from publisher.status import MessageCounts, PublisherStatus, Totals, total_of
 from utils import clock
 
 
-class Counts(msgspec.Struct, gc=False):
+class MessageCounter(msgspec.Struct, gc=False):
     """Counts of messages: published, of those acknowledged or failed; and missed when due."""
 
     published: int = 0
@@ -17,7 +17,7 @@ class Counts(msgspec.Struct, gc=False):
     failed: int = 0
     missed: int = 0
     last: float | None = None  # when one was published last, in epoch seconds
-    total: "Counts | None" = None  # where it counts too, also when its entry is gone
+    total: "MessageCounter | None" = None  # where it counts too, also when its entry is gone
 
     def on_publish(self, now: float) -> None:
         """Count a message that is published; `now` is in epoch seconds."""
@@ -41,7 +41,7 @@ class Counts(msgspec.Struct, gc=False):
         elif delivery is not Delivery.WRITTEN:
             self.failed += 1
 
-    def document(self) -> Published:
+    def document(self) -> MessageCounts:
         """The counts as JSON."""
         last = None if self.last is None else clock.rfc3339(clock.from_epoch(self.last))
         return {
@@ -57,16 +57,16 @@ class Statistics:
     """The counts of all entries, from a saved status on; one thread counts, any may read."""
 
     def __init__(self, saved: PublisherStatus | None = None) -> None:
-        self.total = Counts()
-        self._entries: dict[str, Counts] = {}
+        self.total = MessageCounter()
+        self._entries: dict[str, MessageCounter] = {}
         if saved is not None:
             self.total = _counts(total_of(saved), None)
             for entry in saved["configs"]:
                 self._entries[entry["id"]] = _counts(entry, self.total)
 
-    def of(self, name: str) -> Counts:
+    def of(self, name: str) -> MessageCounter:
         """The counts of an entry, which begin at 0 unless it is known."""
-        return self._entries.setdefault(name, Counts(total=self.total))
+        return self._entries.setdefault(name, MessageCounter(total=self.total))
 
     def forget(self, name: str) -> None:
         """Keep of an entry nothing but what it has added to the total."""
@@ -88,8 +88,8 @@ class Statistics:
         }
 
 
-def _counts(saved: Published, total: Counts | None) -> Counts:
+def _counts(saved: MessageCounts, total: MessageCounter | None) -> MessageCounter:
     moment = saved["last_published_at"]
     last = None if moment is None else (clock.parse(moment) - clock.EPOCH).total_seconds()
     sent = saved["published"], saved["acknowledged"]
-    return Counts(*sent, saved["failed"], saved["missed"], last, total)
+    return MessageCounter(*sent, saved["failed"], saved["missed"], last, total)

@@ -21,7 +21,7 @@ _RUNNING = "Whether a process publishes; if not, the figures are the last that w
 _RETAINED = "Topics on which the broker may keep a message of its entries."
 
 
-class Published(TypedDict):
+class MessageCounts(TypedDict):
     """What became of the messages of an entry."""
 
     published: int
@@ -31,7 +31,7 @@ class Published(TypedDict):
     last_published_at: Time | None
 
 
-class EntryStatus(Published):
+class EntryStatus(MessageCounts):
     """An entry that is published."""
 
     id: str
@@ -60,7 +60,7 @@ class ConnectionCounts(TypedDict):
     needed: int
 
 
-class Progress(TypedDict):
+class PublicationStatus(TypedDict):
     """What a publication has to tell."""
 
     connected: bool
@@ -72,7 +72,7 @@ class Progress(TypedDict):
     configs: list[EntryStatus]
 
 
-class PublisherStatus(Progress):
+class PublisherStatus(PublicationStatus):
     """The publisher of a file, in whichever process it runs."""
 
     running: Annotated[bool, Field(description=_RUNNING)]

@@ -12,7 +12,7 @@ from publisher.entries import PublishConfig
 from publisher.loader import ConfigurationError, ConfigurationLoader
 from publisher.publication import Publication
 from publisher.statistics import Statistics
-from publisher.status import Progress, PublisherStatus, StatusFile
+from publisher.status import PublicationStatus, PublisherStatus, StatusFile
 from utils import clock
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class PublishingTurn:
         }
 
 
-def _no_progress() -> Progress:
+def _no_progress() -> PublicationStatus:
     return {
         "connected": False,
         "problem": NOBODY,
