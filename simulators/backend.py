@@ -1,4 +1,4 @@
-"""The backend as a device sees it: it takes readings over HTTP, and tells the last one."""
+"""An HTTP client of the backend: posts readings, and reads the last one of a device."""
 
 import http.client
 import json
@@ -15,11 +15,11 @@ _SHORT_SECONDS = 2.0
 
 
 class Away(Exception):
-    """The backend did not answer, or not as AutoForge does; the text says why."""
+    """The backend did not answer, or the answer is not AutoForge's; the text says why."""
 
 
 class BackendResponse(NamedTuple):
-    """What it said."""
+    """The status and body of a response."""
 
     status: int
     text: str
@@ -44,11 +44,11 @@ class BackendClient:
         return self._ask(path, _SECONDS, body)
 
     def check(self) -> None:
-        """Ask whether it is there. Raises Away."""
+        """Check that the backend answers. Raises Away."""
         self._get("/api/health", 200, 503)
 
     def latest(self, stream: str, device_id: str) -> Mapping[str, Any] | None:
-        """A device's last reading, or None if there is none. Raises Away."""
+        """Return a device's last reading, or None if there is none. Raises Away."""
         said = self._get(f"/api/{stream}/latest?device_id={quote(device_id, safe='')}", 200, 404)
         return said.get("data")
 
@@ -59,7 +59,7 @@ class BackendClient:
         except ValueError:
             said = None
         if answer.status not in statuses or not isinstance(said, dict):
-            raise Away(f"it answers {answer.status}, and not as AutoForge does")
+            raise Away(f"it answers {answer.status}, which is not an answer of AutoForge")
         return said
 
     def _ask(self, path: str, seconds: float, body: bytes | None = None) -> BackendResponse:

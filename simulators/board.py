@@ -29,13 +29,13 @@ from simulators.timetable import Timetable
 from utils import clock
 
 ONLINE, OFFLINE = b"online", b"offline"
-# rumqttd sends the will even after a goodbye, a moment later: it must not come after "online".
+# rumqttd publishes the will even after DISCONNECT, a moment later: "online" must come after it.
 _BOOT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all boards of a fleet have in common."""
+    """What all boards of a fleet share."""
 
     settings: Settings
     context: ssl.SSLContext | None
@@ -65,10 +65,10 @@ class Board:
         self._answers = Answers()
         self._booted = time.monotonic()
         self._restart: str | None = None
-        """The id of the restart that is under way."""
+        """The id of the restart command in progress."""
         self._down = self._left = self._goodbye = False
         self.off = False
-        """Return whether it is restarting; otherwise it measures, also without the broker."""
+        """Whether it is restarting; otherwise it measures, even without the broker."""
 
     def _new_connection(self) -> BoardConnection:
         shared = self._shared
@@ -80,7 +80,7 @@ class Board:
         )
 
     def measure(self, moment: datetime) -> None:
-        """Take a reading at a time in naive UTC: it is published, posted, or waits for either."""
+        """Take a reading at a naive UTC time; publish it, post it, or keep it for later."""
         reading = self.device.next(moment)
         self._shared.tally.measured += 1
         self._shared.tally.invalid += reading.invalid
@@ -92,17 +92,17 @@ class Board:
             self.connection.keep(reading)
 
     def leave(self) -> None:
-        """Say offline, disconnect, and stay away."""
+        """Publish "offline", disconnect, and do not reconnect."""
         self._left = True
         if not self.connection.closed:
             self._go_offline()
 
     def opened(self, obeys: bool) -> None:
-        """Say online; who sees it may send commands at once."""
+        """Publish "online"; commands may follow at once."""
         self._shared.dialler.connected(self.connection)
         if not obeys:
             self._shared.note(
-                f"{self.device.device_id}: the broker does not let it subscribe to its commands"
+                f"{self.device.device_id}: the broker refused the subscription to its commands"
             )
         if self._left:
             return
@@ -113,7 +113,7 @@ class Board:
         self.connection.publish_kept()
 
     def heard(self, payload: bytes) -> None:
-        """Answer a command, and do what it says; repeat the answer to one that is already known."""
+        """Execute and answer a command; repeat the last answer to a redelivered command."""
         try:
             command = commands.parse(payload)
         except Malformed as error:
@@ -133,12 +133,12 @@ class Board:
         self._do(effect, command)
 
     def settled(self) -> None:
-        """Disconnect, if that is what it waits for."""
+        """Disconnect, if a disconnect is pending."""
         if self._goodbye:
             self.connection.hang_up()
 
     def lost(self, fault: str) -> None:
-        """Come back after a restart, or when the broker is back."""
+        """Reconnect after a restart, or when the broker is back."""
         self.online = self._goodbye = False
         if fault:
             self.off = False
@@ -156,7 +156,7 @@ class Board:
 
     def _shut_down(self) -> None:
         self._down = True
-        # Of one that has lost the broker, the next connect is the restart.
+        # Without a connection, the next connect counts as the restart.
         if self.online:
             self._go_offline()
 

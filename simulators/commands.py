@@ -1,4 +1,4 @@
-"""Commands to a board: how it reads, answers and obeys them. Pure."""
+"""Commands to a board: parse, execute and answer them. Pure."""
 
 import json
 from collections import OrderedDict
@@ -17,16 +17,16 @@ _SHOWN = 60
 
 
 class Malformed(Exception):
-    """A message that is no command, and names none that could be answered."""
+    """The message is not a command, and has no id to answer."""
 
 
 class InvalidField(Exception):
-    """A part of a command that cannot be obeyed; the text says which and why."""
+    """A field of a command is invalid; the text says which one and why."""
 
 
 @dataclass(frozen=True)
 class BoardCommand:
-    """A command as it arrived; `fault` says what is wrong with the rest of it."""
+    """A received command; `fault` says which of its other fields is invalid."""
 
     id: str
     name: str
@@ -37,14 +37,14 @@ class BoardCommand:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a board says about a command."""
+    """A board's answer to a command."""
 
     status: Literal["in_progress", "succeeded", "failed", "rejected"]
     reason: str = ""
     result: Mapping[str, object] | None = None
 
     def payload(self, command_id: str) -> bytes:
-        """The acknowledgement, as it is published."""
+        """Return the acknowledgement to publish."""
         body: dict[str, object] = {"command_id": command_id, "status": self.status}
         if self.reason:
             body["reason"] = self.reason
@@ -54,13 +54,13 @@ class Answer:
 
 
 class SetInterval(NamedTuple):
-    """From now on a reading every so many seconds."""
+    """Measure at this interval from now on."""
 
     seconds: float
 
 
 class Restart(NamedTuple):
-    """Go offline in so many seconds, and come back."""
+    """Go offline after a delay, then come back."""
 
     delay_seconds: float
 
@@ -69,7 +69,7 @@ Effect = SetInterval | Restart | None
 
 
 class BoardState(NamedTuple):
-    """What an answer depends on."""
+    """The state of a board that its answers depend on."""
 
     now: datetime
     """Naive UTC."""
@@ -88,7 +88,7 @@ def parse(payload: bytes) -> BoardCommand:
         raise Malformed("not a JSON object")
     for name in ("command_id", "command"):
         if not isinstance(body.get(name), str) or not body[name]:
-            raise Malformed(f'"{name}" is not a text')
+            raise Malformed(f'"{name}" must be a text that is not empty')
     try:
         parameters, expires_at = _parameters(body), _expiry(body)
     except InvalidField as error:
@@ -97,7 +97,7 @@ def parse(payload: bytes) -> BoardCommand:
 
 
 def obey(command: BoardCommand, state: BoardState) -> tuple[Answer, Effect]:
-    """What a board answers, and what it is to do; without an effect the answer is the last one."""
+    """Return the answer and the effect of a command; without an effect, the answer is final."""
     if command.fault:
         return _rejected(command.fault), None
     if command.expires_at is not None and command.expires_at <= state.now:
@@ -114,17 +114,17 @@ def obey(command: BoardCommand, state: BoardState) -> tuple[Answer, Effect]:
 
 
 class Answers:
-    """The last answer to each of the latest commands, for when one is delivered again."""
+    """The last answers to recent commands, in case a command is redelivered."""
 
     def __init__(self) -> None:
         self._answers: OrderedDict[str, Answer] = OrderedDict()
 
     def get(self, command_id: str) -> Answer | None:
-        """The last answer to a command, or None if it is new."""
+        """Return the last answer to a command, or None if it is new."""
         return self._answers.get(command_id)
 
     def keep(self, command_id: str, answer: Answer) -> None:
-        """Remember an answer, and forget the oldest."""
+        """Keep an answer, and drop the oldest."""
         self._answers[command_id] = answer
         self._answers.move_to_end(command_id)
         if len(self._answers) > _REMEMBERED:

@@ -1,4 +1,4 @@
-"""A simulated device: given a time, it makes its next message, in the form its stream declares."""
+"""A simulated device: creates the messages that its stream declares."""
 
 import itertools
 import json
@@ -17,17 +17,17 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class SimulatedMessage(NamedTuple):
-    """What is published: where, what, and whether it is broken on purpose."""
+    """A message to publish; `invalid` if it is broken on purpose."""
 
     topic: str
     payload: bytes
     invalid: bool
     path: str
-    """The URL path without a broker, with device and metric where the topic has them."""
+    """The URL path for HTTP, with device and metric if the topic has them."""
 
 
 class SimulatedDevice:
-    """A device of a stream; a share of its messages is broken, reproducibly by seed and times."""
+    """A device of a stream; `share` of its messages are broken. Equal seeds repeat the values."""
 
     def __init__(self, stream: Stream, device_id: str, seed: int, share: float = 0.0) -> None:
         self.device_id = device_id
@@ -48,7 +48,7 @@ class SimulatedDevice:
         self._last = EPOCH
 
     def go_on_from(self, reading: Mapping[str, Any]) -> None:
-        """Begin with the values of an earlier reading, as far as it has them."""
+        """Start with the values of an earlier reading, where it has them."""
         for name, source in self._sources.items():
             if reading.get(name) is not None and not isinstance(source, values.Product):
                 source.go_on_from(reading[name])
@@ -57,7 +57,7 @@ class SimulatedDevice:
         """Return the message at a naive UTC time: a whole reading, or the next metric's.
 
         A time that is not later than the last message's becomes the microsecond after it.
-        Whether it is broken is a matter of chance, unless it is said.
+        The message is broken at random, unless `invalid` is given.
         """
         if invalid is None:
             invalid = self._faults.random() < self._share
@@ -102,7 +102,7 @@ class SimulatedDevice:
 
 
 def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[SimulatedDevice]:
-    """The devices, named as declared or `<stream>_001` …; a share of messages is broken."""
+    """Return devices, named as declared or `<stream>_001` …; `share` of messages are broken."""
     names = stream.simulate.names or f"{stream.name}_{{:03}}"
     return [
         SimulatedDevice(stream, names.format(number), seed, share) for number in range(1, count + 1)
@@ -110,7 +110,7 @@ def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[S
 
 
 def _measured(stream: Stream) -> tuple[Metric, ...]:
-    """The metrics of a device: those that are required or have a description to simulate."""
+    """Return the metrics to simulate: required, described, or the factor of another."""
     described = tuple(
         m
         for m in stream.metrics

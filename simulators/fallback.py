@@ -17,12 +17,12 @@ _TAKEN, _PARTLY_TAKEN, _BAD_REQUEST, _SERVER_ERROR = 201, 207, 400, 500
 
 
 class Fallback:
-    """Posts what it is given, in a thread of its own; the order is kept for each path."""
+    """Posts readings in a thread of its own, in order for each path."""
 
     def __init__(self, backend: BackendClient, tally: Tally, note: Callable[[str], None]) -> None:
         self._backend = backend
         self.active = False
-        """Whether boards that are not online are to post their readings."""
+        """Whether offline boards post their readings."""
         self._tally = tally
         self._note = note
         self._noted = ""
@@ -32,19 +32,18 @@ class Fallback:
         self._thread: threading.Thread | None = None
 
     def take(self, readings: Iterable[SimulatedMessage]) -> None:
-        """Take over readings; they are posted until the backend answers."""
+        """Queue readings; a request is repeated until the backend answers."""
         with self._changed:
             for reading in readings:
                 self._queues.setdefault(reading.path, deque()).append(reading)
             self._changed.notify()
         if self._thread is None and self._queues:
-            # As a daemon, so that a backend that does not answer cannot keep the simulator from
-            # ending.
+            # A daemon: a backend that does not answer must not keep the simulator running.
             self._thread = threading.Thread(target=self._run, name="fallback", daemon=True)
             self._thread.start()
 
     def hurry(self) -> None:
-        """Wait no longer between attempts than at first: the end is near."""
+        """Retry at the shortest interval from now on, because the run ends soon."""
         self._hurry.set()
 
     def _run(self) -> None:
@@ -52,13 +51,13 @@ class Fallback:
             self._post(self._next())
 
     def _next(self) -> list[SimulatedMessage]:
-        """Readings for one request, of the path that has waited longest."""
+        """Return the readings of one request, for the path that has waited longest."""
         with self._changed:
             self._changed.wait_for(lambda: self._queues)
             path = next(iter(self._queues))
             queue = self._queues.pop(path)
             batch = [queue.popleft()]
-            # A broken one may not be JSON, and would spoil the array.
+            # A broken reading may not be JSON, and would break the array.
             while (
                 queue and len(batch) < MOST_AT_ONCE and not (batch[0].invalid or queue[0].invalid)
             ):
@@ -74,7 +73,7 @@ class Fallback:
             else b"[" + b",".join(reading.payload for reading in batch) + b"]"
         )
         answer = self._answer(batch[0].path, body)
-        # The verdict about one that is broken on purpose is what was wanted.
+        # The rejection of a reading that is broken on purpose is expected.
         wanted = batch[0].invalid and answer.status == _BAD_REQUEST
         refused = 0 if wanted else _refused(answer, len(batch))
         self._tally.posted += len(batch) - refused
@@ -88,7 +87,7 @@ class Fallback:
         )
 
     def _answer(self, path: str, body: bytes) -> BackendResponse:
-        """Repeat a request until it is answered; its bytes stay, so the backend knows it again."""
+        """Repeat a request until it is answered; the backend detects duplicates by its bytes."""
         backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY)
         while True:
             try:

@@ -223,7 +223,7 @@ def test_a_probe_goes_on_from_its_last_stored_reading_and_drifts_back_to_its_cou
     assert server.post("/api/soil/readings", said)[1]["stored"] == 1
     notes: list[str] = []
     resume(soil, [probe, new], BackendClient(f"http://127.0.0.1:{server.port}"), notes.append)
-    assert notes == ["there is no reading of sensor-publisher-02 to go on from"]
+    assert notes == ["no stored reading of sensor-publisher-02 to continue from"]
     first, *rest = [body["sensor_readings"] for body in bodies(probe, 30, 60)]
     assert first == last
     assert last["Moisture"] < rest[0]["Moisture"] < 45
@@ -246,7 +246,7 @@ def test_without_a_backend_a_probe_begins_as_usual_and_says_so_once(mosquitto: M
     ended = simulators(mosquitto.port, *arguments, "--url", nowhere)
     assert (ended.returncode, ended.stdout) == (0, "published 3, acknowledged 3, invalid 0\n")
     assert ended.stderr == (
-        f"the backend at {nowhere} does not tell the last readings (Connection refused): not going on from them\n"
+        f"cannot read the last readings from the backend at {nowhere} (Connection refused): starting without them\n"
     )
 
 

@@ -460,7 +460,7 @@ def test_an_unknown_stream_is_answered_with_the_declared_ones(start: Start) -> N
     out, err = process.communicate(timeout=10)
     assert (out, process.returncode) == ("", 2)
     assert re.fullmatch(
-        r"--stream nothing: no such stream is declared in .*; there is: .*\bsensors\b.*\n", err
+        r"--stream nothing: no such stream is declared in .*; declared are: .*\bsensors\b.*\n", err
     )
 
 

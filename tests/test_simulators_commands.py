@@ -150,10 +150,10 @@ def test_a_second_restart_is_rejected_while_one_is_under_way() -> None:
         (b"{", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"[]", "not a JSON object"),
-        (b"{}", '"command_id" is not a text'),
-        (command("ping", command_id=1), '"command_id" is not a text'),
-        (command("ping", command_id=""), '"command_id" is not a text'),
-        (command("ping", command=None), '"command" is not a text'),
+        (b"{}", '"command_id" must be a text that is not empty'),
+        (command("ping", command_id=1), '"command_id" must be a text that is not empty'),
+        (command("ping", command_id=""), '"command_id" must be a text that is not empty'),
+        (command("ping", command=None), '"command" must be a text that is not empty'),
     ],
 )
 def test_what_names_no_command_is_malformed(payload: bytes, reason: str) -> None:

@@ -304,9 +304,7 @@ def test_offline_boards_measure_until_so_many_readings_wait(
         fleet.measure(100)
         fleet.turn(0.01)
     assert fleet.tally.held == 50
-    assert notes == [
-        "50 readings wait: boards that are offline measure no more until there is room"
-    ]
+    assert notes == ["50 readings are waiting: offline boards stop measuring until there is room"]
     mosquitto.start()
     turn(fleet, lambda: fleet.online == 3 and fleet.tally.outstanding == 0)
     assert fleet.tally.acknowledged == fleet.tally.measured == 50

@@ -169,7 +169,7 @@ def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(des
 
 
 def test_what_answers_but_is_no_backend_counts_as_away(desk: Desk) -> None:
-    with pytest.raises(Away, match="answers 501, and not as AutoForge does"):
+    with pytest.raises(Away, match="answers 501, which is not an answer of AutoForge"):
         BackendClient(desk.url).check()
 
 
