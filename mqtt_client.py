@@ -1,4 +1,4 @@
-"""The Subscriber: receives, hands over, acknowledges; knows no database and no stream."""
+"""The Subscriber: receives, hands over and acknowledges messages; knows no database or stream."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ TICK_SECONDS = 1.0
 
 
 class Subscriber:
-    """Receives messages, hands them over in batches and acknowledges those that are stored.
+    """Receives messages, hands them over in batches and acknowledges stored ones.
 
     One thread calls `run`, which drives paho's external event loop; only `stop` may be called
     from another.
@@ -39,7 +39,7 @@ class Subscriber:
         self._next_tick = 0.0
 
     def run(self) -> None:
-        """Receive until `stop`, or until the receiver's `tick` says so. Raises SettingsError."""
+        """Receive until `stop`, or until the receiver's `tick` is False. Raises SettingsError."""
         try:
             while not self._stopping.is_set():
                 self._client.connect_if_due()
@@ -51,17 +51,17 @@ class Subscriber:
             self._client.close()
 
     def stop(self) -> None:
-        """End `run` soon, after what was received has been handed over."""
+        """End `run` soon, after it has handed over the received messages."""
         self._stopping.set()
         self._client.wake()
 
     @property
     def holding(self) -> int:
-        """How many messages were received and are not stored."""
+        """How many received messages are not stored."""
         return len(self._batch.messages)
 
     def publish(self, topic: str, payload: bytes) -> Callable[[], bool]:
-        """Publish at QoS 1 without waiting; the result says whether the broker has it yet.
+        """Publish at QoS 1 without waiting; the result tells whether it is acknowledged.
 
         Only the receiver may call this.
         """
@@ -69,7 +69,7 @@ class Subscriber:
 
     def _wait(self) -> None:
         if self._full():
-            # The broker waits as long as nothing is read.
+            # The broker sends no more while nothing is read.
             self._stopping.wait(TICK_SECONDS / 10)
         else:
             self._client.wait(self._seconds_to_next_duty())
@@ -96,7 +96,7 @@ class Subscriber:
         if self._client.session.settled:
             self._batch.mark_copies()
         elif not self._full():
-            # A full batch cannot wait: the broker answers after what it has under way.
+            # A full batch cannot wait: the broker's answer follows the messages under way.
             return
         if self._receiver.receive(self._batch.messages):
             self._retry.reset()

@@ -1,1 +1,1 @@
-"""What speaks MQTT and knows neither database nor streams."""
+"""The MQTT layer; it knows neither the database nor streams."""

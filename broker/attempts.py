@@ -9,11 +9,11 @@ from broker.backoff import Backoff
 FIRST_BACKOFF, LAST_BACKOFF = 1.0, 10.0
 HANDSHAKE_SECONDS = 10.0
 EVICTIONS, EVICTED_SECONDS, EVICTIONS_SECONDS = 3, 5.0, 60.0
-"""So many connections that lasted less than 5 s within a minute."""
+"""Three connections shorter than 5 s within a minute: another client uses the client id."""
 
 
 class Attempts:
-    """The attempts of one client, one after the other."""
+    """The consecutive attempts of one client."""
 
     def __init__(self) -> None:
         self.answered = False
@@ -27,7 +27,7 @@ class Attempts:
         return self._backoff.due()
 
     def begin(self) -> None:
-        """Note that an attempt is made now."""
+        """Record that an attempt begins now."""
         self._begun_at = time.monotonic()
         self.answered = False
         self._backoff.failed()
@@ -37,7 +37,7 @@ class Attempts:
         return time.monotonic() - self._begun_at >= HANDSHAKE_SECONDS
 
     def accepted(self) -> None:
-        """Note that the broker has accepted the connection."""
+        """Record that the broker has accepted the connection."""
         self._backoff.reset()
         self._evictions.connected()
 
@@ -46,14 +46,14 @@ class Attempts:
         return self._evictions.lost_soon()
 
     def lost(self) -> bool:
-        """Note that a connection has ended; whether another client seems to use the client id."""
+        """Record that a connection has ended; return whether another client seems to use the id."""
         return self._evictions.lost()
 
 
 class Evictions:
-    """Detects two clients with one client id: the broker ends each one's connection for the other.
+    """Detects two clients with one client id, whose connections the broker ends in turn.
 
-    MQTT 3.1.1 has no code for it, so three early ends within a minute are taken for it.
+    MQTT 3.1.1 has no code for this, so three short connections within a minute indicate it.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Evictions:
         self._ends: deque[float] = deque(maxlen=EVICTIONS)
 
     def connected(self) -> None:
-        """Note that the broker has accepted a connection."""
+        """Record that the broker has accepted a connection."""
         self._connected_at = time.monotonic()
 
     def lost_soon(self) -> bool:
@@ -69,7 +69,7 @@ class Evictions:
         return time.monotonic() - self._connected_at < EVICTED_SECONDS
 
     def lost(self) -> bool:
-        """Note that a connection has ended; whether another client seems to use the client id."""
+        """Record that a connection has ended; return whether another client seems to use the id."""
         now = time.monotonic()
         if self.lost_soon():
             self._ends.append(now)

@@ -7,8 +7,8 @@ import time
 class Backoff:
     """Waiting times between attempts: they double up to a limit.
 
-    Each is shortened by a random share of at most `jitter`, so that many programs that have lost
-    the same broker do not come back in the same moment.
+    Each is shortened by a random share of at most `jitter`, so that many clients of a broker do not
+    reconnect at the same moment.
     """
 
     def __init__(self, first: float, last: float, jitter: float = 0.0) -> None:
@@ -28,11 +28,11 @@ class Backoff:
 
     @property
     def seconds(self) -> float:
-        """How long the next attempt is put off if this one fails."""
+        """How long the next attempt is delayed if this one fails."""
         return self._seconds
 
     def failed(self) -> float:
-        """Put off the next attempt; return by how many seconds."""
+        """Delay the next attempt; return by how many seconds."""
         wait = self._seconds * random.uniform(1 - self._jitter, 1)  # noqa: S311 - no secret
         self._due = time.monotonic() + wait
         self._seconds = min(self._seconds * 2, self._last)

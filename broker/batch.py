@@ -1,4 +1,4 @@
-"""The messages that were received and are not stored yet, with their acknowledgements."""
+"""Messages that are received and not stored yet, with the packet ids to acknowledge."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +22,7 @@ class MessageBatch:
         self.messages: list[Message] = []
         self._subscriptions = subscriptions
         self._bytes = 0
-        # In the order received; only those of the present connection.
+        # In the order received; only of the current connection.
         self._packet_ids: dict[int, None] = {}
         # When the last message was received; each has a later time than the one before.
         self._received_at = now()
@@ -30,19 +30,19 @@ class MessageBatch:
 
     @property
     def full(self) -> bool:
-        """Whether as much is held as may be."""
+        """Whether the batch has reached its limits."""
         return len(self.messages) >= MAX_HELD or self._bytes >= MAX_HELD_BYTES
 
     def begin_round(self) -> None:
-        """Allow another round of messages: as many as one transaction stores."""
+        """Start a round of at most as many messages as one transaction stores."""
         self._limit = len(self.messages) + MAX_BATCH
         self._byte_limit = self._bytes + MAX_BATCH_BYTES
         self._received_at = server_time(self._received_at)
 
     def takes_more(self, *, connected: bool) -> bool:
-        """Whether the round may go on.
+        """Whether the round may continue.
 
-        Without a connection a full batch takes more: the answer to CONNECT has to be read.
+        Without a connection a full batch takes more: the answer to CONNECT must be read.
         """
         if len(self.messages) >= self._limit or self._bytes >= self._byte_limit:
             return False
@@ -52,7 +52,7 @@ class MessageBatch:
         """Add a message; paho calls this for each one."""
         packet_id = message.mid if message.qos else 0
         if message.dup and packet_id in self._packet_ids:
-            return  # it is held already: some brokers send again what they wait for
+            return  # already held: some brokers resend unacknowledged messages
         valid = True
         try:
             topic = message.topic
@@ -78,17 +78,17 @@ class MessageBatch:
             self._packet_ids[packet_id] = None
 
     def mark_copies(self) -> None:
-        """Note on each message whether it is a copy; once it is known which filters are granted."""
+        """Mark the messages that are copies; the granted filters must be known."""
         if self._subscriptions.numbered:
             self._subscriptions.mark(self.messages)
 
     def stored(self) -> Iterable[int]:
-        """Begin a new batch; returns the packet ids to acknowledge, in the order received."""
+        """Start a new batch; return the packet ids to acknowledge, in the order received."""
         self.messages.clear()
         self._bytes = 0
         packet_ids, self._packet_ids = self._packet_ids, {}
         return packet_ids
 
     def connection_lost(self) -> None:
-        """Keep the messages without their packet ids, which mean nothing to another connection."""
+        """Keep the messages without their packet ids, which are invalid on another connection."""
         self._packet_ids.clear()

@@ -24,7 +24,7 @@ def new_client(
     persistent: bool,
     context: ssl.SSLContext | None = None,
 ) -> paho.Client:
-    """A paho client for the configured broker, not connected; many may share a TLS context.
+    """Return a paho client for the broker, not connected; clients may share a TLS context.
 
     Raises SettingsError.
     """
@@ -50,12 +50,12 @@ def new_client(
 
 
 def shared_context(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context that many clients share, or None without TLS. Raises SettingsError."""
+    """Return the TLS context that many clients share; None without TLS. Raises SettingsError."""
     return tls_context(settings) if settings.broker.tls else None
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
-    """The certificates to trust and to present. Raises SettingsError for a bad one."""
+    """Return a TLS context with the configured certificates. Raises SettingsError for a bad one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if settings.mqtt_client_cert:
@@ -72,13 +72,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
 
 
 def send_at_once(_: paho.Client, __: Any, opened: Any) -> None:
-    """Have the kernel keep no short message back until the one before it is acknowledged."""
+    """Disable Nagle's algorithm, which delays short messages."""
     _no_delay(opened, on=True)
 
 
 @contextlib.contextmanager
 def together(client: paho.Client) -> Iterator[None]:
-    """Send many short messages in few packets; what is left goes out at the end."""
+    """Collect short messages in few packets by Nagle's algorithm; send the rest at the end."""
     opened = client.socket()
     if opened is not None:
         _no_delay(opened, on=False)
@@ -93,7 +93,7 @@ def _no_delay(opened: Any, *, on: bool) -> None:
     if isinstance(opened, socket.socket):
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, on)
         return
-    # Where paho wraps it, as for a WebSocket, the number is all that it gives.
+    # paho wraps the socket of a WebSocket, and exposes only its descriptor.
     with socket.socket(fileno=os.dup(opened.fileno())) as same:
         same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, on)
 
@@ -107,7 +107,7 @@ def connect(
 ) -> None:
     """Open the connection and send CONNECT; the answer comes to `on_connect`. Raises OSError.
 
-    At the embedded broker a client has AutoForge's own login and gets in before any device does,
+    At the embedded broker a client uses AutoForge's own login, which is admitted before any device,
     unless it connects `as_device`.
     """
     if settings.embedded_broker and not as_device:

@@ -1,4 +1,4 @@
-"""Many connections to the broker in one thread: one that is shared, and others for wills."""
+"""Many connections to the broker in one thread: a shared one, and one for each will."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from config import Settings
 from utils.logger import Throttle
 
 FAREWELL_SECONDS = 1.2
-"""How long the wills may take at the end. Then a connection is cut, and the broker publishes it."""
+"""How long publishing the wills may take at the end; after that the broker publishes them."""
 REFUSED_SECONDS = 60.0
 """How often the log names a topic or a message that the broker refuses."""
 LONGEST_TURN = 1.0
@@ -48,7 +48,7 @@ class ConnectionThread:
 
     @property
     def problem(self) -> str | None:
-        """Why the broker is away, or None."""
+        """Why the broker cannot be reached, or None."""
         network = self._network
         return network.shared_dialler.fault or network.dialler.fault or None
 
@@ -58,7 +58,7 @@ class ConnectionThread:
         return self._thread.is_alive()
 
     def start(self, each_turn: Callable[[], float] = _idle) -> None:
-        """Begin to connect; call `each_turn` in every turn, which returns how long to wait."""
+        """Start the thread; it calls `each_turn` in every turn, which returns how long to wait."""
         self._each_turn = each_turn
         self._thread.start()
 
@@ -70,19 +70,19 @@ class ConnectionThread:
         self._thread.join(FAREWELL_SECONDS + 0.3)
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """Call once, soon, in the thread."""
+        """Call once, in the next turn of the thread."""
         self._loop.call_soon(call)
 
     def own(
         self, owner: ConnectionOwner, client_ids: Iterable[str], will: Outgoing
     ) -> TrackedConnection:
-        """Open a connection with the first client id that is free; to be called in the thread."""
+        """Open a connection with the first free client id; only the thread may call this."""
         taken = self._network.connections
         free = (client_id for client_id in client_ids if client_id not in taken)
         return TrackedConnection(self._network, owner, next(free), will)
 
     def on_connection(self) -> None:
-        """Note the broker's first answer on the shared connection."""
+        """Record the broker's first answer on the shared connection."""
         self.answered.set()
 
     def _run(self) -> None:

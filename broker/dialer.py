@@ -9,34 +9,33 @@ from broker.loop import Loop
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 10.0
-"""Also how long a connection must last, to be dialled again as if nothing had been wrong with it.
-"""
+"""Also how long a connection must last before its own backoff is reset."""
 JITTER = 0.25
-"""By what share of it a delay may be shorter."""
+"""The largest share by which a delay is shortened."""
 _ANSWER_SECONDS = 10.0
 _AT_ONCE = 50
 _SHARE = 0.01
-"""Seconds of a turn, so that those that are connected need not wait for those that are not."""
+"""Seconds of a turn for dialling, so that open connections do not have to wait."""
 
 
 def reason(error: Exception) -> str:
-    """An error in words."""
+    """Return the text of an error."""
     strerror = getattr(error, "strerror", None)
     return str(strerror or error) or type(error).__name__
 
 
 class Dialled(Protocol):
-    """What can be connected."""
+    """A connection that can be dialled."""
 
     def dial(self) -> None:
         """Open the connection; the broker's answer comes later. Raises OSError."""
 
     def give_up(self, fault: str) -> None:
-        """End an attempt that is not answered; the dialler hears that it failed."""
+        """End an unanswered attempt; report the failure to the dialler."""
 
 
 class Dialler:
-    """Connects in the order of asking, and waits after a failure."""
+    """Connects in the order of requests, and waits after a failure."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -44,9 +43,9 @@ class Dialler:
         self._refused: OrderedDict[Dialled, None] = OrderedDict()
         """Failed connections, retried last so that permanent failures do not starve the rest."""
         self._under_way: dict[Dialled, float] = {}
-        """Those that were dialled, and when."""
+        """Connections that were dialled, and when."""
         self._accepted: dict[Dialled, float] = {}
-        """Those that are connected, and since when."""
+        """Connections that are open, and since when."""
         # One for each connection that the broker accepted and soon ended.
         self._backoffs: dict[Dialled, Backoff] = {}
         self._resting: set[Dialled] = set()
@@ -59,24 +58,24 @@ class Dialler:
         """Failed attempts since the last success; simultaneous ones count as one."""
 
     def want(self, connection: Dialled) -> None:
-        """Connect this one."""
+        """Request a connection."""
         self._waiting[connection] = None
         self._schedule()
 
     def connected(self, connection: Dialled) -> None:
-        """Hear that the broker accepted a connection."""
+        """Record that the broker accepted a connection."""
         self._under_way.pop(connection, None)
         self._accepted[connection] = time.monotonic()
         self._recover()
         self._schedule()
 
     def failed(self, connection: Dialled, fault: str) -> None:
-        """Hear that a connection was lost or refused; it is tried again, after a while."""
+        """Record that a connection was lost or refused; retry it after a delay."""
         now = time.monotonic()
         attempt = self._under_way.pop(connection, None)
         accepted = self._accepted.pop(connection, None)
         if attempt is None and accepted is None:
-            return  # it was forgotten meanwhile
+            return  # removed by `forget`
         self.fault = fault
         if accepted is not None:
             if now - accepted < LONGEST_DELAY:
@@ -90,7 +89,7 @@ class Dialler:
         self._schedule()
 
     def forget(self, connection: Dialled) -> None:
-        """Leave off connecting this one."""
+        """Stop connecting this one."""
         for known in (self._waiting, self._refused, self._under_way, self._accepted):
             known.pop(connection, None)
         self._backoffs.pop(connection, None)
@@ -100,7 +99,7 @@ class Dialler:
         self._schedule()
 
     def stop(self) -> None:
-        """Connect nothing any more."""
+        """Open no further connections."""
         self._stopped = True
 
     def _recover(self) -> None:
@@ -108,7 +107,7 @@ class Dialler:
         self._backoff.reset()
 
     def _rest(self, connection: Dialled) -> None:
-        """Connect this one later: the broker is there, and ends this connection alone."""
+        """Retry this connection later: the broker is reachable, and ends only this connection."""
         new = Backoff(FIRST_DELAY, LONGEST_DELAY, JITTER)
         delay = self._backoffs.setdefault(connection, new).failed()
         self._resting.add(connection)

@@ -15,7 +15,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class ClientOwner(Protocol[T_contra]):
-    """Owns a driven client, and is notified of what happens to it."""
+    """Owns a driven client, and is notified of its events."""
 
     def on_open(self) -> None:
         """Called when the broker has accepted the connection."""
@@ -56,7 +56,7 @@ class DrivenClient(Generic[T]):
         self.dialled = False
         self._loop = loop
         self._owner = owner
-        # Whether TCP sends each message on its own; collected ones are faster for a steady stream.
+        # Whether TCP sends each message at once; collecting is faster for a steady stream.
         self._at_once = at_once
         self._writing = False
         self._error = ""
@@ -119,7 +119,7 @@ class DrivenClient(Generic[T]):
         if not self.dialled:
             return
         self.dialled = False
-        # For a connection that breaks, paho's reason is no more than "Unspecified error".
+        # For a broken connection, paho's reason is only "Unspecified error".
         by_broker = flags.is_disconnect_packet_from_server
         ended = str(reason) if by_broker else "the connection was lost"
         self._owner.on_end(self._error or ended)
@@ -141,7 +141,7 @@ class DrivenClient(Generic[T]):
 
     def _on_socket_open(self, client: paho.Client, data: Any, opened: Any) -> None:
         self._writing = False
-        # paho closes it also where the rest fails, and what is closed must have been watched.
+        # paho also closes the socket if a later step fails; a closed socket must have been watched.
         self._loop.watch(opened.fileno(), self._read)
         if self._at_once:
             send_at_once(client, data, opened)

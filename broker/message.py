@@ -1,4 +1,4 @@
-"""A message, and who gets it: the contract between a source of messages and what stores them."""
+"""A message and its receiver: the contract between a source of messages and the ingest."""
 
 import hashlib
 import random
@@ -21,7 +21,7 @@ class Message(msgspec.Struct, gc=False):
     valid_topic: bool = True
     """False where the topic was not UTF-8; `topic` then has the bad bytes escaped."""
     retained: bool = False
-    """Whether the broker repeats an old message, because somebody has just subscribed."""
+    """Whether it is a retained message, sent because of a new subscription."""
     via: tuple[int, ...] = ()
     """The subscription identifiers of the matching filters, where they are needed."""
     copy: bool = False
@@ -30,13 +30,13 @@ class Message(msgspec.Struct, gc=False):
     _fingerprint: int | None = None
 
     def serial(self) -> int:
-        """Tells this delivery from every other, also when it is handed over again."""
+        """Return an id of this delivery, the same when it is handed over again."""
         if not self._serial:
             self._serial = random.getrandbits(62)
         return self._serial
 
     def fingerprint(self) -> int:
-        """A signed 64-bit hash of topic and payload, which are the same in a redelivery."""
+        """Return a signed 64-bit hash of topic and payload, the same for a redelivery."""
         if self._fingerprint is None:
             content = b"%b\0%b" % (self.topic.encode(), self.payload)
             digest = hashlib.blake2b(content, digest_size=8).digest()
@@ -45,14 +45,14 @@ class Message(msgspec.Struct, gc=False):
 
 
 class Receiver(Protocol):
-    """Who gets the messages."""
+    """Receives the messages of a source."""
 
     def receive(self, messages: Sequence[Message]) -> bool:
         """Store the messages. True: acknowledge them. False: hand them over again later."""
         ...
 
     def may_connect(self) -> bool:
-        """Whether this process is now the one that may use the client id."""
+        """Whether this process may use the client id now."""
         ...
 
     def tick(self) -> bool:
@@ -64,7 +64,7 @@ class Receiver(Protocol):
         ...
 
     def subscribed(self) -> None:
-        """Called when all wanted filters are granted and the unwanted ones given up."""
+        """Called when all wanted filters are granted and the unwanted ones are removed."""
         ...
 
     def evicted(self) -> None:
@@ -73,9 +73,9 @@ class Receiver(Protocol):
 
 
 class Filters(NamedTuple):
-    """What to subscribe to, and what the session may have from before that is no longer wanted."""
+    """The filters to subscribe to, and earlier filters of the session to remove."""
 
     wanted: Sequence[str]
     unwanted: Sequence[str] = ()
     known: Sequence[str] = ()
-    """The filters of a session that wants none, so that copies of a message are detected."""
+    """The filters of a session with no wanted ones, to detect copies of a message."""

@@ -30,7 +30,7 @@ Key = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")]
 
 
 class ChangeSet(msgspec.Struct, omit_defaults=True):
-    """What is new in the database, as keys to be looked up."""
+    """New data in the database, as keys to look up."""
 
     readings: dict[str, list[datetime]] = {}
     """By stream: the `created_at` that all rows of a committed batch share."""
@@ -41,7 +41,7 @@ class ChangeSet(msgspec.Struct, omit_defaults=True):
     everything: bool = False
     """Whether any of these may be new, because notices may have been missed."""
     origin: str = ""
-    """The process that says so."""
+    """The process that sent it."""
 
     def __bool__(self) -> bool:
         return bool(self.readings or self.commands or self.devices or self.everything)
@@ -68,12 +68,12 @@ class Outbox:
         self._under_way = 0
 
     def add(self, changes: ChangeSet) -> None:
-        """Merge changes into those that wait."""
+        """Merge changes into the waiting ones."""
         with self._lock:
             self._waiting.add(changes)
 
     def take(self) -> ChangeSet | None:
-        """All that waits, to be sent; None if there is nothing, or too much is unacknowledged."""
+        """Return the waiting changes; None without any, or if too many are unacknowledged."""
         with self._lock:
             if not self._waiting or self._under_way >= MAX_UNDER_WAY:
                 return None
@@ -82,18 +82,18 @@ class Outbox:
             return taken
 
     def acknowledged(self) -> None:
-        """Note that the broker has one more of what was taken."""
+        """Record that the broker has acknowledged a change set."""
         with self._lock:
             self._under_way = max(0, self._under_way - 1)
 
     def reset(self) -> None:
-        """Expect no acknowledgement of what was taken before."""
+        """Expect no acknowledgements of earlier change sets."""
         with self._lock:
             self._under_way = 0
 
 
 class Notifier:
-    """Notifies the parts of this process and, over an own topic, the other processes.
+    """Notifies the parts of this process and, over a topic of their own, the other processes.
 
     `topic` returns that topic, or None as long as it is not known.
     """
@@ -124,8 +124,8 @@ class Notifier:
         self._listeners.append(listener)
 
     def start(self) -> None:
-        """Connect in the background, and again whenever the connection is lost."""
-        # Not before: processes that are forked from one that was wired would share it.
+        """Connect in the background; reconnect whenever the connection is lost."""
+        # Not before: processes that fork after the wiring would share it.
         self._origin = secrets.token_hex(6)
         threading.Thread(target=self._join, name="notices", daemon=True).start()
 
@@ -137,7 +137,7 @@ class Notifier:
         self._client.loop_stop()
 
     def notify(self, changes: ChangeSet) -> None:
-        """Notify the listeners here at once, the other processes as soon as the broker does."""
+        """Notify the listeners of this process now, the other processes over the broker."""
         if not changes:
             return
         self._spread(changes)
@@ -157,7 +157,9 @@ class Notifier:
 
     def _warn_if_forbidden(self) -> None:
         if time.monotonic() - self._asked_at > ANSWER_SECONDS:
-            forbidden = f"{self._settings.broker} does not let us use the topic {self._topic}"
+            forbidden = (
+                f"{self._settings.broker} does not allow AutoForge to use the topic {self._topic}"
+            )
             self._throttle.warn(logger, "deaf", forbidden)
 
     def _join(self) -> None:
@@ -191,8 +193,8 @@ class Notifier:
         if codes[0].is_failure:
             self._asked_at = -math.inf
             return
-        # A broker may grant what it then drops, as Mosquitto does with an access list.
-        # Our own message proves that it does not.
+        # A broker may grant a subscription whose messages it drops, as Mosquitto does with an
+        # access list. The arrival of our own message proves that it does not.
         self._asked_at = time.monotonic()
         self._publish(ChangeSet())
 
@@ -214,7 +216,7 @@ class Notifier:
         try:
             changes = msgspec.json.decode(message.payload, type=ChangeSet)
         except (ValueError, RecursionError) as error:  # no DecodeError if it is not UTF-8
-            ignored = f"Ignored what is no notice on {self._topic}: {error}"
+            ignored = f"Ignored an invalid notice on {self._topic}: {error}"
             self._throttle.warn(logger, "foreign", ignored)
             return
         if changes.origin != self._origin:

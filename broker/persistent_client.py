@@ -20,14 +20,14 @@ from config import Settings
 
 FAREWELL_SECONDS = 2.0
 NOTHING = "autoforge/nothing/notices"
-"""A topic without subscribers, on which the list of `flask acl` lets AutoForge write."""
+"""A topic without subscribers, which the access list of `flask acl` lets AutoForge write to."""
 
 
 class PersistentClient:
-    """A paho client and its session; collects what it receives in `batch`.
+    """A paho client and its session; collects received messages in `batch`.
 
-    Driven by one thread, through paho's external event loop. A connection that is lost once
-    `stopping` is set is no problem.
+    One thread drives it, through paho's external event loop. The loss of a connection is not
+    reported once `stopping` is set.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PersistentClient:
         self._farewell_answered = False
         self._waiter = Waiter()
         self.client = new_client(settings, client_id, persistent=True)
-        """For reading, which happens once for each message."""
+        """Public for reading, which happens once for each message."""
         self._set_callbacks(self.client)
 
     def _set_callbacks(self, client: paho.Client) -> None:
@@ -61,7 +61,7 @@ class PersistentClient:
         self._waiter.watch(client)
 
     def connect_if_due(self) -> None:
-        """Connect if there is no connection, it is time, and this process may."""
+        """Connect if there is no connection, an attempt is due, and this process may."""
         if self.client.socket() is not None:
             if self.state.connected or not self._attempts.overdue():
                 return
@@ -76,11 +76,11 @@ class PersistentClient:
             self.state.set_disconnected(unreachable(self._settings.broker, error))
 
     def wait(self, seconds: float) -> None:
-        """Wait at most so long for the connection to be readable or writable, or for `wake`."""
+        """Wait up to `seconds` for the connection to be readable or writable, or for `wake`."""
         self._waiter.wait(self.client, seconds)
 
     def wake(self) -> None:
-        """End `wait`; from any thread."""
+        """End `wait`; any thread may call this."""
         self._waiter.wake()
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
@@ -93,17 +93,17 @@ class PersistentClient:
                 client.ack(packet_id, 1)
 
     def publish(self, topic: str, payload: bytes) -> Callable[[], bool]:
-        """Publish at QoS 1 without waiting; the result says whether the broker has it yet."""
+        """Publish at QoS 1 without waiting; the result tells whether it is acknowledged."""
         published = self.client.publish(topic, payload, qos=1)
         return lambda: published.rc == paho.MQTT_ERR_SUCCESS and published.is_published()
 
     def write(self) -> None:
-        """Send what is waiting to be sent."""
+        """Send pending data."""
         if self.client.want_write():
             self.client.loop_write()
 
     def tick(self) -> None:
-        """Keep the connection alive; to be called every second."""
+        """Keep the connection alive; call this every second."""
         self.client.loop_misc()
         self.session.settle_if_overdue()
 
@@ -116,8 +116,8 @@ class PersistentClient:
         self._waiter.close()
 
     def _say_farewell(self) -> None:
-        # When the next ingester connects, a broker forgets the acknowledgements that it has not
-        # read. It reads in order: its answer to a request that changes nothing proves that it has.
+        # When the next ingester connects, a broker drops the acknowledgements that it has not read.
+        # It reads in order, so its answer to a request without effect proves that it has read them.
         self._farewell_answered = False
         self.client.unsubscribe(NOTHING)
         deadline = time.monotonic() + FAREWELL_SECONDS
@@ -154,7 +154,7 @@ class PersistentClient:
     def _on_disconnect(self, _: Any, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
         self._farewell_answered = True
         self.session.connection_lost()
-        # What was received is still handed over; the broker sends it again, and the key absorbs it.
+        # Received messages are still handed over; the key absorbs their redelivery.
         self.batch.connection_lost()
         if self._stopping.is_set():
             return

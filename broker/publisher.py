@@ -1,4 +1,4 @@
-"""The Publisher: sends single messages, and says whether the broker has them."""
+"""The Publisher: sends single messages, and waits until the broker acknowledges them."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ from broker.faults import closed_at_once, refused, unreachable
 from config import Settings
 
 SILENT_SECONDS = 1.0
-"""How long to leave a broker alone that did not answer."""
+"""How long to make no attempt after the broker did not answer."""
 
 
 class PublishError(Exception):
-    """A message could not be published; the text says why. Nothing is kept to be sent later."""
+    """A message could not be published; the text says why. It is not sent later."""
 
     def __init__(self, reason: str, may_be_sent: bool = False) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class Publisher:
         self._silent_until = 0.0
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish at QoS 1 and wait until the broker has it.
+        """Publish at QoS 1 and wait until the broker acknowledges it.
 
         Raises PublishError, also if the broker refuses the message.
         """
@@ -91,7 +91,7 @@ class Publisher:
         if self._client is not None and self._client.is_connected():
             return self._client
         if time.monotonic() < self._silent_until:
-            # All threads that waited for the lock would wait in vain once more.
+            # The threads that waited for the lock would each wait for another timeout.
             raise PublishError(f"{self._settings.broker} does not answer")
         if self._client is not None:
             _end(self._client)
@@ -141,7 +141,7 @@ class Publisher:
 
 
 def _note_refusal(_: Any, refusals: dict[int, str], mid: int, reason: ReasonCode, __: Any) -> None:
-    """Keep the error with which a broker acknowledged a message, as MQTT 5 can."""
+    """Keep the error in the acknowledgement of a message (MQTT 5 only)."""
     if reason.is_failure:
         refusals[mid] = str(reason)
 

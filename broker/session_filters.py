@@ -15,23 +15,23 @@ UNSUBACK_SECONDS = 10.0
 
 
 class SessionFilters:
-    """Brings a persistent session from the filters that it may have to those that are wanted.
+    """Changes the filters of a persistent session to the wanted ones.
 
-    Calls `on_settled` each time that the session has the wanted filters and no other.
+    Calls `on_settled` each time that the session has the wanted filters and no others.
     """
 
     def __init__(self, filters: Filters, on_settled: Callable[[], None], *, version5: bool) -> None:
         self.wanted = filters.wanted
         self.subscriptions = Subscriptions(filters.wanted or filters.known, version5=version5)
         self.settled = True
-        """Whether nothing is left to do; until then messages wait, as long as there is room."""
+        """Whether no request is pending; until then messages wait, as long as there is room."""
         self._unwanted = filters.unwanted
         self._on_settled = on_settled
         self._settled_by = math.inf
         self._new_session = False
 
     def connected(self, *, session_present: bool) -> None:
-        """Begin anew for a connection."""
+        """Start over for a new connection."""
         self.settled = False
         self._settled_by = math.inf
         self._new_session = not session_present
@@ -44,28 +44,28 @@ class SessionFilters:
             self._unsubscribe(client)
 
     def granted(self, client: paho.Client, mid: int, codes: Iterable[ReasonCode]) -> list[str]:
-        """Note an answer; after the last one returns the filters that the broker denied."""
+        """Record an answer; after the last one, return the filters that the broker denied."""
         if not self.subscriptions.answered(mid, codes):
             return []
         if self.subscriptions.denied:
             self.settled = True
         else:
-            # Only now: messages that a wanted filter shares with an unwanted one must not get lost.
+            # Only now: messages that a wanted filter shares with an unwanted one must not be lost.
             self._unsubscribe(client)
         return self.subscriptions.denied
 
     def settle(self) -> None:
-        """Note that the broker has given up the unwanted filters."""
+        """Record that the broker has removed the unwanted filters."""
         self.settled = True
         self._on_settled()
 
     def settle_if_overdue(self) -> None:
-        """Wait no longer: rumqttd does not answer for a filter that it does not know."""
+        """Stop waiting: rumqttd does not answer for a filter that it does not know."""
         if not self.settled and time.monotonic() > self._settled_by:
             self.settle()
 
     def connection_lost(self) -> None:
-        """Let what was received be handed over; the next connection begins anew."""
+        """Let the received messages be handed over; the next connection starts over."""
         self.settled = True
 
     def _unsubscribe(self, client: paho.Client) -> None:

@@ -1,4 +1,4 @@
-"""Sessions at the broker: opens one beside another with a marker between them, and ends one."""
+"""Sessions at the broker: open one beside another with a marker between them, or end one."""
 
 import contextlib
 import time
@@ -26,18 +26,18 @@ class SessionError(Exception):
 def open_beside(settings: Settings, client_id: str, filters: Sequence[str], token: str) -> None:
     """Open a persistent session, subscribe it, publish a marker with this token, and disconnect.
 
-    Another session that has the same filters all the while has everything from before the marker,
-    and this one everything after it. What this session held is forgotten. Raises SessionError:
-    then there may be no marker.
+    Another session that keeps the same filters has all messages before the marker, and this one all
+    messages after it. Messages that this session held before are deleted. Raises SessionError; then
+    there may be no marker.
     """
     end(settings, client_id)
     session = _Session(settings, client_id, persistent=True)
     try:
         session.subscribe([MARKERS])
-        # A broker acknowledges what its access list forbids, and drops it.
+        # A broker acknowledges and drops a message that its access list forbids.
         probe = f"probe {token}".encode()
         session.publish(probe)
-        forbidden = f"{settings.broker} does not let us use the topic {MARKERS}"
+        forbidden = f"{settings.broker} does not allow AutoForge to use the topic {MARKERS}"
         session.wait(lambda: probe in session.heard, forbidden)
         session.subscribe(filters)
         session.publish(token.encode())
@@ -46,12 +46,12 @@ def open_beside(settings: Settings, client_id: str, filters: Sequence[str], toke
 
 
 def end(settings: Settings, client_id: str) -> None:
-    """Have the broker delete a session, with all that waits in it. Raises SessionError."""
+    """Delete a session at the broker, with its waiting messages. Raises SessionError."""
     _Session(settings, client_id, persistent=False).leave()
 
 
 def undelivered(settings: Settings, messages: Mapping[str, bytes], seconds: float) -> list[str]:
-    """Publish messages by their topics, and return the topics that do not come back.
+    """Publish a message on each topic; return the topics whose message does not come back.
 
     Raises SessionError.
     """
@@ -75,7 +75,7 @@ class SessionRefused(SessionError):
 
 
 class _Session:
-    """A connection that waits for each answer; acknowledges markers only."""
+    """A connection that waits for each answer; it acknowledges only probes."""
 
     def __init__(self, settings: Settings, client_id: str, *, persistent: bool) -> None:
         self.heard: set[bytes] = set()
@@ -144,7 +144,7 @@ class _Session:
         self._answers[mid] = not reason.is_failure
 
     def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
-        # What is not acknowledged comes again to the next client of this session.
+        # The next client of this session receives unacknowledged messages again.
         with contextlib.suppress(UnicodeDecodeError):
             self.topics.add(message.topic)
             if message.topic == MARKERS and message.payload.startswith(b"probe"):

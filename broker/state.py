@@ -18,16 +18,16 @@ class ConnectionState:
         self._subscription = subscription
 
     def set_subscribed(self) -> None:
-        """The session has the wanted filters and no other."""
+        """Record that the session has the wanted filters and no others."""
         if self._change(connected=True, subscribed=True, problem=None):
             logger.info("Subscribed to %s", self._subscription)
 
     def set_unsubscribed(self, problem: str) -> None:
-        """The broker has accepted the connection, and something else is missing."""
+        """Record that the broker has accepted the connection, and what else is missing."""
         self._change(connected=True, subscribed=False, problem=problem)
 
     def set_disconnected(self, problem: str) -> None:
-        """There is no connection."""
+        """Record that there is no connection, and why."""
         if self._change(connected=False, subscribed=False, problem=problem):
             logger.warning("MQTT: %s", problem)
 

@@ -1,4 +1,4 @@
-"""The folder of the embedded broker: its configuration, and who may connect."""
+"""The folder of the embedded broker: its configuration, and whether devices may connect."""
 
 import contextlib
 import json
@@ -17,18 +17,18 @@ MAX_PAYLOAD = 16_000_000
 MAX_IN_FLIGHT = 500
 """Unacknowledged messages of each filter.
 
-NATS takes 65,535 for a session, and counts a filter that ends in # twice.
+NATS allows 65,535 per session, and counts a filter that ends in # twice.
 """
 ACK_SECONDS = 3
-"""After this, and not at a new connection, NATS repeats what is not acknowledged."""
+"""NATS resends unacknowledged messages after this time, not on a new connection."""
 ANYBODY = "a device without a login"
 """The user of clients without a login; no client can give this name."""
 _CLOSED, _OPEN = "WEBSOCKET", "MQTT"
-"""The kind of connection that a device may make; nothing listens for the first."""
+"""The connection type that devices may use; the server does not listen for the first."""
 _DENIED = ("$JS.>", "$SYS.>", "$MQTT.msgs.>", "$MQTT.rmsgs.>", "$MQTT.sess.>", "$MQTT.JSA.>")
-"""The subjects that control NATS: MQTT topics are subjects, and one message there deletes all."""
+"""Subjects that control NATS: MQTT topics are subjects, and a message there can delete all."""
 _RESERVE_MB = 512
-"""Beyond the bound: a full store accepts no session, so that nobody could empty it."""
+"""Added to the limit: a full store accepts no session, so no client could empty it."""
 _CONFIGURATION = """\
 # Written by AutoForge at each start.
 server_name: autoforge
@@ -85,7 +85,7 @@ class Store(NamedTuple):
 
     @property
     def lock(self) -> FileLock:
-        """The lock that the process which runs the server holds."""
+        """The lock of the process that runs the server."""
         return FileLock(self.folder / "broker.lock", thread_local=False)
 
     def forget_login(self) -> None:
@@ -97,7 +97,7 @@ class Store(NamedTuple):
                 file.unlink(missing_ok=True)
 
     def configure(self, options: Options) -> None:
-        """Write the configuration of a server that lets only USER in. Raises OSError."""
+        """Write a configuration that admits only USER. Raises OSError."""
         password = self.password() or secrets.token_urlsafe(24)
         replace(self._password, password.encode())
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -121,15 +121,15 @@ class Store(NamedTuple):
         replace(self.configuration, text.encode())
 
     def admits(self) -> bool:
-        """Whether devices are let in."""
+        """Whether devices are admitted."""
         return json.dumps(_CLOSED) not in self.configuration.read_text()
 
     def admit(self) -> None:
-        """Let in devices, now that a session keeps what they publish. Raises OSError."""
+        """Admit devices, once a session keeps their messages. Raises OSError."""
         self._turn(_CLOSED, _OPEN)
 
     def shut_out(self) -> None:
-        """End the connections of all devices, and let in none. Raises OSError."""
+        """Disconnect all devices, and admit none. Raises OSError."""
         self._turn(_OPEN, _CLOSED)
 
     def megabytes(self) -> float:
@@ -146,6 +146,6 @@ class Store(NamedTuple):
         text = self.configuration.read_text() if self.configuration.exists() else ""
         if old in text:
             replace(self.configuration, text.replace(old, new).encode())
-            # A server that has just ended reads it when it is started again.
+            # A server that has just ended reads it when it is restarted.
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 os.kill(int(self.pid_file.read_text()), signal.SIGHUP)

@@ -1,10 +1,10 @@
-"""Subscribes to filters that may overlap, and tells which deliveries are copies of another one.
+"""Subscribe to filters that may overlap, and detect copies of a message.
 
-A broker may deliver a message once for each filter of a session that it matches. With MQTT 5 they
-can be distinguished: each filter that crosses another one is subscribed to with an identifier,
-which comes with the message. It holds the filter's index, and a hash of the filters beside it, so
-that messages which have waited since the filters were others are never taken for copies. MQTT 3.1.1
-has no identifiers: there it depends on the broker.
+A broker may deliver a message once for each matching filter of a session. With MQTT 5 copies can be
+detected: each filter that overlaps another is subscribed to with an identifier, which comes with
+the message. The identifier consists of the filter's index and a hash of all such filters. The hash
+differs for messages that waited while the filters changed, so they are never taken for copies.
+MQTT 3.1.1 has no identifiers: there the broker decides.
 """
 
 import logging
@@ -38,13 +38,13 @@ class Subscriptions:
         self._crossing = [one for one in filters if _crosses(one, filters)]
         self._ids = identifiers(self._crossing) if version5 else {}
         self.numbered = bool(self._ids)
-        """Whether messages come with identifiers; an attribute, because each message asks."""
+        """Whether messages have identifiers; an attribute, because it is read for each message."""
         self._given = frozenset(self._ids.values())
         self._warned = False
         self._asked: dict[int, Sequence[str]] = {}
-        """What is not answered yet, by packet id."""
+        """The filters of unanswered requests, by packet id."""
         self.denied: list[str] = []
-        """For which filters the broker does not grant QoS 1."""
+        """The filters for which the broker does not grant QoS 1."""
         self._first: Callable[[str], int] = self._remember()
 
     def request(self, client: paho.Client, connack: Any) -> list[Asked]:
@@ -54,15 +54,15 @@ class Subscriptions:
         self._warn()
         self._asked, self.denied, self._first = {}, [], self._remember()
         plain = [one for one in self._filters if one not in self._ids]
-        # One after the other in this order: what comes by a filter also comes by each matching one
-        # before it.
+        # In this order: a message that comes by a filter also comes by each earlier filter that
+        # matches it.
         asked = [self._ask(client, plain, None)] if plain else []
         for one, number in self._ids.items():
             asked.append(self._ask(client, [one], _numbered(number)))
         return asked
 
     def answered(self, packet_id: int, codes: Iterable[ReasonCode]) -> bool:
-        """Note an answer; whether it was the last one."""
+        """Record an answer; return whether it was the last one."""
         granted = zip(self._asked.pop(packet_id, ()), codes, strict=False)
         if denied := [one for one, code in granted if code.is_failure or code.value < 1]:
             self.denied += denied
@@ -70,7 +70,7 @@ class Subscriptions:
         return not self._asked
 
     def mark(self, messages: Iterable[Message]) -> None:
-        """Mark the copies: messages of which another delivery comes by an earlier filter."""
+        """Mark the copies: messages that also come by an earlier filter."""
         for message in messages:
             if message.via:
                 message.copy = self._is_copy(message)
@@ -106,15 +106,15 @@ class Subscriptions:
             return
         self._warned = True
         logger.info(
-            "Some topics match two of %s: a broker that delivers once for each filter, "
-            "without subscription identifiers (MQTT_PROTOCOL=5), has a reading there "
-            "that has no time of its own stored twice",
+            "Some topics match two of %s: without subscription identifiers (MQTT_PROTOCOL=5), "
+            "an undated reading on such a topic is stored twice "
+            "if the broker delivers it once for each filter",
             ", ".join(self._crossing),
         )
 
 
 def identifiers(filters: Sequence[str]) -> dict[str, int]:
-    """The subscription identifier of each filter, in their order; those after 255 have none."""
+    """Return the identifier of each filter, in order; filters after the 255th have none."""
     together = zlib.crc32("\n".join(filters).encode()) % (1 << SET_BITS)
     indexes = range(1, 1 << INDEX_BITS)
     numbered = zip(indexes, filters, strict=False)

@@ -1,4 +1,4 @@
-"""One connection to the broker: each of its messages is followed to its end; it may have a will."""
+"""A connection to the broker that tracks the outcome of each message; it may have a will."""
 
 import logging
 import ssl
@@ -18,35 +18,35 @@ from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)
 SHARED_BYTES, OWN_BYTES = 16_000_000, 65_536
-"""In flight on the connection that entries share, and on one that an entry has for itself."""
+"""Limits in flight on the shared connection, and on an entry's own connection."""
 ENDS = 2
-"""After so many ends of a connection the log names the entries in flight."""
+"""After this many ends of a connection, the log names the entries in flight."""
 NAMED = 10
 JUST_NOW = 1.0
-"""Seconds. A broker that does not take a message at QoS 0 ends the connection within this time."""
+"""Seconds. A broker that refuses a message at QoS 0 ends the connection within this time."""
 
 
 class Delivery(Enum):
-    """What became of a message."""
+    """The outcome of a message."""
 
     WRITTEN = auto()
-    """At QoS 0 nothing more is known."""
+    """At QoS 0, where nothing more is known."""
     CONFIRMED = auto()
     REFUSED = auto()
-    """The broker said that it does not take it."""
+    """The broker acknowledged it with an error."""
     LOST = auto()
-    """The connection ended before."""
+    """The connection ended before the acknowledgement."""
 
 
 class Sender(Protocol):
-    """Has a message published."""
+    """The sender of a message."""
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """The name in the log."""
 
     def on_delivery(self, delivery: Delivery) -> None:
-        """Called when it is known what became of the message."""
+        """Called when the outcome of the message is known."""
 
 
 class ConnectionOwner(Protocol):
@@ -57,16 +57,16 @@ class ConnectionOwner(Protocol):
 
 
 class Network(NamedTuple):
-    """What connections have in common."""
+    """What all connections share."""
 
     settings: Settings
     context: ssl.SSLContext | None
     loop: Loop
     shared_dialler: Dialler
     dialler: Dialler
-    """For the others: wills that cannot be connected do not delay the shared connection."""
+    """For connections with a will: their failures must not delay the shared connection."""
     connections: "dict[str, TrackedConnection]"
-    """All that have not left, by client id; the shared one has none."""
+    """All that have not left, by client id; the shared one's is empty."""
     throttle: Throttle
 
 
@@ -84,11 +84,11 @@ class _Ends:
 
     def __init__(self) -> None:
         self.number = 0
-        # The last sender at QoS 0, where nothing is in flight for long, and when.
+        # When a message was last sent at QoS 0, where it is in flight only briefly, and its sender.
         self.written: tuple[float, Sender | None] = (0.0, None)
 
     def count(self, lost: list[Sent]) -> str:
-        """Count an end; return the names of what was in flight."""
+        """Count an end; return the names of the senders in flight."""
         self.number += 1
         at, written = self.written
         senders = [item.sender for item in lost]
@@ -100,7 +100,7 @@ class _Ends:
 
 
 class TrackedConnection:
-    """Every dial is a new client, so that paho sends nothing again that is out of date."""
+    """Each dial creates a new client, so that paho resends no outdated message."""
 
     def __init__(
         self,
@@ -109,10 +109,10 @@ class TrackedConnection:
         client_id: str = "",
         will: Outgoing | None = None,
     ) -> None:
-        """Have it dialled; without a client id it is the connection that entries share."""
+        """Request the connection; without a client id it is the shared one."""
         self.client_id = client_id
         self.open = False
-        self.tried = False  # whether it has been open, or could not be
+        self.tried = False  # whether it was opened, or failed to open
         self._network = network
         self._dialler = network.dialler if client_id else network.shared_dialler
         self._owner = owner
@@ -153,11 +153,11 @@ class TrackedConnection:
             raise
 
     def give_up(self, fault: str) -> None:
-        """End an attempt that is not answered."""
+        """End an unanswered attempt."""
         self.client.give_up(fault)
 
     def publish(self, message: Outgoing, sender: Sender | None) -> None:
-        """Publish, and notify the sender of what became of it. Ask `room` first."""
+        """Publish, and notify the sender of the outcome. Check `room` first."""
         displaced = self.client.publish(message, Sent(sender, message))
         if displaced is not None:
             self._settle(displaced, Delivery.LOST)
@@ -167,7 +167,7 @@ class TrackedConnection:
 
     @property
     def dialled(self) -> bool:
-        """Whether it is open, or has been opened and is not answered yet."""
+        """Whether it is open, or waits for the broker's answer."""
         return self._client is not None and self._client.dialled
 
     def leave(self, *, silently: bool = False, last: tuple[Outgoing, Sender] | None = None) -> None:
@@ -201,10 +201,10 @@ class TrackedConnection:
         self._owner.on_connection()
 
     def on_settled(self, item: Sent, reason: ReasonCode) -> None:
-        """Notify the sender; the log names a topic where the broker refuses what is published."""
+        """Notify the sender; log the topic if the broker refused the message."""
         if reason.is_failure:
             topic = item.message.topic
-            text = f"The broker refuses what is published on {topic}: {reason}"
+            text = f"The broker refuses messages on {topic}: {reason}"
             self._network.throttle.warn(logger, topic, text)
             self._settle(item, Delivery.REFUSED)
         else:
@@ -213,7 +213,7 @@ class TrackedConnection:
             self._disconnect_if_done()
 
     def on_end(self, error: str) -> None:
-        """Notify the senders of what is lost, and have it dialled again."""
+        """Notify the senders of lost messages, and reconnect."""
         was_open, self.open = self.open, False
         lost = self.client.in_flight.clear()
         for item in lost:
@@ -237,9 +237,9 @@ class TrackedConnection:
             self.client.client.disconnect()
 
     def _log_in_flight(self, names: str) -> None:
-        """Name what the connection may have ended for: a broker need not say what it refuses."""
+        """Log the possible causes of the end: a broker need not say which message it refuses."""
         if names and self._ends.number >= ENDS:
-            hint = "Does the broker take their size, their retain flag and their topics?"
+            hint = "Does the broker accept their size, their retain flag and their topics?"
             text = f"A connection has ended {self._ends.number} times, now with these in flight: "
             key = f"in flight {self.client_id}"
             self._network.throttle.warn(logger, key, f"{text}{names}. {hint}")

@@ -1,4 +1,4 @@
-"""Waiting until a client's connection can be read or written, or another thread wakes it."""
+"""Wait until a client's connection is readable or writable, or another thread ends the wait."""
 
 import contextlib
 import selectors
@@ -24,7 +24,7 @@ class Waiter:
         client.on_socket_close = self._on_socket_close
 
     def wait(self, client: paho.Client, seconds: float) -> None:
-        """Wait at most so long."""
+        """Wait up to `seconds`."""
         opened = client.socket()
         # TLS may hold decrypted bytes that no selector sees.
         pending = getattr(opened, "pending", None)
@@ -37,8 +37,8 @@ class Waiter:
                 self._wake_reader.recv(100)
 
     def wake(self) -> None:
-        """End `wait`; from any thread."""
-        with contextlib.suppress(OSError):  # it is closed already
+        """End `wait`; any thread may call this."""
+        with contextlib.suppress(OSError):  # already closed
             self._wake_writer.send(b"!")
 
     def close(self) -> None:

@@ -32,20 +32,23 @@ _OPTIONS = {
     "broker": ("HOST", "host name or URL (default: MQTT_BROKER, or localhost)"),
     "port": ("N", "(default: MQTT_PORT, or 1883, with TLS 8883)"),
     "username": ("NAME", "login at the broker (default: MQTT_USERNAME)"),
-    "password": ("TEXT", "better MQTT_PASSWORD: others on this machine see the command line"),
-    "ca_cert": ("FILE", "who signed the broker's certificate; means --tls"),
-    "client_cert": ("FILE", "the certificate that is shown to the broker"),
-    "client_key": ("FILE", "its key"),
+    "password": (
+        "TEXT",
+        "better use MQTT_PASSWORD: other users of this machine see the command line",
+    ),
+    "ca_cert": ("FILE", "the CA that signed the broker's certificate; implies --tls"),
+    "client_cert": ("FILE", "the client certificate for the broker"),
+    "client_key": ("FILE", "the key of the client certificate"),
     "config": ("FILE", f"(default: PUBLISHER_CONFIG, or {DEFAULT_PATH})"),
 }
 _SWITCHES = {
     "tls": "encrypt, and check the broker's certificate",
-    "status": "show how the running publisher of this file does",
+    "status": "show the status of the publisher of this file",
 }
 
 
 class PublisherSettings(Settings):
-    """The backend's settings, with a log of its own where none is named."""
+    """The backend's settings, with another default log file."""
 
     log_file: WritableFile = DEFAULT_LOG
 
@@ -61,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             status = service.get_status()
             print(summary(status), *table(status), sep="\n")
             return 0
-        # Two processes that rotate one log lose lines, and the settings may name that of another.
+        # Two processes that rotate one log lose lines, and LOG_FILE may be the backend's.
         own = settings.log_file == DEFAULT_LOG
         logger.configure(settings.log_level, settings.log_file, "" if own else "publisher")
         warn_of_unknown_settings()
@@ -73,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _publish(service: PublisherService) -> int:
-    # The handler is C, as in utils/signals.py: it waits for no lock of the thread it interrupts.
+    # The handler is C code, as in utils/signals.py: it cannot wait for a lock of its own thread.
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     handler: Callable[..., None] = signals.put
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -92,11 +95,11 @@ def _publish(service: PublisherService) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """The environment's, unless the command line says otherwise. Raises SettingsError."""
+    """Return the environment's settings with the command line's. Raises SettingsError."""
     named = {f"mqtt_{name}": getattr(options, name) for name in _OPTIONS if name != "config"}
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     if options.status:
-        given["log_file"] = Path(os.devnull)  # its user may not be allowed to write the log
+        given["log_file"] = Path(os.devnull)  # the user may not be allowed to write the log
     settings = load_settings(PublisherSettings, **given)
     broker = settings.mqtt_broker or "localhost"
     if (options.tls or options.ca_cert) and not settings.broker.tls:

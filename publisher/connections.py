@@ -12,7 +12,7 @@ ANSWER_SECONDS = 10.0  # how long `connect` and `publish` wait for the broker
 
 
 class MQTTConnectionManager:
-    """A connection to the broker of the settings, or of the environment; for any thread."""
+    """A connection to the broker of `settings`, by default the environment's; for any thread."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or load_settings()
@@ -21,7 +21,7 @@ class MQTTConnectionManager:
         self._started = False
 
     def connect(self) -> bool:
-        """Begin to connect; return whether the broker accepted. If not, it is tried again."""
+        """Start to connect; return whether the broker has accepted. If not, it keeps trying."""
         with self._starting:
             if not self._thread.alive:
                 if self._started:
@@ -40,9 +40,9 @@ class MQTTConnectionManager:
         return self._thread.shared.open
 
     def publish(self, topic: str, payload: str | bytes, qos: int = 1, retain: bool = False) -> bool:
-        """Publish; return whether the broker has the message, at QoS 0 whether it was sent.
+        """Publish; return whether the message was acknowledged; at QoS 0, whether it was sent.
 
-        Raises ValueError or TypeError for a topic, QoS or payload that MQTT does not have.
+        Raises ValueError or TypeError for a topic, QoS or payload that MQTT does not allow.
         """
         thread = self._thread
         if not thread.alive:
@@ -57,7 +57,7 @@ class MQTTConnectionManager:
 
 
 class _Receipt(Future[bool]):
-    """Tells what becomes of one message."""
+    """The outcome of a message."""
 
     def __init__(self, message: Outgoing) -> None:
         super().__init__()

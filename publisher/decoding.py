@@ -1,4 +1,4 @@
-"""JSON from outside, a file's or a request's: each entry as a value and as it was written."""
+"""Decode the JSON of a file or request: each entry as a value and as its original text."""
 
 import contextlib
 import json
@@ -17,14 +17,14 @@ class Unreadable(Exception):
 
 
 class Written(NamedTuple):
-    """An entry of a file."""
+    """An entry of a file, as text and value."""
 
     text: str
     value: Any
 
 
 def decode_entries(content: bytes) -> Iterator[Written]:
-    """The entries of an array, each decoded when it is asked for. Raises Unreadable."""
+    """Yield the entries of an array, each decoded on demand. Raises Unreadable."""
     with _explained():
         text = decoded(content)
         at = _skip(text, 0)
@@ -48,7 +48,7 @@ def decode_entries(content: bytes) -> Iterator[Written]:
 
 
 def decode_entry(content: bytes) -> Any:
-    """A single entry. Raises Unreadable."""
+    """Return a single entry. Raises Unreadable."""
     with _explained():
         return _DECODER.decode(decoded(content))
 
@@ -78,7 +78,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int | float:
-    # int() raises ValueError above 4,300 digits. As infinity it is a fault of its entry alone.
+    # int() raises ValueError above 4,300 digits. As infinity it is an error of its entry only.
     return int(digits) if len(digits) <= 1000 else float("inf")
 
 

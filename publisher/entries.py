@@ -1,4 +1,4 @@
-"""Entries of the publisher's file: what each must be, all its errors, and what is published."""
+"""Entries of the publisher's file: their validation, all errors, and what they publish."""
 
 import json
 from collections import Counter
@@ -22,14 +22,14 @@ MAX_VERSION = 2**53 - 1  # the largest whole number that every reader of JSON ho
 _SHOWN = 60
 _ID = (
     f"must be text of 1 to {MAX_ID} printable characters without + # /, "
-    "no white space at its ends, not . or .."
+    "without leading or trailing white space, not . or .."
 )
 _TOPIC = (
     f"must be printable text of 1 to {MAX_TOPIC} bytes and at most {MAX_LEVELS} levels, "
     "without + and #, not beginning with $"
 )
 _DATA = (
-    f"must be a JSON object, nested at most {MAX_DEPTH} deep, without keys that stand twice, "
+    f"must be a JSON object, nested at most {MAX_DEPTH} deep, without duplicate keys, "
     "numbers out of range such as 1e999 and lone surrogates such as \\ud800"
 )
 _INTERVAL = f"must be a number of seconds from {SHORTEST} to {LONGEST}"
@@ -40,7 +40,7 @@ _VERSION = f"must be a whole number from 1 to {MAX_VERSION}"
 
 
 class Repeated(dict[str, Any]):
-    """A JSON object in which keys stand more than once; it has the last value of each."""
+    """A JSON object with duplicate keys; it has the last value of each."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -50,7 +50,7 @@ class Repeated(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class PublishConfig:
-    """A valid entry: equal to another where nothing that is published differs."""
+    """A valid entry; entries that publish the same are equal."""
 
     id: str
     topic: str
@@ -127,12 +127,12 @@ class Entry(BaseModel):
 
 FIELDS = tuple(Entry.model_fields)
 _WHOLE = "must be a JSON object with id, topic, data and interval"
-_UNKNOWN = f"there is no such field; there are {', '.join(FIELDS)}"
-_TWICE = "must stand only once in an entry"
+_UNKNOWN = f"unknown field; allowed are {', '.join(FIELDS)}"
+_TWICE = "must appear only once in an entry"
 
 
 def read(entries: Iterable[object]) -> tuple[list[PublishConfig], list[str]]:
-    """The valid entries of a file, the first one of each id, and every fault of the others."""
+    """Return the valid entries, the first of each id, and all errors of the others."""
     configs: list[PublishConfig] = []
     faults: list[str] = []
     ids: dict[str, int] = {}
@@ -144,7 +144,7 @@ def read(entries: Iterable[object]) -> tuple[list[PublishConfig], list[str]]:
             where += f' (id "{_shortened(name, MAX_ID)}")'
             first = ids.setdefault(name, index)
             if first != index:
-                allowed = f"must be unique in the file, and entry {first} has it already"
+                allowed = f"must be unique in the file, but entry {first} has it already"
                 found.append(f"id = {_shown(name)}: {allowed}")
         faults += [f"{where}: {fault}" for fault in found]
         if config is not None and not found:
@@ -153,7 +153,7 @@ def read(entries: Iterable[object]) -> tuple[list[PublishConfig], list[str]]:
 
 
 def check(entry: object) -> tuple[PublishConfig | None, list[str]]:
-    """What is published of an entry, or None and every fault."""
+    """Return what an entry publishes, or None, and all its errors."""
     if not isinstance(entry, dict):
         return None, [f"{_shown(entry)}: {_WHOLE}"]
     wrong, valid = _validated(entry)
@@ -172,7 +172,7 @@ def check(entry: object) -> tuple[PublishConfig | None, list[str]]:
 
 
 def _validated(entry: dict[Any, Any]) -> tuple[dict[Any, str], Entry | None]:
-    """What is allowed for each known field that is wrong, and the entry if none is."""
+    """Return what is allowed for each invalid known field, and the entry if all are valid."""
     known = {name: value for name, value in entry.items() if name in FIELDS}
     wrong: dict[Any, str] = {}
     valid = None
@@ -181,7 +181,7 @@ def _validated(entry: dict[Any, Any]) -> tuple[dict[Any, str], Entry | None]:
     except ValidationError as error:
         names = [str(part["loc"][0]) for part in error.errors(include_url=False)]
         wrong = {name: str(Entry.model_fields[name].description) for name in names}
-    # By itself: pydantic gives a copy, which does not tell keys that stand twice.
+    # Checked separately: pydantic's copy does not show duplicate keys.
     if "data" in known and "data" not in wrong and not _is_data(known["data"]):
         wrong["data"] = _DATA
     return wrong, valid
@@ -195,11 +195,11 @@ def _fault(entry: dict[Any, Any], name: object, allowed: str) -> str:
 
 
 def _published(data: dict[str, Any], *, lwt: bool) -> tuple[bytes, bytes]:
-    """The payload, and the will, which is empty without one."""
+    """Return the payload, and the will, which is empty without `lwt`."""
     if not lwt:
         return _json(data), b""
     online = {"online": 1} | data
-    # A will that repeated what the data itself says as `online` would say nothing.
+    # The will sets `online` to 0, even if the data has a value for it.
     return _json(online), _json(online | {"online": 0})
 
 

@@ -1,4 +1,4 @@
-"""The publisher's file: read as a whole or not at all, and each entry checked by itself."""
+"""The publisher's file: it is read as a whole or not at all; each entry is checked alone."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ class ConfigurationError(Exception):
 
 
 class ConfigurationLoader:
-    """Reads a file of entries, and keeps what it has read while the file stays the same."""
+    """Loads a file of entries, and keeps the result until the file changes."""
 
     def __init__(self, path: str | Path = DEFAULT_PATH) -> None:
         self.path = Path(path)
@@ -27,14 +27,14 @@ class ConfigurationLoader:
         self._tried: _Mark | None = ()
 
     def load_configurations(self) -> list[PublishConfig]:
-        """The valid entries; the same list for an unchanged file. Raises ConfigurationError."""
+        """Return the valid entries, cached for an unchanged file. Raises ConfigurationError."""
         mark = self._tried = self._mark()
         if mark is None or mark != self._loaded:
             self._load()
         return self._configs
 
     def changed(self) -> bool:
-        """Whether the file has changed, come or gone since the last load, also a failed one."""
+        """Whether the file was changed, created or deleted since the last load or failed load."""
         return self._tried != self._mark()
 
     def _load(self) -> None:
@@ -54,14 +54,14 @@ class ConfigurationLoader:
 
 
 def _mark(state: os.stat_result) -> _Mark:
-    """What differs between two files, and of one file after a change."""
-    # ctime, because a copy may bring an old mtime with it.
+    """Return what differs between files, and between versions of a file."""
+    # ctime, because a copy may have an old mtime.
     return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
 
 
 def _content(path: Path) -> tuple[_Mark, bytes]:
     try:
-        # Reading a pipe or a terminal would wait for ever.
+        # Reading a pipe or a terminal could block forever.
         if not stat.S_ISREG(path.stat().st_mode):
             raise ConfigurationError("must be a file; it is a folder or a device")
         with path.open("rb") as file:
@@ -70,8 +70,8 @@ def _content(path: Path) -> tuple[_Mark, bytes]:
         hint = "create it, with [] for no entries, or name another"
         raise ConfigurationError(f"there is no such file; {hint}") from error
     except PermissionError as error:
-        hint = "give the publisher's user the permission to"
-        raise ConfigurationError(f"may not be read; {hint}") from error
+        hint = "give the publisher's user permission to read it"
+        raise ConfigurationError(f"cannot be read: permission denied; {hint}") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"cannot be read: {reason}") from error

@@ -1,4 +1,4 @@
-"""The publication: every entry at its own times, all in the thread of the connections."""
+"""The publication: each entry at its own times, all in the thread of the connections."""
 
 import itertools
 import logging
@@ -16,15 +16,15 @@ from config import Settings
 from publisher.entries import PublishConfig
 from publisher.retained import Retained
 from publisher.schedule import Appointment, Schedule
-from publisher.statistics import Counts, Statistics
-from publisher.status import ConnectionCounts, EntryStatus, Progress, PublisherStatus
+from publisher.statistics import MessageCounter, Statistics
+from publisher.status import ConnectionCounts, EntryStatus, PublicationStatus, PublisherStatus
 from utils import clock
 from utils.descriptors import allow
 
 logger = logging.getLogger(__name__)
 BATCH = 200  # messages that are published in one turn of the loop
 SPREAD_SECONDS = 1.0
-UNTRIED_SECONDS = 0.05  # how often it looks whether entries that have not begun can begin
+UNTRIED_SECONDS = 0.05  # how often to check whether waiting entries can begin
 
 
 class ScheduledEntry:
@@ -32,7 +32,9 @@ class ScheduledEntry:
 
     __slots__ = ("_appointment", "_message", "config", "connection", "counts", "publication")
 
-    def __init__(self, config: PublishConfig, counts: Counts, publication: "Publication") -> None:
+    def __init__(
+        self, config: PublishConfig, counts: MessageCounter, publication: "Publication"
+    ) -> None:
         self.config = config
         self.counts = counts
         self.publication = publication
@@ -42,28 +44,28 @@ class ScheduledEntry:
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """The name in the log."""
         return self.config.id
 
     def begin(self, first: float) -> None:
-        """Be due from a time on."""
+        """Schedule the entry from a time on."""
         self.publication.untried.discard(self)
         self._appointment = self.publication.schedule.add(self, first, self.config.interval)
 
     def end(self, *, silently: bool) -> None:
-        """Be due no more; publish the will, unless silently."""
+        """Remove the entry from the schedule; publish the will, unless silently."""
         self.publication.untried.discard(self)
         if self._appointment is not None:
             self.publication.schedule.cancel(self._appointment)
         if self.config.lwt:
             self.publication.goodbyes[self.config.topic] += self.connection.dialled
-            # On another connection the clearing message could overtake the last ones of this.
+            # On another connection the clearing message could overtake this one's last messages.
             retained, opened = self.publication.retained, self.connection.open
             last = retained.last_of(self.config.topic) if opened else None
             self.connection.leave(silently=silently, last=last)
 
     def fall_due(self, left_out: int) -> None:
-        """Publish, or count that it could not be."""
+        """Publish, or count a missed message."""
         room = self.connection.room
         if missed := left_out + (not room):
             self.counts.on_miss(missed)
@@ -82,7 +84,7 @@ class ScheduledEntry:
             self.begin(now + self.config.interval if self.connection.open else now)
 
     def on_delivery(self, delivery: Delivery) -> None:
-        """Count what became of a message."""
+        """Count the outcome of a message."""
         self.counts.on_delivery(delivery)
 
     def _publish(self) -> None:
@@ -112,7 +114,7 @@ class Publication:
     def start(self, configs: Sequence[PublishConfig]) -> None:
         """Connect, and publish these entries."""
         _allow_connections(configs)
-        # Before its thread runs, which a broker that does not answer may hold up.
+        # Before the thread runs, which a broker that does not answer may delay.
         self._apply(configs)
         self.connections.start(self._turn)
 
@@ -123,7 +125,7 @@ class Publication:
 
     @property
     def problem(self) -> str | None:
-        """Why not all is connected, or None."""
+        """Why not all connections are open, or None."""
         if not self.connections.alive:
             return "its thread has ended; the log says why"
         counts = self._connection_counts()
@@ -131,11 +133,11 @@ class Publication:
             return None
         return self.connections.problem or "not all connections are open yet"
 
-    def progress(self) -> Progress:
-        """The connections, and the counts in total and per entry."""
+    def progress(self) -> PublicationStatus:
+        """Return the state of the connections, and the counts in total and per entry."""
         problem = self.problem
-        # The counting goes on: what was published when it connected is counted, and the total,
-        # which is taken last, is no less than the sum of the entries.
+        # The thread counts meanwhile. In this order, messages published on connecting are included,
+        # and the total is at least the sum of the entries.
         entries = [_status(entry) for entry in list(self.entries.values())]
         uptime = time.monotonic() - self._begun
         return {
@@ -153,7 +155,7 @@ class Publication:
         return self.entries.get(entry.config.id) is entry
 
     def connection_of(self, entry: ScheduledEntry) -> TrackedConnection:
-        """The connection of a new entry: its own if it has a will, otherwise the shared one."""
+        """Return the connection of a new entry: its own for a will, otherwise the shared one."""
         config = entry.config
         if not config.lwt:
             self._waiting.append(entry)
@@ -170,7 +172,7 @@ class Publication:
         for entry in ended:
             del self.entries[entry.config.id]
         new = [config for name, config in wanted.items() if name not in self.entries]
-        # An entry that goes on with the topic and the will of another is not offline in between.
+        # A new entry that takes over topic and will must not appear offline in between.
         online = {config.topic for config in new if config.lwt}
         for entry in ended:
             entry.end(silently=entry.config.topic in online)
@@ -185,12 +187,12 @@ class Publication:
         return {"open": sum(connection.open for connection in needed), "needed": len(needed)}
 
     def _turn(self) -> float:
-        """Publish what is due; return in how many seconds the next is."""
+        """Publish the due entries; return the seconds until the next one."""
         shared = self.connections.shared
         if self._waiting and shared.tried:
             self._begin_waiting()
         if self.untried and self.connections.problem:
-            # While the broker is away they are dialled one by one, and miss what falls due.
+            # While the broker is away they are dialled one by one, and count missed messages.
             for entry in list(self.untried):
                 entry.begin(time.monotonic())
         self.retained.clear(shared, BATCH)
@@ -201,23 +203,23 @@ class Publication:
         return longest if wait is None else min(wait, longest)
 
     def _begin_waiting(self) -> None:
-        """Spread the first times, because a flood every second would make all late."""
+        """Spread the first times, because simultaneous messages delay each other."""
         now = time.monotonic()
         waiting = list(filter(self.has, self._waiting))
-        random.shuffle(waiting)  # those of one interval may stand together in the file
+        random.shuffle(waiting)  # entries of one interval may be neighbours in the file
         for number, entry in enumerate(waiting):
             spread = min(entry.config.interval, SPREAD_SECONDS)
             entry.begin(now + spread * number / len(waiting))
         self._waiting.clear()
 
     def _client_ids(self, topic: str) -> Iterator[str]:
-        """Client ids, the same over dials and restarts, others after a goodbye."""
-        # A broker that has not noticed that a connection is dead ends it, with its will, when a
-        # client comes with its id. Otherwise the will would be published later, as the last word.
-        # After a goodbye the next client may come before the broker has read it.
+        """Yield client ids: the same after a reconnect or restart, others after a goodbye."""
+        # A broker that has not noticed a dead connection ends it, and publishes its will, when a
+        # client connects with the same id. With another id the will would come later and be final.
+        # After a goodbye, the next client may connect before the broker has read it.
         for number in itertools.count(self.goodbyes[topic]):
             known = f"{self._publisher_id} {number} {topic}".encode()
-            yield blake2b(known, digest_size=11).hexdigest()  # as long as every broker takes
+            yield blake2b(known, digest_size=11).hexdigest()  # as long as every broker accepts
 
 
 def _allow_connections(configs: Sequence[PublishConfig]) -> None:

@@ -1,4 +1,4 @@
-"""Retained messages: the topics that have one of ours, and clearing those that no entry keeps."""
+"""Retained messages: the topics that have one, and clearing those without an entry."""
 
 from collections.abc import Iterable
 
@@ -15,11 +15,11 @@ class Retained:
         self._stale: set[str] = set()
 
     def topics(self) -> list[str]:
-        """All topics that have, or may have, a retained message."""
+        """Return all topics that have, or may have, a retained message."""
         return sorted(self._topics.copy())
 
     def published(self, topic: str) -> None:
-        """Note that a topic has one."""
+        """Record that a topic has a retained message."""
         self._topics.add(topic)
 
     def want(self, topics: Iterable[str]) -> None:
@@ -28,7 +28,7 @@ class Retained:
         self._stale = self._topics - self._wanted
 
     def last_of(self, topic: str) -> tuple[Outgoing, Sender] | None:
-        """The message that clears a topic, where it is to be cleared."""
+        """Return the message that clears a topic, or None if it keeps its message."""
         if topic not in self._stale:
             return None
         self._stale.discard(topic)
@@ -41,7 +41,7 @@ class Retained:
                 connection.publish(*last)
 
     def on_delivery(self, topic: str, delivery: Delivery) -> None:
-        """Clear a topic again where the message that clears it was lost."""
+        """Clear a topic again if the clearing message was lost."""
         if topic in self._wanted:
             return
         if delivery is Delivery.LOST:

@@ -1,4 +1,4 @@
-"""The schedule: things that are due again and again, each at its interval; it knows no clock."""
+"""The schedule: recurring appointments, each at its own interval; it reads no clock."""
 
 import heapq
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Appointment(Generic[T]):
 
     @property
     def due(self) -> float:
-        """When it is due next, counted from the first time so that no errors add up."""
+        """When it is due next, computed from the first time so that errors do not add up."""
         return self._first + self._number * self._interval
 
     def __lt__(self, other: "Appointment[T]") -> bool:
@@ -28,7 +28,7 @@ class Appointment(Generic[T]):
         return id(self) < id(other)
 
     def step(self, now: float) -> int:
-        """Go on to the next time after now; return how many times before it were left out."""
+        """Advance to the next time after `now`; return how many times were left out."""
         before = self._number
         self._number += int((now - self.due) / self._interval) + 1
         if self.due <= now:  # the quotient was rounded down
@@ -50,7 +50,7 @@ class Schedule(Generic[T]):
         return made
 
     def cancel(self, appointment: Appointment[T]) -> None:
-        """Cancel an appointment, and release its thing, though it may be due only in a year."""
+        """Cancel an appointment, and release its thing now, even if it is due in a year."""
         appointment.thing = None
         self._cancelled += 1
         if 2 * self._cancelled > len(self._heap):
@@ -59,7 +59,7 @@ class Schedule(Generic[T]):
             self._cancelled = 0
 
     def due(self, now: float, most: int) -> Iterator[tuple[T, int]]:
-        """Up to `most` things that are due, each once, with how many of its times were left out."""
+        """Yield up to `most` due things, each once, with how many of its times were left out."""
         while most > 0 and self._heap and self._heap[0][0] <= now:
             _, appointment = heapq.heappop(self._heap)
             if appointment.thing is None:
@@ -71,5 +71,5 @@ class Schedule(Generic[T]):
             yield appointment.thing, left_out
 
     def wait(self, now: float) -> float | None:
-        """Seconds until the next is due; None if there is none."""
+        """Return the seconds until the next thing is due; None if there is none."""
         return max(0.0, self._heap[0][0] - now) if self._heap else None

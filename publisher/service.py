@@ -1,4 +1,4 @@
-"""The static publisher as a service: one process publishes a file and keeps up with its changes."""
+"""The static publisher as a service: one process publishes a file and follows its changes."""
 
 import logging
 import threading
@@ -14,7 +14,7 @@ from publisher.turn import PublishingTurn
 from utils.logger import Throttle, flush_throttles
 
 logger = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0  # between looks whether the file has changed, or no process publishes it
+LOOK_SECONDS = 1.0  # between checks of the file, and of whether a process publishes it
 SAVE_SECONDS = 5.0
 LOG_SECONDS = 60.0
 MOST_LINES = 20
@@ -27,17 +27,17 @@ class AlreadyPublished(Exception):
 class PublisherService:
     """Publishes a file from `start` to `stop`; any thread may call its methods.
 
-    Without `settings` it takes those of the environment, without `path` the file that they name.
+    `settings` are by default the environment's, and `path` is the file that they name.
     Raises SettingsError.
     """
 
     def __init__(self, settings: Settings | None = None, path: str | Path | None = None) -> None:
         self._settings = settings or load_settings()
-        shared_context(self._settings)  # a bad certificate stops the start, not only its turn
+        shared_context(self._settings)  # a bad certificate must fail here, not in a later turn
         self.path = Path(path or self._settings.publisher_config or DEFAULT_PATH)
         self._turn = PublishingTurn(self._settings, self.path)
         self._throttle = Throttle(LOG_SECONDS)
-        # A stop sets it for all starts before it.
+        # `stop` sets it for all earlier starts.
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._problem: str | None = None
@@ -45,14 +45,14 @@ class PublisherService:
 
     @property
     def alive(self) -> bool:
-        """Whether it does what it was started for."""
+        """Whether it was started, and its thread runs."""
         thread = self._thread
         return thread is not None and thread.is_alive()
 
     def start(self, standby: bool = False) -> None:
-        """Publish from now on; in `standby` when no other process does and the file can be read.
+        """Start to publish; in `standby`, once no other process does and the file can be read.
 
-        A service that is started already goes on. Raises ConfigurationError, AlreadyPublished.
+        Does nothing if it is started already. Raises ConfigurationError, AlreadyPublished.
         """
         ending = self._ending
         with self._turn.loading:
@@ -61,7 +61,7 @@ class PublisherService:
             if standby:
                 self._take_turn_if_free(ending)
             else:
-                self._turn.load()  # first: where there is no file, a lock would be in the way
+                self._turn.load()  # first: without a file, no lock file must be created
                 if not self._turn.take(ending):
                     raise AlreadyPublished(f"{self.path}: another process publishes it already")
             with self._turn.changing:
@@ -82,7 +82,7 @@ class PublisherService:
             thread.join(0.3)
 
     def reload_config(self) -> bool:
-        """Read the file and publish it; False, and nothing changes, if it cannot be read."""
+        """Reload and publish the file; return False, without a change, if it cannot be read."""
         try:
             self._turn.load()
         except ConfigurationError as error:
@@ -92,7 +92,7 @@ class PublisherService:
         return True
 
     def get_status(self) -> PublisherStatus:
-        """The status of the process that publishes the file, which may be this one."""
+        """Return the status of the process that publishes the file, which may be this one."""
         return self._turn.status()
 
     def _take_turn_if_free(self, ending: threading.Event) -> None:

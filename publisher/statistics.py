@@ -1,23 +1,23 @@
-"""Statistics: what became of the messages of each entry, over restarts."""
+"""Statistics: counts of the messages of each entry, kept over restarts."""
 
 from datetime import datetime
 
 import msgspec
 
 from broker.tracked_connection import Delivery
-from publisher.status import Published, PublisherStatus, Totals, total_of
+from publisher.status import MessageCounts, PublisherStatus, Totals, total_of
 from utils import clock
 
 
-class Counts(msgspec.Struct, gc=False):
-    """Counts of messages: published, of those acknowledged or failed; and missed when due."""
+class MessageCounter(msgspec.Struct, gc=False):
+    """Counts messages: published, of these acknowledged or failed, and missed when due."""
 
     published: int = 0
     acknowledged: int = 0
     failed: int = 0
     missed: int = 0
-    last: float | None = None  # when one was published last, in epoch seconds
-    total: "Counts | None" = None  # where it counts too, also when its entry is gone
+    last: float | None = None  # time of the last publish, in epoch seconds
+    total: "MessageCounter | None" = None  # counts here too, even after the entry is removed
 
     def on_publish(self, now: float) -> None:
         """Count a message that is published; `now` is in epoch seconds."""
@@ -33,7 +33,7 @@ class Counts(msgspec.Struct, gc=False):
         self.missed += number
 
     def on_delivery(self, delivery: Delivery) -> None:
-        """Count what became of a message; at QoS 0 that is unknown."""
+        """Count the outcome of a message; at QoS 0 it is unknown."""
         if self.total is not None:
             self.total.on_delivery(delivery)
         if delivery is Delivery.CONFIRMED:
@@ -41,8 +41,8 @@ class Counts(msgspec.Struct, gc=False):
         elif delivery is not Delivery.WRITTEN:
             self.failed += 1
 
-    def document(self) -> Published:
-        """The counts as JSON."""
+    def document(self) -> MessageCounts:
+        """Return the counts as JSON."""
         last = None if self.last is None else clock.rfc3339(clock.from_epoch(self.last))
         return {
             "published": self.published,
@@ -54,26 +54,26 @@ class Counts(msgspec.Struct, gc=False):
 
 
 class Statistics:
-    """The counts of all entries, from a saved status on; one thread counts, any may read."""
+    """The counts of all entries, continued from a saved status; one thread counts, any may read."""
 
     def __init__(self, saved: PublisherStatus | None = None) -> None:
-        self.total = Counts()
-        self._entries: dict[str, Counts] = {}
+        self.total = MessageCounter()
+        self._entries: dict[str, MessageCounter] = {}
         if saved is not None:
             self.total = _counts(total_of(saved), None)
             for entry in saved["configs"]:
                 self._entries[entry["id"]] = _counts(entry, self.total)
 
-    def of(self, name: str) -> Counts:
-        """The counts of an entry, which begin at 0 unless it is known."""
-        return self._entries.setdefault(name, Counts(total=self.total))
+    def of(self, name: str) -> MessageCounter:
+        """Return the counts of an entry; those of a new entry begin at 0."""
+        return self._entries.setdefault(name, MessageCounter(total=self.total))
 
     def forget(self, name: str) -> None:
-        """Keep of an entry nothing but what it has added to the total."""
+        """Remove an entry; the total keeps its counts."""
         del self._entries[name]
 
     def totals(self, started: datetime | None = None, uptime: float = 0.0) -> Totals:
-        """The total as JSON."""
+        """Return the total as JSON."""
         counts = self.total.document()
         return {
             "total_published": counts["published"],
@@ -88,8 +88,8 @@ class Statistics:
         }
 
 
-def _counts(saved: Published, total: Counts | None) -> Counts:
+def _counts(saved: MessageCounts, total: MessageCounter | None) -> MessageCounter:
     moment = saved["last_published_at"]
     last = None if moment is None else (clock.parse(moment) - clock.EPOCH).total_seconds()
     sent = saved["published"], saved["acknowledged"]
-    return Counts(*sent, saved["failed"], saved["missed"], last, total)
+    return MessageCounter(*sent, saved["failed"], saved["missed"], last, total)

@@ -1,4 +1,4 @@
-"""The status of a publisher: as JSON, which REST answers and a file keeps, and as text."""
+"""The status of a publisher: as JSON for REST and a file, and as text."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import Field
-from typing_extensions import TypedDict  # Python 3.11's own is none that pydantic can describe
+from typing_extensions import TypedDict  # pydantic cannot describe that of Python 3.11
 
 from utils import clock, files
 from utils.logger import Throttle
@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 Name = Literal["published", "acknowledged", "failed", "missed"]
 NAMES: tuple[Name, ...] = ("published", "acknowledged", "failed", "missed")
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-_RUNNING = "Whether a process publishes; if not, the figures are the last that were saved."
+_RUNNING = "Whether a process publishes; if not, the figures are the last saved ones."
 
-_RETAINED = "Topics on which the broker may keep a message of its entries."
+_RETAINED = "Topics on which the broker may hold a retained message of an entry."
 
 
-class Published(TypedDict):
-    """What became of the messages of an entry."""
+class MessageCounts(TypedDict):
+    """The counts of an entry's messages, by outcome."""
 
     published: int
     acknowledged: int
@@ -31,7 +31,7 @@ class Published(TypedDict):
     last_published_at: Time | None
 
 
-class EntryStatus(Published):
+class EntryStatus(MessageCounts):
     """An entry that is published."""
 
     id: str
@@ -60,8 +60,8 @@ class ConnectionCounts(TypedDict):
     needed: int
 
 
-class Progress(TypedDict):
-    """What a publication has to tell."""
+class PublicationStatus(TypedDict):
+    """The status of a publication."""
 
     connected: bool
     problem: str | None
@@ -72,8 +72,8 @@ class Progress(TypedDict):
     configs: list[EntryStatus]
 
 
-class PublisherStatus(Progress):
-    """The publisher of a file, in whichever process it runs."""
+class PublisherStatus(PublicationStatus):
+    """The publisher of a file, in any process."""
 
     running: Annotated[bool, Field(description=_RUNNING)]
     broker: str
@@ -83,14 +83,14 @@ class PublisherStatus(Progress):
 
 
 class StatusFile:
-    """The file in which a process keeps its status, for others and over restarts."""
+    """The file in which a process saves its status, for other processes and after restarts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._throttle = Throttle(60)
 
     def read(self) -> PublisherStatus | None:
-        """The status in the file, or None where there is none or it cannot be read."""
+        """Return the status in the file, or None if there is none or it cannot be read."""
         try:
             fields = msgspec.json.decode(self.path.read_bytes(), type=dict[str, Any])
             # Earlier versions kept no topics.
@@ -101,7 +101,7 @@ class StatusFile:
         except FileNotFoundError:
             return None
         except (OSError, RecursionError, ValueError) as error:  # msgspec's errors are ValueErrors
-            logger.warning("%s cannot be read: the statistics begin anew: %s", self.path, error)
+            logger.warning("%s cannot be read; the statistics start at 0: %s", self.path, error)
             return None
         return found
 
@@ -115,7 +115,7 @@ class StatusFile:
 
 
 def total_of(status: PublisherStatus) -> EntryStatus:
-    """The total as if it were an entry."""
+    """Return the total in the form of an entry."""
     totals = status["statistics"]
     return {
         "id": "total",
@@ -130,7 +130,7 @@ def total_of(status: PublisherStatus) -> EntryStatus:
 
 
 def summary(status: PublisherStatus) -> str:
-    """A status in one line."""
+    """Return a status as one line."""
     total = total_of(status)
     counts = ", ".join(f"{total[name]:,} {name}" for name in NAMES)
     connection = "connected" if status["connected"] else status["problem"]
@@ -139,7 +139,7 @@ def summary(status: PublisherStatus) -> str:
 
 
 def table(status: PublisherStatus, most: int | None = None) -> Iterator[str]:
-    """A status in lines: headings, the total, and up to `most` entries."""
+    """Yield a status as lines: headings, the total, and up to `most` entries."""
     entries = status["configs"]
     rows: list[tuple[str, ...]] = [("id", *NAMES, "last published", "connection", "topic")]
     rows += map(_row, [total_of(status), *entries[:most]])

@@ -12,18 +12,18 @@ from publisher.entries import PublishConfig
 from publisher.loader import ConfigurationError, ConfigurationLoader
 from publisher.publication import Publication
 from publisher.statistics import Statistics
-from publisher.status import Progress, PublisherStatus, StatusFile
+from publisher.status import PublicationStatus, PublisherStatus, StatusFile
 from utils import clock
 
 logger = logging.getLogger(__name__)
 NOBODY = "no process publishes it"
-OLD_SECONDS = 15.0  # a status that was saved before is that of a process that was killed
+OLD_SECONDS = 15.0  # an older status is from a process that was killed
 
 
 class PublishingTurn:
     """A file, its lock and its status; and the publication, while it is this process's turn."""
 
-    # `loading` is held while the file is read, which may take for ever, and until what was read is
+    # `loading` is held while the file is read, which may take forever, and until the result is
     # published. `changing` is held by a thread that begins or ends a publication or saves its
     # status, always for a short time. A thread that needs both takes `loading` first. A stop takes
     # `changing` only, so that no read holds it up; it sets the event `ending` of its start. A
@@ -37,7 +37,7 @@ class PublishingTurn:
         self.changing = threading.RLock()
         self.publication: Publication | None = None
         self._configs: Sequence[PublishConfig] = ()
-        # As it is named: a link may be switched to another file, which is a change like any other.
+        # Not resolved: switching a link to another file is a change like any other.
         named = path.absolute()
         self._lock = FileLock(f"{named}.lock", thread_local=False)
         self._file = StatusFile(Path(f"{named}.statistics"))
@@ -57,7 +57,7 @@ class PublishingTurn:
                 publication.apply(self._configs)
 
     def take(self, ending: threading.Event) -> bool:
-        """Begin to publish, unless `ending` is set; False if another process has the turn."""
+        """Start to publish, unless `ending` is set; False if another process has the turn."""
         with self.loading:
             if not self._acquire(ending):
                 return False
@@ -78,7 +78,7 @@ class PublishingTurn:
         return True
 
     def leave(self, only: Publication | None = None) -> None:
-        """End the publication, if given only this one, and leave the turn to another process."""
+        """End the publication (only this one, if given), and release the turn."""
         with self.changing:
             publication = self.publication
             if only is not None and only is not publication:
@@ -93,12 +93,12 @@ class PublishingTurn:
     def save(self) -> None:
         """Save the status."""
         with self.changing:
-            # What was saved at the end of a publication is the last word.
+            # The status saved at the end of a publication is final.
             if self.publication is not None:
                 self._file.write(self._status(self.publication))
 
     def status(self) -> PublisherStatus:
-        """The status of the process whose turn it is."""
+        """Return the status of the process that has the turn."""
         publication = self.publication
         if publication is not None:
             return self._status(publication)
@@ -134,7 +134,7 @@ class PublishingTurn:
         }
 
 
-def _no_progress() -> Progress:
+def _no_progress() -> PublicationStatus:
     return {
         "connected": False,
         "problem": NOBODY,

@@ -93,7 +93,7 @@ class RefusedSubmission(Error):
     errors: list[RejectedItem] | None = None
 
 
-class Device(Described):
+class DeviceAnswer(Described, title="Device"):
     """A device with the times of its readings."""
 
     device_id: str
@@ -116,10 +116,10 @@ class DevicesAnswer(Described):
     """All devices of a stream."""
 
     count: int
-    devices: list[Device]
+    devices: list[DeviceAnswer]
 
 
-class RejectedMessage(Described):
+class RejectedMessageAnswer(Described, title="RejectedMessage"):
     """A rejected message with the beginning of its payload."""
 
     id: int
@@ -138,7 +138,7 @@ class RejectedMessage(Described):
     created_at: Rfc3339
 
 
-class RejectedPayload(RejectedMessage):
+class RejectedPayload(RejectedMessageAnswer, title="RejectedPayload"):
     """A rejected message with its kept payload."""
 
     payload_base64: str
@@ -159,7 +159,7 @@ class RejectedKept(Described):
     max: RejectedRoom
 
 
-class RejectedShare(Described):
+class RejectedShareAnswer(Described, title="RejectedShare"):
     """The messages of one device, or of one topic if it is unknown, rejected for one reason."""
 
     stream: str | None
@@ -180,5 +180,5 @@ class RejectedAnswer(Described):
     counts: dict[str, int]
     evicted: int = Field(description="Messages deleted to make room for newer ones.")
     kept: RejectedKept
-    shares: list[RejectedShare] = Field(description="The largest shares.")
-    data: list[RejectedMessage]
+    shares: list[RejectedShareAnswer] = Field(description="The largest shares.")
+    data: list[RejectedMessageAnswer]

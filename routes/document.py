@@ -1,7 +1,7 @@
 """The OpenAPI document with operation ids, examples and the server's URL, and its form."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import redirect, request, url_for
@@ -27,6 +27,7 @@ INFO = Info(
     description=DESCRIPTION,
     license=License(name="MIT", identifier="MIT"),
 )
+SCHEMAS = "#/components/schemas/"
 VERBS = {"get": "get", "put": "replace", "delete": "delete"}
 NAMED = {
     ("get", "/"): "root",
@@ -78,6 +79,7 @@ class DocumentedApp(OpenAPI):
         super().generate_spec_json()  # type: ignore[no-untyped-call]  # the library's
         # The API needs no login.
         self.spec_json["security"] = []
+        _name_by_title(self.spec_json)
         schemas = self.spec_json["components"]["schemas"]
         for method, path, operation in operations(self.spec_json):
             operation["operationId"] = operation_id(method, path)
@@ -101,6 +103,27 @@ def operation_id(method: str, path: str) -> str:
     below = path.removeprefix("/api/")
     words = re.sub(r"\W+", "_", re.sub(r"/\{\w+\}", "", below)).strip("_")
     return f"{words}_{VERBS[method]}" if below.endswith(("_id}", "{id}")) else words
+
+
+def _name_by_title(document: JsonObject) -> None:
+    """Name the schemas by their titles; the library names nested models by their classes."""
+    components = document["components"]
+    titles = {name: schema.get("title", name) for name, schema in components["schemas"].items()}
+    components["schemas"] = {titles[name]: part for name, part in components["schemas"].items()}
+    references = {SCHEMAS + name: SCHEMAS + title for name, title in titles.items()}
+    document.update(_with_references(document, references))
+
+
+def _with_references(part: Any, references: Mapping[str, str]) -> Any:
+    """Return a part of the document with other references."""
+    if isinstance(part, list):
+        return [_with_references(item, references) for item in part]
+    if not isinstance(part, dict):
+        return part
+    changed = {key: _with_references(value, references) for key, value in part.items()}
+    if isinstance(reference := changed.get("$ref"), str):
+        changed["$ref"] = references[reference]
+    return changed
 
 
 def _without_null(declared: JsonObject) -> JsonObject:

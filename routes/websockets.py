@@ -30,7 +30,7 @@ SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket")
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class Connection:
+class WebsocketConnection:
     """The TCP connection of a websocket: the part of a socket that simple_websocket uses."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -80,7 +80,7 @@ class Connections:
         self._wsgi_app = wsgi_app
         self._sessions = sessions
         self._lock = threading.Lock()
-        self._open: set[Connection] = set()
+        self._open: set[WebsocketConnection] = set()
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -128,7 +128,7 @@ class Connections:
         self, key: str, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         endless(environ[key])
-        connection = environ[key] = Connection(environ[key])
+        connection = environ[key] = WebsocketConnection(environ[key])
         # No compression: it takes 130 kB per client and 140 µs per event.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         with self._lock:

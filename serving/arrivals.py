@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from serving.body import TOO_SLOW
-from serving.connection import Connection, State
+from serving.connection import HttpConnection, State
 from serving.framing import Arrived, missing
 from serving.refusal import refusal
 from utils.logger import Throttle
@@ -30,7 +30,7 @@ class Arrivals:
     def __init__(
         self,
         poller: selectors.BaseSelector,
-        hand_over: Callable[[Connection], None],
+        hand_over: Callable[[HttpConnection], None],
         ended: Callable[[], None],
         throttle: Throttle,
     ) -> None:
@@ -38,15 +38,15 @@ class Arrivals:
         self._on_request = hand_over
         self._on_end = ended
         self._throttle = throttle
-        self._parked: dict[Connection, None] = {}
+        self._parked: dict[HttpConnection, None] = {}
         self._streamed = 0
         """How many requests a thread reads now."""
         self._look_again = 0.0
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[HttpConnection]:
         return iter(self._parked)
 
-    def receive(self, connection: Connection) -> None:
+    def receive(self, connection: HttpConnection) -> None:
         """Take what has come, and hand the request over when it is there."""
         try:
             open_still = connection.receive()
@@ -63,7 +63,7 @@ class Arrivals:
         else:
             self._hand_over(connection)
 
-    def wait_for_next(self, connection: Connection, seconds: float | None) -> None:
+    def wait_for_next(self, connection: HttpConnection, seconds: float | None) -> None:
         """Wait so long for another request; None if the server is stopping."""
         self._streamed -= connection.streamed
         connection.next_request(LAST_WORDS_SECONDS if seconds is None else seconds)
@@ -72,13 +72,13 @@ class Arrivals:
         else:
             self._park(connection)
 
-    def refuse(self, connection: Connection, status: int, message: str) -> None:
+    def refuse(self, connection: HttpConnection, status: int, message: str) -> None:
         """Answer with an error, and end the connection."""
         with contextlib.suppress(OSError):
             connection.sock.send(refusal(status, message))
         self.say_goodbye(connection)
 
-    def say_goodbye(self, connection: Connection) -> None:
+    def say_goodbye(self, connection: HttpConnection) -> None:
         """End a connection so that the client can read the answer, which a reset would discard."""
         self._unpark(connection)
         self._streamed -= connection.streamed
@@ -88,7 +88,7 @@ class Arrivals:
         except OSError:
             self.end(connection)
 
-    def end(self, connection: Connection) -> None:
+    def end(self, connection: HttpConnection) -> None:
         """Close a connection."""
         self._unpark(connection)
         self._on_end()
@@ -127,7 +127,7 @@ class Arrivals:
         for connection in list(self._parked):
             self.end(connection)
 
-    def _hand_over(self, connection: Connection) -> None:
+    def _hand_over(self, connection: HttpConnection) -> None:
         came = connection.arrived()
         if came is Arrived.PART:
             self._park(connection)
@@ -140,7 +140,7 @@ class Arrivals:
             self._streamed += connection.streamed
             self._on_request(connection)
 
-    def _park(self, connection: Connection) -> None:
+    def _park(self, connection: HttpConnection) -> None:
         """Wait for the client without a thread."""
         if connection not in self._parked:
             self._parked[connection] = None
@@ -150,12 +150,12 @@ class Arrivals:
                 lambda _: self._readable(connection),
             )
 
-    def _unpark(self, connection: Connection) -> None:
+    def _unpark(self, connection: HttpConnection) -> None:
         if connection in self._parked:
             del self._parked[connection]
             self._poller.unregister(connection.sock)
 
-    def _readable(self, connection: Connection) -> None:
+    def _readable(self, connection: HttpConnection) -> None:
         # Another one that was ready in the same turn may have taken its room.
         if connection in self._parked:
             self.receive(connection)

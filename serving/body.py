@@ -17,7 +17,7 @@ _ALLOWED = f"{SECONDS:.0f} s and {RATE} bytes a second more"
 TOO_SLOW = f"The request did not arrive within {_ALLOWED}. Send it in smaller parts"
 
 
-class Pace:
+class ReceiveDeadline:
     """Until when the next byte of a request must have arrived."""
 
     def __init__(self) -> None:
@@ -33,15 +33,15 @@ class Pace:
 
 
 class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """Reads from a connection, as long as its pace allows. Raises TimeoutError."""
+    """Reads from a connection until its deadline. Raises TimeoutError."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(connection)
-        self.pace = Pace()
+        self.deadline = ReceiveDeadline()
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """The next bytes; none at the end."""
-        left = self.pace.left()
+        left = self.deadline.left()
         if left <= 0:
             raise TimeoutError(TOO_SLOW)
         self.sock.settimeout(left)
@@ -49,7 +49,7 @@ class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no ty
             data: bytes = super().chunk(size_hint)
         finally:
             self.sock.settimeout(None)
-        self.pace.count(len(data))
+        self.deadline.count(len(data))
         return data
 
 

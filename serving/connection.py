@@ -9,7 +9,7 @@ from typing import Any
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 
-from serving.body import Pace, TimedUnreader
+from serving.body import ReceiveDeadline, TimedUnreader
 from serving.framing import MAX_WAITING, Arrived, arrived
 from utils.answer_socket import AnswerSocket
 
@@ -28,7 +28,7 @@ class State(Enum):
     """The client's end of the connection."""
 
 
-class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+class HttpConnection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection that is read without a thread until a request is there."""
 
     def __init__(self, cfg: Any, sock: AnswerSocket, client: Any, server: Any) -> None:
@@ -56,8 +56,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         if self.state is State.ENDING:
             return bool(data)
         if self.state is State.IDLE:
-            self.state, self.unreader.pace = State.RECEIVING, Pace()
-        self.unreader.pace.count(len(data))
+            self.state, self.unreader.deadline = State.RECEIVING, ReceiveDeadline()
+        self.unreader.deadline.count(len(data))
         self.buffer += data
         return bool(data)
 
@@ -78,7 +78,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.sock.settimeout(0)
         self.streamed = False
         self.buffer += self.unreader.take_buffered()
-        self.unreader.pace = Pace()
+        self.unreader.deadline = ReceiveDeadline()
         self.state = State.RECEIVING if self.buffer else State.IDLE
         self._end = time.monotonic() + seconds
 
@@ -99,7 +99,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     def expired(self) -> bool:
         """Whether it has been waited for long enough."""
         if self.state is State.RECEIVING:
-            return self.unreader.pace.left() <= 0
+            return self.unreader.deadline.left() <= 0
         return time.monotonic() >= self._end
 
     def tell(self, answer: bytes) -> None:

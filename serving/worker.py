@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from serving.arrivals import Arrivals
 from serving.body import TOO_SLOW, WholeBody
-from serving.connection import Connection
+from serving.connection import HttpConnection
 from serving.refusal import message_of, refusal, status_of
 from serving.shares import Shares
 from utils import descriptors
@@ -106,7 +106,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 raise
             return
         answering = AnswerSocket(descriptors.lifted(accepted), self._unread)
-        connection = Connection(self.cfg, answering, client, listener.getsockname())
+        connection = HttpConnection(self.cfg, answering, client, listener.getsockname())
         self._count(+1)
         if self.nr_conns > self._shares.least():
             self._accept_again = time.monotonic() + YIELD_SECONDS
@@ -129,14 +129,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if self.alive:
             self._shares.tell(self.slot, self.nr_conns)
 
-    def finish_request(self, conn: Connection, fs: Any) -> None:
+    def finish_request(self, conn: HttpConnection, fs: Any) -> None:
         """Wait for the next request of a connection, or end it; called on the main thread."""
         if fs.cancelled() or fs.exception() or not fs.result():
             self._arrivals.say_goodbye(conn)
         else:
             self._arrivals.wait_for_next(conn, self.cfg.keepalive if self.alive else None)
 
-    def handle(self, conn: Connection) -> bool:
+    def handle(self, conn: HttpConnection) -> bool:
         """Answer a request on a thread of the pool; whether the connection can take another."""
         request = None
         try:
@@ -156,7 +156,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.handle_error(request, conn.sock, conn.client, error)
         return False
 
-    def _refuse_request(self, request: Any, conn: Connection, error: ParseException) -> None:
+    def _refuse_request(self, request: Any, conn: HttpConnection, error: ParseException) -> None:
         if isinstance(error, InvalidResponseHeader | InvalidResponseHeaderName):
             self.handle_error(request, conn.sock, conn.client, error)
             return

@@ -9,7 +9,7 @@ import threading
 from urllib.parse import urlsplit
 
 from config import Settings, SettingsError, load_settings
-from simulators.backend import Backend
+from simulators.backend import BackendClient
 from simulators.device import devices
 from simulators.fleet import BrokerError, Fleet
 from simulators.progress import Progress
@@ -47,7 +47,7 @@ def _fleet(
 ) -> Fleet:
     seed = secrets.randbits(32) if options.seed is None else options.seed
     rate = options.devices / stream.simulate.interval if options.rate is None else options.rate
-    backend = Backend(options.url or f"http://127.0.0.1:{settings.flask_port}")
+    backend = BackendClient(options.url or f"http://127.0.0.1:{settings.flask_port}")
     made = devices(stream, options.devices, seed, options.invalid)
     if stream.simulate.resume:
         resume(stream, made, backend, progress.note)
@@ -74,7 +74,7 @@ def _declared(settings: Settings, name: str) -> Stream:
         names = ", ".join(sorted(each.name for each in streams))
         raise StreamError(
             f"--stream {name}: no such stream is declared in {settings.streams_dir}; "
-            f"there is: {names}"
+            f"declared are: {names}"
         )
     return stream
 
@@ -91,10 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         "--rate",
         type=_rate,
         metavar="R",
-        help="messages a second in all; 0: no limit (default: as the stream declares)",
+        help="messages per second in total; 0: no limit (default: as the stream declares)",
     )
     parser.add_argument(
-        "--count", type=_whole, metavar="N", help="messages in all (default: until Ctrl-C)"
+        "--count", type=_whole, metavar="N", help="messages in total (default: until Ctrl-C)"
     )
     parser.add_argument(
         "--invalid", type=_share, default=0.0, metavar="1%", help="share of broken messages"
@@ -102,13 +102,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--url",
         type=_url,
-        help="the backend, for when the broker is away (default: on this machine)",
+        help="the backend, used while the broker is away (default: on this machine)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         metavar="N",
-        help="the same seed makes the same values at the same times",
+        help="the same seed creates the same values at the same times",
     )
     return parser
 
@@ -123,7 +123,7 @@ def _rate(text: str) -> float:
     rate = _number(text)
     if not 0 <= rate < math.inf:
         raise argparse.ArgumentTypeError(
-            f"{text}: must be a number of messages a second, or 0 for no limit"
+            f"{text}: must be a number of messages per second, or 0 for no limit"
         )
     return rate
 

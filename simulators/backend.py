@@ -1,4 +1,4 @@
-"""The backend as a device sees it: it takes readings over HTTP, and tells the last one."""
+"""An HTTP client of the backend: posts readings, and reads the last one of a device."""
 
 import http.client
 import json
@@ -15,11 +15,11 @@ _SHORT_SECONDS = 2.0
 
 
 class Away(Exception):
-    """The backend did not answer, or not as AutoForge does; the text says why."""
+    """The backend did not answer, or the answer is not AutoForge's; the text says why."""
 
 
-class Answer(NamedTuple):
-    """What it said."""
+class BackendResponse(NamedTuple):
+    """The status and body of a response."""
 
     status: int
     text: str
@@ -32,23 +32,23 @@ class _EveryAnswer(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-class Backend:
+class BackendClient:
     """AutoForge at an address such as `http://127.0.0.1:5000`."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _EveryAnswer)
 
-    def post(self, path: str, body: bytes) -> Answer:
+    def post(self, path: str, body: bytes) -> BackendResponse:
         """Post JSON. Raises Away when there is no answer."""
         return self._ask(path, _SECONDS, body)
 
     def check(self) -> None:
-        """Ask whether it is there. Raises Away."""
+        """Check that the backend answers. Raises Away."""
         self._get("/api/health", 200, 503)
 
     def latest(self, stream: str, device_id: str) -> Mapping[str, Any] | None:
-        """A device's last reading, or None if there is none. Raises Away."""
+        """Return a device's last reading, or None if there is none. Raises Away."""
         said = self._get(f"/api/{stream}/latest?device_id={quote(device_id, safe='')}", 200, 404)
         return said.get("data")
 
@@ -59,15 +59,15 @@ class Backend:
         except ValueError:
             said = None
         if answer.status not in statuses or not isinstance(said, dict):
-            raise Away(f"it answers {answer.status}, and not as AutoForge does")
+            raise Away(f"it answers {answer.status}, which is not an answer of AutoForge")
         return said
 
-    def _ask(self, path: str, seconds: float, body: bytes | None = None) -> Answer:
+    def _ask(self, path: str, seconds: float, body: bytes | None = None) -> BackendResponse:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - the address is http or https
         try:
             with self._opener.open(request, timeout=seconds) as answer:
-                return Answer(answer.status, answer.read().decode(errors="replace"))
+                return BackendResponse(answer.status, answer.read().decode(errors="replace"))
         except urllib.error.URLError as error:
             raise Away(
                 reason(error.reason) if isinstance(error.reason, Exception) else error.reason

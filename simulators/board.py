@@ -12,22 +12,30 @@ from broker.dialer import Dialler
 from broker.loop import Loop
 from config import Settings
 from simulators import commands
-from simulators.commands import Answer, Answers, Command, Effect, Malformed, Restart, SetInterval
-from simulators.connection import Connection, Limits
-from simulators.device import Device
+from simulators.commands import (
+    Answer,
+    Answers,
+    BoardCommand,
+    Effect,
+    Malformed,
+    Restart,
+    SetInterval,
+)
+from simulators.connection import BoardConnection, Limits
+from simulators.device import SimulatedDevice
 from simulators.fallback import Fallback
 from simulators.tally import Tally
 from simulators.timetable import Timetable
 from utils import clock
 
 ONLINE, OFFLINE = b"online", b"offline"
-# rumqttd sends the will even after a goodbye, a moment later: it must not come after "online".
+# rumqttd publishes the will even after DISCONNECT, a moment later: "online" must come after it.
 _BOOT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all boards of a fleet have in common."""
+    """What all boards of a fleet share."""
 
     settings: Settings
     context: ssl.SSLContext | None
@@ -43,7 +51,7 @@ class Shared:
 class Board:
     """Online from its subscription until it leaves, restarts or loses the broker."""
 
-    def __init__(self, number: int, device: Device, shared: Shared) -> None:
+    def __init__(self, number: int, device: SimulatedDevice, shared: Shared) -> None:
         self.number = number
         self.device = device
         self.online = False
@@ -57,22 +65,22 @@ class Board:
         self._answers = Answers()
         self._booted = time.monotonic()
         self._restart: str | None = None
-        """The id of the restart that is under way."""
+        """The id of the restart command in progress."""
         self._down = self._left = self._goodbye = False
         self.off = False
-        """Return whether it is restarting; otherwise it measures, also without the broker."""
+        """Whether it is restarting; otherwise it measures, even without the broker."""
 
-    def _new_connection(self) -> Connection:
+    def _new_connection(self) -> BoardConnection:
         shared = self._shared
         # Another simulator with the same boards must not take over their connections.
         client_id = f"{self.device.device_id}-{secrets.token_hex(4)}"
         client = new_client(shared.settings, client_id, persistent=False, context=shared.context)
-        return Connection(
+        return BoardConnection(
             client, shared.settings, shared.loop, self, tally=shared.tally, limits=shared.limits
         )
 
     def measure(self, moment: datetime) -> None:
-        """Take a reading at a time in naive UTC: it is published, posted, or waits for either."""
+        """Take a reading at a naive UTC time; publish it, post it, or keep it for later."""
         reading = self.device.next(moment)
         self._shared.tally.measured += 1
         self._shared.tally.invalid += reading.invalid
@@ -84,17 +92,17 @@ class Board:
             self.connection.keep(reading)
 
     def leave(self) -> None:
-        """Say offline, disconnect, and stay away."""
+        """Publish "offline", disconnect, and do not reconnect."""
         self._left = True
         if not self.connection.closed:
             self._go_offline()
 
     def opened(self, obeys: bool) -> None:
-        """Say online; who sees it may send commands at once."""
+        """Publish "online"; commands may follow at once."""
         self._shared.dialler.connected(self.connection)
         if not obeys:
             self._shared.note(
-                f"{self.device.device_id}: the broker does not let it subscribe to its commands"
+                f"{self.device.device_id}: the broker refused the subscription to its commands"
             )
         if self._left:
             return
@@ -105,7 +113,7 @@ class Board:
         self.connection.publish_kept()
 
     def heard(self, payload: bytes) -> None:
-        """Answer a command, and do what it says; repeat the answer to one that is already known."""
+        """Execute and answer a command; repeat the last answer to a redelivered command."""
         try:
             command = commands.parse(payload)
         except Malformed as error:
@@ -119,18 +127,18 @@ class Board:
             return
         uptime = time.monotonic() - self._booted
         answer, effect = commands.obey(
-            command, commands.State(clock.now(), uptime, self._restart is not None)
+            command, commands.BoardState(clock.now(), uptime, self._restart is not None)
         )
         self._answer(command.id, answer)
         self._do(effect, command)
 
     def settled(self) -> None:
-        """Disconnect, if that is what it waits for."""
+        """Disconnect, if a disconnect is pending."""
         if self._goodbye:
             self.connection.hang_up()
 
     def lost(self, fault: str) -> None:
-        """Come back after a restart, or when the broker is back."""
+        """Reconnect after a restart, or when the broker is back."""
         self.online = self._goodbye = False
         if fault:
             self.off = False
@@ -138,7 +146,7 @@ class Board:
         elif not self._left:
             self._shared.loop.call_in(_BOOT_SECONDS, self._start_up)
 
-    def _do(self, effect: Effect, command: Command) -> None:
+    def _do(self, effect: Effect, command: BoardCommand) -> None:
         match effect:
             case SetInterval(seconds):
                 self._shared.timetable.change(self.number, seconds)
@@ -148,7 +156,7 @@ class Board:
 
     def _shut_down(self) -> None:
         self._down = True
-        # Of one that has lost the broker, the next connect is the restart.
+        # Without a connection, the next connect counts as the restart.
         if self.online:
             self._go_offline()
 

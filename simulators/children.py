@@ -18,7 +18,7 @@ END_SECONDS = 15.0
 
 
 class Children:
-    """Python programs in a folder, which end with the `with` block, the last one first."""
+    """Python programs that run in a folder until the `with` block ends."""
 
     def __init__(self, folder: Path, console: Console) -> None:
         self._folder = folder
@@ -35,14 +35,14 @@ class Children:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Who asks twice must not keep it from ending the rest.
+        # A second signal must not interrupt the end of the other programs.
         with contextlib.suppress(ValueError):  # not the main thread
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
         self.end()
 
     def start(self, name: str, *arguments: str, prefix: str = "") -> None:
-        """Start one; each line that it says comes to the console, behind a prefix."""
+        """Start a program; each line of its output goes to the console, behind a prefix."""
         process = child.start([sys.executable, *arguments], self._folder, os.environ)
         relay = threading.Thread(
             target=self._relay,
@@ -55,14 +55,14 @@ class Children:
         self._relays.append(relay)
 
     def ended(self) -> str | None:
-        """The name of one that has ended by itself, with its exit code, or None."""
+        """Return which program has ended by itself, with its exit code, or None."""
         for name, process in self._running.items():
             if (code := process.poll()) is not None:
                 return f"{name} has ended with exit code {code}"
         return None
 
     def end(self) -> None:
-        """End all but the first, then the first; their last lines come to the console too."""
+        """End all programs, the first one last, and forward the rest of their output."""
         processes = list(self._running.values())
         for group in (processes[1:], processes[:1]):
             for process in group:

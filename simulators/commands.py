@@ -1,4 +1,4 @@
-"""Commands to a board: how it reads, answers and obeys them. Pure."""
+"""Commands to a board: parse, execute and answer them. Pure."""
 
 import json
 from collections import OrderedDict
@@ -17,16 +17,16 @@ _SHOWN = 60
 
 
 class Malformed(Exception):
-    """A message that is no command, and names none that could be answered."""
+    """The message is not a command, and has no id to answer."""
 
 
-class Refused(Exception):
-    """A part of a command that cannot be obeyed; the text says which and why."""
+class InvalidField(Exception):
+    """A field of a command is invalid; the text says which one and why."""
 
 
 @dataclass(frozen=True)
-class Command:
-    """A command as it arrived; `fault` says what is wrong with the rest of it."""
+class BoardCommand:
+    """A received command; `fault` says which of its other fields is invalid."""
 
     id: str
     name: str
@@ -37,14 +37,14 @@ class Command:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a board says about a command."""
+    """A board's answer to a command."""
 
     status: Literal["in_progress", "succeeded", "failed", "rejected"]
     reason: str = ""
     result: Mapping[str, object] | None = None
 
     def payload(self, command_id: str) -> bytes:
-        """The acknowledgement, as it is published."""
+        """Return the acknowledgement to publish."""
         body: dict[str, object] = {"command_id": command_id, "status": self.status}
         if self.reason:
             body["reason"] = self.reason
@@ -54,13 +54,13 @@ class Answer:
 
 
 class SetInterval(NamedTuple):
-    """From now on a reading every so many seconds."""
+    """Measure at this interval from now on."""
 
     seconds: float
 
 
 class Restart(NamedTuple):
-    """Go offline in so many seconds, and come back."""
+    """Go offline after a delay, then come back."""
 
     delay_seconds: float
 
@@ -68,8 +68,8 @@ class Restart(NamedTuple):
 Effect = SetInterval | Restart | None
 
 
-class State(NamedTuple):
-    """What an answer depends on."""
+class BoardState(NamedTuple):
+    """The state of a board that its answers depend on."""
 
     now: datetime
     """Naive UTC."""
@@ -78,7 +78,7 @@ class State(NamedTuple):
     restarting: bool = False
 
 
-def parse(payload: bytes) -> Command:
+def parse(payload: bytes) -> BoardCommand:
     """Read a command's JSON. Raises Malformed when it has no id or no name."""
     try:
         body = json.loads(payload)
@@ -88,16 +88,16 @@ def parse(payload: bytes) -> Command:
         raise Malformed("not a JSON object")
     for name in ("command_id", "command"):
         if not isinstance(body.get(name), str) or not body[name]:
-            raise Malformed(f'"{name}" is not a text')
+            raise Malformed(f'"{name}" must be a text that is not empty')
     try:
         parameters, expires_at = _parameters(body), _expiry(body)
-    except Refused as error:
-        return Command(body["command_id"], body["command"], {}, fault=str(error))
-    return Command(body["command_id"], body["command"], parameters, expires_at)
+    except InvalidField as error:
+        return BoardCommand(body["command_id"], body["command"], {}, fault=str(error))
+    return BoardCommand(body["command_id"], body["command"], parameters, expires_at)
 
 
-def obey(command: Command, state: State) -> tuple[Answer, Effect]:
-    """What a board answers, and what it is to do; without an effect the answer is the last one."""
+def obey(command: BoardCommand, state: BoardState) -> tuple[Answer, Effect]:
+    """Return the answer and the effect of a command; without an effect, the answer is final."""
     if command.fault:
         return _rejected(command.fault), None
     if command.expires_at is not None and command.expires_at <= state.now:
@@ -109,45 +109,45 @@ def obey(command: Command, state: State) -> tuple[Answer, Effect]:
         ), None
     try:
         return known(command.parameters, state)
-    except Refused as error:
+    except InvalidField as error:
         return _rejected(str(error)), None
 
 
 class Answers:
-    """The last answer to each of the latest commands, for when one is delivered again."""
+    """The last answers to recent commands, in case a command is redelivered."""
 
     def __init__(self) -> None:
         self._answers: OrderedDict[str, Answer] = OrderedDict()
 
     def get(self, command_id: str) -> Answer | None:
-        """The last answer to a command, or None if it is new."""
+        """Return the last answer to a command, or None if it is new."""
         return self._answers.get(command_id)
 
     def keep(self, command_id: str, answer: Answer) -> None:
-        """Remember an answer, and forget the oldest."""
+        """Keep an answer, and drop the oldest."""
         self._answers[command_id] = answer
         self._answers.move_to_end(command_id)
         if len(self._answers) > _REMEMBERED:
             self._answers.popitem(last=False)
 
 
-def _ping(_parameters: Mapping[str, object], state: State) -> tuple[Answer, Effect]:
+def _ping(_parameters: Mapping[str, object], state: BoardState) -> tuple[Answer, Effect]:
     return Answer("succeeded", result={"pong": True, "uptime": round(state.uptime, 3)}), None
 
 
-def _set_interval(parameters: Mapping[str, object], _state: State) -> tuple[Answer, Effect]:
+def _set_interval(parameters: Mapping[str, object], _state: BoardState) -> tuple[Answer, Effect]:
     seconds = _number(parameters, "seconds", SHORTEST_INTERVAL, LONGEST_INTERVAL)
     return Answer("succeeded", result={"seconds": seconds}), SetInterval(seconds)
 
 
-def _restart(parameters: Mapping[str, object], state: State) -> tuple[Answer, Effect]:
+def _restart(parameters: Mapping[str, object], state: BoardState) -> tuple[Answer, Effect]:
     delay = _number({"delay_seconds": 0, **parameters}, "delay_seconds", 0, LONGEST_DELAY)
     if state.restarting:
         return _rejected("a restart is already under way"), None
     return Answer("in_progress"), Restart(delay)
 
 
-_COMMANDS: Mapping[str, Callable[[Mapping[str, object], State], tuple[Answer, Effect]]] = {
+_COMMANDS: Mapping[str, Callable[[Mapping[str, object], BoardState], tuple[Answer, Effect]]] = {
     "ping": _ping,
     "restart": _restart,
     "set_interval": _set_interval,
@@ -159,7 +159,7 @@ def _number(parameters: Mapping[str, object], name: str, least: float, most: flo
     if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
         return value
     given = f"is {_shown(value)}, and" if name in parameters else "is missing; it"
-    raise Refused(f'"{name}" {given} must be a number of seconds from {least:g} to {most:g}')
+    raise InvalidField(f'"{name}" {given} must be a number of seconds from {least:g} to {most:g}')
 
 
 def _parameters(body: Mapping[str, object]) -> Mapping[str, object]:
@@ -167,7 +167,7 @@ def _parameters(body: Mapping[str, object]) -> Mapping[str, object]:
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise Refused(f'"parameters" is {_shown(parameters)}, and must be an object')
+        raise InvalidField(f'"parameters" is {_shown(parameters)}, and must be an object')
     return parameters
 
 
@@ -176,11 +176,11 @@ def _expiry(body: Mapping[str, object]) -> datetime | None:
     if expires_at is None:
         return None
     if not isinstance(expires_at, str):
-        raise Refused(f'"expires_at" is {_shown(expires_at)}, and must be a time')
+        raise InvalidField(f'"expires_at" is {_shown(expires_at)}, and must be a time')
     try:
         return clock.parse(expires_at)
     except ValueError as error:
-        raise Refused(f'"expires_at" is {error}') from error
+        raise InvalidField(f'"expires_at" is {error}') from error
 
 
 def _rejected(reason: str) -> Answer:

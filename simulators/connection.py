@@ -10,7 +10,7 @@ from broker.driven_client import DrivenClient
 from broker.in_flight import Outgoing
 from broker.loop import Loop
 from config import Settings
-from simulators.device import Message
+from simulators.device import SimulatedMessage
 from simulators.tally import Tally
 
 
@@ -20,27 +20,27 @@ class Limits(NamedTuple):
     window: int
     """How many messages may be in flight."""
     at_once: bool
-    """Whether TCP sends each message on its own; collected ones are faster for a steady stream."""
+    """Whether TCP sends each message at once; collecting is faster for a steady stream."""
 
 
 class Listener(Protocol):
     """Notified of what happens on a connection."""
 
     def opened(self, obeys: bool) -> None:
-        """The broker accepted the connection; whether it also lets it subscribe."""
+        """The broker accepted the connection; `obeys` if it granted the subscription."""
 
     def heard(self, payload: bytes) -> None:
-        """A message came on the subscribed topic."""
+        """A message arrived on the subscribed topic."""
 
     def settled(self) -> None:
-        """Everything that was sent is acknowledged."""
+        """All messages are acknowledged."""
 
     def lost(self, fault: str) -> None:
-        """The connection ended; without a fault it was hung up."""
+        """The connection ended; `fault` is empty after `hang_up`."""
 
 
-class Connection:
-    """Publishes readings and other messages; sends again what a lost broker did not acknowledge."""
+class BoardConnection:
+    """Publishes readings and other messages; resends the unacknowledged ones on reconnect."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Connection:
         tally: Tally,
         limits: Limits,
     ) -> None:
-        self._client: DrivenClient[Message | Outgoing] = DrivenClient(
+        self._client: DrivenClient[SimulatedMessage | Outgoing] = DrivenClient(
             client, loop, self, limits.window, at_once=limits.at_once
         )
         self._in_flight = self._client.in_flight
@@ -60,7 +60,7 @@ class Connection:
         self._listener = listener
         self._tally = tally
         self._topic = ""
-        self._backlog: deque[Message] = deque()
+        self._backlog: deque[SimulatedMessage] = deque()
         self._waiting: deque[Outgoing] = deque()
         self._hung_up = False
         client.on_subscribe = self._on_subscribe
@@ -68,12 +68,12 @@ class Connection:
 
     @property
     def outstanding(self) -> int:
-        """How many messages are not acknowledged, sent or not."""
+        """How many messages, sent or waiting, are not acknowledged."""
         return len(self._in_flight) + len(self._waiting) + len(self._backlog)
 
     @property
     def room(self) -> int:
-        """How many readings may be published now; none before those that were kept."""
+        """How many readings may be published now; 0 while kept readings wait."""
         under_way = len(self._in_flight) + len(self._waiting)
         return 0 if self._backlog else max(0, self._in_flight.size - under_way)
 
@@ -92,50 +92,50 @@ class Connection:
         self._hung_up = False
         self._client.dial(self._settings)
 
-    def publish(self, reading: Message) -> None:
-        """Publish a reading; it is sent until the broker acknowledges it. Ask `room` first."""
+    def publish(self, reading: SimulatedMessage) -> None:
+        """Publish a reading; it is resent until the broker acknowledges it. Check `room` first."""
         self._tally.published += 1
         self._client.publish(Outgoing(reading.topic, reading.payload, 1, retain=False), reading)
 
-    def keep(self, reading: Message) -> None:
-        """Keep a reading until there is a connection; it goes before all later ones."""
+    def keep(self, reading: SimulatedMessage) -> None:
+        """Keep a reading until there is a connection; it is sent before all later ones."""
         self._backlog.append(reading)
 
     def publish_kept(self) -> None:
-        """Publish what was kept, as far as there is room; the rest follows by itself."""
+        """Publish kept readings while there is room; the rest follows automatically."""
         while self._backlog and not self._in_flight.full:
             self.publish(self._backlog.popleft())
 
-    def give_back_kept(self) -> list[Message]:
-        """Give back what was kept."""
+    def give_back_kept(self) -> list[SimulatedMessage]:
+        """Return the kept readings, and keep none."""
         kept, self._backlog = list(self._backlog), deque()
         return kept
 
-    def give_back_all(self) -> list[Message]:
-        """Give back what was kept and what is in flight; the broker may have that all the same."""
+    def give_back_all(self) -> list[SimulatedMessage]:
+        """Return the kept readings and those in flight, which the broker may have received."""
         sent = self._in_flight.items
-        readings = [item for item in sent.values() if isinstance(item, Message)]
+        readings = [item for item in sent.values() if isinstance(item, SimulatedMessage)]
         self._in_flight.items = {mid: i for mid, i in sent.items() if isinstance(i, Outgoing)}
         return readings + self.give_back_kept()
 
     def say(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        """Send something else, as soon as there is room; it goes before all further readings."""
+        """Send another message as soon as there is room, before all further readings."""
         self._waiting.append(Outgoing(topic, payload, 1, retain))
         self._say_waiting()
 
     def hang_up(self) -> None:
-        """Disconnect, when all before it is written."""
+        """Disconnect, after everything before it is written."""
         self._hung_up = True
         self._client.client.disconnect()
 
     def give_up(self, fault: str) -> None:
-        """Disconnect from a broker that does not answer; it counts as lost."""
+        """Disconnect from a broker that does not answer; the connection counts as lost."""
         self._client.give_up(fault)
 
     def keep_alive(self) -> None:
-        """Ping the broker if it is time, or give up one that does not answer.
+        """Ping the broker when it is due, or disconnect if it does not answer.
 
-        Call it every second or so.
+        Call it about every second.
         """
         self._client.client.loop_misc()
 
@@ -143,9 +143,9 @@ class Connection:
         """Subscribe."""
         self._client.client.subscribe(self._topic, 1)
 
-    def on_settled(self, item: Message | Outgoing, reason: ReasonCode) -> None:
-        """Count a reading, and use the room."""
-        if isinstance(item, Message):
+    def on_settled(self, item: SimulatedMessage | Outgoing, reason: ReasonCode) -> None:
+        """Count a reading, and publish what waits for room."""
+        if isinstance(item, SimulatedMessage):
             if reason.is_failure:
                 self._tally.refused += 1
             else:

@@ -1,4 +1,4 @@
-"""A console for several programs: whole lines, above one line that renews itself."""
+"""A console for several programs: whole lines, above one line that is updated in place."""
 
 import shutil
 import sys
@@ -9,23 +9,23 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class Console:
-    """Its methods may be called by any thread."""
+    """A terminal or a file; any thread may call its methods."""
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
         self._out = out
         self.live = out.isatty()
-        """Whether it is a terminal, which has a line that renews itself."""
+        """Whether it is a terminal, which shows the updated line."""
         self._shown = ""
         self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
-        """Write lines that stay."""
+        """Write permanent lines."""
         self._write(f"{text}\n", self._shown)
 
     def show(self, text: str) -> None:
-        """Renew the last line, on a terminal; an empty text takes it away."""
+        """Update the last line, on a terminal; an empty text removes it."""
         if self.live:
-            # A line that wraps could not be renewed.
+            # A line that wraps cannot be updated in place.
             self._write("", text[: shutil.get_terminal_size().columns - 1])
 
     def _write(self, text: str, shown: str) -> None:

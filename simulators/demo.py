@@ -26,23 +26,23 @@ from utils.files import keep_private
 START_SECONDS = 30.0
 RENEW_SECONDS = 1.0
 MOST_TRIED = 100
-"""Ports that are tried, one after the other, unless the environment names one."""
+"""How many ports to try in turn, unless the environment names one."""
 SIMULATORS = {
     "sensors": ("--devices", "3"),
     "machines": ("--devices", "2", "--rate", "1"),
     "panels": ("--devices", "1", "--rate", "4"),
     "soil": ("--devices", "1", "--rate", "0.2"),
 }
-"""The devices of each stream; some are faster than real ones, so that something moves."""
+"""The devices of each stream; some report faster than real ones, so that values change."""
 T = TypeVar("T")
 
 
 class CannotRunError(Exception):
-    """The demo cannot run, or run on: the text says why."""
+    """The demo cannot start or continue; the text says why."""
 
 
 def main() -> int:
-    """Run until Ctrl-C; exit code 0 for that, 1 with a line that says what cannot run."""
+    """Run until Ctrl-C, with exit code 0; print an error and return 1 if the demo cannot run."""
     keep_private()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -93,8 +93,7 @@ def _prepare(folder: Path) -> EmbeddedBroker:
         del os.environ[name]
     settings = load_settings(_env_file=None)
     port = _first(_ports(settings, "flask_port", 5000), partial(_free_port, settings))
-    # Held here, so that no other demo comes to use it; the backend finds it by its port and its
-    # folder.
+    # Started here, so that no other demo uses it; the backend finds it by its port and folder.
     broker = _first(_ports(settings, "mqtt_port", 1883), partial(_broker, settings))
     os.environ |= {"FLASK_PORT": str(port), "MQTT_PORT": str(broker.port)}
     return broker
@@ -105,14 +104,14 @@ def _broker(settings: Settings, port: int) -> EmbeddedBroker:
 
 
 def _ports(settings: Settings, name: str, usual: int) -> Iterable[int]:
-    """The port that the environment names, or those to try."""
+    """Return the port that the environment names, or the ports to try."""
     if name in settings.model_fields_set:
         return [getattr(settings, name)]
     return range(usual, usual + MOST_TRIED)
 
 
 def _first(ports: Iterable[int], attempt: Callable[[int], T]) -> T:
-    """What an attempt makes of the first port that it can use. Raises SettingsError."""
+    """Return the result for the first port that can be used. Raises SettingsError."""
     fault = SettingsError()
     for port in ports:
         try:
@@ -169,11 +168,11 @@ def _progress(mqtt: dict[str, Any], seconds: float) -> str:
     counts = f"{mqtt['stored']:,} readings stored, {mqtt['rejected']:,} rejected"
     rate = mqtt["messages_per_second"] or 0
     lasted = timedelta(seconds=int(seconds))
-    return f"{lasted} {counts}, {rate:.1f} messages a second; Ctrl-C ends the demo"
+    return f"{lasted} {counts}, {rate:.1f} messages per second; Ctrl-C ends the demo"
 
 
 def _ask(settings: Settings, path: str) -> dict[str, Any] | None:
-    """What the backend answers, or None while it does not or has nothing."""
+    """Return the backend's answer, or None if there is none or it is an error."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{settings.address}{path}", timeout=2) as said:
@@ -188,7 +187,7 @@ def _instructions(settings: Settings) -> str:
     url = f"http://localhost:{settings.flask_port}" if local else f"http://{settings.address}"
     return f"""
 AutoForge is running with three ESP32 boards, two machines, an energy panel and a soil probe;
-Ctrl-C ends it, and removes its readings.
+Ctrl-C ends it and deletes its readings.
 
   API documentation   {url}/api/docs
   Health              {url}/api/health

@@ -1,4 +1,4 @@
-"""A simulated device: given a time, it makes its next message, in the form its stream declares."""
+"""A simulated device: creates the messages that its stream declares."""
 
 import itertools
 import json
@@ -16,18 +16,18 @@ _TICK = timedelta(microseconds=1)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Message(NamedTuple):
-    """What is published: where, what, and whether it is broken on purpose."""
+class SimulatedMessage(NamedTuple):
+    """A message to publish; `invalid` if it is broken on purpose."""
 
     topic: str
     payload: bytes
     invalid: bool
     path: str
-    """The URL path without a broker, with device and metric where the topic has them."""
+    """The URL path for HTTP, with device and metric if the topic has them."""
 
 
-class Device:
-    """A device of a stream; a share of its messages is broken, reproducibly by seed and times."""
+class SimulatedDevice:
+    """A device of a stream; `share` of its messages are broken. Equal seeds repeat the values."""
 
     def __init__(self, stream: Stream, device_id: str, seed: int, share: float = 0.0) -> None:
         self.device_id = device_id
@@ -48,16 +48,16 @@ class Device:
         self._last = EPOCH
 
     def go_on_from(self, reading: Mapping[str, Any]) -> None:
-        """Begin with the values of an earlier reading, as far as it has them."""
+        """Start with the values of an earlier reading, where it has them."""
         for name, source in self._sources.items():
             if reading.get(name) is not None and not isinstance(source, values.Product):
                 source.go_on_from(reading[name])
 
-    def next(self, moment: datetime, invalid: bool | None = None) -> Message:
+    def next(self, moment: datetime, invalid: bool | None = None) -> SimulatedMessage:
         """Return the message at a naive UTC time: a whole reading, or the next metric's.
 
         A time that is not later than the last message's becomes the microsecond after it.
-        Whether it is broken is a matter of chance, unless it is said.
+        The message is broken at random, unless `invalid` is given.
         """
         if invalid is None:
             invalid = self._faults.random() < self._share
@@ -72,7 +72,7 @@ class Device:
         )
         return self._message(self._metrics[0], payload, invalid)
 
-    def _single(self, metric: Metric, invalid: bool) -> Message:
+    def _single(self, metric: Metric, invalid: bool) -> SimulatedMessage:
         value = self._current[metric.name] = self._sources[metric.name].next(self._seconds())
         body = {"value": value, **self._heading()}
         payload = faults.spoil_value(metric, self._faults) if invalid else _encode(body).encode()
@@ -95,18 +95,22 @@ class Device:
         body[stream.timestamp.field] = self._last.isoformat(timespec="microseconds") + "Z"
         return body
 
-    def _message(self, metric: Metric, payload: bytes, invalid: bool) -> Message:
-        return Message(self._topics[metric.name], payload, invalid, self._paths[metric.name])
+    def _message(self, metric: Metric, payload: bytes, invalid: bool) -> SimulatedMessage:
+        return SimulatedMessage(
+            self._topics[metric.name], payload, invalid, self._paths[metric.name]
+        )
 
 
-def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[Device]:
-    """The devices, named as declared or `<stream>_001` …; a share of messages is broken."""
+def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[SimulatedDevice]:
+    """Return devices, named as declared or `<stream>_001` …; `share` of messages are broken."""
     names = stream.simulate.names or f"{stream.name}_{{:03}}"
-    return [Device(stream, names.format(number), seed, share) for number in range(1, count + 1)]
+    return [
+        SimulatedDevice(stream, names.format(number), seed, share) for number in range(1, count + 1)
+    ]
 
 
 def _measured(stream: Stream) -> tuple[Metric, ...]:
-    """The metrics of a device: those that are required or have a description to simulate."""
+    """Return the metrics to simulate: required, described, or the factor of another."""
     described = tuple(
         m
         for m in stream.metrics

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from broker.backoff import Backoff
-from simulators.backend import Answer, Away, Backend
-from simulators.device import Message
+from simulators.backend import Away, BackendClient, BackendResponse
+from simulators.device import SimulatedMessage
 from simulators.tally import Tally
 
 MOST_AT_ONCE = 1000
@@ -17,48 +17,47 @@ _TAKEN, _PARTLY_TAKEN, _BAD_REQUEST, _SERVER_ERROR = 201, 207, 400, 500
 
 
 class Fallback:
-    """Posts what it is given, in a thread of its own; the order is kept for each path."""
+    """Posts readings in a thread of its own, in order for each path."""
 
-    def __init__(self, backend: Backend, tally: Tally, note: Callable[[str], None]) -> None:
+    def __init__(self, backend: BackendClient, tally: Tally, note: Callable[[str], None]) -> None:
         self._backend = backend
         self.active = False
-        """Whether boards that are not online are to post their readings."""
+        """Whether offline boards post their readings."""
         self._tally = tally
         self._note = note
         self._noted = ""
-        self._queues: dict[str, deque[Message]] = {}
+        self._queues: dict[str, deque[SimulatedMessage]] = {}
         self._changed = threading.Condition()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def take(self, readings: Iterable[Message]) -> None:
-        """Take over readings; they are posted until the backend answers."""
+    def take(self, readings: Iterable[SimulatedMessage]) -> None:
+        """Queue readings; a request is repeated until the backend answers."""
         with self._changed:
             for reading in readings:
                 self._queues.setdefault(reading.path, deque()).append(reading)
             self._changed.notify()
         if self._thread is None and self._queues:
-            # As a daemon, so that a backend that does not answer cannot keep the simulator from
-            # ending.
+            # A daemon: a backend that does not answer must not keep the simulator running.
             self._thread = threading.Thread(target=self._run, name="fallback", daemon=True)
             self._thread.start()
 
     def hurry(self) -> None:
-        """Wait no longer between attempts than at first: the end is near."""
+        """Retry at the shortest interval from now on, because the run ends soon."""
         self._hurry.set()
 
     def _run(self) -> None:
         while True:
             self._post(self._next())
 
-    def _next(self) -> list[Message]:
-        """Readings for one request, of the path that has waited longest."""
+    def _next(self) -> list[SimulatedMessage]:
+        """Return the readings of one request, for the path that has waited longest."""
         with self._changed:
             self._changed.wait_for(lambda: self._queues)
             path = next(iter(self._queues))
             queue = self._queues.pop(path)
             batch = [queue.popleft()]
-            # A broken one may not be JSON, and would spoil the array.
+            # A broken reading may not be JSON, and would break the array.
             while (
                 queue and len(batch) < MOST_AT_ONCE and not (batch[0].invalid or queue[0].invalid)
             ):
@@ -67,14 +66,14 @@ class Fallback:
                 self._queues[path] = queue
             return batch
 
-    def _post(self, batch: list[Message]) -> None:
+    def _post(self, batch: list[SimulatedMessage]) -> None:
         body = (
             batch[0].payload
             if batch[0].invalid
             else b"[" + b",".join(reading.payload for reading in batch) + b"]"
         )
         answer = self._answer(batch[0].path, body)
-        # The verdict about one that is broken on purpose is what was wanted.
+        # The rejection of a reading that is broken on purpose is expected.
         wanted = batch[0].invalid and answer.status == _BAD_REQUEST
         refused = 0 if wanted else _refused(answer, len(batch))
         self._tally.posted += len(batch) - refused
@@ -87,8 +86,8 @@ class Fallback:
             f"{answer.status} {_message(answer.text)}"
         )
 
-    def _answer(self, path: str, body: bytes) -> Answer:
-        """Repeat a request until it is answered; its bytes stay, so the backend knows it again."""
+    def _answer(self, path: str, body: bytes) -> BackendResponse:
+        """Repeat a request until it is answered; the backend detects duplicates by its bytes."""
         backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY)
         while True:
             try:
@@ -108,7 +107,7 @@ class Fallback:
             self._note(text)
 
 
-def _refused(answer: Answer, count: int) -> int:
+def _refused(answer: BackendResponse, count: int) -> int:
     """Return how many readings the backend refused for good."""
     if answer.status == _TAKEN:
         return 0

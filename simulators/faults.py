@@ -1,4 +1,4 @@
-"""Payloads that are broken on purpose; every one of them is to be refused by whoever reads it."""
+"""Payloads that are broken on purpose; every reader must reject them."""
 
 import json
 from collections.abc import Callable
@@ -21,12 +21,12 @@ _BROKEN_NUMBERS = (
     b"12,5",
     b"1e999",
 )
-# A text may stand in its topic without quotes, so hardly anything can be wrong with it.
+# On the topic of a metric a text needs no quotes, so almost any payload is valid.
 _BROKEN_TEXTS = (b"", NOT_UTF8)
 
 
 def spoil_object(stream: Stream, body: Body, random: Random) -> bytes:
-    """A reading's JSON object, broken in one of the ways that its stream allows."""
+    """Return a reading's JSON object, broken in one of the ways that its stream allows."""
     faults: list[Fault] = [_empty, _truncated, _not_utf8, _not_an_object]
     if _numbers(stream):
         faults += [_not_a_number, _nan]
@@ -36,7 +36,7 @@ def spoil_object(stream: Stream, body: Body, random: Random) -> bytes:
 
 
 def spoil_value(metric: Metric, random: Random) -> bytes:
-    """A broken payload for a topic that carries one metric."""
+    """Return a broken payload for a topic that carries one metric."""
     return random.choice(_BROKEN_TEXTS if metric.type == "text" else _BROKEN_NUMBERS)
 
 
@@ -68,7 +68,7 @@ def _nan(stream: Stream, body: Body, random: Random) -> bytes:
 
 
 def _numbers(stream: Stream) -> list[Metric]:
-    """Those of which a wrong value is a fault: an optional one just has no value then."""
+    """Return the required numbers; an invalid value of an optional metric is no error."""
     return [metric for metric in stream.metrics if metric.type == "number" and metric.required]
 
 

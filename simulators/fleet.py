@@ -1,4 +1,4 @@
-"""A fleet: the boards that one loop drives, from the first connect to the last goodbye."""
+"""A fleet: the boards that one loop drives, from the first connect to the last disconnect."""
 
 import time
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from broker.dialer import Dialler
 from broker.in_flight import WINDOW
 from broker.loop import Loop
 from config import Settings
-from simulators.backend import Away, Backend
+from simulators.backend import Away, BackendClient
 from simulators.board import Board, Shared
 from simulators.connection import Limits
-from simulators.device import Device
+from simulators.device import SimulatedDevice
 from simulators.fallback import Fallback
 from simulators.tally import Tally
 from simulators.timetable import Timetable
 from utils.descriptors import allow
 
 ATTEMPTS = 3
-"""After so many attempts to reach the broker, one after the other, readings go over HTTP."""
+"""After this many consecutive failures to reach the broker, readings go over HTTP."""
 MOST_HELD = 10_000
-"""Readings that may wait in all boards together, for the broker or the backend."""
+"""How many readings all boards together may hold for the broker or the backend."""
 _MISC_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0
 _CLOSE_SECONDS = 0.5
@@ -38,9 +38,9 @@ class Fleet:
     def __init__(
         self,
         settings: Settings,
-        devices: list[Device],
+        devices: list[SimulatedDevice],
         rate: float,
-        backend: Backend,
+        backend: BackendClient,
         note: Callable[[str], None],
     ) -> None:
         if fault := allow(len(devices)):
@@ -77,19 +77,19 @@ class Fleet:
 
     @property
     def fault(self) -> str:
-        """Why the broker is away, for all boards or those that post readings; else empty."""
+        """Why the broker is away for all boards or for the posting ones; otherwise empty."""
         fault = self._dialler.fault
         return "" if fault and self.online and not self.over_http else fault
 
     @property
     def over_http(self) -> bool:
-        """Whether the boards that are not online post their readings."""
+        """Whether offline boards post their readings."""
         return self._fallback.active
 
     def connect(self) -> None:
-        """Connect the first board, or turn to the backend; the others follow while the fleet turns.
+        """Connect the first board, or fall back to the backend; the others connect in later turns.
 
-        Raises BrokerError if there is neither.
+        Raises BrokerError if neither answers.
         """
         first = self.boards[0]
         self._dialler.want(first.connection)
@@ -102,16 +102,16 @@ class Fleet:
             self._dialler.want(board.connection)
 
     def start(self) -> None:
-        """Begin to measure."""
+        """Start to measure."""
         self._timetable.start()
 
     def measure(self, most: int) -> None:
-        """Take up to so many of the readings that are due."""
+        """Take up to `most` of the readings that are due."""
         for number, moment in self._timetable.due(most, self._can_measure, self._has_room):
             self.boards[number].measure(moment)
 
     def wait(self) -> float:
-        """Seconds until a reading is due."""
+        """Return the seconds until a reading is due."""
         return self._timetable.wait()
 
     def turn(self, timeout: float) -> None:
@@ -120,13 +120,13 @@ class Fleet:
         self._choose_way()
 
     def post_rest(self) -> None:
-        """Post the readings of all offline boards, also those that a lost broker may have."""
+        """Post the readings of all offline boards, including those that the broker may have."""
         self._fallback.hurry()
         for board in self._absent():
             self._fallback.take(board.connection.give_back_all())
 
     def close(self) -> None:
-        """Say that every board is offline, and disconnect."""
+        """Publish that every board is offline, and disconnect."""
         self._dialler.stop()
         for board in self.boards:
             board.leave()
@@ -148,7 +148,7 @@ class Fleet:
 
     def _can_measure(self, number: int) -> bool:
         board = self.boards[number]
-        # Without a limit a board measures as fast as its readings go away.
+        # Without a rate limit, a board measures as fast as its readings are delivered.
         return board.online or (
             not board.off and (self._fallback.active or self._timetable.has_interval(number))
         )
@@ -174,8 +174,8 @@ class Fleet:
         self._fallback.active = active
         if self._limited and not self._full and self.tally.held >= MOST_HELD:
             self._note(
-                f"{MOST_HELD:,} readings wait: "
-                "boards that are offline measure no more until there is room"
+                f"{MOST_HELD:,} readings are waiting: "
+                "offline boards stop measuring until there is room"
             )
             self._full = True
         elif self._full and not self.tally.held:

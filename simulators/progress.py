@@ -1,4 +1,4 @@
-"""The progress display: one line that renews itself on a terminal, and nothing elsewhere."""
+"""The progress display: one line that is updated in place, on a terminal only."""
 
 import shutil
 import sys
@@ -12,7 +12,7 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class Progress:
-    """Shows how far a run is, renewed every `renew` seconds."""
+    """Shows the progress of a run, updated every `renew` seconds."""
 
     def __init__(self, title: str, out: TextIO = sys.stdout, renew: float = 0.5) -> None:
         self._title = title
@@ -23,7 +23,7 @@ class Progress:
         self._delivered = 0
 
     def show(self, tally: Tally, broker: str) -> None:
-        """Renew the line, if it is old enough."""
+        """Update the line, if `renew` seconds have passed."""
         now = time.monotonic()
         if not self._live or now - self._shown < self._renew:
             return
@@ -38,18 +38,18 @@ class Progress:
         if tally.posted:
             counts += f", {tally.posted:,} posted"
         line = f"{self._title} {elapsed} {broker} {rate:,.1f}/s: {counts}"
-        # A line that wraps could not be renewed.
+        # A line that wraps cannot be updated in place.
         self._out.write(_CLEAR_LINE + line[: shutil.get_terminal_size().columns - 1])
         self._out.flush()
 
     def note(self, text: str) -> None:
-        """Say something on stderr, in a line of its own."""
+        """Print a line to stderr."""
         self.clear()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._live:
             self._out.write(_CLEAR_LINE)
             self._out.flush()

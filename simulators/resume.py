@@ -1,24 +1,27 @@
-"""Going on from the last stored readings, for streams that declare it."""
+"""Continue from the last stored readings, for streams that declare it."""
 
 from collections.abc import Callable
 
-from simulators.backend import Away, Backend
-from simulators.device import Device
+from simulators.backend import Away, BackendClient
+from simulators.device import SimulatedDevice
 from streams.stream import Stream
 
 
 def resume(
-    stream: Stream, devices: list[Device], backend: Backend, note: Callable[[str], None]
+    stream: Stream,
+    devices: list[SimulatedDevice],
+    backend: BackendClient,
+    note: Callable[[str], None],
 ) -> None:
-    """Let each device begin with its last stored values, if the backend has some."""
+    """Start each device with its last stored values, if the backend has any."""
     new = []
     for device in devices:
         try:
             reading = backend.latest(stream.name, device.device_id)
         except Away as error:
             note(
-                f"the backend at {backend.url} does not tell the last readings ({error}): "
-                "not going on from them"
+                f"cannot read the last readings from the backend at {backend.url} ({error}): "
+                "starting without them"
             )
             return
         if reading is None:
@@ -27,4 +30,4 @@ def resume(
             device.go_on_from(reading)
     if new:
         shown = new[0] if len(new) == 1 else f"{len(new)} devices"
-        note(f"there is no reading of {shown} to go on from")
+        note(f"no stored reading of {shown} to continue from")

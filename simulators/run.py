@@ -1,4 +1,4 @@
-"""A run: a fleet takes and delivers readings until the count is reached or someone ends it."""
+"""A run: a fleet takes and delivers readings until the count is reached or it is stopped."""
 
 import sys
 import time
@@ -12,19 +12,19 @@ _LONGEST_WAIT = 0.2
 _DRAIN_SECONDS = 5.0
 _START_SECONDS = 30.0
 _BATCH = 200
-"""Readings that are taken in one go: so long a command waits at most."""
+"""Readings taken at once; a command waits for no more than these."""
 
 
 @dataclass
 class Run:
-    """What is measured, and how much of it."""
+    """A fleet, and how many readings it takes."""
 
     fleet: Fleet
     progress: Progress
     count: int | None = None
 
     def until(self, stopped: Callable[[], bool]) -> None:
-        """Go on until all is delivered; after `stopped`, for up to 5 s with what is not."""
+        """Run until all readings are delivered; after `stopped`, deliver the rest for up to 5 s."""
         self._start(stopped)
         tally = self.fleet.tally
         news = (False, False)
@@ -40,7 +40,7 @@ class Run:
         self.progress.clear()
 
     def _start(self, stopped: Callable[[], bool]) -> None:
-        """Let every board come online first, so that they take turns from the first message."""
+        """Wait until every board is online, so that they take turns from the first message."""
         boards = len(self.fleet.boards)
         deadline = time.monotonic() + _START_SECONDS
 
@@ -51,7 +51,7 @@ class Run:
             self.fleet.turn(_LONGEST_WAIT)
         if waiting():
             self.progress.note(
-                f"only {self.fleet.online} of {boards} boards are online; the others go on trying"
+                f"only {self.fleet.online} of {boards} boards are online; the others keep trying"
             )
         self.fleet.start()
 

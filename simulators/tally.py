@@ -1,11 +1,11 @@
-"""The tally: what became of the readings of all boards."""
+"""The tally: counts of the readings of all boards, by outcome."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Tally:
-    """Counts of readings; the last two are the posting thread's, which alone changes them."""
+    """Counts of readings; only the posting thread changes the last two."""
 
     measured: int = 0
     invalid: int = 0
@@ -16,18 +16,18 @@ class Tally:
     refused: int = 0
     """Acknowledged by the broker with an error (MQTT 5 only)."""
     posted: int = 0
-    """Taken by the backend over HTTP."""
+    """Accepted by the backend over HTTP."""
     turned_down: int = 0
     """Refused by the backend over HTTP."""
 
     @property
     def outstanding(self) -> int:
-        """How many readings nobody has taken or refused yet."""
+        """How many readings are neither accepted nor refused yet."""
         return self.measured - self.acknowledged - self.refused - self.posted - self.turned_down
 
     @property
     def held(self) -> int:
-        """How many readings wait here, and were not handed to MQTT."""
+        """How many readings wait here and were not handed to MQTT."""
         return self.measured - self.published - self.posted - self.turned_down
 
     @property
@@ -36,7 +36,7 @@ class Tally:
         return self.acknowledged + self.posted == self.measured
 
     def summary(self) -> str:
-        """The final line."""
+        """Return the final line of a run."""
         line = (
             f"published {self.published}, acknowledged {self.acknowledged}, invalid {self.invalid}"
         )

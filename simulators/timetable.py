@@ -9,16 +9,15 @@ from datetime import datetime, timedelta
 from utils import clock
 
 _MAX_LAG = 1.0
-"""Seconds. Who is later than this leaves out what it missed: a device does not measure afterwards.
-"""
+"""Seconds. A board that is later than this skips the missed times, as a real device does."""
 _CLOCK_STEP = 0.01
-"""Seconds. By so much the clock may differ from even time before it counts as set."""
+"""Seconds. A larger step of the clock means that it was set."""
 
 Ready = Callable[[int], bool]
 
 
 class Timetable:
-    """Every board at its own interval; without a rate, in turn and without a limit."""
+    """Boards at their own intervals; without a rate, they take turns without a limit."""
 
     def __init__(self, boards: int, rate: float) -> None:
         self._boards = boards
@@ -34,7 +33,7 @@ class Timetable:
         self._offset = time.time() - time.monotonic()
 
     def start(self) -> None:
-        """Begin now, the boards evenly spaced."""
+        """Start now, with the boards evenly spaced."""
         now = time.monotonic()
         for board in range(self._boards):
             if self._usual is None:
@@ -49,7 +48,7 @@ class Timetable:
         self._set(board, _Interval(time.monotonic() + seconds, seconds))
 
     def reset(self, board: int) -> None:
-        """Give a board back what it began with."""
+        """Restore a board's original interval."""
         if self._usual is not None:
             self._set(board, _Interval(time.monotonic(), self._usual))
         elif self._intervals[board] is not None:
@@ -58,7 +57,7 @@ class Timetable:
             self._turns.append(board)
 
     def has_interval(self, board: int) -> bool:
-        """Whether a board measures at an interval, and does not only take its turn."""
+        """Whether a board measures at an interval instead of in turn."""
         return self._intervals[board] is not None
 
     def due(self, most: int, online: Ready, room: Ready) -> Iterator[tuple[int, datetime]]:
@@ -83,7 +82,7 @@ class Timetable:
         yield from self._in_turn(most, online, room)
 
     def wait(self) -> float:
-        """Seconds until the next board is due; those that were not ready do not count."""
+        """Return the seconds until the next board is due, without boards that were not ready."""
         if self._turns and not self._blocked:
             return 0.0
         return max(0.0, self._times[0][0] - time.monotonic()) if self._times else _MAX_LAG
@@ -127,7 +126,7 @@ class _Interval:
         return self._start + self._made * self._seconds
 
     def step(self, now: float) -> float:
-        """The time that is due; of those missed for too long the latest."""
+        """Return the due time and advance; skip missed times if the board is too late."""
         if now - self.next > _MAX_LAG:
             self._made = max(self._made, int((now - self._start) / self._seconds))
         due = self.next

@@ -11,12 +11,12 @@ DAY = 86_400.0
 _LOWEST_AT = 3 * 3600.0
 """Seconds after midnight UTC of the daily minimum; the maximum is 12 hours later."""
 CORRELATION = 60.0
-"""Seconds after which the random walk has forgotten all but 1/e of where it was."""
+"""Seconds in which the deviation of a random walk decays to 1/e."""
 _PHASE_SPREAD = 1200.0
 
 
 class Walk:
-    """One number of one device: mean + daily swing + an Ornstein-Uhlenbeck walk."""
+    """A number of a device: mean + daily swing + an Ornstein-Uhlenbeck walk."""
 
     def __init__(self, simulation: Simulation, random: Random) -> None:
         self._random = random
@@ -33,11 +33,11 @@ class Walk:
         self._start: float | None = None
 
     def go_on_from(self, value: float) -> None:
-        """Begin with this value, and drift back from it to the course."""
+        """Start with this value, and drift back to the daily course."""
         self._start = value
 
     def next(self, seconds: float) -> float:
-        """The value at a time in epoch seconds, which is not before the last one asked for."""
+        """Return the value at a time in epoch seconds; times never decrease."""
         elapsed = 0.0 if self._last is None else seconds - self._last
         self._last = seconds
         course = self._centre - self._swing * math.cos(math.tau * (seconds - self._phase) / DAY)
@@ -52,7 +52,7 @@ class Walk:
 
 
 class States:
-    """One text of one device: a state is kept for a random while, then another follows."""
+    """A text of a device: each state lasts for a random time, then another one follows."""
 
     def __init__(self, simulation: Simulation, random: Random) -> None:
         self._random = random
@@ -62,12 +62,12 @@ class States:
         self._until: float | None = None
 
     def go_on_from(self, state: str) -> None:
-        """Begin with this state, if it is one of them."""
+        """Start with this state, if it is declared."""
         if state in self._states:
             self._state = state
 
     def next(self, seconds: float) -> str:
-        """The state at a time in epoch seconds, which is not before the last one asked for."""
+        """Return the state at a time in epoch seconds; times never decrease."""
         if self._until is None:
             self._until = seconds + self._while()
         elif seconds >= self._until:
@@ -81,7 +81,7 @@ class States:
 
 
 class Product:
-    """One number of one device that is the product of what it measures now."""
+    """A number of a device that is the product of other current values."""
 
     def __init__(self, simulation: Simulation, current: Mapping[str, Any]) -> None:
         self._names = simulation.product
@@ -89,13 +89,13 @@ class Product:
         self._current = current
 
     def next(self, _seconds: float) -> float:
-        """The product of the current values, times the factor."""
+        """Return the product of the current values, times the factor."""
         product: float = math.prod(self._current[name] for name in self._names)
         return round(product * self._factor, 2)
 
 
 def source(metric: Metric, random: Random, current: Mapping[str, Any]) -> Walk | States | Product:
-    """What makes the values of a metric; `current` has those of the metrics declared before it."""
+    """Return the source of a metric; `current` has the values of the metrics declared before."""
     if metric.type == "text":
         return States(metric.simulate, random)
     if metric.simulate.product:
@@ -104,6 +104,6 @@ def source(metric: Metric, random: Random, current: Mapping[str, Any]) -> Walk |
 
 
 def _digits(simulation: Simulation) -> int:
-    """Decimals that show the noise and no more: 2 for a noise of 0.3, 1 for 8, 0 for 50."""
+    """Return the decimals that resolve the noise: 2 for a noise of 0.3, 1 for 8, 0 for 50."""
     scale = abs(simulation.noise or simulation.swing or 1.0)
     return min(max(1 - math.floor(math.log10(scale)), 0), 6)

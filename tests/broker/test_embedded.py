@@ -176,7 +176,7 @@ def test_what_it_acknowledged_survives_its_own_death_and_it_comes_back(
     with session(store, admitted, "new") as other:
         other.subscribe("status/+")
         wait_for(lambda: other.received == [("status/a", b"online")], what="the retained message")
-    assert any("it is started again" in message for message in caplog.messages)
+    assert any("ended and is restarted" in message for message in caplog.messages)
 
 
 def answers(port: int) -> bool:
@@ -230,7 +230,7 @@ def connect_with_mqtt_5(port: int) -> None:
     ("act", "sentence"),
     [
         (publish_with_a_space, "it uses a topic with a space"),
-        (connect_with_mqtt_5, "it wants MQTT 5"),
+        (connect_with_mqtt_5, "it uses MQTT 5"),
     ],
     ids=["space", "mqtt-5"],
 )
@@ -460,5 +460,5 @@ def test_a_disk_that_is_full_does_not_end_the_watch_over_the_bound(
     monkeypatch.setattr(Store, "shut_out", turn)
     with running(store, max_mb=10):
         assert shut_out.wait(10), "the second look shuts the devices out"
-    assert "The embedded broker cannot be bounded: no space left on device" in caplog.text
+    assert "Cannot limit the size of the embedded broker: no space left on device" in caplog.text
     assert caplog.text.count("devices have to wait") == 1

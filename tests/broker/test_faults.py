@@ -97,14 +97,14 @@ def is_told(place: Settings, sentence: str, caplog: pytest.LogCaptureFixture) ->
 def test_a_tls_port_spoken_to_in_plain_text_is_asked_about(
     settings: Make, listeners: tuple[int, int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    question = "closed the connection at once: is it TLS (mqtts://)?"
+    question = "closed the connection at once: does it expect TLS (mqtts://)?"
     is_told(settings(mqtt_broker=f"mqtt://localhost:{listeners[1]}"), question, caplog)
 
 
 def test_a_plain_port_spoken_to_with_tls_is_asked_about(
     settings: Make, listeners: tuple[int, int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    question = "does not answer with TLS: is that port plain (mqtt://)?"
+    question = "does not answer with TLS: is that port unencrypted (mqtt://)?"
     is_told(settings(mqtt_broker=f"mqtts://localhost:{listeners[0]}"), question, caplog)
 
 
@@ -135,7 +135,7 @@ def test_a_broker_that_wants_a_certificate_of_ours_is_asked_about(
     place = settings(
         mqtt_broker=f"mqtts://localhost:{listeners[2]}", mqtt_ca_cert=certificates / "ca.pem"
     )
-    is_told(place, "does it want another certificate of ours (MQTT_CLIENT_CERT", caplog)
+    is_told(place, "does it require another client certificate (MQTT_CLIENT_CERT", caplog)
 
 
 def test_a_full_broker_is_asked_about(
@@ -144,7 +144,11 @@ def test_a_full_broker_is_asked_about(
     server = Mosquitto(tmp_path / "broker", "max_connections 1")
     server.start()
     others = [connected_client(server.port) for _ in range(2)]  # Mosquitto lets one more in
-    is_told(settings(mqtt_broker="127.0.0.1", mqtt_port=server.port), "is it full?", caplog)
+    is_told(
+        settings(mqtt_broker="127.0.0.1", mqtt_port=server.port),
+        "has it reached its client limit?",
+        caplog,
+    )
     for other in others:
         other.disconnect()
         other.loop_stop()
@@ -154,22 +158,22 @@ def test_a_full_broker_is_asked_about(
 @pytest.mark.parametrize(
     ("answer", "scheme", "version", "sentence"),
     [
-        pytest.param(b"", "mqtt", "5", "does it know MQTT 5?", id="a broker without MQTT 5"),
+        pytest.param(b"", "mqtt", "5", "does it support MQTT 5?", id="a broker without MQTT 5"),
         pytest.param(
             b"\x20\x02\x00\x05",
             "mqtt",
             "3.1.1",
-            "look at MQTT_USERNAME",
+            "check MQTT_USERNAME",
             id="a login that is refused",
         ),
         pytest.param(
-            b"\x20\x02\x00\x04", "mqtt", "3.1.1", "look at MQTT_USERNAME", id="a wrong password"
+            b"\x20\x02\x00\x04", "mqtt", "3.1.1", "check MQTT_USERNAME", id="a wrong password"
         ),
         pytest.param(
             b"\x20\x02\x00\x02",
             "mqtt",
             "3.1.1",
-            "look at MQTT_CLIENT_ID",
+            "check MQTT_CLIENT_ID",
             id="a client id that is refused",
         ),
         pytest.param(
@@ -190,7 +194,7 @@ def test_a_full_broker_is_asked_about(
             b"\x20\x02\x00\x00", "ws", "3.1.1", "serve WebSockets on that port", id="no WebSocket"
         ),
         pytest.param(
-            b"", "wss", "3.1.1", "is that port plain (ws://)?", id="a WebSocket without TLS"
+            b"", "wss", "3.1.1", "is that port unencrypted (ws://)?", id="a WebSocket without TLS"
         ),
     ],
 )
@@ -251,17 +255,17 @@ def test_a_client_id_that_another_client_uses_is_told_at_once_with_mqtt_5(settin
         (
             TLS,
             TimeoutError("_ssl.c:1006: The handshake operation timed out"),
-            "is that port plain (mqtt://)?",
+            "is that port unencrypted (mqtt://)?",
         ),
         (
             TLS,
             ConnectionResetError(104, "Connection reset by peer"),
-            "is that port plain (mqtt://)?",
+            "is that port unencrypted (mqtt://)?",
         ),
         (
             TLS,
             ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
-            "is that port plain (mqtt://)?",
+            "is that port unencrypted (mqtt://)?",
         ),
         (
             WEB,

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -126,6 +126,21 @@ def test_the_order_names_no_module_that_does_not_exist() -> None:
 def test_the_order_says_what_lives_in_each_room() -> None:
     assert len(ORDER) == len(set(ORDER))
     assert all(re.fullmatch(r"\S+ +\S.* .*", line) for line in _rooms())
+
+
+def classes(files: Iterable[Path]) -> dict[str, list[str]]:
+    """The files in which each class stands at the top level."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        for node in tree(file).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(str(file))
+    return found
+
+
+def test_a_class_name_exists_once() -> None:
+    repeated = {name: files for name, files in classes(MODULES).items() if len(files) > 1}
+    assert repeated == {}
 
 
 def test_migrations_import_the_models_only() -> None:

@@ -217,7 +217,7 @@ def test_a_topic_that_the_broker_forbids_is_told_once_with_the_reason(tmp_path: 
         tmp_path, server.port, [entry("good"), entry("bad")], MQTT_PROTOCOL="5"
     ) as program:
         program.wait_status(lambda status: status["statistics"]["total_failed"] > 3)
-        (line,) = program.lines("The broker refuses what is published on t/bad")
+        (line,) = program.lines("The broker refuses messages on t/bad")
         assert "Not authorized" in line
         program.stop()
         assert program.counts("bad")["failed"] == program.counts("bad")["published"]

@@ -12,15 +12,15 @@ from tests.publishing import DOCUMENTED
 from tests.support import Mosquitto, publishing
 
 SHORT = {"id": "a", "topic": "t", "data": {"x": 1}, "interval": 1}
-ID = "must be text of 1 to 128 printable characters without + # /, no white space at its ends, not . or .."
+ID = "must be text of 1 to 128 printable characters without + # /, without leading or trailing white space, not . or .."
 TOPIC = "must be printable text of 1 to 65535 bytes and at most 200 levels, without + and #, not beginning with $"
 DATA = (
-    "must be a JSON object, nested at most 32 deep, without keys that stand twice, "
+    "must be a JSON object, nested at most 32 deep, without duplicate keys, "
     "numbers out of range such as 1e999 and lone surrogates such as \\ud800"
 )
 INTERVAL = "must be a number of seconds from 0.001 to 31536000"
 TIME = "must be a time as text, such as 2025-09-29T16:27:50.000000, or null"
-UNKNOWN = f"there is no such field; there are {', '.join(FIELDS)}"
+UNKNOWN = f"unknown field; allowed are {', '.join(FIELDS)}"
 WILL = "must be at most 65535 bytes as JSON, as a last will; with online it has"
 
 
@@ -230,7 +230,7 @@ def test_it_tells_all_faults_of_an_entry() -> None:
 def test_it_refuses_keys_that_stand_twice() -> None:
     pairs = [*SHORT.items(), ("interval", 60), ("x", 1), ("x", 2)]
     assert refused(Repeated(pairs)) == [
-        "interval = 60: must stand only once in an entry",
+        "interval = 60: must appear only once in an entry",
         f"x = 2: {UNKNOWN}",
     ]
     for data in (Repeated([("a", 1), ("a", 2)]), {"b": [Repeated([("a", 1), ("a", 2)])]}):
@@ -270,8 +270,8 @@ def test_of_entries_with_the_same_id_the_first_one_stays() -> None:
     )
     assert [(config.id, config.topic) for config in configs] == [("a", "t"), ("A", "t")]
     assert faults == [
-        'entry 1 (id "a"): id = "a": must be unique in the file, and entry 0 has it already',
-        'entry 3 (id "a"): id = "a": must be unique in the file, and entry 0 has it already',
+        'entry 1 (id "a"): id = "a": must be unique in the file, but entry 0 has it already',
+        'entry 3 (id "a"): id = "a": must be unique in the file, but entry 0 has it already',
     ]
 
 

@@ -167,7 +167,10 @@ def test_it_refuses_a_file_that_it_may_not_read_until_it_may(file: Path) -> None
     file.chmod(0)
     file.parent.chmod(0o755)
     loader = ConfigurationLoader(file)
-    with unprivileged(), pytest.raises(ConfigurationError, match="may not be read; give the"):
+    with (
+        unprivileged(),
+        pytest.raises(ConfigurationError, match="cannot be read: permission denied; give the"),
+    ):
         loader.load_configurations()
     file.chmod(0o644)
     assert loader.changed()
@@ -181,7 +184,7 @@ def test_a_strange_path_is_told_on_one_line(name: str) -> None:
     assert not loader.changed()
 
 
-INFINITE = "without keys that stand twice, numbers out of range"
+INFINITE = "without duplicate keys, numbers out of range"
 
 
 @pytest.mark.parametrize(
@@ -194,8 +197,8 @@ INFINITE = "without keys that stand twice, numbers out of range"
         (f'{{"id": "b", "topic": "t", "data": {{"a": {nested(400)}}}, "interval": 1e999}}',
          ['(id "b"): interval = Infinity: ', '(id "b"): data = {"a": [[[']),
         ('{"id": "b", "topic": "t", "interval": 1, "data": {}, "interval": 60, "id": "b", "x": 1, "x": 2}',
-         [': id = "b": must stand only once in an entry',
-          ": interval = 60: must stand only once in an entry", ": x = 2: there is no such field"]),
+         [': id = "b": must appear only once in an entry',
+          ": interval = 60: must appear only once in an entry", ": x = 2: unknown field"]),
         ('{"id": "b", "topic": "t", "interval": 1, "data": {"c": [{"a b": 1, "a b": 2}]}}',
          ['(id "b"): data = {"c": [{"a b": 2}]}: must be a JSON object']),
         ('{"id": "b", "topic": "t", "interval": 1, "data": {"a\\n": 1, "a\\n": 2}}', [INFINITE]),
@@ -220,7 +223,7 @@ def test_an_entry_that_no_value_holds_does_not_stop_the_others(
 def test_the_faults_are_those_of_the_last_load_that_succeeded(file: Path) -> None:
     loader = loaded(file, f"[{ENTRY}, {ENTRY}]")
     assert loader.faults == [
-        'entry 1 (id "a"): id = "a": must be unique in the file, and entry 0 has it already'
+        'entry 1 (id "a"): id = "a": must be unique in the file, but entry 0 has it already'
     ]
     file.write_text("[")
     with pytest.raises(ConfigurationError):

@@ -22,7 +22,7 @@ from publisher.entries import PublishConfig
 from publisher.loader import ConfigurationError, ConfigurationLoader
 from publisher.publication import Publication
 from publisher.service import AlreadyPublished, PublisherService
-from publisher.status import Progress
+from publisher.status import PublicationStatus
 from tests.publishing import Program, Subscriber, entry, statistics_of
 from tests.support import Mosquitto, free_port, wait_for
 from utils.json_types import JsonObject
@@ -473,7 +473,7 @@ def test_what_is_saved_at_the_end_is_the_last_word(
 ) -> None:
     progress, saves, stopped = Publication.progress, threading.Event(), threading.Event()
 
-    def slow(publication: Publication) -> Progress:
+    def slow(publication: Publication) -> PublicationStatus:
         found = progress(publication)
         if threading.current_thread().name == "publisher-watch":
             saves.set()

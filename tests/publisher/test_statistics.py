@@ -12,7 +12,7 @@ from broker.tracked_connection import Delivery
 from config import Settings
 from publisher.entries import PublishConfig
 from publisher.publication import Publication
-from publisher.statistics import Counts, Statistics
+from publisher.statistics import MessageCounter, Statistics
 from publisher.status import PublisherStatus, StatusFile, summary, table
 from publisher.turn import PublishingTurn
 from tests.support import free_port
@@ -44,7 +44,7 @@ def status(statistics: Statistics, *names: str) -> PublisherStatus:
     }
 
 
-def counted(statistics: Statistics, name: str, published: int, missed: int = 0) -> Counts:
+def counted(statistics: Statistics, name: str, published: int, missed: int = 0) -> MessageCounter:
     """An entry's counts after so many messages."""
     counts = statistics.of(name)
     for _ in range(published):
@@ -54,7 +54,7 @@ def counted(statistics: Statistics, name: str, published: int, missed: int = 0) 
 
 
 def test_deliveries_are_acknowledged_or_failed_and_at_qos_0_unknown() -> None:
-    made = Counts()
+    made = MessageCounter()
     for delivery in (Delivery.CONFIRMED, Delivery.CONFIRMED, Delivery.LOST, Delivery.WRITTEN):
         made.on_delivery(delivery)
     made.on_delivery(Delivery.REFUSED)

@@ -154,6 +154,12 @@ def test_every_route_is_in_it_and_nothing_else(api: Api, document: Any) -> None:
     assert STATUSES.keys() <= routes
 
 
+def test_every_schema_has_its_title_as_its_name(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    assert [name for name, schema in schemas.items() if schema.get("title", name) != name] == []
+    assert {"Device", "RejectedMessage", "RejectedShare", "RejectedPayload"} <= schemas.keys()
+
+
 @pytest.mark.parametrize("stream", ["sensors", "panel", "machine", "machines", "panels", "soil"])
 def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(
     document: Any, stream: str

@@ -9,17 +9,17 @@ import pytest
 from simulators.commands import (
     Answer,
     Answers,
+    BoardState,
     Effect,
     Malformed,
     Restart,
     SetInterval,
-    State,
     obey,
     parse,
 )
 
 NOON = datetime(2026, 5, 4, 12)
-STATE = State(NOON, uptime=61.23456)
+STATE = BoardState(NOON, uptime=61.23456)
 
 
 def command(name: str, parameters: object = None, **changes: object) -> bytes:
@@ -32,7 +32,7 @@ def command(name: str, parameters: object = None, **changes: object) -> bytes:
     return json.dumps(body | changes).encode()
 
 
-def answer(payload: bytes, state: State = STATE) -> tuple[dict[str, Any], Effect]:
+def answer(payload: bytes, state: BoardState = STATE) -> tuple[dict[str, Any], Effect]:
     read = parse(payload)
     said, effect = obey(read, state)
     return json.loads(said.payload(read.id)), effect
@@ -150,10 +150,10 @@ def test_a_second_restart_is_rejected_while_one_is_under_way() -> None:
         (b"{", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"[]", "not a JSON object"),
-        (b"{}", '"command_id" is not a text'),
-        (command("ping", command_id=1), '"command_id" is not a text'),
-        (command("ping", command_id=""), '"command_id" is not a text'),
-        (command("ping", command=None), '"command" is not a text'),
+        (b"{}", '"command_id" must be a text that is not empty'),
+        (command("ping", command_id=1), '"command_id" must be a text that is not empty'),
+        (command("ping", command_id=""), '"command_id" must be a text that is not empty'),
+        (command("ping", command=None), '"command" must be a text that is not empty'),
     ],
 )
 def test_what_names_no_command_is_malformed(payload: bytes, reason: str) -> None:

@@ -18,7 +18,7 @@ from iotcore import Broker
 
 from config import PROJECT, load_settings
 from simulators import fleet as fleets
-from simulators.backend import Backend
+from simulators.backend import BackendClient
 from simulators.device import devices
 from simulators.fleet import Fleet
 from streams.declaration import load
@@ -227,7 +227,7 @@ def test_without_a_broker_from_the_start_every_stream_goes_over_http(
 def at(port: int, url: str, rate: float = 0.0, note: Callable[[str], None] = ignore) -> Fleet:
     """A fleet of three boards that has begun."""
     settings = load_settings(mqtt_broker="127.0.0.1", mqtt_port=port)
-    fleet = Fleet(settings, devices(STREAMS["sensors"], 3, 1), rate, Backend(url), note)
+    fleet = Fleet(settings, devices(STREAMS["sensors"], 3, 1), rate, BackendClient(url), note)
     fleet.connect()
     turn(fleet, lambda: fleet.online == 3)
     fleet.start()
@@ -304,9 +304,7 @@ def test_offline_boards_measure_until_so_many_readings_wait(
         fleet.measure(100)
         fleet.turn(0.01)
     assert fleet.tally.held == 50
-    assert notes == [
-        "50 readings wait: boards that are offline measure no more until there is room"
-    ]
+    assert notes == ["50 readings are waiting: offline boards stop measuring until there is room"]
     mosquitto.start()
     turn(fleet, lambda: fleet.online == 3 and fleet.tally.outstanding == 0)
     assert fleet.tally.acknowledged == fleet.tally.measured == 50
@@ -340,7 +338,7 @@ def test_a_broker_that_accepts_and_never_answers_is_given_up(
             settings,
             devices(STREAMS["sensors"], 1, 1),
             0,
-            Backend(f"http://127.0.0.1:{server.port}"),
+            BackendClient(f"http://127.0.0.1:{server.port}"),
             ignore,
         )
         fleet.connect()

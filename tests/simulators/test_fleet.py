@@ -23,8 +23,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.in_flight import WINDOW
 from config import PROJECT, load_settings
-from simulators.backend import Backend
-from simulators.device import Device, Message, devices
+from simulators.backend import BackendClient
+from simulators.device import SimulatedDevice, SimulatedMessage, devices
 from simulators.fleet import Fleet
 from simulators.progress import Progress
 from simulators.tally import Tally
@@ -142,11 +142,13 @@ def declared(folder: Path, name: str, text: str) -> Stream:
     return load(folder, {}, DEVICE_TOPICS)[name]
 
 
-def messages(device: Device, count: int, step: timedelta = SECOND) -> list[Message]:
+def messages(
+    device: SimulatedDevice, count: int, step: timedelta = SECOND
+) -> list[SimulatedMessage]:
     return [device.next(NOON + number * step) for number in range(count)]
 
 
-def body(message: Message) -> dict[str, object]:
+def body(message: SimulatedMessage) -> dict[str, object]:
     parsed = json.loads(message.payload)
     assert isinstance(parsed, dict)
     return parsed
@@ -174,14 +176,16 @@ def test_the_same_seed_makes_the_same_messages() -> None:
 
 
 def test_invalid_messages_do_not_change_the_valid_ones() -> None:
-    clean, spoilt = Device(SENSORS, "a", 1), Device(SENSORS, "a", 1)
+    clean, spoilt = SimulatedDevice(SENSORS, "a", 1), SimulatedDevice(SENSORS, "a", 1)
     clean.next(NOON)
     spoilt.next(NOON, invalid=True)
     assert clean.next(NOON + SECOND) == spoilt.next(NOON + SECOND)
 
 
 def test_devices_differ() -> None:
-    assert body(Device(SENSORS, "a", 1).next(NOON)) != body(Device(SENSORS, "b", 1).next(NOON))
+    assert body(SimulatedDevice(SENSORS, "a", 1).next(NOON)) != body(
+        SimulatedDevice(SENSORS, "b", 1).next(NOON)
+    )
 
 
 def test_values_follow_the_daily_swing() -> None:
@@ -229,14 +233,14 @@ def test_a_state_lasts_as_long_as_declared_on_average() -> None:
 
 
 def test_a_reading_has_every_metric_and_an_iso_time_with_microseconds() -> None:
-    message = Device(SENSORS, "ESP32_001", 1).next(NOON)
+    message = SimulatedDevice(SENSORS, "ESP32_001", 1).next(NOON)
     assert message.topic == "sensors/ESP32_001/data"
     assert list(body(message)) == ["timestamp", "temperature", "vibration", "gas", "power"]
     assert body(message)["timestamp"] == "2026-05-04T12:00:00.000000Z"
 
 
 def test_timestamps_of_a_device_rise_strictly_even_when_the_clock_stands_or_is_set_back() -> None:
-    device = Device(SENSORS, "a", 1)
+    device = SimulatedDevice(SENSORS, "a", 1)
     times = [
         body(device.next(moment))["timestamp"]
         for moment in (NOON, NOON, NOON - SECOND, NOON + SECOND)
@@ -247,7 +251,7 @@ def test_timestamps_of_a_device_rise_strictly_even_when_the_clock_stands_or_is_s
 
 
 def test_values_nest_and_the_device_is_named_where_declared(tmp_path: Path) -> None:
-    message = Device(declared(tmp_path, "machines", MACHINE), "machines_001", 1).next(NOON)
+    message = SimulatedDevice(declared(tmp_path, "machines", MACHINE), "machines_001", 1).next(NOON)
     assert message.topic == "factory/machines"
     reading = body(message)
     assert (reading["machine_id"], reading["at"]) == ("machines_001", "2026-05-04T12:00:00.000000Z")
@@ -258,7 +262,7 @@ def test_values_nest_and_the_device_is_named_where_declared(tmp_path: Path) -> N
 
 
 def test_metrics_take_turns_on_their_own_topics_with_value_and_time(tmp_path: Path) -> None:
-    device = Device(declared(tmp_path, "panel", PANEL), "panel_001", 1)
+    device = SimulatedDevice(declared(tmp_path, "panel", PANEL), "panel_001", 1)
     voltage, breaker, again = messages(device, 3)
     assert [voltage.topic, breaker.topic, again.topic] == [
         f"panel/panel_001/{m}" for m in ("U", "breaker", "U")
@@ -280,12 +284,12 @@ def test_devices_are_named_as_declared_or_after_the_stream(tmp_path: Path) -> No
 
 
 def test_the_share_of_invalid_messages_is_as_asked() -> None:
-    device = Device(SENSORS, "a", 1, share=0.05)
+    device = SimulatedDevice(SENSORS, "a", 1, share=0.05)
     assert sum(device.next(NOON).invalid for _ in range(10_000)) == pytest.approx(500, rel=0.15)
 
 
 def test_no_invalid_message_can_be_read_and_their_faults_vary() -> None:
-    device = Device(SENSORS, "a", 1)
+    device = SimulatedDevice(SENSORS, "a", 1)
     faults = {fault(device.next(NOON, invalid=True).payload) for _ in range(500)}
     assert faults == {
         "empty",
@@ -299,7 +303,7 @@ def test_no_invalid_message_can_be_read_and_their_faults_vary() -> None:
 
 
 def test_every_metric_topic_gets_broken_values(tmp_path: Path) -> None:
-    device = Device(declared(tmp_path, "panel", PANEL), "a", 1)
+    device = SimulatedDevice(declared(tmp_path, "panel", PANEL), "a", 1)
     spoilt = [device.next(NOON, invalid=True) for _ in range(200)]
     numbers = {message.payload for message in spoilt if message.topic.endswith("/U")}
     texts = {message.payload for message in spoilt if message.topic.endswith("/breaker")}
@@ -309,7 +313,7 @@ def test_every_metric_topic_gets_broken_values(tmp_path: Path) -> None:
 
 def test_optional_metrics_are_broken_by_their_type_not_by_their_absence(tmp_path: Path) -> None:
     optional = 'device_default = "m"' + MACHINE.replace("required = true", "")
-    device = Device(declared(tmp_path, "machines", optional), "a", 1)
+    device = SimulatedDevice(declared(tmp_path, "machines", optional), "a", 1)
     for _ in range(200):
         payload = device.next(NOON, invalid=True).payload
         try:
@@ -346,7 +350,7 @@ def fault(payload: bytes) -> str:
 
 def connected(port: int) -> Fleet:
     settings = load_settings(mqtt_broker="127.0.0.1", mqtt_port=port)
-    nowhere = Backend(f"http://127.0.0.1:{free_port()}")
+    nowhere = BackendClient(f"http://127.0.0.1:{free_port()}")
     fleet = Fleet(settings, devices(SENSORS, 1, 1), rate=0, backend=nowhere, note=pytest.fail)
     fleet.connect()
     fleet.start()
@@ -456,7 +460,7 @@ def test_an_unknown_stream_is_answered_with_the_declared_ones(start: Start) -> N
     out, err = process.communicate(timeout=10)
     assert (out, process.returncode) == ("", 2)
     assert re.fullmatch(
-        r"--stream nothing: no such stream is declared in .*; there is: .*\bsensors\b.*\n", err
+        r"--stream nothing: no such stream is declared in .*; declared are: .*\bsensors\b.*\n", err
     )
 
 

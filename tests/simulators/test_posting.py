@@ -13,8 +13,8 @@ import pytest
 from broker.dialer import Dialler
 from broker.loop import Loop
 from config import PROJECT
-from simulators.backend import Away, Backend
-from simulators.device import Device, Message, devices
+from simulators.backend import Away, BackendClient
+from simulators.device import SimulatedDevice, SimulatedMessage, devices
 from simulators.fallback import MOST_AT_ONCE, Fallback
 from simulators.tally import Tally
 from streams.declaration import load
@@ -64,7 +64,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """It is silent."""
 
 
-def readings(device: Device, count: int, **invalid: bool) -> list[Message]:
+def readings(device: SimulatedDevice, count: int, **invalid: bool) -> list[SimulatedMessage]:
     return [device.next(NOON + number * timedelta(seconds=1), **invalid) for number in range(count)]
 
 
@@ -74,7 +74,7 @@ def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(
         message for pair in zip(readings(one, 8), readings(two, 8), strict=True) for message in pair
     ]
     tally = Tally(measured=16)
-    Fallback(Backend(desk.url), tally, pytest.fail).take(mixed)
+    Fallback(BackendClient(desk.url), tally, pytest.fail).take(mixed)
     wait_for(lambda: tally.posted == 16)
     posted = {request.path: request.body for request in desk.requests}
     assert len(posted) == len(desk.requests) == 8
@@ -85,8 +85,8 @@ def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(
 
 def test_a_request_has_at_most_a_thousand_readings(desk: Desk) -> None:
     tally = Tally(measured=2500)
-    Fallback(Backend(desk.url), tally, pytest.fail).take(
-        readings(Device(STREAMS["sensors"], "a", 1), 2500)
+    Fallback(BackendClient(desk.url), tally, pytest.fail).take(
+        readings(SimulatedDevice(STREAMS["sensors"], "a", 1), 2500)
     )
     wait_for(lambda: tally.posted == 2500)
     assert [len(json.loads(request.body)) for request in desk.requests] == [
@@ -100,8 +100,8 @@ def test_a_request_that_fails_is_repeated_with_the_same_bytes(desk: Desk) -> Non
     desk.answers.extend([503, 500])
     notes: list[str] = []
     tally = Tally(measured=3)
-    Fallback(Backend(desk.url), tally, notes.append).take(
-        readings(Device(STREAMS["sensors"], "a", 1), 3)
+    Fallback(BackendClient(desk.url), tally, notes.append).take(
+        readings(SimulatedDevice(STREAMS["sensors"], "a", 1), 3)
     )
     wait_for(lambda: tally.posted == 3)
     assert [request == desk.requests[0] for request in desk.requests] == [True, True, True]
@@ -112,11 +112,11 @@ def test_a_refusal_is_reported_and_not_repeated(desk: Desk) -> None:
     desk.answers.append(404)
     notes: list[str] = []
     tally = Tally(measured=4)
-    fallback = Fallback(Backend(desk.url), tally, notes.append)
-    fallback.take(readings(Device(STREAMS["sensors"], "a", 1), 3))
+    fallback = Fallback(BackendClient(desk.url), tally, notes.append)
+    fallback.take(readings(SimulatedDevice(STREAMS["sensors"], "a", 1), 3))
     wait_for(lambda: tally.turned_down == 3)
     assert notes == [f"the backend at {desk.url} refuses readings: 404 because"]
-    fallback.take(readings(Device(STREAMS["sensors"], "a", 1), 1))
+    fallback.take(readings(SimulatedDevice(STREAMS["sensors"], "a", 1), 1))
     wait_for(lambda: tally.posted == 1)
     assert (tally.complete, tally.outstanding) == (False, 0)
 
@@ -140,8 +140,8 @@ def test_what_is_taken_in_part_counts_in_part_and_is_not_repeated(
     desk.answers.append((207, text))
     notes: list[str] = []
     tally = Tally(measured=3)
-    Fallback(Backend(desk.url), tally, notes.append).take(
-        readings(Device(STREAMS["sensors"], "a", 1), 3)
+    Fallback(BackendClient(desk.url), tally, notes.append).take(
+        readings(SimulatedDevice(STREAMS["sensors"], "a", 1), 3)
     )
     wait_for(lambda: tally.outstanding == 0)
     assert (tally.posted, tally.turned_down, len(desk.requests)) == (
@@ -153,7 +153,7 @@ def test_what_is_taken_in_part_counts_in_part_and_is_not_repeated(
 
 
 def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(desk: Desk) -> None:
-    device = Device(STREAMS["sensors"], "a", 1)
+    device = SimulatedDevice(STREAMS["sensors"], "a", 1)
     good, broken, last = (
         device.next(NOON, invalid=False),
         device.next(NOON, invalid=True),
@@ -161,7 +161,7 @@ def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(des
     )
     desk.answers.extend([201, 400, 201])
     tally = Tally(measured=3)
-    Fallback(Backend(desk.url), tally, pytest.fail).take([good, broken, last])
+    Fallback(BackendClient(desk.url), tally, pytest.fail).take([good, broken, last])
     wait_for(lambda: tally.posted == 3)
     assert [request.body for request in desk.requests] == [
         b"[" + good.payload + b"]", broken.payload, b"[" + last.payload + b"]",
@@ -169,8 +169,8 @@ def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(des
 
 
 def test_what_answers_but_is_no_backend_counts_as_away(desk: Desk) -> None:
-    with pytest.raises(Away, match="answers 501, and not as AutoForge does"):
-        Backend(desk.url).check()
+    with pytest.raises(Away, match="answers 501, which is not an answer of AutoForge"):
+        BackendClient(desk.url).check()
 
 
 # Attempts to reach the broker

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from config import PROJECT
-from simulators.backend import Backend
-from simulators.device import Device, devices
+from simulators.backend import BackendClient
+from simulators.device import SimulatedDevice, devices
 from simulators.resume import resume
 from streams.declaration import load
 from streams.stream import Stream
@@ -43,7 +43,7 @@ simulate = { product = ["u", "i"], factor = 0.5 }
 every_stream = pytest.mark.parametrize("stream", list(STREAMS), ids=lambda stream: stream.name)
 
 
-def bodies(device: Device, count: int, seconds: float = 1) -> list[dict[str, Any]]:
+def bodies(device: SimulatedDevice, count: int, seconds: float = 1) -> list[dict[str, Any]]:
     return [
         json.loads(device.next(NOON + timedelta(seconds=number * seconds)).payload)
         for number in range(count)
@@ -112,7 +112,9 @@ def test_the_usual_rate_is_one_message_of_each_device_in_the_declared_interval(
 def test_power_is_the_product_of_the_voltage_and_the_current_of_its_round_and_the_cost_follows() -> (
     None
 ):
-    values = [body["value"] for body in bodies(Device(STREAMS["panels"], "trafo1", 1), 400, 0.5)]
+    values = [
+        body["value"] for body in bodies(SimulatedDevice(STREAMS["panels"], "trafo1", 1), 400, 0.5)
+    ]
     for volts, amperes, watts, cost in zip(*[iter(values)] * 4, strict=True):
         assert watts == round(volts * amperes, 2)
         assert cost == round(watts * 1250, 2)
@@ -121,7 +123,7 @@ def test_power_is_the_product_of_the_voltage_and_the_current_of_its_round_and_th
 
 
 def test_a_broken_message_does_not_break_the_products_of_its_round() -> None:
-    device = Device(STREAMS["panels"], "trafo1", 1)
+    device = SimulatedDevice(STREAMS["panels"], "trafo1", 1)
     volts, amperes = (
         json.loads(device.next(NOON, invalid=False).payload)["value"] for _ in range(2)
     )
@@ -132,12 +134,12 @@ def test_a_broken_message_does_not_break_the_products_of_its_round() -> None:
 
 def test_products_work_within_one_payload_too(tmp_path: Path) -> None:
     (tmp_path / "meter.toml").write_text(METER)
-    for body in bodies(Device(load(tmp_path, {}, DEVICE_TOPICS)["meter"], "a", 1), 20):
+    for body in bodies(SimulatedDevice(load(tmp_path, {}, DEVICE_TOPICS)["meter"], "a", 1), 20):
         assert body["p"] == round(body["u"] * body["i"] * 0.5, 2)
 
 
 def test_a_machine_says_what_flexotwin_documents_and_its_states_last() -> None:
-    said = bodies(Device(STREAMS["machines"], "C_FL001", 1), 2000, 5)
+    said = bodies(SimulatedDevice(STREAMS["machines"], "C_FL001", 1), 2000, 5)
     documented = {
         "machine_id",
         "timestamp",
@@ -158,7 +160,9 @@ def test_a_stream_that_describes_none_of_its_metrics_is_simulated_with_all_of_th
     tmp_path: Path,
 ) -> None:
     (tmp_path / "plain.toml").write_text('topic = "plain/{device_id}"\n[metrics.a]\n[metrics.b]\n')
-    assert bodies(Device(load(tmp_path, {}, DEVICE_TOPICS)["plain"], "x", 1), 1)[0].keys() == {
+    assert bodies(SimulatedDevice(load(tmp_path, {}, DEVICE_TOPICS)["plain"], "x", 1), 1)[
+        0
+    ].keys() == {
         "timestamp",
         "a",
         "b",
@@ -218,8 +222,8 @@ def test_a_probe_goes_on_from_its_last_stored_reading_and_drifts_back_to_its_cou
     }
     assert server.post("/api/soil/readings", said)[1]["stored"] == 1
     notes: list[str] = []
-    resume(soil, [probe, new], Backend(f"http://127.0.0.1:{server.port}"), notes.append)
-    assert notes == ["there is no reading of sensor-publisher-02 to go on from"]
+    resume(soil, [probe, new], BackendClient(f"http://127.0.0.1:{server.port}"), notes.append)
+    assert notes == ["no stored reading of sensor-publisher-02 to continue from"]
     first, *rest = [body["sensor_readings"] for body in bodies(probe, 30, 60)]
     assert first == last
     assert last["Moisture"] < rest[0]["Moisture"] < 45
@@ -242,7 +246,7 @@ def test_without_a_backend_a_probe_begins_as_usual_and_says_so_once(mosquitto: M
     ended = simulators(mosquitto.port, *arguments, "--url", nowhere)
     assert (ended.returncode, ended.stdout) == (0, "published 3, acknowledged 3, invalid 0\n")
     assert ended.stderr == (
-        f"the backend at {nowhere} does not tell the last readings (Connection refused): not going on from them\n"
+        f"cannot read the last readings from the backend at {nowhere} (Connection refused): starting without them\n"
     )
 
 
