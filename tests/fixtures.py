@@ -1,16 +1,15 @@
 """Fixtures: settings, and every kind of database and broker that AutoForge works with."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from iotcore import Broker
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
 
 from config import Settings
 from database import Database
@@ -18,6 +17,7 @@ from ingest.payload import Parser
 from streams import declaration
 from streams.registry import Streams
 from tests.api import Api, running
+from tests.databases import DatabaseServer, is_running, make_template
 from tests.live import at_broker, serving, tracebacks
 from tests.parsing import make_parser
 from tests.support import (
@@ -33,8 +33,11 @@ from tests.support import (
 )
 from utils import clock
 
-POSTGRES_SERVER = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
-MARIADB_SERVER = "mysql+pymysql://root@127.0.0.1:3306/mysql"
+SERVERS = {
+    "postgresql": "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres",
+    "mariadb": "mysql+pymysql://root@127.0.0.1:3306/mysql",
+}
+Lend = Callable[[str, Path], AbstractContextManager[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -68,18 +71,71 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     return make
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "postgresql-server", "mariadb"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database of each kind in turn."""
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database_url(
+    request: pytest.FixtureRequest, tmp_path: Path, lent_database: Lend
+) -> Iterator[str]:
+    """The URL of a database of each kind in turn; as it is after its first start."""
+    with lent_database(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def bare_database_url(
+    request: pytest.FixtureRequest, tmp_path: Path, server_of: Callable[[str], DatabaseServer]
+) -> Iterator[str]:
+    """The URL of a database without tables, of each kind in turn."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/test.db"
         return
-    server = (
-        request.getfixturevalue("postgres_url")
-        if request.param == "postgresql"
-        else _running(request.param)
-    )
-    yield from fresh_database(server)
+    with server_of(request.param).bare_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def lent_database(server_of: Callable[[str], DatabaseServer], sqlite_template: Path) -> Lend:
+    """Lends a database of a kind as it is after its first start; that of SQLite lies in the folder."""
+
+    @contextmanager
+    def lend(kind: str, folder: Path) -> Iterator[str]:
+        if kind == "sqlite":
+            shutil.copyfile(sqlite_template, folder / "test.db")
+            yield f"sqlite:///{folder}/test.db"
+            return
+        with server_of(kind).database() as url:
+            yield url
+
+    return lend
+
+
+@pytest.fixture(scope="session")
+def server_of(
+    request: pytest.FixtureRequest, shipped_streams: Streams
+) -> Iterator[Callable[[str], DatabaseServer]]:
+    """The server of a kind of database."""
+    servers: dict[str, DatabaseServer] = {}
+
+    def serve(kind: str) -> DatabaseServer:
+        if kind not in servers:
+            url = SERVERS[kind]
+            if not is_running(url):
+                if kind != "postgresql" or os.environ.get("CI"):
+                    missing(kind)
+                url = request.getfixturevalue("postgres_url")
+            servers[kind] = DatabaseServer(url, shipped_streams)
+        return servers[kind]
+
+    yield serve
+    for server in servers.values():
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory, shipped_streams: Streams) -> Path:
+    """A database of SQLite as it is after its first start."""
+    file = tmp_path_factory.mktemp("template") / "test.db"
+    make_template(file, shipped_streams)
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -99,29 +155,10 @@ def own_postgres() -> Iterator[PostgresServer]:
     server.delete()
 
 
-def fresh_database(server: str) -> Iterator[str]:
-    """The URL of a new database on a server; it is dropped afterwards."""
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    name = f"autoforge_{uuid.uuid4().hex[:12]}"
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(server).set(database=name).render_as_string(hide_password=False)
-    force = " WITH (FORCE)" if engine.dialect.name == "postgresql" else ""
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name}{force}"))
-    engine.dispose()
-
-
-def _running(kind: str) -> str:
-    server = POSTGRES_SERVER if kind == "postgresql-server" else MARIADB_SERVER
-    engine = create_engine(server)
-    try:
-        engine.connect().close()
-    except OperationalError:
-        missing(kind)
-    finally:
-        engine.dispose()
-    return server
+@pytest.fixture(scope="session")
+def shipped_streams() -> Streams:
+    """The shipped declarations, the same for all tests of a process."""
+    return declaration.load(Settings(_env_file=None).streams_dir, {}, DEVICE_TOPICS)
 
 
 @pytest.fixture
@@ -138,9 +175,9 @@ def database(database_url: str, streams: Streams) -> Iterator[Database]:
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path, streams: Streams) -> Iterator[Database]:
+def sqlite(tmp_path: Path, lent_database: Lend, streams: Streams) -> Iterator[Database]:
     """A prepared SQLite database."""
-    with prepared_database(f"sqlite:///{tmp_path}/test.db", streams) as made:
+    with lent_database("sqlite", tmp_path) as url, prepared_database(url, streams) as made:
         yield made
 
 
@@ -188,9 +225,11 @@ def api(settings: Callable[..., Settings], database_url: str) -> Iterator[Api]:
 
 
 @pytest.fixture
-def sqlite_api(settings: Callable[..., Settings]) -> Iterator[Api]:
+def sqlite_api(
+    settings: Callable[..., Settings], tmp_path: Path, lent_database: Lend
+) -> Iterator[Api]:
     """The API over an empty SQLite database, for what no database has a part in."""
-    with running(settings()) as made:
+    with lent_database("sqlite", tmp_path) as url, running(settings(database_url=url)) as made:
         yield made
 
 

@@ -20,14 +20,13 @@ from services.changes import ChangeReader
 from services.feed import GAP, Event, Interest
 from storage.dialect import Row
 from streams import declaration
-from tests.fixtures import _running, fresh_database
 from tests.parsing import RECEIVED as NOON
 from tests.parsing import SHAPES
 from tests.support import DEVICE_TOPICS
 from utils import clock
 
 ALL = Interest("sensors")
-KINDS = ["sqlite", "postgresql", "postgresql-server", "mariadb"]
+KINDS = ["sqlite", "postgresql", "mariadb"]
 
 
 class Site:
@@ -138,21 +137,9 @@ def _said(event: Event) -> tuple[Any, ...]:
 @contextmanager
 def prepared_site(request: pytest.FixtureRequest, folder: Path) -> Iterator[Site]:
     """A site on a database of the kind that the fixture's parameter names."""
-    site: Site | None = None
-    try:
-        if request.param == "sqlite":
-            site = Site(f"sqlite:///{folder}/test.db", folder)
+    with request.getfixturevalue("lent_database")(request.param, folder) as url:
+        site = Site(url, folder)
+        try:
             yield site
-            return
-        server = (
-            request.getfixturevalue("postgres_url")
-            if request.param == "postgresql"
-            else _running(request.param)
-        )
-        for url in fresh_database(server):
-            site = Site(url, folder)
-            yield site
-            site.database.close()
-    finally:
-        if site is not None:
+        finally:
             site.database.close()

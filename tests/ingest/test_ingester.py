@@ -54,9 +54,7 @@ def test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is(
     assert status(database).stored == 1
 
 
-@pytest.mark.parametrize(
-    "database_url", ["postgresql", "postgresql-server", "mariadb"], indirect=True
-)
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
 def test_a_locked_table_makes_it_wait_and_does_not_hang_it(
     ingester: Ingester, embedded_broker: int, database: Database
 ) -> None:

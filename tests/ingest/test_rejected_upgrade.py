@@ -56,9 +56,9 @@ def old_row(topic: str, payload: bytes = b"{", size: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture
-def old(database_url: str, streams: Streams) -> Iterator[Database]:
+def old(bare_database_url: str, streams: Streams) -> Iterator[Database]:
     """A database as the version before has left it, without rows."""
-    made = Database(make_url(database_url), streams)
+    made = Database(make_url(bare_database_url), streams)
     with made.engine.begin() as connection:
         command.upgrade(migrations(connection), revisions()[0])
     yield made

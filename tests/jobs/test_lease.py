@@ -24,9 +24,7 @@ def test_one_holds_it_and_the_other_gets_it_afterwards(database: Database) -> No
     second.release()
 
 
-@pytest.mark.parametrize(
-    "database_url", ["postgresql", "postgresql-server", "mariadb"], indirect=True
-)
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize(
     "noticed", [False, True], ids=["unnoticed", "noticed by a batch that failed"]
 )

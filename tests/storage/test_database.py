@@ -136,9 +136,9 @@ def test_the_mqtt_client_id_belongs_to_the_database(database: Database) -> None:
 
 
 def test_a_client_id_that_was_served_is_replaced_and_kept_until_its_session_is_empty(
-    database_url: str, streams: Streams
+    bare_database_url: str, streams: Streams
 ) -> None:
-    old = Database(make_url(database_url), streams)
+    old = Database(make_url(bare_database_url), streams)
     configuration = Config()
     configuration.set_main_option("script_location", str(PROJECT / "migrations"))
     with old.engine.begin() as connection:
@@ -156,8 +156,8 @@ def test_a_client_id_that_was_served_is_replaced_and_kept_until_its_session_is_e
     old.close()
 
 
-def test_several_processes_may_prepare_at_once(database_url: str, streams: Streams) -> None:
-    databases = [Database(make_url(database_url), streams) for _ in range(4)]
+def test_several_processes_may_prepare_at_once(bare_database_url: str, streams: Streams) -> None:
+    databases = [Database(make_url(bare_database_url), streams) for _ in range(4)]
     failures: list[BaseException] = []
 
     def prepare(database: Database) -> None:

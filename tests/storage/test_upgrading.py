@@ -28,12 +28,12 @@ READINGS, WAITING = 100_000, 1_000
 
 
 @pytest.fixture
-def upgraded(database_url: str, streams: Streams) -> Callable[[int], Database]:
+def upgraded(bare_database_url: str, streams: Streams) -> Callable[[int], Database]:
     """Brings a database of the version before, with so many readings, up to date."""
 
     def make(readings: int) -> Database:
-        earlier_version.make(database_url, readings)
-        database = Database(make_url(database_url), streams)
+        earlier_version.make(bare_database_url, readings)
+        database = Database(make_url(bare_database_url), streams)
         database.prepare()
         return database
 
@@ -76,7 +76,7 @@ def test_the_devices_and_newest_values_of_the_version_before_are_known(
 
 
 def test_of_two_readings_that_become_equal_both_stay(
-    upgraded: Callable[[int], Database], database_url: str, streams: Streams
+    upgraded: Callable[[int], Database], bare_database_url: str, streams: Streams
 ) -> None:
     database = upgraded(10)
     doubled = "INSERT INTO sensor_readings ({0}, fingerprint) SELECT {0}, fingerprint + 1 FROM sensor_readings"
