@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+WORKERS ?= 6
+TESTS = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# Where it is set, each process that a test starts compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo run test check bench chaos mutants format clean
+.PHONY: demo run test test-fast check bench chaos mutants format clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/python -m simulators.demo
@@ -13,13 +16,16 @@ run: $(VENV)/runtime
 	@$(BIN)/python app.py
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(TESTS) -m "not chaos and not process"
+
+test-fast: $(VENV)/dev
+	$(BIN)/python -m pytest -n 2 -m "pure and not chaos" --hypothesis-profile fast
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
-	$(MAKE) test
+	$(TESTS)
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks $(if $(BASE),--base $(BASE)) $(foreach name,$(ONLY),--only $(name))

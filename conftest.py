@@ -1,3 +1,6 @@
-"""The fixtures, for all tests: those in `tests/` and those beside each integration."""
+"""The fixtures and marks, for all tests: those in `tests/` and those beside each integration."""
 
-pytest_plugins = ["tests.fixtures"]
+from hypothesis import settings
+
+pytest_plugins = ["tests.fixtures", "tests.marks"]
+settings.register_profile("fast", max_examples=20)

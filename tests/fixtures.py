@@ -20,6 +20,7 @@ from tests.api import Api, running
 from tests.databases import DatabaseServer, is_running, make_template
 from tests.live import at_broker, serving, tracebacks
 from tests.parsing import make_parser
+from tests.sites import Site
 from tests.support import (
     DEVICE_TOPICS,
     Backend,
@@ -37,18 +38,32 @@ SERVERS = {
     "postgresql": "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres",
     "mariadb": "mysql+pymysql://root@127.0.0.1:3306/mysql",
 }
+SETTINGS = {name.upper() for name in Settings.model_fields}
 Lend = Callable[[str, Path], AbstractContextManager[str]]
 
 
+@pytest.fixture(scope="session")
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests run that ask for no folder of their own."""
+    return tmp_path_factory.mktemp("empty")
+
+
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _own_environment(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, empty_folder: Path
+) -> Iterator[None]:
     """No test sees this machine's settings or writes into the project, and none leaves its umask to the next."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
+    for name in SETTINGS & os.environ.keys():
+        monkeypatch.delenv(name)
+    asks = "tmp_path" in request.fixturenames
+    monkeypatch.chdir(request.getfixturevalue("tmp_path") if asks else empty_folder)
     umask = os.umask(0o022)
     yield
     os.umask(umask)
+    if not asks and (names := os.listdir(empty_folder)):  # noqa: PTH208 - a third of the time, for each test
+        shutil.rmtree(empty_folder)
+        empty_folder.mkdir()
+        pytest.fail(f"wrote {names}: a test that writes files asks for tmp_path")
 
 
 @pytest.fixture
@@ -172,6 +187,25 @@ def database(database_url: str, streams: Streams) -> Iterator[Database]:
     """A prepared database of each kind in turn."""
     with prepared_database(database_url, streams) as made:
         yield made
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
+def prepared_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lent_database: Lend
+) -> Iterator[Site]:
+    """A site for all tests of a module, on a database of each kind in turn."""
+    folder = tmp_path_factory.mktemp("site")
+    with lent_database(request.param, folder) as url:
+        site = Site(url, folder)
+        yield site
+        site.database.close()
+
+
+@pytest.fixture
+def site(prepared_site: Site) -> Site:
+    """A site with no readings."""
+    prepared_site.empty()
+    return prepared_site
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """A database of each kind with two streams, for the tests of what is new in it; emptied, not made, for each test."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.engine import make_url
 
@@ -26,7 +24,6 @@ from tests.support import DEVICE_TOPICS
 from utils import clock
 
 ALL = Interest("sensors")
-KINDS = ["sqlite", "postgresql", "mariadb"]
 
 
 class Site:
@@ -132,14 +129,3 @@ def _said(event: Event) -> tuple[Any, ...]:
     return data["device_id"], *(
         (key, data[key]) for key in ("ampere", "state") if data[key] is not None
     )
-
-
-@contextmanager
-def prepared_site(request: pytest.FixtureRequest, folder: Path) -> Iterator[Site]:
-    """A site on a database of the kind that the fixture's parameter names."""
-    with request.getfixturevalue("lent_database")(request.param, folder) as url:
-        site = Site(url, folder)
-        try:
-            yield site
-        finally:
-            site.database.close()

@@ -185,6 +185,8 @@ def answers(port: int) -> bool:
     return False
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_it_ends_with_the_process_that_started_it_and_the_next_one_finds_what_it_held(
     store: Store,
 ) -> None:
@@ -244,6 +246,8 @@ def test_a_client_that_it_cannot_serve_is_told_in_the_log(
     )
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_devices_give_the_login_that_is_asked_of_them(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -313,6 +317,8 @@ def test_no_device_can_look_into_the_server(topic_filter: str, admitted: int, st
     assert answers == [True]
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_full_broker_shuts_the_devices_out_until_there_is_room(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -339,6 +345,8 @@ def test_a_full_broker_shuts_the_devices_out_until_there_is_room(
         client.loop_stop()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_it_ends_when_it_is_told_to(store: Store) -> None:
     with running(store):
         process = server(store)
@@ -353,6 +361,8 @@ def test_two_processes_do_not_run_a_broker_on_one_folder(
         other.start()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_port_that_is_taken_is_named(store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -410,6 +420,8 @@ def test_its_folder_stands_beside_the_database_and_autoforge_knows_its_address(
     assert (settings.broker_folder, str(settings.broker)) == (tmp_path / folder, address)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_process_that_starts_at_the_same_time_uses_the_broker_of_the_first(
     tmp_path: Path,
 ) -> None:
@@ -435,15 +447,19 @@ def test_the_login_goes_where_another_broker_has_taken_its_place(
     assert store.password() is None
 
 
+@pytest.mark.broker
 def test_none_is_started_for_a_broker_that_is_named(tmp_path: Path) -> None:
     assert embedded.start_if_needed(place(tmp_path, mqtt_broker="127.0.0.1")) is None
 
 
+@pytest.mark.broker
 def test_mqtt_5_needs_another_broker(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="MQTT_PROTOCOL=5: the embedded broker speaks"):
         embedded.start_if_needed(place(tmp_path, mqtt_protocol="5"))
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_disk_that_is_full_does_not_end_the_watch_over_the_bound(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

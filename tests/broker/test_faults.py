@@ -94,6 +94,8 @@ def is_told(place: Settings, sentence: str, caplog: pytest.LogCaptureFixture) ->
     assert sentence in str(failure.value)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_tls_port_spoken_to_in_plain_text_is_asked_about(
     settings: Make, listeners: tuple[int, int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,6 +103,8 @@ def test_a_tls_port_spoken_to_in_plain_text_is_asked_about(
     is_told(settings(mqtt_broker=f"mqtt://localhost:{listeners[1]}"), question, caplog)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_plain_port_spoken_to_with_tls_is_asked_about(
     settings: Make, listeners: tuple[int, int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -108,6 +112,8 @@ def test_a_plain_port_spoken_to_with_tls_is_asked_about(
     is_told(settings(mqtt_broker=f"mqtts://localhost:{listeners[0]}"), question, caplog)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_certificate_that_is_not_accepted_is_named(
     settings: Make,
     listeners: tuple[int, int, int],
@@ -126,6 +132,8 @@ def test_a_certificate_that_is_not_accepted_is_named(
     is_told(other, "is not accepted: IP address mismatch", caplog)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_broker_that_wants_a_certificate_of_ours_is_asked_about(
     settings: Make,
     listeners: tuple[int, int, int],
@@ -138,6 +146,8 @@ def test_a_broker_that_wants_a_certificate_of_ours_is_asked_about(
     is_told(place, "does it require another client certificate (MQTT_CLIENT_CERT", caplog)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_full_broker_is_asked_about(
     settings: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,6 +165,7 @@ def test_a_full_broker_is_asked_about(
     server.stop()
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("answer", "scheme", "version", "sentence"),
     [
@@ -214,6 +225,7 @@ def test_what_a_broker_answers_is_explained(
         )
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     "answer", [b"HTTP/1.1 404 Not Found\r\n\r\n", b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept:x\r\n"]
 )
@@ -227,6 +239,7 @@ def test_the_token_of_a_signed_url_is_told_to_nobody(
     assert "hunter" not in caplog.text
 
 
+@pytest.mark.broker
 def test_a_client_id_that_another_client_uses_is_told_at_once_with_mqtt_5(settings: Make) -> None:
     store = Store()
     with answering(b"\x20\x03\x00\x00\x00\xe0\x01\x8e") as port:

@@ -28,6 +28,7 @@ def refusal(publisher: Publisher) -> PublishError:
     return caught.value
 
 
+@pytest.mark.broker
 def test_a_broker_that_is_away_is_told_at_once_and_nothing_was_sent(
     settings: Callable[..., Settings],
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_broker_that_is_away_is_told_at_once_and_nothing_was_sent(
     assert not error.may_be_sent
 
 
+@pytest.mark.broker
 def test_behind_a_silent_broker_those_who_publish_do_not_wait_for_each_other(
     settings: Callable[..., Settings], silent: int
 ) -> None:
@@ -59,6 +61,8 @@ def test_a_broker_that_comes_back_is_used_again(
     publisher.close()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_message_that_the_broker_refuses_is_not_called_published(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:

@@ -193,6 +193,8 @@ def test_it_does_not_connect_before_it_may(settings: Make, mosquitto: Mosquitto)
         wait_for(lambda: subscriber.state.subscribed)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_refused_login_is_named(settings: Make, tmp_path: Path) -> None:
     (tmp_path / "passwords").write_text("")
     server = Mosquitto(tmp_path / "broker", "allow_anonymous false")
@@ -209,6 +211,8 @@ def test_a_refused_login_is_named(settings: Make, tmp_path: Path) -> None:
     server.stop()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_broker_that_grants_only_qos_0_is_named(settings: Make, tmp_path: Path) -> None:
     server = Mosquitto(tmp_path / "broker", "max_qos 0")
     server.start()
@@ -229,6 +233,8 @@ def certificates(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize(("scheme", "protocol"), [("mqtts", "mqtt"), ("wss", "websockets")])
 def test_it_receives_over_tls_without_stalling(
     settings: Make, tmp_path: Path, certificates: Path, scheme: str, protocol: str
@@ -252,6 +258,8 @@ def test_it_receives_over_tls_without_stalling(
     server.stop()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_it_receives_over_websocket(settings: Make, tmp_path: Path) -> None:
     server = Mosquitto(tmp_path / "broker")
     other = Mosquitto(tmp_path / "unused").port

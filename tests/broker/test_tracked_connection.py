@@ -93,6 +93,7 @@ def test_of_two_messages_with_one_packet_id_the_first_is_lost(
     assert thread.shared._bytes == 0
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("qos", [0, 1])
 def test_after_two_ends_the_log_names_what_was_in_flight(
     start: Start, caplog: pytest.LogCaptureFixture, qos: int
@@ -132,6 +133,7 @@ def _own(name: str, thread: ConnectionThread) -> None:
     Owner(name, thread)
 
 
+@pytest.mark.broker
 def test_those_that_the_broker_ends_are_named_and_dialled_less_and_less_often(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -163,6 +165,7 @@ class Garbler(Listener):
 
 
 # paho leaves it to the garbage collector to close the socket.
+@pytest.mark.broker
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_an_answer_that_is_no_websocket_is_a_failed_attempt_like_any_other(
     settings: Callable[..., Settings],

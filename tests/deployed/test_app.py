@@ -23,6 +23,8 @@ def ended(backend: Backend) -> tuple[int, list[str]]:
     return code, backend.console.read_text().splitlines()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_brings_a_broker_and_a_database_and_ends_cleanly(tmp_path: Path, number: int) -> None:
     backend = run(tmp_path, str(PROJECT / "app.py")).start()
@@ -39,6 +41,8 @@ def test_it_brings_a_broker_and_a_database_and_ends_cleanly(tmp_path: Path, numb
         pass
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize(
     "command", [(str(PROJECT / "app.py"),), ("-m", "ingest")], ids=["app.py", "ingest"]
 )
@@ -63,6 +67,8 @@ def test_it_uses_a_broker_that_is_there_and_says_so(tmp_path: Path, mosquitto: M
     assert backend.stop() == 0
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_taken_web_port_is_one_line_naming_the_variable(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
@@ -72,6 +78,8 @@ def test_a_taken_web_port_is_one_line_naming_the_variable(tmp_path: Path) -> Non
     assert lines[0].startswith(f"FLASK_PORT={port}: ")
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_broker_port_taken_by_something_else_is_one_line_naming_the_variable(
     tmp_path: Path,
 ) -> None:
@@ -83,6 +91,8 @@ def test_a_broker_port_taken_by_something_else_is_one_line_naming_the_variable(
     assert lines[0].startswith(f"MQTT_PORT={port}: ")
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("variable", "value"),
     [

@@ -25,26 +25,12 @@ from streams.registry import Streams
 from tests.parsing import RECEIVED as NOON
 from tests.parsing import SHAPES
 from tests.pipelines import new_pipeline
-from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
+from tests.sites import ALL, Site, left_out, said
 from tests.support import DEVICE_TOPICS, Clock, wait_for
 from utils import clock
 
 STEPS = [timedelta(hours=1), timedelta(days=365)]
 EVERYTHING = ChangeSet(everything=True)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def prepared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    with prepared_site(request, tmp_path_factory.mktemp("site")) as made:
-        yield made
-
-
-@pytest.fixture
-def site(prepared: Site) -> Site:
-    prepared.empty()
-    return prepared
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
@@ -199,6 +185,7 @@ def test_who_begins_just_before_the_clock_is_set_back_misses_nothing(
     assert said(site.changes.read(EVERYTHING)) == [("a", 1)]
 
 
+@pytest.mark.database
 def test_since_a_time_only_the_times_of_what_was_stored_since_are_read(
     tank: tuple[Database, Streams],
 ) -> None:
@@ -272,6 +259,7 @@ def tank(tmp_path: Path) -> Iterator[tuple[Database, Streams]]:
     database.close()
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_readings_without_a_time_get_the_present_one_after_the_clock_was_set_back(
     tank: tuple[Database, Streams], hands: Clock, step: timedelta
@@ -288,6 +276,7 @@ def test_readings_without_a_time_get_the_present_one_after_the_clock_was_set_bac
         assert abs((reading.timestamp - clock.now()).total_seconds()) < 60
 
 
+@pytest.mark.database
 def test_the_log_tells_once_that_the_clock_was_set_ahead(
     tank: tuple[Database, Streams], hands: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -303,6 +292,7 @@ def test_the_log_tells_once_that_the_clock_was_set_ahead(
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("step", [*STEPS, timedelta(seconds=45)], ids=str)
 @pytest.mark.parametrize(
     "ahead", [(0, 1, 0, 0, 1), (1, 0, 0, 1, 0)], ids=["begins right", "begins ahead"]

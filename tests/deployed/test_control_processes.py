@@ -18,6 +18,8 @@ from tests.deployed.test_gunicorn import gunicorn, holder
 from tests.devices import Device
 from tests.support import Backend, Mosquitto, payload, wait_for
 
+pytestmark = pytest.mark.broker
+
 COMMAND = {"device_id": "ESP32_001", "command": "restart"}
 FINAL = ("succeeded", "failed", "rejected", "expired")
 
@@ -108,6 +110,8 @@ def device(plant: Plant) -> Iterator[Device]:
     made.close()
 
 
+@pytest.mark.database
+@pytest.mark.process
 def test_whichever_worker_waits_hears_what_the_ingest_process_has_stored(plant: Plant) -> None:
     assert plant.holder() == (plant.ingest.process and plant.ingest.process.pid)
     seconds = []
@@ -169,6 +173,7 @@ def test_ten_thousand_repeated_acknowledgements_change_nothing_and_hold_up_nothi
     assert device.next_command()["command_id"] == command_id
 
 
+@pytest.mark.database
 def test_a_thousand_devices_at_once_all_succeed(plant: Plant) -> None:
     names = [f"board{number:04}" for number in range(1000)]
     with contextlib.closing(obedient(plant)) as fleet:

@@ -132,6 +132,8 @@ def test_nginx_and_the_backend_have_the_same_limit_for_a_body(
     assert refusal == announced(backend.port, application.MAX_BODY + 1)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_nginx_says_in_json_that_the_backend_is_away(tmp_path: Path) -> None:
     with Nginx(tmp_path, free_port()) as nginx:
         assert nginx.ask("/api/health") == (
@@ -140,6 +142,8 @@ def test_nginx_says_in_json_that_the_backend_is_away(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_one_counted_proxy_tells_the_client_and_the_host(
     tmp_path: Path, seeing: Callable[..., Backend]
 ) -> None:
@@ -164,6 +168,8 @@ def below_a_path(site: str) -> str:
     return site.replace('X-Forwarded-Prefix ""', "X-Forwarded-Prefix /autoforge")
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_one_counted_proxy_tells_the_prefix(tmp_path: Path, seeing: Callable[..., Backend]) -> None:
     backend = seeing(PROXY_COUNT="1")
     with Nginx(tmp_path, backend.port, below_a_path) as nginx:
@@ -171,6 +177,7 @@ def test_one_counted_proxy_tells_the_prefix(tmp_path: Path, seeing: Callable[...
         assert nginx.ask("/autoforge/api/streams")[0] == 200
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("prefix", ["", "/autoforge"])
 def test_nginx_sends_live_clients_to_the_live_process(
     tmp_path: Path, live_requests: LiveProcess, prefix: str
@@ -188,6 +195,7 @@ def test_nginx_sends_live_clients_to_the_live_process(
     assert "Connection" not in upgrade
 
 
+@pytest.mark.broker
 def test_nginx_lets_through_the_upgrade_to_a_websocket(
     tmp_path: Path, live_requests: LiveProcess
 ) -> None:
@@ -217,6 +225,8 @@ def test_nginx_waits_longer_than_a_request_may_wait_for_a_command() -> None:
     assert int(found[1]) > 2 * max(KEEP_ALIVE_SECONDS, PING_INTERVAL)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_no_proxy_is_believed_unless_it_is_counted(
     tmp_path: Path, seeing: Callable[..., Backend]
 ) -> None:
@@ -243,6 +253,7 @@ def test_nginx_has_the_limit_of_the_backend() -> None:
 UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_accepts_the_unit(unit: str, tmp_path: Path) -> None:
     verify = shutil.which("systemd-analyze")

@@ -30,6 +30,8 @@ def test_the_broker_is_told_where_the_access_list_goes() -> None:
     assert "acl_file /etc/mosquitto/acl." in (DEPLOY / "mosquitto.acl").read_text()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_the_broker_of_the_compose_file_wants_a_password(tmp_path: Path) -> None:
     """Runs the broker's command of the compose file with its folder moved and its port closed to the network."""
     if shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
@@ -79,6 +81,8 @@ def test_in_the_compose_file_autoforge_has_a_listener_that_devices_do_not_reach(
     assert published == ["5000", "5001", "1883"]
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_device_cannot_take_over_the_session_of_the_ingester(tmp_path: Path) -> None:
     """Also not while AutoForge is away, and not by a device that knows the client id."""
     broker = Mosquitto(tmp_path / "broker", bound(tmp_path))
@@ -143,6 +147,7 @@ def test_the_shipped_access_list_is_what_flask_acl_prints(streams: Streams) -> N
     assert (DEPLOY / "mosquitto.acl").read_text() == broker_access.mosquitto(streams, "autoforge")
 
 
+@pytest.mark.process
 def test_the_access_list_of_other_streams_names_theirs(tmp_path: Path) -> None:
     (tmp_path / "doors.toml").write_text('topic = "site/{device_id}/{metric}"\n[metrics.open]\n')
     (tmp_path / "gates.toml").write_text('topic = "gates"\ndevice = "gate"\n[metrics.open]\n')
@@ -175,6 +180,8 @@ def test_the_access_list_of_other_streams_names_theirs(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_the_commands_for_dynamic_security_leave_a_board_its_own_topics(
     tmp_path: Path, streams: Streams
 ) -> None:
@@ -271,6 +278,8 @@ def heard_by(
     return client, heard
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_with_the_access_list_a_board_speaks_for_itself_only(
     tmp_path: Path, listed: Mosquitto
 ) -> None:
@@ -312,6 +321,8 @@ def told_online(backend: Backend) -> bool:
     return any(device["online"] for device in backend.get("/api/sensors/devices")[1]["devices"])
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_with_the_access_list_the_processes_of_autoforge_hear_each_other(
     tmp_path: Path, listed: Mosquitto
 ) -> None:

@@ -265,6 +265,8 @@ def _count(backend: Backend) -> int:
     return int(backend.get("/api/sensors/stats")[1]["stats"]["count"])
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
 @pytest.mark.parametrize("victim", ["backend", "broker"])
 def test_what_the_embedded_broker_acknowledged_survives_the_kill_of_both(

@@ -97,6 +97,8 @@ def test_shutting_down_loses_no_committed_batch(tmp_path: Path, mosquitto: Mosqu
     assert again.stop() == 0
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_the_master_keeps_the_embedded_broker_alive_when_a_worker_dies(tmp_path: Path) -> None:
     backend = gunicorn(tmp_path, None, COMMANDS["four workers"], MQTT_PORT=str(free_port()))
     backend.start()

@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.live import Io, Sse, serving
 from tests.support import Backend, free_port, wait_for
 
 COMMAND = {"device_id": "a", "command": "ping"}
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_the_url_of_a_command_begins_with_the_path_that_its_client_has_come_by(
     tmp_path: Path,
 ) -> None:

@@ -20,6 +20,8 @@ from tests.live import Inbox, Io, Sse, post, serving, tracebacks
 from tests.nginx import Nginx
 from tests.support import Backend, Mosquitto, payload, publishing, wait_for
 
+pytestmark = pytest.mark.broker
+
 AWAY = (503, {"message": "AutoForge does not answer. Try again"})
 
 
@@ -154,6 +156,7 @@ def everywhere(site: Site, device_id: str) -> Iterator[list[Inbox]]:
         yield [*sockets, *streams, *at_workers]
 
 
+@pytest.mark.process
 def test_a_reading_reaches_clients_at_all_processes_whichever_of_them_stores_it(site: Site) -> None:
     with everywhere(site, "board-1") as clients:
         site.publish("board-1", 1)
@@ -265,6 +268,7 @@ def resuming(port: int) -> Io:
     return client
 
 
+@pytest.mark.process
 def test_clients_miss_nothing_when_the_live_process_is_killed_and_started_again(site: Site) -> None:
     with contextlib.ExitStack() as stack:
         io = [stack.enter_context(resuming(port)) for port in (site.nginx.port, site.live.port)]

@@ -68,6 +68,9 @@ def test_packet_ids_and_lengths_are_those_of_mqtt() -> None:
     assert load.publish_packet("a", b"x" * 200, 0)[:3] == b"\x32\xcd\x01"
 
 
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.process
 @pytest.mark.parametrize("side", ["ingest", "ingest-silent", "plain"])
 def test_the_ingest_measurement_counts_every_message(side: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/bench.db"
@@ -77,6 +80,8 @@ def test_the_ingest_measurement_counts_every_message(side: str, tmp_path: Path) 
     assert drained.cpu_seconds > 0
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize("side", ["ingest", "ingest-silent"])
 def test_only_the_ingest_with_live_push_sends_change_notifications(
     side: str, tmp_path: Path
@@ -103,6 +108,7 @@ def test_only_the_ingest_with_live_push_sends_change_notifications(
     assert any(b"sensors" in payload for payload in payloads) == (side == "ingest")
 
 
+@pytest.mark.broker
 def test_a_command_that_does_not_succeed_fails_the_measurement() -> None:
     answers = {
         "succeeded": (200, {"status": "succeeded", "result": {"pong": True}}),
@@ -158,6 +164,8 @@ def test_a_crowd_of_socket_clients_holds_the_newest_stored_readings(
     assert 0 < min(result.ages) < max(result.ages) < 20_000
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_crowd_that_cannot_connect_fails_the_measurement(tmp_path: Path) -> None:
     refused = pytest.raises(RuntimeError, match="not all of 2")
     with refused, socket_clients.crowd(tmp_path, free_port(), clients=2):
@@ -204,6 +212,7 @@ def test_a_rate_does_not_count_the_batch_whose_end_is_unknown() -> None:
         storage.rate(written[:1])
 
 
+@pytest.mark.database
 def test_it_fills_a_table(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/bench.db"
     storage.fill(url, 500, devices=10)

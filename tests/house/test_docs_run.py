@@ -138,6 +138,7 @@ def test_the_program_prints_what_is_stored(backend: Backend) -> None:
         process.kill()
 
 
+@pytest.mark.process
 def test_the_scripts_of_its_pages_can_be_read() -> None:
     node = shutil.which("node")
     if node is None:

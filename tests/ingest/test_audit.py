@@ -168,6 +168,7 @@ def test_acknowledgements_and_presence_are_messages_too(handle: Handle) -> None:
     ]
 
 
+@pytest.mark.database
 def test_readings_over_http_are_rows_of_the_same_file(audited: Api) -> None:
     audited.judge(
         "/api/sensors/readings", [reading(second=1), reading(gas="none"), reading(second=1)]

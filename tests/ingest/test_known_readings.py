@@ -200,6 +200,7 @@ def test_a_reading_is_stored_once_when_a_metric_is_declared_between_its_deliveri
         assert told(pipeline, database, _air(way, humidity=40, temperature=22)).stored == 1
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -223,6 +224,7 @@ def test_readings_of_one_moment_with_other_metrics_are_each_stored(
         assert [told(pipeline, database, one).stored for one in batch] == [1, 1]
 
 
+@pytest.mark.database
 def test_two_new_readings_of_one_batch_are_told_apart_by_all_their_values(tmp_path: Path) -> None:
     with (
         _declared(tmp_path / "declared", f"sqlite:///{tmp_path}/air.db", AIR) as (

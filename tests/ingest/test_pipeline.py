@@ -137,6 +137,7 @@ def test_nothing_is_stored_of_a_batch_that_fails(connected: Connected) -> None:
         assert queries.ingest_status.ingest_status(reader)["mqtt"].received == 0
 
 
+@pytest.mark.database
 def test_equal_messages_without_a_time_are_each_stored(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
     with database.write() as connection:
@@ -147,6 +148,7 @@ def test_equal_messages_without_a_time_are_each_stored(gauge: tuple[Database, St
     assert summary(outcome) == (3, 3, 0, 0)
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("text_", ['{"level": 5}', '{"level": "abc"}'], ids=["reading", "rejected"])
 def test_a_redelivery_without_a_time_is_a_duplicate_also_for_the_next_ingester(
     gauge: tuple[Database, Streams], text_: str
@@ -166,6 +168,7 @@ def test_a_redelivery_without_a_time_is_a_duplicate_also_for_the_next_ingester(
     assert rows + rejected == 2
 
 
+@pytest.mark.database
 def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
     gauge: tuple[Database, Streams], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +194,7 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
     assert summary(late) == (1, 0, 1, 0)
 
 
+@pytest.mark.database
 def test_a_broker_may_use_a_packet_id_again_at_once(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
     pipeline = new_pipeline(database, streams)
@@ -203,6 +207,7 @@ def test_a_broker_may_use_a_packet_id_again_at_once(gauge: tuple[Database, Strea
     assert summary(third) == (1, 1, 0, 0)
 
 
+@pytest.mark.database
 def test_a_redelivery_within_one_batch_is_a_duplicate(gauge: tuple[Database, Streams]) -> None:
     database, streams = gauge
     batch = [message('{"level": 5}', "gauge/a", 7), message('{"level": 5}', "gauge/a", 7, dup=True)]

@@ -127,6 +127,9 @@ def online(api: Api) -> bool | None:
     return answer
 
 
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.process
 def test_a_device_is_online_or_offline_as_it_says_and_null_until_it_does(
     api: Api, port: int
 ) -> None:
@@ -144,6 +147,9 @@ def test_a_device_is_online_or_offline_as_it_says_and_null_until_it_does(
     device.close()
 
 
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.process
 def test_a_device_that_is_killed_is_offline_at_once_and_online_when_it_is_back(
     api: Api, port: int, start: Start
 ) -> None:
@@ -155,6 +161,9 @@ def test_a_device_that_is_killed_is_offline_at_once_and_online_when_it_is_back(
     wait_for(lambda: online(api) is True, what="the second announcement")
 
 
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.process
 def test_a_device_that_falls_silent_is_offline_within_its_keep_alive(
     api: Api, port: int, start: Start
 ) -> None:

@@ -69,6 +69,7 @@ def test_another_reading_is_stored_beside_it(stored: Callable[..., int]) -> None
     assert stored(FIRST, topic="sensors/two/data") == 1
 
 
+@pytest.mark.database
 def test_the_same_reading_by_mqtt_and_by_http_is_stored_once(
     settings: Callable[..., Settings],
 ) -> None:

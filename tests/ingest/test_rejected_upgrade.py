@@ -147,6 +147,7 @@ def test_more_than_can_be_rewritten_is_counted_together_and_made_smaller_little_
     assert 250_000_000 < totals(old).bytes <= 256_000_000
 
 
+@pytest.mark.database
 def test_it_can_be_taken_back(tmp_path: Path, streams: Streams) -> None:
     database = Database(make_url(f"sqlite:///{tmp_path}/test.db"), streams)
     look = text("SELECT sql FROM sqlite_master WHERE name LIKE '%reject%' ORDER BY 1")

@@ -19,6 +19,8 @@ def site(tmp_path: Path) -> Iterator[PublisherBench]:
         yield PublisherBench(bench, tmp_path, port)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_subscriber_receives_every_publish_that_the_publisher_counts(
     site: PublisherBench,
 ) -> None:
@@ -32,6 +34,8 @@ def test_a_subscriber_receives_every_publish_that_the_publisher_counts(
     assert run.memory > 10_000_000
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_message_from_another_client_fails_the_measurement(site: PublisherBench) -> None:
     with publishing(site.port) as publish:
         publish("publisher/of-another", "{}", retain=True)
@@ -39,6 +43,8 @@ def test_a_message_from_another_client_fails_the_measurement(site: PublisherBenc
         site.observe("observed", count=1, interval=1, seconds=3)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_publisher_that_ends_by_itself_fails_the_measurement(site: PublisherBench) -> None:
     ended = pytest.raises(RuntimeError, match=r"the publisher of .* exited with code -9")
     with ended, site.publishing("killed", count=1, interval=1) as publisher:
@@ -46,6 +52,8 @@ def test_a_publisher_that_ends_by_itself_fails_the_measurement(site: PublisherBe
         publisher.wait_for_status(lambda _: False)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize("lwt", [False, True])
 def test_the_rate_of_the_publisher_is_what_was_due(lwt: bool, site: PublisherBench) -> None:
     measured = site.sustain("rate", count=20, interval=0.2, lwt=lwt)

@@ -84,6 +84,7 @@ def test_without_a_broker_it_says_so_and_goes_on_trying(
     assert waiting.publish("a", "b")
 
 
+@pytest.mark.broker
 def test_a_broker_that_does_not_answer_is_waited_for_no_longer_than_said(manager: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         waiting = manager(silent.getsockname()[1])
@@ -190,6 +191,8 @@ def closed(tmp_path: Path) -> Iterator[Mosquitto]:
     server.stop()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_a_login_that_the_broker_refuses_is_one_line(
     tmp_path: Path, closed: Mosquitto, protocol: str
@@ -207,6 +210,8 @@ def test_a_login_that_the_broker_refuses_is_one_line(
         ]
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_topic_that_the_broker_forbids_is_told_once_with_the_reason(tmp_path: Path) -> None:
     rules = tmp_path / "rules"
     rules.write_text("topic readwrite t/good\n")
@@ -225,6 +230,8 @@ def test_a_topic_that_the_broker_forbids_is_told_once_with_the_reason(tmp_path: 
     server.stop()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_login_may_be_on_the_command_line_or_in_the_environment(
     tmp_path: Path, closed: Mosquitto
 ) -> None:
@@ -254,6 +261,8 @@ def encrypted(tmp_path: Path, authority: trustme.CA) -> Iterator[int]:
     server.stop()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_it_publishes_over_tls_and_its_wills_come_but_not_without_the_authority(
     tmp_path: Path, encrypted: int
 ) -> None:

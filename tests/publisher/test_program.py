@@ -427,6 +427,8 @@ def test_a_log_that_it_does_not_use_stops_neither_the_start_nor_the_status(
 # What it cannot start with
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_what_it_cannot_start_with_is_a_message_and_exit_code_2(tmp_path: Path) -> None:
     program = Program(tmp_path, free_port(), [])
     (tmp_path / "file").touch()

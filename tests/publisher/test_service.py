@@ -551,6 +551,7 @@ def test_a_publication_that_an_error_ended_is_followed_by_another_which_counts_o
     assert published(one) >= before + 3
 
 
+@pytest.mark.broker
 def test_a_standby_survives_a_certificate_that_is_away_when_its_turn_comes(
     settings: Callable[..., Settings], tmp_path: Path, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,6 +96,7 @@ def publication(settings: Callable[..., Settings]) -> Iterator[Publication]:
     made.connections.disconnect()
 
 
+@pytest.mark.broker
 def test_a_status_that_says_connected_counts_what_was_published_at_that(
     publication: Publication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_status_that_says_connected_counts_what_was_published_at_that(
     assert (told["statistics"]["total_published"], told["configs"][0]["published"]) == (1, 1)
 
 
+@pytest.mark.broker
 def test_a_status_that_is_made_while_it_counts_has_no_total_below_its_entries(
     publication: Publication,
 ) -> None:

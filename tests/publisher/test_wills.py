@@ -176,6 +176,7 @@ def silent() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("options", [(), ("--tls",)], ids=["plain", "TLS"])
 def test_it_ends_within_two_seconds_when_the_broker_never_answered_or_never_was(
     tmp_path: Path, silent: int, options: tuple[str, ...]

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from services import changes as changes_module
 from services.changes import OVERLAP, ChangeReader
 from services.feed import Interest
 from tests.parsing import RECEIVED as NOON
-from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
+from tests.sites import ALL, Site, left_out, said
 from utils import clock
 
 START = NOON + timedelta(days=1)
@@ -23,20 +22,6 @@ START = NOON + timedelta(days=1)
 
 def after(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def prepared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    with prepared_site(request, tmp_path_factory.mktemp("site")) as made:
-        yield made
-
-
-@pytest.fixture
-def site(prepared: Site) -> Site:
-    prepared.empty()
-    return prepared
 
 
 @pytest.fixture

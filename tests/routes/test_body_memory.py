@@ -72,6 +72,8 @@ BODIES = {
 }
 
 
+@pytest.mark.broker
+@pytest.mark.database
 @pytest.mark.parametrize(("path", "body"), BODIES.values(), ids=BODIES)
 def test_a_body_that_is_refused_costs_a_few_times_its_bytes(
     api: Api, path: str, body: bytes
@@ -88,12 +90,14 @@ def test_a_body_that_is_refused_costs_a_few_times_its_bytes(
     assert answer.status_code in (400, 413) or answer.get_json()["stored"] == 0
 
 
+@pytest.mark.broker
 def test_too_many_readings_are_told_how_many_are_allowed(api: Api) -> None:
     for body in ([0] * 10_001, [reading()] * 10_001):
         answer = api.post("/api/sensors/readings", body, expect=400)
         assert answer["message"] == "too many readings; at most 10000 are allowed in one request"
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("text", ["x" * 5_461, "\u00e9" * 8_192, "\u20ac" * 5_461, "\n" * 8_000])
 def test_the_largest_command_fits_however_it_is_escaped(api: Api, text: str) -> None:
     most = text[
@@ -106,6 +110,7 @@ def test_the_largest_command_fits_however_it_is_escaped(api: Api, text: str) -> 
     assert answer.status_code == 503  # there is no broker, and nothing else is wrong
 
 
+@pytest.mark.broker
 def test_every_operation_with_a_body_has_a_limit(api: Api) -> None:
     document = api.get("/api/docs/openapi.json")
     paths = {path.replace("{", "<").replace("}", ">") for path, *_ in _with_bodies(document)}

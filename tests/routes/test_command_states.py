@@ -268,6 +268,9 @@ def test_what_cannot_be_a_key_is_400_and_named(api: Api, key: str) -> None:
     assert keyed(api, "x" * 255).status_code == 202
 
 
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.process
 def test_a_key_is_free_again_where_nothing_was_sent(settings: Callable[..., Settings]) -> None:
     port = free_port()
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=port)) as api:

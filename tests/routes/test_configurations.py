@@ -12,6 +12,8 @@ from tests.api import Api
 from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask, entries, managing, written_to
 from utils.text import printable
 
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

@@ -160,6 +160,8 @@ def test_the_control_topic_is_the_configured_one(
         device.close()
 
 
+@pytest.mark.broker
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -193,6 +195,7 @@ def test_a_bad_command_is_400_and_names_the_field(
     assert refusing.get("/api/control")["count"] == 0
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     "body",
     [
@@ -211,6 +214,7 @@ def test_a_body_that_is_no_command_is_400(refusing: Api, body: str | bytes) -> N
     assert refusing.get("/api/control")["count"] == 0
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("body", "named"),
     [
@@ -254,6 +258,9 @@ def test_deeply_nested_parameters_are_sent_or_400(api: Api) -> None:
             assert (answer.status_code, bool(answer.get_json()["message"])) == (400, True), depth
 
 
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.process
 def test_without_a_broker_a_command_is_503_and_is_not_sent_later(
     settings: Callable[..., Settings],
 ) -> None:
@@ -288,6 +295,8 @@ def connected(api: Api) -> bool:
     return client is not None and client.is_connected()
 
 
+@pytest.mark.broker
+@pytest.mark.database
 def test_a_command_that_the_broker_does_not_acknowledge_is_503_and_is_not_sent_again(
     settings: Callable[..., Settings],
 ) -> None:

@@ -13,6 +13,8 @@ from config import Settings
 from tests.api import Api, reading, running
 from tests.support import free_port
 
+pytestmark = pytest.mark.database
+
 JSON = "application/json"
 READINGS = "/api/sensors/readings"
 DATABASE_PATHS = [
@@ -27,6 +29,7 @@ def api(settings: Callable[..., Settings]) -> Iterator[Api]:
         yield api
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("method", "path", "content_type", "body", "status", "said"),
     [
@@ -89,6 +92,7 @@ def test_an_error_is_json_that_says_what_to_do(
     assert said in json.loads(answer.text)["message"]
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     "content_type", [JSON, "application/json; charset=utf-8", "Application/JSON"]
 )
@@ -97,6 +101,7 @@ def test_json_may_be_announced_as(api: Api, content_type: str) -> None:
     assert answer.status_code == 201
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
@@ -112,6 +117,7 @@ def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(
     assert {name.strip() for name in answer.headers.get("Allow", "").split(",")} == allowed
 
 
+@pytest.mark.broker
 def test_a_body_of_unknown_length_over_the_limit_is_413(api: Api) -> None:
     """A chunked request has no Content-Length to look at."""
     chunked: dict[str, Any] = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
@@ -122,6 +128,7 @@ def test_a_body_of_unknown_length_over_the_limit_is_413(api: Api) -> None:
         assert (answer.status_code, answer.mimetype) == (413, JSON), answer.text
 
 
+@pytest.mark.broker
 def test_an_internal_error_is_500_without_a_stack_trace_and_the_log_has_it(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -138,6 +145,7 @@ def test_an_internal_error_is_500_without_a_stack_trace_and_the_log_has_it(
     assert "the secret of the house" in caplog.text
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql+pymysql", "sqlite"])
 def test_without_the_database_every_endpoint_is_503_and_names_it(
     settings: Callable[..., Settings], scheme: str, tmp_path: Path
@@ -164,11 +172,13 @@ def test_without_the_database_every_endpoint_is_503_and_names_it(
         assert "s3cret" not in answer["message"]
 
 
+@pytest.mark.broker
 def test_a_head_request_is_answered_like_a_get_without_a_body(api: Api) -> None:
     answer = api.client.head("/api/sensors/history")
     assert (answer.status_code, answer.mimetype, answer.data) == (200, JSON, b"")
 
 
+@pytest.mark.broker
 def test_a_slash_at_the_end_of_a_path_makes_no_difference(api: Api) -> None:
     assert api.get("/api/sensors/history/")["count"] == 0
     assert api.get("/api/health/")["service"] == "AutoForge IoT Backend"
@@ -177,6 +187,7 @@ def test_a_slash_at_the_end_of_a_path_makes_no_difference(api: Api) -> None:
 # Who may ask
 
 
+@pytest.mark.broker
 def test_every_origin_may_read_and_post_unless_told_otherwise(api: Api) -> None:
     origin = {"Origin": "https://dashboard.example"}
     for path in ("/api/health", "/api/sensors/latest", "/api/nothing"):

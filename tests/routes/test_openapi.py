@@ -133,6 +133,9 @@ def operations(document: Any) -> dict[tuple[str, str], Any]:
     }
 
 
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.process
 def test_it_is_valid_openapi_3_1(schema: OpenApiSchema, document: Any) -> None:
     schema.validate()
     assert document["openapi"].startswith("3.1.")
@@ -143,6 +146,7 @@ def test_it_is_valid_openapi_3_1(schema: OpenApiSchema, document: Any) -> None:
     assert all(tag["description"] for tag in document["tags"])
 
 
+@pytest.mark.broker
 def test_every_route_is_in_it_and_nothing_else(api: Api, document: Any) -> None:
     routes = {
         (method.lower(), re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
@@ -154,12 +158,14 @@ def test_every_route_is_in_it_and_nothing_else(api: Api, document: Any) -> None:
     assert STATUSES.keys() <= routes
 
 
+@pytest.mark.broker
 def test_every_schema_has_its_title_as_its_name(document: Any) -> None:
     schemas = document["components"]["schemas"]
     assert [name for name, schema in schemas.items() if schema.get("title", name) != name] == []
     assert {"Device", "RejectedMessage", "RejectedShare", "RejectedPayload"} <= schemas.keys()
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("stream", ["sensors", "panel", "machine", "machines", "panels", "soil"])
 def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(
     document: Any, stream: str
@@ -177,6 +183,7 @@ def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(
             assert limit["default"] == (100 if endpoint == "history" else 1000)
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("operation", "statuses"), STATUSES.items(), ids=lambda value: "-".join(map(str, value))
 )
@@ -195,6 +202,7 @@ def test_every_status_that_an_operation_can_give_is_in_it(
         assert status < "400" or "message" in answer["properties"]
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -223,6 +231,7 @@ def test_every_body_that_is_understood_is_in_it(document: Any, path: str, body: 
     )
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("name", ["from", "to"])
 @pytest.mark.parametrize(
     "moment", ["2026-01-29T12:00:00Z", "2026-01-29", "1769697045", "1769697045000", "-24h", "now"]
@@ -239,6 +248,7 @@ def fits(document: Any, declared: Any, value: Any) -> bool:
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True).is_valid(value)
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("path", ["/api/sensors/history", "/api/control"])
 def test_what_a_device_id_may_be_is_in_it(document: Any, path: str) -> None:
     if path == "/api/control":
@@ -251,6 +261,7 @@ def test_what_a_device_id_may_be_is_in_it(document: Any, path: str) -> None:
         assert not fits(document, declared, bad), bad
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
     schema: OpenApiSchema, document: Any, mode: GenerationMode
@@ -277,6 +288,7 @@ def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
         ask()
 
 
+@pytest.mark.broker
 def test_every_parameter_and_body_has_an_example_that_is_valid(document: Any) -> None:
     for place, operation in operations(document).items():
         for parameter in operation.get("parameters", []):
@@ -290,6 +302,7 @@ def test_every_parameter_and_body_has_an_example_that_is_valid(document: Any) ->
             assert fits(document, content["schema"], content["example"]), place
 
 
+@pytest.mark.broker
 def test_the_example_of_a_reading_is_stored_when_it_is_sent(api: Api, document: Any) -> None:
     for stream in ("sensors", "machines", "panels", "soil", "panel", "machine"):
         path = f"/api/{stream}/readings"
@@ -298,6 +311,7 @@ def test_the_example_of_a_reading_is_stored_when_it_is_sent(api: Api, document: 
         assert answer["stored"] + answer["duplicate"] == 1, stream
 
 
+@pytest.mark.broker
 def test_the_example_of_a_command_is_sent_and_so_is_that_of_a_message(
     api: Api, document: Any
 ) -> None:
@@ -310,6 +324,7 @@ def test_the_example_of_a_command_is_sent_and_so_is_that_of_a_message(
         assert api.post(path, content["example"], expect=status)
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("method", "path", "name"),
     [
@@ -329,6 +344,7 @@ def test_an_operation_is_called(document: Any, method: str, path: str, name: str
     assert operations(document)[method, path]["operationId"] == name
 
 
+@pytest.mark.broker
 def test_every_operation_has_a_name_of_its_own_and_nobody_has_to_log_in(document: Any) -> None:
     names = [operation["operationId"] for operation in operations(document).values()]
     assert len(set(names)) == len(names)
@@ -336,6 +352,8 @@ def test_every_operation_has_a_name_of_its_own_and_nobody_has_to_log_in(document
     assert document["security"] == []
 
 
+@pytest.mark.broker
+@pytest.mark.database
 def test_below_a_path_of_a_proxy_the_server_and_the_links_are_there(tmp_path: Path) -> None:
     values: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path}/test.db", "proxy_count": 1}
     below = {"X-Forwarded-Prefix": "/autoforge"}
@@ -365,6 +383,7 @@ def test_below_a_path_of_a_proxy_the_server_and_the_links_are_there(tmp_path: Pa
 # The pages
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("path", ["/api/docs", "/api/docs/"])
 def test_the_form_opens_at_once_and_wherever_host_points_to(api: Api, path: str) -> None:
     answer = api.client.get(path, headers={"Host": "evil.example"})
@@ -372,6 +391,7 @@ def test_the_form_opens_at_once_and_wherever_host_points_to(api: Api, path: str)
     assert "<title>AutoForge API</title>" in api.client.get(path, follow_redirects=True).text
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("accept", "status"),
     [
@@ -395,6 +415,7 @@ def test_the_root_shows_browsers_the_form_and_others_where_to_go_on(
         } == {200}
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     "path", ["//api//health", "/api//health", "/api/sensors//latest", "//evil.example/x"]
 )
@@ -406,6 +427,7 @@ def test_no_path_redirects_to_where_the_host_header_points(api: Api, path: str) 
     assert "Location" not in answer.headers
 
 
+@pytest.mark.broker
 def test_the_pages_need_nothing_that_the_app_does_not_serve_itself(api: Api) -> None:
     waiting, seen = ["/api/docs"], set()
     while waiting:
@@ -432,6 +454,7 @@ def test_the_pages_need_nothing_that_the_app_does_not_serve_itself(api: Api) -> 
     assert {path.rsplit(".", 1)[-1] for path in seen} >= {"css", "js"}
 
 
+@pytest.mark.broker
 def test_the_page_sends_no_document_to_an_outside_validator(api: Api) -> None:
     """Swagger UI asks validator.swagger.io about every document that is not on localhost, unless told not to."""
     page = api.client.get("/api/docs/swagger").text

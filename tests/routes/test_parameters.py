@@ -54,6 +54,8 @@ def asked(api: Api, method: str, path: str, query: str) -> tuple[int, str]:
     return answer.status_code, json.loads(answer.text).get("message")
 
 
+@pytest.mark.broker
+@pytest.mark.database
 def test_a_parameter_that_an_operation_does_not_take_is_400_with_those_that_it_takes(
     api: Api, operations: dict[tuple[str, str], list[str]]
 ) -> None:
@@ -64,6 +66,7 @@ def test_a_parameter_that_an_operation_does_not_take_is_400_with_those_that_it_t
             assert asked(api, method, path, "deviceid=a") == expected, (method, path)
 
 
+@pytest.mark.broker
 def test_a_parameter_that_is_given_twice_is_400(
     api: Api, operations: dict[tuple[str, str], list[str]]
 ) -> None:
@@ -73,6 +76,7 @@ def test_a_parameter_that_is_given_twice_is_400(
             assert asked(api, method, path, f"{name}=1&{name}=1") == expected, (method, path)
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("query", "message"),
     [
@@ -93,16 +97,19 @@ def test_the_message_names_what_was_wrong(api: Api, query: str, message: str) ->
     assert api.get(f"/api/sensors/latest?{query}", expect=400)["message"].startswith(message)
 
 
+@pytest.mark.broker
 def test_of_very_many_unknown_parameters_a_few_are_named(api: Api) -> None:
     query = "&".join(f"p{number}=1" for number in range(500))
     assert len(api.get(f"/api/sensors/latest?{query}", expect=400)["message"]) < 500
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("path", ["/health", "/api/health", "/api/docs/openapi.json"])
 def test_health_and_pages_take_whatever_is_asked(api: Api, path: str) -> None:
     assert api.client.get(f"{path}?cache=1&cache=2").status_code == 200
 
 
+@pytest.mark.broker
 def test_a_path_or_method_that_is_none_is_told_first(api: Api) -> None:
     assert "nothing at" in api.get("/api/nothing?x=1", expect=404)["message"]
     assert "does not take DELETE" in asked(api, "delete", "/api/sensors/latest", "x=1")[1]

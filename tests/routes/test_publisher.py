@@ -38,6 +38,8 @@ def healthy(api: Api) -> bool:
 # The status
 
 
+@pytest.mark.broker
+@pytest.mark.database
 @pytest.mark.parametrize("path", ["/api/publisher/status", "/mqtt/status"])
 def test_the_status_says_that_nobody_publishes(api: Api, file: Path, path: str) -> None:
     status = api.get(path)
@@ -64,6 +66,8 @@ def test_without_a_file_there_are_no_such_paths(sqlite_api: Api) -> None:
 # Reloading
 
 
+@pytest.mark.broker
+@pytest.mark.database
 @pytest.mark.parametrize(("method", "path"), RELOADS)
 def test_a_reload_needs_no_body_and_tells_what_the_file_has(
     api: Api, file: Path, method: str, path: str
@@ -77,6 +81,8 @@ def test_a_reload_needs_no_body_and_tells_what_the_file_has(
     assert "qos = 9" in answer["faults"][0]
 
 
+@pytest.mark.broker
+@pytest.mark.database
 @pytest.mark.parametrize("path", ["/mqtt/reload", "/api/publisher/reload"])
 @pytest.mark.parametrize(
     "sent",
@@ -95,6 +101,8 @@ def test_a_reload_that_any_page_could_have_a_browser_post_is_415(
     assert "application/json" in answer.get_json()["message"]
 
 
+@pytest.mark.broker
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("address", "headers", "status"),
     [
@@ -119,6 +127,8 @@ def test_a_reload_by_get_is_for_programs_on_this_machine(
     assert "POST it" in answer.get_json()["message"] or status == 200
 
 
+@pytest.mark.broker
+@pytest.mark.database
 @pytest.mark.parametrize(("forwarded", "status"), [("127.0.0.1", 200), ("203.0.113.7", 403)])
 def test_behind_a_configured_proxy_the_address_that_it_forwards_counts(
     settings: Callable[..., Settings], file: Path, forwarded: str, status: int
@@ -131,6 +141,8 @@ def test_behind_a_configured_proxy_the_address_that_it_forwards_counts(
     assert answer.status_code == status
 
 
+@pytest.mark.broker
+@pytest.mark.database
 @pytest.mark.parametrize(("method", "path"), RELOADS)
 def test_a_reload_of_a_file_that_cannot_be_read_says_why_and_keeps_the_last(
     api: Api, file: Path, method: str, path: str
@@ -171,6 +183,8 @@ def test_locks_that_cannot_be_written_stop_nothing_but_publishing_and_changes(
         assert "Is a directory" in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=503)["message"]
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_the_backend_says_so_in_one_line(tmp_path: Path, file: Path) -> None:
     file.write_text(BROKEN)
     backend = Backend(tmp_path, PUBLISHER_CONFIG=str(file), MQTT_PORT=str(free_port())).start(
@@ -185,6 +199,8 @@ def test_the_backend_says_so_in_one_line(tmp_path: Path, file: Path) -> None:
 # What is published
 
 
+@pytest.mark.broker
+@pytest.mark.database
 def test_a_process_that_does_not_ingest_serves_the_paths_and_publishes_nothing(
     settings: Callable[..., Settings], file: Path
 ) -> None:

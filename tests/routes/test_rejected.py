@@ -205,6 +205,7 @@ def test_it_tells_what_is_kept_what_was_evicted_and_who_holds_most(api: Api) -> 
     assert health == answer["kept"] | {"evicted": 1}
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("messages", "size", "full"),
     [(79, 1, None), (80, 1, "80 of 100 messages"), (1, 799_000, None), (14, 60_000, "bytes")],
@@ -226,6 +227,7 @@ def test_health_is_degraded_from_80_percent_and_names_what_fills_it(
         assert "invalid_json of 'noisy'" in sentence
 
 
+@pytest.mark.database
 def test_the_limit_in_bytes_is_a_setting(settings: Callable[..., Settings], tmp_path: Path) -> None:
     with running(settings(rejected_max_mb=1)) as api:
         for _ in range(5):

@@ -254,6 +254,7 @@ def origin(api: Api, name: str) -> tuple[int, dict[str, str]]:
     return answer.status_code, {key.lower(): value for key, value in answer.headers.items()}
 
 
+@pytest.mark.database
 def test_only_pages_of_the_allowed_origins_may_connect(make_api: Callable[..., Api]) -> None:
     api = make_api(cors_origins="https://good.example,https://too.example")
     for name in ("https://good.example", "https://too.example"):
@@ -265,6 +266,7 @@ def test_only_pages_of_the_allowed_origins_may_connect(make_api: Callable[..., A
     assert "access-control-allow-origin" not in headers
 
 
+@pytest.mark.database
 def test_every_page_may_connect_by_default(make_api: Callable[..., Api]) -> None:
     status, headers = origin(make_api(), "https://any.example")
     assert (status, headers["access-control-allow-origin"]) == (200, "https://any.example")

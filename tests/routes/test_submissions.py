@@ -345,6 +345,7 @@ def test_a_metric_with_its_own_topic_is_named_in_the_query(others: Api) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("stream", "metric"), [("panel", "V"), ("panel", "power"), ("panel", ""), ("soil", "moisture")]
 )

@@ -8,6 +8,8 @@ import pytest
 from config import Settings
 from tests.api import Api, running
 
+pytestmark = pytest.mark.database
+
 BOARDS = 'topic = "boards/{device_id}"\n[metrics.a]\n[metrics.b]\n[metrics.note]\ntype = "text"\n'
 LEVELS = 'topic = "levels/{device_id}/{metric}"\n[metrics.level]\n[metrics.state]\ntype = "text"\n'
 STATES = 'simulate = { states = ["on", "off"] }\n'

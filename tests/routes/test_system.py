@@ -35,6 +35,9 @@ def moment(text: str) -> datetime:
 # health
 
 
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.process
 def test_health_follows_the_broker_as_it_goes_and_comes_back(
     settings: Callable[..., Settings],
 ) -> None:
@@ -123,6 +126,7 @@ def test_health_says_since_when_nobody_ingests(
         assert stopped_after <= moment(health["mqtt"]["since"]) <= datetime.now(UTC)
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql+pymysql"])
 def test_health_is_503_without_the_database_and_tells_no_password(
     settings: Callable[..., Settings], scheme: str
@@ -143,6 +147,7 @@ def test_health_is_503_without_the_database_and_tells_no_password(
     assert "s3cret" not in str(health)
 
 
+@pytest.mark.database
 def test_health_tells_no_password_of_the_broker(settings: Callable[..., Settings]) -> None:
     with running(settings(mqtt_broker="mqtt://user:s3cret@127.0.0.1:1")) as api:
         health = api.get("/api/health")
@@ -175,6 +180,7 @@ def test_streams_lists_the_declarations(sqlite_api: Api) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.database
 def test_streams_shows_the_topic_that_is_in_force(settings: Callable[..., Settings]) -> None:
     with running(settings(sensor_topic="plant/+/esp32")) as api:
         topics = {stream["name"]: stream["topic"] for stream in api.get("/api/streams")["streams"]}

@@ -16,6 +16,8 @@ from tests.support import wait_for
 from utils import clock
 from wiring.web import backend_of
 
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
 
 @pytest.fixture
 def served(settings: Callable[..., Settings]) -> Iterator[tuple[Api, int]]:

@@ -1,7 +1,6 @@
 """What is new in the database, as events: nothing is lost, and nothing is said twice, on every kind of database."""
 
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,25 +9,11 @@ from broker.notifier import ChangeSet
 from database import Unavailable
 from services import changes as changes_module
 from services.changes import OVERLAP
-from tests.sites import ALL, KINDS, Site, left_out, prepared_site, said
+from tests.sites import ALL, Site, left_out, said
 from tests.storage.test_database import execute
 from utils import clock
 
 EVERYTHING = ChangeSet(everything=True)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def prepared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    with prepared_site(request, tmp_path_factory.mktemp("site")) as made:
-        yield made
-
-
-@pytest.fixture
-def site(prepared: Site) -> Site:
-    prepared.empty()
-    return prepared
 
 
 # What notices say

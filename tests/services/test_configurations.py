@@ -451,6 +451,7 @@ def test_a_lock_that_cannot_be_written_is_told(file: Path, editor: Configuration
         editor.remove("a")
 
 
+@pytest.mark.process
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(file: Path) -> None:
     with unchanged(file):
         (told,) = finished(started(FULL_DISK, file))
@@ -469,6 +470,7 @@ def test_a_file_that_another_editor_keeps_locked_is_told(file: Path) -> None:
 # Several at once, and the end at any moment
 
 
+@pytest.mark.process
 def test_a_kill_at_any_moment_leaves_the_file_whole(
     file: Path, editor: ConfigurationEditor
 ) -> None:
@@ -499,6 +501,7 @@ def test_a_kill_at_any_moment_leaves_the_file_whole(
     ]
 
 
+@pytest.mark.process
 def test_of_two_processes_that_add_no_change_is_lost(
     file: Path, editor: ConfigurationEditor
 ) -> None:
@@ -509,6 +512,7 @@ def test_of_two_processes_that_add_no_change_is_lost(
     )
 
 
+@pytest.mark.process
 def test_of_two_replacements_of_a_version_exactly_one_wins(
     file: Path, editor: ConfigurationEditor
 ) -> None:

@@ -45,6 +45,7 @@ def turns(api: Api) -> Turns:
     return found
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("path", HEAVY.values(), ids=HEAVY)
 def test_a_heavy_question_is_told_to_try_again_while_others_are_answered(
     api: Api, path: str
@@ -59,12 +60,14 @@ def test_a_heavy_question_is_told_to_try_again_while_others_are_answered(
         api.get(path)
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("path", LIGHT.values(), ids=LIGHT)
 def test_other_questions_are_answered_all_the_same(api: Api, path: str) -> None:
     turns(api).take()
     api.get(path)
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     "path", ["/api/sensors/stats?from=never", "/api/sensors/stats?device_id=%2B", "/api/x/stats"]
 )
@@ -74,6 +77,7 @@ def test_a_question_that_cannot_be_answered_keeps_no_turn(api: Api, path: str) -
     api.get("/api/sensors/stats")
 
 
+@pytest.mark.database
 def test_a_question_that_fails_keeps_no_turn(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr("queries.statistics.stats", _fail)

@@ -162,6 +162,8 @@ def test_its_readings_are_removed_however_the_file_is_named(
     assert remove(settings(database_url=url.format(tmp_path)), streams, {"sensors": moment})
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
 def test_a_topic_that_the_broker_does_not_deliver_is_named(
     version: str, tmp_path: Path, declare: Callable[..., str]
@@ -193,6 +195,8 @@ def test_every_kind_of_database_serves_exactly_what_was_published(
         assert failed(verify(server.environment)) == {}
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_it_works_beside_an_embedded_broker_and_leaves_the_ingesting_to_the_server(
     tmp_path: Path,
 ) -> None:
@@ -410,6 +414,7 @@ def test_a_bad_address_is_a_fault_in_the_usage(backend: Backend) -> None:
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("variable", "value"), [("MQTT_PORT", "x"), ("STREAMS_DIR", "/")])
 def test_a_fault_in_the_settings_is_one_line(variable: str, value: str) -> None:
     command = [sys.executable, "-m", "flask", "verify"]

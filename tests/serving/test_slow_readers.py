@@ -81,6 +81,7 @@ def trickle(client: socket.socket, seconds: float) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("path", ["/large", "/files"])
 def test_an_answer_that_is_read_too_slowly_ends(running: Running, path: str) -> None:
     with reader(running._address, path) as client:
@@ -88,16 +89,19 @@ def test_an_answer_that_is_read_too_slowly_ends(running: Running, path: str) -> 
     wait_for(lambda: running.application.ended == 1)  # type: ignore[attr-defined]
 
 
+@pytest.mark.broker
 def test_an_answer_that_is_not_read_at_all_ends(running: Running) -> None:
     with reader(running._address, "/large"):
         wait_for(lambda: running.application.ended == 1, seconds=5)  # type: ignore[attr-defined]
 
 
+@pytest.mark.broker
 def test_an_answer_that_goes_on_for_ever_may_take_its_time(running: Running) -> None:
     with reader(running._address, "/live") as client:
         assert trickle(client, 3) >= 3
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("path", ["/large", "/files"])
 def test_a_client_that_keeps_up_has_all_of_a_long_answer(
     running: Running, monkeypatch: pytest.MonkeyPatch, path: str
@@ -113,6 +117,7 @@ def test_a_client_that_keeps_up_has_all_of_a_long_answer(
             time.sleep(len(data) / 6_000_000)  # a line of so many bytes a second
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(("name", "value"), [("MOST_UNREAD", 5), ("MOST_BYTES", 5 * len(BODY))])
 def test_of_too_many_answers_those_end_of_which_nothing_is_read(
     running: Running, monkeypatch: pytest.MonkeyPatch, name: str, value: int

@@ -20,6 +20,8 @@ import serving.worker
 from serving.process import Server
 from tests.support import wait_for
 
+pytestmark = pytest.mark.broker
+
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -15,6 +15,8 @@ from broker.connection import connect, new_client
 from config import PROJECT, Settings, SettingsError, load_settings
 from utils.broker_address import BrokerAddress
 
+pytestmark = pytest.mark.usefixtures("tmp_path")
+
 SECRET = "hunter2"
 DEFAULTS = {
     "mqtt_broker": None,
@@ -504,6 +506,7 @@ def test_the_path_and_the_query_may_hold_a_secret_and_are_not_shown(
     assert SECRET not in f"{settings!r}{settings.broker!r}"
 
 
+@pytest.mark.broker
 def test_a_websocket_asks_for_the_path_and_the_query() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as listening:
         asked = listening.submit(_accept_websocket, server)

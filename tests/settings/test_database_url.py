@@ -81,11 +81,13 @@ def test_mariadb_takes_the_parameters_of_the_url(
     assert asked(with_query(database_url, **query), streams, question) == answer
 
 
+@pytest.mark.database
 def test_sqlite_takes_the_timeout_of_the_url(streams: Streams, tmp_path: object) -> None:
     assert asked(f"sqlite:///{tmp_path}/x.db?timeout=3", streams, "PRAGMA busy_timeout") == 3000
     assert asked(f"sqlite:///{tmp_path}/x.db", streams, "PRAGMA busy_timeout") == 10_000
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("url", "file"),
     [

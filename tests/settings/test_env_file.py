@@ -10,6 +10,8 @@ import pytest
 from config import PROJECT, Settings, SettingsError, load_settings, warn_of_unknown_settings
 from tests.support import Backend, free_port, wait_for
 
+pytestmark = pytest.mark.usefixtures("tmp_path")
+
 INTEGER = "must be a whole number"
 LINE = "must be NAME=value, with the quotes around a value closed"
 
@@ -203,6 +205,8 @@ def test_what_docker_compose_asks_for_is_known(caplog: pytest.LogCaptureFixture)
     assert not caplog.messages
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -80,6 +80,8 @@ def processes_of(made: Backend) -> dict[int, str]:
     return found
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_the_demo_has_devices_of_every_system_and_every_address_that_it_prints_answers(
     tmp_path: Path,
 ) -> None:
@@ -135,6 +137,8 @@ def test_two_demos_run_side_by_side_and_touch_no_other_broker(
     assert not left_by(one) + left_by(two)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 @pytest.mark.parametrize("variable", ["FLASK_PORT", "MQTT_PORT"])
 def test_a_port_that_was_asked_for_and_is_taken_is_exit_code_1(
     variable: str, tmp_path: Path
@@ -147,6 +151,8 @@ def test_a_port_that_was_asked_for_and_is_taken_is_exit_code_1(
     assert "address already in use" in line.lower()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_bad_setting_is_exit_code_1(tmp_path: Path) -> None:
     assert (
         refused(demo(tmp_path / "demo", FLASK_ENV="x"))
@@ -154,6 +160,8 @@ def test_a_bad_setting_is_exit_code_1(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_backend_that_cannot_run_is_exit_code_1_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     said = refused(demo(tmp_path / "demo", STREAMS_DIR=str(tmp_path / "empty")))
@@ -161,6 +169,8 @@ def test_a_backend_that_cannot_run_is_exit_code_1_and_says_why(tmp_path: Path) -
     assert said.endswith("The backend has ended with exit code 1; the lines above say why\n")
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_ctrl_c_ends_it_within_seconds_also_while_it_starts(tmp_path: Path) -> None:
     made = demo(tmp_path / "demo")
     made.start(wait=False)
@@ -170,6 +180,8 @@ def test_ctrl_c_ends_it_within_seconds_also_while_it_starts(tmp_path: Path) -> N
     assert not left_by(made)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_part_that_ends_by_itself_ends_the_rest_with_exit_code_1(tmp_path: Path) -> None:
     made = demo(tmp_path / "demo")
     with running(made):

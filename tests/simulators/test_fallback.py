@@ -247,6 +247,8 @@ def run(fleet: Fleet, until: Callable[[], object]) -> None:
         fleet.turn(min(fleet.wait(), 0.05))
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_restart_of_the_embedded_broker_loses_and_doubles_nothing_either(tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "backend").mkdir()

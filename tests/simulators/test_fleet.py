@@ -364,6 +364,8 @@ def settle(fleet: Fleet) -> None:
         fleet.turn(0.2)
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_the_window_is_a_thousand_unacknowledged_messages(port: int) -> None:
     fleet = connected(port)
     connection = fleet.boards[0].connection
@@ -375,6 +377,8 @@ def test_the_window_is_a_thousand_unacknowledged_messages(port: int) -> None:
     fleet.close()
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
     port = free_port()
     with Broker(port=port, listen="127.0.0.1"):
@@ -396,6 +400,7 @@ def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
 # The command
 
 
+@pytest.mark.broker
 def test_count_messages_are_published_acknowledged_and_received(
     start: Start, listener: Listener
 ) -> None:
@@ -414,6 +419,7 @@ def test_count_messages_are_published_acknowledged_and_received(
         assert times == sorted(set(times))
 
 
+@pytest.mark.broker
 def test_the_rate_spaces_the_messages_evenly(start: Start, listener: Listener) -> None:
     start("--rate", "50", "--count", "10", "--devices", "1").communicate(timeout=10)
     times = [datetime.fromisoformat(json.loads(m.payload)["timestamp"]) for m in listener.take(10)]
@@ -421,6 +427,7 @@ def test_the_rate_spaces_the_messages_evenly(start: Start, listener: Listener) -
     assert gaps == pytest.approx([0.02] * 9, abs=0.0001)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("share", ["25%", "0.25"])
 def test_the_last_line_counts_the_invalid_messages(start: Start, share: str) -> None:
     out, _ = start("--rate", "0", "--count", "400", "--invalid", share, "--seed", "1").communicate(
@@ -431,6 +438,7 @@ def test_the_last_line_counts_the_invalid_messages(start: Start, share: str) -> 
     assert int(counted[1]) == pytest.approx(100, rel=0.3)
 
 
+@pytest.mark.broker
 def test_it_publishes_any_declared_stream(start: Start, listener: Listener, tmp_path: Path) -> None:
     declared(tmp_path, "panel", PANEL)
     start(
@@ -442,6 +450,7 @@ def test_it_publishes_any_declared_stream(start: Start, listener: Listener, tmp_
     ]
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_everything_acknowledged(
     start: Start, listener: Listener, number: int
@@ -455,6 +464,7 @@ def test_a_signal_ends_it_with_everything_acknowledged(
     assert (err, process.returncode) == ("", 0)
 
 
+@pytest.mark.process
 def test_an_unknown_stream_is_answered_with_the_declared_ones(start: Start) -> None:
     process = start("--stream", "nothing")
     out, err = process.communicate(timeout=10)
@@ -464,6 +474,8 @@ def test_an_unknown_stream_is_answered_with_the_declared_ones(start: Start) -> N
     )
 
 
+@pytest.mark.broker
+@pytest.mark.process
 def test_a_broker_and_a_backend_that_cannot_be_reached_are_one_line(start: Start) -> None:
     port, other = free_port(), free_port()
     process = start(MQTT_PORT=str(port), FLASK_PORT=str(other))
@@ -476,6 +488,7 @@ def test_a_broker_and_a_backend_that_cannot_be_reached_are_one_line(start: Start
     )
 
 
+@pytest.mark.process
 def test_a_bad_setting_is_one_line(start: Start) -> None:
     process = start(MQTT_KEEPALIVE="soon")
     _, err = process.communicate(timeout=10)
@@ -483,6 +496,7 @@ def test_a_bad_setting_is_one_line(start: Start) -> None:
     assert (err.count("\n"), process.returncode) == (1, 2)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "option",
     [

@@ -68,6 +68,7 @@ def readings(device: SimulatedDevice, count: int, **invalid: bool) -> list[Simul
     return [device.next(NOON + number * timedelta(seconds=1), **invalid) for number in range(count)]
 
 
+@pytest.mark.broker
 def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(desk: Desk) -> None:
     one, two = devices(STREAMS["panels"], 2, 1)
     mixed = [
@@ -83,6 +84,7 @@ def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(
     assert posted[path] == b"[" + first.payload + b"," + again.payload + b"]"
 
 
+@pytest.mark.broker
 def test_a_request_has_at_most_a_thousand_readings(desk: Desk) -> None:
     tally = Tally(measured=2500)
     Fallback(BackendClient(desk.url), tally, pytest.fail).take(
@@ -96,6 +98,7 @@ def test_a_request_has_at_most_a_thousand_readings(desk: Desk) -> None:
     ]
 
 
+@pytest.mark.broker
 def test_a_request_that_fails_is_repeated_with_the_same_bytes(desk: Desk) -> None:
     desk.answers.extend([503, 500])
     notes: list[str] = []
@@ -108,6 +111,7 @@ def test_a_request_that_fails_is_repeated_with_the_same_bytes(desk: Desk) -> Non
     assert notes[0] == f"the backend at {desk.url} is away (503 because), trying again"
 
 
+@pytest.mark.broker
 def test_a_refusal_is_reported_and_not_repeated(desk: Desk) -> None:
     desk.answers.append(404)
     notes: list[str] = []
@@ -121,6 +125,7 @@ def test_a_refusal_is_reported_and_not_repeated(desk: Desk) -> None:
     assert (tally.complete, tally.outstanding) == (False, 0)
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("text", "turned_down"),
     [
@@ -152,6 +157,7 @@ def test_what_is_taken_in_part_counts_in_part_and_is_not_repeated(
     assert notes == [f"the backend at {desk.url} refuses readings: 207 because"] * bool(turned_down)
 
 
+@pytest.mark.broker
 def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(desk: Desk) -> None:
     device = SimulatedDevice(STREAMS["sensors"], "a", 1)
     good, broken, last = (
@@ -168,6 +174,7 @@ def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(des
     ]  # fmt: skip
 
 
+@pytest.mark.broker
 def test_what_answers_but_is_no_backend_counts_as_away(desk: Desk) -> None:
     with pytest.raises(Away, match="answers 501, which is not an answer of AutoForge"):
         BackendClient(desk.url).check()

@@ -177,6 +177,7 @@ def test_several_processes_may_prepare_at_once(bare_database_url: str, streams: 
         database.close()
 
 
+@pytest.mark.database
 def test_many_may_open_a_new_sqlite_file_at_once(tmp_path: Path) -> None:
     failures: list[OperationalError] = []
 
@@ -235,6 +236,7 @@ def test_a_new_metric_adds_its_column_and_keeps_the_rows(database_url: str, decl
     assert (stored["CO2"], stored["pH"], stored["state"]) == (400.0, None, None)
 
 
+@pytest.mark.database
 def test_a_metric_that_is_no_longer_declared_keeps_its_column(
     sqlite_url: str, declared: Path
 ) -> None:
@@ -263,6 +265,7 @@ def test_a_metric_that_changes_its_type_makes_its_stream_unusable_with_a_sentenc
     assert "table air_readings: column state holds number" in changed.unusable["air"]
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     "url",
     ["postgresql+psycopg2://u:secret@127.0.0.1:1/x", "mysql+pymysql://u:secret@127.0.0.1:1/x"],
@@ -286,6 +289,7 @@ def test_the_lock_is_held_by_one_connection_at_a_time(database: Database) -> Non
         wanted.release()
 
 
+@pytest.mark.database
 def test_sqlite_writes_every_commit_to_the_disk(sqlite_url: str, streams: Streams) -> None:
     database = Database(make_url(sqlite_url), streams)
     with database.write() as connection:
@@ -297,6 +301,7 @@ def test_sqlite_writes_every_commit_to_the_disk(sqlite_url: str, streams: Stream
     assert pragmas == ["wal", 2]
 
 
+@pytest.mark.database
 def test_of_forty_threads_that_write_all_the_time_none_is_turned_away(
     sqlite_url: str, streams: Streams
 ) -> None:

@@ -151,6 +151,7 @@ DEEDS = [
 ]
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(("deed", "left"), DEEDS)
 def test_what_is_acknowledged_is_in_the_file_that_has_the_name(
     database: Database, lease: Lease, file: Path, deed: Deed, left: list[int]
@@ -167,6 +168,7 @@ def test_what_is_acknowledged_is_in_the_file_that_has_the_name(
     assert stored(file) == [*left, 3, 4]
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("deed", "left"), [deed for deed in DEEDS if deed.id != "its lock deleted"]
 )
@@ -184,6 +186,7 @@ def test_a_batch_that_went_into_another_file_is_not_acknowledged(
     assert {*left, 4} <= set(stored(file)) <= {1, 2, 3, 4}
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(("deed", "left"), DEEDS)
 def test_what_is_posted_is_answered_once_it_is_in_the_file_that_has_the_name(
     database: Database, file: Path, deed: Deed, left: list[int]
@@ -203,6 +206,7 @@ def test_what_is_posted_is_answered_once_it_is_in_the_file_that_has_the_name(
     assert stored(file) == [*left, 3]
 
 
+@pytest.mark.database
 def test_a_renamed_file_takes_with_it_what_was_only_in_its_log(
     database: Database, lease: Lease, file: Path
 ) -> None:
@@ -212,6 +216,7 @@ def test_a_renamed_file_takes_with_it_what_was_only_in_its_log(
     assert stored(file.with_name("renamed.db")) == [1]
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("rows", [1, 3000], ids=["as large", "smaller"])
 def test_a_backup_that_is_copied_over_the_open_file_is_taken_as_it_is(
     database: Database, lease: Lease, file: Path, rows: int
@@ -226,6 +231,7 @@ def test_a_backup_that_is_copied_over_the_open_file_is_taken_as_it_is(
     assert stored(file) == [1, 9999]
 
 
+@pytest.mark.database
 def test_the_file_holds_everything_by_itself_once_a_process_has_ended_while_others_go_on(
     database: Database, lease: Lease, file: Path, streams: Streams
 ) -> None:
@@ -238,6 +244,7 @@ def test_the_file_holds_everything_by_itself_once_a_process_has_ended_while_othe
     assert stored(copy) == [1]
 
 
+@pytest.mark.database
 def test_a_file_that_vacuum_made_smaller_is_still_the_same(
     database: Database, lease: Lease, file: Path
 ) -> None:
@@ -254,6 +261,7 @@ def test_a_file_that_vacuum_made_smaller_is_still_the_same(
     assert (stored(file), lease.taken) == ([1, 3000], 1)
 
 
+@pytest.mark.database
 def test_two_processes_save_together_what_was_in_a_deleted_log(
     database: Database, lease: Lease, file: Path, streams: Streams
 ) -> None:
@@ -283,6 +291,7 @@ def test_two_processes_save_together_what_was_in_a_deleted_log(
     newcomer.close()
 
 
+@pytest.mark.database
 def test_a_database_made_anew_keeps_the_client_id_so_that_the_session_goes_on(
     database: Database, lease: Lease, file: Path
 ) -> None:
@@ -294,6 +303,7 @@ def test_a_database_made_anew_keeps_the_client_id_so_that_the_session_goes_on(
         assert queries.installation.client_id(reader) == before
 
 
+@pytest.mark.database
 def test_who_loses_the_lock_file_and_finds_another_holder_ends_its_turn(
     database: Database, lease: Lease, file: Path
 ) -> None:
@@ -306,6 +316,7 @@ def test_who_loses_the_lock_file_and_finds_another_holder_ends_its_turn(
     second.release()
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("name", ["alias.db", "folder/sensors.db", "../data/sensors.db"])
 def test_processes_that_name_one_file_differently_share_its_lock(
     database: Database, lease: Lease, file: Path, streams: Streams, name: str
@@ -317,6 +328,7 @@ def test_processes_that_name_one_file_differently_share_its_lock(
     other.close()
 
 
+@pytest.mark.database
 def test_a_connection_that_was_opened_read_only_does_not_stay_so(
     database: Database, lease: Lease, file: Path
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_nothing(sqlite: Database) -> N
             sqlite.checkpoint(connection)
 
 
+@pytest.mark.database
 def test_a_file_that_cannot_be_switched_to_its_log_says_why_at_once(
     tmp_path: Path, streams: Streams
 ) -> None:
@@ -203,6 +204,8 @@ def test_a_copy_of_the_file_alone_has_what_was_stored(
     assert not Path(f"{file}-wal").exists()
 
 
+@pytest.mark.broker
+@pytest.mark.database
 def test_no_request_is_answered_before_the_tables_are_there(
     settings: Callable[..., Settings],
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_full_disk_of_sqlite_loses_and_doubles_nothing(
 
 
 @pytest.mark.chaos
+@pytest.mark.process
 def test_a_disk_without_a_free_byte_is_named_at_the_first_start(
     disk: Path, streams: Streams
 ) -> None:

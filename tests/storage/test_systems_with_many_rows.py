@@ -76,6 +76,7 @@ def soil(number: int) -> Row:
     return ("probe", START + timedelta(minutes=number), None, *GOOD_SOIL, number)
 
 
+@pytest.mark.database
 def test_the_effectiveness_is_by_time(full: Api) -> None:
     end = START + timedelta(seconds=10 * (ROWS - 1))
     figures = full.get(
@@ -97,6 +98,7 @@ def test_the_effectiveness_is_by_time(full: Api) -> None:
     assert (figures["oee"], figures["coverage"]) == (43.2, 100.0)
 
 
+@pytest.mark.database
 def test_the_energy_of_1_kilowatt_is_the_hours_of_each_day(full: Api) -> None:
     window: dict[str, Any] = {
         "device_id": "trafo1",
@@ -115,6 +117,7 @@ def test_the_energy_of_1_kilowatt_is_the_hours_of_each_day(full: Api) -> None:
     assert (figures["energy"], figures["coverage"]) == (pytest.approx(71), 100.0)
 
 
+@pytest.mark.database
 def test_the_energy_of_all_months(full: Api) -> None:
     window: dict[str, Any] = {"device_id": "trafo1", "from_": "2025-03-01", "to": "2025-06-01"}
     figures = full.get("/api/panels/energy", **window, interval="month")
@@ -128,12 +131,14 @@ def test_the_energy_of_all_months(full: Api) -> None:
     ]
 
 
+@pytest.mark.database
 def test_the_pages_of_machines(full: Api) -> None:
     history = full.get("/api/sensor/history", limit=10_000)
     assert (history["count"], history["data"][0]["cumulative_production"]) == (10_000, 99_999.0)
     assert full.get("/api/sensor/latest")["data"] == history["data"][0]
 
 
+@pytest.mark.database
 def test_the_messages_of_panels(full: Api) -> None:
     messages = full.get("/api/mqtt/history", topic="panel/trafo1/power", limit=10_000)
     assert len(messages) == 10_000
@@ -147,6 +152,7 @@ def test_the_messages_of_panels(full: Api) -> None:
     }
 
 
+@pytest.mark.database
 def test_the_health_of_soil(full: Api) -> None:
     page = full.get("/api/soil-health/history", limit=10_000)
     assert page["count"] == 10_000

@@ -233,6 +233,7 @@ def api(settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Api]:
         yield made
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("name", ["table", "file"])
 def test_requests_for_an_unusable_stream_are_told_why_and_the_others_are_answered(
     api: Api, name: str
@@ -245,6 +246,7 @@ def test_requests_for_an_unusable_stream_are_told_why_and_the_others_are_answere
     api.submit(reading())
 
 
+@pytest.mark.database
 def test_health_names_every_unusable_stream(api: Api) -> None:
     health = api.get("/api/health")
     assert health["status"] == "degraded"

@@ -90,6 +90,7 @@ def nested_deeply(file: Path) -> None:
     file.write_text(f"topic = {'[' * 5000}")
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("make", "fault"),
     [

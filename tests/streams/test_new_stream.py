@@ -93,6 +93,7 @@ def test_every_endpoint_answers_for_it(
         assert api.get("/api/sensors/stats")["stats"]["count"] == 0
 
 
+@pytest.mark.database
 def test_it_is_declared_and_documented(
     settings: Callable[..., Settings], streams_dir: Path
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_table_may_have_any_name_that_the_declaration_allows(
         assert api.get("/api/other/latest")["data"]["value_a"] == 1
 
 
+@pytest.mark.database
 def test_a_table_name_whose_indexes_would_be_too_long_makes_the_stream_unusable(
     settings: Callable[..., Settings], streams_dir: Path
 ) -> None:
@@ -198,6 +200,7 @@ def test_a_stream_may_have_a_name_of_40_characters(
         assert api.post(f"/api/{name}/readings", {"device_id": "a", "value_a": 1})["stored"] == 1
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     "name", ["system", "openapi", "swagger", "api", "static", "a-b_c", "readings"]
 )
@@ -211,6 +214,7 @@ def test_a_stream_may_have_any_name_that_is_not_reserved(
         assert api.get("/api/health")["service"] == "AutoForge IoT Backend"
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("name", ["health", "streams", "control", "docs", "rejected"])
 def test_a_name_that_is_a_path_of_the_backend_makes_the_stream_unusable_and_leaves_the_path(
     settings: Callable[..., Settings], streams_dir: Path, name: str
@@ -222,6 +226,7 @@ def test_a_name_that_is_a_path_of_the_backend_makes_the_stream_unusable_and_leav
     assert f"{name}.toml: the file's name: expected a name other than {name}" in told
 
 
+@pytest.mark.database
 def test_streams_with_names_alike_are_documented_apart(
     settings: Callable[..., Settings], streams_dir: Path
 ) -> None:
@@ -242,6 +247,7 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
     return found
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     "metric", ["copy", "json", "schema", "model_config", "model_fields", "dict", "count", "data"]
 )

@@ -385,6 +385,7 @@ def test_that_the_clock_was_set_ahead_is_told(
     assert [line.split("was set ")[1].split(";")[0] for line in caplog.messages] == told
 
 
+@pytest.mark.process
 def test_the_time_that_a_machine_runs_is_the_same_for_every_process() -> None:
     told = subprocess.run(
         [sys.executable, "-c", "from utils import clock; print(*clock.uptime())"],

@@ -13,6 +13,8 @@ import pytest
 from utils import logger as logs
 from utils.logger import Throttle
 
+pytestmark = pytest.mark.usefixtures("tmp_path")
+
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - autoforge - WARNING - a warning\n")
 
 

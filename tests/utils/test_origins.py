@@ -71,6 +71,7 @@ def test_what_no_browser_can_send_stops_the_start_in_one_line(
     assert line.endswith(reason)
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("setting", "asks", "allowed"),
     [

@@ -36,6 +36,7 @@ def heaps(prepare: str) -> int:
     return shown.count(b"<heap nr=")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has glibc")
 def test_all_threads_share_two_heaps() -> None:
     assert heaps("pass") > 2

@@ -41,6 +41,7 @@ def test_the_action_is_done_once() -> None:
         calls.get(timeout=0.05)
 
 
+@pytest.mark.process
 def test_a_second_ctrl_c_ends_what_the_first_cannot() -> None:
     program = "import signal, time; from utils import signals; signals.SAME_MOMENT_SECONDS = 0.0\n"
     program += "signal.signal(signal.SIGINT, signals.aside(lambda: time.sleep(100))); print('ready', flush=True)\n"

@@ -111,6 +111,7 @@ def test_status_has_the_machine_that_was_heard_last_though_another_has_a_later_t
     }
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("address", "told"),
     [("mqtt://[::1]:1884", "[::1]:1884"), ("[::1]", "[::1]:1883"), ("mqtts://host", "host:8883")],
@@ -130,6 +131,7 @@ def test_info_lists_paths_that_exist(sqlite_api: Api) -> None:
     assert "/api/docs/" in known
 
 
+@pytest.mark.database
 def test_info_lists_no_oee_where_none_is_declared(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
@@ -141,6 +143,7 @@ def test_info_lists_no_oee_where_none_is_declared(
         api.get("/api/machines/oee", 404)
 
 
+@pytest.mark.database
 def test_machines_of_another_shape_have_no_such_paths(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:

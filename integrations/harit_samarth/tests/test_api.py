@@ -381,6 +381,7 @@ def test_the_ranges_are_the_declared_bands(sqlite_api: Api) -> None:
 # other declarations
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("text", "body"),
     [
@@ -408,6 +409,7 @@ def test_soil_may_be_declared_otherwise(
         assert api.get(HISTORY, device_id="n1")["data"][0]["health_index"] == 100.0
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(("name", "ideal"), [("soil", ""), ("beds", "ideal = [40, 60]\n")])
 def test_without_a_stream_soil_that_has_ideal_bands_there_are_no_such_endpoints(
     settings: Callable[..., Settings], tmp_path: Path, name: str, ideal: str

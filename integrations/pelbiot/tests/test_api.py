@@ -190,6 +190,8 @@ def test_a_message_that_cannot_be_published_is_a_400(sqlite_api: Api, body: str)
     assert sqlite_api.post("/api/mqtt/publish", body, 400)["message"]
 
 
+@pytest.mark.broker
+@pytest.mark.database
 def test_publishing_while_the_broker_is_away_is_a_503(settings: Callable[..., Settings]) -> None:
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port())) as api:
         answer = api.post(
@@ -199,6 +201,7 @@ def test_publishing_while_the_broker_is_away_is_a_503(settings: Callable[..., Se
         assert answer["message"].endswith("Nothing was published, try again")
 
 
+@pytest.mark.database
 def test_panels_whose_topic_names_no_device_have_last_values_too(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
