@@ -28,7 +28,7 @@ running: list[pytest.Item] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its fixtures."""
+    """Mark each test by its fixtures; begin with the files that start processes."""
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         for mark, fixtures in FIXTURES.items():
@@ -36,6 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if not any(item.get_closest_marker(mark) for mark in FIXTURES):
             item.add_marker("pure")
+    # The longest files first, so that no process of tests is left with one at the end.
+    long = {item.path for item in items if item.get_closest_marker("process")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -45,15 +45,15 @@ def test_postgresql_takes_the_options_of_the_url(
     assert asked(with_query(database_url, **query), streams, question) == answer
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("bare_database_url", ["postgresql"], indirect=True)
 def test_the_tables_are_made_in_the_schema_that_the_url_names(
-    database_url: str, streams: Streams
+    bare_database_url: str, streams: Streams
 ) -> None:
-    first = Database(make_url(database_url), streams)
+    first = Database(make_url(bare_database_url), streams)
     with first.engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA iot"))
     first.close()
-    url = with_query(database_url, options="-csearch_path=iot")
+    url = with_query(bare_database_url, options="-csearch_path=iot")
     question = "SELECT string_agg(DISTINCT schemaname, ' ') FROM pg_tables WHERE tablename LIKE '%_readings'"
     database = Database(make_url(url), streams)
     database.prepare()
