@@ -345,6 +345,8 @@ def simulated(settings: dict[str, str], user: str = "", password: str = "") -> i
     """The exit code of a simulated device that publishes once."""
     login = {"MQTT_USERNAME": user, "MQTT_PASSWORD": password} if user else {}
     command = [sys.executable, "-m", "simulators", "--devices", "1", "--count", "1", "--rate", "0"]
+    # No backend that happens to run on this machine may take what the broker refuses.
+    command += ["--url", f"http://127.0.0.1:{free_port()}"]
     environment = {"PATH": os.environ["PATH"]} | settings | login
     return subprocess.run(
         command, cwd=PROJECT, env=environment, capture_output=True, check=False

@@ -35,12 +35,15 @@ def test_it_comes_back_by_itself_and_sends_nothing_of_what_fell_due(
             heard.wait_since(back, one["topic"], 5)
         program.stop()
         for name in ("plain", "twice", "once"):
-            came = heard.of(f"t/{name}")
-            steps = [round((arrival.time - came[0].time) / 0.1) for arrival in came]
-            assert len(set(steps)) == len(steps), f"{name} was sent twice at one time"
+            came = [arrival.time for arrival in heard.of(f"t/{name}")]
+            after = [time for time in came if time > back]
+            due = (after[-1] - after[0]) / 0.1 + 1
+            assert len(after) <= due + 1, f"{name} was sent for times that had passed"
             counts = program.counts(name)
-            # Each of its times was published or missed; the last one may have come just before the end.
-            assert counts["published"] + counts["missed"] in (steps[-1] + 1, steps[-1] + 2)
+            # Each of its times was published or missed; the first or the last may have come late.
+            assert counts["published"] + counts["missed"] == pytest.approx(
+                (came[-1] - came[0]) / 0.1 + 1, abs=2
+            )
             assert counts["missed"] >= AWAY / 0.1
             # Of those on their way some were lost, and one may have been delivered to the subscriber again.
             assert -1 <= counts["published"] - len(came) <= 2
