@@ -120,6 +120,7 @@ def publish(port: int, count: int) -> list[bytes]:
     return payloads
 
 
+@pytest.mark.process
 def test_nobody_gets_in_before_there_is_a_session_that_keeps_what_is_published(
     broker: EmbeddedBroker, store: Store
 ) -> None:
@@ -151,6 +152,7 @@ def admitted(broker: EmbeddedBroker, store: Store) -> int:
     return broker.port
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("topic", TOPICS)
 def test_topics_of_all_kinds_arrive_as_they_are(topic: str, admitted: int, store: Store) -> None:
     with session(store, admitted, "other") as ours, publishing(admitted) as send:
@@ -159,6 +161,7 @@ def test_topics_of_all_kinds_arrive_as_they_are(topic: str, admitted: int, store
         wait_for(lambda: ours.received == [(topic, b"1")], what="the message")
 
 
+@pytest.mark.process
 def test_what_it_acknowledged_survives_its_own_death_and_it_comes_back(
     admitted: int, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -228,6 +231,7 @@ def connect_with_mqtt_5(port: int) -> None:
     client.disconnect()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("act", "sentence"),
     [
@@ -265,6 +269,7 @@ def test_devices_give_the_login_that_is_asked_of_them(
         )
 
 
+@pytest.mark.process
 def test_a_device_with_a_login_that_nobody_asked_for_is_told_in_the_log(
     admitted: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -288,6 +293,7 @@ def connected(port: int, user: str | None, password: str | None) -> bool:
     return answers[0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "act", ["PURGE/$MQTT_msgs", "DELETE/$MQTT_msgs", "UPDATE/$MQTT_msgs", "DELETE/$MQTT_sess"]
 )
@@ -302,6 +308,7 @@ def test_no_device_can_command_the_server(act: str, admitted: int, store: Store)
         )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("topic_filter", ["$JS/#", "$MQTT/#", "$SYS/#", "$MQTT/sess/#"])
 def test_no_device_can_look_into_the_server(topic_filter: str, admitted: int, store: Store) -> None:
     answers: list[bool] = []
@@ -353,6 +360,7 @@ def test_it_ends_when_it_is_told_to(store: Store) -> None:
     assert not process.is_running()
 
 
+@pytest.mark.process
 def test_two_processes_do_not_run_a_broker_on_one_folder(
     broker: EmbeddedBroker, store: Store
 ) -> None:
@@ -373,12 +381,14 @@ def test_a_port_that_is_taken_is_named(store: Store) -> None:
             other.start()
 
 
+@pytest.mark.process
 def test_nobody_else_may_read_its_folder(broker: EmbeddedBroker, store: Store) -> None:
     for file in ("password", "broker.conf"):
         assert (store.folder / file).stat().st_mode & 0o077 == 0
     assert store.folder.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.process
 def test_it_listens_where_it_was_told_to_only(broker: EmbeddedBroker, store: Store) -> None:
     addresses = {
         connection.laddr.ip
@@ -432,6 +442,7 @@ def test_a_process_that_starts_at_the_same_time_uses_the_broker_of_the_first(
     broker.stop()
 
 
+@pytest.mark.process
 def test_the_login_goes_where_another_broker_has_taken_its_place(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:

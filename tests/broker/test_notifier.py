@@ -203,6 +203,7 @@ def test_each_installation_hears_its_own_processes_only(
     another.close()
 
 
+@pytest.mark.process
 def test_garbage_on_the_topic_is_ignored(
     settings: Make, sqlite: Database, embedded_broker: int
 ) -> None:
@@ -231,6 +232,7 @@ def test_news_are_added_up_to_a_limit() -> None:
     assert (news.everything, bool(news), bool(ChangeSet(origin="x"))) == (True, True, False)
 
 
+@pytest.mark.process
 def test_a_flood_of_entries_on_the_topic_only_says_that_everything_may_be_new(
     settings: Make, sqlite: Database, embedded_broker: int
 ) -> None:

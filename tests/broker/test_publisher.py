@@ -51,6 +51,7 @@ def test_behind_a_silent_broker_those_who_publish_do_not_wait_for_each_other(
     assert all("does not answer" in str(error) for error in errors)
 
 
+@pytest.mark.process
 def test_a_broker_that_comes_back_is_used_again(
     settings: Callable[..., Settings], embedded_broker: int
 ) -> None:

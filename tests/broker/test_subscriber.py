@@ -97,6 +97,7 @@ def test_it_hands_over_what_is_published(settings: Make, mosquitto: Mosquitto) -
     assert store.messages[0].received_at < store.messages[1].received_at
 
 
+@pytest.mark.process
 def test_it_works_with_the_embedded_broker(settings: Make, embedded_broker: int) -> None:
     store = Store()
     with (

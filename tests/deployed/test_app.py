@@ -60,6 +60,7 @@ def test_it_ends_however_many_signals_come_at_once(
     assert "Traceback" not in backend.console.read_text()
 
 
+@pytest.mark.process
 def test_it_uses_a_broker_that_is_there_and_says_so(tmp_path: Path, mosquitto: Mosquitto) -> None:
     backend = run(tmp_path, str(PROJECT / "app.py"), MQTT_PORT=str(mosquitto.port)).start()
     wait_for(backend.ready)
@@ -111,6 +112,7 @@ def test_a_wrong_value_stops_the_start_with_one_line(
     assert lines[0].startswith(variable)
 
 
+@pytest.mark.process
 def test_ingest_alone_stores_what_the_web_processes_serve(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:

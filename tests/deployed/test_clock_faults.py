@@ -12,6 +12,8 @@ from tests.deployed.test_faults import EACH_DATABASE, Plant, plant
 from tests.live import at_broker, serving
 from tests.support import PROJECT, Backend, Mosquitto, publishing, wait_for
 
+pytestmark = pytest.mark.process
+
 STEERED = f"""
 import datetime, pathlib, runpy, sys
 sys.path.insert(0, {str(PROJECT)!r})

@@ -124,6 +124,7 @@ def test_whichever_worker_waits_hears_what_the_ingest_process_has_stored(plant: 
     assert sorted(seconds)[-3] < 0.9
 
 
+@pytest.mark.process
 def test_requests_that_are_held_hold_up_no_other(plant: Plant, device: Device) -> None:
     with ThreadPoolExecutor(40) as pool:
         url = plant.send()["url"]

@@ -108,6 +108,7 @@ def proxied(tmp_path: Path, embedded_broker: int) -> Iterator[tuple[Backend, Ngi
         yield backend, nginx
 
 
+@pytest.mark.process
 def test_the_backend_works_through_nginx(proxied: tuple[Backend, Nginx]) -> None:
     backend, nginx = proxied
     wait_for(backend.ready, what="the backend to be healthy")
@@ -121,6 +122,7 @@ def test_the_backend_works_through_nginx(proxied: tuple[Backend, Nginx]) -> None
     assert nginx.ask("/api/sensors/latest?device_id=board-2")[0] == 404
 
 
+@pytest.mark.process
 def test_nginx_and_the_backend_have_the_same_limit_for_a_body(
     proxied: tuple[Backend, Nginx],
 ) -> None:
@@ -177,6 +179,7 @@ def test_one_counted_proxy_tells_the_prefix(tmp_path: Path, seeing: Callable[...
         assert nginx.ask("/autoforge/api/streams")[0] == 200
 
 
+@pytest.mark.process
 @pytest.mark.broker
 @pytest.mark.parametrize("prefix", ["", "/autoforge"])
 def test_nginx_sends_live_clients_to_the_live_process(
@@ -195,6 +198,7 @@ def test_nginx_sends_live_clients_to_the_live_process(
     assert "Connection" not in upgrade
 
 
+@pytest.mark.process
 @pytest.mark.broker
 def test_nginx_lets_through_the_upgrade_to_a_websocket(
     tmp_path: Path, live_requests: LiveProcess
@@ -209,6 +213,7 @@ def test_nginx_lets_through_the_upgrade_to_a_websocket(
     assert "Connection" not in other
 
 
+@pytest.mark.process
 def test_without_the_live_process_nginx_says_so_in_json(proxied: tuple[Backend, Nginx]) -> None:
     _, nginx = proxied
     away = (503, {"message": "AutoForge does not answer. Try again"})
@@ -324,6 +329,7 @@ def test_the_compose_file_publishes_only_where_it_is_asked_for() -> None:
     assert "disable: true" in service, "the health check of the image asks a server"
 
 
+@pytest.mark.process
 def test_the_publisher_command_publishes_and_ends_at_once(
     tmp_path: Path, embedded_broker: int
 ) -> None:
@@ -344,6 +350,7 @@ def test_a_reload_of_the_publisher_is_the_signal_that_it_takes() -> None:
     assert "\nStateDirectory=autoforge\n" in unit, "where its file is"
 
 
+@pytest.mark.process
 def test_the_live_command_serves_socket_io(tmp_path: Path, embedded_broker: int) -> None:
     port = free_port()
     command = [sys.executable, "-m", *LIVE.replace(":5001", f":{port}").split()]
@@ -370,6 +377,7 @@ def test_the_image_starts_gunicorn_as_an_ordinary_user_with_a_health_check() -> 
         assert (PROJECT / copied).exists()
 
 
+@pytest.mark.process
 def test_the_health_check_of_the_image_says_whether_the_backend_answers(
     tmp_path: Path, embedded_broker: int
 ) -> None:

@@ -142,6 +142,7 @@ def plant(folder: Path, broker: Mosquitto, url: str, request: pytest.FixtureRequ
     return made
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
 def test_an_ingester_killed_at_random_moments_loses_and_doubles_nothing(
@@ -168,6 +169,7 @@ def test_an_ingester_killed_at_random_moments_loses_and_doubles_nothing(
     made.assert_everything_is_stored_once()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("messages", "stops"), [SHORT, LONG])
 def test_a_broker_that_restarts_meanwhile_loses_and_doubles_nothing(
     tmp_path: Path, mosquitto: Mosquitto, request: pytest.FixtureRequest, messages: int, stops: int
@@ -187,6 +189,7 @@ def test_a_broker_that_restarts_meanwhile_loses_and_doubles_nothing(
     made.assert_everything_is_stored_once()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("messages", "stops"), [SHORT, LONG])
 def test_a_database_that_is_stopped_meanwhile_loses_and_doubles_nothing(
     tmp_path: Path,
@@ -236,6 +239,7 @@ def shown(backend: Backend) -> set[str]:
     return {word for path in paths for word in WORD.findall(json.dumps(backend.get(path)[1]))}
 
 
+@pytest.mark.process
 @EACH_DATABASE
 @pytest.mark.parametrize(("messages", "kills"), [SHORT, LONG])
 def test_a_client_that_takes_every_id_it_can_learn_wipes_no_message_that_waits(

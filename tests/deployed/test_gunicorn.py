@@ -47,6 +47,7 @@ def count(backend: Backend) -> int:
     return number
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
 def test_every_message_is_ingested_once(
     tmp_path: Path, mosquitto: Mosquitto, arguments: str
@@ -63,6 +64,7 @@ def test_every_message_is_ingested_once(
     assert backend.stop() == 0
 
 
+@pytest.mark.process
 def test_another_worker_takes_over_within_five_seconds(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
@@ -82,6 +84,7 @@ def test_another_worker_takes_over_within_five_seconds(
     assert backend.stop() == 0
 
 
+@pytest.mark.process
 def test_shutting_down_loses_no_committed_batch(tmp_path: Path, mosquitto: Mosquitto) -> None:
     backend = gunicorn(tmp_path, mosquitto, COMMANDS["four workers"]).start()
     wait_for(backend.ready, what="a healthy backend")
@@ -112,6 +115,7 @@ def test_the_master_keeps_the_embedded_broker_alive_when_a_worker_dies(tmp_path:
     assert backend.stop() == 0
 
 
+@pytest.mark.process
 def test_each_worker_logs_into_a_file_of_its_own(tmp_path: Path, mosquitto: Mosquitto) -> None:
     backend = gunicorn(tmp_path, mosquitto, "-w 2 -b 127.0.0.1:{port} app:app").start()
     wait_for(backend.ready, what="a healthy backend")
@@ -120,6 +124,7 @@ def test_each_worker_logs_into_a_file_of_its_own(tmp_path: Path, mosquitto: Mosq
     assert logs.count("INFO - Subscribed to ") == 1
 
 
+@pytest.mark.process
 def test_connections_that_come_together_are_shared_by_the_workers(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:

@@ -65,6 +65,7 @@ def rejected(backend: Backend) -> int:
     return int(backend.get("/api/health")[1]["mqtt"]["rejected"])
 
 
+@pytest.mark.process
 @EACH_DATABASE
 @pytest.mark.parametrize(("warm_up", "rounds", "seconds"), [SHORT, LONG])
 def test_memory_stays_flat_whatever_ids_are_sent(

@@ -10,6 +10,8 @@ from tests.deployed.test_live_processes import live_process, place
 from tests.live import Inbox, Io, Sse, post, serving, tracebacks
 from tests.support import Backend, Mosquitto, payload, publishing, wait_for
 
+pytestmark = pytest.mark.process
+
 REST = "-c gunicorn.conf.py -w 1 -b 127.0.0.1:{port} app:app"
 
 

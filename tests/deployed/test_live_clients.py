@@ -189,6 +189,7 @@ def threads_with(clients: int, backend: Backend) -> int:
         return workers(backend)[0].num_threads()
 
 
+@pytest.mark.process
 def test_clients_that_stop_reading_cost_the_others_nothing_and_are_let_go(
     live: Backend, feed: Feed
 ) -> None:

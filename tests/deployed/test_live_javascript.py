@@ -15,6 +15,8 @@ from tests.devices import Device
 from tests.live import Got, Inbox, serving, tracebacks
 from tests.support import Backend, Mosquitto, missing, payload, publishing, wait_for
 
+pytestmark = pytest.mark.process
+
 CLIENT = """
 import { io } from "socket.io-client";
 const say = (name, data) => console.log(JSON.stringify([name, data ?? null]));

@@ -169,6 +169,7 @@ def test_a_reading_reaches_clients_at_all_processes_whichever_of_them_stores_it(
         assert [client.temperatures() for client in clients] == [[1, 2, 3, 4]] * len(clients)
 
 
+@pytest.mark.process
 def test_a_command_and_its_states_reach_clients_at_all_processes(site: Site) -> None:
     device = Device(
         site.broker.port, "control/board-2/command", answers=("in_progress", "succeeded")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.deployed.test_gunicorn import gunicorn
 from tests.deployed.test_live_processes import at_each_worker, workers
 from tests.live import post, serving, tracebacks
@@ -10,6 +12,7 @@ from tests.support import Mosquitto, wait_for
 COMMAND = "--preload -c gunicorn.conf.py -w 3 -b 127.0.0.1:{port} app:app"
 
 
+@pytest.mark.process
 def test_the_live_clients_of_every_worker_get_what_another_stores(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:

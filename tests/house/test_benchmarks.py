@@ -32,6 +32,7 @@ from benchmarks.socket_clients import CrowdResult, NewestByDevice
 from tests.support import PROJECT, connected_client, wait_for
 
 
+@pytest.mark.process
 def test_a_real_broker_delivers_each_generated_packet_exactly_once(embedded_broker: int) -> None:
     received: list[tuple[str, bytes]] = []
     client = connected_client(embedded_broker)
@@ -53,6 +54,7 @@ def test_a_real_broker_delivers_each_generated_packet_exactly_once(embedded_brok
     assert set(json.loads(received[0][1])) == keys
 
 
+@pytest.mark.process
 def test_the_generator_as_a_process_reports_what_was_acknowledged(embedded_broker: int) -> None:
     for pace in ([], ["--rate", "2000"]):
         options = ("--port", embedded_broker, "--messages", 250, *pace)
@@ -145,6 +147,7 @@ def _http_server(status: int, body: bytes) -> Iterator[int]:
         thread.join()
 
 
+@pytest.mark.process
 def test_a_crowd_of_socket_clients_holds_the_newest_stored_readings(
     embedded_broker: int, tmp_path: Path
 ) -> None:

@@ -316,6 +316,7 @@ def test_what_a_killed_process_left_of_a_row_spoils_no_other(handle: Handle) -> 
     assert Path("audit.csv.1").read_bytes() == torn
 
 
+@pytest.mark.process
 def test_what_is_acknowledged_is_in_the_file_after_a_kill(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
@@ -336,6 +337,7 @@ def test_what_is_acknowledged_is_in_the_file_after_a_kill(
     }
 
 
+@pytest.mark.process
 def test_each_worker_writes_a_file_of_its_own(tmp_path: Path, mosquitto: Mosquitto) -> None:
     backend = gunicorn(
         tmp_path,

@@ -55,6 +55,7 @@ def voltages(folder: Path) -> Counter[float]:
     return found
 
 
+@pytest.mark.process
 def test_what_waits_for_another_database_is_taken_over_once(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
@@ -91,6 +92,7 @@ def test_what_waits_for_another_database_is_taken_over_once(
     assert not session_is_there(mosquitto.port, client_id)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("client_id", "sentence"),
     [
@@ -115,6 +117,7 @@ def test_a_session_that_is_not_there_or_in_use_is_left_alone(
         assert backend.ready()
 
 
+@pytest.mark.process
 def test_a_broker_that_is_away_is_named(
     tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:

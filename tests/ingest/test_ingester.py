@@ -14,6 +14,8 @@ from streams.registry import Streams
 from tests.pipelines import new_pipeline
 from tests.support import payload, publishing, wait_for
 
+pytestmark = pytest.mark.process
+
 LOCK = {
     "postgresql": "LOCK TABLE sensor_readings",
     "mysql": "LOCK TABLES sensor_readings WRITE",

@@ -183,6 +183,7 @@ def test_a_device_that_falls_silent_is_offline_within_its_keep_alive(
     assert alive.poll() is None
 
 
+@pytest.mark.process
 def test_what_happened_while_nothing_ingested_is_known_afterwards(
     settings: Callable[..., Settings], mosquitto: Mosquitto, start: Start
 ) -> None:

@@ -135,6 +135,7 @@ def test_clearing_a_presence_makes_it_unknown(handle: Handle, database: Database
     assert becomes == [True, None, None, False, None]
 
 
+@pytest.mark.process
 def test_no_restart_makes_a_new_reading_of_a_retained_message(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:

@@ -118,6 +118,7 @@ def test_every_path_of_the_guide_exists(backend: Backend) -> None:
         assert backend.get(path)[0] != 404 or path.endswith("/fan"), path
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("text", [GUIDE, SECTION], ids=["guide", "quickstart"])
 def test_the_commands_publish_the_file_and_show_how_it_goes(
     text: str, mosquitto: Mosquitto, tmp_path: Path
@@ -147,6 +148,7 @@ def test_the_commands_publish_the_file_and_show_how_it_goes(
     assert (tmp_path / "payloads.json.statistics").exists()
 
 
+@pytest.mark.process
 def test_the_program_from_python_prints_what_it_says(mosquitto: Mosquitto, tmp_path: Path) -> None:
     (program,) = blocks(GUIDE, "python")
     (tmp_path / "payloads.json").write_text(examples()[0])

@@ -13,6 +13,8 @@ from tests.connections import established
 from tests.publishing import Program, Subscriber, Way, entry, hanging
 from tests.support import Mosquitto, wait_for
 
+pytestmark = pytest.mark.process
+
 AWAY = 0.4
 """Seconds; shorter than the first pause between attempts."""
 

@@ -14,6 +14,8 @@ from tests.deployed.test_live_processes import live_process, workers
 from tests.publishing import Subscriber, entry
 from tests.support import Backend, Mosquitto, wait_for
 
+pytestmark = pytest.mark.process
+
 
 class Site:
     """Two REST workers, the live process, and a subscriber; `rest` has the file `payloads.json`."""

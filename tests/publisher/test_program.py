@@ -36,6 +36,7 @@ def off_grid(arrivals: list[Arrival], interval: float) -> float:
 # What arrives
 
 
+@pytest.mark.process
 def test_the_documented_file_says_online_with_its_data(tmp_path: Path, broker: Mosquitto) -> None:
     with (
         Subscriber(broker.port, "mqtt/#") as heard,
@@ -52,6 +53,7 @@ def test_the_documented_file_says_online_with_its_data(tmp_path: Path, broker: M
         assert [said["online"] for said in heard.documents("mqtt/topic/name")] == [1, 0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_qos_and_retain_arrive_as_they_are_configured(
     tmp_path: Path, broker: Mosquitto, protocol: str
@@ -84,6 +86,7 @@ def test_qos_and_retain_arrive_as_they_are_configured(
             }
 
 
+@pytest.mark.process
 def test_each_entry_is_published_as_it_is_and_a_bad_one_is_told_in_a_line(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -114,6 +117,7 @@ def test_each_entry_is_published_as_it_is_and_a_bad_one_is_told_in_a_line(
 # When it arrives
 
 
+@pytest.mark.process
 def test_intervals_are_kept_without_drift(tmp_path: Path, broker: Mosquitto) -> None:
     entries = [
         entry("a", "kept/a"), entry("b", "kept/b", interval=0.25),
@@ -130,6 +134,7 @@ def test_intervals_are_kept_without_drift(tmp_path: Path, broker: Mosquitto) -> 
             assert min(late[-10:]) - min(late[:10]) == pytest.approx(0, abs=0.01), topic
 
 
+@pytest.mark.process
 def test_fractions_of_a_second_are_intervals_too(tmp_path: Path, broker: Mosquitto) -> None:
     fast = [entry("a", "fast", interval=0.004)]
     with Subscriber(broker.port, "fast") as heard, Program(tmp_path, broker.port, fast):
@@ -138,6 +143,7 @@ def test_fractions_of_a_second_are_intervals_too(tmp_path: Path, broker: Mosquit
         assert 0.9 < came[-1].time - came[0].time < 2
 
 
+@pytest.mark.process
 def test_a_pause_brings_no_burst_and_leaves_the_times_as_they_were(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -173,6 +179,7 @@ def test_a_pause_brings_no_burst_and_leaves_the_times_as_they_were(
 # What a change of the file does
 
 
+@pytest.mark.process
 def test_a_changed_file_is_taken_up_within_two_seconds(tmp_path: Path, broker: Mosquitto) -> None:
     with (
         Subscriber(broker.port, "hup") as heard,
@@ -194,6 +201,7 @@ def test_a_changed_file_is_taken_up_within_two_seconds(tmp_path: Path, broker: M
         assert program.stop_seconds() < 2
 
 
+@pytest.mark.process
 def test_who_did_not_change_keeps_its_times_and_its_connection(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -214,6 +222,7 @@ def test_who_did_not_change_keeps_its_times_and_its_connection(
         assert {said["online"] for said in heard.documents("stays/b")} == {1}
 
 
+@pytest.mark.process
 def test_a_changed_payload_of_an_entry_with_a_will_comes_without_an_offline(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -235,6 +244,7 @@ def test_a_changed_payload_of_an_entry_with_a_will_comes_without_an_offline(
         ]
 
 
+@pytest.mark.process
 def test_who_is_removed_says_offline_and_who_is_new_begins(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -257,6 +267,7 @@ def test_who_is_removed_says_offline_and_who_is_new_begins(
         assert program.status()["statistics"]["total_published"] == len(heard.arrivals) - 2
 
 
+@pytest.mark.process
 def test_who_moves_or_loses_its_will_says_offline(tmp_path: Path, broker: Mosquitto) -> None:
     plain, will = entry("a", "move/old"), entry("a", "move/old", lwt=True)
     with (
@@ -279,6 +290,7 @@ def test_who_moves_or_loses_its_will_says_offline(tmp_path: Path, broker: Mosqui
         assert heard.wait("move/new")[0].document == {"online": 1, "of": "a"}
 
 
+@pytest.mark.process
 def test_a_broken_or_missing_file_changes_nothing_until_it_is_mended(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -301,6 +313,7 @@ def test_a_broken_or_missing_file_changes_nothing_until_it_is_mended(
             heard.wait_said("broken", {"now": reason})
 
 
+@pytest.mark.process
 def test_of_many_changes_in_quick_succession_the_last_one_holds(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -338,6 +351,7 @@ def test_of_many_changes_in_quick_succession_the_last_one_holds(
 # Statistics
 
 
+@pytest.mark.process
 def test_counts_go_on_after_a_new_start(tmp_path: Path, broker: Mosquitto) -> None:
     entries = [
         entry("a", "counted/a"),
@@ -366,6 +380,7 @@ def test_counts_go_on_after_a_new_start(tmp_path: Path, broker: Mosquitto) -> No
             program.start()
 
 
+@pytest.mark.process
 def test_a_kill_loses_the_counts_of_the_last_seconds_only(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -385,6 +400,7 @@ def test_a_kill_loses_the_counts_of_the_last_seconds_only(
         assert program.status()["statistics"]["total_published"] == saved + after - before
 
 
+@pytest.mark.process
 def test_the_status_is_a_table_of_the_running_program(tmp_path: Path, broker: Mosquitto) -> None:
     code, shown = Program(tmp_path, free_port(), [entry("a")]).run("--status")
     assert (code, "no process publishes it" in shown) == (0, True)
@@ -410,6 +426,7 @@ def test_the_status_is_a_table_of_the_running_program(tmp_path: Path, broker: Mo
         assert shown.splitlines()[0].endswith(", no process publishes it")
 
 
+@pytest.mark.process
 def test_a_log_that_it_does_not_use_stops_neither_the_start_nor_the_status(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
@@ -461,6 +478,7 @@ def test_what_it_cannot_start_with_is_a_message_and_exit_code_2(tmp_path: Path) 
 # Files that are not as they should be
 
 
+@pytest.mark.process
 def test_malformed_files_as_many_as_the_log_holds_neither_end_it_nor_stay_without_a_message(
     tmp_path: Path, broker: Mosquitto
 ) -> None:

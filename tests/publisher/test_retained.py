@@ -41,6 +41,7 @@ CHANGES: dict[str, Callable[[str], list[JsonObject]]] = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("while_it_runs", [True, False], ids=["while it runs", "while it does not"])
 def test_nothing_is_left_of_an_entry_that_is_removed_or_retained_no_more(
     while_it_runs: bool, tmp_path: Path, broker: Mosquitto
@@ -75,6 +76,7 @@ def emptied(heard: Subscriber, topic: str) -> bool:
     return any(not arrival.payload for arrival in heard.of(topic))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "change",
     [
@@ -102,6 +104,7 @@ def test_a_change_of_anything_else_clears_nothing(
         ] == [1, True]
 
 
+@pytest.mark.process
 def test_the_end_of_the_publisher_clears_nothing(tmp_path: Path, broker: Mosquitto) -> None:
     topic = f"kept/{next(numbers)}"
     with (
@@ -113,6 +116,7 @@ def test_the_end_of_the_publisher_clears_nothing(tmp_path: Path, broker: Mosquit
     assert len(kept_by(broker, topic)) == 1
 
 
+@pytest.mark.process
 def test_it_is_cleared_when_a_broker_that_was_away_is_back(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:

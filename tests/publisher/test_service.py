@@ -201,6 +201,7 @@ def test_a_standby_takes_over_when_the_first_one_stops(service: Make, heard: Sub
     assert published(second) == len(heard.arrivals) > before
 
 
+@pytest.mark.process
 def test_a_standby_takes_over_from_a_process_that_is_killed(
     tmp_path: Path, service: Make, file: Path, mosquitto: Mosquitto, heard: Subscriber
 ) -> None:

@@ -15,6 +15,8 @@ from tests.publishing import Program, Subscriber, Way, entry, hanging
 from tests.support import Mosquitto, free_port, publishing, wait_for
 from utils.json_types import JsonObject
 
+pytestmark = pytest.mark.process
+
 MANY = 200
 NEVER = 1000.0
 """An interval that does not end in a test."""

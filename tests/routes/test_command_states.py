@@ -91,6 +91,7 @@ def put(api: Api, *command_ids: str, seconds: float = 60, **changes: Any) -> Non
 # What became of it
 
 
+@pytest.mark.process
 def test_a_command_is_told_with_all_it_has(api: Api, streams: Streams) -> None:
     url = api.post("/api/control", COMMAND, expect=202)["url"]
     sent = api.get(url)
@@ -117,6 +118,7 @@ def test_a_command_is_told_with_all_it_has(api: Api, streams: Streams) -> None:
     }
 
 
+@pytest.mark.process
 @sqlite
 @pytest.mark.parametrize("result", [False, 0, "", [], {}, 10**30, "🌡️", -0.5])
 def test_a_result_is_told_as_the_device_said_it(api: Api, streams: Streams, result: Any) -> None:
@@ -126,6 +128,7 @@ def test_a_result_is_told_as_the_device_said_it(api: Api, streams: Streams, resu
     assert (answer["status"], answer["result"]) == ("succeeded", result)
 
 
+@pytest.mark.process
 @sqlite
 def test_a_deeply_nested_result_takes_no_answer_away(api: Api, streams: Streams) -> None:
     for depth in (100, 500, *range(800, 1000, 5)):
@@ -139,6 +142,7 @@ def test_a_deeply_nested_result_takes_no_answer_away(api: Api, streams: Streams)
     assert api.get("/api/control")["count"] == 42
 
 
+@pytest.mark.process
 def test_what_nobody_acknowledged_is_expired_though_nothing_ingests(api: Api) -> None:
     put(api, "a", "b", seconds=-1)
     put(api, "c")
@@ -154,6 +158,7 @@ def test_what_nobody_acknowledged_is_expired_though_nothing_ingests(api: Api) ->
     assert [item["command_id"] for item in api.get("/api/control", status="sent")["data"]] == ["c"]
 
 
+@pytest.mark.process
 def test_commands_are_listed_newest_first_by_device_and_status(api: Api) -> None:
     assert api.get("/api/control") == {"count": 0, "limit": 100, "data": []}
     put(api, "1", "2", "3", device_id="a")
@@ -175,6 +180,7 @@ def test_commands_are_listed_newest_first_by_device_and_status(api: Api) -> None
     assert listed(device_id="nobody") == listed(status="rejected") == []
 
 
+@pytest.mark.process
 @sqlite
 def test_commands_are_listed_by_the_hundred_unless_told_otherwise(api: Api) -> None:
     put(api, *[f"c{number}" for number in range(150)])
@@ -184,6 +190,7 @@ def test_commands_are_listed_by_the_hundred_unless_told_otherwise(api: Api) -> N
     )
 
 
+@pytest.mark.process
 @sqlite
 @pytest.mark.parametrize(
     ("name", "values"),
@@ -200,6 +207,7 @@ def test_what_cannot_be_asked_for_is_400_and_named(api: Api, name: str, values: 
         ), value
 
 
+@pytest.mark.process
 def test_a_command_that_does_not_exist_is_404_or_400(api: Api) -> None:
     for command_id in (
         "none",
@@ -221,6 +229,7 @@ def test_a_command_that_does_not_exist_is_404_or_400(api: Api) -> None:
 # Idempotency-Key
 
 
+@pytest.mark.process
 def test_the_same_key_gives_the_same_command_and_publishes_once(api: Api, device: Device) -> None:
     first, again = keyed(api, "k-1"), keyed(api, "k-1")
     assert (first.status_code, again.status_code) == (202, 202)
@@ -237,6 +246,7 @@ def test_the_same_key_gives_the_same_command_and_publishes_once(api: Api, device
     assert len(set(expected)) == api.get("/api/control")["count"] == 4
 
 
+@pytest.mark.process
 @sqlite
 @pytest.mark.parametrize(
     "changes",
@@ -260,6 +270,7 @@ def test_a_key_cannot_be_used_for_another_command(
     assert (device.messages.empty(), api.get("/api/control")["count"]) == (True, 1)
 
 
+@pytest.mark.process
 @sqlite
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é", "a\tb"])
 def test_what_cannot_be_a_key_is_400_and_named(api: Api, key: str) -> None:
@@ -285,6 +296,7 @@ def test_a_key_is_free_again_where_nothing_was_sent(settings: Callable[..., Sett
             device.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("seconds", "again"), [(20, False), (31, True)])
 def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free_soon(
     api: Api, device: Device, seconds: float, again: bool
@@ -320,6 +332,7 @@ def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free
         )
 
 
+@pytest.mark.process
 def test_one_key_at_many_processes_at_once_publishes_once(
     settings: Callable[..., Settings], embedded_broker: int, database_url: str, device: Device
 ) -> None:

@@ -65,6 +65,7 @@ def device(embedded_broker: int) -> Iterator[Device]:
     made.close()
 
 
+@pytest.mark.process
 def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
     answer = api.post("/api/control", COMMAND, expect=202)
     assert answer.keys() >= {"status", "device_id", "command", "message"}
@@ -81,6 +82,7 @@ def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
     )
 
 
+@pytest.mark.process
 def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_declared_keys(
     api: Api, device: Device, embedded_broker: int
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_decla
     latecomer.close()
 
 
+@pytest.mark.process
 def test_parameters_may_be_left_out_and_may_be_anything_json_has(api: Api, device: Device) -> None:
     api.post("/api/control", {"device_id": "ESP32_001", "command": "restart"}, expect=202)
     assert json.loads(device.next().payload)["parameters"] == {}
@@ -120,6 +123,7 @@ def test_parameters_may_be_left_out_and_may_be_anything_json_has(api: Api, devic
     assert json.loads(device.next().payload)["parameters"] == parameters
 
 
+@pytest.mark.process
 def test_a_command_expires_after_as_many_seconds_as_asked(api: Api, device: Device) -> None:
     for seconds in (1, 60.0, 604_800):
         api.post("/api/control", COMMAND | {"expires_in": seconds}, expect=202)
@@ -130,6 +134,7 @@ def test_a_command_expires_after_as_many_seconds_as_asked(api: Api, device: Devi
         assert lifetime == timedelta(seconds=seconds)
 
 
+@pytest.mark.process
 def test_parameters_of_16_kb_are_sent_and_no_byte_more(api: Api, device: Device) -> None:
     frame = len('{"a":""}')
     for text in ("x" * (16_384 - frame), "ü" * ((16_384 - frame) // 2)):
@@ -141,12 +146,14 @@ def test_parameters_of_16_kb_are_sent_and_no_byte_more(api: Api, device: Device)
         assert message == "parameters: 16385 bytes as JSON; at most 16384 are allowed"
 
 
+@pytest.mark.process
 def test_every_command_has_an_id_of_its_own(api: Api, device: Device) -> None:
     answers = [api.post("/api/control", COMMAND, expect=202)["command_id"] for _ in range(5)]
     assert [json.loads(device.next().payload)["command_id"] for _ in range(5)] == answers
     assert len(set(answers)) == 5
 
 
+@pytest.mark.process
 def test_the_control_topic_is_the_configured_one(
     settings: Callable[..., Settings], embedded_broker: int
 ) -> None:
@@ -233,12 +240,14 @@ def test_a_field_that_stands_twice_is_400_and_named(refusing: Api, body: str, na
     assert refusing.get("/api/control")["count"] == 0
 
 
+@pytest.mark.process
 def test_a_body_may_begin_with_a_byte_order_mark(api: Api, device: Device) -> None:
     body = b"\xef\xbb\xbf" + json.dumps(COMMAND).encode()
     answer = api.post("/api/control", body, expect=202)
     assert device.next_command()["command_id"] == answer["command_id"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("device_id", [7, 0, 20251129])
 def test_a_device_id_that_is_a_whole_number_is_its_digits(
     api: Api, device: Device, device_id: int
@@ -248,6 +257,7 @@ def test_a_device_id_that_is_a_whole_number_is_its_digits(
     assert device.next().topic == f"control/{device_id}/command"
 
 
+@pytest.mark.process
 def test_deeply_nested_parameters_are_sent_or_400(api: Api) -> None:
     for depth in (100, *range(150, 300, 5), 400, 1000):
         body = f'{{"device_id": "a", "command": "x", "parameters": {{"a": {"[" * depth}{"]" * depth}}}}}'
@@ -338,6 +348,7 @@ def answer_one_connection(server: socket.socket, received: list[bytes], acknowle
                     connection.sendall(b"\x40\x02" + body[packet_id : packet_id + 2])
 
 
+@pytest.mark.process
 def test_commands_at_once_reach_their_devices(api: Api, device: Device) -> None:
     def send(number: int) -> None:
         Api(api.app).post("/api/control", COMMAND | {"device_id": f"d{number}"}, expect=202)

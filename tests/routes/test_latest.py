@@ -127,6 +127,7 @@ def command(api: Api, device_id: str, **query: Any) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.process
 def test_a_command_to_a_device_that_was_never_heard_says_so(commanding: Api) -> None:
     assert command(commanding, "ghost")["hint"] == NEVER
     commanding.submit(reading("ESP32_001"))
@@ -134,6 +135,7 @@ def test_a_command_to_a_device_that_was_never_heard_says_so(commanding: Api) -> 
     assert command(commanding, "esp32_001", wait=0.1)["hint"] == f"{NEVER}. Did you mean ESP32_001?"
 
 
+@pytest.mark.process
 def test_a_command_to_a_device_with_a_reading_or_a_status_has_no_hint(commanding: Api) -> None:
     commanding.submit(reading("measures"))
     assert "hint" not in command(commanding, "measures")
@@ -147,6 +149,7 @@ def test_a_command_to_a_device_with_a_reading_or_a_status_has_no_hint(commanding
     assert "hint" not in command(commanding, "online only")
 
 
+@pytest.mark.process
 def test_a_command_is_sent_though_the_database_cannot_tell_who_was_heard(
     commanding: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -322,6 +322,7 @@ def test_everyone_gets_everything_also_beside_a_client_that_leaves_all_the_time(
         assert client.temperatures() == list(range(15))
 
 
+@pytest.mark.process
 def test_the_backend_ends_at_once_with_clients_connected(broker: Mosquitto, tmp_path: Path) -> None:
     with serving(at_broker(tmp_path / "ending", broker)) as backend, ExitStack() as held:
         clients = [held.enter_context(Sse(backend.port)) for _ in range(5)]

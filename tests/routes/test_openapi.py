@@ -146,6 +146,7 @@ def test_it_is_valid_openapi_3_1(schema: OpenApiSchema, document: Any) -> None:
     assert all(tag["description"] for tag in document["tags"])
 
 
+@pytest.mark.process
 @pytest.mark.broker
 def test_every_route_is_in_it_and_nothing_else(api: Api, document: Any) -> None:
     routes = {

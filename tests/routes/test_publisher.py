@@ -168,6 +168,7 @@ def test_a_file_that_cannot_be_read_stops_the_start(
     assert str(refused.value).count(str(file)) == 1
 
 
+@pytest.mark.process
 def test_locks_that_cannot_be_written_stop_nothing_but_publishing_and_changes(
     settings: Callable[..., Settings], file: Path, embedded_broker: int
 ) -> None:

@@ -282,6 +282,7 @@ def test_a_process_without_it_says_where_it_is(settings: Callable[..., Settings]
     made.extensions["autoforge"].stop()
 
 
+@pytest.mark.process
 def test_the_backend_ends_at_once_with_clients_connected(broker: Mosquitto, tmp_path: Path) -> None:
     with serving(at_broker(tmp_path / "ending", broker)) as backend, ExitStack() as held:
         clients = [held.enter_context(Io(backend.port, transport)) for transport in TRANSPORTS * 2]

@@ -304,6 +304,7 @@ def test_white_space_around_the_body_makes_no_other_reading(sqlite_api: Api) -> 
     assert counts(sqlite_api.post(READINGS, f"\n{text}\r\n")) == (0, 1, 0)
 
 
+@pytest.mark.process
 def test_what_came_by_mqtt_is_a_duplicate_over_http(
     settings: Callable[..., Settings], embedded_broker: int
 ) -> None:

@@ -64,6 +64,7 @@ def test_health_follows_the_broker_as_it_goes_and_comes_back(
             )
 
 
+@pytest.mark.process
 def test_health_has_the_documented_keys_and_what_decides_it(
     settings: Callable[..., Settings], database_url: str, embedded_broker: int
 ) -> None:
@@ -113,6 +114,7 @@ def test_health_is_degraded_while_no_process_ingests(sqlite_api: Api) -> None:
     assert "no process ingests" in health["message"]
 
 
+@pytest.mark.process
 def test_health_says_since_when_nobody_ingests(
     settings: Callable[..., Settings], embedded_broker: int
 ) -> None:

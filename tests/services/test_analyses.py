@@ -136,6 +136,7 @@ def test_what_is_rejected_or_repeated_is_not_analysed(
     assert backend.get("/api/soil/stats?device_id=twice")[1]["stats"]["count"] == 2
 
 
+@pytest.mark.process
 def test_what_was_stored_while_the_broker_was_away_is_analysed_when_it_is_back(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
@@ -151,6 +152,7 @@ def test_what_was_stored_while_the_broker_was_away_is_analysed_when_it_is_back(
         subscriber.close()
 
 
+@pytest.mark.process
 def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
@@ -185,6 +187,7 @@ def test_news_of_other_streams_do_not_wake_it(sqlite_api: Api) -> None:
     assert analyses.waits_for(ChangeSet(readings={"soil": [clock.now()]}))
 
 
+@pytest.mark.process
 def test_the_status_is_retained_and_follows_the_backend(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
@@ -204,6 +207,7 @@ def test_the_status_is_retained_and_follows_the_backend(
     subscriber.close()
 
 
+@pytest.mark.process
 def test_the_status_says_that_the_database_is_away(
     tmp_path: Path, mosquitto: Mosquitto, own_postgres: PostgresServer
 ) -> None:
@@ -217,6 +221,7 @@ def test_the_status_says_that_the_database_is_away(
     subscriber.close()
 
 
+@pytest.mark.process
 def test_of_several_processes_one_publishes(tmp_path: Path, mosquitto: Mosquitto) -> None:
     subscriber = Subscriber(mosquitto.port)
     database = f"sqlite:///{tmp_path}/shared.db"

@@ -130,6 +130,7 @@ def test_it_can_be_run_again_and_its_readings_are_in_no_list_and_no_figure(
     assert backend.get("/api/mqtt/last-values")[1]["voltage"] is None
 
 
+@pytest.mark.process
 def test_what_it_made_is_removed_from_a_database_that_it_reaches(
     tmp_path: Path, broker: Mosquitto, database_url: str
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_topic_that_the_broker_does_not_deliver_is_named(
     broker.stop()
 
 
+@pytest.mark.process
 def test_every_kind_of_database_serves_exactly_what_was_published(
     tmp_path: Path, broker: Mosquitto, database_url: str
 ) -> None:
@@ -211,6 +213,7 @@ def test_it_works_beside_an_embedded_broker_and_leaves_the_ingesting_to_the_serv
         assert health["mqtt"]["holder"].endswith(f":{server.process.pid}")
 
 
+@pytest.mark.process
 def test_without_panels_their_checks_are_left_out(
     tmp_path: Path, broker: Mosquitto, declare: Callable[..., str]
 ) -> None:
@@ -252,6 +255,7 @@ def test_a_broker_that_is_away_fails_what_publishes_from_here(backend: Backend) 
     assert "cannot be reached" in sentences["MQTT broker connection"]
 
 
+@pytest.mark.process
 def test_a_backend_without_its_broker_is_not_healthy(tmp_path: Path, broker: Mosquitto) -> None:
     own = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(free_port())}
     with serving(Backend(tmp_path, None, **own)) as server:
@@ -327,6 +331,7 @@ def fake() -> Iterator[Callable[[int, str, bytes], str]]:
         server.server_close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("status", "kind", "body", "came"),
     [
@@ -364,6 +369,7 @@ def test_what_is_not_autoforge_is_a_sentence(
     assert len(sentences) == 11
 
 
+@pytest.mark.process
 def test_nothing_that_answers_with_any_json_ends_it(
     broker: Mosquitto, fake: Callable[..., str]
 ) -> None:

@@ -23,6 +23,8 @@ from config import PROJECT
 from tests.support import Mosquitto, connected_client, free_port, wait_for
 from utils import clock
 
+pytestmark = pytest.mark.process
+
 Start = Callable[..., "subprocess.Popen[str]"]
 FINAL = {"succeeded", "failed", "rejected"}
 

@@ -112,6 +112,7 @@ def devices(made: Backend, stream: str) -> int:
     return count
 
 
+@pytest.mark.process
 def test_two_demos_run_side_by_side_and_touch_no_other_broker(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:

@@ -114,6 +114,7 @@ def expect_every_reading_once(server: Server, measured: int, interval: float) ->
 # The whole way, with a real broker and a real backend
 
 
+@pytest.mark.process
 def test_readings_go_over_http_while_the_broker_is_away_and_each_is_stored_once(
     start: Start, server: Server, mosquitto: Mosquitto
 ) -> None:
@@ -137,6 +138,7 @@ def test_readings_go_over_http_while_the_broker_is_away_and_each_is_stored_once(
     )
 
 
+@pytest.mark.process
 def test_a_broker_that_is_back_before_three_attempts_gets_what_was_measured_meanwhile(
     start: Start, server: Server, mosquitto: Mosquitto
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_broker_that_is_back_before_three_attempts_gets_what_was_measured_mean
     expect_every_reading_once(server, 180, interval=0.1)
 
 
+@pytest.mark.process
 def test_a_count_that_is_reached_while_the_broker_is_away_is_complete(
     start: Start, server: Server, mosquitto: Mosquitto
 ) -> None:
@@ -160,6 +163,7 @@ def test_a_count_that_is_reached_while_the_broker_is_away_is_complete(
     expect_every_reading_once(server, 120, interval=0.1)
 
 
+@pytest.mark.process
 def test_a_run_that_is_ended_while_the_broker_is_away_is_complete(
     start: Start, server: Server, mosquitto: Mosquitto
 ) -> None:
@@ -174,6 +178,7 @@ def test_a_run_that_is_ended_while_the_broker_is_away_is_complete(
     expect_every_reading_once(server, counts["acknowledged"] + counts["posted"], interval=0.1)
 
 
+@pytest.mark.process
 def test_a_run_that_is_ended_with_neither_broker_nor_backend_says_how_many_are_lost(
     start: Start, server: Server, mosquitto: Mosquitto
 ) -> None:
@@ -188,6 +193,7 @@ def test_a_run_that_is_ended_with_neither_broker_nor_backend_says_how_many_are_l
     assert "posted" not in counts
 
 
+@pytest.mark.process
 def test_readings_wait_for_a_backend_that_is_away_too(
     start: Start, server: Server, mosquitto: Mosquitto
 ) -> None:
@@ -203,6 +209,7 @@ def test_readings_wait_for_a_backend_that_is_away_too(
     expect_every_reading_once(server, 300, interval=0.1)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stream", [stream.name for stream in STREAMS])
 def test_without_a_broker_from_the_start_every_stream_goes_over_http(
     start: Start, server: Server, mosquitto: Mosquitto, stream: str
@@ -273,6 +280,7 @@ def test_a_restart_of_the_embedded_broker_loses_and_doubles_nothing_either(tmp_p
             fleet.close()
 
 
+@pytest.mark.process
 def test_what_the_broker_has_not_acknowledged_at_the_end_is_posted_and_its_repetition_changes_nothing(
     server: Server, mosquitto: Mosquitto
 ) -> None:
@@ -313,6 +321,7 @@ def test_offline_boards_measure_until_so_many_readings_wait(
     fleet.close()
 
 
+@pytest.mark.process
 def test_without_a_limit_boards_wait_for_the_broker_and_then_go_as_fast_as_the_backend_takes(
     server: Server, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +339,7 @@ def test_without_a_limit_boards_wait_for_the_broker_and_then_go_as_fast_as_the_b
     fleet.close()
 
 
+@pytest.mark.process
 def test_a_broker_that_accepts_and_never_answers_is_given_up(
     monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:

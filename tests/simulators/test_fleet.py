@@ -400,6 +400,7 @@ def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
 # The command
 
 
+@pytest.mark.process
 @pytest.mark.broker
 def test_count_messages_are_published_acknowledged_and_received(
     start: Start, listener: Listener
@@ -419,6 +420,7 @@ def test_count_messages_are_published_acknowledged_and_received(
         assert times == sorted(set(times))
 
 
+@pytest.mark.process
 @pytest.mark.broker
 def test_the_rate_spaces_the_messages_evenly(start: Start, listener: Listener) -> None:
     start("--rate", "50", "--count", "10", "--devices", "1").communicate(timeout=10)
@@ -438,6 +440,7 @@ def test_the_last_line_counts_the_invalid_messages(start: Start, share: str) -> 
     assert int(counted[1]) == pytest.approx(100, rel=0.3)
 
 
+@pytest.mark.process
 @pytest.mark.broker
 def test_it_publishes_any_declared_stream(start: Start, listener: Listener, tmp_path: Path) -> None:
     declared(tmp_path, "panel", PANEL)
@@ -450,6 +453,7 @@ def test_it_publishes_any_declared_stream(start: Start, listener: Listener, tmp_
     ]
 
 
+@pytest.mark.process
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_everything_acknowledged(

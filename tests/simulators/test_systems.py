@@ -79,6 +79,7 @@ def test_devices_have_the_names_that_their_stream_declares(name: str, names: lis
     assert [device.device_id for device in devices(STREAMS[name], 2, 1)] == names
 
 
+@pytest.mark.process
 def test_the_usual_rate_is_one_message_of_each_device_in_the_declared_interval(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
@@ -182,6 +183,7 @@ def server(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield started
 
 
+@pytest.mark.process
 @every_stream
 def test_a_reading_that_was_published_and_is_posted_again_is_known_by_its_key(
     server: Server, broker: Mosquitto, stream: Stream
@@ -240,6 +242,7 @@ def test_a_state_goes_on_too() -> None:
         assert (first["machine_status"], first["simulator_version"]) == (state, "1.0")
 
 
+@pytest.mark.process
 def test_without_a_backend_a_probe_begins_as_usual_and_says_so_once(mosquitto: Mosquitto) -> None:
     arguments = ("--stream", "soil", "--devices", "3", "--count", "3", "--rate", "0")
     nowhere = f"http://127.0.0.1:{free_port()}"
@@ -250,6 +253,7 @@ def test_without_a_backend_a_probe_begins_as_usual_and_says_so_once(mosquitto: M
     )
 
 
+@pytest.mark.process
 def test_a_stream_that_does_not_declare_it_asks_nothing(mosquitto: Mosquitto) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     ended = simulators(

@@ -122,6 +122,7 @@ def _of_part_5(url: str, streams: Streams) -> str:
     return client_id
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", [_of_part_4, _of_part_5], ids=["of part 4", "of part 5"])
 def test_a_start_on_100000_readings_with_1000_messages_waiting_loses_and_doubles_none(
     tmp_path: Path, mosquitto: Mosquitto, streams: Streams, make: Callable[[str, Streams], str]

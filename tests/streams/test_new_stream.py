@@ -114,6 +114,7 @@ def test_it_is_declared_and_documented(
     assert "avg_vent" not in text
 
 
+@pytest.mark.process
 def test_the_simulator_plays_its_devices_and_the_backend_stores_them(
     settings: Callable[..., Settings], streams_dir: Path, embedded_broker: int
 ) -> None:

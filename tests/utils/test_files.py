@@ -32,6 +32,7 @@ def exposed(folder: Path) -> list[str]:
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_no_file_that_a_program_writes_can_be_read_by_others(
     tmp_path: Path, mosquitto: Mosquitto, program: str

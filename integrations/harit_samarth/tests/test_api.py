@@ -173,6 +173,7 @@ def test_every_analysed_reading_is_counted_like_any_other(api: Api) -> None:
     assert [http[name] for name in ("received", "stored", "duplicate", "rejected")] == [3, 1, 1, 1]
 
 
+@pytest.mark.process
 def test_what_came_by_mqtt_is_known_when_it_is_posted(
     settings: Callable[..., Settings], embedded_broker: int
 ) -> None:

@@ -46,6 +46,7 @@ def test_the_time_is_that_of_the_device_where_it_says_one(broker: Mosquitto, das
     ]
 
 
+@pytest.mark.process
 def test_a_value_that_is_outdated_is_not_sent_again(tmp_path: Path, mosquitto: Mosquitto) -> None:
     with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
         wait_for(backend.ready, what="a healthy backend")
@@ -104,6 +105,7 @@ def test_a_new_client_is_told_that_the_broker_is_connected(
     assert (told["connected"], told["broker"]) == (True, f"mqtt://127.0.0.1:{broker.port}")
 
 
+@pytest.mark.process
 def test_a_dashboard_that_is_opened_while_the_database_is_away_is_told_so_and_goes_on_when_it_is_back(
     tmp_path: Path, mosquitto: Mosquitto, own_postgres: PostgresServer
 ) -> None:
@@ -121,6 +123,7 @@ def test_a_dashboard_that_is_opened_while_the_database_is_away_is_told_so_and_go
             late.await_count("mqtt-voltage-update", 1)
 
 
+@pytest.mark.process
 def test_every_client_is_told_when_the_broker_goes_and_when_it_is_back(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
