@@ -71,7 +71,11 @@ class Installation(Base):
 
 
 class RejectedMessage(Base):
-    """A message that could not be stored as a reading, as it came, with the reason."""
+    """A message that could not be stored as a reading, as it came, with the reason.
+
+    Delete rows only through `ingest/rejected.py` or `queries.rejected.forget`, which keep the
+    totals of `RejectedShare` equal to the rows.
+    """
 
     __tablename__ = "rejected_messages"
     __table_args__ = (Index("ix_rejected_messages_share", "share", "id"), MYSQL_OPTIONS)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, assert_never
 
 import msgspec
 
@@ -25,7 +25,7 @@ from ingest.values import (
     stored,
     text,
 )
-from streams.stream import Metric, Stream
+from streams.stream import Metric, MetricType, Stream
 from utils import lenient_json
 from utils.lenient_json import BOM
 
@@ -111,7 +111,7 @@ def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
     renamed = {"device": stream.device, "timestamp": stream.timestamp.field}
     metrics: list[Any] = []
     for index, metric in enumerate(stream.metrics):
-        kind: Any = _Number if metric.type == "number" else str
+        kind = _json_type(metric.type)
         if _is_required(stream, metric):
             metrics.append((f"m{index}", kind))
         else:
@@ -125,6 +125,16 @@ def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
     )
 
 
+def _json_type(kind: MetricType) -> Any:
+    match kind:
+        case "number":
+            return _Number
+        case "text":
+            return str
+        case _:
+            assert_never(kind)
+
+
 def _own_fields(stream: Stream) -> list[Any]:
     time: Any = _Time if stream.timestamp.required else _Time | None
     return [("device", str | int | msgspec.UnsetType, UNSET), ("timestamp", time, UNSET)]
@@ -136,12 +146,13 @@ def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
     The decoder raises PayloadError.
     """
     clean = msgspec.json.Decoder(_Number | _single_struct(stream)).decode
+    starts_of_json = _starts_of_json(metric.type)
     position = stream.metrics.index(metric)
     before, after = (None,) * position, (None,) * (len(stream.metrics) - position - 1)
 
     def read_untyped(payload: bytes) -> Fields:
         content = _checked(payload).strip()
-        if not content.startswith(_JSON_OF[metric.type]):
+        if not content.startswith(starts_of_json):
             return Fields(UNSET, UNSET, (*before, _bare(metric, content.decode()), *after))
         decoded = _decode_reading(content)
         fields = decoded if isinstance(decoded, dict) else {"value": decoded}
@@ -168,7 +179,7 @@ def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
             return Fields(UNSET, UNSET, (*before, value, *after))
         return Fields(decoded.device, _stated_time(decoded.timestamp), (*before, value, *after))
 
-    return read_untyped if metric.type == "text" else read
+    return read if metric.type == "number" else read_untyped
 
 
 def _single_struct(stream: Stream) -> type[msgspec.Struct]:
@@ -177,14 +188,25 @@ def _single_struct(stream: Stream) -> type[msgspec.Struct]:
     return msgspec.defstruct("Single", fields, rename=renamed, kw_only=True)
 
 
-# Payloads with these first bytes are JSON; the bytes of any other payload are the value.
-_JSON_OF = {"number": (b"{", b"[", b'"'), "text": (b"{", b'"')}
+def _starts_of_json(kind: MetricType) -> tuple[bytes, ...]:
+    """Return how payloads that are JSON begin; the bytes of any other payload are the value."""
+    match kind:
+        case "number":
+            return (b"{", b"[", b'"')
+        case "text":
+            return (b"{", b'"')
+        case _:
+            assert_never(kind)
 
 
 def _bare(metric: Metric, value: str) -> float | str:
-    if metric.type == "text":
-        return text("value", value)
-    return number("value", value, shortened(value))
+    match metric.type:
+        case "number":
+            return number("value", value, shortened(value))
+        case "text":
+            return text("value", value)
+        case _:
+            assert_never(metric.type)
 
 
 def _wide_fields(stream: Stream, decoded: Any) -> Fields:

@@ -34,14 +34,14 @@ STEP = 1_000
 """Maximum of messages evicted at once, so a lowered limit is reached gradually."""
 
 
-class Room(NamedTuple):
+class RejectedLimits(NamedTuple):
     """The limits of what is kept."""
 
     messages: int = MAX_MESSAGES
     bytes: int = 256_000_000
 
     @classmethod
-    def of(cls, settings: Settings) -> "Room":
+    def of(cls, settings: Settings) -> "RejectedLimits":
         """Return the limits of the settings."""
         return cls(MAX_MESSAGES, settings.rejected_max_mb * 1_000_000)
 
@@ -88,14 +88,14 @@ class Ledger:
         common = _number("others", reason)
         return self._shares.setdefault(common, Share(common, new=_named(reason, None)))
 
-    def next_eviction(self, room: Room) -> tuple[Share, int] | None:
+    def next_eviction(self, limits: RejectedLimits) -> tuple[Share, int] | None:
         """Return the largest share and how many messages it must lose, or None within limits."""
         shares = self._shares.values()
-        messages_over = sum(share.messages for share in shares) - room.messages
+        messages_over = sum(share.messages for share in shares) - limits.messages
         if messages_over > 0:
             first, lead = _largest(shares, "messages")
             return first, _portion(first.messages, lead, messages_over)
-        bytes_over = sum(share.bytes for share in shares) - room.bytes
+        bytes_over = sum(share.bytes for share in shares) - limits.bytes
         if bytes_over > 0:
             first, lead = _largest(shares, "bytes")
             weight = first.bytes // max(1, first.messages) + 1
@@ -120,9 +120,9 @@ class Ledger:
 class RejectedMessages:
     """Writes rejected messages, their counts and shares, and evicts old messages."""
 
-    def __init__(self, database: Database, room: Room) -> None:
+    def __init__(self, database: Database, limits: RejectedLimits) -> None:
         self._database = database
-        self._room = room
+        self._limits = limits
 
     def write(self, connection: Connection, rejections: Sequence[Rejection], now: datetime) -> None:
         """Write rejected messages within a transaction. Raises DBAPIError."""
@@ -141,7 +141,7 @@ class RejectedMessages:
         _save(connection, ledger)
 
     def _make_room(self, connection: Connection, ledger: Ledger, at_most: int) -> None:
-        while at_most > 0 and (eviction := ledger.next_eviction(self._room)) is not None:
+        while at_most > 0 and (eviction := ledger.next_eviction(self._limits)) is not None:
             share, wanted = eviction[0], min(eviction[1], at_most)
             oldest = queries.rejected.oldest(connection, share.number, wanted)
             share.add(-len(oldest), -sum(map(_weight, oldest)))

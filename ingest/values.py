@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -52,18 +52,26 @@ def shortened(text: str) -> str:
 
 def is_no_value(metric: Metric, value: object) -> bool:
     """Return whether a field stands for no value, as NaN and null do."""
-    if metric.type == "text" or not isinstance(value, str):
-        return value is None
-    return value.strip().casefold() in _NO_NUMBER
+    match metric.type:
+        case "number" if isinstance(value, str):
+            return value.strip().casefold() in _NO_NUMBER
+        case "number" | "text":
+            return value is None
+        case _:
+            assert_never(metric.type)
 
 
 def stored(metric: Metric, field: str, value: object) -> float | str:
     """Return the number or text to store for a value. Raises PayloadError."""
-    if metric.type == "text":
-        return text(field, value)
-    if isinstance(value, int | float) and _is_plain(value):
-        return float(value)
-    return number(field, value, "null or NaN" if value is None else shown(value))
+    match metric.type:
+        case "number" if isinstance(value, int | float) and _is_plain(value):
+            return float(value)
+        case "number":
+            return number(field, value, "null or NaN" if value is None else shown(value))
+        case "text":
+            return text(field, value)
+        case _:
+            assert_never(metric.type)
 
 
 def _is_plain(value: float) -> bool:

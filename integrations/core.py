@@ -15,7 +15,11 @@ from streams.registry import Streams
 
 
 class Core(NamedTuple):
-    """The parts of a backend that endpoints need."""
+    """The parts of a backend that endpoints need.
+
+    If an integration needs another part, add it here and in `_add_integrations` of
+    `wiring/web.py`.
+    """
 
     settings: Settings
     streams: Streams
@@ -28,8 +32,11 @@ class Integration(NamedTuple):
     """What an integration adds to the backend."""
 
     endpoints: Callable[[Core], APIBlueprint | None]
-    """Returns its endpoints, or None without a stream that fits."""
+    """Returns a blueprint with its endpoints, or None if no declared stream fits."""
     body_limits: Mapping[str, int] = MappingProxyType({})
-    """The most bytes that a body may have, by rule; a rule that takes many readings has none."""
+    """The most bytes of a request body, by Flask's URL rule, such as `/api/mqtt/publish`.
+
+    An endpoint that takes many readings has no limit here.
+    """
     checks: Checks | None = None
-    """Its part of `flask verify`."""
+    """Its checks in `flask verify`: yields a `Result` for each; see `services/verification.py`."""

@@ -1,6 +1,6 @@
 """`/api/<stream>/…`: the readings of one declared stream."""
 
-from typing import Any
+from typing import Any, assert_never, get_args
 
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
@@ -25,7 +25,7 @@ from services import health_index, newest, serializers
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
 from services.verification_samples import plausible_value
-from streams.stream import Stream
+from streams.stream import MetricType, Stream
 from utils import clock
 from utils.json_types import JsonObject
 
@@ -175,7 +175,7 @@ def _body(stream: Stream) -> JsonObject:
     example = example_payload(stream, stream.values)
     payload = payload_schema(stream, stream.values)
     if stream.topic.has_metric:
-        bare: JsonObject = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+        bare: JsonObject = {"anyOf": [_value_schema(kind) for kind in get_args(MetricType)]}
         single = {
             "type": "object",
             "properties": {**payload["properties"], "value": bare},
@@ -186,12 +186,19 @@ def _body(stream: Stream) -> JsonObject:
     return json_body({"anyOf": [payload, array], "examples": [example, [example]]})
 
 
+def _value_schema(kind: MetricType) -> JsonObject:
+    match kind:
+        case "number":
+            return {"type": "number"}
+        case "text":
+            return {"type": "string"}
+        case _:
+            assert_never(kind)
+
+
 def payload_schema(stream: Stream, values: str) -> JsonObject:
     """Return the JSON schema of a payload, with the metrics under `values` unless it is empty."""
-    metrics = {
-        metric.name: {"type": "number" if metric.type == "number" else "string"}
-        for metric in stream.metrics
-    }
+    metrics = {metric.name: _value_schema(metric.type) for metric in stream.metrics}
     required = [metric.name for metric in stream.metrics if metric.required]
     schema: JsonObject = {"type": "object", "properties": metrics, "required": required}
     time = {"anyOf": [{"type": "string"}, {"type": "number"}]}

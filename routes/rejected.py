@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 
 import queries.rejected
 from database import Database
-from ingest.rejected import Room
+from ingest.rejected import RejectedLimits
 from queries.rejected import PREVIEW
 from routes.answers import Error, RejectedAnswer, RejectedPayload
 from routes.arguments import RejectedPath, RejectedQuery
@@ -31,7 +31,7 @@ BYTES = {
 }
 
 
-def blueprint(database: Database, room: Room) -> APIBlueprint:
+def blueprint(database: Database, limits: RejectedLimits) -> APIBlueprint:
     """Return the endpoints."""
     api = APIBlueprint(
         "rejected", __name__, abp_tags=[Tag(name="system")], abp_responses={400: Error, 503: Error}
@@ -44,7 +44,7 @@ def blueprint(database: Database, room: Room) -> APIBlueprint:
         with database.read() as reader:
             rows = queries.rejected.page(reader, wanted, query.limit, query.offset)
             counts = queries.rejected.counts(reader)
-            kept = filling.kept(reader, room)
+            kept = filling.kept(reader, limits)
             shares = queries.rejected.largest_shares(reader, "messages", LARGEST)
         totals = {
             "counts": counts,

@@ -1,7 +1,7 @@
 """Models of a stream's responses, made from its declaration."""
 
 import functools
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 from pydantic import BaseModel, Field, create_model
 
@@ -107,7 +107,13 @@ def _made(stream: Stream, what: str, **fields: Any) -> type[BaseModel]:
 
 
 def _value_type(metric: Metric) -> Any:
-    return float | None if metric.type == "number" else str | None
+    match metric.type:
+        case "number":
+            return float | None
+        case "text":
+            return str | None
+        case _:
+            assert_never(metric.type)
 
 
 def _description(metric: Metric) -> str:

@@ -109,7 +109,8 @@ class JobHealth(Described):
     name: str
     holder: str = Field(description="The process that last ran it.")
     ran_at: Rfc3339 = Field(
-        description="When it last reported to the database; once a minute without changes."
+        description="When the result of a run was last written to the database: after each run, "
+        "but at most once a minute while the result stays the same."
     )
     error: str | None = Field(description="Why the last run failed; null after a success.")
     failing_since: Rfc3339 | None

@@ -6,28 +6,28 @@ from sqlalchemy import Connection
 
 import queries.rejected
 from database import Database
-from ingest.rejected import Room
+from ingest.rejected import RejectedLimits
 from utils.json_types import JsonObject
 
 NEARLY_FULL = 0.8
-"""The share of the room from which the backend is degraded."""
+"""The part of a limit from which the backend is degraded."""
 
 
-def kept(reader: Connection, room: Room) -> JsonObject:
+def kept(reader: Connection, limits: RejectedLimits) -> JsonObject:
     """Return the number and bytes of the kept messages, the limits, and how many were evicted."""
     totals = queries.rejected.totals(reader)
-    return {**totals._asdict(), "max": room._asdict()}
+    return {**totals._asdict(), "max": limits._asdict()}
 
 
-def concern(reader: Connection, room: Room) -> str | None:
-    """Return a sentence that names what fills the room, if it is nearly full."""
+def concern(reader: Connection, limits: RejectedLimits) -> str | None:
+    """Return a sentence that names what fills a limit, if it is nearly reached."""
     totals = queries.rejected.totals(reader)
-    full = {"messages": totals.messages / room.messages, "bytes": totals.bytes / room.bytes}
+    full = {"messages": totals.messages / limits.messages, "bytes": totals.bytes / limits.bytes}
     measure = max(full, key=lambda name: full[name])
     shares = queries.rejected.largest_shares(reader, measure, 1)
     if full[measure] < NEARLY_FULL or not shares:
         return None
-    held, limit = getattr(totals, measure), getattr(room, measure)
+    held, limit = getattr(totals, measure), getattr(limits, measure)
     amount = f"{held:,} of {limit:,} {measure}"
     advice = "see /api/rejected, then run flask forget-rejected"
     most = _name(shares[0])

@@ -11,7 +11,7 @@ import queries.jobs
 import queries.processes
 from config import VERSION, Settings
 from database import Database, Unavailable
-from ingest.rejected import Room
+from ingest.rejected import RejectedLimits
 from models import IngestStatus, Installation
 from services import rejected
 from storage.schema import SOURCES
@@ -40,9 +40,9 @@ def health(settings: Settings, database: Database) -> JsonObject:
             mqtt = _mqtt(reader, sources["mqtt"], settings)
             mqtt |= _past(queries.installation.installation(reader))
             http = _counts(reader, sources["http"])
-            room = Room.of(settings)
-            kept = rejected.kept(reader, room)
-            filled = rejected.concern(reader, room)
+            limits = RejectedLimits.of(settings)
+            kept = rejected.kept(reader, limits)
+            filled = rejected.concern(reader, limits)
             processes = queries.processes.declarations(reader, clock.now())
             jobs = queries.jobs.states(reader)
     except Unavailable as error:

@@ -2,10 +2,10 @@
 
 import math
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from models import VERIFY_DEVICE
-from streams.stream import Metric, Stream
+from streams.stream import Metric, Simulation, Stream
 from utils import clock
 
 
@@ -47,9 +47,16 @@ def plausible_value(metric: Metric, before: dict[str, Any]) -> float | str:
 
     `before` has the values of the metrics declared before.
     """
-    simulation = metric.simulate
-    if metric.type == "text":
-        return simulation.states[0]
+    match metric.type:
+        case "number":
+            return _plausible_number(metric.simulate, before)
+        case "text":
+            return metric.simulate.states[0]
+        case _:
+            assert_never(metric.type)
+
+
+def _plausible_number(simulation: Simulation, before: dict[str, Any]) -> float:
     value = simulation.mean
     if simulation.product:
         value = simulation.factor * math.prod(before[name] for name in simulation.product)

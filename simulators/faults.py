@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from random import Random
+from typing import assert_never
 
 from streams.stream import Metric, Stream
 
@@ -37,7 +38,13 @@ def spoil_object(stream: Stream, body: Body, random: Random) -> bytes:
 
 def spoil_value(metric: Metric, random: Random) -> bytes:
     """Return a broken payload for a topic that carries one metric."""
-    return random.choice(_BROKEN_TEXTS if metric.type == "text" else _BROKEN_NUMBERS)
+    match metric.type:
+        case "number":
+            return random.choice(_BROKEN_NUMBERS)
+        case "text":
+            return random.choice(_BROKEN_TEXTS)
+        case _:
+            assert_never(metric.type)
 
 
 def _empty(_stream: Stream, _body: Body, _random: Random) -> bytes:

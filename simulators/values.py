@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from random import Random
-from typing import Any
+from typing import Any, assert_never
 
 from streams.stream import Metric, Simulation
 
@@ -96,11 +96,15 @@ class Product:
 
 def source(metric: Metric, random: Random, current: Mapping[str, Any]) -> Walk | States | Product:
     """Return the source of a metric; `current` has the values of the metrics declared before."""
-    if metric.type == "text":
-        return States(metric.simulate, random)
-    if metric.simulate.product:
-        return Product(metric.simulate, current)
-    return Walk(metric.simulate, random)
+    match metric.type:
+        case "number" if metric.simulate.product:
+            return Product(metric.simulate, current)
+        case "number":
+            return Walk(metric.simulate, random)
+        case "text":
+            return States(metric.simulate, random)
+        case _:
+            assert_never(metric.type)
 
 
 def _digits(simulation: Simulation) -> int:

@@ -1,13 +1,13 @@
 """The reading table of each stream, made from its declaration."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import BigInteger, Column, Double, Index, MetaData, String, Table, text
 from sqlalchemy.types import TypeEngine
 
 from models import MAX_DEVICE_ID, MAX_DEVICE_TIMESTAMP, MAX_TEXT
-from streams.stream import Metric, Stream
+from streams.stream import MetricType, Stream
 from utils.columns import MYSQL_OPTIONS, Identifier, Timestamp
 
 # Nearly all readings have none; MySQL has no partial indexes.
@@ -30,7 +30,7 @@ def reading_table(stream: Stream, metadata: MetaData) -> Table:
         Column("timestamp", Timestamp, nullable=False),
         # The device's own time, if it was not credible and the server's was taken.
         Column("device_timestamp", String(MAX_DEVICE_TIMESTAMP)),
-        *[Column(metric.name, metric_type(metric)) for metric in stream.metrics],
+        *[Column(metric.name, column_type(metric.type)) for metric in stream.metrics],
         Column("fingerprint", BigInteger, nullable=False),
         Column("created_at", Timestamp, nullable=False),
         *_indexes(stream.table),
@@ -38,9 +38,20 @@ def reading_table(stream: Stream, metadata: MetaData) -> Table:
     )
 
 
-def metric_type(metric: Metric) -> TypeEngine[Any]:
-    """The column type of a metric."""
-    return Double() if metric.type == "number" else String(MAX_TEXT)
+def column_type(kind: MetricType) -> TypeEngine[Any]:
+    """Return the type of the column for a type of metric."""
+    match kind:
+        case "number":
+            return Double()
+        case "text":
+            return String(MAX_TEXT)
+        case _:
+            assert_never(kind)
+
+
+def type_in(column: object) -> MetricType:
+    """Return the type of metric that a column of this type holds; the inverse of `column_type`."""
+    return "text" if "CHAR" in str(column).upper() else "number"
 
 
 def _indexes(table: str) -> list[Index]:

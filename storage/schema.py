@@ -9,7 +9,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Column, Connection, Double, Table, insert, inspect
+from sqlalchemy import Column, Connection, Table, insert, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateColumn
 
@@ -17,6 +17,7 @@ from config import PROJECT
 from models import IngestStatus, Installation
 from storage.dialect import Dialect
 from storage.failures import Unavailable
+from storage.reading_tables import type_in
 
 SOURCES = ("mqtt", "http")
 
@@ -121,10 +122,8 @@ def _add_column(connection: Connection, table: Table, column: Column[Any]) -> No
 
 
 def _check_type(table: Table, column: Column[Any], present: object) -> None:
-    is_number = isinstance(column.type, Double)
-    was_number = "CHAR" not in str(present).upper()
-    if is_number != was_number:
-        kind = "number" if was_number else "text"
+    kind = type_in(present)
+    if kind != type_in(column.type):
         found = f"table {table.name}: column {column.name} holds {kind}"
         raise SchemaError(f"{found}; declare it as {kind}, or rename the metric")
 

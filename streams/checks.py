@@ -104,7 +104,9 @@ def _check_ideal(key: str, metric: Metric) -> None:
     low, high = metric.ideal
     ordered = -math.inf < low < high < math.inf
     weighty = 0 < metric.weight <= MAX_WEIGHT
-    expect(metric.type == "number", f"{key}.ideal", "nothing, because the values are text")
+    expect(
+        metric.type == "number", f"{key}.ideal", f"nothing, because the values are {metric.type}"
+    )
     expect(ordered, f"{key}.ideal", "two numbers, the lower one first")
     expect(weighty, f"{key}.weight", f"a number above 0, at most {MAX_WEIGHT}")
 

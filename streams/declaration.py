@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -23,12 +23,13 @@ from streams.conflicts import check_conflicts, check_settings
 from streams.figure_checks import check_figures
 from streams.files import DeclarationFile, read_all
 from streams.registry import Streams, UnusableDeclaration
-from streams.stream import Devices, Energy, HealthRules, Metric, Oee, Stream, Timestamp
+from streams.stream import Devices, Energy, HealthRules, Metric, MetricType, Oee, Stream, Timestamp
 from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
 from utils.text import decoded
 from utils.topic_filters import covers
 
 SENSOR_TOPIC = "SENSOR_TOPIC"
+_TYPES = " or ".join(get_args(MetricType))
 # Finds the topic in a file that is not valid TOML.
 _TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\1""", re.MULTILINE)
 
@@ -196,7 +197,7 @@ def _metric(name: str, declared: Any) -> Metric:
     try:
         metric = msgspec.convert(declared, Metric)
     except msgspec.ValidationError as error:
-        message = str(error).replace("Invalid enum value", "Expected number or text, got")
+        message = str(error).replace("Invalid enum value", f"Expected {_TYPES}, got")
         text, _, path = message.partition(" - at `$")
         raise StreamError(f"metrics.{name}{path.rstrip('`')}: {text}") from error
     check_metric(name, metric)

@@ -1,9 +1,10 @@
 """Checks of what a stream declares about figures: OEE, energy and tariff."""
 
 import math
+from typing import assert_never
 
 from streams.checks import expect
-from streams.stream import Energy, Oee, Stream, Tariff
+from streams.stream import Energy, MetricType, Oee, Stream, Tariff
 
 MAX_GAP = 31_622_400.0
 """Seconds in a leap year."""
@@ -49,7 +50,16 @@ def _check_tariff(tariff: Tariff) -> None:
         taken |= span
 
 
-def _check_metric_named(stream: Stream, key: str, name: str, kind: str) -> None:
+def _check_metric_named(stream: Stream, key: str, name: str, kind: MetricType) -> None:
     names = [metric.name for metric in stream.metrics if metric.type == kind]
-    wanted = "a text metric" if kind == "text" else "a numeric metric"
-    expect(name in names, key, f"{wanted}: {', '.join(names)}")
+    expect(name in names, key, f"{_described(kind)}: {', '.join(names)}")
+
+
+def _described(kind: MetricType) -> str:
+    match kind:
+        case "number":
+            return "a numeric metric"
+        case "text":
+            return "a text metric"
+        case _:
+            assert_never(kind)

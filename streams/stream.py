@@ -7,6 +7,9 @@ import msgspec
 
 from streams.topics import TopicPattern
 
+MetricType = Literal["number", "text"]
+"""The type of a metric's values."""
+
 
 class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a simulated device generates the values of a metric."""
@@ -41,7 +44,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     title: str = ""
     unit: str = ""
-    type: Literal["number", "text"] = "number"
+    type: MetricType = "number"
     required: bool = False
     plural: str = ""
     """The key in ml-data; by default the metric's name."""

@@ -1,8 +1,10 @@
 """The REST API for its tests: an app with a prepared database, asked without a server."""
 
 import contextlib
+import inspect
 import json
 from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 from flask_openapi.openapi import OpenAPI
@@ -54,6 +56,15 @@ class Api:
         """Store readings of the stream `sensors`; all of them must be new."""
         answer = self.post("/api/sensors/readings", list(readings))
         assert answer == {"stored": len(readings), "duplicate": 0, "rejected": 0, "errors": []}
+
+
+def handlers(app: OpenAPI) -> dict[str, CodeType]:
+    """The code that answers a GET, by rule; the same endpoint of all streams has the same code."""
+    return {
+        rule.rule: inspect.unwrap(app.view_functions[rule.endpoint]).__code__
+        for rule in app.url_map.iter_rules()
+        if "GET" in (rule.methods or ())
+    }
 
 
 @contextlib.contextmanager

@@ -52,6 +52,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         running.clear()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Watch no longer: after the last test, fixtures close what the tests before it opened."""
+    running.clear()
+
+
 def _watch(event: str, _: tuple[Any, ...]) -> None:
     if event in EVENTS and running:
         running.clear()  # the test may catch the error

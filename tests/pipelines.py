@@ -7,7 +7,7 @@ from database import Database
 from ingest.outcome import Outcome
 from ingest.pipeline import Listeners, Pipeline, Source
 from ingest.redelivery import RecentDeliveries
-from ingest.rejected import Room
+from ingest.rejected import RejectedLimits
 from streams.registry import Streams
 from tests.support import ignore
 from wiring import pipelines
@@ -20,9 +20,11 @@ def new_pipeline(
     notify: Callable[[ChangeSet], None] = ignore,
     record: Callable[[Outcome], None] = ignore,
     *,
-    room: Room | None = None,
+    limits: RejectedLimits | None = None,
     recent: RecentDeliveries | None = None,
 ) -> Pipeline:
     """A pipeline of which nobody is notified, unless a test says otherwise."""
     listeners = Listeners(notify, record)
-    return pipelines.new_pipeline(database, streams, source, listeners, room=room, recent=recent)
+    return pipelines.new_pipeline(
+        database, streams, source, listeners, limits=limits, recent=recent
+    )

@@ -13,7 +13,7 @@ from ingest.ingester import Ingester
 from ingest.pipeline import Listeners, Pipeline, Source
 from ingest.process_heartbeat import ProcessHeartbeat
 from ingest.redelivery import RecentDeliveries
-from ingest.rejected import Room
+from ingest.rejected import RejectedLimits
 from jobs.job import Job
 from jobs.worker import JobWorker
 from services.analyses import Analyses
@@ -31,20 +31,21 @@ RoleName = Literal["all", "rest", "live", "ingest"]
 class Role(NamedTuple):
     """The role of a process."""
 
+    ingests: bool
+    """Whether it tries to take the leases; while it holds one, it ingests or runs the jobs."""
     sockets: bool = False
     """Whether it serves Socket.IO."""
-    ingests: bool = True
-    """Whether it ingests while it holds the lease."""
     most_held: int = MAX_HELD
     """Requests that may wait at once."""
 
 
 ROLES: dict[RoleName, Role] = {
-    "all": Role(sockets=True),
-    "rest": Role(),
+    "all": Role(ingests=True, sockets=True),
+    # Without a process of the role `ingest`, one of those that answer requests must ingest.
+    "rest": Role(ingests=True),
     # Socket.IO needs one process for all requests of a client.
-    "live": Role(sockets=True, ingests=False, most_held=LIVE_HELD),
-    "ingest": Role(),
+    "live": Role(ingests=False, sockets=True, most_held=LIVE_HELD),
+    "ingest": Role(ingests=True),
 }
 
 
@@ -99,7 +100,7 @@ class Backend:
             self.streams,
             source,
             Listeners(notify, self.trail.recorder(source)),
-            room=Room.of(self.settings),
+            limits=RejectedLimits.of(self.settings),
             earliest=self.settings.earliest_time,
             recent=recent,
         )

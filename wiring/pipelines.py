@@ -11,7 +11,7 @@ from ingest.pipeline import Listeners, Pipeline, Source
 from ingest.presence import PresenceNotices
 from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import RecentDeliveries
-from ingest.rejected import RejectedMessages, Room
+from ingest.rejected import RejectedLimits, RejectedMessages
 from streams.registry import Streams
 from streams.topics import DeviceTopics
 
@@ -39,14 +39,14 @@ def new_pipeline(
     source: Source,
     listeners: Listeners,
     *,
-    room: Room | None = None,
+    limits: RejectedLimits | None = None,
     earliest: datetime = EARLIEST,
     recent: RecentDeliveries | None = None,
 ) -> Pipeline:
     """Return a new pipeline for the messages of a source.
 
-    `room` limits the rejected messages that are kept. A device's time before `earliest` is not
-    believed. `recent` recognises redeliveries.
+    `limits` apply to the rejected messages. A device's time before `earliest` is not believed.
+    `recent` recognises redeliveries.
     """
     kinds = DeviceKinds.of(streams.device_topics)
     return Pipeline(
@@ -54,7 +54,7 @@ def new_pipeline(
         source=source,
         parser=Parser(streams, kinds, earliest),
         kinds=[ReadingWriter(database, streams), kinds.acknowledgements, kinds.presence],
-        rejected=RejectedMessages(database, room or Room()),
+        rejected=RejectedMessages(database, limits or RejectedLimits()),
         recent=recent or RecentDeliveries(),
         listeners=listeners,
     )

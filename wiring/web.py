@@ -10,7 +10,7 @@ from broker.publisher import Publisher
 from config import Settings
 from ingest.ending import Target
 from ingest.redelivery import Unrecorded
-from ingest.rejected import Room
+from ingest.rejected import RejectedLimits
 from integrations import INTEGRATIONS
 from integrations.core import Core
 from publisher.service import PublisherService
@@ -145,7 +145,7 @@ class Web:
         streams = self._backend.streams
         database = self._backend.database
         self.app.register_api(system.blueprint(settings, streams, database))
-        self.app.register_api(rejected.blueprint(database, Room.of(settings)))
+        self.app.register_api(rejected.blueprint(database, RejectedLimits.of(settings)))
         limits = dict(bodies.LIMITS)
         for integration in INTEGRATIONS:
             limits |= integration.body_limits

@@ -191,9 +191,18 @@ def _shown(default: object) -> str:
 
 
 def test_the_advice_of_a_metric_has_its_keys() -> None:
+    assert named(_metric_key("advice")) == [it.name for it in msgspec.structs.fields(stream.Advice)]
+
+
+def test_every_type_of_metric_is_named() -> None:
+    assert named(_metric_key("type")) == list(get_args(stream.MetricType))
+
+
+def _metric_key(name: str) -> str:
+    """What the page on streams says about a key of a metric."""
     table, _ = tables(section("docs/streams.md", "### `[metrics.NAME]`"))
-    (row,) = [row for row in table if "advice" in row[0]]
-    assert set(named(row[2])) == {field.name for field in msgspec.structs.fields(stream.Advice)}
+    (meaning,) = [row[2] for row in table if named(row[0]) == [name]]
+    return meaning
 
 
 def test_the_stream_it_adds_can_be_loaded_and_has_endpoints(streams_dir: Path) -> None:

@@ -6,6 +6,7 @@
 import importlib.util
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -43,8 +44,19 @@ def python(words: list[str]) -> None:
         assert (PROJECT / words[0]).exists()
     elif words[1] in PARSERS:
         PARSERS[words[1]]().parse_args(words[2:])
+    elif words[1] == "pytest":
+        chosen([word for word in words[2:] if word.startswith("tests/")])
     else:
         assert importlib.util.find_spec(words[1])
+
+
+def chosen(words: list[str]) -> None:
+    """Every folder, file and test exists."""
+    assert words
+    for word in words:
+        path, _, name = word.partition("::")
+        assert (PROJECT / path).exists(), path
+        assert not name or f"\ndef {name}(" in (PROJECT / path).read_text(encoding="utf-8"), word
 
 
 def gunicorn(words: list[str]) -> None:
@@ -107,6 +119,20 @@ def test_every_make_target_that_is_named_exists() -> None:
     assert {"demo", "test", "run", "check", "bench", "chaos", "mutants"} <= targets
     for name in targets:
         make([name])
+
+
+def test_every_make_target_has_its_row() -> None:
+    (table,) = tables(section("docs/developing.md", "## Make commands"))
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    targets = makefile.split("\n.PHONY: ")[1].splitlines()[0].split()
+    assert [named(row[0]) for row in table] == [[f"make {name}"] for name in targets]
+
+
+def test_every_mark_has_its_row() -> None:
+    (table,) = tables(section("docs/developing.md", "## Marks"))
+    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    marks = pyproject["tool"]["pytest"]["ini_options"]["markers"]
+    assert {named(row[0])[0] for row in table} == {mark.split(":")[0] for mark in marks}
 
 
 def test_every_command_of_flask_has_its_row(application: OpenAPI) -> None:

@@ -24,7 +24,10 @@ ELSEWHERE = {
     "integrations/harit_samarth/README.md",
     "integrations/pelbiot/README.md",
 }
-"""The pages whose commands `test_documented_commands.py` and `test_publisher_documents.py` run."""
+"""The pages whose commands other tests run.
+
+They are `test_documented_commands.py` in this folder, and `tests/publisher/test_documents.py`.
+"""
 ASKED = {page: commands(page, "curl", "mosquitto_pub") for page in GUIDES}
 ASKING = [page for page, lines in ASKED.items() if lines and page not in ELSEWHERE]
 

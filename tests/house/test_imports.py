@@ -108,14 +108,14 @@ def everything_imported(name: str) -> set[str]:
 
 
 @each_room_but_migrations
-def test_a_module_imports_only_leftwards(room: str) -> None:
+def test_a_module_imports_only_from_above(room: str) -> None:
     for file in BY_ROOM[room]:
         own = place(module(file))
         assert own in ORDER, f"{file} has no line in docs/architecture.md"
         for name in imported(file):
             other = place(name)
-            rightwards = ORDER.index(other) > ORDER.index(own)
-            assert not rightwards, f"{file} imports {name}, which stands to its right"
+            below = ORDER.index(other) > ORDER.index(own)
+            assert not below, f"{file} imports {name}, which stands below it"
             same = other == own
             assert not same or (PROJECT / own).is_dir(), f"{file} imports itself"
 

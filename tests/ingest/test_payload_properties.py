@@ -2,7 +2,8 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from ingest.message import Ignored, Parsed, Reading, Rejection
 from ingest.payload import Parser
-from tests.parsing import TOPIC, parse, sensors
-from tests.support import GOOD, payload
+from streams.declaration import load
+from streams.stream import MetricType
+from tests.parsing import SHAPES, TOPIC, parse, sensors
+from tests.support import DEVICE_TOPICS, GOOD, payload
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,13 @@ def test_the_second_look_finds_what_the_first_one_found(text: str, parser: Parse
     assert outcome(parse(parser, text)) == outcome(
         parse(parser, f'{text[:-1]},"ignored":"\\u0041"}}')
     )
+
+
+def test_the_shapes_have_metrics_of_every_type(tmp_path: Path) -> None:
+    for name, declared in SHAPES.items():
+        (tmp_path / f"{name}.toml").write_text(declared)
+    found = {metric.type for each in load(tmp_path, {}, DEVICE_TOPICS) for metric in each.metrics}
+    assert found == set(get_args(MetricType))
 
 
 TOPICS = [

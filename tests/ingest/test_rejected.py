@@ -15,7 +15,7 @@ from ingest import rejected as rejected_module
 from ingest.message import Rejection
 from ingest.payload import Parser
 from ingest.pipeline import Pipeline, Source
-from ingest.rejected import ROW_BYTES, Room
+from ingest.rejected import ROW_BYTES, RejectedLimits
 from streams.registry import Streams
 from tests.pipelines import new_pipeline
 from tests.support import payload
@@ -46,8 +46,8 @@ def connected(database: Database, streams: Streams) -> Iterator[Connected]:
 def small(database: Database, streams: Streams) -> Iterator[Connected]:
     """A pipeline that keeps 100 rejected messages, or 20,000 bytes more than they take."""
     with database.write() as connection:
-        room = Room(messages=100, bytes=100 * ROW_BYTES + 20_000)
-        yield database, connection, new_pipeline(database, streams, room=room)
+        limits = RejectedLimits(messages=100, bytes=100 * ROW_BYTES + 20_000)
+        yield database, connection, new_pipeline(database, streams, limits=limits)
 
 
 def kept(database: Database) -> Counter[tuple[str | None, str]]:
@@ -220,7 +220,7 @@ def test_a_limit_that_was_lowered_is_reached_little_by_little(
 ) -> None:
     database, connection, pipeline = connected
     pipeline.handle(connection, of("noisy", 5_000))
-    lowered = new_pipeline(database, streams, room=Room(messages=100))
+    lowered = new_pipeline(database, streams, limits=RejectedLimits(messages=100))
     lowered.handle(connection, of("noisy", 1))
     assert len(rows(database)) == 5_001 - 1_002
     for _ in range(5):
@@ -231,11 +231,11 @@ def test_a_limit_that_was_lowered_is_reached_little_by_little(
 def test_writers_at_the_same_time_neither_wait_for_each_other_nor_miscount(
     database: Database, streams: Streams
 ) -> None:
-    room, failures = Room(messages=100), []
+    limits, failures = RejectedLimits(messages=100), []
 
     def write(name: Source) -> None:
         try:
-            pipeline = new_pipeline(database, streams, name, room=room)
+            pipeline = new_pipeline(database, streams, name, limits=limits)
             with database.write() as connection:
                 for number in range(20):
                     mixed = of(f"board{number % 5}", 3) + of(

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 import queries.rejected
 from config import PROJECT
 from database import Database
-from ingest.rejected import Room
+from ingest.rejected import RejectedLimits
 from streams.registry import Streams
 from tests.ingest.test_rejected import kept, of, totals
 from tests.pipelines import new_pipeline
@@ -87,7 +87,9 @@ def test_what_a_quiet_device_had_before_is_not_evicted_by_a_noisy_one(
     old.prepare()
     assert (totals(old).messages, totals(old).evicted) == (100, 50)
     with old.write() as connection:
-        new_pipeline(old, streams, room=Room(messages=100)).handle(connection, of("noisy", 60))
+        new_pipeline(old, streams, limits=RejectedLimits(messages=100)).handle(
+            connection, of("noisy", 60)
+        )
     with old.write() as connection:
         quiet = text("SELECT count(*) FROM rejected_messages WHERE topic = 'sensors/quiet/data'")
         assert connection.execute(quiet).scalar_one() == 10

@@ -186,7 +186,7 @@ def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(
 
 @pytest.mark.broker
 @pytest.mark.parametrize(
-    ("operation", "statuses"), STATUSES.items(), ids=lambda value: "-".join(map(str, value))
+    ("operation", "statuses"), STATUSES.items(), ids=["-".join(operation) for operation in STATUSES]
 )
 def test_every_status_that_an_operation_can_give_is_in_it(
     document: Any, operation: tuple[str, str], statuses: set[int]

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from broker.message import Message
 from config import Settings
-from ingest.rejected import Room
+from ingest.rejected import RejectedLimits
 from services import rejected as filling
 from tests.api import Api, reading, running
 from tests.pipelines import new_pipeline
@@ -21,11 +21,14 @@ BINARY = bytes(range(256)) * 8
 
 
 def reject(
-    api: Api, *payloads: bytes, topic: str = "sensors/ESP32_001/data", room: Room | None = None
+    api: Api,
+    *payloads: bytes,
+    topic: str = "sensors/ESP32_001/data",
+    limits: RejectedLimits | None = None,
 ) -> None:
     """Have messages set aside as if they had come by MQTT."""
     database = api.app.extensions["autoforge"].database
-    pipeline = new_pipeline(database, _streams(api), room=room)
+    pipeline = new_pipeline(database, _streams(api), limits=limits)
     with database.write() as connection:
         pipeline.handle(
             connection, [Message(topic, payload, clock.now(), 1) for payload in payloads]
@@ -164,7 +167,7 @@ def test_what_is_not_there_is_an_error_with_a_message(
 
 @pytest.mark.parametrize("path", ["/api/rejected/{}", "/api/rejected/{}/payload"])
 def test_what_was_evicted_is_404(sqlite_api: Api, path: str) -> None:
-    reject(sqlite_api, b"{first", b"{second", room=Room(messages=1))
+    reject(sqlite_api, b"{first", b"{second", limits=RejectedLimits(messages=1))
     (item,) = sqlite_api.get("/api/rejected")["data"]
     assert sqlite_api.client.get(path.format(item["id"])).status_code == 200
     assert "it was evicted or" in sqlite_api.get(path.format(item["id"] - 1), 404)["message"]
@@ -188,7 +191,7 @@ def test_a_page_of_a_thousand_large_payloads_is_a_small_answer(api: Api) -> None
 
 
 def test_it_tells_what_is_kept_what_was_evicted_and_who_holds_most(api: Api) -> None:
-    reject(api, *[b"{"] * 4, topic="sensors/a/data", room=Room(messages=3))
+    reject(api, *[b"{"] * 4, topic="sensors/a/data", limits=RejectedLimits(messages=3))
     reject(api, b"{", topic="what/is/this")
     answer = api.get("/api/rejected")
     assert answer["evicted"] == 1
@@ -258,7 +261,7 @@ def test_a_share_has_a_name_for_people(share: dict[str, Any], expected: str) -> 
 
 
 def test_an_operator_who_has_looked_may_delete_them_all_and_the_counts_stay(api: Api) -> None:
-    reject(api, *[b"{"] * 5, room=Room(messages=3))
+    reject(api, *[b"{"] * 5, limits=RejectedLimits(messages=3))
     reject(api, b"{", topic="what/is/this")
     runner = api.app.test_cli_runner()
     assert "Aborted" in runner.invoke(args=["forget-rejected"], input="n\n").output

@@ -12,7 +12,7 @@ import services.heavy
 from app import create_app
 from config import Settings
 from services.heavy import HEAVY_ROWS, Busy, Turns
-from tests.api import Api, running
+from tests.api import Api, handlers, running
 
 DAY = "device_id=a&from=2026-01-01&to=2026-01-02"
 HEAVY = {
@@ -43,6 +43,13 @@ def api(settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> I
 def turns(api: Api) -> Turns:
     found: Turns = api.app.extensions["heavy"]
     return found
+
+
+@pytest.mark.database
+def test_every_endpoint_that_takes_a_turn_is_asked_here(api: Api) -> None:
+    answers = handlers(api.app)
+    asked = {answers[path.split("?")[0]] for path in HEAVY.values()}
+    assert {code for code in answers.values() if "take_turn" in code.co_names} == asked
 
 
 @pytest.mark.database

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from config import PROJECT, Settings
-from tests.api import Api, reading, running
+from tests.api import Api, handlers, reading, running
 
 HUGE = 1.7e308
 SUBMITTED = (HUGE, HUGE, -HUGE, 5e-324, 1e-300)
@@ -36,7 +36,11 @@ PATHS = [
     "/api/panels/energy?device_id=p&from=2026-01-29&to=2026-01-30",
     "/api/soil/history?health=1",
     "/api/soil-health/history",
+    "/api/sensor/history",
+    "/api/mqtt/history?topic=panel/p/volt",
 ]
+WITHOUT_VALUES = ["/api/control", "/api/rejected"]
+"""Pages that show no values of metrics."""
 PAYLOADS: dict[str, Callable[[float], dict[str, Any]]] = {
     "sensors": lambda value: reading(temperature=value, gas=value, power=value, vibration=value),
     "machines": lambda value: {
@@ -67,6 +71,15 @@ def full(api: Api) -> Api:
         answer = api.post(f"/api/{stream}/readings", bodies)
         assert answer["stored"], (stream, answer)
     return api
+
+
+def test_every_page_and_every_time_range_of_values_is_asked_here(sqlite_api: Api) -> None:
+    answers = handlers(sqlite_api.app)
+    asked = {answers[path.split("?")[0]] for path in PATHS + WITHOUT_VALUES}
+    documented = sqlite_api.get("/api/docs/openapi.json")["paths"]
+    for path, methods in documented.items():
+        names = {it["name"] for it in methods.get("get", {}).get("parameters", [])}
+        assert not names & {"from", "limit"} or answers[path] in asked, path
 
 
 @pytest.mark.parametrize("path", PATHS)
