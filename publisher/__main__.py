@@ -32,10 +32,7 @@ _OPTIONS = {
     "broker": ("HOST", "host name or URL (default: MQTT_BROKER, or localhost)"),
     "port": ("N", "(default: MQTT_PORT, or 1883, with TLS 8883)"),
     "username": ("NAME", "login at the broker (default: MQTT_USERNAME)"),
-    "password": (
-        "TEXT",
-        "better use MQTT_PASSWORD: other users of this machine see the command line",
-    ),
+    "password": ("TEXT", "better use MQTT_PASSWORD: other users can see the command line"),
     "ca_cert": ("FILE", "the CA that signed the broker's certificate; implies --tls"),
     "client_cert": ("FILE", "the client certificate for the broker"),
     "client_key": ("FILE", "the key of the client certificate"),

@@ -230,5 +230,4 @@ def _allow_connections(configs: Sequence[PublishConfig]) -> None:
 
 def _status(entry: ScheduledEntry) -> EntryStatus:
     config, counts = entry.config, entry.counts.document()
-    opened = entry.connection.open
-    return {**counts, "id": config.id, "topic": config.topic, "connected": opened}
+    return {**counts, "id": config.id, "topic": config.topic, "connected": entry.connection.open}

@@ -37,8 +37,7 @@ class PublisherService:
         self.path = Path(path or self._settings.publisher_config or DEFAULT_PATH)
         self._turn = PublishingTurn(self._settings, self.path)
         self._throttle = Throttle(LOG_SECONDS)
-        # `stop` sets it for all earlier starts.
-        self._ending = threading.Event()
+        self._ending = threading.Event()  # `stop` sets it for all earlier starts
         self._thread: threading.Thread | None = None
         self._problem: str | None = None
         self._save = self._log = 0.0

@@ -17,7 +17,6 @@ Name = Literal["published", "acknowledged", "failed", "missed"]
 NAMES: tuple[Name, ...] = ("published", "acknowledged", "failed", "missed")
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 _RUNNING = "Whether a process publishes; if not, the figures are the last saved ones."
-
 _RETAINED = "Topics on which the broker may hold a retained message of an entry."
 
 

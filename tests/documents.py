@@ -20,9 +20,14 @@ PAGES = _pages()
 GUIDES = [name for name in PAGES if name != "CHANGELOG.md" and not name.startswith("docs/adr/")]
 
 
+def fenced(text: str, language: str) -> list[str]:
+    """The contents of the fenced blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
 def blocks(page: str, language: str) -> list[str]:
-    """The contents of a page's fenced blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
+    """The same of a page."""
+    return fenced(PAGES[page], language)
 
 
 def commands(page: str, *programs: str) -> list[str]:

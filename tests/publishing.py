@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -23,6 +24,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from tests.support import PROJECT, Mosquitto, wait_for
 from utils.json_types import JsonObject
 
+NEVER = 1000.0
+"""An interval that does not end in a test."""
+UNUSABLE_CERTIFICATE = "MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used"
 DOCUMENTED = """\
 [
   {
@@ -45,6 +49,9 @@ DOCUMENTED = """\
 """
 
 
+Entries = Iterable[JsonObject] | bytes
+
+
 def entry(name: str, topic: str = "", **changes: Any) -> JsonObject:
     """A valid entry, by default on the topic `t/<name>` ten times a second; None leaves a field out."""
     plain = {"id": name, "topic": topic or f"t/{name}", "data": {"of": name}, "interval": 0.1}
@@ -54,6 +61,13 @@ def entry(name: str, topic: str = "", **changes: Any) -> JsonObject:
 def statistics_of(file: Path) -> Path:
     """Where the statistics of a publisher's file are kept."""
     return Path(f"{file}.statistics")
+
+
+def write(file: Path, entries: Entries) -> None:
+    """Replace a publisher's file."""
+    new = file.with_suffix(".new")
+    new.write_bytes(entries if isinstance(entries, bytes) else json.dumps(list(entries)).encode())
+    new.replace(file)
 
 
 class Arrival(NamedTuple):
@@ -68,6 +82,20 @@ class Arrival(NamedTuple):
     @property
     def document(self) -> Any:
         return json.loads(self.payload)
+
+    @property
+    def offline(self) -> bool:
+        return bool(self.document.get("online") == 0)
+
+
+def numbers(arrivals: list[Arrival], interval: float) -> list[int]:
+    """At which of its times each message came, if the first one came at its own."""
+    return [round((arrival.time - arrivals[0].time) / interval) for arrival in arrivals]
+
+
+def none_left_out(arrivals: list[Arrival], interval: float) -> bool:
+    """Whether one message came at each time."""
+    return numbers(arrivals, interval) == list(range(len(arrivals)))
 
 
 class Subscriber:
@@ -103,15 +131,16 @@ class Subscriber:
 
     def of(self, topic: str, since: float = 0.0) -> list[Arrival]:
         """What came on a topic, in its order; on any for `#`."""
-        return [
-            found
-            for found in list(self.arrivals)
-            if topic in (found.topic, "#") and found.time >= since
-        ]
+        later = [found for found in list(self.arrivals) if found.time >= since]
+        return [found for found in later if topic in (found.topic, "#")]
 
     def documents(self, topic: str, since: float = 0.0) -> list[Any]:
         """The same as JSON."""
         return [found.document for found in self.of(topic, since)]
+
+    def of_schedule(self, topic: str = "#") -> list[Arrival]:
+        """The same without what says goodbye."""
+        return [found for found in self.of(topic) if not found.offline]
 
     def wait(self, topic: str, count: int = 1, seconds: float = 10) -> list[Arrival]:
         """Wait until so many messages came on a topic."""
@@ -129,11 +158,8 @@ class Subscriber:
         """Wait until so many messages that say this, among other things, came on a topic since a time."""
 
         def said() -> list[Arrival]:
-            return [
-                found
-                for found in self.of(topic, since)
-                if found.document | (part or {}) == found.document
-            ]
+            came = self.of(topic, since)
+            return [each for each in came if each.document | (part or {}) == each.document]
 
         wait_for(lambda: len(said()) >= count, 10, f"{count} messages on {topic}")
         return said()
@@ -155,26 +181,15 @@ class Subscriber:
             client.subscribe(self._topic, options=SubscribeOptions(qos=2, retainAsPublished=True))
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        arrival = Arrival(
-            message.topic,
-            bytes(message.payload),
-            message.qos,
-            bool(message.retain),
-            time.monotonic(),
-        )
-        self.arrivals.append(arrival)
+        how = message.qos, bool(message.retain), time.monotonic()
+        self.arrivals.append(Arrival(message.topic, bytes(message.payload), *how))
 
 
 class Program:
     """`python -m publisher` on a file of its own, from `with` to its end; it may never show a traceback."""
 
     def __init__(
-        self,
-        folder: Path,
-        port: int,
-        entries: Iterable[JsonObject] | bytes,
-        *options: str,
-        **more: str,
+        self, folder: Path, port: int, entries: Entries, *options: str, **more: str
     ) -> None:
         self.folder = folder
         self.open_files: int | None = None
@@ -182,59 +197,57 @@ class Program:
         self.file = folder / "entries.json"
         self.console = folder / "console.txt"
         self.write(entries)
-        self._options = [
-            *("--broker", "127.0.0.1", "--port", str(port), "--config", str(self.file)),
-            *options,
-        ]
-        kept = {
-            key: value
-            for key, value in os.environ.items()
-            if key in ("PATH", "HOME", "LANG", "TMPDIR")
-        }
+        self._command = [sys.executable, "-m", "publisher", "--broker", "127.0.0.1", *options]
+        self._command += ["--port", str(port), "--config", str(self.file)]
+        names = os.environ.keys() & {"PATH", "HOME", "LANG", "TMPDIR"}
+        kept = {name: os.environ[name] for name in names}
         self._environment = kept | {"PYTHONPATH": str(PROJECT)} | more
-        self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        process = self.process
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
+        if self.ended is None:
+            self.send(signal.SIGCONT)
             try:
-                process.wait(10)
+                self.stop()
             finally:
-                process.kill()
+                self.send(signal.SIGKILL)
         assert "Traceback" not in self.told(), self.told()
 
     def start(self) -> Self:
         """Start it, and return when it publishes its file or has ended."""
         before = self.told().count("Publishing ")
-        self.process = self._popen(self._options)
-        wait_for(
-            lambda: self.told().count("Publishing ") > before or self.ended is not None,
-            what=f"it; see {self.console}",
-        )
+        command = self._command
+        if self.open_files is not None:
+            limit = f'ulimit -n {self.open_files}; exec "$@"'
+            command = ["/bin/sh", "-c", limit, "sh", *command]
+        with self.console.open("ab") as told:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, env=self._environment, stdout=told, stderr=told
+            )
+
+        def started() -> bool:
+            return self.told().count("Publishing ") > before or self.ended is not None
+
+        wait_for(started, what=f"it; see {self.console}")
         return self
 
     @property
     def ended(self) -> int | None:
         """The exit code, or None while it runs."""
-        return None if self.process is None else self.process.poll()
+        return self._process.poll()
 
     def send(self, number: int) -> float:
         """Send a signal; when that was."""
-        assert self.process is not None
         moment = time.monotonic()
-        self.process.send_signal(number)
+        self._process.send_signal(number)
         return moment
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it with a signal; the exit code."""
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(10)
+        self.send(number)
+        return self._process.wait(10)
 
     def stop_seconds(self, number: int = signal.SIGTERM) -> float:
         """End it with a signal, by which it ends well; how long that took."""
@@ -244,30 +257,27 @@ class Program:
 
     def run(self, *options: str, **more: str) -> tuple[int, str]:
         """The exit code and the output of another process with more options, which ends by itself."""
-        command = self._command([*self._options, *options])
+        command, environment = [*self._command, *options], self._environment | more
         done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self._environment | more,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
+            command, cwd=self.folder, env=environment, capture_output=True, timeout=20, check=False
         )
-        assert "Traceback" not in done.stderr + done.stdout, done.stderr
-        return done.returncode, done.stdout + done.stderr
+        shown = (done.stdout + done.stderr).decode()
+        assert "Traceback" not in shown, shown
+        return done.returncode, shown
 
-    def write(self, entries: Iterable[JsonObject] | bytes) -> None:
+    def write(self, entries: Entries) -> None:
         """Replace the file."""
-        new = self.file.with_suffix(".new")
-        new.write_bytes(
-            entries if isinstance(entries, bytes) else json.dumps(list(entries)).encode()
-        )
-        new.replace(self.file)
+        write(self.file, entries)
 
-    def wait_more(self, part: str, before: int, what: str = "") -> None:
-        """Wait until more lines of the console have this in them."""
+    def reload(self, entries: Entries) -> None:
+        """Replace the file, and have it read at once."""
+        self.write(entries)
+        self.send(signal.SIGHUP)
+
+    def wait_line(self, part: str, before: int = 0, what: str = "") -> list[str]:
+        """Wait until more lines of the console than before have this in them."""
         wait_for(lambda: len(self.lines(part)) > before, what=what or f"another line with {part}")
+        return self.lines(part)
 
     def told(self) -> str:
         """What the console shows."""
@@ -285,31 +295,29 @@ class Program:
 
     def wait_status(self, holds: Callable[[JsonObject], Any], seconds: float = 10) -> JsonObject:
         """Wait until the statistics file says something."""
-        wait_for(lambda: (status := self.status()) and holds(status), seconds, "the statistics")
-        return self.status()
+        return wait_for(lambda: (told := self.status()) and holds(told) and told, seconds)
+
+    def published(self) -> int:
+        """How many messages it says it has published."""
+        return int(self.status()["statistics"]["total_published"])
 
     def counts(self, name: str) -> JsonObject:
         """The saved counts of one entry."""
         found: JsonObject = next(entry for entry in self.status()["configs"] if entry["id"] == name)
         return found
 
-    def _popen(self, options: list[str]) -> subprocess.Popen[bytes]:
-        with self.console.open("ab") as console:
-            return subprocess.Popen(
-                self._limited(self._command(options)),
-                cwd=self.folder,
-                env=self._environment,
-                stdout=console,
-                stderr=console,
-            )
 
-    def _limited(self, command: list[str]) -> list[str]:
-        limit = f'ulimit -n {self.open_files}; exec "$@"'
-        return command if self.open_files is None else ["/bin/sh", "-c", limit, "sh", *command]
+Run = Callable[..., AbstractContextManager[tuple[Subscriber, Program]]]
 
-    @staticmethod
-    def _command(options: list[str]) -> list[str]:
-        return [sys.executable, "-m", "publisher", *options]
+
+@contextlib.contextmanager
+def running(
+    folder: Path, port: int, topic: str, entries: Entries, *options: str, way: int = 0, **more: str
+) -> Iterator[tuple[Subscriber, Program]]:
+    """A subscriber to a topic, and the program, which another port may lead to the broker."""
+    program = Program(folder, way or port, entries, *options, **more)
+    with Subscriber(port, topic) as heard, program:
+        yield heard, program
 
 
 class Listener:
@@ -388,22 +396,17 @@ class Way(Listener):
             self._pairs[first + str(near.getpeername()).encode()] = (near, far)
             far.sendall(first)
 
-            def back() -> None:
-                _pass_on(far, near)
-                _shut(near)
-
-            other = threading.Thread(target=back)
+            other = threading.Thread(target=self._pass_on, args=(far, near))
             other.start()
-            _pass_on(near, far)
-            if far not in self._forgotten:
-                _shut(far)
+            self._pass_on(near, far)
             other.join(60)
 
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        if sink not in self._forgotten:
+            _shut(sink)
 
 
 def _shut(end: socket.socket) -> None:
@@ -414,10 +417,8 @@ def _shut(end: socket.socket) -> None:
 @contextlib.contextmanager
 def hanging(server: Mosquitto) -> Iterator[None]:
     """Have a broker do nothing for a while, as one that is overloaded."""
-    process = server._process
-    assert process is not None
-    process.send_signal(signal.SIGSTOP)
+    server.process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        server.process.send_signal(signal.SIGCONT)

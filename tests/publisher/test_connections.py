@@ -3,10 +3,10 @@
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import trustme
 from config import Settings, SettingsError
 from publisher import connections
 from publisher.connections import MQTTConnectionManager
-from tests.publishing import Program, Subscriber, entry, hanging
+from tests.publishing import UNUSABLE_CERTIFICATE, Program, Subscriber, entry, hanging, running
 from tests.support import Mosquitto, free_port, missing, wait_for
 
 Make = Callable[..., MQTTConnectionManager]
@@ -29,11 +29,8 @@ def manager(settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) 
     made: list[MQTTConnectionManager] = []
 
     def make(port: int, **values: Any) -> MQTTConnectionManager:
-        made.append(
-            MQTTConnectionManager(
-                settings(**{"mqtt_broker": "127.0.0.1", "mqtt_port": port} | values)
-            )
-        )
+        place = settings(mqtt_broker="127.0.0.1", mqtt_port=port, **values)
+        made.append(MQTTConnectionManager(place))
         return made[-1]
 
     yield make
@@ -64,14 +61,12 @@ def test_it_publishes_at_every_qos(manager: Make, broker: Mosquitto, protocol: s
             assert connected.publish(topic, f'"{qos}"', qos, qos == 2)
         assert connected.publish(topic, b"\xff\x00")
         came = heard.wait(topic, 4)
-        assert {(one.payload, one.qos, one.retain) for one in came} == {
-            (b'"0"', 0, False), (b'"1"', 1, False), (b'"2"', 2, True), (b"\xff\x00", 1, False),
-        }  # fmt: skip
+        how = {one.payload: (one.qos, one.retain) for one in came}
+        texts = {b'"0"': (0, False), b'"1"': (1, False), b'"2"': (2, True)}
+        assert how == texts | {b"\xff\x00": (1, False)}
 
 
-def test_without_a_broker_it_says_so_and_goes_on_trying(
-    manager: Make, mosquitto: Mosquitto
-) -> None:
+def test_without_a_broker_it_says_so_and_keeps_trying(manager: Make, mosquitto: Mosquitto) -> None:
     mosquitto.stop()
     waiting = manager(mosquitto.port)
     assert not waiting.connect()
@@ -96,9 +91,7 @@ def test_a_broker_that_does_not_answer_is_waited_for_no_longer_than_said(manager
         assert time.monotonic() - begun < 2
 
 
-def test_a_message_that_is_not_acknowledged_in_time_is_no_success(
-    manager: Make, mosquitto: Mosquitto
-) -> None:
+def test_a_message_without_an_answer_is_no_success(manager: Make, mosquitto: Mosquitto) -> None:
     connected = manager(mosquitto.port)
     assert connected.connect()
     with hanging(mosquitto):
@@ -123,17 +116,12 @@ def test_it_can_connect_again_after_it_has_disconnected(manager: Make, broker: M
         begun = time.monotonic()
 
 
+NO_TOPICS = ["a/+", "a/#", "", "a" * 65_536, "\ud800"]
+
+
 @pytest.mark.parametrize(
     ("topic", "payload", "qos"),
-    [
-        ("a/+", "b", 1),
-        ("a/#", "b", 1),
-        ("", "b", 1),
-        ("a" * 65_536, "b", 1),
-        ("\ud800", "b", 1),
-        ("a", "b", 3),
-        ("a", {}, 1),
-    ],
+    [*((topic, "b", 1) for topic in NO_TOPICS), ("a", "b", 3), ("a", {}, 1)],
 )
 def test_what_mqtt_does_not_have_is_the_callers_fault_and_ends_nothing(
     manager: Make, broker: Mosquitto, topic: str, payload: Any, qos: int
@@ -145,9 +133,7 @@ def test_what_mqtt_does_not_have_is_the_callers_fault_and_ends_nothing(
     assert connected.publish("a", "b")
 
 
-def test_many_threads_may_use_it_at_once_and_each_ones_order_is_kept(
-    manager: Make, broker: Mosquitto
-) -> None:
+def test_many_threads_may_use_it_and_each_keeps_its_order(manager: Make, broker: Mosquitto) -> None:
     shared = manager(broker.port)
     with Subscriber(broker.port, "threads/#") as heard, ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: shared.connect(), range(8)))
@@ -157,23 +143,22 @@ def test_many_threads_may_use_it_at_once_and_each_ones_order_is_kept(
 
         assert all(pool.map(publish, range(8)))
         for number in range(8):
-            assert [int(came.payload) for came in heard.wait(f"threads/{number}", 50)] == list(
-                range(50)
-            )
-    ended = [threading.Thread(target=shared.disconnect) for _ in range(4)]
-    for thread in ended:
-        thread.start()
-    for thread in ended:
-        thread.join(3)
+            came = heard.wait(f"threads/{number}", 50)
+            assert [int(one.payload) for one in came] == list(range(50))
+        for ended in [pool.submit(shared.disconnect) for _ in range(4)]:
+            ended.result(3)
     assert not shared._thread.alive
 
 
-# Who may connect
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+@contextmanager
+def serving(folder: Path, extra: str) -> Iterator[Mosquitto]:
+    """A broker with an extra configuration."""
+    server = Mosquitto(folder / "broker", extra)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -185,29 +170,24 @@ def closed(tmp_path: Path) -> Iterator[Mosquitto]:
     passwords = tmp_path / "passwords"
     passwords.touch()
     subprocess.run([str(program), "-b", str(passwords), "publisher", "pw"], check=True)
-    server = Mosquitto(tmp_path / "closed", f"allow_anonymous false\npassword_file {passwords}")
-    server.start()
-    yield server
-    server.stop()
+    with serving(tmp_path, f"allow_anonymous false\npassword_file {passwords}") as server:
+        yield server
 
 
 @pytest.mark.broker
 @pytest.mark.process
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_a_login_that_the_broker_refuses_is_one_line(
-    tmp_path: Path, closed: Mosquitto, protocol: str
-) -> None:
+def test_a_refused_login_is_one_line(tmp_path: Path, closed: Mosquitto, protocol: str) -> None:
     options = ("--username", "publisher", "--password", "wrong")
     entries = [entry("a"), entry("b", lwt=True)]
     with Program(tmp_path, closed.port, entries, *options, MQTT_PROTOCOL=protocol) as program:
-        wait_for(lambda: program.lines("refused the connection"), what="the warning")
+        (line,) = program.wait_line("refused the connection")
+        assert line.split(" - ")[-2] == "WARNING"
         status = program.wait_status(lambda status: status["problem"])
         assert status["problem"] == "the broker refused the connection: Not authorized"
         assert "wrong" not in program.told()
         assert program.stop_seconds() < 2
-        assert [line.split(" - ")[-2] for line in program.lines("refused the connection")] == [
-            "WARNING"
-        ]
+        assert program.lines("refused the connection") == [line]
 
 
 @pytest.mark.broker
@@ -216,25 +196,22 @@ def test_a_topic_that_the_broker_forbids_is_told_once_with_the_reason(tmp_path: 
     rules = tmp_path / "rules"
     rules.write_text("topic readwrite t/good\n")
     rules.chmod(0o700)
-    server = Mosquitto(tmp_path / "forbids", f"acl_file {rules}")
-    server.start()
-    with Program(
-        tmp_path, server.port, [entry("good"), entry("bad")], MQTT_PROTOCOL="5"
-    ) as program:
+    entries = [entry("good"), entry("bad")]
+    with (
+        serving(tmp_path, f"acl_file {rules}") as server,
+        Program(tmp_path, server.port, entries, MQTT_PROTOCOL="5") as program,
+    ):
         program.wait_status(lambda status: status["statistics"]["total_failed"] > 3)
         (line,) = program.lines("The broker refuses messages on t/bad")
         assert "Not authorized" in line
         program.stop()
         assert program.counts("bad")["failed"] == program.counts("bad")["published"]
         assert program.counts("good")["failed"] == 0
-    server.stop()
 
 
 @pytest.mark.broker
 @pytest.mark.process
-def test_a_login_may_be_on_the_command_line_or_in_the_environment(
-    tmp_path: Path, closed: Mosquitto
-) -> None:
+def test_a_login_may_be_an_option_or_in_the_environment(tmp_path: Path, closed: Mosquitto) -> None:
     login = {"username": "publisher", "password": "pw"}
     options = [word for name, value in login.items() for word in (f"--{name}", value)]
     environment = {f"MQTT_{name.upper()}": value for name, value in login.items()}
@@ -246,38 +223,32 @@ def test_a_login_may_be_on_the_command_line_or_in_the_environment(
 
 
 @pytest.fixture
-def encrypted(tmp_path: Path, authority: trustme.CA) -> Iterator[int]:
-    """The port of a broker with a certificate for 127.0.0.1; `ca.pem` in the test's folder says who signed it."""
-    certificate = authority.issue_cert("127.0.0.1")
+def encrypted(tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """The ports of a broker, with TLS and without; `ca.pem` is who signed its certificate."""
+    authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
-    port = free_port()
-    extra = f"listener {port} 127.0.0.1\nallow_anonymous true\ncertfile {tmp_path}/cert.pem\nkeyfile {tmp_path}/key.pem"
-    server = Mosquitto(tmp_path / "encrypted", extra)
-    server.start()
-    (tmp_path / "plain").write_text(str(server.port))
-    yield port
-    server.stop()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "own.pem"))
+    port, own = free_port(), tmp_path / "own.pem"
+    listener = f"listener {port} 127.0.0.1\nallow_anonymous true\ncertfile {own}\nkeyfile {own}"
+    with serving(tmp_path, listener) as server:
+        yield port, server.port
 
 
 @pytest.mark.broker
 @pytest.mark.process
 def test_it_publishes_over_tls_and_its_wills_come_but_not_without_the_authority(
-    tmp_path: Path, encrypted: int
+    tmp_path: Path, encrypted: tuple[int, int]
 ) -> None:
-    plain = int((tmp_path / "plain").read_text())
+    port, plain = encrypted
     entries = [entry("a"), entry("b", lwt=True)]
-    with Program(tmp_path, encrypted, entries, "--tls") as program:
-        wait_for(lambda: program.lines("certificate verify failed"), what="the warning")
+    with Program(tmp_path, port, entries, "--tls") as program:
+        program.wait_line("certificate verify failed")
         assert program.ended is None
         assert program.stop_seconds() < 2
         assert len(program.lines("certificate verify failed")) == 1
     options = ("--tls", "--ca-cert", str(tmp_path / "ca.pem"))
-    with (
-        Subscriber(plain) as heard,
-        Program(tmp_path, encrypted, entries, *options) as program,
-    ):
+    with running(tmp_path, plain, "#", entries, *options, way=port) as (heard, program):
         heard.wait("t/a", 3)
         heard.wait_said("t/b", {"online": 1, "of": "b"})
         assert program.stop_seconds() < 2
@@ -288,9 +259,6 @@ def test_a_certificate_that_cannot_be_used_is_told_before_anything_is_tried(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
-    with pytest.raises(
-        SettingsError, match="MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used"
-    ):
-        MQTTConnectionManager(
-            settings(mqtt_broker="mqtts://127.0.0.1", mqtt_ca_cert=tmp_path / "ca.pem")
-        )
+    place = settings(mqtt_broker="mqtts://127.0.0.1", mqtt_ca_cert=tmp_path / "ca.pem")
+    with pytest.raises(SettingsError, match=UNUSABLE_CERTIFICATE):
+        MQTTConnectionManager(place)

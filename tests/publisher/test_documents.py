@@ -15,47 +15,48 @@ import pytest
 
 from publisher.__main__ import _parser
 from publisher.entries import FIELDS, read
-from tests.documents import section
+from tests.documents import PAGES, fenced, section
 from tests.support import PROJECT, Backend, Mosquitto, missing, wait_for
 
-GUIDE = (PROJECT / "docs" / "static-publisher.md").read_text(encoding="utf-8")
+GUIDE = PAGES["docs/static-publisher.md"]
 SECTION = section("docs/quickstart.md", "## Publish without a device")
+EXAMPLES = [*fenced(GUIDE, "json"), *fenced(SECTION, "json")]
+"""The files that the guide and the quick start show."""
 PATHS = sorted(
     set(re.findall(r"(?:localhost:5000|`(?:[A-Z]+ )?)((?:/api/publisher|/mqtt)/[a-z/]+)", GUIDE))
 )
 
 
-def blocks(text: str, language: str) -> list[str]:
-    """The contents of the fenced blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
 def lines(text: str, program: str) -> list[str]:
     """The lines of bash blocks with a program in them, with their continuation lines."""
-    joined = "\n".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
+    joined = "\n".join(fenced(text, "bash")).replace("\\\n", " ").splitlines()
     return [line for line in joined if line[:1] != "#" and program in line]
 
 
-def examples() -> list[str]:
-    """The files that the guide and the quick start show."""
-    return [*blocks(GUIDE, "json"), *blocks(SECTION, "json")]
+def first_cells(head: str, pattern: str) -> list[str]:
+    """What the first cells of the guide's table with this head have of a pattern."""
+    rows = GUIDE.split(f"{head}\n")[1].split("\n\n")[0].splitlines()[1:]
+    return [found for row in rows for found in re.findall(pattern, row.split(" | ")[0])]
+
+
+@pytest.fixture
+def place(tmp_path: Path, mosquitto: Mosquitto) -> dict[str, Any]:
+    """Where and how a program runs that publishes `payloads.json`."""
+    path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
+    return {"cwd": tmp_path, "env": path | {"MQTT_PORT": str(mosquitto.port)}}
 
 
 @pytest.fixture
 def backend(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Backend]:
     """A backend that publishes the file of the guide."""
-    (tmp_path / "payloads.json").write_text(examples()[0])
-    started = Backend(
-        tmp_path,
-        MQTT_BROKER="127.0.0.1",
-        MQTT_PORT=str(mosquitto.port),
-        PUBLISHER_CONFIG="payloads.json",
-    )
+    (tmp_path / "payloads.json").write_text(EXAMPLES[0])
+    broker = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port)}
+    started = Backend(tmp_path, None, PUBLISHER_CONFIG="payloads.json", **broker)
     yield started.start()
     started.stop()
 
 
-@pytest.mark.parametrize("text", examples())
+@pytest.mark.parametrize("text", EXAMPLES)
 def test_the_files_it_shows_are_good(text: str) -> None:
     entries = json.loads(text)
     configs, faults = read(entries)
@@ -64,32 +65,17 @@ def test_the_files_it_shows_are_good(text: str) -> None:
 
 
 def test_it_lists_every_field() -> None:
-    table = GUIDE.split("| field | what it may be |\n")[1].split("\n\n")[0]
-    named = [
-        name
-        for row in table.splitlines()[1:]
-        for name in re.findall("`([a-z_]+)`", row.split(" | ")[0])
-    ]
-    assert sorted(named) == sorted(FIELDS)
+    assert sorted(first_cells("| field | what it may be |", "`([a-z_]+)`")) == sorted(FIELDS)
 
 
 def test_it_lists_every_option() -> None:
-    table = GUIDE.split("| option | |\n")[1].split("\n\n")[0]
-    shown = [row.split(" | ")[0] for row in table.splitlines()[1:]]
-    options = {
-        name
-        for action in _parser()._actions
-        for name in action.option_strings
-        if name.startswith("--")
-    }
-    assert {name for cell in shown for name in re.findall("--[a-z-]+", cell)} == options - {
-        "--help"
-    }
+    options = set(_parser()._option_string_actions) - {"-h", "--help"}
+    assert set(first_cells("| option | |", "--[a-z-]+")) == options
 
 
 def test_the_fault_it_shows_is_told_in_these_words() -> None:
     (shown,) = re.findall(r"^payloads\.json: (entry 2 .*)$", GUIDE, re.MULTILINE)
-    good = json.loads(examples()[1])
+    good = json.loads(EXAMPLES[1])
     _, faults = read([good[0], good[0] | {"id": "b"}, good[1] | {"interval": "fast"}])
     assert faults == [shown]
 
@@ -121,25 +107,17 @@ def test_every_path_of_the_guide_exists(backend: Backend) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("text", [GUIDE, SECTION], ids=["guide", "quickstart"])
 def test_the_commands_publish_the_file_and_show_how_it_goes(
-    text: str, mosquitto: Mosquitto, tmp_path: Path
+    text: str, place: dict[str, Any], tmp_path: Path
 ) -> None:
-    (tmp_path / "payloads.json").write_text(blocks(text, "json")[0])
-    publish, show = (_typed(line) for line in lines(text, "-m publisher"))
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(PROJECT),
-        "MQTT_PORT": str(mosquitto.port),
-    }
-    publish = [word.replace("1883", str(mosquitto.port)) for word in publish]
-    with subprocess.Popen(
-        publish, cwd=tmp_path, env=environment, stderr=subprocess.PIPE
-    ) as process:
+    (tmp_path / "payloads.json").write_text(fenced(text, "json")[0])
+    typed = [shlex.split(line)[1:] for line in lines(text, "-m publisher")]
+    publish, show = ([sys.executable, *words] for words in typed)
+    publish = [word.replace("1883", place["env"]["MQTT_PORT"]) for word in publish]
 
-        def shown() -> str:
-            return subprocess.run(
-                show, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-            ).stdout
+    def shown() -> str:
+        return str(subprocess.check_output(show, text=True, **place))
 
+    with subprocess.Popen(publish, stderr=subprocess.PIPE, **place) as process:
         wait_for(lambda: " connected\n" in shown(), what="a publisher that is connected")
         assert re.search(r"^boiler +1 +1 +0 +0 ", shown(), re.MULTILINE)
         process.terminate()
@@ -149,26 +127,10 @@ def test_the_commands_publish_the_file_and_show_how_it_goes(
 
 
 @pytest.mark.process
-def test_the_program_from_python_prints_what_it_says(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    (program,) = blocks(GUIDE, "python")
-    (tmp_path / "payloads.json").write_text(examples()[0])
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(PROJECT),
-        "MQTT_PORT": str(mosquitto.port),
-    }
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_program_from_python_prints_what_it_says(place: dict[str, Any], tmp_path: Path) -> None:
+    (program,) = fenced(GUIDE, "python")
+    (tmp_path / "payloads.json").write_text(EXAMPLES[0])
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, **place)
     assert run.stderr == ""
     assert re.fullmatch(r"1 (True|False) \d+\n", run.stdout)
-
-
-def _typed(line: str) -> list[str]:
-    words: list[Any] = shlex.split(line)
-    return [sys.executable, *words[1:]]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.connections import established
-from tests.publishing import Program, Subscriber, Way, entry, hanging
+from tests.publishing import NEVER, Program, Run, Subscriber, Way, entry, hanging
 from tests.support import Mosquitto, wait_for
+from utils.json_types import JsonObject
 
 pytestmark = pytest.mark.process
 
@@ -19,14 +20,23 @@ AWAY = 0.4
 """Seconds; shorter than the first pause between attempts."""
 
 
+def wait_total(program: Program, name: str, over: int) -> JsonObject:
+    """Wait until one of the totals is over this; all of them."""
+
+    def is_over(status: JsonObject) -> bool:
+        return int(status["statistics"][f"total_{name}"]) > over
+
+    totals: JsonObject = program.wait_status(is_over)["statistics"]
+    return totals
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["restarted", "killed"])
 def test_it_comes_back_by_itself_and_sends_nothing_of_what_fell_due(
-    tmp_path: Path, mosquitto: Mosquitto, number: int
+    alone: Run, mosquitto: Mosquitto, number: int
 ) -> None:
-    entries = [
-        entry("plain"), entry("twice", qos=2), entry("once", qos=0), entry("will", lwt=True, retain=True),
-    ]  # fmt: skip
-    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, entries) as program:
+    entries = [entry("plain"), entry("twice", qos=2), entry("once", qos=0)]
+    entries += [entry("will", lwt=True, retain=True)]
+    with alone("#", entries) as (heard, program):
         heard.wait("t/will", 5)
         mosquitto.stop(number)
         time.sleep(AWAY)
@@ -43,9 +53,8 @@ def test_it_comes_back_by_itself_and_sends_nothing_of_what_fell_due(
             assert len(after) <= due + 1, f"{name} was sent for times that had passed"
             counts = program.counts(name)
             # Each of its times was published or missed; the first or the last may have come late.
-            assert counts["published"] + counts["missed"] == pytest.approx(
-                (came[-1] - came[0]) / 0.1 + 1, abs=2
-            )
+            times = (came[-1] - came[0]) / 0.1 + 1
+            assert counts["published"] + counts["missed"] == pytest.approx(times, abs=2)
             assert counts["missed"] >= AWAY / 0.1
             # Of those on their way some were lost, and one may have been delivered to the subscriber again.
             assert -1 <= counts["published"] - len(came) <= 2
@@ -60,7 +69,7 @@ def test_it_waits_for_a_broker_that_comes_later_and_all_entries_miss_what_falls_
     entries = [entry(str(number), lwt=number % 2 == 0) for number in range(20)]
     mosquitto.stop()
     with Program(tmp_path, mosquitto.port, entries) as program:
-        wait_for(lambda: program.lines("Connection refused"), what="the warning")
+        program.wait_line("Connection refused")
         status = program.wait_status(lambda status: all(row["missed"] for row in status["configs"]))
         assert (status["running"], status["connected"]) == (True, False)
         assert status["problem"] == "Connection refused"
@@ -77,13 +86,11 @@ def test_it_waits_for_a_broker_that_comes_later_and_all_entries_miss_what_falls_
             assert [len(program.lines(part)) for part in told] == [1, 1]
 
 
-def test_two_hundred_wills_come_back(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_two_hundred_wills_come_back(alone: Run, mosquitto: Mosquitto) -> None:
     # At QoS 0, because a broker that comes back delivers again what was not acknowledged to it.
-    entries = [
-        entry(str(number), f"many/{number}", lwt=True, interval=1000.0, qos=0)
-        for number in range(200)
-    ]
-    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, entries) as program:
+    names = [str(number) for number in range(200)]
+    entries = [entry(name, lwt=True, interval=NEVER, qos=0) for name in names]
+    with alone("#", entries) as (heard, program):
         heard.wait("#", 200)
         mosquitto.stop()
         back = time.monotonic()
@@ -94,19 +101,14 @@ def test_two_hundred_wills_come_back(tmp_path: Path, mosquitto: Mosquitto) -> No
         assert program.stop_seconds() < 2
 
 
-def test_what_changed_meanwhile_is_what_it_publishes_afterwards(
-    tmp_path: Path, mosquitto: Mosquitto
-) -> None:
-    with Subscriber(mosquitto.port) as heard, Program(tmp_path, mosquitto.port, [
-        entry("changes", lwt=True), entry("goes", lwt=True), entry("plain"),
-    ]) as program:  # fmt: skip
+def test_what_changed_meanwhile_is_published_afterwards(alone: Run, mosquitto: Mosquitto) -> None:
+    before = [entry("changes", lwt=True), entry("goes", lwt=True), entry("plain")]
+    after = [entry("changes", lwt=True, data={"now": "new"}), entry("plain", data={"now": 1})]
+    with alone("#", before) as (heard, program):
         heard.wait("t/plain", 3)
         mosquitto.stop()
-        program.write([
-            entry("changes", lwt=True, data={"now": "new"}), entry("comes", lwt=True), entry("plain", data={"now": 1}),
-        ])  # fmt: skip
-        program.send(signal.SIGHUP)
-        wait_for(lambda: len(program.lines("3 configurations")) == 2, what="the new file")
+        program.reload([*after, entry("comes", lwt=True)])
+        program.wait_line("3 configurations", 1)
         changed = time.monotonic()
         time.sleep(1)
         back = time.monotonic()
@@ -117,7 +119,7 @@ def test_what_changed_meanwhile_is_what_it_publishes_afterwards(
         heard.wait_more("t/changes", 3)
         # What says offline is the broker, which hears of it when it ends and tells it when it is back.
         # What came before the end is delivered to the subscriber again, before anything new.
-        online = [came for came in heard.of("#", new.time) if came.document.get("online") != 0]
+        online = [came for came in heard.of_schedule() if came.time >= new.time]
         assert {came.document["now"] for came in online if came.topic == "t/changes"} == {"new"}
         assert "t/goes" not in {came.topic for came in online}
         program.stop()
@@ -127,20 +129,14 @@ def test_what_changed_meanwhile_is_what_it_publishes_afterwards(
 
 
 def test_a_broker_that_acknowledges_nothing_gets_a_thousand_messages_and_no_more(
-    tmp_path: Path, mosquitto: Mosquitto
+    alone: Run, mosquitto: Mosquitto
 ) -> None:
-    with (
-        Subscriber(mosquitto.port) as heard,
-        Program(tmp_path, mosquitto.port, [entry("a", interval=0.001)]) as program,
-    ):
+    with alone("t/a", [entry("a", interval=0.001)]) as (heard, program):
         heard.wait("t/a", 100)
-        before = program.wait_status(lambda status: status["connected"])["statistics"][
-            "total_missed"
-        ]
+        status = program.wait_status(lambda status: status["connected"])
+        before = status["statistics"]["total_missed"]
         with hanging(mosquitto):
-            hung = program.wait_status(
-                lambda told: told["statistics"]["total_missed"] > before + 1000
-            )["statistics"]
+            hung = wait_total(program, "missed", before + 1000)
             assert hung["total_published"] - hung["total_acknowledged"] == 1000
         heard.wait("t/a", len(heard.arrivals) + 1100)
         program.stop()
@@ -152,36 +148,27 @@ def test_a_broker_that_acknowledges_nothing_gets_a_thousand_messages_and_no_more
 def test_a_broker_that_acknowledges_nothing_gets_16_mb_of_those_that_share_and_64_kb_of_each_other_one(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
-    large = [
-        entry(f"shared {number}", data={"text": 950_000 * "x"}, interval=0.05)
-        for number in range(5)
-    ]
-    wills = [
-        entry(f"will {number}", data={"text": 65_000 * "x"}, interval=0.05, lwt=True)
-        for number in range(5)
-    ]
+    def entries(name: str, size: int, lwt: bool) -> list[JsonObject]:
+        names, data = [f"{name} {number}" for number in range(5)], {"text": size * "x"}
+        return [entry(one, data=data, interval=0.05, lwt=lwt) for one in names]
+
+    large, wills = entries("shared", 950_000, lwt=False), entries("will", 65_000, lwt=True)
     with Program(tmp_path, mosquitto.port, large + wills) as program:
-        program.wait_status(lambda status: status["statistics"]["total_acknowledged"])
+        wait_total(program, "acknowledged", 0)
         with hanging(mosquitto):
-            hung = program.wait_status(lambda status: status["statistics"]["total_missed"] > 200)
-            open_ones = {
-                row["id"]: row["published"] - row["acknowledged"] for row in hung["configs"]
-            }
+            published = wait_total(program, "missed", 200)["total_published"]
+            hung = program.status()["configs"]
+            open_ones = {row["id"]: row["published"] - row["acknowledged"] for row in hung}
             assert sum(open_ones[one["id"]] for one in large) == pytest.approx(17, abs=1)
             assert [open_ones[one["id"]] for one in wills] == 5 * [2]
-        published = hung["statistics"]["total_published"]
-        program.wait_status(lambda status: status["statistics"]["total_acknowledged"] > published)
+        wait_total(program, "acknowledged", published)
 
 
 def test_a_connection_that_breaks_again_and_again_sends_nothing_twice(
-    tmp_path: Path, broker: Mosquitto
+    run: Run, broker: Mosquitto
 ) -> None:
     entries = [entry(str(qos), f"often/{qos}", qos=qos, interval=0.01) for qos in (1, 2)]
-    with (
-        Way(broker.port) as way,
-        Subscriber(broker.port, "often/#") as heard,
-        Program(tmp_path, way.port, entries) as program,
-    ):
+    with Way(broker.port) as way, run("often/#", entries, way=way.port) as (heard, program):
         for _ in range(3):
             heard.wait_more("often/2", 20)
             way.cut(b"MQTT")
@@ -208,12 +195,9 @@ def unreachable() -> Iterator[int]:
 
 
 def test_counts_are_kept_where_an_address_does_not_answer(
-    tmp_path: Path, mosquitto: Mosquitto, unreachable: int
+    alone: Run, tmp_path: Path, unreachable: int
 ) -> None:
-    with (
-        Subscriber(mosquitto.port) as heard,
-        Program(tmp_path, mosquitto.port, [entry("a")]) as program,
-    ):
+    with alone("#", [entry("a")]) as (heard, program):
         heard.wait("t/a", 3)
         program.stop()
         published = program.counts("a")["published"]

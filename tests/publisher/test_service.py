@@ -19,28 +19,21 @@ from config import Settings
 from publisher import service as module
 from publisher import turn
 from publisher.entries import PublishConfig
-from publisher.loader import ConfigurationError, ConfigurationLoader
+from publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
 from publisher.publication import Publication
 from publisher.service import AlreadyPublished, PublisherService
-from publisher.status import PublicationStatus
-from tests.publishing import Program, Subscriber, entry, statistics_of
+from publisher.status import PublicationStatus, PublisherStatus
+from tests.publishing import Program, Subscriber, entry, numbers, statistics_of, write
 from tests.support import Mosquitto, free_port, wait_for
-from utils.json_types import JsonObject
 
-Make = Callable[[], PublisherService]
-
-
-def write(file: Path, *entries: JsonObject) -> None:
-    """Replace the file."""
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(entries))
-    new.replace(file)
+Log = pytest.LogCaptureFixture
+Make = Callable[..., PublisherService]
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A file with one entry."""
-    write(tmp_path / "entries.json", entry("a"))
+    write(tmp_path / "entries.json", [entry("a")])
     return tmp_path / "entries.json"
 
 
@@ -56,10 +49,11 @@ def service(
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.1)
     made: list[PublisherService] = []
 
-    def make() -> PublisherService:
-        made.append(
-            PublisherService(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), file)
-        )
+    def make(start: bool = False) -> PublisherService:
+        place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
+        made.append(PublisherService(place, file))
+        if start:
+            made[-1].start()
         return made[-1]
 
     yield make
@@ -75,26 +69,28 @@ def heard(mosquitto: Mosquitto) -> Iterator[Subscriber]:
 
 def published(service: PublisherService) -> int:
     """How many messages its status tells of."""
-    count: int = service.get_status()["statistics"]["total_published"]
-    return count
+    return service.get_status()["statistics"]["total_published"]
+
+
+def connected(service: PublisherService) -> PublisherStatus:
+    """Wait until its status tells of a connection; the status."""
+    wait_for(lambda: service.get_status()["connected"], what="the connection")
+    return service.get_status()
 
 
 def test_it_runs_as_documented(
-    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+    mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a folder with JSON/payloadStaticConfig.json, and a broker that the environment names."""
-    (tmp_path / "JSON").mkdir()
-    write(tmp_path / "JSON" / "payloadStaticConfig.json", *[entry(name) for name in "abcd"])
+    DEFAULT_PATH.parent.mkdir()
+    write(DEFAULT_PATH, [entry(name) for name in "abcd"])
     monkeypatch.setenv("MQTT_BROKER", "127.0.0.1")
     monkeypatch.setenv("MQTT_PORT", str(mosquitto.port))
     assert len(ConfigurationLoader("JSON/payloadStaticConfig.json").load_configurations()) == 4
     service = PublisherService()
     service.start()
-    wait_for(lambda: service.get_status()["statistics"]["total_published"] > 0, what="a message")
-    status = wait_for(
-        lambda: (found := service.get_status())["connected"] and found, what="the connection"
-    )
-    assert status
+    wait_for(lambda: published(service) > 0, what="a message")
+    status = connected(service)
     assert status["active_configs"] == 4
     assert status["statistics"]["total_errors"] == 0
     assert 0 < status["statistics"]["uptime_seconds"] < 20
@@ -106,28 +102,23 @@ def test_it_runs_as_documented(
 def test_its_status_tells_all(
     service: Make, file: Path, heard: Subscriber, mosquitto: Mosquitto
 ) -> None:
-    write(file, entry("a"), entry("b", lwt=True), entry("c", interval=0))
-    one = service()
-    one.start()
+    write(file, [entry("a"), entry("b", lwt=True), entry("c", interval=0)])
+    one = service(start=True)
     heard.wait("t/b", 3)
-    wait_for(lambda: one.get_status()["connected"], what="the connection")
-    status = one.get_status()
+    status = connected(one)
     assert (status["running"], status["problem"]) == (True, None)
     assert status["broker"] == f"mqtt://127.0.0.1:{mosquitto.port}"
     assert status["config"] == str(file)
     assert status["connections"] == {"open": 2, "needed": 2}
     assert status["active_configs"] == 2
     assert [fault.split(":")[0] for fault in status["faults"]] == ['entry 2 (id "c")']
-    assert [(row["id"], row["topic"], row["connected"]) for row in status["configs"]] == [
-        ("a", "t/a", True), ("b", "t/b", True),
-    ]  # fmt: skip
-    total = status["statistics"]
-    assert total["total_published"] == sum(row["published"] for row in status["configs"]) > 3
-    assert total["total_acknowledged"] == sum(row["acknowledged"] for row in status["configs"]) > 3
+    rows, total = status["configs"], status["statistics"]
+    told = [(row["id"], row["topic"], row["connected"]) for row in rows]
+    assert told == [("a", "t/a", True), ("b", "t/b", True)]
+    assert total["total_published"] == sum(row["published"] for row in rows) > 3
+    assert total["total_acknowledged"] == sum(row["acknowledged"] for row in rows) > 3
     assert (total["total_failed"], total["total_missed"]) == (0, 0)
-    assert total["last_published_at"] == max(
-        row["last_published_at"] or "" for row in status["configs"]
-    )
+    assert total["last_published_at"] == max(row["last_published_at"] or "" for row in rows)
     assert json.loads(json.dumps(status)) == status
 
 
@@ -144,17 +135,15 @@ def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_and_keeps_nobody
     with pytest.raises(ConfigurationError, match=r"entries\.json: line 1, column 3: not JSON"):
         one.start()
     assert not one.alive
-    write(file, entry("a"))
+    write(file, [entry("a")])
     other.start()
     assert other.alive
 
 
 def test_only_one_publishes_a_file(service: Make, heard: Subscriber) -> None:
-    one, other = service(), service()
-    one.start()
-    with pytest.raises(
-        AlreadyPublished, match=r"entries\.json: another process publishes it already"
-    ):
+    one, other = service(start=True), service()
+    told = r"entries\.json: another process publishes it already"
+    with pytest.raises(AlreadyPublished, match=told):
         other.start()
     heard.wait("t/a", 5)
     one.stop()
@@ -182,18 +171,13 @@ def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(
     assert (status["running"], status["connections"]["open"]) == (False, 0)
 
 
-# In standby
-
-
 def test_a_standby_takes_over_when_the_first_one_stops(service: Make, heard: Subscriber) -> None:
-    first, second = service(), service()
-    first.start()
+    first, second = service(start=True), service()
     second.start(standby=True)
     came = heard.wait("t/a", 11)
     assert came[10].time - came[0].time == pytest.approx(1.0, abs=0.05)
     assert second.alive
-    wait_for(lambda: second.get_status()["connected"], what="the status of the other one")
-    assert second.get_status()["configs"][0]["published"] > 0
+    assert connected(second)["configs"][0]["published"] > 0
     first.stop()
     before = len(heard.arrivals)
     heard.wait_more("t/a", 3)
@@ -205,8 +189,8 @@ def test_a_standby_takes_over_when_the_first_one_stops(service: Make, heard: Sub
 def test_a_standby_takes_over_from_a_process_that_is_killed(
     tmp_path: Path, service: Make, file: Path, mosquitto: Mosquitto, heard: Subscriber
 ) -> None:
-    write(file, entry("a"), entry("b", lwt=True))
-    with Program(tmp_path, mosquitto.port, json.loads(file.read_text())) as program:
+    write(file, [entry("a"), entry("b", lwt=True)])
+    with Program(tmp_path, mosquitto.port, file.read_bytes()) as program:
         standby = service()
         standby.start(standby=True)
         heard.wait("t/b", 3)
@@ -218,39 +202,31 @@ def test_a_standby_takes_over_from_a_process_that_is_killed(
         online = heard.wait_since(killed, "t/b", 1, {"online": 1})
         assert online[0].time - killed < 2
         heard.wait_more("t/a", 2)
-    with Program(tmp_path, mosquitto.port, json.loads(file.read_text())) as program:
+    with Program(tmp_path, mosquitto.port, file.read_bytes()) as program:
         assert program.ended == 2, "the standby publishes it"
 
 
 def test_a_standby_checks_the_file_on_a_reload_and_takes_nothing_over_when_it_is_stopped(
     service: Make, file: Path, heard: Subscriber
 ) -> None:
-    first, second = service(), service()
-    first.start()
+    first, second = service(start=True), service()
     second.start(standby=True)
     heard.wait("t/a", 2)
     file.write_text("[")
     assert second.reload_config() is False
-    write(file, entry("a"), entry("b"))
+    write(file, [entry("a"), entry("b")])
     assert second.reload_config() is True
     came = heard.wait("t/b", 6)
     assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05)
     second.stop()
     first.stop()
-    third = service()
-    third.start()
+    third = service(start=True)
     assert (third.alive, second.alive) == (True, False)
 
 
-# Many threads, and a long time
-
-
-def test_its_methods_may_be_called_by_any_thread(
-    service: Make, file: Path, heard: Subscriber
-) -> None:
-    write(file, entry("a"), entry("b", lwt=True))
-    one = service()
-    one.start()
+def test_any_thread_may_call_its_methods(service: Make, file: Path, heard: Subscriber) -> None:
+    write(file, [entry("a"), entry("b", lwt=True)])
+    one = service(start=True)
     heard.wait("t/b", 2)
     end = time.monotonic() + 1.5
 
@@ -258,12 +234,8 @@ def test_its_methods_may_be_called_by_any_thread(
         turns = 0
         while time.monotonic() < end:
             if number == 0:
-                write(
-                    file,
-                    entry("a"),
-                    entry("b", lwt=True, data={"turn": turns}),
-                    *[entry("c")] * (turns % 2),
-                )
+                changed = entry("b", lwt=True, data={"turn": turns})
+                write(file, [entry("a"), changed, *[entry("c")] * (turns % 2)])
                 time.sleep(0.02)
             elif number % 2:
                 assert one.reload_config() is True
@@ -275,21 +247,16 @@ def test_its_methods_may_be_called_by_any_thread(
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(use, range(8)))
     came = heard.of("t/a")
-    steps = [round((arrival.time - came[0].time) / 0.1) for arrival in came]
     missed = next(row["missed"] for row in one.get_status()["configs"] if row["id"] == "a")
-    assert len(came) + missed == pytest.approx(steps[-1] + 1, abs=1), (
-        "who did not change keeps its times"
-    )
-    write(file, entry("a"), entry("b", lwt=True, data={"turn": "last"}))
+    # Who did not change keeps its times.
+    assert len(came) + missed == pytest.approx(numbers(came, 0.1)[-1] + 1, abs=1)
+    write(file, [entry("a"), entry("b", lwt=True, data={"turn": "last"})])
     assert one.reload_config()
     heard.wait_said("t/b", {"online": 1, "turn": "last"})
-    wait_for(
-        lambda: one.get_status()["connections"] == {"open": 2, "needed": 2},
-        what="the connections it needs",
-    )
+    needed = {"open": 2, "needed": 2}
+    wait_for(lambda: one.get_status()["connections"] == needed, what="the connections it needs")
     one.stop()
-    said = [arrival for arrival in heard.arrivals if arrival.document.get("online") != 0]
-    assert published(one) == len(said)
+    assert published(one) == len(heard.of_schedule())
 
 
 class Hold(threading.Event):
@@ -340,10 +307,13 @@ def watchers() -> int:
     return sum(thread.name == "publisher-watch" for thread in threading.enumerate())
 
 
+def wait_for_watchers(count: int) -> None:
+    wait_for(lambda: watchers() == count, 5, f"{count} threads that look after a service")
+
+
 def standby_that_hangs(service: Make, loads: Hold) -> PublisherService:
     """A standby whose turn it is, and which cannot read the file."""
-    first, second = service(), service()
-    first.start()
+    first, second = service(start=True), service()
     second.start(standby=True)
     loads.clear()
     first.stop()
@@ -362,8 +332,7 @@ def test_of_two_reloads_at_once_the_newer_configuration_stays(
     service: Make, file: Path, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 60)
-    one = service()
-    one.start()
+    one = service(start=True)
     heard.wait("t/a")
     apply, applies, newer_applied = Publication.apply, threading.Event(), threading.Event()
 
@@ -375,10 +344,10 @@ def test_of_two_reloads_at_once_the_newer_configuration_stays(
 
     monkeypatch.setattr(Publication, "apply", slow)
     with ThreadPoolExecutor(1) as pool:
-        write(file, entry("older"))
+        write(file, [entry("older")])
         older = pool.submit(one.reload_config)
         assert applies.wait(5)
-        write(file, entry("newer"))
+        write(file, [entry("newer")])
         assert one.reload_config()
         newer_applied.set()
         assert older.result()
@@ -418,7 +387,7 @@ def test_a_standby_that_is_stopped_while_it_reads_the_file_leaves_the_turn_and_n
     assert standby.get_status()["running"] is False
     with FileLock(f"{standby.path}.lock", timeout=0):
         loads.set()
-        wait_for(lambda: watchers() == 0, 5, "the end of its thread")
+        wait_for_watchers(0)
     assert len(begun) == 1, "that of the first one"
 
 
@@ -431,7 +400,7 @@ def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publ
         again = pool.submit(standby.start, standby=True)
         loads.set()
         again.result(10)
-    wait_for(lambda: watchers() == 1, 5, "the end of the old thread")
+    wait_for_watchers(1)
     assert len(begun) == 2, "that of the first one, and one more"
     assert standby.alive
     heard.wait_more("t/a", 3)
@@ -454,17 +423,16 @@ def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
 def test_a_load_that_hangs_holds_up_neither_the_status_nor_the_stop(
     service: Make, file: Path, loads: Hold, heard: Subscriber
 ) -> None:
-    one = service()
-    one.start()
+    one = service(start=True)
     heard.wait("t/a", 2)
     loads.clear()
-    write(file, entry("b"))
+    write(file, [entry("b")])
     assert loads.reached.wait(5)
     heard.wait_more("t/a", 3)
     assert [row["id"] for row in one.get_status()["configs"]] == ["a"]
     assert stopped_in_time(one)
     loads.set()
-    wait_for(lambda: watchers() == 0, 5, "the end of its thread")
+    wait_for_watchers(0)
     assert one.get_status()["running"] is False
     assert published(one) == len(heard.of("t/a")) == len(heard.arrivals)
 
@@ -481,64 +449,47 @@ def test_what_is_saved_at_the_end_is_the_last_word(
             stopped.wait(1)
         return found
 
-    one = service()
-    one.start()
+    one = service(start=True)
     heard.wait("t/a", 3)
     monkeypatch.setattr(Publication, "progress", slow)
     assert saves.wait(5)
     one.stop()
     stopped.set()
-    wait_for(lambda: watchers() == 0, 5, "the end of its thread")
+    wait_for_watchers(0)
     assert published(one) == len(heard.arrivals)
 
 
 def test_it_logs_its_statistics_from_time_to_time(
-    service: Make,
-    heard: Subscriber,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    service: Make, heard: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: Log
 ) -> None:
     monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
     caplog.set_level(logging.INFO)
-    one = service()
-    one.start()
+    service(start=True)
     heard.wait("t/a", 8)
-    summaries = [
-        record
-        for record in caplog.records
-        if record.message.startswith("1 active configurations, ")
-    ]
-    assert len(summaries) >= 2
-    assert summaries[1].created - summaries[0].created == pytest.approx(0.3, abs=0.1)
-    after = caplog.messages[caplog.records.index(summaries[0]) + 1 :]
+    summary = "1 active configurations, "
+    first, second, *_ = (each for each in caplog.records if each.message.startswith(summary))
+    assert second.created - first.created == pytest.approx(0.3, abs=0.1)
+    after = caplog.messages[caplog.records.index(first) + 1 :]
     assert [line.split()[0] for line in after[:3]] == ["id", "total", "a"]
 
 
 def test_statistics_that_cannot_be_saved_are_told_and_stop_nothing(
-    service: Make, file: Path, heard: Subscriber, caplog: pytest.LogCaptureFixture
+    service: Make, file: Path, heard: Subscriber, caplog: Log
 ) -> None:
     statistics_of(file).mkdir()
-    one = service()
-    one.start()
+    one = service(start=True)
     heard.wait("t/a", 5)
-    wait_for(
-        lambda: [text for text in caplog.messages if "cannot be saved: Is a directory" in text],
-        what="the line",
-    )
+    wait_for(lambda: "cannot be saved: Is a directory" in caplog.text, what="the line")
     heard.wait_more("t/a", 5)
     assert len([text for text in caplog.messages if "cannot be saved" in text]) == 1
     assert one.get_status()["running"]
-
-
-# What goes wrong in between
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_publication_that_an_error_ended_is_followed_by_another_which_counts_on(
     service: Make, heard: Subscriber, begun: list[Publication]
 ) -> None:
-    one = service()
-    one.start()
+    one = service(start=True)
     heard.wait("t/a", 3)
     before = published(one)
 
@@ -554,21 +505,16 @@ def test_a_publication_that_an_error_ended_is_followed_by_another_which_counts_o
 
 @pytest.mark.broker
 def test_a_standby_survives_a_certificate_that_is_away_when_its_turn_comes(
-    settings: Callable[..., Settings], tmp_path: Path, file: Path, caplog: pytest.LogCaptureFixture
+    settings: Callable[..., Settings], tmp_path: Path, file: Path, caplog: Log
 ) -> None:
     certificate = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(certificate))
-    place = settings(
-        mqtt_broker="mqtts://127.0.0.1", mqtt_port=free_port(), mqtt_ca_cert=certificate
-    )
-    standby = PublisherService(place, file)
+    broker = {"mqtt_broker": "mqtts://127.0.0.1", "mqtt_port": free_port()}
+    standby = PublisherService(settings(**broker, mqtt_ca_cert=certificate), file)
     with FileLock(f"{file}.lock", timeout=0):
         standby.start(standby=True)
         certificate.rename(tmp_path / "away.pem")
-    wait_for(
-        lambda: [text for text in caplog.messages if text.startswith("MQTT_CA_CERT")],
-        what="the warning",
-    )
+    wait_for(lambda: any(text.startswith("MQTT_CA_CERT") for text in caplog.messages))
     (tmp_path / "away.pem").rename(certificate)
     wait_for(lambda: standby.get_status()["running"], what="its run")
     standby.stop()
@@ -579,11 +525,11 @@ def test_a_link_that_is_switched_to_another_file_is_a_change(
 ) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        write(tmp_path / name / "entries.json", entry(name))
+        write(tmp_path / name / "entries.json", [entry(name)])
     file.unlink()
     file.symlink_to(tmp_path / "first" / "entries.json")
-    one, other = service(), service()
-    one.start()
+    other = service()
+    service(start=True)
     heard.wait("t/first", 2)
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "second" / "entries.json")
