@@ -82,7 +82,8 @@ def _published(broker: Mosquitto, backend: Backend) -> None:
         for topic, text in PANEL.items():
             publish(topic, text)
         publish("harit-samarth/sensor/data", json.dumps(SOIL))
-    wait_for(lambda: received(backend) == before + 6, what="all six messages")
+    # Messages of the test before may still come; that test had all six.
+    wait_for(lambda: received(backend) >= before + 6, what="all six messages")
 
 
 def received(backend: Backend) -> int:
