@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hypothesis
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -33,6 +34,8 @@ from streams.topics import DeviceTopics
 from utils import clock
 
 PROJECT = Path(__file__).parent.parent
+EXAMPLES = hypothesis.settings().max_examples
+"""What Hypothesis generates for a property; fewer in `make test-fast`."""
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py")]
 T = TypeVar("T")
 DEVICE_TOPICS = DeviceTopics.of(Settings(_env_file=None))

@@ -14,7 +14,7 @@ from ingest.payload import Parser
 from streams.declaration import load
 from streams.stream import MetricType
 from tests.parsing import SHAPES, TOPIC, parse, sensors
-from tests.support import DEVICE_TOPICS, GOOD, payload
+from tests.support import DEVICE_TOPICS, EXAMPLES, GOOD, payload
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def outcome(parsed: Parsed) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=2 * EXAMPLES)
 @given(text=st.binary() | ANYTHING.map(json.dumps).map(str.encode) | st.text().map(str.encode))
 def test_whatever_the_bytes_it_is_a_reading_or_a_rejection(
     topic: str, text: bytes, parser: Parser
@@ -135,7 +135,7 @@ def test_whatever_the_topic_it_is_a_reading_or_a_rejection(
 
 
 @pytest.mark.parametrize("topic", list(CLEAN))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=3 * EXAMPLES)
 @given(data=st.data())
 def test_an_escape_in_a_field_that_nobody_reads_changes_nothing(
     topic: str, data: st.DataObject, parser: Parser

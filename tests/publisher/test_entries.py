@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from publisher.entries import FIELDS, Entry, PublishConfig, check, read
 from tests.publishing import DOCUMENTED
-from tests.support import Mosquitto, publishing
+from tests.support import EXAMPLES, Mosquitto, publishing
 
 SHORT = {"id": "a", "topic": "t", "data": {"x": 1}, "interval": 1}
 ID = "must be text of 1 to 128 printable characters without + # /, without leading or trailing white space, not . or .."
@@ -277,7 +277,7 @@ FIELDS_OF_ANY_KIND = st.dictionaries(st.sampled_from(FIELDS) | TEXT, JSON)
 ENTRIES = JSON | FIELDS_OF_ANY_KIND | st.builds(dict.__or__, GOOD, FIELDS_OF_ANY_KIND)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=3 * EXAMPLES)
 @given(entries=st.lists(ENTRIES, max_size=4))
 def test_whatever_the_entries_each_is_taken_or_has_one_line_faults(entries: list[object]) -> None:
     configs, faults = read(entries)
@@ -286,7 +286,7 @@ def test_whatever_the_entries_each_is_taken_or_has_one_line_faults(entries: list
     assert all(fault.isprintable() for fault in faults)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=2 * EXAMPLES)
 @given(entry=GOOD)
 def test_whatever_the_data_its_payload_says_the_same(entry: dict[str, Any]) -> None:
     [config], _ = read([entry])

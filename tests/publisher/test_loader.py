@@ -15,6 +15,7 @@ from publisher.entries import read
 from publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
 from tests.malformed import as_file, good_entries, malformed, nested
 from tests.publishing import DOCUMENTED
+from tests.support import EXAMPLES
 
 ENTRY = '{"id": "a", "topic": "t", "data": {"x": 1}, "interval": 1}'
 NOBODY = 65_534
@@ -280,7 +281,7 @@ def test_each_malformed_entry_is_told_and_the_others_load(file: Path) -> None:
             assert line.isprintable()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=3 * EXAMPLES)
 @given(data=st.data())
 def test_whatever_the_bytes_a_file_loads_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.counters import MOST, Sample, plausible
+from tests.support import EXAMPLES
 
 GAP = 900.0
 START = datetime(2026, 1, 29)
@@ -81,7 +82,7 @@ WRONG = st.sampled_from([0.0, 99999999.0, 1e9, -5.0, 0.5])
 """Of these 0.5 is a part of what the counter shows."""
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=3 * EXAMPLES)
 @given(
     first=st.floats(100, 1e6), steps=STEPS, seconds=st.sampled_from([1.0, NEAR, 600.0, FAR]),
     runs=st.lists(st.tuples(st.integers(0, 1), st.lists(WRONG, min_size=1, max_size=2)), max_size=4),
@@ -102,7 +103,7 @@ def test_glitches_in_a_counter_that_counts_change_nothing_else(
     assert list(plausible(given, GAP)) == expected
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=2 * EXAMPLES)
 @given(lengths=st.lists(st.integers(20, 40), min_size=1, max_size=5), seed=st.integers(0, 1000))
 def test_a_counter_that_begins_again_is_never_taken_for_a_glitch(
     lengths: list[int], seed: int

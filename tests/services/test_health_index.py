@@ -23,7 +23,7 @@ from services.health_index import (
 )
 from streams import declaration
 from streams.stream import Stream
-from tests.support import DEVICE_TOPICS
+from tests.support import DEVICE_TOPICS, EXAMPLES
 
 SOIL = declaration.load(PROJECT / "streams", {}, DEVICE_TOPICS)["soil"]
 EXAMPLE = {
@@ -147,7 +147,7 @@ def test_the_status_is_that_of_the_rounded_index(
     assert (analysis.index, analysis.status) == (index, status)
 
 
-@hypothesis_settings(deadline=None, max_examples=500)
+@hypothesis_settings(deadline=None, max_examples=5 * EXAMPLES)
 @given(
     READINGS, st.sampled_from(NAMES), st.one_of(PLAUSIBLE, NUMBERS), st.one_of(PLAUSIBLE, NUMBERS)
 )
