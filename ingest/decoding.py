@@ -18,12 +18,10 @@ from ingest.values import (
     EXACT,
     PayloadError,
     Spelled,
+    bare,
     is_no_value,
-    number,
-    shortened,
     shown,
     stored,
-    text,
 )
 from streams.stream import Metric, MetricType, Stream
 from utils import lenient_json
@@ -153,7 +151,7 @@ def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
     def read_untyped(payload: bytes) -> Fields:
         content = _checked(payload).strip()
         if not content.startswith(starts_of_json):
-            return Fields(UNSET, UNSET, (*before, _bare(metric, content.decode()), *after))
+            return Fields(UNSET, UNSET, (*before, bare(metric, content.decode()), *after))
         decoded = _decode_reading(content)
         fields = decoded if isinstance(decoded, dict) else {"value": decoded}
         if "value" not in fields:
@@ -197,16 +195,6 @@ def _starts_of_json(kind: MetricType) -> tuple[bytes, ...]:
             return (b"{", b'"')
         case _:
             assert_never(kind)
-
-
-def _bare(metric: Metric, value: str) -> float | str:
-    match metric.type:
-        case "number":
-            return number("value", value, shortened(value))
-        case "text":
-            return text("value", value)
-        case _:
-            assert_never(metric.type)
 
 
 def _wide_fields(stream: Stream, decoded: Any) -> Fields:

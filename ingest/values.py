@@ -74,6 +74,17 @@ def stored(metric: Metric, field: str, value: object) -> float | str:
             assert_never(metric.type)
 
 
+def bare(metric: Metric, content: str) -> float | str:
+    """Return the number or text to store for a payload that is no JSON. Raises PayloadError."""
+    match metric.type:
+        case "number":
+            return number("value", content, shortened(content))
+        case "text":
+            return text("value", content)
+        case _:
+            assert_never(metric.type)
+
+
 def _is_plain(value: float) -> bool:
     return not isinstance(value, bool) and value != 0 and -EXACT < value < EXACT
 
