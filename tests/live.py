@@ -54,6 +54,10 @@ class Inbox:
             f"the temperature {value}",
         )
 
+    def await_arrival(self, value: float) -> None:
+        """Wait until a reading with this temperature has come; an earlier one may come again after it."""
+        wait_for(lambda: value in self.temperatures(), what=f"a reading of {value}")
+
     def await_status(self, status: str) -> None:
         """Wait until the last command event has this status."""
         wait_for(
