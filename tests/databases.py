@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, NullPool, create_engine, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from database import Database
 from streams.registry import Streams
+from tests.support import prepared_database
 
 MOST_EMPTIED = 2_000
 """Rows; where more were inserted into a table, another database is made sooner than this one is emptied."""
@@ -70,9 +70,8 @@ class DatabaseServer:
 
     def _prepared(self) -> URL:
         url = self._create()
-        database = Database(url, self._streams)
-        database.prepare()
-        database.close()
+        with prepared_database(_shown(url), self._streams):
+            pass
         with self._inside(url) as connection:
             self._schema = self._shape(connection)
             self._rows = self._first_rows(connection)
@@ -175,11 +174,12 @@ def is_running(server: str) -> bool:
 
 def make_template(file: Path, streams: Streams) -> None:
     """Make a file of SQLite with all tables."""
-    database = Database(make_url(f"sqlite:///{file}"), streams)
-    database.prepare()
-    with database.write() as connection, connection.begin():
+    with (
+        prepared_database(f"sqlite:///{file}", streams) as database,
+        database.write() as connection,
+        connection.begin(),
+    ):
         connection.exec_driver_sql(f"DELETE FROM {NAMED_ANEW}")
-    database.close()
 
 
 POSTGRESQL_SHAPE = """
@@ -192,4 +192,4 @@ GROUP BY c.oid ORDER BY c.oid
 
 
 def _shown(url: URL) -> str:
-    return make_url(url).render_as_string(hide_password=False)
+    return url.render_as_string(hide_password=False)

@@ -173,12 +173,16 @@ def own_postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def shipped_streams() -> Streams:
     """The shipped declarations, the same for all tests of a process."""
-    return declaration.load(Settings(_env_file=None).streams_dir, {}, DEVICE_TOPICS)
+    return _load_shipped()
 
 
 @pytest.fixture
 def streams() -> Streams:
     """The shipped declarations."""
+    return _load_shipped()
+
+
+def _load_shipped() -> Streams:
     return declaration.load(Settings(_env_file=None).streams_dir, {}, DEVICE_TOPICS)
 
 

@@ -46,6 +46,16 @@ GOOD = {
     "power": 250.5,
     "timestamp": "2026-01-29T14:30:45.123456",
 }
+SOIL_VALUES = {
+    "N": 22.5,
+    "P": 17.8,
+    "K": 152.3,
+    "CO2": 498.2,
+    "Temperature": 22.1,
+    "Moisture": 54.8,
+    "pH": 7.18,
+}
+"""The first reading of Harit Samarth's document; tests/services/test_health_index.py works out its index."""
 
 
 class Clock:

@@ -18,7 +18,7 @@ from tests.deployed.test_gunicorn import gunicorn, holder
 from tests.devices import Device
 from tests.support import Backend, Mosquitto, payload, wait_for
 
-pytestmark = pytest.mark.broker
+pytestmark = pytest.mark.process
 
 COMMAND = {"device_id": "ESP32_001", "command": "restart"}
 FINAL = ("succeeded", "failed", "rejected", "expired")
@@ -111,7 +111,6 @@ def device(plant: Plant) -> Iterator[Device]:
 
 
 @pytest.mark.database
-@pytest.mark.process
 def test_whichever_worker_waits_hears_what_the_ingest_process_has_stored(plant: Plant) -> None:
     assert plant.holder() == (plant.ingest.process and plant.ingest.process.pid)
     seconds = []
@@ -124,7 +123,6 @@ def test_whichever_worker_waits_hears_what_the_ingest_process_has_stored(plant: 
     assert sorted(seconds)[-3] < 0.9
 
 
-@pytest.mark.process
 def test_requests_that_are_held_hold_up_no_other(plant: Plant, device: Device) -> None:
     with ThreadPoolExecutor(40) as pool:
         url = plant.send()["url"]

@@ -16,9 +16,11 @@ import pytest
 from websocket import WebSocket, create_connection
 
 from tests.deployed.test_gunicorn import count
-from tests.deployed.test_live_processes import ingest_process, live_process, place, workers
-from tests.live import Inbox, Io, Sse, serving, tracebacks
+from tests.deployed.test_live_processes import workers
+from tests.live import Inbox, Io, Sse
 from tests.support import Backend, Mosquitto, payload, publishing, wait_for
+
+pytestmark = pytest.mark.process
 
 DEVICES = [f"board-{number:02}" for number in range(20)]
 MESSAGES = 20_000
@@ -27,22 +29,6 @@ SUBSCRIBE = '["subscribe",{"stream":"sensors"}]'
 SMALL = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)]
 LET_GO_SECONDS = 45.0
 """Socket.IO's ping and its timeout are 25 s, an SSE client is written to every 15 s and may leave that unread 20 s."""
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[Backend]:
-    """A live process beside one that ingests."""
-    folder = tmp_path_factory.mktemp("live")
-    environment = place(folder, broker)
-    ingest = ingest_process(folder / "ingest", **environment)
-    with (
-        serving(ingest, wait=False),
-        serving(live_process(folder / "live", broker, **environment)) as backend,
-    ):
-        wait_for(backend.ready, what=f"a subscribed ingester; see {ingest.console}")
-        yield backend
-        assert not tracebacks(ingest)
-        assert not tracebacks(backend)
 
 
 class Feed:
@@ -189,7 +175,6 @@ def threads_with(clients: int, backend: Backend) -> int:
         return workers(backend)[0].num_threads()
 
 
-@pytest.mark.process
 def test_clients_that_stop_reading_cost_the_others_nothing_and_are_let_go(
     live: Backend, feed: Feed
 ) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.deployed.test_live_processes import ingest_process, kill, live_process, place
+from tests.deployed.test_live_processes import kill
 from tests.devices import Device
-from tests.live import Got, Inbox, serving, tracebacks
+from tests.live import Got, Inbox
 from tests.support import Backend, Mosquitto, missing, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process
@@ -104,21 +104,6 @@ class Node(Inbox):
         """Close its socket; its exit code."""
         self._process.communicate(timeout=10)
         return self._process.returncode
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[Backend]:
-    """A live process beside one that ingests."""
-    folder = tmp_path_factory.mktemp("live")
-    environment = place(folder, broker)
-    ingest = ingest_process(folder / "ingest", **environment)
-    with (
-        serving(ingest, wait=False),
-        serving(live_process(folder / "live", broker, **environment)) as backend,
-    ):
-        wait_for(backend.ready, what=f"a subscribed ingester; see {ingest.console}")
-        yield backend
-        assert not tracebacks(backend)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.live import Inbox, Io, Sse, post, serving, tracebacks
 from tests.nginx import Nginx
 from tests.support import Backend, Mosquitto, payload, publishing, wait_for
 
-pytestmark = pytest.mark.broker
+pytestmark = pytest.mark.process
 
 AWAY = (503, {"message": "AutoForge does not answer. Try again"})
 
@@ -156,7 +156,6 @@ def everywhere(site: Site, device_id: str) -> Iterator[list[Inbox]]:
         yield [*sockets, *streams, *at_workers]
 
 
-@pytest.mark.process
 def test_a_reading_reaches_clients_at_all_processes_whichever_of_them_stores_it(site: Site) -> None:
     with everywhere(site, "board-1") as clients:
         site.publish("board-1", 1)
@@ -169,7 +168,6 @@ def test_a_reading_reaches_clients_at_all_processes_whichever_of_them_stores_it(
         assert [client.temperatures() for client in clients] == [[1, 2, 3, 4]] * len(clients)
 
 
-@pytest.mark.process
 def test_a_command_and_its_states_reach_clients_at_all_processes(site: Site) -> None:
     device = Device(
         site.broker.port, "control/board-2/command", answers=("in_progress", "succeeded")
@@ -269,7 +267,6 @@ def resuming(port: int) -> Io:
     return client
 
 
-@pytest.mark.process
 def test_clients_miss_nothing_when_the_live_process_is_killed_and_started_again(site: Site) -> None:
     with contextlib.ExitStack() as stack:
         io = [stack.enter_context(resuming(port)) for port in (site.nginx.port, site.live.port)]

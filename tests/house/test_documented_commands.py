@@ -12,7 +12,7 @@ import pytest
 
 from tests.api import Api
 from tests.documents import PAGES, commands, only
-from tests.support import Backend, Mosquitto, missing, publishing, wait_for
+from tests.support import SOIL_VALUES, Backend, Mosquitto, missing, publishing, wait_for
 
 Type = Callable[[str], Any]
 MACHINE = {
@@ -32,15 +32,7 @@ PANEL = {
 SOIL = {
     "timestamp": "2025-12-02T17:50:00.123456",
     "publisher_id": "sensor-publisher-01",
-    "sensor_readings": {
-        "N": 22.5,
-        "P": 17.8,
-        "K": 152.3,
-        "CO2": 498.2,
-        "Temperature": 22.1,
-        "Moisture": 54.8,
-        "pH": 7.18,
-    },
+    "sensor_readings": SOIL_VALUES,
 }
 
 

@@ -42,14 +42,6 @@ def api(
         yield api
 
 
-@pytest.fixture
-def device(embedded_broker: int) -> Iterator[Device]:
-    """A device that listens for commands."""
-    made = Device(embedded_broker)
-    yield made
-    made.close()
-
-
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 

@@ -57,14 +57,6 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield api
 
 
-@pytest.fixture
-def device(embedded_broker: int) -> Iterator[Device]:
-    """A device that listens for commands."""
-    made = Device(embedded_broker)
-    yield made
-    made.close()
-
-
 @pytest.mark.process
 def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
     answer = api.post("/api/control", COMMAND, expect=202)

@@ -13,27 +13,30 @@ from broker.notifier import ChangeSet
 from services.analyses import Analyses
 from tests.api import Api
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, PostgresServer, connected_client, publishing, wait_for
+from tests.support import (
+    SOIL_VALUES,
+    Backend,
+    Mosquitto,
+    PostgresServer,
+    connected_client,
+    publishing,
+    wait_for,
+)
 from utils import clock
 from wiring.web import backend_of
 
 TOPIC = "harit-samarth/sensor/data"
 ANALYSIS = "harit-samarth/soil-health/analysis"
 STATUS = "harit-samarth/status"
-VALUES = {
-    "N": 22.5,
-    "P": 17.8,
-    "K": 152.3,
-    "CO2": 498.2,
-    "Temperature": 22.1,
-    "Moisture": 54.8,
-    "pH": 7.18,
-}
 
 
 def soil(second: int, device_id: str = "sensor-publisher-01", **changes: float) -> dict[str, Any]:
     timestamp = f"2025-12-02T17:{second // 60:02}:{second % 60:02}Z"
-    return {"timestamp": timestamp, "publisher_id": device_id, "sensor_readings": VALUES | changes}
+    return {
+        "timestamp": timestamp,
+        "publisher_id": device_id,
+        "sensor_readings": SOIL_VALUES | changes,
+    }
 
 
 class Subscriber:
@@ -99,7 +102,7 @@ def test_a_reading_by_mqtt_is_analysed(
 def test_a_reading_by_http_is_analysed(backend: Backend, subscriber: Subscriber) -> None:
     assert (
         backend.post(
-            "/api/soil-health/analyze", VALUES | {"publisher_id": "by-http", "Moisture": 12}
+            "/api/soil-health/analyze", SOIL_VALUES | {"publisher_id": "by-http", "Moisture": 12}
         )[0]
         == 200
     )

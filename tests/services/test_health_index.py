@@ -23,19 +23,10 @@ from services.health_index import (
 )
 from streams import declaration
 from streams.stream import Stream
-from tests.support import DEVICE_TOPICS, EXAMPLES
+from tests.support import DEVICE_TOPICS, EXAMPLES, SOIL_VALUES
 
 SOIL = declaration.load(PROJECT / "streams", {}, DEVICE_TOPICS)["soil"]
-EXAMPLE = {
-    "N": 22.5,
-    "P": 17.8,
-    "K": 152.3,
-    "CO2": 498.2,
-    "Temperature": 22.1,
-    "Moisture": 54.8,
-    "pH": 7.18,
-}
-NAMES = sorted(EXAMPLE)
+NAMES = sorted(SOIL_VALUES)
 EDGE = 100 / math.e
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 PLAUSIBLE = st.floats(-50, 1000)
@@ -110,7 +101,7 @@ def test_the_documented_example_is_good() -> None:
     # Scores:    100,  96.08,    95.50,      98.22,            65.70,          61.88,      69.77.
     # Mean: (1.5·100 + 96.08 + 95.50 + 98.22 + 1.5·65.70 + 2·61.88 + 2·69.77) / 10 = 80.165
     # With the lowest that is (80.165 + 61.878) / 2 = 71.02.
-    analysis = analyse(SOIL, EXAMPLE)
+    analysis = analyse(SOIL, SOIL_VALUES)
     assert (analysis.index, analysis.status) == (71.0, "Good")
     assert summary(analysis) == {"index": 71.0, "status": "Good", "limiting": "Moisture"}
     assert [item["score"] for item in document(analysis)["factors"]] == [
@@ -208,7 +199,7 @@ def test_a_reading_without_any_factor_has_no_index() -> None:
         "limiting": None,
         "factors": [],
     }
-    assert document(analysis) == nothing | {"missing": list(EXAMPLE)}
+    assert document(analysis) == nothing | {"missing": list(SOIL_VALUES)}
     assert summary(analysis) == {"index": None, "status": None, "limiting": None}
 
 
@@ -223,13 +214,13 @@ def test_what_is_no_factor_has_no_part_in_it(declare: Any) -> None:
 
 
 def test_the_limiting_factor_is_the_one_with_the_lowest_score() -> None:
-    assert summary(analyse(SOIL, EXAMPLE | {"K": 90}))["limiting"] == "K"
+    assert summary(analyse(SOIL, SOIL_VALUES | {"K": 90}))["limiting"] == "K"
     # Both scores are 0, and phosphorus is further off.
-    assert summary(analyse(SOIL, EXAMPLE | {"K": 1e9, "P": 1e9}))["limiting"] == "P"
+    assert summary(analyse(SOIL, SOIL_VALUES | {"K": 1e9, "P": 1e9}))["limiting"] == "P"
 
 
 def test_anomalies_are_the_factors_outside_their_bands_with_distance_and_advice() -> None:
-    analysis = analyse(SOIL, EXAMPLE | {"N": 12, "Moisture": 75.5})
+    analysis = analyse(SOIL, SOIL_VALUES | {"N": 12, "Moisture": 75.5})
     assert diagnosis(analysis)["anomalies"] == [
         {
             "factor": "N", "value": 12, "status": "low", "deviation": 3.0,
@@ -250,7 +241,7 @@ def test_anomalies_are_the_factors_outside_their_bands_with_distance_and_advice(
 
 def test_the_edges_belong_to_the_band() -> None:
     for edge in (15, 30):
-        analysis = analyse(SOIL, EXAMPLE | {"N": edge})
+        analysis = analyse(SOIL, SOIL_VALUES | {"N": edge})
         assert diagnosis(analysis)["anomalies"] == []
         assert factor(analysis, "N")["status"] == "ideal"
         side = "below" if edge == 15 else "above"
@@ -258,16 +249,16 @@ def test_the_edges_belong_to_the_band() -> None:
             factor(analysis, "N")["advice"] == f"Within the ideal band, 7.5 mg/kg {side} its middle"
         )
     assert (
-        factor(analyse(SOIL, EXAMPLE | {"N": 22.5}), "N")["advice"]
+        factor(analyse(SOIL, SOIL_VALUES | {"N": 22.5}), "N")["advice"]
         == "In the middle of the ideal band"
     )
-    (anomaly,) = diagnosis(analyse(SOIL, EXAMPLE | {"N": math.nextafter(15, 0)}))["anomalies"]
+    (anomaly,) = diagnosis(analyse(SOIL, SOIL_VALUES | {"N": math.nextafter(15, 0)}))["anomalies"]
     assert anomaly["status"] == "low"
     assert anomaly["deviation"] > 0
 
 
 def test_advice_shows_no_binary_fractions_and_no_unit_where_there_is_none(declare: Any) -> None:
-    (low,) = diagnosis(analyse(SOIL, EXAMPLE | {"pH": 6.4}))["anomalies"]
+    (low,) = diagnosis(analyse(SOIL, SOIL_VALUES | {"pH": 6.4}))["anomalies"]
     assert (low["deviation"], low["message"]) == (
         0.1,
         "Acidity: 6.4 is 0.1 below the ideal 6.5 to 7.5. Add lime.",

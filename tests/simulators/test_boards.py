@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -19,7 +18,6 @@ import pytest
 import trustme
 from paho.mqtt import client as paho
 
-from config import PROJECT
 from tests.support import Mosquitto, connected_client, free_port, wait_for
 from utils import clock
 
@@ -103,25 +101,14 @@ def desk(mosquitto: Mosquitto) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def start(mosquitto: Mosquitto) -> Iterator[Start]:
-    processes: list[subprocess.Popen[str]] = []
-
+def start(mosquitto: Mosquitto, spawn: Start) -> Start:
     def _start(*arguments: str, limit: str = "true", **environment: str) -> "subprocess.Popen[str]":
         simulators = shlex.join([sys.executable, "-W", "error", "-m", "simulators", *arguments])
         command = ["/bin/sh", "-c", f"{limit} && exec {simulators}"]
         place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port)}
-        pipe, variables = subprocess.PIPE, {**os.environ, **place, **environment}
-        processes.append(
-            subprocess.Popen(
-                command, cwd=PROJECT, env=variables, stdout=pipe, stderr=pipe, text=True
-            )
-        )
-        return processes[-1]
+        return spawn(command, {**place, **environment})
 
-    yield _start
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return _start
 
 
 def ended(process: "subprocess.Popen[str]") -> str:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import queue
 import re
 import signal
@@ -106,29 +105,13 @@ def listener(port: int) -> Iterator[Listener]:
 
 
 @pytest.fixture
-def start(port: int) -> Iterator[Start]:
-    processes: list[subprocess.Popen[str]] = []
-
+def start(port: int, spawn: Start) -> Start:
     def _start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-W", "error", "-m", "simulators", *arguments]
-        variables = {
-            **os.environ,
-            "MQTT_BROKER": "127.0.0.1",
-            "MQTT_PORT": str(port),
-            **environment,
-        }
-        pipe = subprocess.PIPE
-        processes.append(
-            subprocess.Popen(
-                command, cwd=PROJECT, env=variables, stdout=pipe, stderr=pipe, text=True
-            )
-        )
-        return processes[-1]
+        place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(port)}
+        return spawn(command, {**place, **environment})
 
-    yield _start
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return _start
 
 
 def free_port() -> int:

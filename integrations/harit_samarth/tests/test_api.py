@@ -10,26 +10,16 @@ import pytest
 
 from config import Settings
 from tests.api import Api, noon, running
-from tests.support import publishing, wait_for
+from tests.support import SOIL_VALUES, publishing, wait_for
 
 ANALYZE, BATCH, HISTORY = (
     f"/api/soil-health/{name}" for name in ("analyze", "batch-analyze", "history")
 )
 TOPIC = "harit-samarth/sensor/data"
-VALUES = {
-    "N": 22.5,
-    "P": 17.8,
-    "K": 152.3,
-    "CO2": 498.2,
-    "Temperature": 22.1,
-    "Moisture": 54.8,
-    "pH": 7.18,
-}
-"""The first reading of the document; its index is worked out in tests/services/test_health_index.py."""
 TESTED = {"N": 22, "P": 18, "K": 150, "CO2": 500, "Temperature": 22, "Moisture": 55, "pH": 7.2}
 """The reading that the document publishes with mosquitto_pub and with paho."""
 PUBLISHED = {
-    "timestamp": "2025-12-02T17:50:00.123456", "publisher_id": "sensor-publisher-01", "sensor_readings": VALUES,
+    "timestamp": "2025-12-02T17:50:00.123456", "publisher_id": "sensor-publisher-01", "sensor_readings": SOIL_VALUES,
 }  # fmt: skip
 ANALYSIS_KEYS = {
     "success", "health_index", "status", "anomalies", "limiting", "missing", "factors", "device_id", "timestamp",
@@ -38,7 +28,7 @@ ANALYSIS_KEYS = {
 
 def bare(second: float = 0, **changes: Any) -> dict[str, Any]:
     """Bare values at so many seconds after noon; None leaves a field out."""
-    whole = VALUES | {"timestamp": noon(second)} | changes
+    whole = SOIL_VALUES | {"timestamp": noon(second)} | changes
     return {key: value for key, value in whole.items() if value is not None}
 
 
@@ -51,14 +41,14 @@ def stored(api: Api) -> int:
 
 
 def test_bare_values_are_stored_and_analysed(api: Api) -> None:
-    answer = api.post(ANALYZE, VALUES, expect=200)
+    answer = api.post(ANALYZE, SOIL_VALUES, expect=200)
     assert answer.keys() == ANALYSIS_KEYS | {"stored"}
     assert (answer["success"], answer["health_index"], answer["status"]) == (True, 71.0, "Good")
     assert (answer["anomalies"], answer["limiting"], answer["missing"]) == ([], "Moisture", [])
-    assert [item["factor"] for item in answer["factors"]] == list(VALUES)
+    assert [item["factor"] for item in answer["factors"]] == list(SOIL_VALUES)
     assert (answer["stored"], answer["device_id"]) == (True, "sensor-publisher-01")
     newest = api.get("/api/soil/latest")["data"]
-    assert {name: newest[name] for name in VALUES} == VALUES
+    assert {name: newest[name] for name in SOIL_VALUES} == SOIL_VALUES
     assert newest["timestamp"] == answer["timestamp"]
     age = datetime.now(UTC) - datetime.fromisoformat(newest["timestamp"])
     assert timedelta(0) <= age < timedelta(minutes=1)
@@ -84,7 +74,7 @@ def test_bare_values_may_say_device_and_time(api: Api) -> None:
             True,
         )
         assert api.post(ANALYZE, bare(place, **{field: "bed-7"}), expect=200)["stored"] is False
-    nested = {"device_id": "bed-8", "sensor_readings": VALUES, "timestamp": 1769697045.5}
+    nested = {"device_id": "bed-8", "sensor_readings": SOIL_VALUES, "timestamp": 1769697045.5}
     assert api.post(ANALYZE, nested, expect=200)["device_id"] == "bed-8"
     listed = api.get("/api/soil/devices")["devices"]
     assert [item["device_id"] for item in listed] == ["bed-7", "bed-8"]
@@ -97,12 +87,14 @@ def api_time(second: int) -> str:
 
 
 def test_bare_values_without_a_time_are_stored_each_time(sqlite_api: Api) -> None:
-    assert [sqlite_api.post(ANALYZE, VALUES, expect=200)["stored"] for _ in range(3)] == [True] * 3
+    assert [sqlite_api.post(ANALYZE, SOIL_VALUES, expect=200)["stored"] for _ in range(3)] == [
+        True
+    ] * 3
     assert stored(sqlite_api) == 3
 
 
 def test_numbers_may_come_as_text_and_other_fields_are_ignored(sqlite_api: Api) -> None:
-    texts: dict[str, Any] = {name: str(value) for name, value in VALUES.items()}
+    texts: dict[str, Any] = {name: str(value) for name, value in SOIL_VALUES.items()}
     answer = sqlite_api.post(ANALYZE, texts | {"location": {"bed": 7}}, expect=200)
     assert answer["health_index"] == 71.0
     assert sqlite_api.get("/api/soil/latest")["data"]["pH"] == 7.18
@@ -154,7 +146,7 @@ def test_a_bad_reading_is_400_and_kept_among_the_rejected(
         ("{", "not JSON"),
         ("", "not JSON"),
         ('{"N":' * 10_000, "not JSON"),
-        ([VALUES], "/api/soil-health/batch-analyze"),
+        ([SOIL_VALUES], "/api/soil-health/batch-analyze"),
         (" [ ]", "/api/soil-health/batch-analyze"),
     ],
 )
@@ -274,7 +266,7 @@ def test_a_batch_may_have_10000_readings_and_no_more(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["", "{", "[1, 2", '{"readings": [}', "nonsense", [], {"readings": []}, {}, VALUES, 7, "[]", {"readings": {"N": 1}},
+    ["", "{", "[1, 2", '{"readings": [}', "nonsense", [], {"readings": []}, {}, SOIL_VALUES, 7, "[]", {"readings": {"N": 1}},
      {"readings": None}],
 )  # fmt: skip
 def test_a_body_that_is_no_batch_is_400(sqlite_api: Api, body: Any) -> None:
@@ -352,7 +344,7 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
     """Bare values as a device publishes them."""
     return {
         "timestamp": flat["timestamp"],
-        "sensor_readings": {name: flat[name] for name in VALUES},
+        "sensor_readings": {name: flat[name] for name in SOIL_VALUES},
     }
 
 
@@ -362,7 +354,7 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 def test_the_ranges_are_the_declared_bands(sqlite_api: Api) -> None:
     answer = sqlite_api.get("/api/soil-health/optimal-ranges")
     assert answer.keys() == {"success", "ranges", "status_bands"}
-    assert list(answer["ranges"]) == list(VALUES)
+    assert list(answer["ranges"]) == list(SOIL_VALUES)
     assert answer["ranges"]["N"] == {
         "min": 15,
         "max": 30,
