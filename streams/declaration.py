@@ -19,7 +19,7 @@ from streams.checks import (
     check_table,
     check_topic,
 )
-from streams.conflicts import check_conflicts, check_settings
+from streams.conflicts import check_conflicts, check_settings, published
 from streams.figure_checks import check_figures
 from streams.files import DeclarationFile, read_all
 from streams.registry import Streams, UnusableDeclaration
@@ -80,7 +80,8 @@ def load(
     if not streams:
         raise StreamError("\n".join(faults.values()))
     streams.sort(key=lambda stream: stream.name)
-    unusable = _unusable(faults, topics, [*(stream.topic for stream in streams), *device_topics])
+    taken = [*(stream.topic for stream in streams), *device_topics]
+    unusable = _unusable(faults, topics, taken, published(streams, device_topics))
     try:
         return Streams(streams, device_topics, unusable, _digest(files, topics), catch_all)
     except ValueError as error:
@@ -115,7 +116,10 @@ def _digest(files: Sequence[DeclarationFile], topics: Mapping[str, str]) -> str:
 
 
 def _unusable(
-    faults: Mapping[DeclarationFile, str], topics: Mapping[str, str], taken: Sequence[TopicPattern]
+    faults: Mapping[DeclarationFile, str],
+    topics: Mapping[str, str],
+    taken: Sequence[TopicPattern],
+    own: Sequence[TopicPattern],
 ) -> Sequence[UnusableDeclaration]:
     """Return the unusable declarations, with the topics whose messages can be set aside."""
     unusable: list[UnusableDeclaration] = []
@@ -125,6 +129,8 @@ def _unusable(
         # A stream whose topic covers this one rejects its messages in its own name.
         if topic is not None and any(covers(other.wide(), topic.wide()) for other in others):
             topic = None
+        if topic is not None and any(other.overlaps(topic) for other in own):
+            topic = None  # what AutoForge hears there is its own
         unusable.append(UnusableDeclaration(file.name, reason, topic))
     return unusable
 

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from streams.conflicts import published
 from streams.stream import Stream
 from streams.topics import DeviceTopics, TopicPattern, filters_for
 from utils.caching import remembering
 
 _OWN_ROOTS = ("$", "autoforge/")
-_OWN = "autoforge/[^/]*/notices"
 
 
 class UnusableDeclaration(NamedTuple):
@@ -54,7 +54,8 @@ class Streams:
         self._regex = re.compile("|".join(parts), re.DOTALL)
         self._holders = [holder for _, holder in patterns]
         self._ordered = streams
-        self._own = re.compile("|".join(self._own_topics()), re.DOTALL)
+        own = [topic.whole_regex() for topic in published(streams, device_topics)]
+        self._own = re.compile("|".join(own), re.DOTALL)
         self.filters = filters_for(self._patterns(), catch_all)
         """The filters to subscribe to: declared topics with any metric, and CATCH_ALL_TOPIC."""
         self.match = remembering(self._match, 20_000)
@@ -106,10 +107,6 @@ class Streams:
             self.device_topics.status,
             *set_aside,
         ]
-
-    def _own_topics(self) -> list[str]:
-        published = [topic for stream in self for topic in stream.health.topics().values()]
-        return [_OWN, self.device_topics.control.regex(), *map(re.escape, published)]
 
     def _match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
         found = self._regex.fullmatch(topic)

@@ -98,6 +98,10 @@ class TopicPattern:
         return [special.get(level, {level}) for level in self.levels]
 
 
+NOTICES = TopicPattern(("autoforge", DEVICE, "notices"), {})
+"""The topics on which the processes of AutoForge tell each other what is new."""
+
+
 def _covers(choices: set[str] | None, other: set[str] | None) -> bool:
     return choices is None or (other is not None and other <= choices)
 

@@ -11,12 +11,12 @@ import queries.readings
 from broker.message import Message
 from config import PROJECT, Settings
 from ingest.acknowledgements import Acknowledgement
-from ingest.message import Ignored, Reading
+from ingest.message import Reading
 from ingest.payload import Parser
 from ingest.presence import PresenceNotice
 from models import Base
 from streams.checks import StreamError
-from streams.declaration import load
+from streams.declaration import declared, load
 from streams.registry import Streams
 from streams.reserved import RESERVED_COLUMNS, RESERVED_NAMES
 from streams.stream import Simulation, Stream
@@ -441,6 +441,17 @@ def test_two_streams_cannot_receive_one_topic(
             "",
             "CONTROL_TOPIC=status/{device_id}: overlaps with STATUS_TOPIC (status/",
         ),
+        ({}, 'topic = "{device_id}/x/command"', "x.toml: topic: overlaps with CONTROL_TOPIC ("),
+        (
+            {"status_topic": "control/x/y/+", "control_topic": "control/+/y/z"},
+            "",
+            "STATUS_TOPIC=control/x/y/{device_id}: overlaps with CONTROL_TOPIC (control/{device_id}/y/z)",
+        ),
+        (
+            {"status_topic": "+/command", "control_topic": "x/+"},
+            "",
+            "STATUS_TOPIC={device_id}/command: overlaps with CONTROL_TOPIC (x/{device_id})",
+        ),
     ],
 )
 def test_what_devices_say_and_hear_beside_their_readings_needs_topics_of_its_own(
@@ -451,6 +462,47 @@ def test_what_devices_say_and_hear_beside_their_readings_needs_topics_of_its_own
         load(tmp_path, {}, DeviceTopics.of(Settings(_env_file=None, **topics)))
     assert str(caught.value).startswith(sentence)
     assert re.search(r": overlaps with \S+ \([^()]+\)$", str(caught.value))
+
+
+NOTICES = "overlaps with AutoForge's notices (autoforge/{device_id}/notices)"
+
+
+@pytest.mark.parametrize("setting", ["SENSOR_TOPIC", "CONTROL_TOPIC", "ACK_TOPIC", "STATUS_TOPIC"])
+@pytest.mark.parametrize(
+    "topic",
+    ["autoforge/{device_id}/notices", "autoforge/home/{device_id}", "{device_id}/x/notices"],
+)
+def test_no_setting_takes_the_topics_on_which_autoforge_speaks_to_itself(
+    setting: str, topic: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sensors.toml").write_text(f"{TOPIC}\n{METRIC}")
+    chosen: dict[str, Any] = {setting.lower(): topic}
+    with pytest.raises(StreamError) as caught:
+        declared(Settings(_env_file=None, streams_dir=tmp_path, **chosen))
+    assert str(caught.value) == f"{setting}={topic}: {NOTICES}"
+
+
+@pytest.mark.parametrize(
+    ("topic", "told"),
+    [
+        ("autoforge/{device_id}/notices", NOTICES),
+        ("autoforge/home/{device_id}", NOTICES),
+        ("{device_id}/{metric}/notices", NOTICES),
+        ("{device_id}/{metric}", ""),
+        ("autoforge/home/{device_id}/data", ""),
+        ("said/{device_id}", "overlaps with state.toml: health.status_topic (said/state)"),
+        ("{device_id}/state", "overlaps with state.toml: health.status_topic (said/state)"),
+        ("control/pump/command", "overlaps with CONTROL_TOPIC (control/{device_id}/command)"),
+    ],
+)
+def test_a_stream_that_would_hear_what_autoforge_says_is_unusable(
+    topic: str, told: str, declare: Declare
+) -> None:
+    state = f'{TOPIC}{METRIC}[health]\nstatus_topic = "said/state"\n'
+    streams = declare(state=state, x=f'topic = "{topic}"\ndevice = "d"\n{METRIC}')
+    assert streams.unusable == ({"x": f"x.toml: topic: {told}"} if told else {})
+    # Nothing is heard there for it either: it would be taken for what AutoForge says.
+    assert len(streams.subscriptions()) == (3 if told else 4)
 
 
 @pytest.mark.parametrize(
@@ -519,7 +571,6 @@ def test_a_topic_belongs_to_the_stream_with_the_plain_level(
         ({}, "{device_id}/{metric}", "status/t", PresenceNotice),
         ({}, "{device_id}/{metric}", "board/t", Reading),
         ({}, "{device_id}/x/{metric}", "control/x/t", Reading),
-        ({}, "{device_id}/x/command", "control/x/command", Ignored),
         ({}, "{device_id}/x/ack", "control/x/ack", Acknowledgement),
         ({}, "{device_id}/x/ack", "board/x/ack", Reading),
         ({}, "status/oven", "status/oven", Reading),
@@ -528,13 +579,6 @@ def test_a_topic_belongs_to_the_stream_with_the_plain_level(
         ({"status_topic": "+/on"}, "a/{device_id}", "b/on", PresenceNotice),
         ({"status_topic": "+/x/ack"}, "a", "control/x/ack", Acknowledgement),
         ({"status_topic": "+/x/ack"}, "a", "b/x/ack", PresenceNotice),
-        (
-            {"status_topic": "control/x/y/+", "control_topic": "control/+/y/z"},
-            "a",
-            "control/x/y/z",
-            PresenceNotice,
-        ),
-        ({"status_topic": "+/command", "control_topic": "x/+"}, "a", "x/command", Ignored),
     ],
 )
 def test_plain_levels_win_over_placeholders_beside_readings_too(

@@ -131,11 +131,11 @@ def test_a_metric_that_cannot_be_is_a_fault(metric: str, sentence: str, tmp_path
         ),
         (
             '[health]\nstatus_topic = "a/b"',
-            "health.status_topic: expected a topic other than that of x.toml: topic",
+            "health.status_topic: overlaps with x.toml: topic (a/",
         ),
         (
             '[health]\nstatus_topic = "status/x"',
-            "health.status_topic: expected a topic other than that of STATUS_TOPIC",
+            "health.status_topic: overlaps with STATUS_TOPIC (status/{device_id})",
         ),
         ("[oee]", "oee: Object missing required field `status`"),
         (
