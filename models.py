@@ -146,6 +146,8 @@ class IngestStatus(Base):
     ignored: Mapped[int] = mapped_column(default=0)
     best_effort: Mapped[int] = mapped_column(default=0)
     """How many of the received came at QoS 0, which promises nothing."""
+    values_left_out: Mapped[int] = mapped_column(default=0)
+    """How many values of optional metrics could not be read; their readings have none there."""
     first_deliveries: Mapped[int] = mapped_column(default=0)
     """How many of the received came without the DUP flag."""
     last_batch_at: Mapped[datetime | None]

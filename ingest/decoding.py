@@ -5,6 +5,7 @@ again without types and checked field by field, which converts what can be conve
 error.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -14,24 +15,21 @@ from typing import Annotated, Any, NamedTuple, assert_never
 import msgspec
 
 from ingest.identity import text_fault
+from ingest.json_payloads import MAX_PAYLOAD, checked, decode_reading
 from ingest.values import (
     EXACT,
     PayloadError,
-    Spelled,
     bare,
     is_no_value,
     shown,
     stored,
 )
 from streams.stream import Metric, MetricType, Stream
-from utils import lenient_json
-from utils.lenient_json import BOM
 
-MAX_PAYLOAD = 65_536
-"""Bytes; readings are far smaller."""
 UNSET = msgspec.UNSET
 Values = tuple[float | str | None, ...]
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# The beginning of an object with a field; broken JSON that begins so is no text.
+_OBJECT = re.compile(rb'\{\s*"')
 # A number too small for a float has at least this many zeros, or an exponent of three digits.
 _MANY = 224
 _TINY = re.compile(rb"[eE]-\d{3}").search
@@ -40,7 +38,6 @@ _MINUS = re.compile(rb"-(?:0(?!\d)|\d{3})").search
 # A larger integer may differ from the nearest float, so it is decoded without types.
 _Number = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
 _Time = datetime | int | float | msgspec.UnsetType
-_SPELLED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Spelled)
 
 
 class Fields(NamedTuple):
@@ -64,20 +61,20 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
     def read(payload: bytes) -> Fields:
         # The same as `_is_clean`, inlined because the call would double its cost.
         if len(payload) > MAX_PAYLOAD or b"\\u" in payload or not payload.isascii():
-            return _wide_fields(stream, _decode_reading(payload))
+            return _wide_fields(stream, decode_reading(payload))
         try:
             decoded = decoder.decode(payload)
         except (msgspec.DecodeError, RecursionError):
-            return _wide_fields(stream, _decode_reading(payload))
+            return _wide_fields(stream, decode_reading(payload))
         values = pick(decoded.values if stream.values else decoded)
         if 0.0 in values and (_MINUS(payload) is not None or len(payload) > _MANY):
             if _may_be_tiny(payload):
-                return _wide_fields(stream, _decode_reading(payload))
+                return _wide_fields(stream, decode_reading(payload))
             values = tuple([0.0 if value == 0.0 else value for value in values])
         if not plain:
             values = tuple([None if value is UNSET else value for value in values])
             if _needs_another_look(values):
-                return _wide_fields(stream, _decode_reading(payload))
+                return _wide_fields(stream, decode_reading(payload))
         timestamp = decoded.timestamp
         return Fields(decoded.device, UNSET if timestamp is None else timestamp, values)
 
@@ -144,15 +141,14 @@ def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
     The decoder raises PayloadError.
     """
     clean = msgspec.json.Decoder(_Number | _single_struct(stream)).decode
-    starts_of_json = _starts_of_json(metric.type)
     position = stream.metrics.index(metric)
     before, after = (None,) * position, (None,) * (len(stream.metrics) - position - 1)
 
     def read_untyped(payload: bytes) -> Fields:
-        content = _checked(payload).strip()
-        if not content.startswith(starts_of_json):
+        content = checked(payload)
+        decoded = _json_of(content, metric.type)
+        if decoded is UNSET:
             return Fields(UNSET, UNSET, (*before, bare(metric, content.decode()), *after))
-        decoded = _decode_reading(content)
         fields = decoded if isinstance(decoded, dict) else {"value": decoded}
         if "value" not in fields:
             raise PayloadError("missing_field", "value: missing")
@@ -186,13 +182,20 @@ def _single_struct(stream: Stream) -> type[msgspec.Struct]:
     return msgspec.defstruct("Single", fields, rename=renamed, kw_only=True)
 
 
-def _starts_of_json(kind: MetricType) -> tuple[bytes, ...]:
-    """Return how payloads that are JSON begin; the bytes of any other payload are the value."""
+def _json_of(content: bytes, kind: MetricType) -> Any:
+    """Return the decoded JSON, or UNSET if the bytes are the value. Raises PayloadError."""
+    content = content.strip()
     match kind:
         case "number":
-            return (b"{", b"[", b'"')
+            return decode_reading(content) if content.startswith((b"{", b"[", b'"')) else UNSET
+        case "text" if _OBJECT.match(content):
+            return decode_reading(content)
+        case "text" if content.startswith((b"{", b'"')):
+            with contextlib.suppress(PayloadError):
+                return decode_reading(content)
+            return UNSET
         case "text":
-            return (b"{", b'"')
+            return UNSET
         case _:
             assert_never(kind)
 
@@ -253,44 +256,3 @@ def _time_of(stream: Stream, fields: dict[str, Any]) -> Any:
 
 def _stated_time(value: Any) -> Any:
     return UNSET if value is None else value
-
-
-def _decode_reading(payload: bytes) -> Any:
-    """Decode any JSON, with each number as the device wrote it. Raises PayloadError."""
-    return _decode(payload, lambda content: lenient_json.decoded(content, _SPELLED.decode))
-
-
-def decode_untyped(payload: bytes) -> Any:
-    """Decode any JSON. Raises PayloadError."""
-    return _decode(payload, msgspec.json.decode)
-
-
-def _decode(payload: bytes, decode: Callable[[bytes], Any]) -> Any:
-    content = _checked(payload)
-    if _NUL.search(content):
-        raise PayloadError("invalid_text", "a NUL character (\\u0000) cannot be stored")
-    try:
-        return decode(content)
-    except msgspec.DecodeError as error:
-        if "out of range" in str(error):
-            message = "a number is too large to be stored"
-            raise PayloadError("number_out_of_range", message) from error
-        message = f"not valid JSON: {lenient_json.why(content)}"
-        raise PayloadError("invalid_json", message) from error
-    except RecursionError as error:
-        raise PayloadError("too_deep", "the JSON is nested too deeply") from error
-
-
-def _checked(payload: bytes) -> bytes:
-    """Return the payload without a BOM; check its size and encoding. Raises PayloadError."""
-    payload = payload.removeprefix(BOM)
-    if not payload.strip():
-        raise PayloadError("empty_payload", "the payload is empty")
-    if len(payload) > MAX_PAYLOAD:
-        raise PayloadError("too_large", f"{len(payload)} bytes; at most {MAX_PAYLOAD} are allowed")
-    if not payload.isascii():
-        try:
-            payload.decode()
-        except UnicodeDecodeError as error:
-            raise PayloadError("invalid_utf8", f"byte {error.start} is not valid UTF-8") from error
-    return payload

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from broker.message import Message
-from ingest.decoding import decode_untyped
 from ingest.identity import device_id_fault
+from ingest.json_payloads import decode_untyped
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Rejection
 from ingest.values import PayloadError, shown

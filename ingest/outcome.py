@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from broker.message import Message
 from broker.notifier import ChangeSet
-from ingest.message import Ignored, Parsed, Rejection
+from ingest.message import Ignored, Parsed, Reading, Rejection
 from models import RETAINED
 
 
@@ -66,6 +66,10 @@ class Outcome:
         """Return how many messages were received at QoS 0."""
         packet_ids = [item.message.packet_id for item in self.parsed]
         return packet_ids.count(0) + [one.packet_id for one in self.repeated].count(0)
+
+    def values_left_out(self) -> int:
+        """Return how many values of optional metrics could not be read."""
+        return sum(len(item.unread) for item in self.parsed if isinstance(item, Reading))
 
     def with_next(self, other: "Outcome") -> "Outcome":
         """Return the counts and rejections of this and another part of a batch."""

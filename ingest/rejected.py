@@ -19,7 +19,7 @@ from sqlalchemy import Connection, RowMapping
 import queries.rejected
 from config import Settings
 from database import Database
-from ingest.decoding import MAX_PAYLOAD
+from ingest.json_payloads import MAX_PAYLOAD
 from ingest.message import Rejection
 from models import MAX_MESSAGE, MAX_TEXT, MAX_TOPIC, RejectionCount
 from queries.rejected import UNSHARED

@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
-from ingest.decoding import MAX_PAYLOAD, UNSET
+from ingest.decoding import UNSET
 from ingest.identity import device_id_fault
+from ingest.json_payloads import MAX_PAYLOAD
 from models import MAX_DEVICE_ID
 from streams.stream import Stream
 from utils import lenient_json

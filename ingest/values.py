@@ -78,9 +78,10 @@ def bare(metric: Metric, content: str) -> float | str:
     """Return the number or text to store for a payload that is no JSON. Raises PayloadError."""
     match metric.type:
         case "number":
-            return number("value", content, shortened(content))
+            return number("value", content, shortened(content.strip()))
         case "text":
-            return text("value", content)
+            # Line ends come from the device's print function; no text may have them.
+            return text("value", content.strip("\r\n"))
         case _:
             assert_never(metric.type)
 

@@ -16,6 +16,7 @@ COUNTED = (
     "rejected",
     "ignored",
     "best_effort",
+    "values_left_out",
     "first_deliveries",
 )
 _STATUS = IngestStatus.metadata.tables["ingest_status"]

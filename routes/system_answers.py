@@ -48,6 +48,10 @@ class Counts(Described):
         description="`retained`: an undated message that the broker repeats; "
         "`empty`: a message that clears a retained one."
     )
+    values_left_out: int = Field(
+        description="Values of optional metrics that could not be read; the readings are stored "
+        "without them, and the log names them."
+    )
     last_batch_at: Rfc3339 | None
 
 

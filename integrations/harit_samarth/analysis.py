@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ingest.decoding import MAX_PAYLOAD
+from ingest.json_payloads import MAX_PAYLOAD
 from ingest.message import Reading, Rejection
 from services import health_index
 from services.submissions import BadSubmission, Receipt, Submissions, payloads, read_json

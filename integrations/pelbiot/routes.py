@@ -11,8 +11,8 @@ import queries.newest
 from broker.publisher import Publisher
 from config import Settings
 from database import Database
-from ingest.decoding import MAX_PAYLOAD
 from ingest.identity import device_id_fault, nesting_fault
+from ingest.json_payloads import MAX_PAYLOAD
 from integrations.pelbiot.topic_values import TopicValues, UnknownTopic
 from routes.answers import Error, Rfc3339
 from routes.arguments import Body, DeviceQuery

@@ -183,16 +183,39 @@ def test_what_is_no_number_is_rejected_bare_and_quoted(text: str, parser: Parser
         "[1]",
         "[OK] started",
         "{",
+        "{}}",
+        "{offline}",
+        '"a" b',
+        '"unterminated',
+        '"a\\u0000"',
+        "  a  b  ",
         "-",
         "a\\u0041",
     ],
 )
 def test_on_a_topic_of_its_own_the_bytes_are_the_text(text: str, parser: Parser) -> None:
-    if text == "{":
-        assert rejection(parser, text, "panel/P1/mode")[0] == "invalid_json"
-    else:
-        assert reading(parser, text, "panel/P1/mode").values == (None, text)
-        assert reading(parser, f" {text}\r\n", "panel/P1/mode").values == (None, text)
+    assert reading(parser, text, "panel/P1/mode").values == (None, text)
+    assert reading(parser, f" {text}\r\n", "panel/P1/mode").values == (None, f" {text}")
+
+
+@pytest.mark.parametrize("payload", ['"on"', ' "on"\r\n', '{"value":"on"}', ' { "value" : "on" } '])
+def test_json_on_a_topic_of_its_own_is_read_as_json(payload: str, parser: Parser) -> None:
+    assert reading(parser, payload, "panel/P1/mode").values == (None, "on")
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ('{"value": "o', "invalid_json"),
+        ('{ "value": on}', "invalid_json"),
+        ('{"other": "on"}', "missing_field"),
+        ("{}", "missing_field"),
+        ('{"value": 3}', "not_text"),
+        (" \r\n", "empty_payload"),
+    ],
+)
+def test_an_object_that_is_broken_is_no_text(payload: str, reason: str, parser: Parser) -> None:
+    assert rejection(parser, payload, "panel/P1/mode")[0] == reason
 
 
 LARGE = [

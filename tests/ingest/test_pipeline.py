@@ -241,7 +241,7 @@ def test_messages_at_qos_0_are_counted_as_best_effort(connected: Connected) -> N
     assert (status.received, status.best_effort) == (2, 1)
 
 
-def test_values_that_could_not_be_read_are_told_once_a_minute_and_their_neighbours_stored(
+def test_values_that_could_not_be_read_are_counted_and_told_once_a_minute(
     connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
     database, connection, pipeline = connected
@@ -259,8 +259,10 @@ def test_values_that_could_not_be_read_are_told_once_a_minute_and_their_neighbou
     assert len(caplog.records) == 1
     with database.read() as reader:
         newest = queries.newest.latest(reader, database.tables["machines"])
+        status = queries.ingest_status.ingest_status(reader)["mqtt"]
     assert newest is not None
     assert (newest["quality_rate"], newest["interval_defects"]) == (99.0, None)
+    assert (status.stored, status.values_left_out) == (91, 90)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def _of_part_5(url: str, streams: Streams) -> str:
         with database.transaction(connection):
             client_id = queries.installation.client_id(connection)
             connection.execute(text("DROP TABLE jobs"))
+            connection.execute(text("ALTER TABLE ingest_status DROP COLUMN values_left_out"))
             connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
     database.close()
     return client_id

@@ -1,0 +1,57 @@
+"""JSON payloads: check the bytes of a payload, and decode the JSON in them; pure."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ingest.values import PayloadError, Spelled
+from utils import lenient_json
+from utils.lenient_json import BOM
+
+MAX_PAYLOAD = 65_536
+"""Bytes; readings are far smaller."""
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_SPELLED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Spelled)
+
+
+def decode_reading(payload: bytes) -> Any:
+    """Decode any JSON, with each number as the device wrote it. Raises PayloadError."""
+    return _decode(payload, lambda content: lenient_json.decoded(content, _SPELLED.decode))
+
+
+def decode_untyped(payload: bytes) -> Any:
+    """Decode any JSON. Raises PayloadError."""
+    return _decode(payload, msgspec.json.decode)
+
+
+def _decode(payload: bytes, decode: Callable[[bytes], Any]) -> Any:
+    content = checked(payload)
+    if _NUL.search(content):
+        raise PayloadError("invalid_text", "a NUL character (\\u0000) cannot be stored")
+    try:
+        return decode(content)
+    except msgspec.DecodeError as error:
+        if "out of range" in str(error):
+            message = "a number is too large to be stored"
+            raise PayloadError("number_out_of_range", message) from error
+        message = f"not valid JSON: {lenient_json.why(content)}"
+        raise PayloadError("invalid_json", message) from error
+    except RecursionError as error:
+        raise PayloadError("too_deep", "the JSON is nested too deeply") from error
+
+
+def checked(payload: bytes) -> bytes:
+    """Return the payload without a BOM; check its size and encoding. Raises PayloadError."""
+    payload = payload.removeprefix(BOM)
+    if not payload.strip():
+        raise PayloadError("empty_payload", "the payload is empty")
+    if len(payload) > MAX_PAYLOAD:
+        raise PayloadError("too_large", f"{len(payload)} bytes; at most {MAX_PAYLOAD} are allowed")
+    if not payload.isascii():
+        try:
+            payload.decode()
+        except UnicodeDecodeError as error:
+            raise PayloadError("invalid_utf8", f"byte {error.start} is not valid UTF-8") from error
+    return payload
