@@ -49,13 +49,14 @@ class Outcome:
         self.changes.add(applied.changes)
 
     def counts(self) -> dict[str, int]:
-        """Return how many messages were received, and how many had each outcome."""
+        """Return the counts of the batch, by the names of their columns."""
         return {
             "received": self.received,
             "stored": self.stored,
             "duplicate": self.duplicate,
             "rejected": len(self.rejections),
             "ignored": len(self.ignored),
+            "values_left_out": self._values_left_out(),
         }
 
     def ignored_counts(self) -> list[tuple[str, int]]:
@@ -66,10 +67,6 @@ class Outcome:
         """Return how many messages were received at QoS 0."""
         packet_ids = [item.message.packet_id for item in self.parsed]
         return packet_ids.count(0) + [one.packet_id for one in self.repeated].count(0)
-
-    def values_left_out(self) -> int:
-        """Return how many values of optional metrics could not be read."""
-        return sum(len(item.unread) for item in self.parsed if isinstance(item, Reading))
 
     def with_next(self, other: "Outcome") -> "Outcome":
         """Return the counts and rejections of this and another part of a batch."""
@@ -90,3 +87,7 @@ class Outcome:
         if retained:
             self.rejections = [one for one in self.rejections if not one.message.retained]
             self.ignored += [Ignored(RETAINED, one.message) for one in retained]
+
+    def _values_left_out(self) -> int:
+        """Return how many values of optional metrics could not be read."""
+        return sum(len(item.unread) for item in self.parsed if isinstance(item, Reading))

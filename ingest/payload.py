@@ -93,15 +93,16 @@ class Parser:
 
     def concerning(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the messages that are not on topics on which AutoForge publishes."""
-        is_own, roots = self._streams.is_own, self._streams.own_roots
-        return [one for one in messages if not (one.topic.startswith(roots) and is_own(one.topic))]
+        own = self._streams.own_topics
+        roots = own.roots
+        return [one for one in messages if not (one.topic.startswith(roots) and one.topic in own)]
 
     def _other(self, message: Message) -> DeviceMessage | Rejection | Ignored:
         if not message.valid_topic:
             return Rejection(None, "invalid_topic", "the topic is not valid UTF-8", message)
         if (parsed := self._device_messages.parse(message)) is not None:
             return parsed
-        if self._streams.publishes(message.topic):
+        if self._streams.own_topics.publishes(message.topic):
             return Ignored(OWN, message)
         if (unusable := self._streams.unusable_at(message.topic)) is not None:
             return Rejection(

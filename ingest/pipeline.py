@@ -182,11 +182,7 @@ class Pipeline:
 
     def _count(self, connection: Connection, outcome: Outcome, first: int, now: datetime) -> None:
         best_effort = outcome.best_effort() if self._source == "mqtt" else 0
-        counts = outcome.counts() | {
-            "best_effort": best_effort,
-            "first_deliveries": first,
-            "values_left_out": outcome.values_left_out(),
-        }
+        counts = outcome.counts() | {"best_effort": best_effort, "first_deliveries": first}
         before = self._recent.first_deliveries if self._resumed else None
         added = queries.ingest_status.add(connection, self._source, counts, now, before)
         if outcome.received and not added:

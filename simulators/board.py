@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple, Self
 
 from broker.connection import new_client
 from broker.dialer import Dialler
@@ -27,6 +28,7 @@ from simulators.fallback import Fallback
 from simulators.tally import Tally
 from simulators.timetable import Timetable
 from utils import clock
+from utils.device_topic import DEVICE
 
 ONLINE, OFFLINE = b"online", b"offline"
 # rumqttd publishes the will even after DISCONNECT, a moment later: "online" must come after it.
@@ -48,6 +50,19 @@ class Shared:
     note: Callable[[str], None]
 
 
+class _Topics(NamedTuple):
+    """The topics of one board, other than those of its readings."""
+
+    control: str
+    ack: str
+    status: str
+
+    @classmethod
+    def of(cls, settings: Settings, device_id: str) -> Self:
+        templates = (settings.control_topic, settings.ack_topic, settings.status_topic)
+        return cls(*(template.replace(DEVICE, device_id) for template in templates))
+
+
 class Board:
     """Online from its subscription until it leaves, restarts or loses the broker."""
 
@@ -57,11 +72,8 @@ class Board:
         self.online = False
         self._shared = shared
         self.connection = self._new_connection()
-        self._ack_topic = self._topic(shared.settings.ack_topic)
-        self._status_topic = self._topic(shared.settings.status_topic)
-        self.connection.listen(
-            self._topic(shared.settings.control_topic), (self._status_topic, OFFLINE)
-        )
+        self._topics = _Topics.of(shared.settings, device.device_id)
+        self.connection.listen(self._topics.control, (self._topics.status, OFFLINE))
         self._answers = Answers()
         self._booted = time.monotonic()
         self._restart: str | None = None
@@ -107,7 +119,7 @@ class Board:
         if self._left:
             return
         self.online = True
-        self.connection.say(self._status_topic, ONLINE, retain=True)
+        self.connection.say(self._topics.status, ONLINE, retain=True)
         if self._down:
             self._boot()
         self.connection.publish_kept()
@@ -123,7 +135,7 @@ class Board:
             return
         known = self._answers.get(command.id)
         if known:
-            self.connection.say(self._ack_topic, known.payload(command.id))
+            self.connection.say(self._topics.ack, known.payload(command.id))
             return
         uptime = time.monotonic() - self._booted
         answer, effect = commands.obey(
@@ -175,11 +187,8 @@ class Board:
     def _go_offline(self) -> None:
         self.online = False
         self._goodbye = self.off = True
-        self.connection.say(self._status_topic, OFFLINE, retain=True)
+        self.connection.say(self._topics.status, OFFLINE, retain=True)
 
     def _answer(self, command_id: str, answer: Answer) -> None:
         self._answers.keep(command_id, answer)
-        self.connection.say(self._ack_topic, answer.payload(command_id))
-
-    def _topic(self, template: str) -> str:
-        return template.replace("{device_id}", self.device.device_id)
+        self.connection.say(self._topics.ack, answer.payload(command_id))

@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 from streams.conflicts import published
 from streams.stream import Stream
-from streams.topics import DeviceTopics, TopicPattern, filters_for
+from streams.topics import DeviceTopics, OwnTopics, TopicPattern, filters_for
 from utils.caching import remembering
-
-_OWN_ROOTS = ("$", "autoforge/")
 
 
 class UnusableDeclaration(NamedTuple):
@@ -40,9 +38,6 @@ class Streams:
         self.knows_all_topics = all(declaration.topic is not None for declaration in unusable)
         """Whether every unusable declaration has a topic whose messages can be set aside."""
         self._set_aside = [declaration for declaration in unusable if declaration.topic is not None]
-        self._catch_all = catch_all
-        self.own_roots = ("",) if catch_all else _OWN_ROOTS
-        """Prefixes of the topics that `is_own` accepts; checking these first halves the time."""
         self._by_name = {stream.name: stream for stream in streams}
         # One expression for all topics: the group that matched identifies the stream, if any.
         patterns: list[tuple[TopicPattern, Stream | None]] = [
@@ -53,16 +48,15 @@ class Streams:
         parts = [self._named(index, pattern) for index, (pattern, _) in enumerate(patterns)]
         self._regex = re.compile("|".join(parts), re.DOTALL)
         self._holders = [holder for _, holder in patterns]
-        self._ordered = streams
-        own = [topic.whole_regex() for topic in published(streams, device_topics)]
-        self._own = re.compile("|".join(own), re.DOTALL)
+        self.own_topics = OwnTopics(published(streams, device_topics), hears_all=bool(catch_all))
+        """The topics on which AutoForge publishes."""
         self.filters = filters_for(self._patterns(), catch_all)
         """The filters to subscribe to: declared topics with any metric, and CATCH_ALL_TOPIC."""
         self.match = remembering(self._match, 20_000)
         """Return the stream, the device id and the metric's level of a topic, or None."""
 
     def __iter__(self) -> Iterator[Stream]:
-        return iter(self._ordered)
+        return iter(self._by_name.values())
 
     def __getitem__(self, name: str) -> Stream:
         return self._by_name[name]
@@ -80,16 +74,6 @@ class Streams:
         levels = TopicPattern(tuple(topic.split("/")), {})
         found = (it for it in self._set_aside if it.topic is not None and it.topic.overlaps(levels))
         return next(found, None)
-
-    def is_own(self, topic: str) -> bool:
-        """Return whether AutoForge or the broker publishes on this topic, so it has no readings."""
-        if not topic.startswith(self.own_roots):
-            return False
-        return topic.startswith("$") or self._own.fullmatch(topic) is not None
-
-    def publishes(self, topic: str) -> bool:
-        """Return whether AutoForge publishes on this topic; a wide filter receives it back."""
-        return self._own.fullmatch(topic) is not None
 
     def undeclared(self, topic: str) -> Stream | None:
         """Return the stream that a topic would belong to if its metric was declared, or None."""

@@ -102,6 +102,25 @@ NOTICES = TopicPattern(("autoforge", DEVICE, "notices"), {})
 """The topics on which the processes of AutoForge tell each other what is new."""
 
 
+class OwnTopics:
+    """The topics on which AutoForge publishes; what it hears there has no readings."""
+
+    def __init__(self, published: Sequence[TopicPattern], *, hears_all: bool) -> None:
+        self._regex = re.compile("|".join(topic.whole_regex() for topic in published), re.DOTALL)
+        self.roots = ("",) if hears_all else ("$", "autoforge/")
+        """Prefixes of the topics in `self`; checking these first halves the time."""
+
+    def __contains__(self, topic: str) -> bool:
+        """Return whether AutoForge or the broker publishes on this topic."""
+        if not topic.startswith(self.roots):
+            return False
+        return topic.startswith("$") or self.publishes(topic)
+
+    def publishes(self, topic: str) -> bool:
+        """Return whether AutoForge publishes on this topic; a wide filter receives it back."""
+        return self._regex.fullmatch(topic) is not None
+
+
 def _covers(choices: set[str] | None, other: set[str] | None) -> bool:
     return choices is None or (other is not None and other <= choices)
 
