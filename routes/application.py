@@ -3,6 +3,7 @@
 from flask_cors import CORS
 from flask_openapi.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter
 
 from config import Settings
 from routes import errors
@@ -12,6 +13,12 @@ from utils import origins
 from utils.json_provider import CompactJson, IndentedJson
 
 MAX_BODY = 16_000_000
+
+
+class _PlainInteger(IntegerConverter):
+    """A whole number in a path: digits of other scripts, and more than `int` reads, match nothing."""
+
+    regex = "[0-9]{1,19}"
 
 
 def application(settings: Settings) -> OpenAPI:
@@ -25,6 +32,7 @@ def application(settings: Settings) -> OpenAPI:
     )
     app.json = IndentedJson(app) if settings.flask_env == "development" else CompactJson(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.converters["int"] = _PlainInteger
     CORS(app, origins=origins.patterns(settings.origins))
     if settings.proxy_count:
         n = settings.proxy_count

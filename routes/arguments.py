@@ -10,6 +10,7 @@ from models import MAX_COMMAND_ID
 from queries.readings import TimeFilter
 from routes.fields import (
     CommandName,
+    Decimal,
     DeviceId,
     Key,
     LastEventId,
@@ -19,6 +20,7 @@ from routes.fields import (
     Reason,
     Since,
     Status,
+    Whole,
     Zone,
     checked_text,
 )
@@ -62,10 +64,10 @@ class WindowQuery(DeviceQuery):
 class HistoryQuery(WindowQuery):
     """Select a page of readings."""
 
-    limit: int = Field(
+    limit: Whole = Field(
         100, ge=1, le=10_000, description="At most this many readings.", examples=[100]
     )
-    offset: int = Field(
+    offset: Whole = Field(
         0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0]
     )
 
@@ -83,7 +85,7 @@ class ReadingsQuery(HistoryQuery):
 class MlQuery(WindowQuery):
     """Select samples of readings."""
 
-    limit: int = Field(
+    limit: Whole = Field(
         1000, ge=1, le=100_000, description="The newest this many samples.", examples=[1000]
     )
 
@@ -140,10 +142,10 @@ class RejectedQuery(DeviceQuery):
 
     reason: Reason | None = Field(None, description="Only this reason code.")
     stream: Reason | None = Field(None, description="Only this stream.")
-    limit: int = Field(
+    limit: Whole = Field(
         100, ge=1, le=1000, description="At most this many messages.", examples=[100]
     )
-    offset: int = Field(
+    offset: Whole = Field(
         0, ge=0, le=2**53, description="Skip this many of the newest.", examples=[0]
     )
 
@@ -151,7 +153,7 @@ class RejectedQuery(DeviceQuery):
 class RejectedPath(Described):
     """Select a rejected message."""
 
-    id: int = Field(ge=1, le=2**63 - 1, description="The message's id.", examples=[17])
+    id: Whole = Field(ge=1, le=2**63 - 1, description="The message's id.", examples=[17])
 
 
 class LiveQuery(DeviceQuery):
@@ -193,7 +195,7 @@ class LastEventHeader(Described):
 class WaitQuery(Query):
     """Limit the time for the answer."""
 
-    wait: float = Field(
+    wait: Decimal = Field(
         0,
         ge=0,
         le=60,
@@ -224,7 +226,7 @@ class CommandsQuery(DeviceQuery):
     """Select commands."""
 
     status: Status | None = Field(None, description="Only in this state.", examples=["sent"])
-    limit: int = Field(
+    limit: Whole = Field(
         100, ge=1, le=1000, description="At most this many, newest first.", examples=[100]
     )
 

@@ -23,6 +23,22 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _plain_digits(value: object) -> object:
+    """Refuse what pydantic reads as a whole number too: `1_0`, `+1`, `1.0`, digits of all scripts."""
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+", value):
+        raise ValueError("should be a whole number, in the digits 0 to 9 only, such as 100")
+    return value
+
+
+def _plain_decimal(value: object) -> object:
+    """Refuse what pydantic reads as a number too, such as `1_0`, `+1`, `1e1` or `inf`."""
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+        raise ValueError(
+            "should be a number, in the digits 0 to 9 and at most one point, such as 2.5"
+        )
+    return value
+
+
 def _device_id(text: str) -> str:
     if error := device_id_fault(text):
         raise ValueError(error)
@@ -65,6 +81,10 @@ def _zone(name: str) -> str:
     return name
 
 
+Whole = Annotated[int, BeforeValidator(_plain_digits)]
+"""A whole number of a query string."""
+Decimal = Annotated[float, BeforeValidator(_plain_decimal)]
+"""A number of a query string."""
 MAX_PARAMETERS = 16_384
 MAX_LIFETIME = 604_800
 _UNSEEN = (

@@ -14,6 +14,7 @@ from publisher.service import PublisherService
 from publisher.status import PublisherStatus
 from routes.answers import Error
 from routes.arguments import Query
+from routes.fields import Whole
 from routes.origin import asked_here
 from routes.readings import json_body
 from routes.schemas import Described
@@ -33,7 +34,7 @@ class ConfigurationPath(Described):
 class VersionQuery(Query):
     """Which version of a configuration."""
 
-    version: int | None = Field(
+    version: Whole | None = Field(
         None, ge=1, description="Only if it still has this version.", examples=[1]
     )
 

@@ -28,6 +28,7 @@ MIN_EPOCH_DIGITS = 9
 _OFF_THE_CALENDAR = "outside the years 1 to 9999"
 _OFFSET_AFTER_SPACE = re.compile(r" (\d\d:?\d\d)$")
 _EPOCH_NUMBER = re.compile(r"[+-]?(\d{1,20})(\.\d{0,20})?", re.ASCII)
+_QUERY_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
 _SECONDS_DIGITS = 14
 _COMPACT_DIGITS = (8, 12, _SECONDS_DIGITS, 17)
 _ZONE = re.compile(r"(?<=\d)(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
@@ -147,6 +148,8 @@ def parse_query(text: str) -> datetime:
         except OverflowError as error:
             raise ValueError(_OFF_THE_CALENDAR) from error
     number = _EPOCH_NUMBER.fullmatch(text)
+    if number and not _QUERY_NUMBER.fullmatch(text):
+        raise ValueError(f'not a time: "{text}"')
     if number and len(number[1]) < MIN_EPOCH_DIGITS and not is_date(text):
         shortest = f"which have at least {MIN_EPOCH_DIGITS} digits"
         days = "write days as 2026-01-29 or 20260129"

@@ -12,6 +12,7 @@ from config import VERSION, Settings
 from database import Database
 from routes.answers import Error, Rfc3339
 from routes.arguments import DeviceQuery, WindowQuery
+from routes.fields import Whole
 from routes.schemas import Described
 from services import status
 from streams.stream import Stream
@@ -38,7 +39,7 @@ ENDPOINTS = {
 class SensorHistoryQuery(WindowQuery):
     """Select the newest readings."""
 
-    limit: int = Field(50, ge=1, le=10_000, description="At most this many.", examples=[50])
+    limit: Whole = Field(50, ge=1, le=10_000, description="At most this many.", examples=[50])
 
 
 class Machine(Described):

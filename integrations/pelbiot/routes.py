@@ -16,7 +16,7 @@ from ingest.json_payloads import MAX_PAYLOAD
 from integrations.pelbiot.topic_values import TopicValues, UnknownTopic
 from routes.answers import Error, Rfc3339
 from routes.arguments import Body, DeviceQuery
-from routes.fields import Topic
+from routes.fields import Topic, Whole
 from routes.heavy import take_turn
 from routes.schemas import Described
 from services import serializers, status
@@ -54,7 +54,7 @@ class TopicHistoryQuery(DeviceQuery):
     """Select the newest messages."""
 
     topic: Topic | None = Field(None, description="Only this topic.")
-    limit: int = Field(100, ge=1, le=10_000, description="At most this many.", examples=[100])
+    limit: Whole = Field(100, ge=1, le=10_000, description="At most this many.", examples=[100])
 
 
 class PublishBody(Body):

@@ -43,6 +43,19 @@ def operations(api: Api) -> dict[tuple[str, str], list[str]]:
     }
 
 
+@pytest.fixture(scope="module")
+def numeric(api: Api) -> list[tuple[str, str, str]]:
+    """Method, path and name of every query parameter that is a whole number."""
+    document = api.get("/api/docs/openapi.json")
+    return [
+        (method, path, item["name"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for item in operation.get("parameters", [])
+        if item["in"] == "query" and "'integer'" in str(item["schema"])
+    ]
+
+
 def asked(api: Api, method: str, path: str, query: str) -> tuple[int, str]:
     """Status and message of a request with a query string."""
     place = re.sub(r"\{(\w+)\}", lambda found: VALUES[found[1]], path)
@@ -115,3 +128,58 @@ def test_a_path_or_method_that_is_none_is_told_first(api: Api) -> None:
     assert "does not take DELETE" in asked(api, "delete", "/api/sensors/latest", "x=1")[1]
     assert api.client.options("/api/sensors/latest?x=1").status_code == 200
     assert api.client.head("/api/sensors/latest?x=1").status_code == 400
+
+
+NUMBERS = [
+    "1_0",
+    "1.0",
+    "%2B1",
+    "1e1",
+    "0x1",
+    "%201",
+    "1%20",
+    "%EF%BC%91",
+    "%D9%A1",
+    "%C2%B2",
+    "",
+    "NaN",
+]
+"""What Python reads as a number, or nearly, and what is none by the document."""
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("given", NUMBERS)
+def test_a_whole_number_is_written_in_plain_digits_on_every_path(
+    api: Api, numeric: list[tuple[str, str, str]], given: str
+) -> None:
+    assert len({name for _, _, name in numeric}) == 3
+    for method, path, name in numeric:
+        status, message = asked(api, method, path, f"{name}={given}")
+        expected = f"{name}: should be a whole number, in the digits 0 to 9 only, such as 100"
+        assert (status, expected in message) == (400, True), (method, path, message)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        *((f"/api/control/x?wait={given}", "wait: should be a number") for given in NUMBERS[4:]),
+        *((f"/api/control/x?wait={given}", "wait: should be a number") for given in NUMBERS[:1]),
+        ("/api/control/x?wait=1.", "wait: should be a number"),
+        ("/api/control/x?wait=.5", "wait: should be a number"),
+        ("/api/control/x?wait=-1", "wait: should be greater than or equal to 0"),
+        ("/api/sensors/history?limit=-1", "limit: should be greater than or equal to 1"),
+        ("/api/sensors/history?from=%2B1769697045", 'from: not a time: "+1769697045"'),
+        ("/api/sensors/history?to=1769697045.", 'to: not a time: "1769697045."'),
+        ("/api/sensors/live?since=%2B1769697045", 'since: not a time: "+1769697045"'),
+        ("/api/sensors/live?since=1_0", 'since: not a time: "1_0"'),
+    ],
+)
+def test_other_numbers_are_plain_too(api: Api, path: str, expected: str) -> None:
+    assert expected in api.get(path, expect=400)["message"]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("given", ["%EF%BC%91", "%D9%A1", "1_0", "+1", "1" * 5_000])
+def test_an_id_in_a_path_is_written_in_plain_digits(api: Api, given: str) -> None:
+    assert "nothing at" in api.get(f"/api/rejected/{given}", expect=404)["message"]
