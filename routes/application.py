@@ -16,7 +16,7 @@ MAX_BODY = 16_000_000
 
 
 class _PlainInteger(IntegerConverter):
-    """A whole number in a path: digits of other scripts, and more than `int` reads, match nothing."""
+    """A whole number in a path; digits of other scripts, or too many of them, match nothing."""
 
     regex = "[0-9]{1,19}"
 

@@ -24,7 +24,7 @@ def _whole(value: object) -> object:
 
 
 def _plain_digits(value: object) -> object:
-    """Refuse what pydantic reads as a whole number too: `1_0`, `+1`, `1.0`, digits of all scripts."""
+    """Refuse what pydantic reads as a whole number too, such as `1_0`, `+1` or `1.0`."""
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+", value):
         raise ValueError("should be a whole number, in the digits 0 to 9 only, such as 100")
     return value

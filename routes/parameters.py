@@ -1,7 +1,8 @@
-"""Accept only the query parameters in the OpenAPI document, each of them once."""
+"""Accept only the query parameters in the OpenAPI document, each of them once, in UTF-8."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 from flask import abort, jsonify, make_response, request
 from flask_openapi.models.operation import Operation
@@ -25,7 +26,11 @@ def register(app: OpenAPI) -> None:
     @app.before_request
     def check_parameters() -> None:
         rule = request.url_rule
-        if not request.query_string or rule is None or rule.rule in LENIENT:
+        if rule is None or rule.rule in LENIENT:
+            return
+        if faults := undecodable(_raw_path(), request.query_string):
+            _refuse(faults)
+        if not request.query_string:
             return
         endpoint = rule.rule, request.method
         if endpoint not in known:
@@ -33,7 +38,42 @@ def register(app: OpenAPI) -> None:
             known[endpoint] = None if operation is None else taken(operation)
         takes = known[endpoint]
         if takes is not None and (found := errors_in(takes, request.args.lists())):
-            abort(make_response(jsonify(message="; ".join(found[:MAX_ERRORS])), 400))
+            _refuse(found)
+
+
+def _refuse(faults: list[str]) -> NoReturn:
+    abort(make_response(jsonify(message="; ".join(faults[:MAX_ERRORS])), 400))
+
+
+def _raw_path() -> bytes:
+    """Return the bytes of the path, in which werkzeug replaces those that it cannot decode."""
+    path: str = request.environ.get("PATH_INFO", "")
+    return path.encode("latin-1")  # as WSGI has them
+
+
+def undecodable(path: bytes, query: bytes) -> list[str]:
+    """Return a sentence for each part of a URL that is not UTF-8; the path has no `%` any more."""
+    faults = [] if _is_utf8(path) else ["the path: not valid UTF-8"]
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if not _is_utf8(unquote_to_bytes(name)):
+            faults.append(f"{_shown(name)}: the name of a parameter must be valid UTF-8")
+        elif not _is_utf8(unquote_to_bytes(value)):
+            faults.append(f"{_shown(name)}: {_shown(value)} is not valid UTF-8")
+    return faults
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(raw: bytes) -> str:
+    """Return the beginning of a part of a query string as it was sent."""
+    return printable(raw[:MAX_NAME].decode("ascii", "backslashreplace"))
 
 
 def taken(operation: Operation) -> Mapping[str, Parameter]:
@@ -64,6 +104,8 @@ def _error(takes: Mapping[str, Parameter], name: str, values: list[str]) -> str:
     if name in takes:
         return f"{shown}: given {len(values)} times; it takes one value"
     known = f"known: {', '.join(takes)}" if takes else "this path takes none"
+    if not name.strip():
+        return f"a parameter has no name; {known}"
     return f"{shown}: there is no such parameter; {known}"
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -100,7 +101,9 @@ def test_a_parameter_that_is_given_twice_is_400(
         ),
         ("device_id=a&device_id=b&device_id=c", "device_id: given 3 times; it takes one value"),
         ("start=-1h", "start: there is no such parameter"),
-        ("=1", ": there is no such parameter"),
+        ("=1", "a parameter has no name; known: device_id"),
+        ("=", "a parameter has no name; known: device_id"),
+        ("%20=1", "a parameter has no name; known: device_id"),
         ("a%0Ab=1", "a\\u000ab: there is no such parameter"),
         ("device_id%20=a", "device_id : there is no such parameter"),
         ("x" * 5000, f"{'x' * 60}: there is no such parameter"),
@@ -183,3 +186,45 @@ def test_other_numbers_are_plain_too(api: Api, path: str, expected: str) -> None
 @pytest.mark.parametrize("given", ["%EF%BC%91", "%D9%A1", "1_0", "+1", "1" * 5_000])
 def test_an_id_in_a_path_is_written_in_plain_digits(api: Api, given: str) -> None:
     assert "nothing at" in api.get(f"/api/rejected/{given}", expect=404)["message"]
+
+
+NOT_UTF8 = ["%ff", "pump%FF", "%C3", "%ED%A0%80", "%C0%AF", "%F5%80%80%80"]
+"""A byte that is never in UTF-8, half a character, a surrogate, an overlong form, one too large."""
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("given", NOT_UTF8)
+def test_a_parameter_that_is_not_utf8_is_400_on_every_path(
+    api: Api, operations: dict[tuple[str, str], list[str]], given: str
+) -> None:
+    for (method, path), names in operations.items():
+        for name in names:
+            expected = (400, f"{name}: {given} is not valid UTF-8")
+            assert asked(api, method, path, f"{name}={given}") == expected, (method, path)
+        if path not in LENIENT:
+            expected = (400, f"{given}: the name of a parameter must be valid UTF-8")
+            assert asked(api, method, path, f"{given}=1") == expected, (method, path)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("given", NOT_UTF8)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/control/{}",
+        "/api/mqtt/last-value/panel/{}/volt",
+        "/api/publisher/configs/{}",
+    ],
+)
+def test_a_path_that_is_not_utf8_is_400(api: Api, path: str, given: str) -> None:
+    # The client of the tests replaces such bytes; the server hands them on as WSGI has them.
+    raw = unquote_to_bytes(path.format(given)).decode("latin-1")
+    answer = api.client.get(path.format("x"), environ_overrides={"PATH_INFO": raw})
+    assert answer.status_code == 400
+    assert json.loads(answer.text) == {"message": "the path: not valid UTF-8"}
+
+
+@pytest.mark.broker
+def test_utf8_is_read_as_it_is(api: Api) -> None:
+    for given in ("caf%C3%A9", "caf\u00e9", "%F0%9F%94%A7", "%EF%BF%BD", "a%zz"):
+        assert api.get(f"/api/sensors/history?device_id={given}")["count"] == 0
