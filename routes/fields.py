@@ -57,7 +57,8 @@ def _timestamp(text: str) -> datetime:
         return clock.parse_query(text)
     except ValueError as error:
         raise ValueError(
-            f"{error}; expected ISO 8601, epoch seconds or milliseconds, or relative such as -24h"
+            f"{error}; expected a day or a time in ISO 8601, "
+            "epoch seconds or milliseconds, or relative such as -24h"
         ) from error
 
 
@@ -168,7 +169,7 @@ def _since(text: object) -> int | datetime:
     try:
         return clock.parse_query(text)
     except ValueError as error:
-        expected = "the id of a reading, ISO 8601, epoch seconds or milliseconds"
+        expected = "the id of a reading, a day or a time in ISO 8601, epoch seconds or milliseconds"
         raise ValueError(f"{error}; expected {expected}, or relative such as -1m") from error
 
 

@@ -35,6 +35,7 @@ _ZONE = re.compile(r"(?<=\d)(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
 _DAY = re.compile(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d(?:-?\d)?", re.ASCII)
 _HOUR = re.compile(r"(.{7,10})\D\d\d(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _DAY_OF_YEAR_OR_MONTH = re.compile(r"\d{4}-(?:[0-2]\d\d|3[0-6]\d|0[1-9]|1[0-2])", re.ASCII)
+_WEEK = re.compile(r"\d{4}-?W\d\d(?!-?\d(?!\d))", re.ASCII)
 # As numbers they would be epoch times of the years 1976 and 2572 to 2665.
 _COMPACT = re.compile(
     r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?",
@@ -137,7 +138,7 @@ def parse(text: str) -> datetime:
 def parse_query(text: str) -> datetime:
     """Parse a time from a URL: as `parse`, relative to now (`-24h`; units s m h d w), or `now`.
 
-    Raises ValueError.
+    A week alone is none, as a month or a year is none. Raises ValueError.
     """
     if text == "now":
         return now()
@@ -148,12 +149,11 @@ def parse_query(text: str) -> datetime:
         except OverflowError as error:
             raise ValueError(_OFF_THE_CALENDAR) from error
     number = _EPOCH_NUMBER.fullmatch(text)
-    if number and not _QUERY_NUMBER.fullmatch(text):
-        raise ValueError(f'not a time: "{text}"')
+    if (number and not _QUERY_NUMBER.fullmatch(text)) or _WEEK.match(text):
+        raise ValueError(f'not a time: "{printable(text[:40])}"')
     if number and len(number[1]) < MIN_EPOCH_DIGITS and not is_date(text):
-        shortest = f"which have at least {MIN_EPOCH_DIGITS} digits"
-        days = "write days as 2026-01-29 or 20260129"
-        raise ValueError(f"{text} is too short for epoch seconds, {shortest}; {days}")
+        allowed = f"at least {MIN_EPOCH_DIGITS} digits; write days as 2026-01-29 or 20260129"
+        raise ValueError(f"{text} is too short for epoch seconds, which have {allowed}")
     # An unescaped "+" arrives as a space.
     return parse(_OFFSET_AFTER_SPACE.sub(r"+\1", text))
 

@@ -313,6 +313,25 @@ def test_a_query_that_is_no_time_is_a_value_error(text: str) -> None:
         clock.parse_query(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026-W40", "2026W40", "2026-W40T10:00", "2026W40T10:00", "2026-W40-0100", "2026-W40Z"),
+        *("2026-01", "2026-01Z", "2026-13", "2026-029", "2026-029T10:00"),
+    ],
+)
+def test_a_query_does_not_take_a_month_a_week_or_a_day_of_the_year(text: str) -> None:
+    with pytest.raises(ValueError, match=rf'^not a time: "{text}"'):
+        clock.parse_query(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-W05-4", "2026W054", "20260129", "2026-01-29", "2026-W05-4T00", "2026W054T00:00Z"]
+)
+def test_a_day_in_a_query_is_its_midnight(text: str) -> None:
+    assert clock.parse_query(text) == datetime(2026, 1, 29)
+
+
 LAST = datetime(2026, 1, 29, 14, 30, 45)
 
 
