@@ -88,16 +88,21 @@ Decimal = Annotated[float, BeforeValidator(_plain_decimal)]
 """A number of a query string."""
 MAX_PARAMETERS = 16_384
 MAX_LIFETIME = 604_800
+# What `utils.text.invisible` finds, of the 65,536 characters that every dialect of patterns knows.
 _UNSEEN = (
-    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
-    r"\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
 )
+# What is seen only behind a visible character, and what only between two.
+_SELECTORS = r"\u180b-\u180d\u180f\ufe00-\ufe0f"
+_JOINERS = r"\u200c\u200d\u2800"
 _DEVICE_ID = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_DEVICE_ID,
     # Not . or .., no white space at the ends, no separators of topic levels, nothing invisible.
-    "pattern": rf"^(?!\.{{1,2}}$)(?!\s)[^+#/{_UNSEEN}]*[^\s+#/{_UNSEEN}\u200c\u200d]$",
+    "pattern": rf"^(?!\.{{1,2}}$)(?![\s{_SELECTORS}{_JOINERS}])"
+    rf"[^+#/{_UNSEEN}]*[^\s+#/{_UNSEEN}{_JOINERS}]$",
     "examples": ["ESP32_001"],
 }
 _SPELLINGS = [

@@ -1,6 +1,6 @@
 """Validate a topic in a setting; one of its levels is the device id."""
 
-from utils.text import invisible, printable
+from utils.text import invisible
 
 DEVICE = "{device_id}"
 MOST_CHARACTERS = 1024
@@ -20,7 +20,7 @@ def _error_of_text(text: str) -> str:
     if len(text) > MOST_CHARACTERS:
         return f"it has {len(text):,} characters, at most {MOST_CHARACTERS:,} are allowed"
     if (character := invisible(text)) is not None:
-        return f"it has the invisible character {printable(character)}"
+        return f"it has the invisible character U+{ord(character):04X}"
     if text.startswith("$share/"):
         return "it is a shared subscription; leave out $share and the group"
     if text.startswith("$"):

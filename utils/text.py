@@ -6,8 +6,25 @@ import unicodedata
 
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-# Zero width non-joiner and joiner, used in Persian, Hindi and most composed emoji.
-_JOINERS = "\u200c\u200d"
+# Default_Ignorable_Code_Point in DerivedCoreProperties.txt of Unicode 16, with what is reserved for
+# it: fillers, joiners, variation selectors and format characters. `unicodedata` does not have it.
+_IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Symbols without a mark: the empty cell of Braille, and a musical note without a head.
+_BLANK = "\u2800\U0001d159"
+_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
+    chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
+)
+# Characters for private use, and those that a newer Unicode may have assigned, may well be seen.
+_UNSEEN = re.compile(f"[{_IGNORABLE}{_BLANK}{_NONCHARACTERS}]")
+# Zero width non-joiner and joiner, used in Persian, Hindi and most composed emoji; and the cell
+# that stands between words in Braille.
+_JOINERS = "\u200c\u200d\u2800"
+# What chooses between forms of the character before it: emoji, ideographs of names, Mongolian.
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef\u180b-\u180d\u180f]")
 # Visible characters of category Cf: signs that enclose or precede numbers, as in Arabic.
 _SEEN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 _BLACK_FLAG = "\U0001f3f4"
@@ -23,14 +40,15 @@ def printable(text: str) -> str:
 def invisible(text: str) -> str | None:
     """Return the first invisible character of a text, such as a control character, or None.
 
-    A joiner between two visible characters counts as visible, because it changes how they look.
+    A joiner between two visible characters counts as visible, because it changes how they look,
+    and so does a variation selector behind one.
     """
     # Fast path for almost every text.
-    if text.isprintable():
+    if text.isprintable() and (text.isascii() or _UNSEEN.search(text) is None):
         return None
     text = _FLAG.sub(_BLACK_FLAG, text)
     for index, character in enumerate(text):
-        if _is_invisible(character) and not _joins(text, index):
+        if _is_invisible(character) and not (_joins(text, index) or _selects(text, index)):
             return character
     return None
 
@@ -39,7 +57,14 @@ def _joins(text: str, index: int) -> bool:
     """Return whether a character is a joiner between two visible ones."""
     if text[index] not in _JOINERS or not 0 < index < len(text) - 1:
         return False
-    return _is_visible(text[index - 1]) and _is_visible(text[index + 1])
+    before = _is_visible(text[index - 1]) or _selects(text, index - 1)
+    return before and _is_visible(text[index + 1])
+
+
+def _selects(text: str, index: int) -> bool:
+    """Return whether a character is a variation selector behind a visible one."""
+    is_selector = _SELECTORS.match(text, index) is not None
+    return is_selector and index > 0 and _is_visible(text[index - 1])
 
 
 def _is_visible(character: str) -> bool:
@@ -47,6 +72,8 @@ def _is_visible(character: str) -> bool:
 
 
 def _is_invisible(character: str) -> bool:
+    if _UNSEEN.match(character):
+        return True
     return unicodedata.category(character) in _INVISIBLE and character not in _SEEN
 
 

@@ -13,6 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from iotcore import Broker
+from pydantic import TypeAdapter
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
@@ -24,6 +25,8 @@ from schemathesis.specs.openapi.checks import (
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from config import PROJECT, Settings
+from ingest.identity import device_id_fault
+from routes.fields import DeviceId
 from tests.api import Api, reading, running
 from tests.support import free_port
 
@@ -466,3 +469,13 @@ def test_the_page_sends_no_document_to_an_outside_validator(api: Api) -> None:
         "none",
         "",
     )
+
+
+@pytest.mark.parametrize("form", ["{}", "{}a", "a{}", "a{}b"])
+def test_the_pattern_of_a_device_id_knows_what_is_invisible(form: str) -> None:
+    pattern = re.compile(TypeAdapter(DeviceId).json_schema()["pattern"])
+    for character in map(chr, [*range(0xD800), *range(0xE000, 0x10000)]):
+        text = form.replace("{}", character)
+        allowed = device_id_fault(text) is None
+        # `$` of Python also matches before a line break at the end.
+        assert (pattern.fullmatch(text) is not None) is allowed, f"U+{ord(character):04X}"

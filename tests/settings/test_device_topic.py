@@ -37,9 +37,10 @@ VARIABLES = ("SENSOR_TOPIC", "CONTROL_TOPIC", "ACK_TOPIC", "STATUS_TOPIC")
             "a/{metric}/+",
             "'{metric}' must be plain text; + or {device_id} stands alone in its level",
         ),
-        ("a\u200b/+", "it has the invisible character \\u200b"),
-        ("a\x07/+", "it has the invisible character \\u0007"),
-        ("a\n/+", "it has the invisible character \\u000a"),
+        ("a\u200b/+", "it has the invisible character U+200B"),
+        ("a\u3164/+", "it has the invisible character U+3164"),
+        ("a\x07/+", "it has the invisible character U+0007"),
+        ("a\n/+", "it has the invisible character U+000A"),
         (f"{'a' * 1023}/+", "it has 1,025 characters, at most 1,024 are allowed"),
     ],
 )

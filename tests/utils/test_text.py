@@ -95,3 +95,67 @@ def test_the_code_of_a_flag_is_seen_only_as_one(text: str) -> None:
 def test_other_invisible_characters_stay_out(character: str) -> None:
     assert invisible(f"a{character}b") == character
     assert invisible(f"a\u200d{character}b") == "\u200d"
+
+
+UNSEEN = {
+    "a combining grapheme joiner": "\u034f",
+    "a filler of Hangul": "\u3164",
+    "a filler of half width": "\uffa0",
+    "a filler of a first consonant": "\u115f",
+    "a filler of a vowel": "\u1160",
+    "an inherent vowel of Khmer": "\u17b4",
+    "another inherent vowel of Khmer": "\u17b5",
+    "a code point reserved for what is ignored": "\u2065",
+    "a step of a musical slur": "\U0001d173",
+    "a note without a head": "\U0001d159",
+    "a tag that is reserved": "\U000e0080",
+    "the first noncharacter": "\ufdd0",
+    "a byte order mark the wrong way": "\ufffe",
+    "the last of the plane": "\uffff",
+    "the last of all": "\U0010ffff",
+}
+
+
+@pytest.mark.parametrize("character", UNSEEN.values(), ids=UNSEEN)
+@pytest.mark.parametrize("form", ["{}", "{}{}", "a{}b", "a{}", "{}a", "é{}"])
+def test_what_nobody_sees_stays_out_wherever_it_stands(form: str, character: str) -> None:
+    text = form.replace("{}", character)
+    assert invisible(text) == character
+    name = f"the invisible character U+{ord(character):04X}"
+    assert device_id_fault(text) == f"the device id must not contain {name}"
+    assert text_fault(text) == f"the text must not contain {name}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("❤\ufe0f pump", id="an emoji and a word"),
+        pytest.param("pump ❤\ufe0f", id="a word and an emoji"),
+        pytest.param("❤\ufe0e", id="an emoji as text"),
+        pytest.param("葛\U000e0100城", id="a variant in a name"),
+        pytest.param("ᠠ\u180b", id="a variant in Mongolian"),
+        pytest.param("⠏⠥⠍⠏\u2800⠁", id="two words in Braille"),
+        pytest.param("\ue0a0 main", id="a character for private use"),
+        pytest.param("\U0001fae9", id="an emoji of Unicode 16"),
+    ],
+)
+def test_what_is_seen_is_allowed(text: str) -> None:
+    assert (invisible(text), text_fault(text), device_id_fault(text)) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("\ufe0f", "\ufe0f"),
+        ("\ufe0fa", "\ufe0f"),
+        ("a \ufe0f", "\ufe0f"),
+        ("a\ufe0f\ufe0f", "\ufe0f"),
+        ("\U000e0100", "\U000e0100"),
+        ("\u180b", "\u180b"),
+        ("\u2800", "\u2800"),
+        ("a\u2800", "\u2800"),
+        ("\u2800\u2800", "\u2800"),
+    ],
+)
+def test_a_selector_or_a_blank_that_stands_alone_is_invisible(text: str, found: str) -> None:
+    assert invisible(text) == found
