@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from flask import Flask, Response, current_app, json, jsonify, make_response, request
+from flask import Flask, Response, abort, current_app, json, jsonify, make_response, request
 from pydantic import ValidationError
 from werkzeug.exceptions import (
     HTTPException,
@@ -27,10 +27,12 @@ from services.submissions import BadSubmission
 from streams.registry import Streams
 from streams.reserved import RESERVED_NAMES
 from utils.json_provider import RepeatedKey
+from utils.text import printable
 
 logger = logging.getLogger(__name__)
 MAX_PATH = 3
 """Levels of an error's location in nested JSON that its message names."""
+MAX_CODING = 40
 _MODEL = re.compile(r"a valid dictionary or instance of \w+")
 RETRY_AFTER = {"Retry-After": "5"}
 
@@ -119,8 +121,17 @@ def _require_json(app: Flask, body_limits: Mapping[str, int]) -> None:
         # Also without a body: a page of any site can have a browser send other types.
         if not request.is_json:
             raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
+        if coding := _coding():
+            message = f"Content-Encoding: {coding} is not supported. Send the JSON uncompressed"
+            abort(make_response(jsonify(message=message), 415, {"Accept-Encoding": "identity"}))
         if _is_too_large(limit(request, body_limits) or 0):
             raise RequestEntityTooLarge
+
+
+def _coding() -> str:
+    """Return how the body is encoded, which would be read as if it were not; empty if plain."""
+    given = printable(request.headers.get("Content-Encoding", "").strip()[:MAX_CODING])
+    return "" if given.lower() == "identity" else given
 
 
 def _is_too_large(most: int) -> bool:

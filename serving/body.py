@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import NoMoreData, ParseException
+from gunicorn.http.errors import NoMoreData, ParseException, UnsupportedTransferCoding
 from gunicorn.http.unreader import SocketUnreader
 from werkzeug.exceptions import BadRequest, RequestTimeout
 
@@ -51,6 +51,16 @@ class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no ty
             self.sock.settimeout(None)
         self.deadline.count(len(data))
         return data
+
+
+def check_codings(request: Any) -> None:
+    """Raise UnsupportedTransferCoding for a coding beside chunked.
+
+    gunicorn takes `gzip, chunked` and hands on the compressed bytes as the body.
+    """
+    for name, value in request.headers:
+        if name == "TRANSFER-ENCODING" and value.strip().lower() != "chunked":
+            raise UnsupportedTransferCoding(value)
 
 
 class WholeBody:

@@ -9,6 +9,7 @@ from gunicorn.http.errors import (
     LimitRequestHeaders,
     LimitRequestLine,
     ParseException,
+    UnsupportedTransferCoding,
 )
 
 RETRY_SECONDS = 5
@@ -33,6 +34,8 @@ def status_of(error: ParseException) -> int:
 
 def message_of(error: ParseException) -> str:
     """What is wrong with a request that cannot be understood."""
+    if isinstance(error, UnsupportedTransferCoding):
+        return f"{error}. Send the body as it is, with Content-Length or chunked"
     known = _HEADERS.get(str(error.hdr)) if isinstance(error, InvalidHeader) else None
     return known or str(error)
 

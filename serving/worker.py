@@ -11,7 +11,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from werkzeug.exceptions import HTTPException
 
 from serving.arrivals import Arrivals
-from serving.body import TOO_SLOW, WholeBody
+from serving.body import TOO_SLOW, WholeBody, check_codings
 from serving.connection import HttpConnection
 from serving.refusal import message_of, refusal, status_of
 from serving.shares import Shares
@@ -141,6 +141,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         request = None
         try:
             request = next(conn.parser)
+            check_codings(request)
             request.body.reader = WholeBody(request.body.reader)
             return bool(self._keepalive_after(conn, self.handle_request(request, conn)))
         except (StopIteration, HTTPException):

@@ -1,5 +1,6 @@
 """Errors: JSON with a message that says what to do, never HTML, never a stack trace; and who may ask."""
 
+import gzip
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -98,6 +99,37 @@ def test_an_error_is_json_that_says_what_to_do(
 )
 def test_json_may_be_announced_as(api: Api, content_type: str) -> None:
     answer = api.client.post(READINGS, data=json.dumps(reading()), content_type=content_type)
+    assert answer.status_code == 201
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "coding", ["gzip", "GZIP", "br", "identity, gzip", "aws-chunked", "x" * 99]
+)
+def test_a_body_that_is_encoded_is_415_on_every_path(api: Api, coding: str) -> None:
+    body = gzip.compress(json.dumps(reading()).encode())
+    for path in (READINGS, "/api/control", "/api/mqtt/publish", "/api/soil-health/analyze"):
+        for data in (body, json.dumps(reading()).encode()):
+            answer = api.client.post(
+                path, data=data, content_type=JSON, headers={"Content-Encoding": coding}
+            )
+            assert (answer.status_code, answer.mimetype) == (415, JSON), answer.text
+            assert answer.headers["Accept-Encoding"] == "identity"
+            expected = (
+                f"Content-Encoding: {coding[:40]} is not supported. Send the JSON uncompressed"
+            )
+            assert json.loads(answer.text) == {"message": expected}
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("coding", ["identity", "Identity ", ""])
+def test_a_body_may_say_that_it_is_not_encoded(api: Api, coding: str) -> None:
+    answer = api.client.post(
+        READINGS,
+        data=json.dumps(reading()),
+        content_type=JSON,
+        headers={"Content-Encoding": coding},
+    )
     assert answer.status_code == 201
 
 

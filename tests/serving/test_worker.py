@@ -344,6 +344,28 @@ BROKEN = {
         "no Transfer-Encoding beside it",
     ),
     "a coding that is unknown": (POST + b"Transfer-Encoding: x\r\n\r\n", 501, "transfer coding"),
+    **{
+        f"chunks of {coding}": (
+            POST + f"{header}\r\n\r\n3\r\nabc\r\n0\r\n\r\n".encode(),
+            501,
+            "transfer coding: .*Send the body as it is, with Content-Length or chunked",
+        )
+        for coding, header in {
+            "gzip": "Transfer-Encoding: gzip, chunked",
+            "a coding in capitals": "Transfer-Encoding: GZIP,Chunked",
+            "a coding on a line of its own": "Transfer-Encoding: deflate\r\nTransfer-Encoding: chunked",
+            "nothing, as it was called once": "Transfer-Encoding: identity, chunked",
+            "an unknown coding": "Transfer-Encoding: x, chunked",
+        }.items()
+    },
+    **{
+        f"a coding that does not end with chunked: {codings}": (
+            POST + f"Transfer-Encoding: {codings}\r\n\r\n".encode(),
+            400,
+            "Transfer-Encoding: expected chunked",
+        )
+        for codings in ("gzip", "identity", "chunked, gzip", "chunked, identity")
+    },
     "chunks twice": (
         POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n",
         400,
