@@ -12,7 +12,7 @@ from utils.process import MAX_PROCESS_NAME
 
 VERIFY_DEVICE = "autoforge-verify"
 """The device whose readings `flask verify` makes; lists and figures of all devices omit it."""
-RETAINED, EMPTY, OWN = "retained", "empty", "own"
+RETAINED, EMPTY, OWN = IGNORED = ("retained", "empty", "own")
 """Why a message is ignored: the broker repeats it, it clears such a one, or AutoForge sent it."""
 
 MAX_DEVICE_ID = 128

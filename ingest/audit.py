@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from broker.message import Message
 from config import Settings
@@ -30,6 +31,8 @@ COLUMNS = (
     "reason",
     "payload",
 )
+Result = Literal["accepted", "repeated", "rejected", "ignored"]
+"""What the column `outcome` has."""
 HEADER = ",".join(COLUMNS).encode() + b"\n"
 # Prefixes of cells that a spreadsheet may run as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -70,12 +73,14 @@ class AuditTrail:
 
     def _rows(self, source: str, outcome: Outcome) -> Iterator[tuple[str, ...]]:
         """Yield the rows in the order in which the messages were received."""
-        reasons = {one.message.serial(): ("rejected", one.reason) for one in outcome.rejections}
+        reasons: dict[object, tuple[Result, str]] = {
+            one.message.serial(): ("rejected", one.reason) for one in outcome.rejections
+        }
         reasons |= {one.message.serial(): ("ignored", one.reason) for one in outcome.ignored}
         items: list[tuple[Message, Parsed | None]] = [(one.message, one) for one in outcome.parsed]
         items += [(message, None) for message in outcome.repeated]
         for message, item in sorted(items, key=lambda pair: pair[0].received_at):
-            default = ("repeated" if item is None else "accepted", "")
+            default: tuple[Result, str] = ("repeated" if item is None else "accepted", "")
             result, reason = reasons.get(message.serial(), default)
             stream, device_id, timestamp = self._identity(message, item)
             yield (

@@ -46,7 +46,8 @@ class Counts(Described):
     ignored: int
     ignored_by_reason: dict[str, int] = Field(
         description="`retained`: an undated message that the broker repeats; "
-        "`empty`: a message that clears a retained one."
+        "`empty`: a message that clears a retained one; "
+        "`own`: a message that AutoForge sent itself."
     )
     values_left_out: int = Field(
         description="Values of optional metrics that could not be read; the readings are stored "

@@ -13,8 +13,12 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from config import VERSION, Settings
+from ingest import audit
 from ingest.pipeline import INTERNAL
+from models import IGNORED
+from routes import errors, system_answers
 from routes.fields import Status
+from serving import refusal
 from streams import declaration, stream
 from streams.reserved import RESERVED_EVENTS
 from tests.documents import GUIDES, PAGES, blocks, named, section, slugs, tables, target
@@ -157,6 +161,30 @@ def _reasons() -> Iterator[str]:
             if isinstance(node, ast.Call) and re.match("[A-Z]|_rejection", ast.unparse(node.func)):
                 given = [item.value for item in node.args[:2] if isinstance(item, ast.Constant)]
                 yield from (str(it) for it in given if re.fullmatch(REASON, str(it)))
+
+
+def test_every_column_and_outcome_of_the_audit_trail_is_named() -> None:
+    text = section("docs/operations.md", "## Audit trail")
+    assert set(audit.COLUMNS) <= set(named(text.split("\n\n")[0]))
+    (table,) = tables(text)
+    assert {named(row[0])[0] for row in table} == set(get_args(audit.Result))
+
+
+def test_every_reason_for_ignoring_a_message_is_named() -> None:
+    (table,) = tables(section("docs/operations.md", "## Audit trail"))
+    (meaning,) = [row[1] for row in table if named(row[0]) == ["ignored"]]
+    assert set(named(meaning)) - {"reason"} == set(IGNORED)
+    field = system_answers.Counts.model_fields["ignored_by_reason"]
+    assert set(named(str(field.description))) == set(IGNORED)
+
+
+def test_every_status_of_an_error_has_its_row(operations: Operations) -> None:
+    (table,) = tables(section("docs/rest.md", "## Errors"))
+    listed = {int(status) for row in table for status in row[0].split(", ")}
+    documented = {int(code) for each in operations.values() for code in each["responses"]}
+    of_server = {*refusal._STATUS.values(), 408, 415, 500, 501}
+    answered = documented | {rule.status for rule in errors.RULES.values()} | of_server
+    assert listed == {status for status in answered if status >= 400} | {403, 405}
 
 
 def test_every_event_that_a_shipped_stream_declares_has_its_row(streams_dir: Path) -> None:
