@@ -1,5 +1,6 @@
 """Parsing: turn a message into a `Reading`, a `Rejection` or another result; pure."""
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ AHEAD = timedelta(days=400)
 
 # An exponent, or only zeros as decimals; numbers with other decimals are read digit by digit.
 _FLOAT = re.compile(r"[+-]?\d{1,20}(\.\d{0,20}[eE][+-]?\d{1,3}|[eE][+-]?\d{1,3}|\.0*)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
 class StreamParser:
@@ -160,7 +162,7 @@ def _time(
 ) -> tuple[datetime | None, str | None, datetime | None]:
     """Return the device's time if it is believed.
 
-    Otherwise return None, the text that the device stated, and its time if that is ahead.
+    Otherwise return None, what the device stated as text, and its time if that is ahead.
     """
     field = stream.timestamp.field
     if stated is UNSET:
@@ -174,19 +176,30 @@ def _time(
     except ValueError as error:
         if stream.timestamp.required:
             raise PayloadError("invalid_timestamp", f"{field}: {error}") from error
-        return None, _unbelieved(stated), None
+        is_blank = isinstance(stated, str) and not stated.strip()
+        return None, None if is_blank else _unbelieved(stated), None
     if earliest <= measured_at <= received_at + clock.MAX_AHEAD:
         return measured_at, None, None
-    is_ahead = received_at < measured_at <= received_at + AHEAD
-    return None, clock.rfc3339(measured_at), measured_at if is_ahead else None
+    if received_at < measured_at <= received_at + AHEAD:
+        # In this form it is found when the reading comes again.
+        return None, clock.rfc3339(measured_at), measured_at
+    return None, _unbelieved(stated) if _is_number(stated) else clock.rfc3339(measured_at), None
+
+
+def _is_number(stated: Any) -> bool:
+    """Return whether a time was stated as a number, which may be seconds since the start."""
+    if isinstance(stated, str):
+        return _NUMBER.fullmatch(stated.strip()) is not None
+    return not isinstance(stated, datetime)
 
 
 def _unbelieved(stated: Any) -> str:
     """Return a time that is not believed, as it was stated, in at most 64 characters."""
     if isinstance(stated, datetime):
         return stated.isoformat()
-    is_text = isinstance(stated, str) and stated
-    return (printable(stated[:64]) if is_text else shown(stated))[:64]
+    if isinstance(stated, float) and math.isfinite(stated):
+        return repr(float(stated))  # only one of the decoders knows its spelling
+    return (printable(stated[:64]) if isinstance(stated, str) else shown(stated))[:64]
 
 
 def _parsed_time(stated: Any) -> datetime:
