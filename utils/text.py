@@ -34,7 +34,13 @@ _FLAG = re.compile(f"{_BLACK_FLAG}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{
 
 def printable(text: str) -> str:
     """Return the text with everything unprintable, including line breaks, escaped."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return "".join(c if _is_printable(c) else f"\\u{ord(c):04x}" for c in text)
+
+
+def _is_printable(character: str) -> bool:
+    if character.isascii() or _SELECTORS.match(character):
+        return character.isprintable()
+    return character.isprintable() and _UNSEEN.match(character) is None
 
 
 def invisible(text: str) -> str | None:

@@ -7,7 +7,7 @@ import pytest
 from ingest.identity import device_id_fault, text_fault
 from ingest.payload import Parser
 from tests.parsing import reading
-from utils.text import invisible
+from utils.text import invisible, printable
 
 JOINED = [
     pytest.param("می\u200cخواهم", id="Persian"),
@@ -159,3 +159,16 @@ def test_what_is_seen_is_allowed(text: str) -> None:
 )
 def test_a_selector_or_a_blank_that_stands_alone_is_invisible(text: str, found: str) -> None:
     assert invisible(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\u3164", "\\u3164"),
+        ("a\u2800b", "a\\u2800b"),
+        ("❤\ufe0f é", "❤\ufe0f é"),
+        ("\n", "\\u000a"),
+    ],
+)
+def test_what_nobody_sees_is_escaped_where_it_is_shown(text: str, shown: str) -> None:
+    assert printable(text) == shown
