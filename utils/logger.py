@@ -6,13 +6,14 @@ import os
 import threading
 import time
 import weakref
-from contextlib import closing
+from contextlib import closing, suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from utils.log_lines import FORMAT, Coloured, Flood, OneLine
 
+logger = logging.getLogger(__name__)
 MEGABYTE = 1024 * 1024
 MAX_FILE_BYTES = 10 * MEGABYTE
 BACKUP_FILES = 5
@@ -28,8 +29,6 @@ def configure(level: str, file: Path, process_name: str = "") -> None:
     """
     global _process_name  # noqa: PLW0603 - like the log itself, it belongs to the process
     _process_name = process_name
-    file = _own(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
     logging.config.dictConfig(_configuration(level, file))
 
 
@@ -49,14 +48,10 @@ def _configuration(level: str, file: Path) -> dict[str, Any]:
                 "filters": ["flood"],
             },
             "file": {
-                "class": "logging.handlers.RotatingFileHandler",
+                "class": "logging.StreamHandler",
                 "formatter": "plain",
                 "filters": ["flood"],
-                "filename": str(file),
-                "maxBytes": MAX_FILE_BYTES,
-                "backupCount": BACKUP_FILES,
-                "encoding": "utf-8",
-                "delay": True,
+                "stream": _LogFile(file),
             },
         },
         "root": {"level": level, "handlers": ["console", "file"]},
@@ -76,6 +71,29 @@ class Rotation(NamedTuple):
     kept: int = BACKUP_FILES
 
 
+class _LogFile:
+    """The stream of the log: opens the file for each record, as `append` does.
+
+    So a file that was renamed or deleted, or whose folder was, is made anew.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._missing = 0
+        self._throttle = Throttle(seconds=60)
+
+    def write(self, text: str) -> None:
+        """Append the lines of a record; if this fails, the console says so."""
+        try:
+            append(self._file, b"", text.encode(errors="backslashreplace"), Rotation())
+        except OSError as error:
+            self._missing += 1
+            missing = f"{self._missing} records are missing from the log so far"
+            line = f"LOG_FILE={self._file}: cannot be written: {error}; {missing}"
+            # This line comes back here, and is then one of those that the throttle holds.
+            self._throttle.warn(logger, "write", line)
+
+
 def append(file: Path, header: bytes, lines: bytes, rotation: Rotation) -> None:
     """Append whole lines to this process's `file`, all or none; each file begins with `header`.
 
@@ -93,17 +111,23 @@ def append(file: Path, header: bytes, lines: bytes, rotation: Rotation) -> None:
             while left:
                 left = left[opened.write(left) :]
         except OSError:
-            opened.truncate(before)
+            # Its own error, such as that of a device, must not hide the first.
+            with suppress(OSError):
+                opened.truncate(before)
             raise
 
 
 def _own(file: Path) -> Path:
     """Return the file of this process: two processes rotating one file would lose lines."""
-    return file.with_name(f"{file.stem}.{_process_name}{file.suffix}") if _process_name else file
+    if not _process_name or file == Path(os.devnull):
+        return file
+    return file.with_name(f"{file.stem}.{_process_name}{file.suffix}")
 
 
 def _is_full(file: Path, more: int, most: int) -> bool:
     """Return whether a file has no room, or ends with an incomplete line of a killed process."""
+    if not file.is_file():
+        return False
     try:
         with file.open("rb") as opened:
             size = opened.seek(0, os.SEEK_END)

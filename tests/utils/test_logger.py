@@ -1,11 +1,12 @@
 """Logging: a coloured console, a rotating file, and no flood of lines that say the same."""
 
 import logging
+import os
 import re
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import pytest
@@ -35,14 +36,6 @@ def _own_root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         logging.getLogger(name).setLevel(before)
 
 
-def rotating_file() -> RotatingFileHandler:
-    return next(
-        handler
-        for handler in logging.getLogger().handlers
-        if isinstance(handler, RotatingFileHandler)
-    )
-
-
 def test_the_file_gets_plain_lines_with_time_name_and_level() -> None:
     logs.configure("INFO", Path("autoforge.log"))
     logging.getLogger("autoforge").warning("a warning")
@@ -59,9 +52,14 @@ def test_the_console_gets_the_same_lines_in_colour(capsys: pytest.CaptureFixture
 
 def test_the_file_rotates_at_10_mb_and_5_old_files_are_kept() -> None:
     logs.configure("INFO", Path("autoforge.log"))
-    handler = rotating_file()
-    assert handler.maxBytes == 10 * 1024 * 1024
-    assert handler.backupCount == 5
+    for _ in range(7):
+        with Path("autoforge.log").open("ab") as file:
+            file.truncate(logs.MAX_FILE_BYTES - 1)
+            file.write(b"\n")
+        logging.getLogger("autoforge").warning("a warning")
+    kept = ["autoforge.log", *(f"autoforge.log.{number}" for number in range(1, 6))]
+    assert sorted(map(str, Path().glob("*.log*"))) == kept
+    assert Path("autoforge.log.5").stat().st_size == logs.MAX_FILE_BYTES == 10 * 1024 * 1024
 
 
 def test_a_full_file_makes_room_for_a_new_one() -> None:
@@ -108,6 +106,62 @@ def test_lines_of_another_file_go_into_one_of_the_process_with_a_header_at_the_t
         logs.append(Path("deep/t.csv"), b"number\n", line, logs.Rotation())
     assert [str(path) for path in Path().rglob("*.csv")] == [expected]
     assert Path(expected).read_bytes() == b"number\n1\n2\n3\n"
+
+
+def in_the_way(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def full(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("/dev/full")
+
+
+WHY = "records are missing from the log so far"
+
+
+@pytest.mark.parametrize(
+    ("happens", "ends", "told"),
+    [
+        (lambda file: file.rename("logs/old"), None, []),
+        (Path.unlink, None, []),
+        (lambda file: shutil.rmtree(file.parent), None, []),
+        (lambda file: file.parent.rename("elsewhere"), None, []),
+        (in_the_way, Path.rmdir, [f"Is a directory: 'logs/a.log'; 1 {WHY}"]),
+        (full, Path.unlink, [f"No space left on device; 1 {WHY}"]),
+    ],
+    ids=["renamed", "deleted", "folder deleted", "folder renamed", "a folder", "disk full"],
+)
+def test_a_file_that_is_taken_away_is_made_anew_and_the_console_tells_what_is_missing(
+    happens: Callable[[Path], object],
+    ends: Callable[[Path], object] | None,
+    told: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = Path("logs/a.log")
+    logs.configure("INFO", file)
+    logging.getLogger("autoforge").warning("a warning")
+    happens(file)
+    if ends is not None:
+        logging.getLogger("autoforge").warning("lost")
+        logging.getLogger("autoforge").warning("lost")
+        ends(file)
+    logging.getLogger("autoforge").warning("a warning")
+    assert LINE.fullmatch(file.read_text())
+    said = capsys.readouterr().err
+    assert [line for line in said.splitlines() if "cannot be written" in line] == [
+        line for line in said.splitlines() if any(text in line for text in told)
+    ]
+    assert said.count(WHY) == len(told)
+    assert "Traceback" not in said
+
+
+def test_the_null_device_is_that_of_every_process(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO", Path(os.devnull), "worker-1")
+    logging.getLogger("autoforge").warning("a warning")
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not Path(f"{os.devnull}.worker-1").exists()
 
 
 def test_another_file_rotates_as_the_log_does() -> None:
