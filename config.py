@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -259,7 +260,7 @@ def warn_of_exposed_files(settings: Settings) -> None:
     for name, file in ((".env", Path(".env")), ("MQTT_CLIENT_KEY", settings.mqtt_client_key)):
         if file is not None and others_may_read(file):
             text = "%s: every user of this machine can read it. Run: chmod 600 %s"
-            logger.warning(text, name, file)
+            logger.warning(text, name, shlex.quote(str(file)))
 
 
 def _message(error: dict[str, Any]) -> str:

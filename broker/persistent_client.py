@@ -44,7 +44,9 @@ class PersistentClient:
         version5 = settings.mqtt_protocol == "5"
         self.session = SessionFilters(filters, self._on_settled, version5=version5)
         self.batch = MessageBatch(self.session.subscriptions)
-        self.state = ConnectionState(f"{', '.join(filters.wanted)} at {settings.broker}")
+        place, listed = settings.broker, ", ".join(filters.wanted)
+        connected = f"Connected to {place} as {client_id}, without a subscription"
+        self.state = ConnectionState(f"Subscribed to {listed} at {place}" if listed else connected)
         self._attempts = Attempts()
         self._farewell_answered = False
         self._waiter = Waiter()

@@ -8,19 +8,22 @@ logger = logging.getLogger(__name__)
 
 
 class ConnectionState:
-    """Whether a client is connected and subscribed, and if not, why."""
+    """Whether a client is connected and subscribed, and if not, why.
 
-    def __init__(self, subscription: str) -> None:
+    `subscribed` is the line for the log once it is.
+    """
+
+    def __init__(self, subscribed: str) -> None:
         self.connected = False
         self.subscribed = False
         self.problem: str | None = "not connected yet"
         self.changed_at = now()
-        self._subscription = subscription
+        self._subscribed = subscribed
 
     def set_subscribed(self) -> None:
         """Record that the session has the wanted filters and no others."""
         if self._change(connected=True, subscribed=True, problem=None):
-            logger.info("Subscribed to %s", self._subscription)
+            logger.info("%s", self._subscribed)
 
     def set_unsubscribed(self, problem: str) -> None:
         """Record that the broker has accepted the connection, and what else is missing."""

@@ -17,6 +17,7 @@ from ingest.outcome import Outcome
 from ingest.pipeline import Pipeline
 from mqtt_client import NOTHING, Subscriber
 from streams.registry import Streams
+from utils.log_lines import shown
 from utils.topic_filters import fewest
 
 IDLE_SECONDS = 3.0
@@ -144,7 +145,7 @@ def end_session(settings: Settings, streams: Streams, target: Target, client_id:
     except SessionError as error:
         raise EndError(f"{error}: the session is empty but not ended; try again") from error
     if not ending.present:
-        raise EndError(f"{settings.broker} holds no session {client_id}")
+        raise EndError(f"{settings.broker} holds no session {shown(client_id)}")
     return ending.taken
 
 
@@ -158,7 +159,7 @@ def _token(settings: Settings, database: Database, client_id: str) -> str | None
         raise EndError(text) from error
     own = settings.mqtt_client_id or known.client_id
     if client_id == own:
-        raise EndError(f"{client_id} is the session that AutoForge uses: nothing is done")
+        raise EndError(f"{shown(client_id)} is the session that AutoForge uses: nothing is done")
     if known.session_client_id != own:
         raise EndError(
             "AutoForge has no other session yet: start it first, so that it receives new messages"

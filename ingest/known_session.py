@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -66,9 +67,14 @@ def warn_of_left_sessions(left: Iterable[str], before: str | None, now: str) -> 
             "`flask end-session %s`%s stores them in the database and ends it",
             broker,
             client_id,
-            client_id,
+            _argument(client_id),
             there,
         )
+
+
+def _argument(text: str) -> str:
+    """Return a text as an argument of a shell command, even if it begins as an option does."""
+    return f"{'-- ' if text.startswith('-') else ''}{shlex.quote(text)}"
 
 
 def other_broker_hint(known: Known) -> str:

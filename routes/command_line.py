@@ -14,6 +14,8 @@ from services.running_backend import server_url
 from services.verification import Checks
 from streams.registry import Streams
 from utils import logger
+from utils.log_lines import shown
+from utils.mqtt_text import sendable
 
 
 def commands(
@@ -77,13 +79,20 @@ def _url(_: click.Context, __: click.Parameter, url: str) -> str:
         raise click.BadParameter(str(error)) from error
 
 
+def _client_id(_: click.Context, __: click.Parameter, client_id: str) -> str:
+    try:
+        return sendable(client_id)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def end_session(settings: Settings, streams: Streams, target: Target) -> click.Command:
     """Return the command that drains and ends an abandoned session."""
 
     @click.command(
         "end-session", help="Store the messages queued in the session CLIENT_ID, and end it."
     )
-    @click.argument("client_id")
+    @click.argument("client_id", callback=_client_id)
     def command(client_id: str) -> None:
         logger.configure(settings.log_level, settings.log_file, "end-session")
         try:
@@ -92,7 +101,7 @@ def end_session(settings: Settings, streams: Streams, target: Target) -> click.C
             raise click.ClickException(str(error)) from error
         known, rejections = taken.duplicate, len(taken.rejections)
         counts = f"{taken.stored} stored, {known} already known, {rejections} set aside"
-        click.echo(f"{taken.received} messages: {counts}. The session {client_id} is ended")
+        click.echo(f"{taken.received} messages: {counts}. The session {shown(client_id)} is ended")
 
     return command
 

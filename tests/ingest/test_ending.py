@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Connection, create_engine, text, update
 
 from broker.message import Message
@@ -21,6 +22,7 @@ from ingest import ending
 from ingest.outcome import Outcome
 from ingest.redelivery import Unrecorded
 from models import Installation
+from routes import command_line
 from streams.registry import Streams
 from tests.ingest.test_handover import OLD, WAITING, leave_waiting, session_is_there, stored
 from tests.live import at_broker, serving
@@ -132,6 +134,31 @@ def test_a_broker_that_is_away_is_named(
     assert said.endswith("nothing is ended")
 
 
+@pytest.mark.parametrize(
+    ("client_id", "allowed"),
+    [
+        ("", "must have 1 to 65,535 bytes, and has 0"),
+        ("x" * 70_000, "must have 1 to 65,535 bytes, and has 70,000"),
+        ("ü" * 32_768, "must have 1 to 65,535 bytes, and has 65,536"),
+        ("a\0b", "must have no character U+0000"),
+        ("caf\udce9", "must be UTF-8"),
+    ],
+    ids=["empty", "too long", "too many bytes", "a null character", "no UTF-8"],
+)
+def test_an_id_that_mqtt_cannot_carry_is_refused(
+    settings: Callable[..., Settings],
+    sqlite: Database,
+    streams: Streams,
+    client_id: str,
+    allowed: str,
+) -> None:
+    at = ending.Target(sqlite, new_pipeline(sqlite, streams))
+    command = command_line.end_session(settings(), streams, at)
+    result = CliRunner().invoke(command, [client_id])
+    told = result.output.strip().splitlines()[-1]
+    assert (result.exit_code, told) == (2, f"Error: Invalid value for 'CLIENT_ID': {allowed}")
+
+
 Ends = Callable[..., Outcome]
 
 
@@ -163,7 +190,9 @@ def ends(
     monkeypatch.setattr(ending, "IDLE_SECONDS", 0.5)
     leave_waiting(mosquitto.port, itertools.count())
 
-    def run(happening: Callable[[], object] = clock.now, batches: int = 0) -> Outcome:
+    def run(
+        happening: Callable[[], object] = clock.now, batches: int = 0, client_id: str = OLD
+    ) -> Outcome:
         own = new_pipeline(sqlite, streams, recent=Unrecorded())
         handle, happenings = own.handle, itertools.repeat(happening, batches)
 
@@ -174,7 +203,7 @@ def ends(
 
         monkeypatch.setattr(own, "handle", faulty)
         at = ending.Target(sqlite, own)
-        return ending.end_session(place, streams, at, OLD)
+        return ending.end_session(place, streams, at, client_id)
 
     return run
 
@@ -193,6 +222,18 @@ def test_a_session_is_not_ended_before_a_database_that_was_away_has_what_waits(
     taken = ends(fail, 3)
     assert (taken.received, is_stored_once(sqlite)) == (WAITING, True)
     assert not session_is_there(mosquitto.port, OLD)
+
+
+@pytest.mark.parametrize("client_id", ["elsewhere", "else where\n", "x" * 65_000])
+def test_a_session_that_the_broker_does_not_have_is_told_in_one_line(
+    ends: Ends, client_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with pytest.raises(ending.EndError) as told:
+        ends(client_id=client_id)
+    assert str(told.value).isprintable()
+    assert len(str(told.value)) < 1_500
+    assert "Subscribed to  at" not in caplog.text
 
 
 def test_a_session_is_not_ended_while_storing_takes_long(

@@ -17,7 +17,7 @@ from config import Settings
 from database import Database
 from ingest.ending import Target, end_session
 from ingest.ingester import Ingester
-from ingest.known_session import Known, to_bring_back
+from ingest.known_session import Known, to_bring_back, warn_of_left_sessions
 from ingest.redelivery import Unrecorded
 from ingest.sessions import SessionMemory
 from models import Installation
@@ -84,6 +84,24 @@ def test_where_mqtt_client_id_is_removed_after_the_upgrade_its_session_is_named(
     with ingesting(place, upgraded, streams):
         wait_for(lambda: is_through(upgraded), what="the handover")
     assert caplog.text.count("`flask end-session foo`") == 1
+
+
+@pytest.mark.parametrize(
+    ("client_id", "argument"),
+    [
+        ("foo", "foo"),
+        ("a b", "'a b'"),
+        ("it's", """'it'"'"'s'"""),
+        ("$(reboot)", "'$(reboot)'"),
+        ("-v", "-- -v"),
+        ("--a b", "-- '--a b'"),
+    ],
+)
+def test_the_command_that_is_advised_can_be_typed_as_it_stands(
+    client_id: str, argument: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_left_sessions([client_id], None, "mqtt://h:1883")
+    assert f"in the session {client_id}. `flask end-session {argument}` stores" in caplog.text
 
 
 def test_mqtt_client_id_may_keep_the_client_id_of_before(

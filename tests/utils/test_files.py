@@ -81,15 +81,15 @@ def test_a_file_that_was_there_keeps_its_permissions(tmp_path: Path, mode: int) 
 def test_a_secret_that_everybody_may_read_is_named_in_the_log(
     settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture, mode: int, named: bool
 ) -> None:
-    for name in (".env", "key.pem", "cert.pem"):
+    for name in (".env", "a key.pem", "cert.pem"):
         Path(name).touch()
         Path(name).chmod(mode)
     warn_of_exposed_files(
-        settings(mqtt_client_key=Path("key.pem"), mqtt_client_cert=Path("cert.pem"))
+        settings(mqtt_client_key=Path("a key.pem"), mqtt_client_cert=Path("cert.pem"))
     )
     expected = [
         ".env: every user of this machine can read it. Run: chmod 600 .env",
-        "MQTT_CLIENT_KEY: every user of this machine can read it. Run: chmod 600 key.pem",
+        "MQTT_CLIENT_KEY: every user of this machine can read it. Run: chmod 600 'a key.pem'",
     ]
     assert caplog.messages == (expected if named else [])
 
