@@ -83,6 +83,10 @@ def other_broker_hint(known: Known) -> str:
     return f"If {old} is another broker, run AutoForge there once more: it still keeps messages"
 
 
+FORGOT = "forgot our session: what it had not delivered yet is gone"
+WHY_FORGOTTEN = "It does not keep sessions over a restart, or another client used our client id"
+
+
 def report_new_session(known: Known, broker: str) -> bool:
     """Log that the broker created a new session; return whether it surely forgot the old one."""
     if not known.is_used:
@@ -90,10 +94,10 @@ def report_new_session(known: Known, broker: str) -> bool:
     elif known.session_broker != broker:
         # A broker may have several addresses, each with several spellings.
         same = f"If it is the one at {known.session_broker}"
-        forgot = f"{same}, it forgot our session: what it had not delivered yet is gone"
+        forgot = f"{same}, it {FORGOT}"
         logger.warning("New session at %s. %s. %s", broker, forgot, other_broker_hint(known))
     else:
-        logger.warning("%s forgot our session: what it had not delivered yet is gone", broker)
+        logger.warning("%s %s. %s", broker, FORGOT, WHY_FORGOTTEN)
         return True
     return False
 

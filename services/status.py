@@ -95,7 +95,10 @@ def _concerns(
     if mqtt["forgotten_at"] is not None:
         concerns.append(
             f"MQTT: {mqtt['broker']} lost AutoForge's session at {mqtt['forgotten_at']}: "
-            "the messages queued there are lost; make sure that it keeps sessions over a restart"
+            "the messages queued there are lost; "
+            "make sure that it keeps sessions over a restart, "
+            "and that no other client uses AutoForge's client id: one that begins a new session "
+            "ends this one"
         )
     if filled is not None:
         concerns.append(filled)

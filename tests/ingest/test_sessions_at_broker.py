@@ -104,6 +104,8 @@ def test_a_session_that_the_broker_forgot_while_nobody_ingested_is_told(
     with ingesting(place, sqlite, streams):
         wait_for(lambda: "lost AutoForge's session" in concerns(place, sqlite), what="the concern")
     assert "forgot our session" in caplog.text
+    assert "or another client used our client id" in caplog.text
+    assert "that no other client uses AutoForge's client id" in concerns(place, sqlite)
     assert installation(sqlite).client_id not in concerns(place, sqlite)
     with ingesting(place, sqlite, streams):
         assert "lost AutoForge's session" in concerns(place, sqlite), "after a restart too"
@@ -111,8 +113,8 @@ def test_a_session_that_the_broker_forgot_while_nobody_ingested_is_told(
 
 def test_what_happened_to_the_session_is_told_for_a_while(settings: Make, sqlite: Database) -> None:
     for age, told in (
-        (timedelta(minutes=9), 2),
-        (timedelta(minutes=11), 1),
+        (timedelta(minutes=9), 3),
+        (timedelta(minutes=11), 2),
         (timedelta(hours=25), 0),
     ):
         with sqlite.write() as connection, sqlite.transaction(connection):
