@@ -5,7 +5,10 @@ from typing import Any
 
 from broker import embedded
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
+from database import Database
 from services.configurations import check_file
+from streams.checks import StreamError
+from streams.declaration import declared
 from utils import files, logger
 from utils.signals import aside
 from wiring.web import backend_of
@@ -43,8 +46,10 @@ def on_starting(server: Any) -> None:
     try:
         warn_of_unknown_settings()
         check_file(settings)
+        # Before the workers, whose errors gunicorn prints as tracebacks.
+        Database(settings.url, declared(settings)).close()
         _broker = embedded.start_if_needed(settings)
-    except SettingsError as error:
+    except (SettingsError, StreamError) as error:
         raise SystemExit(str(error)) from error
 
 

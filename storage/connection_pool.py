@@ -1,14 +1,17 @@
 """The connections to a database, with the driver's errors translated."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import ArgumentError
 
 from config import SettingsError
 from storage.dialect import Dialect
 from storage.driver_errors import DriverErrors
 from storage.failures import Replaced, Unavailable
+
+_UNUSABLE = (ValueError, TypeError, ArgumentError)
 
 
 class ConnectionPool:
@@ -18,8 +21,9 @@ class ConnectionPool:
         self._dialect = dialect
         try:
             self.engine = dialect.create_engine()
-        except ValueError as error:
-            raise SettingsError(f"DATABASE_URL: a parameter cannot be used: {error}") from error
+        except _UNUSABLE as error:
+            unusable = f"DATABASE_URL: {_refused_parameter(dialect)} cannot be used: {error}"
+            raise SettingsError(f"{unusable}; allowed are {dialect.PARAMETERS}") from error
 
     def open(self) -> Connection:
         """A connection that the caller closes. Raises Unavailable."""
@@ -50,3 +54,12 @@ class ConnectionPool:
         """Raise Replaced if nobody will ever read what this connection writes."""
         if fault := self._dialect.fault(connection):
             raise Replaced(fault)
+
+
+def _refused_parameter(dialect: Dialect) -> str:
+    """Return the parameter without which an engine can be created: the errors do not name it."""
+    for name in dialect.url.query:
+        with suppress(*_UNUSABLE):
+            type(dialect)(dialect.url.difference_update_query([name])).create_engine()
+            return f"the parameter {name}"
+    return "a parameter"

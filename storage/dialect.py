@@ -35,6 +35,8 @@ class Dialect(ABC):
 
     MESSAGES: ClassVar[Mapping[str, str]] = {}
     """Regular expressions for the driver's code and text, and the message for people."""
+    PARAMETERS: ClassVar[str]
+    """The parameters of DATABASE_URL that are allowed."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -46,7 +48,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def create_engine(self) -> Engine:
-        """An engine with this dialect's options; it does not connect yet."""
+        """An engine with this dialect's options; it does not connect yet.
+
+        Raises ValueError, TypeError or ArgumentError for a parameter that the driver refuses.
+        """
 
     @abstractmethod
     def insert_rows(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+import pymysql
 from pymysql.constants import CLIENT
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import mysql
@@ -38,6 +39,7 @@ class MySQL(Dialect):
         r"^1205\b": failures.LOCKED,
         r"^(1117|1118)\b|errno: (139|185)\b": failures.TOO_WIDE,
     }
+    PARAMETERS = "those of pymysql.connect"
     _REFUSALS: ClassVar = {
         *("1048", "1062", "1118", "1264", "1265", "1292", "1364", "1366"),
         *("1367", "1406", "1452", "1644", "1690", "3819", "4025"),
@@ -63,6 +65,7 @@ class MySQL(Dialect):
         # DATABASE_URL cannot choose these: any text must fit, and a batch is one transaction.
         fixed = {"client_flag": flags, "charset": "utf8mb4", "autocommit": False}
         engine = create_engine(self.url, connect_args=own | fixed, **POOL)
+        _check(engine, own | fixed)
         # Not as init_command, because DATABASE_URL may have one.
         event.listen(engine, "connect", self._on_connect)
         return engine
@@ -115,3 +118,15 @@ class MySQL(Dialect):
 
     def spoils(self, error: SQLAlchemyError) -> bool:
         return self.code(error) in self._READ_ONLY
+
+
+def _check(engine: Engine, own: Mapping[str, Any]) -> None:
+    """Have PyMySQL check the parameters, without a server. Raises ValueError."""
+    _, stated = engine.dialect.create_connect_args(engine.url)
+    if "defer_connect" in stated:
+        raise ValueError("AutoForge connects when it has to")
+    try:
+        # An object that a text cannot be, such as a class of cursors, fails only in use.
+        pymysql.Connection(**{**stated, **own}, defer_connect=True).cursor()
+    except (TypeError, ValueError, AttributeError, NotImplementedError, OSError) as error:
+        raise ValueError(str(error).removeprefix("Connection.__init__() got an ")) from error

@@ -1,6 +1,7 @@
 """PostgreSQL through psycopg2: bulk insert, locks, errors."""
 
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -27,6 +28,14 @@ from storage.locks import Lock, SessionLock
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]")
+_WHOLE_NUMBERS = (
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+)
 _WAIT_FOR_LOCK = "SELECT true FROM pg_advisory_lock(:key)"
 _TRY_LOCK = "SELECT pg_try_advisory_lock(:key)"
 _UNLOCK = "SELECT pg_advisory_unlock(:key)"
@@ -43,6 +52,7 @@ class PostgreSQL(Dialect):
         "^55P03": failures.LOCKED,
         "^54": failures.TOO_WIDE,
     }
+    PARAMETERS = "the connection options of libpq"
     _LOCKS: ClassVar[Mapping[str, int]] = {"ingest": 0, "schema": 1, "jobs": 2}
 
     def create_engine(self) -> Engine:
@@ -59,7 +69,9 @@ class PostgreSQL(Dialect):
         arguments = {**own, "options": self._options()}
         # One round trip for all rows of an upsert; psycopg2 would make one for each.
         batch: Any = {"executemany_mode": "values_plus_batch"}
-        return create_engine(self.url, connect_args=arguments, **batch, **POOL)
+        engine = create_engine(self.url, connect_args=arguments, **batch, **POOL)
+        _check(engine, arguments)
+        return engine
 
     def _options(self) -> str:
         """The options of DATABASE_URL between ours: the last of two with one name holds."""
@@ -112,6 +124,28 @@ class PostgreSQL(Dialect):
     def spoils(self, error: SQLAlchemyError) -> bool:
         # The server of this connection may have become a standby, and another have taken its name.
         return self.code(error) == "25006"
+
+
+def _check(engine: Engine, own: Mapping[str, Any]) -> None:
+    """Have libpq check the parameters, without a server. Raises ValueError."""
+    _, stated = engine.dialect.create_connect_args(engine.url)
+    arguments = {**stated, **own}
+    if "cursor_factory" in arguments:
+        raise ValueError("it is psycopg2's, and no text")
+    for name in _WHOLE_NUMBERS:
+        # libpq looks at these only once it has a server.
+        if name in arguments and not re.fullmatch(r"\s*[+-]?\d+\s*", str(arguments[name])):
+            raise ValueError(f"{name} must be a whole number")
+    # One for each host, because there may be a port for each.
+    hosts = str(arguments.get("host", "")).split(",")
+    # An empty address also hides that of PGHOSTADDR.
+    arguments |= {"host": ",".join([os.devnull] * len(hosts)), "hostaddr": ""}
+    try:
+        psycopg2.connect(**arguments)
+    except (psycopg2.Error, TypeError) as error:
+        if os.devnull not in str(error):
+            fault = str(error).partition("\n")[0].removeprefix("invalid dsn: ")
+            raise ValueError(fault) from error
 
 
 def _copy(connection: Connection, statement: str, rows: Sequence[Row]) -> None:

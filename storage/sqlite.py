@@ -43,6 +43,7 @@ class SQLite(Dialect):
         "^SQLITE_NOMEM": failures.MEMORY,
         "too many columns|too many SQL variables": failures.TOO_WIDE,
     }
+    PARAMETERS = "timeout (seconds), cached_statements and uri"
     _REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, OverflowError)
     _SPOILING = re.compile("SQLITE_(READONLY|IOERR|CORRUPT|NOTADB|CANTOPEN)")
 

@@ -23,6 +23,8 @@ _DRIVERS = {
 }
 # The values of `uri` that SQLAlchemy treats as true; otherwise `file:` is part of the name.
 _TRUE = {"true", "yes", "on", "y", "t", "1"}
+# The parameters that SQLAlchemy and storage/postgresql.py join.
+_REPEATABLE = {"host", "options"}
 _URL = "must be a URL such as sqlite:///sensors.db"
 _BRACKETS = "must have brackets around an IPv6 address, such as postgresql://[::1]:5432/name"
 _NO_HOST = (
@@ -50,6 +52,9 @@ def checked(text: str) -> str:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
         raise ValueError(_BRACKETS if lacks_brackets(text) else _URL) from error
+    twice = [name for name, values in url.normalized_query.items() if len(values) > 1]
+    if more := ", ".join(name for name in twice if name not in _REPEATABLE):
+        raise ValueError(f"must have each parameter once, and has more than one: {more}")
     if url.drivername not in _DRIVERS:
         raise ValueError("must begin with sqlite:///, postgresql:// or mysql+pymysql://")
     if url.drivername == "sqlite":

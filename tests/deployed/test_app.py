@@ -112,6 +112,28 @@ def test_a_wrong_value_stops_the_start_with_one_line(
     assert lines[0].startswith(variable)
 
 
+@pytest.mark.broker
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "command",
+    [
+        [str(PROJECT / "app.py")],
+        ["-m", "ingest"],
+        ["-m", "flask", "--app", "app", "verify"],
+        ["-m", "gunicorn", "-c", str(PROJECT / "gunicorn.conf.py"), "app:app"],
+    ],
+    ids=["app.py", "ingest", "flask", "gunicorn"],
+)
+def test_a_parameter_of_the_database_that_no_driver_takes_stops_every_program(
+    tmp_path: Path, command: list[str]
+) -> None:
+    url = "postgresql://127.0.0.1/x?sslmode=bogus"
+    code, lines = ended(run(tmp_path, *command, DATABASE_URL=url))
+    assert code == 1
+    assert lines[-1].removeprefix("Error: ").startswith("DATABASE_URL: the parameter sslmode")
+    assert "Traceback" not in "".join(lines)
+
+
 @pytest.mark.process
 def test_ingest_alone_stores_what_the_web_processes_serve(
     tmp_path: Path, mosquitto: Mosquitto

@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from config import SettingsError
-from database import Database, Unavailable
+from database import Database
 from streams.registry import Streams
-from utils.database_url import file_of
+from utils.database_url import checked, file_of
 
 
 def asked(url: str, streams: Streams, question: str) -> object:
@@ -107,20 +107,66 @@ def test_the_file_that_is_watched_is_the_one_that_sqlite_opens(
     assert opened == str(tmp_path / file) == os.path.abspath(file_of(make_url(text)))  # noqa: PTH100 - as it is, links too
 
 
+PLACES = {
+    "postgresql": "postgresql+psycopg2://me:secret@nowhere.invalid/db?application_name=x&",
+    "mysql": "mysql+pymysql://me:secret@nowhere.invalid/db?charset=utf8mb4&",
+    "sqlite": "sqlite:///x.db?cached_statements=7&",
+}
+
+
 @pytest.mark.parametrize(
-    ("database_url", "query"),
+    ("kind", "parameter", "fault"),
     [
-        ("sqlite", {"timeout": "soon"}),
-        ("mariadb", {"pasword": "x"}),
-        ("mariadb", {"connect_timeout": "soon"}),
-        ("mariadb", {"client_flag": "x"}),
-        ("mariadb", {"ssl_ca": "/nowhere.pem"}),
-        ("postgresql", {"colour": "red"}),
+        ("postgresql", "sslmode=bogus", 'invalid sslmode value: "bogus"'),
+        ("postgresql", "colour=red", 'invalid connection option "colour"'),
+        ("postgresql", "service=none", 'definition of service "none" not found'),
+        ("postgresql", "connect_timeout=soon", "connect_timeout must be a whole number"),
+        ("postgresql", "keepalives_idle=x", "keepalives_idle must be a whole number"),
+        ("postgresql", "port=x", "Received non-integer port arguments: ('x',)"),
+        ("postgresql", "cursor_factory=x", "it is psycopg2's, and no text"),
+        ("mysql", "pasword=x", "unexpected keyword argument 'pasword'"),
+        ("mysql", "connect_timeout=soon", "invalid literal for int() with base 10: 'soon'"),
+        ("mysql", "connect_timeout=-1", "connect_timeout should be >0 and <=31536000"),
+        ("mysql", "client_flag=x", "invalid literal for int() with base 10: 'x'"),
+        ("mysql", "ssl_ca=/nowhere.pem", "[Errno 2] No such file or directory"),
+        ("mysql", "ssl_check_hostname=x", "String is not true/false: 'x'"),
+        ("mysql", "cursorclass=x", "'str' object is not callable"),
+        ("mysql", "compress=1", "compress and named_pipe arguments are not supported"),
+        ("mysql", "defer_connect=1", "AutoForge connects when it has to"),
+        ("sqlite", "timeout=soon", "could not convert string to float: 'soon'"),
     ],
-    indirect=["database_url"],
 )
-def test_a_parameter_that_no_driver_takes_is_told(
-    database_url: str, query: dict[str, str], streams: Streams
+def test_a_parameter_that_the_driver_refuses_stops_the_start_without_a_server(
+    kind: str, parameter: str, fault: str, streams: Streams
 ) -> None:
-    with pytest.raises((SettingsError, Unavailable), match=r"DATABASE_URL|colour"):
-        Database(make_url(with_query(database_url, **query)), streams).prepare()
+    with pytest.raises(SettingsError) as told:
+        Database(make_url(f"{PLACES[kind]}{parameter}"), streams)
+    name = parameter.partition("=")[0]
+    assert str(told.value).startswith(
+        f"DATABASE_URL: the parameter {name} cannot be used: {fault}; allowed are "
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg2://h/db?sslmode=require&connect_timeout=2&keepalives=0",
+        "postgresql+psycopg2://me@/db?host=a:1&host=b:2&target_session_attrs=read-write",
+        "postgresql+psycopg2:///db?host=/var/run/postgresql",
+        "postgresql+psycopg2://h/db?hostaddr=192.0.2.1&options=-csearch_path%3Diot",
+        "mysql+pymysql://h/db?unix_socket=/run/mysqld.sock&read_timeout=5",
+        "mysql+pymysql://h/db?init_command=SET+@x%3D1&client_flag=2",
+    ],
+)
+def test_what_only_a_server_can_judge_does_not_stop_the_start(url: str, streams: Streams) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PGHOSTADDR", "192.0.2.1")
+        Database(make_url(checked(url)), streams).close()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://h/db?sslmode=a&sslmode=b", "mysql://h/db?sslmode=a&sslmode=b"]
+)
+def test_a_parameter_that_stands_twice_is_named(url: str) -> None:
+    with pytest.raises(ValueError, match="each parameter once, and has more than one: sslmode"):
+        checked(url)
