@@ -24,9 +24,11 @@ from storage.dialect import POOL, Dialect, Merge, Row, columns, literal, quoted
 from storage.files import check_log
 from storage.locks import FileLockOf, Lock
 from storage.present_file import PresentFile
-from utils.database_url import file_of
+from utils.database_url import file_of, is_file_uri
 
 BUSY_SECONDS = 10
+_VALUES = {"timeout": r"\d{1,6}(\.\d+)?", "cached_statements": r"\d{1,6}", "uri": ".*"}
+_OF_FILE_URI = "mode=rw or mode=rwc where uri=true and the path begins with file:"
 MAX_PARAMETERS = 900
 """Before 3.32 SQLite takes 999 in a statement."""
 
@@ -43,7 +45,7 @@ class SQLite(Dialect):
         "^SQLITE_NOMEM": failures.MEMORY,
         "too many columns|too many SQL variables": failures.TOO_WIDE,
     }
-    PARAMETERS = "timeout (seconds), cached_statements and uri"
+    PARAMETERS = f"timeout (seconds), cached_statements, uri, and {_OF_FILE_URI}"
     _REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, OverflowError)
     _SPOILING = re.compile("SQLITE_(READONLY|IOERR|CORRUPT|NOTADB|CANTOPEN)")
 
@@ -59,6 +61,7 @@ class SQLite(Dialect):
         return self._present.era
 
     def create_engine(self) -> Engine:
+        _check(self.url)
         own = {} if "timeout" in self.url.normalized_query else {"timeout": BUSY_SECONDS}
         engine = create_engine(self.url, connect_args=own, **POOL)
         event.listen(engine, "connect", self._on_connect)
@@ -179,6 +182,14 @@ class SQLite(Dialect):
     def spoils(self, error: SQLAlchemyError) -> bool:
         # A connection that was opened while the file was read-only remains so.
         return self._SPOILING.match(self.code(error)) is not None
+
+
+def _check(url: URL) -> None:
+    """Refuse what SQLAlchemy ignores, and what AutoForge cannot work with. Raises ValueError."""
+    allowed = {**_VALUES, "mode": "rwc?"} if is_file_uri(url) else _VALUES
+    for name, value in url.query.items():
+        if not re.fullmatch(allowed.get(name, "(?!)"), str(value)):
+            raise ValueError("AutoForge writes the file, and has no other use for parameters")
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

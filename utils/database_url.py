@@ -70,14 +70,20 @@ def checked(text: str) -> str:
 def file_of(url: "URL") -> str:
     """Return the path of a SQLite database's file; empty for one in memory."""
     name = url.database or ""
-    asked = {key: values[-1] for key, values in url.normalized_query.items()}
-    if asked.get("uri", "").lower() in _TRUE and name.startswith("file:"):
+    if is_file_uri(url):
+        asked = {key: values[-1] for key, values in url.normalized_query.items()}
         if asked.get("mode") == "memory" or asked.get("vfs") == "memdb":
             return ""
         path = re.split("[?#]", name.removeprefix("file:"), maxsplit=1)[0]
         # Between two slashes and the next is the host, which can only be this machine.
         name = unquote(re.sub("^//[^/]*", "", path))
     return "" if name == ":memory:" else name
+
+
+def is_file_uri(url: "URL") -> bool:
+    """Return whether the path of a SQLite database is a URI, which may have parameters."""
+    uri = url.normalized_query.get("uri", ("",))[-1]
+    return uri.lower() in _TRUE and (url.database or "").startswith("file:")
 
 
 def file_in(text: str) -> str:
