@@ -3,6 +3,8 @@
 import logging
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from click import ClickException
@@ -39,6 +41,7 @@ def create_app(settings: Settings, role: RoleName = "all") -> OpenAPI:
 
 def main() -> None:
     """Run the backend until Ctrl-C or SIGTERM; exit with code 1 and a message for bad settings."""
+    ended = signals.ending()
     keep_private()
     try:
         settings = load_settings()
@@ -52,9 +55,11 @@ def main() -> None:
     except (SettingsError, StreamError) as error:
         sys.exit(f"{error}")
     logger.info("Configuration: MQTT=%s, database=%s", settings.broker, backend.database)
-    backend.start()
-    logger.info("AutoForge %s at http://%s/api/docs", VERSION, _shown_address(settings))
-    _serve(backend, listener)
+    backend.start(ended)
+    if not ended.is_set():
+        logger.info("AutoForge %s at http://%s/api/docs", VERSION, _shown_address(settings))
+    _serve(backend, listener, ended)
+    logger.info("Stopping")
     backend.stop()
     if broker is not None:
         broker.stop()
@@ -76,16 +81,32 @@ def _shown_address(settings: Settings) -> str:
     return f"localhost:{settings.flask_port}" if everywhere else settings.address
 
 
-def _serve(backend: WebBackend, listener: socket.socket) -> None:
-    """Answer requests until Ctrl-C or SIGTERM."""
+def _serve(backend: WebBackend, listener: socket.socket, ended: threading.Event) -> None:
+    """Answer requests until Ctrl-C or SIGTERM, even if it came before."""
     if sys.platform == "win32":
         host, port = listener.getsockname()[:2]
         server = make_server(host, port, backend.web.app, threaded=True, fd=listener.fileno())
+        _when(ended, server.shutdown)
         server.serve_forever()
     else:
         from serving.process import Server  # noqa: PLC0415 - gunicorn cannot be imported on Windows
 
-        Server(backend.web.app, listener, backend.end_live).init_process()
+        worker = Server(backend.web.app, listener, backend.end_live)
+
+        def stop() -> None:
+            worker.alive = False
+
+        # Its own handlers of signals come later than a signal may.
+        _when(ended, stop)
+        worker.init_process()
+
+
+def _when(ended: threading.Event, action: Callable[[], None]) -> None:
+    def wait() -> None:
+        ended.wait()
+        action()
+
+    threading.Thread(target=wait, name="ended", daemon=True).start()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Database: engine, connections, transactions and the write of a batch; no queries."""
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -78,9 +79,9 @@ class Database:
         """Create and migrate the tables unless this has been done. Raises Unavailable."""
         self._preparation.ensure()
 
-    def wait_until_prepared(self, seconds: float) -> None:
-        """Return once the tables are there, or the time is over."""
-        self._preparation.wait(seconds)
+    def wait_until_prepared(self, seconds: float, ended: threading.Event) -> None:
+        """Return once the tables are there, the time is over, or `ended` is set."""
+        self._preparation.wait(seconds, ended)
 
     @contextmanager
     def transaction(self, connection: Connection) -> Iterator[None]:

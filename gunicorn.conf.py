@@ -1,6 +1,7 @@
 """gunicorn: the master owns the embedded broker, and workers start after the fork."""
 
 import signal
+import threading
 from typing import Any
 
 from broker import embedded
@@ -51,6 +52,8 @@ def on_starting(server: Any) -> None:
         _broker = embedded.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         raise SystemExit(str(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit(0) from None  # as gunicorn ends later
 
 
 def on_exit(_: Any) -> None:
@@ -75,15 +78,18 @@ def post_fork(_: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start the background work; at the end close the live clients, which gunicorn awaits."""
-    backend_of(worker.wsgi).start()
     ending = signal.getsignal(signal.SIGTERM)
+    ended = threading.Event()
 
     def end() -> None:
+        ended.set()
         backend_of(worker.wsgi).end_live()
         if callable(ending):
             ending(signal.SIGTERM, None)
 
+    # Before the start, which waits for the database.
     signal.signal(signal.SIGTERM, aside(end))
+    backend_of(worker.wsgi).start(ended)
 
 
 def worker_exit(_: Any, worker: Any) -> None:

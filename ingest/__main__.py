@@ -1,8 +1,7 @@
 """`python -m ingest`: run ingestion alone, apart from the processes that serve REST."""
 
-import signal
+import logging
 import sys
-import threading
 
 from broker import embedded
 from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
@@ -14,6 +13,7 @@ from wiring.backend import Backend
 
 def main() -> None:
     """Ingest until Ctrl-C or SIGTERM; exit with code 1 and a message for bad settings."""
+    ended = signals.ending()
     keep_private()
     try:
         settings = load_settings()
@@ -24,12 +24,9 @@ def main() -> None:
         broker = embedded.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         sys.exit(str(error))
-    ended = threading.Event()
-    stop = signals.aside(ended.set)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    backend.start()
+    backend.start(ended)
     ended.wait()
+    logging.getLogger("autoforge").info("Stopping")
     backend.stop()
     if broker is not None:
         broker.stop()

@@ -3,9 +3,7 @@
 import argparse
 import math
 import secrets
-import signal
 import sys
-import threading
 from urllib.parse import urlsplit
 
 from config import Settings, SettingsError, load_settings
@@ -18,7 +16,7 @@ from simulators.run import Run
 from streams.checks import StreamError
 from streams.declaration import declared
 from streams.stream import Stream
-from utils.signals import aside, ignore
+from utils.signals import ending, ignore
 
 _FAILED = 1
 _UNUSABLE = 2
@@ -55,11 +53,7 @@ def _fleet(
 
 
 def _publish(run: Run) -> int:
-    stop = threading.Event()
-    end = aside(stop.set)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    run.until(stop.is_set)
+    run.until(ending().is_set)
     run.fleet.close()
     tally = run.fleet.tally
     print(tally.summary())

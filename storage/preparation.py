@@ -40,13 +40,13 @@ class Preparation:
             raise
         self._failure = None
 
-    def wait(self, seconds: float) -> None:
-        """Return once the tables are there, or the time is over."""
+    def wait(self, seconds: float, ended: threading.Event) -> None:
+        """Return once the tables are there, the time is over, or `ended` is set."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not ended.is_set():
             with contextlib.suppress(Unavailable):
                 return self.ensure()
-            time.sleep(POLL_SECONDS)
+            ended.wait(POLL_SECONDS)
         return None
 
     def _run_in_turn(self) -> None:

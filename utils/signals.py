@@ -34,6 +34,15 @@ def aside(action: Callable[[], None]) -> Callable[..., None]:
     return asked.put
 
 
+def ending() -> threading.Event:
+    """Return an event that SIGTERM and Ctrl-C set from now on."""
+    ended = threading.Event()
+    stop = aside(ended.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return ended
+
+
 def ignore() -> None:
     """Ignore further signals while exiting; the interpreter would restore their default action."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):

@@ -1,5 +1,6 @@
 """The `Backend`: the parts of a process, by its role."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
@@ -81,12 +82,12 @@ class Backend:
             ingester = Ingester(settings, self.database, self.streams, own)
             self.parts.append(Part(ingester.start, ingester.stop))
 
-    def start(self) -> None:
-        """Start all parts; return when the tables exist, or after ten seconds."""
+    def start(self, ended: threading.Event | None = None) -> None:
+        """Start all parts; return when the tables exist, after ten seconds, or once `ended`."""
         share_heaps()
         for part in self.parts:
             part.start()
-        self.database.wait_until_prepared(TABLES_SECONDS)
+        self.database.wait_until_prepared(TABLES_SECONDS, ended or threading.Event())
 
     def pipeline(
         self,

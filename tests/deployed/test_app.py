@@ -4,6 +4,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,28 @@ def test_it_ends_however_many_signals_come_at_once(
         backend.process.send_signal(signal.SIGTERM)
     assert backend.process.returncode == 0
     assert "Traceback" not in backend.console.read_text()
+
+
+@pytest.mark.broker
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "command", [(str(PROJECT / "app.py"),), ("-m", "ingest")], ids=["app.py", "ingest"]
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_while_it_waits_for_the_database(
+    tmp_path: Path, command: tuple[str, ...], number: int
+) -> None:
+    url = f"postgresql://127.0.0.1:{free_port()}/x"
+    backend = run(tmp_path, *command, DATABASE_URL=url).start(wait=False)
+    wait_for(
+        lambda: "Waiting for the database" in backend.console.read_text(), what="the first attempt"
+    )
+    before = time.monotonic()
+    assert backend.stop(number) == 0
+    assert time.monotonic() - before < 8, "it waits for ten seconds"
+    lines = backend.console.read_text().splitlines()
+    assert "Stopping" in lines[-1]
+    assert "Traceback" not in "".join(lines)
 
 
 @pytest.mark.process

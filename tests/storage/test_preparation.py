@@ -1,5 +1,7 @@
 """When the tables are made: once for each database in the place, and not again at once after a failure."""
 
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -77,8 +79,17 @@ def test_it_waits_until_the_tables_are_there(
     monkeypatch.setattr(preparation, "POLL_SECONDS", 0.01)
     made = Preparation(tables.place, tables)
     tables.failing = True
-    made.wait(0.05)
+    made.wait(0.05, threading.Event())
     assert tables.made == 0
     tables.failing = False
-    made.wait(5)
+    made.wait(5, threading.Event())
     assert tables.made == 1
+
+
+def test_it_waits_no_longer_than_the_process_runs(tables: Tables) -> None:
+    tables.failing = True
+    ended = threading.Event()
+    threading.Timer(0.2, ended.set).start()
+    before = time.monotonic()
+    Preparation(tables.place, tables).wait(60, ended)
+    assert time.monotonic() - before < 10
