@@ -88,8 +88,12 @@ def start(settings: Settings) -> "EmbeddedBroker":
     broker = EmbeddedBroker(options, Store(settings.broker_folder))
     try:
         broker.start()
-    except (EmbeddedBrokerError, OSError) as error:
+    except EmbeddedBrokerError as error:
         raise SettingsError(f"MQTT_PORT={options.port}: {error}") from error
+    except OSError as error:
+        place = "it is beside the SQLite file of DATABASE_URL, or in the working directory"
+        fault = f"the embedded broker cannot keep its messages there: {error.strerror}"
+        raise SettingsError(f"{settings.broker_folder}: {fault}; {place}") from error
     return broker
 
 

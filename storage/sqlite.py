@@ -19,12 +19,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from config import SettingsError
 from storage import failures
 from storage.dialect import POOL, Dialect, Merge, Row, columns, literal, quoted
 from storage.files import check_log
 from storage.locks import FileLockOf, Lock
 from storage.present_file import PresentFile
 from utils.database_url import file_of, is_file_uri
+from utils.paths import check_folder
 
 BUSY_SECONDS = 10
 _VALUES = {"timeout": r"\d{1,6}(\.\d+)?", "cached_statements": r"\d{1,6}", "uri": ".*"}
@@ -62,6 +64,7 @@ class SQLite(Dialect):
 
     def create_engine(self) -> Engine:
         _check(self.url)
+        _check_folder(self.file)
         own = {} if "timeout" in self.url.normalized_query else {"timeout": BUSY_SECONDS}
         engine = create_engine(self.url, connect_args=own, **POOL)
         event.listen(engine, "connect", self._on_connect)
@@ -190,6 +193,16 @@ def _check(url: URL) -> None:
     for name, value in url.query.items():
         if not re.fullmatch(allowed.get(name, "(?!)"), str(value)):
             raise ValueError("AutoForge writes the file, and has no other use for parameters")
+
+
+def _check_folder(file: str) -> None:
+    folder = Path(file).parent
+    try:
+        check_folder(folder)
+    except OSError as error:
+        needed = "name a file in a folder that this user may write"
+        fault = f"the folder {folder} cannot be written: {error.strerror}"
+        raise SettingsError(f"DATABASE_URL: {fault}; {needed}") from error
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -1,6 +1,7 @@
 """Validate the database URL and add the installed driver."""
 
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -106,11 +107,19 @@ def _check_sqlite(url: "URL") -> None:
 
 def _check_file(path: Path) -> None:
     folder = path.absolute().parent
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        mode = 0
+    except (OSError, ValueError) as error:
+        raise ValueError(f"must name a file: {getattr(error, 'strerror', error)}") from error
     if not folder.is_dir():
         raise ValueError(f"{path}: the folder {folder} does not exist; create it, or name another")
-    if path.is_dir():
+    if stat.S_ISDIR(mode):
         raise ValueError(f"{path}: is a folder; name a file in it")
-    if path.is_file() and path.stat().st_nlink > 1:
+    if mode and not stat.S_ISREG(mode):
+        raise ValueError(f"{path}: is a device; name a file")
+    if mode and path.stat().st_nlink > 1:
         # SQLite keeps a log per name, and two logs destroy the file.
         raise ValueError(
             f"{path}: the file has another name too (a hard link), and SQLite must know it by one; "

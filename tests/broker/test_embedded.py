@@ -489,3 +489,17 @@ def test_a_disk_that_is_full_does_not_end_the_watch_over_the_bound(
         assert shut_out.wait(10), "the second look shuts the devices out"
     assert "Cannot limit the size of the embedded broker: no space left on device" in caplog.text
     assert caplog.text.count("devices have to wait") == 1
+
+
+@pytest.mark.broker
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    place = settings(mqtt_port=free_port(), database_url=f"sqlite:///{tmp_path}/x.db")
+    (tmp_path / "x.db.broker").touch()
+    with pytest.raises(SettingsError) as told:
+        embedded.start(place)
+    assert str(told.value) == (
+        f"{tmp_path}/x.db.broker: the embedded broker cannot keep its messages there: File exists; "
+        "it is beside the SQLite file of DATABASE_URL, or in the working directory"
+    )

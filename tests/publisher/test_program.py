@@ -354,7 +354,10 @@ def test_what_it_cannot_start_with_is_a_message_and_exit_code_2(tmp_path: Path) 
     _, shown = program.run()
     assert shown == f"{program.file}: must be a JSON array of entries, [ … ]\n"
     code, shown = program.run(LOG_FILE="file/x.log")
-    assert (code, shown) == (2, "LOG_FILE=file/x.log: must be a file that can be written\n")
+    assert (code, shown) == (
+        2,
+        "LOG_FILE=file/x.log: must be a file that can be written: Not a directory\n",
+    )
 
 
 @pytest.mark.process

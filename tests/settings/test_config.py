@@ -199,6 +199,54 @@ def test_a_bad_value_is_one_line_with_variable_value_and_what_is_allowed(
     assert fault(monkeypatch, **{name: text}) == f"{name}={text}: {allowed}"
 
 
+WRITABLE = "must be a file that can be written"
+ANY = r".+"
+
+
+@pytest.mark.parametrize(
+    ("path", "writable", "file", "database"),
+    [
+        ("/proc/x/y", ": .+", ANY, r"/proc/x/y: the folder /proc/x does not exist; .+"),
+        ("/proc/y", ": .+", ANY, None),
+        ("/proc/self/status/y", ": Not a directory", ANY, r".+ the folder .+ does not exist; .+"),
+        (".", ", and is a folder", ANY, r"\.: is a folder; name a file in it"),
+        ("/dev/full", ", and is a device", ANY, "/dev/full: is a device; name a file"),
+        ("/x" * 2500, ": File name too long", ANY, "must name a file: File name too long"),
+        ("x" * 256, ": .*(File name too long|more than 255 bytes)", ANY, "must name a .+ too long"),
+        ("new/" + "x" * 256, ": a name in it has more than 255 bytes", ANY, ".+ does not exist.+"),
+    ],
+    ids=["below /proc", "/proc", "below a file", "a folder", "a device", "long", "a name", "new"],
+)
+def test_a_path_that_cannot_be_used_is_one_line_with_the_variable(
+    path: str, writable: str, file: str, database: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = {"LOG_FILE": WRITABLE + writable, "AUDIT_CSV": WRITABLE + writable}
+    expected |= dict.fromkeys(("MQTT_CA_CERT", "MQTT_CLIENT_CERT", "MQTT_CLIENT_KEY"), file)
+    expected |= {} if path == "." else {"STREAMS_DIR": file}
+    for name, allowed in expected.items():
+        with monkeypatch.context() as environment:
+            assert re.fullmatch(f"{name}=.{{1,200}}: {allowed}", fault(environment, **{name: path}))
+    if database is not None:
+        told = fault(monkeypatch, DATABASE_URL=f"sqlite:///{path}")
+        assert re.fullmatch(f"DATABASE_URL: {database}", told)
+
+
+@pytest.mark.parametrize("name", ["LOG_FILE", "AUDIT_CSV", "MQTT_CA_CERT", "STREAMS_DIR"])
+def test_a_path_with_a_null_character_is_one_line_with_the_variable(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name}=a\\u0000b: must be "):
+        load_settings(**{name.lower(): "a\0b"})
+
+
+def test_what_checks_a_path_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("old.log").write_text("old")
+    read(monkeypatch, LOG_FILE="old.log", AUDIT_CSV="new/audit.csv")
+    read(monkeypatch, LOG_FILE="/dev/null")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.log"]
+    assert Path("old.log").read_text() == "old"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "allowed"),
     [

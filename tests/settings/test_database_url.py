@@ -174,6 +174,12 @@ def test_what_only_a_server_can_judge_does_not_stop_the_start(url: str, streams:
         Database(make_url(checked(url)), streams).close()
 
 
+@pytest.mark.parametrize("url", ["sqlite:////proc/x.db", "sqlite:///file:/proc/x.db?uri=true"])
+def test_a_folder_that_cannot_be_written_stops_the_start(url: str, streams: Streams) -> None:
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: the folder /proc cannot be written: "):
+        Database(make_url(checked(url)), streams)
+
+
 @pytest.mark.parametrize(
     "url", ["postgresql://h/db?sslmode=a&sslmode=b", "mysql://h/db?sslmode=a&sslmode=b"]
 )
