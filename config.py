@@ -17,7 +17,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from utils import broker_address, clock, database_url, device_topic, env_file, origins, paths
+from utils import (
+    broker_address,
+    clock,
+    database_url,
+    device_topic,
+    env_file,
+    mqtt_text,
+    origins,
+    paths,
+)
 from utils.broker_address import BrokerAddress
 from utils.files import others_may_read
 from utils.text import printable
@@ -105,6 +114,8 @@ Origins = Annotated[str, AfterValidator(_origins)]
 BrokerUrl = Annotated[str, AfterValidator(broker_address.checked)]
 DatabaseUrl = Annotated[str, AfterValidator(database_url.checked)]
 DeviceTopic = Annotated[str, AfterValidator(device_topic.checked)]
+MqttText = Annotated[str, AfterValidator(mqtt_text.accepted)]
+ClientId = Annotated[str, Field(max_length=65), AfterValidator(mqtt_text.accepted)]
 WritableFile = Annotated[Path, AfterValidator(paths.writable_file)]
 
 
@@ -122,12 +133,12 @@ class Settings(BaseSettings):
 
     mqtt_broker: BrokerUrl | None = Field(None, repr=False)
     mqtt_port: Whole | None = Field(None, ge=1, le=65535)
-    mqtt_username: str | None = None
+    mqtt_username: MqttText | None = None
     mqtt_password: SecretStr | None = None
     mqtt_ca_cert: ExistingFile | None = None
     mqtt_client_cert: ExistingFile | None = None
     mqtt_client_key: ExistingFile | None = None
-    mqtt_client_id: str | None = Field(None, max_length=65)
+    mqtt_client_id: ClientId | None = None
     mqtt_protocol: Literal["3.1.1", "5"] = "3.1.1"
     mqtt_keepalive: Whole = Field(60, ge=5, le=3600)
     embedded_broker_host: ListenAddress = "127.0.0.1"
@@ -183,9 +194,20 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _password_with_name(self) -> Self:
-        if self.broker.password and not self.broker.username:
+    def _login(self) -> Self:
+        name, password = self.broker.username, self.broker.password
+        if password and not name:
             raise ValueError("MQTT_PASSWORD: requires MQTT_USERNAME")
+        # The login in MQTT_BROKER may have escapes, such as %0A.
+        checks = (
+            ("MQTT_USERNAME", name, mqtt_text.accepted),
+            ("MQTT_PASSWORD", password, mqtt_text.sendable),
+        )
+        for setting, text, check in checks:
+            try:
+                check(text or "-")
+            except ValueError as error:
+                raise ValueError(f"{setting}, or the login in MQTT_BROKER: {error}") from None
         return self
 
     @property

@@ -1,5 +1,7 @@
 """Checks of texts that a client sends to a broker: its id, its login."""
 
+import unicodedata
+
 MOST_BYTES = 65_535
 """The longest text in an MQTT packet."""
 
@@ -15,3 +17,17 @@ def sendable(text: str) -> str:
     if "\0" in text:
         raise ValueError("must have no character U+0000")
     return text
+
+
+def accepted(text: str) -> str:
+    """Return a text that brokers accept. Raises ValueError."""
+    # MQTT lets a broker close the connection at these, and Mosquitto does.
+    if any(unicodedata.category(character) == "Cc" or _is_none(character) for character in text):
+        raise ValueError("must have no control characters, such as line breaks")
+    return sendable(text)
+
+
+def _is_none(character: str) -> bool:
+    """Return whether Unicode says that this is not a character."""
+    code = ord(character)
+    return 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE

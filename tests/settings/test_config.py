@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -231,10 +232,51 @@ def test_a_path_that_cannot_be_used_is_one_line_with_the_variable(
         assert re.fullmatch(f"DATABASE_URL: {database}", told)
 
 
+NO_CONTROL = "must have no control characters, such as line breaks"
+LOGIN_HAS = "or the login in MQTT_BROKER: must have"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mqtt_client_id": "a\nb"}, f"MQTT_CLIENT_ID=a\\u000ab: {NO_CONTROL}"),
+        ({"mqtt_client_id": "a\x85b"}, f"MQTT_CLIENT_ID=a\\u0085b: {NO_CONTROL}"),
+        ({"mqtt_client_id": "a\0b"}, f"MQTT_CLIENT_ID=a\\u0000b: {NO_CONTROL}"),
+        ({"mqtt_client_id": "a\uffff"}, f"MQTT_CLIENT_ID=a\\uffff: {NO_CONTROL}"),
+        ({"mqtt_username": "a\r"}, f"MQTT_USERNAME=a\\u000d: {NO_CONTROL}"),
+        (
+            {"mqtt_username": "ü" * 32_768},
+            f"MQTT_USERNAME={'ü' * 200}: must have 1 to 65,535 bytes, and has 65,536",
+        ),
+        (
+            {"mqtt_broker": f"mqtt://a%0Ab:{SECRET}@h"},
+            f"MQTT_USERNAME, {LOGIN_HAS} no control characters, such as line breaks",
+        ),
+        (
+            {"mqtt_username": "a", "mqtt_password": f"{SECRET}\0"},
+            f"MQTT_PASSWORD, {LOGIN_HAS} no character U+0000",
+        ),
+        (
+            {"mqtt_broker": f"mqtt://a:{SECRET}%00@h"},
+            f"MQTT_PASSWORD, {LOGIN_HAS} no character U+0000",
+        ),
+        (
+            {"mqtt_username": "a", "mqtt_password": SECRET * 10_000},
+            f"MQTT_PASSWORD, {LOGIN_HAS} 1 to 65,535 bytes, and has 70,000",
+        ),
+    ],
+)
+def test_what_a_broker_would_not_take_is_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        load_settings(**values)
+    assert str(told.value) == message
+
+
 @pytest.mark.parametrize("name", ["LOG_FILE", "AUDIT_CSV", "MQTT_CA_CERT", "STREAMS_DIR"])
 def test_a_path_with_a_null_character_is_one_line_with_the_variable(name: str) -> None:
+    values: dict[str, Any] = {name.lower(): "a\0b"}
     with pytest.raises(SettingsError, match=rf"^{name}=a\\u0000b: must be "):
-        load_settings(**{name.lower(): "a\0b"})
+        load_settings(**values)
 
 
 def test_what_checks_a_path_leaves_nothing_behind(
