@@ -58,7 +58,7 @@ class ConnectionPool:
 
 def _refused_parameter(dialect: Dialect) -> str:
     """Return the parameter without which an engine can be created: the errors do not name it."""
-    for name in dialect.url.query:
+    for name in dialect.url.normalized_query:
         with suppress(*_UNUSABLE):
             type(dialect)(dialect.url.difference_update_query([name])).create_engine()
             return f"the parameter {name}"

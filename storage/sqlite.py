@@ -190,8 +190,8 @@ class SQLite(Dialect):
 def _check(url: URL) -> None:
     """Refuse what SQLAlchemy ignores, and what AutoForge cannot work with. Raises ValueError."""
     allowed = {**_VALUES, "mode": "rwc?"} if is_file_uri(url) else _VALUES
-    for name, value in url.query.items():
-        if not re.fullmatch(allowed.get(name, "(?!)"), str(value)):
+    for name, values in url.normalized_query.items():
+        if not re.fullmatch(allowed.get(name, "(?!)"), ",".join(values)):
             raise ValueError("AutoForge writes the file, and has no other use for parameters")
 
 
