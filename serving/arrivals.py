@@ -24,7 +24,7 @@ LAST_WORDS_SECONDS = 2.0
 class Arrivals:
     """Reads connections until a whole request is there, then hands the connection over.
 
-    Only the main thread uses it. Iterating gives those that wait, silent longest first.
+    Only the main thread uses it. Iterating gives the waiting ones, silent longest first.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Arrivals:
         oldest = next(silent, None) or next(iter(self._parked), None)
         if oldest is None:
             return False
-        crowded = "Too many connections: those that send nothing make room"
+        crowded = "Too many connections: silent ones make room"
         self._throttle.warn(logger, "room", crowded)
         self.end(oldest)
         return True

@@ -120,7 +120,7 @@ class Fleet:
         self._choose_way()
 
     def post_rest(self) -> None:
-        """Post the readings of all offline boards, including those that the broker may have."""
+        """Post the readings of all offline boards, even if the broker may have them already."""
         self._fallback.hurry()
         for board in self._absent():
             self._fallback.take(board.connection.give_back_all())

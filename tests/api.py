@@ -39,7 +39,7 @@ class Api:
         )
 
     def judge(self, path: str, body: Any, **query: Any) -> Any:
-        """The answer to a submission, whose status must say what its counts say."""
+        """Return the answer to a submission; its status must agree with its counts."""
         data = body if isinstance(body, (str, bytes)) else json.dumps(body)
         response = self.client.post(
             path, data=data, query_string=query or None, content_type="application/json"

@@ -21,7 +21,7 @@ MOST_EMPTIED = 2_000
 """Rows; where more were inserted into a table, another database is made sooner than this one is emptied."""
 
 NAMED_ANEW = "installation"
-"""The table whose row each start makes if it is missing, so that no two tests have the same client ids."""
+"""The table with the row that each start makes if it is missing, so that tests have different client ids."""
 
 
 class DatabaseServer:

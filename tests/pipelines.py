@@ -23,7 +23,7 @@ def new_pipeline(
     limits: RejectedLimits | None = None,
     recent: RecentDeliveries | None = None,
 ) -> Pipeline:
-    """A pipeline of which nobody is notified, unless a test says otherwise."""
+    """A pipeline that notifies nobody, unless the test passes listeners."""
     listeners = Listeners(notify, record)
     return pipelines.new_pipeline(
         database, streams, source, listeners, limits=limits, recent=recent

@@ -1,4 +1,4 @@
-"""A broker whose every packet the test sends and reads itself; MQTT 3.1.1 as far as a subscriber needs it."""
+"""A broker of which the test sends and reads each packet: the part of MQTT 3.1.1 that a subscriber needs."""
 
 import socket
 import struct

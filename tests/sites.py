@@ -53,7 +53,7 @@ class Site:
         return ChangeReader(self.database, self.streams)
 
     def store(self, *readings: tuple[str, float], at: datetime | None = None) -> ChangeSet:
-        """Commit a batch of (device, second), whose temperature is the second too; what its writer tells."""
+        """Commit a batch of (device, second), with the second as temperature; return what the writer reports."""
         return self._store("sensors", [self.row(*item) for item in readings], at)
 
     def store_panel(

@@ -16,7 +16,7 @@ from utils.json_types import JsonObject
 
 
 class UnknownTopic(Exception):
-    """A topic does not belong to the stream; the text names those that do."""
+    """A topic does not belong to the stream; the text names the topics that do."""
 
 
 class TopicValues:

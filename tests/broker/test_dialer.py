@@ -11,7 +11,7 @@ STEP = 0.001
 
 
 class Seconds:
-    """A clock that goes on when it is told to; stands for the module `time`."""
+    """A clock that the test advances; it replaces the module `time`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -27,7 +27,7 @@ class Seconds:
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
-    """The clock of the loop, the dialer and its backoff, of which the delays are short."""
+    """The clock of the loop, the dialer and its backoff; the delays are short."""
     made = Seconds()
     for module in ("loop", "dialer", "backoff"):
         monkeypatch.setattr(f"broker.{module}.time", made)

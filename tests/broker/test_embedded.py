@@ -112,7 +112,7 @@ def begin_session(store: Store, port: int) -> None:
 
 
 def publish(port: int, count: int) -> list[bytes]:
-    """Publish so many messages, each of which the broker has acknowledged."""
+    """Publish this many messages; return once the broker has acknowledged them all."""
     payloads = [str(number).encode() for number in range(count)]
     with publishing(port, wait=False) as send:
         for payload in payloads:

@@ -1,4 +1,4 @@
-"""The Publisher: what those who publish are told when the broker is there, away or silent."""
+"""The Publisher: its results when the broker is connected, away or silent."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""A connection whose messages are followed: what it tells, and what it names when it ends again."""
+"""A tracked connection: its events, and the messages that it names when it ends again."""
 
 import contextlib
 import gc

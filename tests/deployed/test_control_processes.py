@@ -1,4 +1,4 @@
-"""Commands between processes: two gunicorn workers, an ingest process, a broker, and whoever of them is killed."""
+"""Commands between two gunicorn workers, an ingest process and a broker, when any of them is killed."""
 
 import contextlib
 import os
@@ -98,7 +98,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 
 
 def obedient(plant: Plant) -> Device:
-    """A device that does whatever it is told. As long as it is there, no command expires."""
+    """A device that executes every command. While it is connected, no command expires."""
     return Device(plant.broker.port, answers=("in_progress", "succeeded"))
 
 

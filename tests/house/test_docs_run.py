@@ -24,7 +24,7 @@ ELSEWHERE = {
     "integrations/harit_samarth/README.md",
     "integrations/pelbiot/README.md",
 }
-"""The pages whose commands other tests run.
+"""The pages with commands that other tests run.
 
 They are `test_documented_commands.py` in this folder, and `tests/publisher/test_documents.py`.
 """

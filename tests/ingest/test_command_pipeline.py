@@ -1,4 +1,4 @@
-"""Acknowledgements through the pipeline: each is accounted for, what changed is told, and nothing stops the ingest."""
+"""Acknowledgements through the pipeline: each is counted, changes are notified, and none stops ingestion."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Streams whose topics cross, at a real broker: every message on their levels is accounted for, and once."""
+"""Streams with overlapping topics at a real broker: every message is counted, and counted once."""
 
 from collections.abc import Callable
 from functools import partial

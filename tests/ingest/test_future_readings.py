@@ -19,7 +19,7 @@ Ask = Callable[[Api], Any]
 
 
 def store(api: Api, value: float, device: str = "a") -> None:
-    """Store a reading of each of three streams without a usable time, whose metrics have this value."""
+    """Store a reading with this value and no usable time in each of three streams."""
     api.submit(reading(device, temperature=value, timestamp=UNDATED))
     machine = {
         "machine_id": device,

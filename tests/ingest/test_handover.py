@@ -33,7 +33,7 @@ Numbers = Iterator[int]
 
 @pytest.fixture
 def sqlite(sqlite: Database) -> Database:
-    """A database whose client id was served before."""
+    """A database with a client id that was served before."""
     with sqlite.write() as connection, sqlite.transaction(connection):
         connection.execute(update(Installation).values(retired_client_id=OLD))
     return sqlite

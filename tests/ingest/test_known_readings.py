@@ -36,7 +36,7 @@ HUMIDITY = "[metrics.humidity]\n"
 
 @dataclass
 class Delivery:
-    """A reading that says it was measured at `said`, delivered by a server whose clock is `off`."""
+    """A reading with the stated time `said`, received while the server's clock was wrong by `off`."""
 
     off: timedelta
     way: Mapping[str, Any]

@@ -37,7 +37,7 @@ from tests.support import Mosquitto, connected_client, prepared_database, wait_f
 
 @pytest.fixture
 def upgraded(sqlite: Database) -> Database:
-    """A database whose client id was served before."""
+    """A database with a client id that was served before."""
     note(sqlite, retired_client_id=OLD)
     return sqlite
 
@@ -178,7 +178,7 @@ def test_each_new_session_has_a_marker_that_nobody_could_know(
 
 @contextlib.contextmanager
 def using(place: Settings, database: Database, streams: Streams) -> Iterator[str]:
-    """An ingester whose session is known in the database; the client id."""
+    """An ingester with a session that the database knows; the client id."""
     with ingesting(place, database, streams):
         wait_for(
             lambda: is_used(database, installation(database).client_id), what="the subscription"

@@ -46,7 +46,7 @@ def connected(database: Database, streams: Streams) -> Iterator[Connected]:
 
 @pytest.fixture
 def gauge(tmp_path: Path) -> Iterator[tuple[Database, Streams]]:
-    """A stream whose messages carry no time."""
+    """A stream with messages that carry no time."""
     folder = tmp_path / "declared"
     folder.mkdir()
     (folder / "gauge.toml").write_text(GAUGE)

@@ -1,4 +1,4 @@
-"""Messages that a broker repeats to whoever subscribes, and the empty ones that clear them."""
+"""Retained messages, which a broker sends to each new subscriber, and the empty ones that clear them."""
 
 import contextlib
 from collections.abc import Callable, Iterator

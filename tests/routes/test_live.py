@@ -26,7 +26,7 @@ STATES = ("pending", "sent", "in_progress", "succeeded")
 
 @contextlib.contextmanager
 def raw(backend: Backend, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
-    """The answer to a GET, whose body is not read yet."""
+    """Return the answer to a GET; its body is not read yet."""
     connection = http.client.HTTPConnection("127.0.0.1", backend.port, timeout=20)
     connection.request("GET", path, headers=headers)
     with connection.getresponse() as answer:

@@ -17,7 +17,7 @@ STATES = 'simulate = { states = ["on", "off"] }\n'
 
 @pytest.fixture
 def api(settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Api]:
-    """The API of boards of which no value is required, and of levels that have a topic each."""
+    """The API of boards without required values, and of levels with a topic each."""
     folder = tmp_path / "streams"
     folder.mkdir()
     (folder / "boards.toml").write_text(BOARDS + STATES)

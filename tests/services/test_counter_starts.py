@@ -1,4 +1,4 @@
-"""Counters whose first reading is wrong, that begin again or are replaced: what they counted, and what is not known."""
+"""Counters that start with a wrong reading, are reset or are replaced: what is counted and what is unknown."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

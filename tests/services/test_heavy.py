@@ -1,4 +1,4 @@
-"""Questions that keep a processor busy: so many at a time, some wait, and the rest are told to try again."""
+"""Heavy requests: a few run at a time, some wait, and the others are answered with 503."""
 
 import threading
 import time

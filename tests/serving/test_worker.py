@@ -1,4 +1,4 @@
-"""The server: what slow, silent, broken and too many connections cost, and what their clients are told."""
+"""The server with slow, silent, broken and too many connections: their cost, and the answers they get."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What a simulated board answers to a command, and what it is told to do."""
+"""Commands to a simulated board: its answers and their effects."""
 
 import json
 from datetime import datetime, timedelta

@@ -40,7 +40,7 @@ def desk() -> Iterator["Desk"]:
 
 
 class Desk(http.server.ThreadingHTTPServer):
-    """Stands for a backend, answers as it is told and otherwise 201, and keeps what was posted."""
+    """A substitute for the backend: it gives the prepared answers, then 201, and keeps what was posted."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

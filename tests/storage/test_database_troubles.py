@@ -1,4 +1,4 @@
-"""A database that cannot be written: what people are told, and that it goes on by itself."""
+"""A database that cannot be written: what health and log say, and that ingestion continues by itself."""
 
 import contextlib
 import shutil

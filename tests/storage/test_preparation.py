@@ -14,7 +14,7 @@ from storage.sqlite import SQLite
 
 
 class Place(SQLite):
-    """A database whose file can be replaced."""
+    """A database with a file that the test can replace."""
 
     now = 0
 

@@ -218,7 +218,7 @@ def test_a_metric_of_which_the_case_changes_keeps_its_column(
 
 @pytest.fixture
 def api(settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Api]:
-    """An app with a stream that is usable, one whose file and one whose table is not."""
+    """An app with a usable stream, one with an unusable file and one with an unusable table."""
     folder = tmp_path / "declared"
     folder.mkdir()
     (folder / "sensors.toml").write_text(SENSORS)

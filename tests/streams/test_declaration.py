@@ -1,4 +1,4 @@
-"""Stream declarations: what a file may say, the fault it is told, and which stream a topic belongs to."""
+"""Stream declarations: what a file may declare, the errors of others, and the stream of a topic."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Declarations of what is computed from readings: ideal bands, energy, OEE, events; and the fault each is told."""
+"""Declarations of computed figures (ideal bands, energy, OEE, events) and the errors of wrong ones."""
 
 from pathlib import Path
 
