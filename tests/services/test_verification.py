@@ -1,5 +1,6 @@
 """`flask verify` against running systems: what is well, what is not, and how it says so."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from broker.message import Message
-from config import PROJECT, Settings
+from config import PROJECT, Settings, load_settings
 from database import Database
 from ingest.message import Reading
 from ingest.payload import Parser
+from integrations import INTEGRATIONS
+from routes import command_line
 from services.running_backend import server_url
 from services.verification import DEVICE
 from services.verification_samples import plausible
@@ -53,22 +57,24 @@ SHAPES = {
 Verified = tuple[int, dict[str, tuple[str, str]], str]
 
 
+def printed(code: int, lines: list[str]) -> Verified:
+    """The exit code, the mark and the rest of each check's line, and the last line; no other may be there."""
+    *checks, summary = lines
+    found = [re.fullmatch(r"(ok|FAILED|left out) +(.+?): (.+)", line) for line in checks]
+    assert all(found), lines
+    return code, {match[2]: (match[1], match[3]) for match in found if match}, summary
+
+
 def verify(environment: dict[str, str], *arguments: str) -> Verified:
-    """The exit code, the mark and the rest of each check's line, and the last line; nothing else may be said."""
-    run = subprocess.run(
-        [sys.executable, "-m", "flask", "verify", *arguments],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.stderr == ""
-    *lines, summary = run.stdout.splitlines()
-    found = [re.fullmatch(r"(ok|FAILED|left out) +(.+?): (.+)", line) for line in lines]
-    assert all(found), run.stdout
-    return run.returncode, {match[2]: (match[1], match[3]) for match in found if match}, summary
+    """Run the command in this process with the settings of another."""
+    with contextlib.chdir(PROJECT), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "environ", environment)
+        settings = load_settings(_env_file=None)
+    checks = [each.checks for each in INTEGRATIONS if each.checks is not None]
+    command = command_line.verify(settings, declaration.declared(settings), checks)
+    run = CliRunner().invoke(command, arguments)
+    assert isinstance(run.exception, SystemExit | None), run.exception
+    return printed(run.exit_code, run.output.splitlines())
 
 
 def failed(verified: Verified) -> dict[str, str]:
@@ -98,7 +104,18 @@ def declare(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_a_running_system_passes_every_check(backend: Backend) -> None:
-    code, checks, summary = verify(backend.environment)
+    command = [sys.executable, "-m", "flask", "verify"]
+    run = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=backend.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stderr == ""
+    code, checks, summary = printed(run.returncode, run.stdout.splitlines())
     assert (code, summary) == (0, "12 ok, 0 FAILED, 1 left out")
     assert list(checks) == [
         *CHECKS,
