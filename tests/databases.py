@@ -30,6 +30,7 @@ class DatabaseServer:
     def __init__(self, url: str, streams: Streams) -> None:
         self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._streams = streams
+        self._tables_made: list[str] = []
         self._schema: object = None
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._emptied: list[URL] = []
@@ -73,6 +74,7 @@ class DatabaseServer:
         with prepared_database(_shown(url), self._streams):
             pass
         with self._inside(url) as connection:
+            self._tables_made = self._tables(connection)
             self._schema = self._shape(connection)
             self._rows = self._first_rows(connection)
             connection.exec_driver_sql(f"DELETE FROM {NAMED_ANEW}")
@@ -92,10 +94,11 @@ class DatabaseServer:
             yield connection
 
     def _empty(self, url: URL) -> bool:
-        """Delete all rows; False if the tables are no longer as they were made, or hold too much."""
+        """Delete all rows and other tables; False if a table is not as it was made, or holds too much."""
         try:
             with self._inside(url) as connection:
                 self._end_others(connection)
+                self._drop_others(connection)
                 if self._shape(connection) != self._schema or self._is_full(connection):
                     return False
                 self._delete_rows(connection)
@@ -114,6 +117,12 @@ class DatabaseServer:
         others = "information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         for number in connection.scalars(text(f"SELECT id FROM {others}")).all():
             connection.execute(text(f"KILL {number}"))
+
+    def _drop_others(self, connection: Connection) -> None:
+        """Drop the tables of streams that only one test declares."""
+        quote = connection.dialect.identifier_preparer.quote_identifier
+        for name in set(self._tables(connection)) - set(self._tables_made):
+            connection.exec_driver_sql(f"DROP TABLE {quote(name)}".replace("%", "%%"))
 
     def _tables(self, connection: Connection) -> list[str]:
         schema = "current_schema()" if self._postgresql else "DATABASE()"
