@@ -1,14 +1,10 @@
-"""The static publisher's file over REST: its entries, the API that has it, and how to ask it."""
+"""The static publisher's file over REST: its entries, and how to ask for them."""
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from config import Settings
-from tests.api import Api, running
-from tests.support import free_port
+from tests.api import Api
 
 CONFIGS = "/api/publisher/configs"
 BOILER: dict[str, Any] = {
@@ -26,18 +22,6 @@ PUMP: dict[str, Any] = {
     "version": 7,
 }
 BROKEN = '[{"id": "boiler",'
-
-
-def written_to(folder: Path) -> Path:
-    """A file with the entries boiler and pump 1."""
-    path = folder / "publisher.json"
-    path.write_text(json.dumps([BOILER, PUMP]))
-    return path
-
-
-def managing(settings: Callable[..., Settings], file: Path) -> AbstractContextManager[Api]:
-    """The API with a file; nothing is started, and there is no broker."""
-    return running(settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port()))
 
 
 def ask(api: Api, method: str, path: str, body: Any = None, expect: int = 200, **query: Any) -> Any:

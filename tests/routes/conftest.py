@@ -1,10 +1,16 @@
-"""What several tests of commands need."""
+"""Fixtures that several tests of REST share."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from config import Settings
+from tests.api import Api, running
+from tests.configurations import BOILER, PUMP
 from tests.devices import Device
+from tests.support import free_port
 
 
 @pytest.fixture
@@ -13,3 +19,19 @@ def device(embedded_broker: int) -> Iterator[Device]:
     made = Device(embedded_broker)
     yield made
     made.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of the static publisher with the entries boiler and pump 1."""
+    path = tmp_path / "publisher.json"
+    path.write_text(json.dumps([BOILER, PUMP]))
+    return path
+
+
+@pytest.fixture
+def publisher(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
+    """The API that has this file; nothing is started, and there is no broker."""
+    used = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port())
+    with running(used) as made:
+        yield made

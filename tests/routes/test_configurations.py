@@ -1,67 +1,54 @@
 """`/api/publisher/configs`: the entries of the static publisher's file over REST."""
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config import Settings
 from tests.api import Api
-from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask, entries, managing, written_to
+from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask, entries
 from utils.text import printable
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return written_to(tmp_path)
-
-
-@pytest.fixture
-def api(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
-    with managing(settings, file) as made:
-        yield made
 
 
 # Reading the configurations
 
 
 def test_all_entries_are_told_as_they_stand_in_the_file_with_the_faults(
-    api: Api, file: Path
+    publisher: Api, file: Path
 ) -> None:
-    assert api.get(CONFIGS) == {"count": 2, "data": [BOILER, PUMP], "faults": []}
+    assert publisher.get(CONFIGS) == {"count": 2, "data": [BOILER, PUMP], "faults": []}
     strange = [BOILER, {"id": "c", "topic": "a/#", "colour": "red"}, 5]
     file.write_text(json.dumps(strange))
-    answer = api.get(CONFIGS)
+    answer = publisher.get(CONFIGS)
     assert (answer["count"], answer["data"]) == (3, strange)
     assert [fault.split(":")[0] for fault in answer["faults"]] == ['entry 1 (id "c")'] * 4 + [
         "entry 2"
     ]
 
 
-def test_one_entry_is_told_by_its_id(api: Api) -> None:
-    assert api.get(f"{CONFIGS}/boiler") == BOILER
-    assert api.get(f"{CONFIGS}/pump%201") == PUMP
+def test_one_entry_is_told_by_its_id(publisher: Api) -> None:
+    assert publisher.get(f"{CONFIGS}/boiler") == BOILER
+    assert publisher.get(f"{CONFIGS}/pump%201") == PUMP
 
 
 @pytest.mark.parametrize("name", ["nobody", "Boiler", "boiler%0A", "%22", "x" * 500])
-def test_an_id_that_is_not_there_is_404(api: Api, name: str) -> None:
-    message = api.get(f"{CONFIGS}/{name}", expect=404)["message"]
+def test_an_id_that_is_not_there_is_404(publisher: Api, name: str) -> None:
+    message = publisher.get(f"{CONFIGS}/{name}", expect=404)["message"]
     assert "There is no configuration" in message
     assert message.isprintable()
-    ask(api, "PUT", f"{CONFIGS}/{name}", BOILER | {"id": "a", "version": 1}, 400)
+    ask(publisher, "PUT", f"{CONFIGS}/{name}", BOILER | {"id": "a", "version": 1}, 400)
     if name == "nobody":
-        ask(api, "PUT", f"{CONFIGS}/{name}", BOILER | {"id": name, "version": 1}, 404)
-    ask(api, "DELETE", f"{CONFIGS}/{name}", expect=404)
+        ask(publisher, "PUT", f"{CONFIGS}/{name}", BOILER | {"id": name, "version": 1}, 404)
+    ask(publisher, "DELETE", f"{CONFIGS}/{name}", expect=404)
 
 
 # Adding
 
 
-def test_a_new_entry_is_201_and_in_the_file(api: Api, file: Path) -> None:
+def test_a_new_entry_is_201_and_in_the_file(publisher: Api, file: Path) -> None:
     new = {
         "id": "Kessel ü.2",
         "topic": "plant/new",
@@ -69,16 +56,16 @@ def test_a_new_entry_is_201_and_in_the_file(api: Api, file: Path) -> None:
         "interval": 1,
         "qos": 2,
     }
-    added = ask(api, "POST", CONFIGS, new, 201)
+    added = ask(publisher, "POST", CONFIGS, new, 201)
     assert added == new | {name: added[name] for name in ("created_at", "updated_at")} | {
         "version": 1
     }
     assert entries(file) == [BOILER, PUMP, added]
-    assert api.get(f"{CONFIGS}/Kessel%20%C3%BC.2") == added
+    assert publisher.get(f"{CONFIGS}/Kessel%20%C3%BC.2") == added
 
 
-def test_an_id_that_is_there_already_is_409(api: Api, file: Path) -> None:
-    assert '"boiler" already' in ask(api, "POST", CONFIGS, BOILER, 409)["message"]
+def test_an_id_that_is_there_already_is_409(publisher: Api, file: Path) -> None:
+    assert '"boiler" already' in ask(publisher, "POST", CONFIGS, BOILER, 409)["message"]
     assert entries(file) == [BOILER, PUMP]
 
 
@@ -107,31 +94,31 @@ def with_(**fields: str) -> str:
     ],
 )
 def test_a_bad_entry_is_400_in_the_words_that_the_file_has(
-    api: Api, file: Path, body: str, said: str
+    publisher: Api, file: Path, body: str, said: str
 ) -> None:
-    message = api.post(CONFIGS, body, 400)["message"]
+    message = publisher.post(CONFIGS, body, 400)["message"]
     assert said in message
     assert entries(file) == [BOILER, PUMP]
     file.write_text(f"[{body}]")
-    (fault,) = api.get(CONFIGS)["faults"]
+    (fault,) = publisher.get(CONFIGS)["faults"]
     assert fault.endswith(f": {message}")
 
 
-def test_all_that_cannot_be_read_of_a_replacement_is_told(api: Api, file: Path) -> None:
+def test_all_that_cannot_be_read_of_a_replacement_is_told(publisher: Api, file: Path) -> None:
     body = with_(
         id='"boiler", "id": "boiler"', data='{"t": 1e999}', interval="0", version='1, "version": 2'
     )
-    answer = api.client.put(f"{CONFIGS}/boiler", data=body, content_type="application/json")
+    answer = publisher.client.put(f"{CONFIGS}/boiler", data=body, content_type="application/json")
     assert answer.status_code == 400
     told = json.loads(answer.text)["message"].split("; ")
     assert sorted(sentence.split()[0] for sentence in told) == ["data", "id", "interval", "version"]
     assert entries(file) == [BOILER, PUMP]
 
 
-def test_every_fault_of_a_bad_entry_is_told(api: Api) -> None:
-    message = ask(api, "POST", CONFIGS, {"id": "c", "topic": "#", "qos": 9, "colour": "red"}, 400)[
-        "message"
-    ]
+def test_every_fault_of_a_bad_entry_is_told(publisher: Api) -> None:
+    message = ask(
+        publisher, "POST", CONFIGS, {"id": "c", "topic": "#", "qos": 9, "colour": "red"}, 400
+    )["message"]
     assert [told.split()[0] for told in message.split("; ") if "=" in told or "missing" in told] == [
         "topic", "data", "interval", "qos", "colour",
     ]  # fmt: skip
@@ -167,10 +154,10 @@ def test_every_fault_of_a_bad_entry_is_told(api: Api) -> None:
     ],
 )
 def test_a_body_that_is_no_entry_is_told(
-    api: Api, file: Path, content_type: str | None, body: str | bytes, status: int, said: str
+    publisher: Api, file: Path, content_type: str | None, body: str | bytes, status: int, said: str
 ) -> None:
     for method, path in (("POST", CONFIGS), ("PUT", f"{CONFIGS}/boiler")):
-        answer = api.client.open(path, method=method, data=body, content_type=content_type)
+        answer = publisher.client.open(path, method=method, data=body, content_type=content_type)
         assert (answer.status_code, answer.mimetype) == (status, "application/json"), answer.text
         assert said in json.loads(answer.text)["message"]
     assert entries(file) == [BOILER, PUMP]
@@ -179,25 +166,27 @@ def test_a_body_that_is_no_entry_is_told(
 # Replacing and removing
 
 
-def test_what_was_read_can_be_changed_and_put_back(api: Api, file: Path) -> None:
-    read = api.get(f"{CONFIGS}/pump%201")
-    put = ask(api, "PUT", f"{CONFIGS}/pump%201", read | {"interval": 2})
+def test_what_was_read_can_be_changed_and_put_back(publisher: Api, file: Path) -> None:
+    read = publisher.get(f"{CONFIGS}/pump%201")
+    put = ask(publisher, "PUT", f"{CONFIGS}/pump%201", read | {"interval": 2})
     assert put == PUMP | {"interval": 2, "version": 8, "updated_at": put["updated_at"]}
-    again = ask(api, "PUT", f"{CONFIGS}/pump%201", put | {"interval": 3})
+    again = ask(publisher, "PUT", f"{CONFIGS}/pump%201", put | {"interval": 3})
     assert (again["version"], again["interval"]) == (9, 3)
     assert entries(file) == [BOILER, again]
 
 
-def test_a_version_that_was_overtaken_is_409_with_the_one_it_has_now(api: Api, file: Path) -> None:
-    ask(api, "PUT", f"{CONFIGS}/boiler", BOILER | {"version": 1})
+def test_a_version_that_was_overtaken_is_409_with_the_one_it_has_now(
+    publisher: Api, file: Path
+) -> None:
+    ask(publisher, "PUT", f"{CONFIGS}/boiler", BOILER | {"version": 1})
     before = file.read_bytes()
     assert (
         "has version 2 now, not 1"
-        in ask(api, "PUT", f"{CONFIGS}/boiler", BOILER | {"version": 1}, 409)["message"]
+        in ask(publisher, "PUT", f"{CONFIGS}/boiler", BOILER | {"version": 1}, 409)["message"]
     )
     assert (
         "has version 2 now"
-        in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=409, version=1)["message"]
+        in ask(publisher, "DELETE", f"{CONFIGS}/boiler", expect=409, version=1)["message"]
     )
     assert file.read_bytes() == before
 
@@ -211,33 +200,36 @@ def test_a_version_that_was_overtaken_is_409_with_the_one_it_has_now(api: Api, f
         ({"version": 1, "interval": "fast"}, 'interval = "fast": must be'),
     ],
 )
-def test_a_bad_replacement_is_400(api: Api, file: Path, change: dict[str, Any], said: str) -> None:
-    assert said in ask(api, "PUT", f"{CONFIGS}/boiler", BOILER | change, 400)["message"]
+def test_a_bad_replacement_is_400(
+    publisher: Api, file: Path, change: dict[str, Any], said: str
+) -> None:
+    assert said in ask(publisher, "PUT", f"{CONFIGS}/boiler", BOILER | change, 400)["message"]
     assert entries(file) == [BOILER, PUMP]
 
 
-def test_a_removed_entry_is_the_answer_and_gone(api: Api, file: Path) -> None:
-    assert ask(api, "DELETE", f"{CONFIGS}/boiler") == BOILER
-    assert ask(api, "DELETE", f"{CONFIGS}/pump%201", version=7) == PUMP
+def test_a_removed_entry_is_the_answer_and_gone(publisher: Api, file: Path) -> None:
+    assert ask(publisher, "DELETE", f"{CONFIGS}/boiler") == BOILER
+    assert ask(publisher, "DELETE", f"{CONFIGS}/pump%201", version=7) == PUMP
     assert entries(file) == []
-    assert api.get(CONFIGS) == {"count": 0, "data": [], "faults": []}
-    ask(api, "DELETE", f"{CONFIGS}/boiler", expect=404)
+    assert publisher.get(CONFIGS) == {"count": 0, "data": [], "faults": []}
+    ask(publisher, "DELETE", f"{CONFIGS}/boiler", expect=404)
 
 
 @pytest.mark.parametrize("version", ["0", "-1", "x", "1.5", ""])
-def test_a_version_to_remove_that_is_none_is_400(api: Api, file: Path, version: str) -> None:
+def test_a_version_to_remove_that_is_none_is_400(publisher: Api, file: Path, version: str) -> None:
     assert (
-        "version" in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, version=version)["message"]
+        "version"
+        in ask(publisher, "DELETE", f"{CONFIGS}/boiler", expect=400, version=version)["message"]
     )
     assert entries(file) == [BOILER, PUMP]
 
 
 @pytest.mark.parametrize("name", ["versoin", "Version", "x\n"])
 def test_a_misspelt_parameter_removes_nothing_and_is_400_with_what_there_is(
-    api: Api, file: Path, name: str
+    publisher: Api, file: Path, name: str
 ) -> None:
     for more in ({}, {"version": 1}):
-        message = ask(api, "DELETE", f"{CONFIGS}/boiler", expect=400, **{name: 1}, **more)[
+        message = ask(publisher, "DELETE", f"{CONFIGS}/boiler", expect=400, **{name: 1}, **more)[
             "message"
         ]
         assert message == f"{printable(name)}: there is no such parameter; known: version"
@@ -247,28 +239,30 @@ def test_a_misspelt_parameter_removes_nothing_and_is_400_with_what_there_is(
 # A file that cannot be used
 
 
-def test_a_file_that_cannot_be_read_is_told_and_never_overwritten(api: Api, file: Path) -> None:
+def test_a_file_that_cannot_be_read_is_told_and_never_overwritten(
+    publisher: Api, file: Path
+) -> None:
     file.write_text(BROKEN)
     for path in (CONFIGS, f"{CONFIGS}/boiler"):
-        assert "publisher.json" in api.get(path, expect=503)["message"]
+        assert "publisher.json" in publisher.get(path, expect=503)["message"]
     body = BOILER | {"version": 1}
     for method, path in (
         ("PUT", f"{CONFIGS}/boiler"),
         ("POST", CONFIGS),
         ("DELETE", f"{CONFIGS}/boiler"),
     ):
-        message = ask(api, method, path, None if method == "DELETE" else body, 409)["message"]
+        message = ask(publisher, method, path, None if method == "DELETE" else body, 409)["message"]
         assert "mend the file first" in message
     assert file.read_text() == BROKEN
-    assert api.get("/mqtt/status")["running"] is False
+    assert publisher.get("/mqtt/status")["running"] is False
 
 
-def test_a_file_that_cannot_be_written_is_503(api: Api, file: Path) -> None:
+def test_a_file_that_cannot_be_written_is_503(publisher: Api, file: Path) -> None:
     (file.parent / "publisher.json.edit.lock").mkdir()
     for method, path, body in (
         ("POST", CONFIGS, BOILER | {"id": "c"}),
         ("PUT", f"{CONFIGS}/boiler", BOILER | {"version": 1}),
         ("DELETE", f"{CONFIGS}/boiler", None),
     ):
-        assert "folder must be writable" in ask(api, method, path, body, 503)["message"]
+        assert "folder must be writable" in ask(publisher, method, path, body, 503)["message"]
     assert entries(file) == [BOILER, PUMP]

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from app import create_app
 from config import Settings, SettingsError
 from services.configurations import check_file
 from tests.api import Api, running
-from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask, managing, written_to
+from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask
 from tests.publishing import Subscriber
 from tests.support import Backend, Mosquitto, free_port, wait_for
 from wiring.web import backend_of
@@ -20,19 +20,8 @@ from wiring.web import backend_of
 RELOADS = [("GET", "/mqtt/reload"), ("POST", "/mqtt/reload"), ("POST", "/api/publisher/reload")]
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return written_to(tmp_path)
-
-
-@pytest.fixture
-def api(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
-    with managing(settings, file) as made:
-        yield made
-
-
-def healthy(api: Api) -> bool:
-    return bool(api.get("/api/health")["status"] == "healthy")
+def healthy(publisher: Api) -> bool:
+    return bool(publisher.get("/api/health")["status"] == "healthy")
 
 
 # The status
@@ -41,8 +30,8 @@ def healthy(api: Api) -> bool:
 @pytest.mark.broker
 @pytest.mark.database
 @pytest.mark.parametrize("path", ["/api/publisher/status", "/mqtt/status"])
-def test_the_status_says_that_nobody_publishes(api: Api, file: Path, path: str) -> None:
-    status = api.get(path)
+def test_the_status_says_that_nobody_publishes(publisher: Api, file: Path, path: str) -> None:
+    status = publisher.get(path)
     assert (status["running"], status["connected"], status["problem"]) == (
         False,
         False,
@@ -70,12 +59,12 @@ def test_without_a_file_there_are_no_such_paths(sqlite_api: Api) -> None:
 @pytest.mark.database
 @pytest.mark.parametrize(("method", "path"), RELOADS)
 def test_a_reload_needs_no_body_and_tells_what_the_file_has(
-    api: Api, file: Path, method: str, path: str
+    publisher: Api, file: Path, method: str, path: str
 ) -> None:
-    answer = ask(api, method, path)
+    answer = ask(publisher, method, path)
     assert (answer["success"], answer["active_configs"], answer["faults"]) == (True, 2, [])
     file.write_text(json.dumps([BOILER, PUMP | {"qos": 9}]))
-    answer = ask(api, method, path)
+    answer = ask(publisher, method, path)
     assert (answer["success"], answer["active_configs"]) == (True, 1)
     assert len(answer["faults"]) == 1
     assert "qos = 9" in answer["faults"][0]
@@ -94,9 +83,9 @@ def test_a_reload_needs_no_body_and_tells_what_the_file_has(
     ],
 )
 def test_a_reload_that_any_page_could_have_a_browser_post_is_415(
-    api: Api, path: str, sent: dict[str, Any]
+    publisher: Api, path: str, sent: dict[str, Any]
 ) -> None:
-    answer = api.client.post(path, **sent)
+    answer = publisher.client.post(path, **sent)
     assert answer.status_code == 415
     assert "application/json" in answer.get_json()["message"]
 
@@ -120,9 +109,11 @@ def test_a_reload_that_any_page_could_have_a_browser_post_is_415(
     ],
 )
 def test_a_reload_by_get_is_for_programs_on_this_machine(
-    api: Api, address: str, headers: dict[str, str], status: int
+    publisher: Api, address: str, headers: dict[str, str], status: int
 ) -> None:
-    answer = api.client.get("/mqtt/reload", headers=headers, environ_base={"REMOTE_ADDR": address})
+    answer = publisher.client.get(
+        "/mqtt/reload", headers=headers, environ_base={"REMOTE_ADDR": address}
+    )
     assert answer.status_code == status
     assert "POST it" in answer.get_json()["message"] or status == 200
 
@@ -145,11 +136,11 @@ def test_behind_a_configured_proxy_the_address_that_it_forwards_counts(
 @pytest.mark.database
 @pytest.mark.parametrize(("method", "path"), RELOADS)
 def test_a_reload_of_a_file_that_cannot_be_read_says_why_and_keeps_the_last(
-    api: Api, file: Path, method: str, path: str
+    publisher: Api, file: Path, method: str, path: str
 ) -> None:
-    ask(api, method, path)
+    ask(publisher, method, path)
     file.write_text(BROKEN)
-    answer = ask(api, method, path)
+    answer = ask(publisher, method, path)
     assert (answer["success"], answer["active_configs"]) == (False, 2)
     assert "publisher.json: line 1" in answer["message"]
     assert "last good configuration stays" in answer["message"]
@@ -177,11 +168,15 @@ def test_locks_that_cannot_be_written_stop_nothing_but_publishing_and_changes(
             f"{file}.{kind}"
         ).mkdir()  # root may write into every folder, but opens none for writing
     used = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
-    with running(used, start=True) as api:
-        wait_for(lambda: healthy(api), what="the ingester, which has nothing to do with the file")
-        assert api.get(CONFIGS)["count"] == 2
-        assert api.get("/mqtt/status")["running"] is False
-        assert "Is a directory" in ask(api, "DELETE", f"{CONFIGS}/boiler", expect=503)["message"]
+    with running(used, start=True) as publisher:
+        wait_for(
+            lambda: healthy(publisher), what="the ingester, which has nothing to do with the file"
+        )
+        assert publisher.get(CONFIGS)["count"] == 2
+        assert publisher.get("/mqtt/status")["running"] is False
+        assert (
+            "Is a directory" in ask(publisher, "DELETE", f"{CONFIGS}/boiler", expect=503)["message"]
+        )
 
 
 @pytest.mark.broker
@@ -220,15 +215,15 @@ def test_what_is_changed_over_rest_is_published_and_at_the_end_the_wills(
 ) -> None:
     used = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
     with Subscriber(mosquitto.port, "plant/#") as heard:
-        with running(used, start=True) as api:
-            wait_for(lambda: healthy(api), what="the ingester")
+        with running(used, start=True) as publisher:
+            wait_for(lambda: healthy(publisher), what="the ingester")
             heard.wait_said("plant/pump", {"online": 1})
             new = BOILER | {"id": "new", "topic": "plant/new", "interval": 0.1}
-            ask(api, "POST", CONFIGS, new, 201)
+            ask(publisher, "POST", CONFIGS, new, 201)
             heard.wait("plant/new", seconds=5)
-            ask(api, "PUT", f"{CONFIGS}/pump%201", PUMP | {"data": {"rpm": 900}})
+            ask(publisher, "PUT", f"{CONFIGS}/pump%201", PUMP | {"data": {"rpm": 900}})
             heard.wait_said("plant/pump", {"online": 1, "rpm": 900}, seconds=5)
-            status = wait_for(lambda: (told := api.get("/mqtt/status"))["connected"] and told)
+            status = wait_for(lambda: (told := publisher.get("/mqtt/status"))["connected"] and told)
             assert (status["running"], status["active_configs"], status["problem"]) == (
                 True,
                 3,
