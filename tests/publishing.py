@@ -1,4 +1,4 @@
-"""The static publisher for the tests: the program in a folder of its own, and a subscriber that hears what it says."""
+"""The static publisher for the tests: as a program, or as a service in this process, with a subscriber that hears it."""
 
 import contextlib
 import json
@@ -21,45 +21,36 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from publisher.service import PublisherService
 from tests.support import PROJECT, Mosquitto, wait_for
 from utils.json_types import JsonObject
 
 NEVER = 1000.0
 """An interval that does not end in a test."""
-UNUSABLE_CERTIFICATE = "MQTT_CA_CERT, MQTT_CLIENT_CERT or MQTT_CLIENT_KEY: cannot be used"
-DOCUMENTED = """\
-[
-  {
+DOCUMENTED_ENTRY: JsonObject = {
     "id": "unique_config_id",
     "topic": "mqtt/topic/name",
-    "data": {
-      "sensor_id": "SENSOR_001",
-      "temperature": 25.5,
-      "humidity": 60
-    },
+    "data": {"sensor_id": "SENSOR_001", "temperature": 25.5, "humidity": 60},
     "interval": 30,
     "qos": 1,
-    "retain": false,
-    "lwt": true,
+    "retain": False,
+    "lwt": True,
     "created_at": "2025-09-29T16:27:50.000000",
     "updated_at": "2025-09-29T16:27:50.000000",
-    "version": 1
-  }
-]
-"""
-
-
+    "version": 1,
+}
+DOCUMENTED = json.dumps([DOCUMENTED_ENTRY], indent=2) + "\n"
 Entries = Iterable[JsonObject] | bytes
 
 
 def entry(name: str, topic: str = "", **changes: Any) -> JsonObject:
-    """A valid entry, by default on the topic `t/<name>` ten times a second; None leaves a field out."""
+    """A valid entry, by default on the topic `t/<name>` ten times a second."""
     plain = {"id": name, "topic": topic or f"t/{name}", "data": {"of": name}, "interval": 0.1}
-    return {key: value for key, value in (plain | changes).items() if value is not None}
+    return plain | changes
 
 
 def statistics_of(file: Path) -> Path:
-    """Where the statistics of a publisher's file are kept."""
+    """Where the statistics of a publisher's file are saved."""
     return Path(f"{file}.statistics")
 
 
@@ -71,7 +62,7 @@ def write(file: Path, entries: Entries) -> None:
 
 
 class Arrival(NamedTuple):
-    """One message, with the QoS and the retain flag it was published with, and when it came (time.monotonic())."""
+    """A message, the QoS and the retain flag of its publish, and its time (time.monotonic())."""
 
     topic: str
     payload: bytes
@@ -89,17 +80,24 @@ class Arrival(NamedTuple):
 
 
 def numbers(arrivals: list[Arrival], interval: float) -> list[int]:
-    """At which of its times each message came, if the first one came at its own."""
+    """Which of its due times each message came at; the first message came at number 0."""
     return [round((arrival.time - arrivals[0].time) / interval) for arrival in arrivals]
 
 
 def none_left_out(arrivals: list[Arrival], interval: float) -> bool:
-    """Whether one message came at each time."""
+    """Whether one message came at each due time."""
     return numbers(arrivals, interval) == list(range(len(arrivals)))
 
 
+def off_grid(arrivals: list[Arrival], interval: float) -> float:
+    """How many seconds the median message is from its due time, if the first one came at its own."""
+    times = [arrivals[0].time + step * interval for step in numbers(arrivals, interval)]
+    off = [abs(came.time - time) for came, time in zip(arrivals, times, strict=True)]
+    return sorted(off)[len(off) // 2]
+
+
 class Subscriber:
-    """Hears everything on its topics, and what comes while it is away for a moment later."""
+    """Receives all messages on a topic; after a lost connection also those that it missed."""
 
     def __init__(self, port: int, topic: str = "#", **login: str) -> None:
         self.arrivals: list[Arrival] = []
@@ -130,7 +128,7 @@ class Subscriber:
         self._client.loop_stop()
 
     def of(self, topic: str, since: float = 0.0) -> list[Arrival]:
-        """What came on a topic, in its order; on any for `#`."""
+        """What came on a topic, in its order; on any topic for `#`."""
         later = [found for found in list(self.arrivals) if found.time >= since]
         return [found for found in later if topic in (found.topic, "#")]
 
@@ -138,36 +136,24 @@ class Subscriber:
         """The same as JSON."""
         return [found.document for found in self.of(topic, since)]
 
-    def of_schedule(self, topic: str = "#") -> list[Arrival]:
-        """The same without what says goodbye."""
-        return [found for found in self.of(topic) if not found.offline]
+    def of_schedule(self, topic: str = "#", since: float = 0.0) -> list[Arrival]:
+        """The same without last wills."""
+        return [found for found in self.of(topic, since) if not found.offline]
 
-    def wait(self, topic: str, count: int = 1, seconds: float = 10) -> list[Arrival]:
-        """Wait until so many messages came on a topic."""
-        wait_for(lambda: len(self.of(topic)) >= count, seconds, f"{count} messages on {topic}")
-        return self.of(topic)
+    def wait(self, topic: str, count: int = 1, since: float = 0.0) -> list[Arrival]:
+        """Wait until so many messages came on a topic since a time."""
+        wait_for(lambda: len(self.of(topic, since)) >= count, 10, f"{count} messages on {topic}")
+        return self.of(topic, since)
 
-    def wait_more(self, topic: str, count: int = 1, seconds: float = 10) -> list[Arrival]:
+    def wait_more(self, topic: str, count: int = 1) -> list[Arrival]:
         """Wait until so many more messages came on a topic; only these."""
         before = len(self.of(topic))
-        return self.wait(topic, before + count, seconds)[before:]
-
-    def wait_since(
-        self, since: float, topic: str, count: int, part: JsonObject | None = None
-    ) -> list[Arrival]:
-        """Wait until so many messages that say this, among other things, came on a topic since a time."""
-
-        def said() -> list[Arrival]:
-            came = self.of(topic, since)
-            return [each for each in came if each.document | (part or {}) == each.document]
-
-        wait_for(lambda: len(said()) >= count, 10, f"{count} messages on {topic}")
-        return said()
+        return self.wait(topic, before + count)[before:]
 
     def wait_said(
         self, topic: str, document: Any, since: float = 0.0, seconds: float = 10
     ) -> Arrival:
-        """Wait for a message that says exactly this; the first one."""
+        """Wait for a message with exactly this document; the first one."""
 
         def said() -> list[Arrival]:
             return [found for found in self.of(topic, since) if found.document == document]
@@ -185,20 +171,66 @@ class Subscriber:
         self.arrivals.append(Arrival(message.topic, bytes(message.payload), *how))
 
 
-class Program:
-    """`python -m publisher` on a file of its own, from `with` to its end; it may never show a traceback."""
+class Observed:
+    """A publisher of a file, and what its status says."""
+
+    def status(self) -> JsonObject:
+        """The status; empty while there is none."""
+        raise NotImplementedError
+
+    def wait_status(self, holds: Callable[[JsonObject], Any]) -> JsonObject:
+        """Wait until the status fulfils a condition."""
+        return wait_for(lambda: (told := self.status()) and holds(told) and told, 30)
+
+    def wait_connected(self) -> JsonObject:
+        """Wait until all connections are open."""
+        return self.wait_status(lambda status: status["connected"])
+
+    def published(self) -> int:
+        """How many messages were published, according to the status."""
+        return int(self.status()["statistics"]["total_published"])
+
+    def counts(self, name: str) -> JsonObject:
+        """The counts of an entry."""
+        found: JsonObject = next(entry for entry in self.status()["configs"] if entry["id"] == name)
+        return found
+
+
+class Service(PublisherService, Observed):
+    """The service, in this process."""
+
+    def status(self) -> JsonObject:
+        """The status; it is always current."""
+        return dict(self.get_status())
+
+    def write(self, entries: Entries) -> None:
+        """Replace the file."""
+        write(self.path, entries)
+
+    def stop_seconds(self) -> float:
+        """Stop it; return how long that took."""
+        began = time.monotonic()
+        self.stop()
+        return time.monotonic() - began
+
+    def reload(self, entries: Entries) -> None:
+        """Replace the file, and read it at once."""
+        self.write(entries)
+        assert self.reload_config()
+
+
+class Program(Observed):
+    """`python -m publisher` with a file of its own, for a `with` block; it must never show a traceback."""
 
     def __init__(
         self, folder: Path, port: int, entries: Entries, *options: str, **more: str
     ) -> None:
         self.folder = folder
-        self.open_files: int | None = None
-        """How many the machine allows it, if fewer than this process."""
         self.file = folder / "entries.json"
         self.console = folder / "console.txt"
         self.write(entries)
-        self._command = [sys.executable, "-m", "publisher", "--broker", "127.0.0.1", *options]
-        self._command += ["--port", str(port), "--config", str(self.file)]
+        self.command = [sys.executable, "-m", "publisher", "--broker", "127.0.0.1", *options]
+        self.command += ["--port", str(port), "--config", str(self.file)]
         names = os.environ.keys() & {"PATH", "HOME", "LANG", "TMPDIR"}
         kept = {name: os.environ[name] for name in names}
         self._environment = kept | {"PYTHONPATH": str(PROJECT)} | more
@@ -207,28 +239,23 @@ class Program:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self.ended is None:
-            self.send(signal.SIGCONT)
-            try:
-                self.stop()
-            finally:
-                self.send(signal.SIGKILL)
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self.stop()
+        finally:
+            self._process.kill()
         assert "Traceback" not in self.told(), self.told()
 
     def start(self) -> Self:
         """Start it, and return when it publishes its file or has ended."""
-        before = self.told().count("Publishing ")
-        command = self._command
-        if self.open_files is not None:
-            limit = f'ulimit -n {self.open_files}; exec "$@"'
-            command = ["/bin/sh", "-c", limit, "sh", *command]
+        before = len(self.lines("Publishing "))
         with self.console.open("ab") as told:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, env=self._environment, stdout=told, stderr=told
+                self.command, cwd=self.folder, env=self._environment, stdout=told, stderr=told
             )
 
         def started() -> bool:
-            return self.told().count("Publishing ") > before or self.ended is not None
+            return len(self.lines("Publishing ")) > before or self.ended is not None
 
         wait_for(started, what=f"it; see {self.console}")
         return self
@@ -239,25 +266,25 @@ class Program:
         return self._process.poll()
 
     def send(self, number: int) -> float:
-        """Send a signal; when that was."""
+        """Send a signal; return when."""
         moment = time.monotonic()
         self._process.send_signal(number)
         return moment
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it with a signal; the exit code."""
+        """End it with a signal; return the exit code."""
         self.send(number)
         return self._process.wait(10)
 
     def stop_seconds(self, number: int = signal.SIGTERM) -> float:
-        """End it with a signal, by which it ends well; how long that took."""
+        """End it with a signal, which must be exit code 0; return how long that took."""
         sent = time.monotonic()
         assert self.stop(number) == 0, self.told()
         return time.monotonic() - sent
 
     def run(self, *options: str, **more: str) -> tuple[int, str]:
-        """The exit code and the output of another process with more options, which ends by itself."""
-        command, environment = [*self._command, *options], self._environment | more
+        """Run another process, with more options, until it ends; return its exit code and output."""
+        command, environment = [*self.command, *options], self._environment | more
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, timeout=20, check=False
         )
@@ -274,9 +301,9 @@ class Program:
         self.write(entries)
         self.send(signal.SIGHUP)
 
-    def wait_line(self, part: str, before: int = 0, what: str = "") -> list[str]:
-        """Wait until more lines of the console than before have this in them."""
-        wait_for(lambda: len(self.lines(part)) > before, what=what or f"another line with {part}")
+    def wait_line(self, part: str, before: int = 0) -> list[str]:
+        """Wait until more lines of the console than before contain this."""
+        wait_for(lambda: len(self.lines(part)) > before, what=f"another line with {part}")
         return self.lines(part)
 
     def told(self) -> str:
@@ -284,29 +311,17 @@ class Program:
         return self.console.read_text() if self.console.exists() else ""
 
     def lines(self, part: str) -> list[str]:
-        """The lines of the console with this in it."""
+        """The lines of the console that contain this."""
         return [line for line in self.told().splitlines() if part in line]
 
     def status(self) -> JsonObject:
-        """What its statistics file says; nothing while there is none."""
+        """The status in its file, which it saves every five seconds."""
         file = statistics_of(self.file)
         found: JsonObject = json.loads(file.read_bytes()) if file.exists() else {}
         return found
 
-    def wait_status(self, holds: Callable[[JsonObject], Any], seconds: float = 10) -> JsonObject:
-        """Wait until the statistics file says something."""
-        return wait_for(lambda: (told := self.status()) and holds(told) and told, seconds)
 
-    def published(self) -> int:
-        """How many messages it says it has published."""
-        return int(self.status()["statistics"]["total_published"])
-
-    def counts(self, name: str) -> JsonObject:
-        """The saved counts of one entry."""
-        found: JsonObject = next(entry for entry in self.status()["configs"] if entry["id"] == name)
-        return found
-
-
+MakeService = Callable[..., Service]
 Run = Callable[..., AbstractContextManager[tuple[Subscriber, Program]]]
 
 
@@ -314,14 +329,14 @@ Run = Callable[..., AbstractContextManager[tuple[Subscriber, Program]]]
 def running(
     folder: Path, port: int, topic: str, entries: Entries, *options: str, way: int = 0, **more: str
 ) -> Iterator[tuple[Subscriber, Program]]:
-    """A subscriber to a topic, and the program, which another port may lead to the broker."""
+    """A subscriber to a topic, and the program, which may reach the broker by another port (`way`)."""
     program = Program(folder, way or port, entries, *options, **more)
     with Subscriber(port, topic) as heard, program:
         yield heard, program
 
 
 class Listener:
-    """Something that listens on a port of its own, from `with` to its end, and serves each connection in a thread."""
+    """Listens on a port of its own for a `with` block, and serves each connection in a thread."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -344,7 +359,7 @@ class Listener:
         raise NotImplementedError
 
     def end(self) -> None:
-        """End the connections that would not end by themselves."""
+        """End the connections that do not end by themselves."""
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -355,51 +370,50 @@ class Listener:
 
 
 class Way(Listener):
-    """A way to a broker that leads through this process, which may cut single connections."""
+    """A proxy of a broker in this process, which can cut single connections."""
 
     def __init__(self, port: int) -> None:
         super().__init__()
         self._broker = port
         self._pairs: dict[bytes, tuple[socket.socket, socket.socket]] = {}
-        """Both ends of each connection, by what was said first."""
+        """The two ends of each connection, by its first packet."""
         self._forgotten: list[socket.socket] = []
 
     def end(self) -> None:
         """End all connections."""
         self.remember()
-        for first in list(self._pairs):
-            self.cut(first)
+        self.cut(b"")
 
     def cut(self, part: bytes) -> None:
-        """Cut every connection that has this in its first packet."""
-        for first, pair in list(self._pairs.items()):
-            if part in first:
-                for end in pair:
-                    _shut(end)
+        """Cut every connection with this in its first packet."""
+        for near, far in self._with(part):
+            _shut(near)
+            _shut(far)
 
     def forget(self, part: bytes) -> None:
-        """The same, but the broker does not hear of it, as when a cable breaks; not before `remember`."""
-        for first, (near, far) in list(self._pairs.items()):
-            if part in first:
-                self._forgotten.append(far)
-                _shut(near)
+        """Do the same as when a cable breaks: the broker does not notice it before `remember`."""
+        for near, far in self._with(part):
+            self._forgotten.append(far)
+            _shut(near)
 
     def remember(self) -> None:
-        """Have the broker hear of what it did not."""
+        """Let the broker notice."""
         for far in self._forgotten:
             _shut(far)
 
     def serve(self, opened: socket.socket) -> None:
-        """Lead a connection to the broker."""
+        """Pass on what both ends send."""
         with opened as near, socket.create_connection(("127.0.0.1", self._broker)) as far:
             first = near.recv(65536)
             self._pairs[first + str(near.getpeername()).encode()] = (near, far)
             far.sendall(first)
-
             other = threading.Thread(target=self._pass_on, args=(far, near))
             other.start()
             self._pass_on(near, far)
             other.join(60)
+
+    def _with(self, part: bytes) -> list[tuple[socket.socket, socket.socket]]:
+        return [pair for first, pair in list(self._pairs.items()) if part in first]
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -416,7 +430,7 @@ def _shut(end: socket.socket) -> None:
 
 @contextlib.contextmanager
 def hanging(server: Mosquitto) -> Iterator[None]:
-    """Have a broker do nothing for a while, as one that is overloaded."""
+    """Have a broker do nothing for a while, as if it were overloaded."""
     server.process.send_signal(signal.SIGSTOP)
     try:
         yield

@@ -1,21 +1,19 @@
-"""What the broker has retained of an entry is cleared when the entry is removed, moved, or retained no more."""
+"""The retained message of an entry is cleared when the entry is removed, moved or no longer retained."""
 
 import itertools
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from broker.in_flight import Outgoing
 from broker.tracked_connection import Delivery
 from publisher.retained import Retained
-from tests.publishing import NEVER, Program, Run, Subscriber, entry
+from tests.publishing import NEVER, MakeService, Subscriber, entry
 from tests.support import Mosquitto, publishing, wait_for
 from utils.json_types import JsonObject
 
-PLAIN = entry("plain", "kept/plain", retain=True, interval=NEVER)
-topics = map("kept/{}".format, itertools.count())
+PLAIN = entry("plain", retain=True, interval=NEVER)
 
 
 def kept_by(broker: Mosquitto, topic: str) -> list[JsonObject]:
@@ -38,84 +36,73 @@ CHANGES: dict[str, Callable[[str], list[JsonObject]]] = {
 }
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("while_it_runs", [True, False], ids=["while it runs", "while it does not"])
-def test_nothing_is_left_of_an_entry_that_is_removed_or_retained_no_more(
-    while_it_runs: bool, run: Run, broker: Mosquitto
+def test_the_message_of_an_entry_that_is_removed_or_no_longer_retained_is_cleared_once(
+    while_it_runs: bool, service: MakeService, heard: Subscriber, mosquitto: Mosquitto
 ) -> None:
-    base = next(topics)
-    kinds = {f"{base}/{name}/{lwt}": (name, lwt) for name in CHANGES for lwt in (False, True)}
-    before = [one(topic, id=topic.replace("/", " "), lwt=lwt) for topic, (_, lwt) in kinds.items()]
+    kinds = {f"t/{name}/{lwt}": (name, lwt) for name, lwt in itertools.product(CHANGES, (0, 1))}
+    before = [
+        one(topic, id=topic.replace("/", " "), lwt=bool(lwt)) for topic, (_, lwt) in kinds.items()
+    ]
     after = [
-        changed | {"id": f"{changed['id']} {topic}".replace("/", " "), "lwt": lwt}
+        changed | {"id": f"{changed['id']} {topic}".replace("/", " "), "lwt": bool(lwt)}
         for topic, (name, lwt) in kinds.items()
         for changed in CHANGES[name](topic)
     ]
-    with run(f"{base}/#", [*before, PLAIN]) as (heard, program):
-        heard.wait("#", len(before))
-        program.wait_status(lambda status: len(status["retained"]) == len(before) + 1)
-        if not while_it_runs:
-            program.stop()
-        program.write([*after, PLAIN])
-        if not while_it_runs:
-            program.start()
-        for topic in kinds:
-            wait_for(partial(emptied, heard, topic), what="an empty message")
-            assert kept_by(broker, topic) == []
-            assert [arrival.payload for arrival in heard.of(topic)].count(b"") == 1
-        program.wait_status(lambda status: not set(status["retained"]) & kinds.keys())
+    publisher = service([*before, PLAIN])
+    publisher.wait_status(lambda status: len(status["retained"]) == len(before) + 1)
+    heard.wait("#", len(before) + 1)
+    if while_it_runs:
+        publisher.reload([*after, PLAIN])
+    else:
+        publisher.stop()
+        publisher.write([*after, PLAIN])
+        publisher.start()
+    for topic in kinds:
+        wait_for(partial(emptied, heard, topic), what="an empty message")
+        assert kept_by(mosquitto, topic) == []
+        assert [arrival.payload for arrival in heard.of(topic)].count(b"") == 1
+    publisher.wait_status(lambda status: not set(status["retained"]) & kinds.keys())
 
 
 def emptied(heard: Subscriber, topic: str) -> bool:
     return any(not arrival.payload for arrival in heard.of(topic))
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     "change",
     [{"data": {"of": "b"}}, {"id": "b"}, {"qos": 2, "interval": NEVER + 1}, {"lwt": True}],
     ids=" ".join,
 )
-def test_any_other_change_clears_nothing(change: JsonObject, run: Run, broker: Mosquitto) -> None:
-    topic = next(topics)
-    with run(topic, [one(topic), PLAIN]) as (heard, program):
-        heard.wait(topic)
-        program.write([one(topic) | change, PLAIN])
-        heard.wait(topic, 2)
-        program.stop()
-        assert len(kept_by(broker, topic)) == 1
-        assert all(arrival.payload for arrival in heard.of(topic))
+def test_any_other_change_and_the_end_of_the_publisher_clear_nothing(
+    change: JsonObject, service: MakeService, heard: Subscriber, mosquitto: Mosquitto
+) -> None:
+    publisher = service([one("t/one"), PLAIN])
+    heard.wait("t/one")
+    publisher.reload([one("t/one") | change, PLAIN])
+    heard.wait("t/one", 2)
+    publisher.stop()
+    assert len(kept_by(mosquitto, "t/one")) == 1
+    assert all(arrival.payload for arrival in heard.of("t/one"))
 
 
-@pytest.mark.process
-def test_the_end_of_the_publisher_clears_nothing(run: Run, broker: Mosquitto) -> None:
-    topic = next(topics)
-    with run(topic, [one(topic), PLAIN]) as (heard, program):
-        heard.wait(topic)
-        program.stop()
-    assert len(kept_by(broker, topic)) == 1
-
-
-@pytest.mark.process
-def test_it_is_cleared_when_the_broker_is_back_again(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    with Program(tmp_path, mosquitto.port, [one("kept/away", lwt=True), PLAIN]) as program:
-        program.wait_status(lambda status: status["retained"] == ["kept/away", "kept/plain"])
-        mosquitto.stop()
-        program.wait_status(lambda status: not status["connected"])
-        program.write([PLAIN])
-        program.wait_status(lambda status: status["active_configs"] == 1)
-        mosquitto.start()
-        program.wait_status(
-            lambda status: status["connected"] and status["retained"] == ["kept/plain"], 30
-        )
-        assert kept_by(mosquitto, "kept/away") == []
+def test_it_is_cleared_when_the_broker_is_back(service: MakeService, mosquitto: Mosquitto) -> None:
+    publisher = service([one("t/away", lwt=True), PLAIN])
+    publisher.wait_status(lambda status: status["retained"] == ["t/away", "t/plain"])
+    mosquitto.stop()
+    publisher.wait_status(lambda status: not status["connected"])
+    publisher.reload([PLAIN])
+    mosquitto.start()
+    publisher.wait_status(lambda status: status["retained"] == ["t/plain"])
+    publisher.wait_connected()
+    assert kept_by(mosquitto, "t/away") == []
 
 
 # The rules, without a broker
 
 
 def cleared(retained: Retained, topic: str) -> bool:
-    """Whether a message that clears a topic is asked for; it is not settled."""
+    """Whether a message that clears a topic is requested; it is not settled."""
     return retained.last_of(topic) is not None
 
 
@@ -137,7 +124,7 @@ def test_a_topic_is_cleared_once_and_only_if_something_was_published_there() -> 
         (Delivery.LOST, True, ["a"], False),
     ],
 )
-def test_only_what_is_lost_and_not_wanted_meanwhile_is_sent_again(
+def test_a_clearing_message_is_sent_again_if_it_is_lost_and_the_topic_not_wanted_again(
     delivery: Delivery, wanted: bool, left: list[str], again: bool
 ) -> None:
     retained = Retained(["a"])

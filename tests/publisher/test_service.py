@@ -1,15 +1,11 @@
-"""PublisherService and ConfigurationLoader as the document shows them, from Python."""
+"""PublisherService: what it publishes, how it applies changes, and which of several services publishes a file."""
 
-import contextlib
-import json
+import itertools
 import logging
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
@@ -17,95 +13,43 @@ from filelock import FileLock
 
 from config import Settings
 from publisher import service as module
-from publisher import turn
-from publisher.entries import PublishConfig
-from publisher.loader import DEFAULT_PATH, ConfigurationError, ConfigurationLoader
-from publisher.publication import Publication
+from publisher.loader import DEFAULT_PATH, ConfigurationError
 from publisher.service import AlreadyPublished, PublisherService
-from publisher.status import PublicationStatus, PublisherStatus
-from tests.publishing import Program, Subscriber, entry, numbers, statistics_of, write
+from tests.publishing import (
+    NEVER,
+    MakeService,
+    Program,
+    Subscriber,
+    entry,
+    none_left_out,
+    off_grid,
+    write,
+)
 from tests.support import Mosquitto, free_port, wait_for
+from utils.json_types import JsonObject
 
 Log = pytest.LogCaptureFixture
-Make = Callable[..., PublisherService]
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A file with one entry."""
-    write(tmp_path / "entries.json", [entry("a")])
-    return tmp_path / "entries.json"
-
-
-@pytest.fixture
-def service(
-    settings: Callable[..., Settings],
-    mosquitto: Mosquitto,
-    file: Path,
+def test_its_broker_and_its_file_are_those_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Make]:
-    """Makes services of the file, which look after it twenty times a second."""
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(module, "SAVE_SECONDS", 0.1)
-    made: list[PublisherService] = []
-
-    def make(start: bool = False) -> PublisherService:
-        place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
-        made.append(PublisherService(place, file))
-        if start:
-            made[-1].start()
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-@pytest.fixture
-def heard(mosquitto: Mosquitto) -> Iterator[Subscriber]:
-    with Subscriber(mosquitto.port) as subscriber:
-        yield subscriber
-
-
-def published(service: PublisherService) -> int:
-    """How many messages its status tells of."""
-    return service.get_status()["statistics"]["total_published"]
-
-
-def connected(service: PublisherService) -> PublisherStatus:
-    """Wait until its status tells of a connection; the status."""
-    wait_for(lambda: service.get_status()["connected"], what="the connection")
-    return service.get_status()
-
-
-def test_it_runs_as_documented(
-    mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a folder with JSON/payloadStaticConfig.json, and a broker that the environment names."""
-    DEFAULT_PATH.parent.mkdir()
-    write(DEFAULT_PATH, [entry(name) for name in "abcd"])
-    monkeypatch.setenv("MQTT_BROKER", "127.0.0.1")
-    monkeypatch.setenv("MQTT_PORT", str(mosquitto.port))
-    assert len(ConfigurationLoader("JSON/payloadStaticConfig.json").load_configurations()) == 4
+    monkeypatch.setenv("MQTT_BROKER", "broker.example")
+    monkeypatch.setenv("MQTT_PORT", "1234")
     service = PublisherService()
-    service.start()
-    wait_for(lambda: published(service) > 0, what="a message")
-    status = connected(service)
-    assert status["active_configs"] == 4
-    assert status["statistics"]["total_errors"] == 0
-    assert 0 < status["statistics"]["uptime_seconds"] < 20
-    assert service.reload_config() is True
-    service.stop()
-    assert service.get_status()["connected"] is False
+    assert service.path == DEFAULT_PATH
+    assert service.get_status()["broker"] == "mqtt://broker.example:1234"
+    monkeypatch.setenv("PUBLISHER_CONFIG", "other.json")
+    assert PublisherService().path == Path("other.json")
+    assert PublisherService(path="third.json").get_status()["config"] == "third.json"
 
 
-def test_its_status_tells_all(
-    service: Make, file: Path, heard: Subscriber, mosquitto: Mosquitto
+def test_its_status_has_everything(
+    service: MakeService, file: Path, heard: Subscriber, mosquitto: Mosquitto
 ) -> None:
-    write(file, [entry("a"), entry("b", lwt=True), entry("c", interval=0)])
-    one = service(start=True)
+    one = service([entry("a"), entry("b", lwt=True), entry("c", interval=0)])
     heard.wait("t/b", 3)
-    status = connected(one)
+    status = one.wait_connected()
     assert (status["running"], status["problem"]) == (True, None)
     assert status["broker"] == f"mqtt://127.0.0.1:{mosquitto.port}"
     assert status["config"] == str(file)
@@ -113,17 +57,17 @@ def test_its_status_tells_all(
     assert status["active_configs"] == 2
     assert [fault.split(":")[0] for fault in status["faults"]] == ['entry 2 (id "c")']
     rows, total = status["configs"], status["statistics"]
-    told = [(row["id"], row["topic"], row["connected"]) for row in rows]
-    assert told == [("a", "t/a", True), ("b", "t/b", True)]
+    shown = [(row["id"], row["topic"], row["connected"]) for row in rows]
+    assert shown == [("a", "t/a", True), ("b", "t/b", True)]
     assert total["total_published"] == sum(row["published"] for row in rows) > 3
     assert total["total_acknowledged"] == sum(row["acknowledged"] for row in rows) > 3
-    assert (total["total_failed"], total["total_missed"]) == (0, 0)
+    assert [total[f"total_{name}"] for name in ("failed", "errors", "missed")] == [0, 0, 0]
     assert total["last_published_at"] == max(row["last_published_at"] or "" for row in rows)
-    assert json.loads(json.dumps(status)) == status
+    assert 0 < total["uptime_seconds"] < 20
 
 
-def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_and_keeps_nobody_else_from_it(
-    service: Make, file: Path
+def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_but_no_other_service(
+    service: MakeService, file: Path
 ) -> None:
     lock = Path(f"{file}.lock")
     lock.mkdir()
@@ -140,20 +84,170 @@ def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_and_keeps_nobody
     assert other.alive
 
 
-def test_only_one_publishes_a_file(service: Make, heard: Subscriber) -> None:
-    one, other = service(start=True), service()
-    told = r"entries\.json: another process publishes it already"
-    with pytest.raises(AlreadyPublished, match=told):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'[{"id": "a",\n "topic"]', "line 2, column 9: not JSON"),
+        (None, "there is no such file"),
+    ],
+    ids=["broken", "missing"],
+)
+def test_a_file_that_cannot_be_read_changes_nothing_until_it_is_corrected(
+    service: MakeService, heard: Subscriber, caplog: Log, content: bytes | None, reason: str
+) -> None:
+    one = service([entry("a")])
+    heard.wait("t/a", 2)
+    one.path.unlink() if content is None else one.write(content)
+    wait_for(lambda: reason in caplog.text, what="the error")
+    assert none_left_out(heard.wait_more("t/a", 4), 0.1)
+    (line,) = [text for text in caplog.messages if reason in text]
+    assert line.endswith("; the last good configuration stays")
+    assert one.reload_config() is False
+    one.write([entry("a", data={"now": "corrected"})])
+    heard.wait_said("t/a", {"now": "corrected"})
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_qos_and_retain_arrive_as_configured(
+    service: MakeService, heard: Subscriber, mosquitto: Mosquitto, protocol: str
+) -> None:
+    kinds = {
+        f"t/{qos}{'/retained' * retain}{'/will' * lwt}": (qos, retain, lwt)
+        for qos, retain, lwt in itertools.product((0, 1, 2), (False, True), (False, True))
+    }
+    entries = [
+        entry(topic.replace("/", " "), topic, interval=NEVER, qos=qos, retain=retain, lwt=lwt)
+        for topic, (qos, retain, lwt) in kinds.items()
+    ]
+    service(entries, mqtt_protocol=protocol)
+    heard.wait("#", len(kinds))
+    came = {one.topic: (one.qos, one.retain, "online" in one.document) for one in heard.arrivals}
+    assert came == kinds
+    with Subscriber(mosquitto.port) as later:
+        later.wait("#", 6)
+        retained = {topic for topic in kinds if "retained" in topic}
+        assert {came.topic for came in later.arrivals} == retained
+
+
+def test_an_entry_that_did_not_change_keeps_its_times_and_its_connection(
+    service: MakeService, heard: Subscriber
+) -> None:
+    stays = [entry("a", interval=0.2), entry("b", interval=0.2, lwt=True)]
+    one = service(stays)
+    heard.wait("t/b", 3)
+    # The times and the version of an entry are not published.
+    later = [one | {"version": 2, "updated_at": "2026-01-01T00:00:00"} for one in stays]
+    one.write([entry("c"), *reversed(later)])
+    heard.wait("t/c", 5)
+    for topic in ("t/a", "t/b"):
+        came = heard.of(topic)
+        assert none_left_out(came, 0.2), topic
+        assert off_grid(came, 0.2) < 0.04
+    assert {said["online"] for said in heard.documents("t/b")} == {1}
+
+
+def test_a_removed_entry_says_offline_before_its_retained_message_is_cleared(
+    service: MakeService, heard: Subscriber
+) -> None:
+    one = service([entry("old", lwt=True, retain=True)])
+    heard.wait("t/old")
+    one.reload([entry("new")])
+    wait_for(lambda: heard.of("t/old")[-1].payload == b"", what="an empty message")
+    heard.wait("t/new", 3)
+    *_, offline, cleared = heard.of("t/old")
+    assert (offline.document, offline.retain) == ({"online": 0, "of": "old"}, True)
+    assert (cleared.payload, cleared.retain) == (b"", True)
+
+
+def test_an_entry_that_moves_or_loses_its_will_says_offline(
+    service: MakeService, heard: Subscriber
+) -> None:
+    plain, will = entry("a", "t/old"), entry("a", "t/old", lwt=True)
+    moved = will | {"topic": "t/new"}
+    bare: JsonObject = {"of": "a"}
+    online, offline = bare | {"online": 1}, bare | {"online": 0}
+    steps = [(will, [online]), (plain, [offline, bare]), (will, [online]), (moved, [offline])]
+    one = service([plain])
+    heard.wait_said("t/old", bare)
+    for after, said in steps:
+        changed = time.monotonic()
+        one.reload([after])
+        for document in said:
+            heard.wait_said("t/old", document, changed)
+    assert heard.wait("t/new")[0].document == online
+
+
+def test_of_many_changes_in_quick_succession_the_last_one_stays(
+    service: MakeService, heard: Subscriber
+) -> None:
+    def entries(number: int) -> list[JsonObject]:
+        will = entry("will", f"t/will{number % 2}", lwt=True, data={"n": number})
+        return [will, entry("plain", data={"n": number})]
+
+    one = service(entries(0))
+    heard.wait("t/will0")
+    for number in range(1, 31):
+        one.reload(entries(number))
+        time.sleep(0.02)
+    heard.wait_said("t/plain", {"n": 30})
+    heard.wait_said("t/will0", {"online": 1, "n": 30})
+    after = heard.documents("#", heard.wait_more("t/plain")[0].time)
+    assert {said["n"] for said in after} <= {30}
+    status = one.wait_status(lambda status: status["connections"]["needed"] == 2)
+    assert status["active_configs"] == 2
+    one.stop()
+    for topic in ("t/will0", "t/will1"):
+        assert [said["online"] for said in heard.documents(topic)[-1:]] in ([], [0])
+
+
+def test_counts_continue_after_a_restart(service: MakeService, heard: Subscriber) -> None:
+    one = service([entry("a"), entry("b", lwt=True), entry("c", qos=0)])
+    for _ in range(2):
+        heard.wait_more("t/c", 5)
+        one.stop()
+        for name in "abc":
+            counts, came = one.counts(name), len(heard.of_schedule(f"t/{name}"))
+            assert counts["published"] == came, name
+            assert counts["acknowledged"] == (0 if name == "c" else came), name
+            assert (counts["failed"], counts["missed"]) == (0, 0)
+        assert one.published() == len(heard.of_schedule())
+        assert one.status()["running"] is False
+        one.start()
+
+
+def test_only_one_service_publishes_a_file(service: MakeService, heard: Subscriber) -> None:
+    one, other = service([entry("a")]), service()
+    message = r"entries\.json: another process publishes it already"
+    with pytest.raises(AlreadyPublished, match=message):
         other.start()
     heard.wait("t/a", 5)
     one.stop()
-    assert published(one) == len(heard.arrivals)
+    assert one.published() == len(heard.arrivals)
     other.start()
     heard.wait_more("t/a", 3)
 
 
+def test_a_link_that_is_switched_to_another_file_is_a_change_and_keeps_the_lock(
+    service: MakeService, file: Path, tmp_path: Path, heard: Subscriber
+) -> None:
+    for name in ("first", "second"):
+        write(tmp_path / name, [entry(name)])
+    file.unlink()
+    file.symlink_to(tmp_path / "first")
+    one, other = service(), service()
+    one.start()
+    heard.wait("t/first", 2)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "second")
+    link.replace(file)
+    heard.wait("t/second", 2)
+    assert other.status()["running"]
+    with pytest.raises(AlreadyPublished):
+        other.start()
+
+
 def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(
-    service: Make, heard: Subscriber
+    service: MakeService, heard: Subscriber
 ) -> None:
     one = service()
     one.stop()
@@ -164,349 +258,75 @@ def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(
         assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05), "it publishes once"
         one.stop()
         one.stop()
-        before = len(heard.arrivals)
         assert not one.alive
-        assert published(one) == before
-    status = one.get_status()
-    assert (status["running"], status["connections"]["open"]) == (False, 0)
+        assert one.published() == len(heard.arrivals)
+    status = one.status()
+    assert (status["running"], status["connected"]) == (False, False)
+    assert status["connections"]["open"] == 0
 
 
-def test_a_standby_takes_over_when_the_first_one_stops(service: Make, heard: Subscriber) -> None:
-    first, second = service(start=True), service()
+def test_a_standby_publishes_nothing_until_the_first_service_stops(
+    service: MakeService, heard: Subscriber
+) -> None:
+    first, second = service([entry("a")]), service()
     second.start(standby=True)
     came = heard.wait("t/a", 11)
     assert came[10].time - came[0].time == pytest.approx(1.0, abs=0.05)
     assert second.alive
-    assert connected(second)["configs"][0]["published"] > 0
+    assert second.wait_connected()["configs"][0]["published"] > 0
     first.stop()
     before = len(heard.arrivals)
     heard.wait_more("t/a", 3)
     second.stop()
-    assert published(second) == len(heard.arrivals) > before
+    assert second.published() == len(heard.arrivals) > before
 
 
 @pytest.mark.process
 def test_a_standby_takes_over_from_a_process_that_is_killed(
-    tmp_path: Path, service: Make, file: Path, mosquitto: Mosquitto, heard: Subscriber
+    tmp_path: Path, service: MakeService, file: Path, mosquitto: Mosquitto, heard: Subscriber
 ) -> None:
     write(file, [entry("a"), entry("b", lwt=True)])
     with Program(tmp_path, mosquitto.port, file.read_bytes()) as program:
         standby = service()
         standby.start(standby=True)
         heard.wait("t/b", 3)
-        program.wait_status(lambda status: status["connected"])
-        assert standby.get_status()["running"]
+        program.wait_connected()
+        assert standby.status()["running"]
         program.stop(signal.SIGKILL)
         killed = time.monotonic()
         heard.wait_said("t/b", {"online": 0, "of": "b"})
-        online = heard.wait_since(killed, "t/b", 1, {"online": 1})
-        assert online[0].time - killed < 2
+        assert heard.wait_said("t/b", {"online": 1, "of": "b"}, killed).time - killed < 2
         heard.wait_more("t/a", 2)
     with Program(tmp_path, mosquitto.port, file.read_bytes()) as program:
         assert program.ended == 2, "the standby publishes it"
 
 
-def test_a_standby_checks_the_file_on_a_reload_and_takes_nothing_over_when_it_is_stopped(
-    service: Make, file: Path, heard: Subscriber
+def test_a_standby_checks_the_file_on_a_reload_and_does_not_take_over_after_its_stop(
+    service: MakeService, heard: Subscriber
 ) -> None:
-    first, second = service(start=True), service()
+    first, second = service([entry("a")]), service()
     second.start(standby=True)
     heard.wait("t/a", 2)
-    file.write_text("[")
+    first.path.write_text("[")
     assert second.reload_config() is False
-    write(file, [entry("a"), entry("b")])
-    assert second.reload_config() is True
+    second.reload([entry("a"), entry("b")])
     came = heard.wait("t/b", 6)
     assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05)
     second.stop()
     first.stop()
-    third = service(start=True)
+    third = service([entry("a")])
     assert (third.alive, second.alive) == (True, False)
 
 
-def test_any_thread_may_call_its_methods(service: Make, file: Path, heard: Subscriber) -> None:
-    write(file, [entry("a"), entry("b", lwt=True)])
-    one = service(start=True)
-    heard.wait("t/b", 2)
-    end = time.monotonic() + 1.5
-
-    def use(number: int) -> int:
-        turns = 0
-        while time.monotonic() < end:
-            if number == 0:
-                changed = entry("b", lwt=True, data={"turn": turns})
-                write(file, [entry("a"), changed, *[entry("c")] * (turns % 2)])
-                time.sleep(0.02)
-            elif number % 2:
-                assert one.reload_config() is True
-            else:
-                assert one.get_status()["running"]
-            turns += 1
-        return turns
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(use, range(8)))
-    came = heard.of("t/a")
-    missed = next(row["missed"] for row in one.get_status()["configs"] if row["id"] == "a")
-    # Who did not change keeps its times.
-    assert len(came) + missed == pytest.approx(numbers(came, 0.1)[-1] + 1, abs=1)
-    write(file, [entry("a"), entry("b", lwt=True, data={"turn": "last"})])
-    assert one.reload_config()
-    heard.wait_said("t/b", {"online": 1, "turn": "last"})
-    needed = {"open": 2, "needed": 2}
-    wait_for(lambda: one.get_status()["connections"] == needed, what="the connections it needs")
-    one.stop()
-    assert published(one) == len(heard.of_schedule())
-
-
-class Hold(threading.Event):
-    """Where calls are held up until it is set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reached = threading.Event()
-        self.set()
-
-    def pass_through(self) -> None:
-        if not self.is_set():
-            self.reached.set()
-            assert self.wait(20)
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hold]:
-    """What every load passes through, as if the disk did not answer while it is closed."""
-    hold = Hold()
-    load = ConfigurationLoader.load_configurations
-
-    def slow(loader: ConfigurationLoader) -> list[PublishConfig]:
-        hold.pass_through()
-        return load(loader)
-
-    monkeypatch.setattr(ConfigurationLoader, "load_configurations", slow)
-    yield hold
-    hold.set()
-
-
-@pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[Publication]:
-    """Every publication that was begun."""
-    found: list[Publication] = []
-
-    class Counted(Publication):
-        def __init__(self, *arguments: Any) -> None:
-            found.append(self)
-            super().__init__(*arguments)
-
-    monkeypatch.setattr(turn, "Publication", Counted)
-    return found
-
-
-def watchers() -> int:
-    """How many threads look after a service."""
-    return sum(thread.name == "publisher-watch" for thread in threading.enumerate())
-
-
-def wait_for_watchers(count: int) -> None:
-    wait_for(lambda: watchers() == count, 5, f"{count} threads that look after a service")
-
-
-def standby_that_hangs(service: Make, loads: Hold) -> PublisherService:
-    """A standby whose turn it is, and which cannot read the file."""
-    first, second = service(start=True), service()
-    second.start(standby=True)
-    loads.clear()
-    first.stop()
-    assert loads.reached.wait(5)
-    return second
-
-
-def stopped_in_time(service: PublisherService) -> bool:
-    """Stop it; whether that took no longer than it may."""
-    began = time.monotonic()
-    service.stop()
-    return time.monotonic() - began < 2
-
-
-def test_of_two_reloads_at_once_the_newer_configuration_stays(
-    service: Make, file: Path, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LOOK_SECONDS", 60)
-    one = service(start=True)
-    heard.wait("t/a")
-    apply, applies, newer_applied = Publication.apply, threading.Event(), threading.Event()
-
-    def slow(publication: Publication, configs: Sequence[PublishConfig]) -> None:
-        if configs[0].id == "older":
-            applies.set()
-            newer_applied.wait(0.5)
-        apply(publication, configs)
-
-    monkeypatch.setattr(Publication, "apply", slow)
-    with ThreadPoolExecutor(1) as pool:
-        write(file, [entry("older")])
-        older = pool.submit(one.reload_config)
-        assert applies.wait(5)
-        write(file, [entry("newer")])
-        assert one.reload_config()
-        newer_applied.set()
-        assert older.result()
-    done = threading.Event()
-    assert one._turn.publication is not None
-    one._turn.publication.connections.call_soon(done.set)
-    assert done.wait(5)
-    assert [row["id"] for row in one.get_status()["configs"]] == ["newer"]
-
-
-def test_two_threads_that_start_it_begin_one_publication(
-    service: Make, monkeypatch: pytest.MonkeyPatch, begun: list[Publication]
-) -> None:
-    both = threading.Barrier(2)
-    start = Publication.start
-
-    def together(publication: Publication, configs: Sequence[PublishConfig]) -> None:
-        with contextlib.suppress(threading.BrokenBarrierError):
-            both.wait(0.5)
-        start(publication, configs)
-
-    monkeypatch.setattr(Publication, "start", together)
-    one = service()
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(one.start) for _ in range(2)]:
-            done.result()
-    assert (len(begun), watchers()) == (1, 1)
-    assert one.alive
-
-
-def test_a_standby_that_is_stopped_while_it_reads_the_file_leaves_the_turn_and_never_publishes(
-    service: Make, loads: Hold, begun: list[Publication]
-) -> None:
-    standby = standby_that_hangs(service, loads)
-    assert standby.get_status()["running"] is False
-    assert stopped_in_time(standby)
-    assert standby.get_status()["running"] is False
-    with FileLock(f"{standby.path}.lock", timeout=0):
-        loads.set()
-        wait_for_watchers(0)
-    assert len(begun) == 1, "that of the first one"
-
-
-def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publication(
-    service: Make, loads: Hold, begun: list[Publication], heard: Subscriber
-) -> None:
-    standby = standby_that_hangs(service, loads)
-    standby.stop()
-    with ThreadPoolExecutor(1) as pool:
-        again = pool.submit(standby.start, standby=True)
-        loads.set()
-        again.result(10)
-    wait_for_watchers(1)
-    assert len(begun) == 2, "that of the first one, and one more"
-    assert standby.alive
-    heard.wait_more("t/a", 3)
-
-
-def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
-    service: Make, loads: Hold, begun: list[Publication]
-) -> None:
-    one = service()
-    loads.clear()
-    with ThreadPoolExecutor(1) as pool:
-        start = pool.submit(one.start)
-        assert loads.reached.wait(5)
-        assert stopped_in_time(one)
-        loads.set()
-        start.result(10)
-    assert (begun, watchers(), one.alive) == ([], 0, False)
-
-
-def test_a_load_that_hangs_holds_up_neither_the_status_nor_the_stop(
-    service: Make, file: Path, loads: Hold, heard: Subscriber
-) -> None:
-    one = service(start=True)
-    heard.wait("t/a", 2)
-    loads.clear()
-    write(file, [entry("b")])
-    assert loads.reached.wait(5)
-    heard.wait_more("t/a", 3)
-    assert [row["id"] for row in one.get_status()["configs"]] == ["a"]
-    assert stopped_in_time(one)
-    loads.set()
-    wait_for_watchers(0)
-    assert one.get_status()["running"] is False
-    assert published(one) == len(heard.of("t/a")) == len(heard.arrivals)
-
-
-def test_what_is_saved_at_the_end_is_the_last_word(
-    service: Make, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    progress, saves, stopped = Publication.progress, threading.Event(), threading.Event()
-
-    def slow(publication: Publication) -> PublicationStatus:
-        found = progress(publication)
-        if threading.current_thread().name == "publisher-watch":
-            saves.set()
-            stopped.wait(1)
-        return found
-
-    one = service(start=True)
-    heard.wait("t/a", 3)
-    monkeypatch.setattr(Publication, "progress", slow)
-    assert saves.wait(5)
-    one.stop()
-    stopped.set()
-    wait_for_watchers(0)
-    assert published(one) == len(heard.arrivals)
-
-
-def test_it_logs_its_statistics_from_time_to_time(
-    service: Make, heard: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: Log
-) -> None:
-    monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
-    caplog.set_level(logging.INFO)
-    service(start=True)
-    heard.wait("t/a", 8)
-    summary = "1 active configurations, "
-    first, second, *_ = (each for each in caplog.records if each.message.startswith(summary))
-    assert second.created - first.created == pytest.approx(0.3, abs=0.1)
-    after = caplog.messages[caplog.records.index(first) + 1 :]
-    assert [line.split()[0] for line in after[:3]] == ["id", "total", "a"]
-
-
-def test_statistics_that_cannot_be_saved_are_told_and_stop_nothing(
-    service: Make, file: Path, heard: Subscriber, caplog: Log
-) -> None:
-    statistics_of(file).mkdir()
-    one = service(start=True)
-    heard.wait("t/a", 5)
-    wait_for(lambda: "cannot be saved: Is a directory" in caplog.text, what="the line")
-    heard.wait_more("t/a", 5)
-    assert len([text for text in caplog.messages if "cannot be saved" in text]) == 1
-    assert one.get_status()["running"]
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_publication_that_an_error_ended_is_followed_by_another_which_counts_on(
-    service: Make, heard: Subscriber, begun: list[Publication]
-) -> None:
-    one = service(start=True)
-    heard.wait("t/a", 3)
-    before = published(one)
-
-    def fail() -> None:
-        raise RuntimeError("a fault of the program")
-
-    begun[0].connections.call_soon(fail)
-    heard.wait_more("t/a", 3)
-    wait_for(lambda: len(begun) == 2 and one.get_status()["connected"], what="another publication")
-    assert one.alive
-    assert published(one) >= before + 3
-
-
 @pytest.mark.broker
-def test_a_standby_survives_a_certificate_that_is_away_when_its_turn_comes(
-    settings: Callable[..., Settings], tmp_path: Path, file: Path, caplog: Log
+def test_a_standby_waits_for_a_certificate_that_is_missing_when_its_turn_comes(
+    settings: Callable[..., Settings],
+    tmp_path: Path,
+    file: Path,
+    caplog: Log,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
     certificate = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(certificate))
     broker = {"mqtt_broker": "mqtts://127.0.0.1", "mqtt_port": free_port()}
@@ -516,25 +336,19 @@ def test_a_standby_survives_a_certificate_that_is_away_when_its_turn_comes(
         certificate.rename(tmp_path / "away.pem")
     wait_for(lambda: any(text.startswith("MQTT_CA_CERT") for text in caplog.messages))
     (tmp_path / "away.pem").rename(certificate)
-    wait_for(lambda: standby.get_status()["running"], what="its run")
+    wait_for(lambda: standby.get_status()["running"], what="its turn")
     standby.stop()
 
 
-def test_a_link_that_is_switched_to_another_file_is_a_change(
-    service: Make, file: Path, tmp_path: Path, heard: Subscriber
+def test_it_logs_its_statistics_from_time_to_time(
+    service: MakeService, heard: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: Log
 ) -> None:
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        write(tmp_path / name / "entries.json", [entry(name)])
-    file.unlink()
-    file.symlink_to(tmp_path / "first" / "entries.json")
-    other = service()
-    service(start=True)
-    heard.wait("t/first", 2)
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path / "second" / "entries.json")
-    link.replace(file)
-    heard.wait("t/second", 2)
-    assert other.get_status()["running"]
-    with pytest.raises(AlreadyPublished):
-        other.start()
+    monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
+    caplog.set_level(logging.INFO)
+    service([entry("a")])
+    heard.wait("t/a", 8)
+    summary = "1 active configurations, "
+    first, second, *_ = (each for each in caplog.records if each.message.startswith(summary))
+    assert second.created - first.created == pytest.approx(0.3, abs=0.1)
+    after = caplog.messages[caplog.records.index(first) + 1 :]
+    assert [line.split()[0] for line in after[:3]] == ["id", "total", "a"]

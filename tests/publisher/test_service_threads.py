@@ -1,0 +1,262 @@
+"""PublisherService with several threads: calls at the same time, and a disk that does not answer."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from publisher import service as module
+from publisher import turn
+from publisher.entries import PublishConfig
+from publisher.loader import ConfigurationLoader
+from publisher.publication import Publication
+from publisher.status import PublicationStatus
+from tests.publishing import MakeService, Service, Subscriber, entry, numbers, write
+from tests.support import wait_for
+
+
+class Hold(threading.Event):
+    """A gate that calls pass through; they wait while the event is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.set()
+
+    def pass_through(self) -> None:
+        if not self.is_set():
+            self.reached.set()
+            assert self.wait(20)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hold]:
+    """The gate of every load; closed, the disk seems not to answer."""
+    hold = Hold()
+    load = ConfigurationLoader.load_configurations
+
+    def slow(loader: ConfigurationLoader) -> list[PublishConfig]:
+        hold.pass_through()
+        return load(loader)
+
+    monkeypatch.setattr(ConfigurationLoader, "load_configurations", slow)
+    yield hold
+    hold.set()
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Publication]:
+    """Every publication that was begun."""
+    found: list[Publication] = []
+
+    class Counted(Publication):
+        def __init__(self, *arguments: Any) -> None:
+            found.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(turn, "Publication", Counted)
+    return found
+
+
+@pytest.fixture
+def hanging_standby(service: MakeService, begun: list[Publication], loads: Hold) -> Service:
+    """A standby whose turn has come, and which waits for the file."""
+    first, second = service([entry("a")]), service()
+    second.start(standby=True)
+    loads.clear()
+    first.stop()
+    assert loads.reached.wait(5)
+    begun.clear()
+    return second
+
+
+def watchers() -> int:
+    """How many threads watch a file."""
+    return sum(thread.name == "publisher-watch" for thread in threading.enumerate())
+
+
+def wait_for_watchers(count: int) -> None:
+    wait_for(lambda: watchers() == count, 5, f"{count} threads that watch a file")
+
+
+def test_any_thread_may_call_its_methods(service: MakeService, heard: Subscriber) -> None:
+    one = service([entry("a"), entry("b", lwt=True)])
+    heard.wait("t/b", 2)
+    end = time.monotonic() + 1
+
+    def use(number: int) -> int:
+        turns = 0
+        while time.monotonic() < end:
+            if number == 0:
+                changed = entry("b", lwt=True, data={"turn": turns})
+                one.write([entry("a"), changed, *[entry("c")] * (turns % 2)])
+                time.sleep(0.02)
+            elif number % 2:
+                assert one.reload_config() is True
+            else:
+                assert one.get_status()["running"]
+            turns += 1
+        return turns
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(8)))
+    came = heard.of("t/a")
+    # An entry that did not change keeps its times.
+    due = numbers(came, 0.1)[-1] + 1
+    assert len(came) + one.counts("a")["missed"] == pytest.approx(due, abs=1)
+    one.reload([entry("a"), entry("b", lwt=True, data={"turn": "last"})])
+    heard.wait_said("t/b", {"online": 1, "turn": "last"})
+    one.wait_status(lambda status: status["connections"] == {"open": 2, "needed": 2})
+    one.stop()
+    assert one.published() == len(heard.of_schedule())
+
+
+def test_of_two_reloads_at_once_the_newer_configuration_stays(
+    service: MakeService, file: Path, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 60)
+    one = service([entry("a")])
+    heard.wait("t/a")
+    apply, applies, newer_applied = Publication.apply, threading.Event(), threading.Event()
+
+    def slow(publication: Publication, configs: Sequence[PublishConfig]) -> None:
+        if configs[0].id == "older":
+            applies.set()
+            newer_applied.wait(0.5)
+        apply(publication, configs)
+
+    monkeypatch.setattr(Publication, "apply", slow)
+    with ThreadPoolExecutor(1) as pool:
+        write(file, [entry("older")])
+        older = pool.submit(one.reload_config)
+        assert applies.wait(5)
+        write(file, [entry("newer")])
+        assert one.reload_config()
+        newer_applied.set()
+        assert older.result()
+    done = threading.Event()
+    assert one._turn.publication is not None
+    one._turn.publication.connections.call_soon(done.set)
+    assert done.wait(5)
+    assert [row["id"] for row in one.get_status()["configs"]] == ["newer"]
+
+
+def test_two_threads_that_start_it_begin_one_publication(
+    service: MakeService, monkeypatch: pytest.MonkeyPatch, begun: list[Publication]
+) -> None:
+    both = threading.Barrier(2)
+    start = Publication.start
+
+    def together(publication: Publication, configs: Sequence[PublishConfig]) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        start(publication, configs)
+
+    monkeypatch.setattr(Publication, "start", together)
+    one = service()
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(one.start) for _ in range(2)]:
+            done.result()
+    assert (len(begun), watchers(), one.alive) == (1, 1, True)
+
+
+def test_a_standby_that_is_stopped_while_it_reads_the_file_never_publishes(
+    hanging_standby: Service, loads: Hold, begun: list[Publication]
+) -> None:
+    assert hanging_standby.get_status()["running"] is False
+    assert hanging_standby.stop_seconds() < 2
+    assert hanging_standby.get_status()["running"] is False
+    with FileLock(f"{hanging_standby.path}.lock", timeout=0):
+        loads.set()
+        wait_for_watchers(0)
+    assert begun == []
+
+
+def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publication(
+    hanging_standby: Service, loads: Hold, begun: list[Publication], heard: Subscriber
+) -> None:
+    hanging_standby.stop()
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(hanging_standby.start, standby=True)
+        loads.set()
+        again.result(10)
+    wait_for_watchers(1)
+    assert (len(begun), hanging_standby.alive) == (1, True)
+    heard.wait_more("t/a", 3)
+
+
+def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
+    service: MakeService, loads: Hold, begun: list[Publication]
+) -> None:
+    one = service()
+    loads.clear()
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(one.start)
+        assert loads.reached.wait(5)
+        assert one.stop_seconds() < 2
+        loads.set()
+        start.result(10)
+    assert (begun, watchers(), one.alive) == ([], 0, False)
+
+
+def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(
+    service: MakeService, loads: Hold, heard: Subscriber
+) -> None:
+    one = service([entry("a")])
+    heard.wait("t/a", 2)
+    loads.clear()
+    one.write([entry("b")])
+    assert loads.reached.wait(5)
+    heard.wait_more("t/a", 3)
+    assert [row["id"] for row in one.get_status()["configs"]] == ["a"]
+    assert one.stop_seconds() < 2
+    loads.set()
+    wait_for_watchers(0)
+    assert one.get_status()["running"] is False
+    assert one.published() == len(heard.of("t/a")) == len(heard.arrivals)
+
+
+def test_the_status_that_is_saved_at_the_end_is_final(
+    service: MakeService, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress, saves, stopped = Publication.progress, threading.Event(), threading.Event()
+
+    def slow(publication: Publication) -> PublicationStatus:
+        found = progress(publication)
+        if threading.current_thread().name == "publisher-watch":
+            saves.set()
+            stopped.wait(0.3)
+        return found
+
+    one = service([entry("a")])
+    heard.wait("t/a", 3)
+    monkeypatch.setattr(Publication, "progress", slow)
+    assert saves.wait(5)
+    one.stop()
+    stopped.set()
+    wait_for_watchers(0)
+    assert one.published() == len(heard.arrivals)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_publication_that_an_error_ended_is_followed_by_another_which_counts_on(
+    service: MakeService, heard: Subscriber, begun: list[Publication]
+) -> None:
+    one = service([entry("a")])
+    heard.wait("t/a", 3)
+    before = one.published()
+
+    def fail() -> None:
+        raise RuntimeError("a fault of the program")
+
+    begun[0].connections.call_soon(fail)
+    heard.wait_more("t/a", 3)
+    wait_for(lambda: len(begun) == 2 and one.get_status()["connected"], what="another publication")
+    assert one.alive
+    assert one.published() >= before + 3
