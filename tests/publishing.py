@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +22,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from config import Settings
 from publisher.service import PublisherService
 from tests.support import PROJECT, Mosquitto, wait_for
 from utils.json_types import JsonObject
@@ -219,13 +221,34 @@ class Service(PublisherService, Observed):
         assert self.reload_config()
 
 
+@dataclass
+class Site:
+    """A broker, a subscriber to everything, and services of one file."""
+
+    settings: Callable[..., Settings]
+    broker: Mosquitto
+    heard: Subscriber
+    file: Path
+    services: list[Service] = field(default_factory=list)
+
+    def service(self, entries: Entries = (), port: int = 0, **values: str) -> Service:
+        """Make a service; with entries, write them into the file and start it."""
+        place = {"mqtt_broker": "127.0.0.1", "mqtt_port": port or self.broker.port}
+        made = Service(self.settings(**place | values), self.file)
+        self.services.append(made)
+        if entries:
+            made.write(entries)
+            made.start()
+        return made
+
+
 class Program(Observed):
     """`python -m publisher` with a file of its own, for a `with` block; it must never show a traceback."""
 
     def __init__(
         self, folder: Path, port: int, entries: Entries, *options: str, **more: str
     ) -> None:
-        self.folder = folder
+        self._folder = folder
         self.file = folder / "entries.json"
         self.console = folder / "console.txt"
         self.write(entries)
@@ -251,7 +274,7 @@ class Program(Observed):
         before = len(self.lines("Publishing "))
         with self.console.open("ab") as told:
             self._process = subprocess.Popen(
-                self.command, cwd=self.folder, env=self._environment, stdout=told, stderr=told
+                self.command, cwd=self._folder, env=self._environment, stdout=told, stderr=told
             )
 
         def started() -> bool:
@@ -286,7 +309,7 @@ class Program(Observed):
         """Run another process, with more options, until it ends; return its exit code and output."""
         command, environment = [*self.command, *options], self._environment | more
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, timeout=20, check=False
+            command, cwd=self._folder, env=environment, capture_output=True, timeout=20, check=False
         )
         shown = (done.stdout + done.stderr).decode()
         assert "Traceback" not in shown, shown
@@ -321,7 +344,6 @@ class Program(Observed):
         return found
 
 
-MakeService = Callable[..., Service]
 Run = Callable[..., AbstractContextManager[tuple[Subscriber, Program]]]
 
 

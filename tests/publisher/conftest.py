@@ -8,7 +8,7 @@ import pytest
 
 from config import Settings
 from publisher import service as module
-from tests.publishing import Entries, MakeService, Run, Service, Subscriber, entry, running, write
+from tests.publishing import Run, Site, Subscriber, entry, running, write
 from tests.support import Mosquitto
 
 
@@ -25,39 +25,18 @@ def alone(tmp_path: Path, mosquitto: Mosquitto) -> Run:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A file with one entry."""
-    write(tmp_path / "entries.json", [entry("a")])
-    return tmp_path / "entries.json"
-
-
-@pytest.fixture
-def service(
+def site(
     settings: Callable[..., Settings],
     mosquitto: Mosquitto,
-    file: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[MakeService]:
-    """Makes services of the file, which check it 20 times a second; those with entries are started."""
+) -> Iterator[Site]:
+    """A broker of the test's own, a subscriber, and services that check their file 20 times a second."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.1)
-    made: list[Service] = []
-
-    def make(entries: Entries = (), port: int = mosquitto.port, **values: str) -> Service:
-        used = {"mqtt_broker": "127.0.0.1", "mqtt_port": port} | values
-        made.append(Service(settings(**used), file))
-        if entries:
-            made[-1].write(entries)
-            made[-1].start()
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-@pytest.fixture
-def heard(mosquitto: Mosquitto) -> Iterator[Subscriber]:
-    """Hears everything at the broker of the service."""
-    with Subscriber(mosquitto.port) as subscriber:
-        yield subscriber
+    with Subscriber(mosquitto.port) as heard:
+        made = Site(settings, mosquitto, heard, tmp_path / "entries.json")
+        write(made.file, [entry("a")])
+        yield made
+        for service in made.services:
+            service.stop()

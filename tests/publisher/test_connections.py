@@ -16,7 +16,7 @@ import trustme
 from config import Settings
 from publisher import connections
 from publisher.connections import MQTTConnectionManager
-from tests.publishing import Program, Subscriber, entry, hanging, running
+from tests.publishing import Program, Site, Subscriber, entry, hanging, running
 from tests.support import Mosquitto, free_port, missing, wait_for
 
 Make = Callable[..., MQTTConnectionManager]
@@ -178,39 +178,36 @@ def closed(tmp_path: Path) -> Iterator[Mosquitto]:
         yield server
 
 
-@pytest.mark.broker
-@pytest.mark.process
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_a_refused_login_is_one_line(tmp_path: Path, closed: Mosquitto, protocol: str) -> None:
-    options = ("--username", "publisher", "--password", "wrong")
-    entries = [entry("a"), entry("b", lwt=True)]
-    with Program(tmp_path, closed.port, entries, *options, MQTT_PROTOCOL=protocol) as program:
-        (line,) = program.wait_line("refused the connection")
-        assert line.split(" - ")[-2] == "WARNING"
-        status = program.wait_status(lambda status: status["problem"])
-        assert status["problem"] == "the broker refused the connection: Not authorized"
-        assert "wrong" not in program.told()
-        assert program.stop_seconds() < 2
-        assert program.lines("refused the connection") == [line]
+def test_a_refused_login_is_one_warning(
+    site: Site, closed: Mosquitto, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    login = {"mqtt_username": "publisher", "mqtt_password": "wrong", "mqtt_protocol": protocol}
+    publisher = site.service([entry("a"), entry("b", lwt=True)], port=closed.port, **login)
+    problem = "the broker refused the connection: Not authorized"
+    publisher.wait_status(lambda status: status["problem"] == problem)
+    wait_for(lambda: problem in caplog.text)
+    assert publisher.stop_seconds() < 2
+    (record,) = [record for record in caplog.records if "refused" in record.message]
+    assert record.levelname == "WARNING"
+    assert "wrong" not in caplog.text
 
 
-@pytest.mark.broker
-@pytest.mark.process
-def test_a_topic_that_the_broker_forbids_is_logged_once_with_the_reason(tmp_path: Path) -> None:
+def test_a_topic_that_the_broker_forbids_is_logged_once_with_the_reason(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rules = tmp_path / "rules"
     rules.write_text("topic readwrite t/good\n")
     rules.chmod(0o700)
-    entries = [entry("good"), entry("bad")]
-    with (
-        serving(tmp_path, f"acl_file {rules}") as server,
-        Program(tmp_path, server.port, entries, MQTT_PROTOCOL="5") as program,
-    ):
-        program.wait_status(lambda status: status["statistics"]["total_failed"] > 3)
-        (line,) = program.lines("The broker refuses messages on t/bad")
-        assert "Not authorized" in line
-        program.stop()
-        assert program.counts("bad")["failed"] == program.counts("bad")["published"]
-        assert program.counts("good")["failed"] == 0
+    with serving(tmp_path, f"acl_file {rules}") as server:
+        entries = [entry("good"), entry("bad")]
+        publisher = site.service(entries, port=server.port, mqtt_protocol="5")
+        publisher.wait_status(lambda status: status["statistics"]["total_failed"] > 3)
+        publisher.stop()
+    (line,) = [text for text in caplog.messages if "refuses messages on t/bad" in text]
+    assert "Not authorized" in line
+    assert publisher.counts("bad")["failed"] == publisher.counts("bad")["published"]
+    assert publisher.counts("good")["failed"] == 0
 
 
 @pytest.mark.broker

@@ -1,4 +1,4 @@
-"""The static publisher in the backend with several processes: one of them publishes, and all of them can be asked."""
+"""The static publisher in a backend of several processes: one publishes, and all serve the API."""
 
 import json
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from tests.support import Backend, Mosquitto, wait_for
 pytestmark = pytest.mark.process
 
 
-class Site:
-    """Two REST workers, the live process, and a subscriber; `rest` has the file `payloads.json`."""
+class Deployment:
+    """Two REST workers and the live process, all with the file `payloads.json`."""
 
     def __init__(self, folder: Path, broker: Mosquitto) -> None:
         self.file = folder / "payloads.json"
@@ -42,14 +42,14 @@ class Site:
 
 
 @pytest.fixture
-def heard(mosquitto: Mosquitto) -> Iterator[Subscriber]:
-    with Subscriber(mosquitto.port, "t/#") as subscriber:
+def heard(broker: Mosquitto) -> Iterator[Subscriber]:
+    with Subscriber(broker.port, "t/#") as subscriber:
         yield subscriber
 
 
-@pytest.fixture
-def site(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Site]:
-    made = Site(tmp_path, mosquitto)
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[Deployment]:
+    made = Deployment(tmp_path_factory.mktemp("deployed"), broker)
     made.rest.start()
     made.live.start()
     yield made
@@ -69,40 +69,46 @@ def connected(backend: Backend) -> bool:
     return bool(status(backend)["connected"])
 
 
-def test_one_process_publishes_and_each_says_how_it_goes(heard: Subscriber, site: Site) -> None:
+def test_one_process_publishes_and_each_has_the_status(
+    heard: Subscriber, deployed: Deployment
+) -> None:
     arrived = heard.wait("t/a", 11)
     assert arrived[10].time - arrived[0].time > 8 * 0.2
-    for backend in (site.rest, site.rest, site.rest, site.live):
-        wait_for(partial(connected, backend), what="a status of whoever publishes")
+    for backend in (deployed.rest, deployed.rest, deployed.rest, deployed.live):
+        wait_for(partial(connected, backend), what="the status of the one that publishes")
 
 
-def test_another_worker_takes_over_from_one_that_was_killed(heard: Subscriber, site: Site) -> None:
+def test_another_worker_takes_over_from_one_that_was_killed(
+    heard: Subscriber, deployed: Deployment
+) -> None:
     heard.wait_said("t/a", {"online": 1, "of": "a"})
-    killed = site.holder()
+    killed = deployed.holder()
     killed.kill()
     gone = heard.wait_said("t/a", {"online": 0, "of": "a"})
     heard.wait_said("t/a", {"online": 1, "of": "a"}, since=gone.time)
-    assert site.holder().pid != killed.pid
+    assert deployed.holder().pid != killed.pid
 
 
-def test_a_change_through_any_process_is_published(heard: Subscriber, site: Site) -> None:
-    for number, backend in enumerate((site.rest, site.rest, site.live)):
+def test_a_change_through_any_process_is_published(heard: Subscriber, deployed: Deployment) -> None:
+    for number, backend in enumerate((deployed.rest, deployed.rest, deployed.live)):
         code, added = backend.post("/api/publisher/configs", entry(f"new{number}"))
         assert (code, added["version"]) == (201, 1)
         heard.wait(f"t/new{number}", 2)
-    listed = site.rest.get("/api/publisher/configs")[1]["data"]
+    listed = deployed.rest.get("/api/publisher/configs")[1]["data"]
     assert [each["id"] for each in listed] == ["a", "new0", "new1", "new2"]
 
 
-def test_when_all_end_the_will_is_said_and_statistics_stay(heard: Subscriber, site: Site) -> None:
+def test_when_all_end_the_will_is_published_and_the_statistics_stay(
+    heard: Subscriber, deployed: Deployment
+) -> None:
     heard.wait("t/a", 3)
-    assert site.rest.stop() == 0
+    assert deployed.rest.stop() == 0
     heard.wait_said("t/a", {"online": 0, "of": "a"})
-    told = status(site.live)
+    told = status(deployed.live)
     assert (told["running"], told["problem"]) == (False, "no process publishes it")
     assert told["statistics"]["total_published"] >= 3
-    site.rest.start()
-    wait_for(lambda: status(site.rest)["connected"], what="a publisher again")
+    deployed.rest.start()
+    wait_for(lambda: status(deployed.rest)["connected"], what="a publisher again")
     before = told["statistics"]["total_published"]
-    # The worker that does not publish tells what was saved last, for a second still by the one before.
-    wait_for(lambda: status(site.rest)["statistics"]["total_published"] > before)
+    # For a second the worker that does not publish still has the status of before the restart.
+    wait_for(lambda: status(deployed.rest)["statistics"]["total_published"] > before)

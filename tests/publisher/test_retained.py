@@ -9,7 +9,7 @@ import pytest
 from broker.in_flight import Outgoing
 from broker.tracked_connection import Delivery
 from publisher.retained import Retained
-from tests.publishing import NEVER, MakeService, Subscriber, entry
+from tests.publishing import NEVER, Site, Subscriber, entry
 from tests.support import Mosquitto, publishing, wait_for
 from utils.json_types import JsonObject
 
@@ -38,7 +38,7 @@ CHANGES: dict[str, Callable[[str], list[JsonObject]]] = {
 
 @pytest.mark.parametrize("while_it_runs", [True, False], ids=["while it runs", "while it does not"])
 def test_the_message_of_an_entry_that_is_removed_or_no_longer_retained_is_cleared_once(
-    while_it_runs: bool, service: MakeService, heard: Subscriber, mosquitto: Mosquitto
+    site: Site, while_it_runs: bool
 ) -> None:
     kinds = {f"t/{name}/{lwt}": (name, lwt) for name, lwt in itertools.product(CHANGES, (0, 1))}
     before = [
@@ -49,9 +49,9 @@ def test_the_message_of_an_entry_that_is_removed_or_no_longer_retained_is_cleare
         for topic, (name, lwt) in kinds.items()
         for changed in CHANGES[name](topic)
     ]
-    publisher = service([*before, PLAIN])
+    publisher = site.service([*before, PLAIN])
     publisher.wait_status(lambda status: len(status["retained"]) == len(before) + 1)
-    heard.wait("#", len(before) + 1)
+    site.heard.wait("#", len(before) + 1)
     if while_it_runs:
         publisher.reload([*after, PLAIN])
     else:
@@ -59,9 +59,9 @@ def test_the_message_of_an_entry_that_is_removed_or_no_longer_retained_is_cleare
         publisher.write([*after, PLAIN])
         publisher.start()
     for topic in kinds:
-        wait_for(partial(emptied, heard, topic), what="an empty message")
-        assert kept_by(mosquitto, topic) == []
-        assert [arrival.payload for arrival in heard.of(topic)].count(b"") == 1
+        wait_for(partial(emptied, site.heard, topic), what="an empty message")
+        assert kept_by(site.broker, topic) == []
+        assert [arrival.payload for arrival in site.heard.of(topic)].count(b"") == 1
     publisher.wait_status(lambda status: not set(status["retained"]) & kinds.keys())
 
 
@@ -75,27 +75,27 @@ def emptied(heard: Subscriber, topic: str) -> bool:
     ids=" ".join,
 )
 def test_any_other_change_and_the_end_of_the_publisher_clear_nothing(
-    change: JsonObject, service: MakeService, heard: Subscriber, mosquitto: Mosquitto
+    site: Site, change: JsonObject
 ) -> None:
-    publisher = service([one("t/one"), PLAIN])
-    heard.wait("t/one")
+    publisher = site.service([one("t/one"), PLAIN])
+    site.heard.wait("t/one")
     publisher.reload([one("t/one") | change, PLAIN])
-    heard.wait("t/one", 2)
+    site.heard.wait("t/one", 2)
     publisher.stop()
-    assert len(kept_by(mosquitto, "t/one")) == 1
-    assert all(arrival.payload for arrival in heard.of("t/one"))
+    assert len(kept_by(site.broker, "t/one")) == 1
+    assert all(arrival.payload for arrival in site.heard.of("t/one"))
 
 
-def test_it_is_cleared_when_the_broker_is_back(service: MakeService, mosquitto: Mosquitto) -> None:
-    publisher = service([one("t/away", lwt=True), PLAIN])
+def test_it_is_cleared_when_the_broker_is_back(site: Site) -> None:
+    publisher = site.service([one("t/away", lwt=True), PLAIN])
     publisher.wait_status(lambda status: status["retained"] == ["t/away", "t/plain"])
-    mosquitto.stop()
+    site.broker.stop()
     publisher.wait_status(lambda status: not status["connected"])
     publisher.reload([PLAIN])
-    mosquitto.start()
+    site.broker.start()
     publisher.wait_status(lambda status: status["retained"] == ["t/plain"])
     publisher.wait_connected()
-    assert kept_by(mosquitto, "t/away") == []
+    assert kept_by(site.broker, "t/away") == []
 
 
 # The rules, without a broker

@@ -1,20 +1,25 @@
-"""The schedule of the static publisher: times are kept, whatever happens in between, and nothing comes in a burst."""
+"""The schedule of the static publisher keeps its times, whatever happens in between, without bursts."""
 
 import gc
 import weakref
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.schedule import Appointment, Schedule
 
 
+@pytest.fixture
+def schedule() -> Schedule[str]:
+    return Schedule()
+
+
 def due(schedule: Schedule[str], now: float, most: int = 100) -> list[tuple[str, int]]:
     return list(schedule.due(now, most))
 
 
-def test_each_thing_is_due_at_its_first_time_and_then_at_its_own_interval() -> None:
-    schedule: Schedule[str] = Schedule()
+def test_a_thing_is_due_at_its_first_time_and_then_at_its_interval(schedule: Schedule[str]) -> None:
     schedule.add("slow", 10, 2)
     schedule.add("fast", 10, 0.5)
     seen = [(now / 2, name) for now in range(19, 27) for name, _ in due(schedule, now / 2)]
@@ -22,8 +27,7 @@ def test_each_thing_is_due_at_its_first_time_and_then_at_its_own_interval() -> N
     assert [now for now, name in seen if name == "fast"] == [10, 10.5, 11, 11.5, 12, 12.5, 13]
 
 
-def test_it_says_how_long_to_wait_for_the_next() -> None:
-    schedule: Schedule[str] = Schedule()
+def test_it_knows_how_long_to_wait_for_the_next(schedule: Schedule[str]) -> None:
     assert schedule.wait(0) is None
     schedule.add("a", 10, 2)
     assert schedule.wait(7.5) == 2.5
@@ -32,8 +36,7 @@ def test_it_says_how_long_to_wait_for_the_next() -> None:
     assert schedule.wait(11) == 1
 
 
-def test_after_a_pause_it_is_due_once_and_tells_how_many_times_went_by() -> None:
-    schedule: Schedule[str] = Schedule()
+def test_after_a_pause_a_thing_is_due_once_with_the_times_left_out(schedule: Schedule[str]) -> None:
     schedule.add("a", 0, 1)
     assert due(schedule, 0.9) == [("a", 0)]
     assert due(schedule, 1) == [("a", 0)], "what was late does not make the next one late"
@@ -42,15 +45,13 @@ def test_after_a_pause_it_is_due_once_and_tells_how_many_times_went_by() -> None
     assert due(schedule, 11) == [("a", 0)]
 
 
-def test_a_million_times_later_no_error_has_added_up() -> None:
-    schedule: Schedule[str] = Schedule()
+def test_a_million_times_later_no_error_has_added_up(schedule: Schedule[str]) -> None:
     appointment = schedule.add("a", 0.3, 0.1)
     appointment.step(100_000.35)
     assert abs(appointment.due - 100_000.4) < 1e-9
 
 
-def test_only_so_many_are_given_at_once_and_the_rest_is_still_due() -> None:
-    schedule: Schedule[str] = Schedule()
+def test_at_most_so_many_are_given_and_the_others_are_still_due(schedule: Schedule[str]) -> None:
     for name in "abc":
         schedule.add(name, 0, 1)
     first = due(schedule, 0, most=2)
@@ -58,8 +59,7 @@ def test_only_so_many_are_given_at_once_and_the_rest_is_still_due() -> None:
     assert sorted(first + due(schedule, 0, most=2)) == [("a", 0), ("b", 0), ("c", 0)]
 
 
-def test_what_is_cancelled_is_not_due_any_more() -> None:
-    schedule: Schedule[str] = Schedule()
+def test_what_is_cancelled_is_no_longer_due(schedule: Schedule[str]) -> None:
     gone = schedule.add("gone", 0, 1)
     schedule.add("stays", 0, 1)
     schedule.cancel(gone)
@@ -67,23 +67,19 @@ def test_what_is_cancelled_is_not_due_any_more() -> None:
     assert due(schedule, 1) == [("stays", 0)]
 
 
-def test_what_is_cancelled_is_let_go_of_though_it_would_be_due_only_in_a_year() -> None:
-    class Thing:
-        """Something that can be seen to go."""
-
-    schedule: Schedule[Thing] = Schedule()
-    thing = Thing()
+def test_what_is_cancelled_is_released_even_if_it_is_due_in_a_year() -> None:
+    schedule: Schedule[set[str]] = Schedule()
+    thing = {"a"}
     gone = weakref.ref(thing)
     appointment = schedule.add(thing, 31_536_000, 1)
-    schedule.add(Thing(), 0, 1)
-    schedule.add(Thing(), 0, 1)
+    for _ in range(2):
+        schedule.add(set(), 0, 1)
     schedule.cancel(appointment)
     del thing
     assert gone() is None
 
 
-def test_appointments_that_are_made_and_cancelled_for_ever_need_no_more_memory() -> None:
-    schedule: Schedule[str] = Schedule()
+def test_cancelled_appointments_take_no_memory(schedule: Schedule[str]) -> None:
     schedule.add("stays", 0, 1)
     gc.collect()
     before = appointments()
@@ -94,7 +90,7 @@ def test_appointments_that_are_made_and_cancelled_for_ever_need_no_more_memory()
 
 
 def appointments() -> int:
-    """How many there are in this process."""
+    """How many appointments there are in this process."""
     return sum(isinstance(one, Appointment) for one in gc.get_objects())
 
 

@@ -4,28 +4,26 @@ import itertools
 import logging
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
 from filelock import FileLock
 
-from config import Settings
 from publisher import service as module
 from publisher.loader import DEFAULT_PATH, ConfigurationError
 from publisher.service import AlreadyPublished, PublisherService
 from tests.publishing import (
     NEVER,
-    MakeService,
     Program,
+    Site,
     Subscriber,
     entry,
     none_left_out,
     off_grid,
     write,
 )
-from tests.support import Mosquitto, free_port, wait_for
+from tests.support import free_port, wait_for
 from utils.json_types import JsonObject
 
 Log = pytest.LogCaptureFixture
@@ -37,22 +35,20 @@ def test_its_broker_and_its_file_are_those_of_the_environment(
     monkeypatch.setenv("MQTT_BROKER", "broker.example")
     monkeypatch.setenv("MQTT_PORT", "1234")
     service = PublisherService()
-    assert service.path == DEFAULT_PATH
+    assert service.path == DEFAULT_PATH == Path("JSON/payloadStaticConfig.json")
     assert service.get_status()["broker"] == "mqtt://broker.example:1234"
     monkeypatch.setenv("PUBLISHER_CONFIG", "other.json")
     assert PublisherService().path == Path("other.json")
     assert PublisherService(path="third.json").get_status()["config"] == "third.json"
 
 
-def test_its_status_has_everything(
-    service: MakeService, file: Path, heard: Subscriber, mosquitto: Mosquitto
-) -> None:
-    one = service([entry("a"), entry("b", lwt=True), entry("c", interval=0)])
-    heard.wait("t/b", 3)
+def test_its_status_has_everything(site: Site) -> None:
+    one = site.service([entry("a"), entry("b", lwt=True), entry("c", interval=0)])
+    site.heard.wait("t/b", 3)
     status = one.wait_connected()
     assert (status["running"], status["problem"]) == (True, None)
-    assert status["broker"] == f"mqtt://127.0.0.1:{mosquitto.port}"
-    assert status["config"] == str(file)
+    assert status["broker"] == f"mqtt://127.0.0.1:{site.broker.port}"
+    assert status["config"] == str(site.file)
     assert status["connections"] == {"open": 2, "needed": 2}
     assert status["active_configs"] == 2
     assert [fault.split(":")[0] for fault in status["faults"]] == ['entry 2 (id "c")']
@@ -67,19 +63,19 @@ def test_its_status_has_everything(
 
 
 def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_but_no_other_service(
-    service: MakeService, file: Path
+    site: Site,
 ) -> None:
-    lock = Path(f"{file}.lock")
+    lock = Path(f"{site.file}.lock")
     lock.mkdir()
-    one, other = service(), service()
+    one, other = site.service(), site.service()
     with pytest.raises(ConfigurationError, match=r"entries\.json\.lock: cannot be written"):
         one.start()
     lock.rmdir()
-    file.write_text("[{")
+    site.file.write_text("[{")
     with pytest.raises(ConfigurationError, match=r"entries\.json: line 1, column 3: not JSON"):
         one.start()
     assert not one.alive
-    write(file, [entry("a")])
+    write(site.file, [entry("a")])
     other.start()
     assert other.alive
 
@@ -93,24 +89,22 @@ def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_but_no_other_ser
     ids=["broken", "missing"],
 )
 def test_a_file_that_cannot_be_read_changes_nothing_until_it_is_corrected(
-    service: MakeService, heard: Subscriber, caplog: Log, content: bytes | None, reason: str
+    site: Site, caplog: Log, content: bytes | None, reason: str
 ) -> None:
-    one = service([entry("a")])
-    heard.wait("t/a", 2)
+    one = site.service([entry("a")])
+    site.heard.wait("t/a", 2)
     one.path.unlink() if content is None else one.write(content)
     wait_for(lambda: reason in caplog.text, what="the error")
-    assert none_left_out(heard.wait_more("t/a", 4), 0.1)
+    assert none_left_out(site.heard.wait_more("t/a", 4), 0.1)
     (line,) = [text for text in caplog.messages if reason in text]
     assert line.endswith("; the last good configuration stays")
     assert one.reload_config() is False
     one.write([entry("a", data={"now": "corrected"})])
-    heard.wait_said("t/a", {"now": "corrected"})
+    site.heard.wait_said("t/a", {"now": "corrected"})
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_qos_and_retain_arrive_as_configured(
-    service: MakeService, heard: Subscriber, mosquitto: Mosquitto, protocol: str
-) -> None:
+def test_qos_and_retain_arrive_as_configured(site: Site, protocol: str) -> None:
     kinds = {
         f"t/{qos}{'/retained' * retain}{'/will' * lwt}": (qos, retain, lwt)
         for qos, retain, lwt in itertools.product((0, 1, 2), (False, True), (False, True))
@@ -119,234 +113,205 @@ def test_qos_and_retain_arrive_as_configured(
         entry(topic.replace("/", " "), topic, interval=NEVER, qos=qos, retain=retain, lwt=lwt)
         for topic, (qos, retain, lwt) in kinds.items()
     ]
-    service(entries, mqtt_protocol=protocol)
-    heard.wait("#", len(kinds))
-    came = {one.topic: (one.qos, one.retain, "online" in one.document) for one in heard.arrivals}
+    site.service(entries, mqtt_protocol=protocol)
+    site.heard.wait("#", len(kinds))
+    came = {
+        one.topic: (one.qos, one.retain, "online" in one.document) for one in site.heard.arrivals
+    }
     assert came == kinds
-    with Subscriber(mosquitto.port) as later:
+    with Subscriber(site.broker.port) as later:
         later.wait("#", 6)
         retained = {topic for topic in kinds if "retained" in topic}
         assert {came.topic for came in later.arrivals} == retained
 
 
-def test_an_entry_that_did_not_change_keeps_its_times_and_its_connection(
-    service: MakeService, heard: Subscriber
-) -> None:
+def test_an_entry_that_did_not_change_keeps_its_times_and_its_connection(site: Site) -> None:
     stays = [entry("a", interval=0.2), entry("b", interval=0.2, lwt=True)]
-    one = service(stays)
-    heard.wait("t/b", 3)
+    one = site.service(stays)
+    site.heard.wait("t/b", 3)
     # The times and the version of an entry are not published.
     later = [one | {"version": 2, "updated_at": "2026-01-01T00:00:00"} for one in stays]
     one.write([entry("c"), *reversed(later)])
-    heard.wait("t/c", 5)
+    site.heard.wait("t/c", 5)
     for topic in ("t/a", "t/b"):
-        came = heard.of(topic)
+        came = site.heard.of(topic)
         assert none_left_out(came, 0.2), topic
         assert off_grid(came, 0.2) < 0.04
-    assert {said["online"] for said in heard.documents("t/b")} == {1}
+    assert {said["online"] for said in site.heard.documents("t/b")} == {1}
 
 
-def test_a_removed_entry_says_offline_before_its_retained_message_is_cleared(
-    service: MakeService, heard: Subscriber
-) -> None:
-    one = service([entry("old", lwt=True, retain=True)])
-    heard.wait("t/old")
+def test_a_removed_entry_says_offline_before_its_retained_message_is_cleared(site: Site) -> None:
+    one = site.service([entry("old", lwt=True, retain=True)])
+    site.heard.wait("t/old")
     one.reload([entry("new")])
-    wait_for(lambda: heard.of("t/old")[-1].payload == b"", what="an empty message")
-    heard.wait("t/new", 3)
-    *_, offline, cleared = heard.of("t/old")
+    wait_for(lambda: site.heard.of("t/old")[-1].payload == b"", what="an empty message")
+    site.heard.wait("t/new", 3)
+    *_, offline, cleared = site.heard.of("t/old")
     assert (offline.document, offline.retain) == ({"online": 0, "of": "old"}, True)
     assert (cleared.payload, cleared.retain) == (b"", True)
 
 
-def test_an_entry_that_moves_or_loses_its_will_says_offline(
-    service: MakeService, heard: Subscriber
-) -> None:
+def test_an_entry_that_moves_or_loses_its_will_says_offline(site: Site) -> None:
     plain, will = entry("a", "t/old"), entry("a", "t/old", lwt=True)
     moved = will | {"topic": "t/new"}
     bare: JsonObject = {"of": "a"}
     online, offline = bare | {"online": 1}, bare | {"online": 0}
     steps = [(will, [online]), (plain, [offline, bare]), (will, [online]), (moved, [offline])]
-    one = service([plain])
-    heard.wait_said("t/old", bare)
+    one = site.service([plain])
+    site.heard.wait_said("t/old", bare)
     for after, said in steps:
         changed = time.monotonic()
         one.reload([after])
         for document in said:
-            heard.wait_said("t/old", document, changed)
-    assert heard.wait("t/new")[0].document == online
+            site.heard.wait_said("t/old", document, changed)
+    assert site.heard.wait("t/new")[0].document == online
 
 
-def test_of_many_changes_in_quick_succession_the_last_one_stays(
-    service: MakeService, heard: Subscriber
-) -> None:
+def test_of_many_changes_in_quick_succession_the_last_one_stays(site: Site) -> None:
     def entries(number: int) -> list[JsonObject]:
         will = entry("will", f"t/will{number % 2}", lwt=True, data={"n": number})
         return [will, entry("plain", data={"n": number})]
 
-    one = service(entries(0))
-    heard.wait("t/will0")
+    one = site.service(entries(0))
+    site.heard.wait("t/will0")
     for number in range(1, 31):
         one.reload(entries(number))
         time.sleep(0.02)
-    heard.wait_said("t/plain", {"n": 30})
-    heard.wait_said("t/will0", {"online": 1, "n": 30})
-    after = heard.documents("#", heard.wait_more("t/plain")[0].time)
+    site.heard.wait_said("t/plain", {"n": 30})
+    site.heard.wait_said("t/will0", {"online": 1, "n": 30})
+    after = site.heard.documents("#", site.heard.wait_more("t/plain")[0].time)
     assert {said["n"] for said in after} <= {30}
     status = one.wait_status(lambda status: status["connections"]["needed"] == 2)
     assert status["active_configs"] == 2
     one.stop()
     for topic in ("t/will0", "t/will1"):
-        assert [said["online"] for said in heard.documents(topic)[-1:]] in ([], [0])
+        assert [said["online"] for said in site.heard.documents(topic)[-1:]] in ([], [0])
 
 
-def test_counts_continue_after_a_restart(service: MakeService, heard: Subscriber) -> None:
-    one = service([entry("a"), entry("b", lwt=True), entry("c", qos=0)])
+def test_counts_continue_after_a_restart(site: Site) -> None:
+    one = site.service([entry("a"), entry("b", lwt=True), entry("c", qos=0)])
     for _ in range(2):
-        heard.wait_more("t/c", 5)
+        site.heard.wait_more("t/c", 5)
         one.stop()
         for name in "abc":
-            counts, came = one.counts(name), len(heard.of_schedule(f"t/{name}"))
+            counts, came = one.counts(name), len(site.heard.of_schedule(f"t/{name}"))
             assert counts["published"] == came, name
             assert counts["acknowledged"] == (0 if name == "c" else came), name
             assert (counts["failed"], counts["missed"]) == (0, 0)
-        assert one.published() == len(heard.of_schedule())
+        assert one.published() == len(site.heard.of_schedule())
         assert one.status()["running"] is False
         one.start()
 
 
-def test_only_one_service_publishes_a_file(service: MakeService, heard: Subscriber) -> None:
-    one, other = service([entry("a")]), service()
-    message = r"entries\.json: another process publishes it already"
-    with pytest.raises(AlreadyPublished, match=message):
-        other.start()
-    heard.wait("t/a", 5)
-    one.stop()
-    assert one.published() == len(heard.arrivals)
-    other.start()
-    heard.wait_more("t/a", 3)
-
-
-def test_a_link_that_is_switched_to_another_file_is_a_change_and_keeps_the_lock(
-    service: MakeService, file: Path, tmp_path: Path, heard: Subscriber
+def test_only_one_service_publishes_a_file_even_a_link_that_is_switched_to_another(
+    site: Site, tmp_path: Path
 ) -> None:
     for name in ("first", "second"):
         write(tmp_path / name, [entry(name)])
-    file.unlink()
-    file.symlink_to(tmp_path / "first")
-    one, other = service(), service()
+    site.file.unlink()
+    site.file.symlink_to(tmp_path / "first")
+    one, other = site.service(), site.service()
     one.start()
-    heard.wait("t/first", 2)
+    site.heard.wait("t/first", 2)
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "second")
-    link.replace(file)
-    heard.wait("t/second", 2)
+    link.replace(site.file)
+    site.heard.wait("t/second", 2)
     assert other.status()["running"]
-    with pytest.raises(AlreadyPublished):
+    message = r"entries\.json: another process publishes it already"
+    with pytest.raises(AlreadyPublished, match=message):
         other.start()
+    one.stop()
+    other.start()
+    site.heard.wait_more("t/second", 2)
 
 
-def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(
-    service: MakeService, heard: Subscriber
-) -> None:
-    one = service()
+def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(site: Site) -> None:
+    one = site.service()
     one.stop()
     for _ in range(3):
         one.start()
         one.start()
-        came = heard.wait_more("t/a", 6)
+        came = site.heard.wait_more("t/a", 6)
         assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05), "it publishes once"
         one.stop()
         one.stop()
         assert not one.alive
-        assert one.published() == len(heard.arrivals)
+        assert one.published() == len(site.heard.arrivals)
     status = one.status()
     assert (status["running"], status["connected"]) == (False, False)
     assert status["connections"]["open"] == 0
 
 
-def test_a_standby_publishes_nothing_until_the_first_service_stops(
-    service: MakeService, heard: Subscriber
+def test_a_standby_checks_the_file_on_a_reload_and_publishes_when_the_first_service_stops(
+    site: Site,
 ) -> None:
-    first, second = service([entry("a")]), service()
+    first, second = site.service([entry("a")]), site.service()
     second.start(standby=True)
-    came = heard.wait("t/a", 11)
-    assert came[10].time - came[0].time == pytest.approx(1.0, abs=0.05)
+    site.heard.wait("t/a", 2)
+    site.file.write_text("[")
+    assert second.reload_config() is False
+    second.reload([entry("a"), entry("b")])
+    came = site.heard.wait("t/b", 11)
+    assert came[10].time - came[0].time == pytest.approx(1.0, abs=0.05), "one of them publishes"
     assert second.alive
     assert second.wait_connected()["configs"][0]["published"] > 0
     first.stop()
-    before = len(heard.arrivals)
-    heard.wait_more("t/a", 3)
+    before = len(site.heard.arrivals)
+    site.heard.wait_more("t/a", 3)
     second.stop()
-    assert second.published() == len(heard.arrivals) > before
+    assert second.published() == len(site.heard.arrivals) > before
+
+
+def test_a_standby_that_was_stopped_does_not_take_over(site: Site) -> None:
+    first, second = site.service([entry("a")]), site.service()
+    second.start(standby=True)
+    second.stop()
+    first.stop()
+    third = site.service([entry("a")])
+    assert (third.alive, second.alive) == (True, False)
 
 
 @pytest.mark.process
-def test_a_standby_takes_over_from_a_process_that_is_killed(
-    tmp_path: Path, service: MakeService, file: Path, mosquitto: Mosquitto, heard: Subscriber
-) -> None:
-    write(file, [entry("a"), entry("b", lwt=True)])
-    with Program(tmp_path, mosquitto.port, file.read_bytes()) as program:
-        standby = service()
+def test_a_standby_takes_over_from_a_process_that_is_killed(site: Site, tmp_path: Path) -> None:
+    write(site.file, [entry("a"), entry("b", lwt=True)])
+    with Program(tmp_path, site.broker.port, site.file.read_bytes()) as program:
+        standby = site.service()
         standby.start(standby=True)
-        heard.wait("t/b", 3)
+        site.heard.wait("t/b", 3)
         program.wait_connected()
         assert standby.status()["running"]
         program.stop(signal.SIGKILL)
         killed = time.monotonic()
-        heard.wait_said("t/b", {"online": 0, "of": "b"})
-        assert heard.wait_said("t/b", {"online": 1, "of": "b"}, killed).time - killed < 2
-        heard.wait_more("t/a", 2)
-    with Program(tmp_path, mosquitto.port, file.read_bytes()) as program:
+        site.heard.wait_said("t/b", {"online": 0, "of": "b"})
+        assert site.heard.wait_said("t/b", {"online": 1, "of": "b"}, killed).time - killed < 2
+        site.heard.wait_more("t/a", 2)
+    with Program(tmp_path, site.broker.port, site.file.read_bytes()) as program:
         assert program.ended == 2, "the standby publishes it"
 
 
-def test_a_standby_checks_the_file_on_a_reload_and_does_not_take_over_after_its_stop(
-    service: MakeService, heard: Subscriber
-) -> None:
-    first, second = service([entry("a")]), service()
-    second.start(standby=True)
-    heard.wait("t/a", 2)
-    first.path.write_text("[")
-    assert second.reload_config() is False
-    second.reload([entry("a"), entry("b")])
-    came = heard.wait("t/b", 6)
-    assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05)
-    second.stop()
-    first.stop()
-    third = service([entry("a")])
-    assert (third.alive, second.alive) == (True, False)
-
-
-@pytest.mark.broker
 def test_a_standby_waits_for_a_certificate_that_is_missing_when_its_turn_comes(
-    settings: Callable[..., Settings],
-    tmp_path: Path,
-    file: Path,
-    caplog: Log,
-    monkeypatch: pytest.MonkeyPatch,
+    site: Site, tmp_path: Path, caplog: Log
 ) -> None:
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
     certificate = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(certificate))
-    broker = {"mqtt_broker": "mqtts://127.0.0.1", "mqtt_port": free_port()}
-    standby = PublisherService(settings(**broker, mqtt_ca_cert=certificate), file)
-    with FileLock(f"{file}.lock", timeout=0):
+    tls = {"mqtt_broker": "mqtts://127.0.0.1", "mqtt_ca_cert": str(certificate)}
+    standby = site.service((), free_port(), **tls)
+    with FileLock(f"{site.file}.lock", timeout=0):
         standby.start(standby=True)
         certificate.rename(tmp_path / "away.pem")
     wait_for(lambda: any(text.startswith("MQTT_CA_CERT") for text in caplog.messages))
     (tmp_path / "away.pem").rename(certificate)
-    wait_for(lambda: standby.get_status()["running"], what="its turn")
-    standby.stop()
+    standby.wait_status(lambda status: status["running"])
 
 
 def test_it_logs_its_statistics_from_time_to_time(
-    service: MakeService, heard: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: Log
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: Log
 ) -> None:
     monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
     caplog.set_level(logging.INFO)
-    service([entry("a")])
-    heard.wait("t/a", 8)
+    site.service([entry("a")])
+    site.heard.wait("t/a", 8)
     summary = "1 active configurations, "
     first, second, *_ = (each for each in caplog.records if each.message.startswith(summary))
     assert second.created - first.created == pytest.approx(0.3, abs=0.1)

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from publisher.entries import PublishConfig
 from publisher.loader import ConfigurationLoader
 from publisher.publication import Publication
 from publisher.status import PublicationStatus
-from tests.publishing import MakeService, Service, Subscriber, entry, numbers, write
+from tests.publishing import Service, Site, entry, numbers, write
 from tests.support import wait_for
 
 
@@ -65,9 +64,9 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Publication]:
 
 
 @pytest.fixture
-def hanging_standby(service: MakeService, begun: list[Publication], loads: Hold) -> Service:
+def hanging_standby(site: Site, begun: list[Publication], loads: Hold) -> Service:
     """A standby whose turn has come, and which waits for the file."""
-    first, second = service([entry("a")]), service()
+    first, second = site.service([entry("a")]), site.service()
     second.start(standby=True)
     loads.clear()
     first.stop()
@@ -85,9 +84,9 @@ def wait_for_watchers(count: int) -> None:
     wait_for(lambda: watchers() == count, 5, f"{count} threads that watch a file")
 
 
-def test_any_thread_may_call_its_methods(service: MakeService, heard: Subscriber) -> None:
-    one = service([entry("a"), entry("b", lwt=True)])
-    heard.wait("t/b", 2)
+def test_any_thread_may_call_its_methods(site: Site) -> None:
+    one = site.service([entry("a"), entry("b", lwt=True)])
+    site.heard.wait("t/b", 2)
     end = time.monotonic() + 1
 
     def use(number: int) -> int:
@@ -106,23 +105,23 @@ def test_any_thread_may_call_its_methods(service: MakeService, heard: Subscriber
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(use, range(8)))
-    came = heard.of("t/a")
+    came = site.heard.of("t/a")
     # An entry that did not change keeps its times.
     due = numbers(came, 0.1)[-1] + 1
     assert len(came) + one.counts("a")["missed"] == pytest.approx(due, abs=1)
     one.reload([entry("a"), entry("b", lwt=True, data={"turn": "last"})])
-    heard.wait_said("t/b", {"online": 1, "turn": "last"})
+    site.heard.wait_said("t/b", {"online": 1, "turn": "last"})
     one.wait_status(lambda status: status["connections"] == {"open": 2, "needed": 2})
     one.stop()
-    assert one.published() == len(heard.of_schedule())
+    assert one.published() == len(site.heard.of_schedule())
 
 
 def test_of_two_reloads_at_once_the_newer_configuration_stays(
-    service: MakeService, file: Path, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 60)
-    one = service([entry("a")])
-    heard.wait("t/a")
+    one = site.service([entry("a")])
+    site.heard.wait("t/a")
     apply, applies, newer_applied = Publication.apply, threading.Event(), threading.Event()
 
     def slow(publication: Publication, configs: Sequence[PublishConfig]) -> None:
@@ -133,10 +132,10 @@ def test_of_two_reloads_at_once_the_newer_configuration_stays(
 
     monkeypatch.setattr(Publication, "apply", slow)
     with ThreadPoolExecutor(1) as pool:
-        write(file, [entry("older")])
+        write(site.file, [entry("older")])
         older = pool.submit(one.reload_config)
         assert applies.wait(5)
-        write(file, [entry("newer")])
+        write(site.file, [entry("newer")])
         assert one.reload_config()
         newer_applied.set()
         assert older.result()
@@ -148,7 +147,7 @@ def test_of_two_reloads_at_once_the_newer_configuration_stays(
 
 
 def test_two_threads_that_start_it_begin_one_publication(
-    service: MakeService, monkeypatch: pytest.MonkeyPatch, begun: list[Publication]
+    site: Site, monkeypatch: pytest.MonkeyPatch, begun: list[Publication]
 ) -> None:
     both = threading.Barrier(2)
     start = Publication.start
@@ -159,7 +158,7 @@ def test_two_threads_that_start_it_begin_one_publication(
         start(publication, configs)
 
     monkeypatch.setattr(Publication, "start", together)
-    one = service()
+    one = site.service()
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(one.start) for _ in range(2)]:
             done.result()
@@ -179,7 +178,7 @@ def test_a_standby_that_is_stopped_while_it_reads_the_file_never_publishes(
 
 
 def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publication(
-    hanging_standby: Service, loads: Hold, begun: list[Publication], heard: Subscriber
+    hanging_standby: Service, loads: Hold, begun: list[Publication], site: Site
 ) -> None:
     hanging_standby.stop()
     with ThreadPoolExecutor(1) as pool:
@@ -188,13 +187,13 @@ def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publ
         again.result(10)
     wait_for_watchers(1)
     assert (len(begun), hanging_standby.alive) == (1, True)
-    heard.wait_more("t/a", 3)
+    site.heard.wait_more("t/a", 3)
 
 
 def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
-    service: MakeService, loads: Hold, begun: list[Publication]
+    site: Site, loads: Hold, begun: list[Publication]
 ) -> None:
-    one = service()
+    one = site.service()
     loads.clear()
     with ThreadPoolExecutor(1) as pool:
         start = pool.submit(one.start)
@@ -205,25 +204,23 @@ def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
     assert (begun, watchers(), one.alive) == ([], 0, False)
 
 
-def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(
-    service: MakeService, loads: Hold, heard: Subscriber
-) -> None:
-    one = service([entry("a")])
-    heard.wait("t/a", 2)
+def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(site: Site, loads: Hold) -> None:
+    one = site.service([entry("a")])
+    site.heard.wait("t/a", 2)
     loads.clear()
     one.write([entry("b")])
     assert loads.reached.wait(5)
-    heard.wait_more("t/a", 3)
+    site.heard.wait_more("t/a", 3)
     assert [row["id"] for row in one.get_status()["configs"]] == ["a"]
     assert one.stop_seconds() < 2
     loads.set()
     wait_for_watchers(0)
     assert one.get_status()["running"] is False
-    assert one.published() == len(heard.of("t/a")) == len(heard.arrivals)
+    assert one.published() == len(site.heard.of("t/a")) == len(site.heard.arrivals)
 
 
 def test_the_status_that_is_saved_at_the_end_is_final(
-    service: MakeService, heard: Subscriber, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress, saves, stopped = Publication.progress, threading.Event(), threading.Event()
 
@@ -234,29 +231,29 @@ def test_the_status_that_is_saved_at_the_end_is_final(
             stopped.wait(0.3)
         return found
 
-    one = service([entry("a")])
-    heard.wait("t/a", 3)
+    one = site.service([entry("a")])
+    site.heard.wait("t/a", 3)
     monkeypatch.setattr(Publication, "progress", slow)
     assert saves.wait(5)
     one.stop()
     stopped.set()
     wait_for_watchers(0)
-    assert one.published() == len(heard.arrivals)
+    assert one.published() == len(site.heard.arrivals)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_publication_that_an_error_ended_is_followed_by_another_which_counts_on(
-    service: MakeService, heard: Subscriber, begun: list[Publication]
+    site: Site, begun: list[Publication]
 ) -> None:
-    one = service([entry("a")])
-    heard.wait("t/a", 3)
+    one = site.service([entry("a")])
+    site.heard.wait("t/a", 3)
     before = one.published()
 
     def fail() -> None:
         raise RuntimeError("a fault of the program")
 
     begun[0].connections.call_soon(fail)
-    heard.wait_more("t/a", 3)
+    site.heard.wait_more("t/a", 3)
     wait_for(lambda: len(begun) == 2 and one.get_status()["connected"], what="another publication")
     assert one.alive
     assert one.published() >= before + 3

@@ -1,4 +1,4 @@
-"""The statistics and the status of the static publisher: what is counted, what is kept, and how it is shown."""
+"""The statistics and the status of the static publisher: what is counted, saved and shown."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ LAST = 1_769_697_045.25
 
 
 def status(statistics: Statistics, *names: str) -> PublisherStatus:
-    """What a process would save."""
+    """A status that a process could save."""
     totals = statistics.totals(uptime=3600.4)
     totals |= {"started_at": "2026-01-29T14:30:45Z", "saved_at": "2026-01-29T15:30:45Z"}
     return {
@@ -45,7 +45,7 @@ def status(statistics: Statistics, *names: str) -> PublisherStatus:
 
 
 def counted(statistics: Statistics, name: str, published: int, missed: int = 0) -> MessageCounter:
-    """An entry's counts after so many messages."""
+    """The counts of an entry after so many messages."""
     counts = statistics.of(name)
     for _ in range(published):
         counts.on_publish(LAST)
@@ -60,7 +60,7 @@ def test_deliveries_are_acknowledged_or_failed_and_at_qos_0_unknown() -> None:
     assert (made.acknowledged, made.failed) == (2, 2)
 
 
-def test_the_total_is_the_sum_of_all_entries_and_keeps_those_that_are_gone() -> None:
+def test_the_total_is_the_sum_of_all_entries_also_of_removed_ones() -> None:
     statistics = Statistics()
     gone = counted(statistics, "a", 3, missed=1)
     counted(statistics, "b", 5)
@@ -72,7 +72,7 @@ def test_the_total_is_the_sum_of_all_entries_and_keeps_those_that_are_gone() -> 
     assert statistics.of("a").published == 0
 
 
-def test_entries_that_are_gone_take_no_memory() -> None:
+def test_removed_entries_take_no_memory() -> None:
     statistics = Statistics()
     statistics.of("a")
     tracemalloc.start()
@@ -96,7 +96,7 @@ def publication(settings: Callable[..., Settings]) -> Iterator[Publication]:
 
 
 @pytest.mark.broker
-def test_a_status_that_says_connected_counts_what_was_published_at_that(
+def test_a_status_that_says_connected_counts_what_was_published_on_connecting(
     publication: Publication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connects(publication: Publication) -> None:
@@ -109,7 +109,7 @@ def test_a_status_that_says_connected_counts_what_was_published_at_that(
 
 
 @pytest.mark.broker
-def test_a_status_that_is_made_while_it_counts_has_no_total_below_its_entries(
+def test_a_status_during_the_counting_has_no_total_below_its_entries(
     publication: Publication,
 ) -> None:
     counting = threading.Thread(target=counted, args=(publication.statistics, "a", 100_000))
@@ -119,7 +119,7 @@ def test_a_status_that_is_made_while_it_counts_has_no_total_below_its_entries(
         assert told["statistics"]["total_published"] >= told["configs"][0]["published"]
 
 
-def test_they_go_on_from_what_was_saved() -> None:
+def test_they_continue_from_what_was_saved() -> None:
     before = Statistics()
     counted(before, "a", 3, missed=1)
     counted(before, "gone", 10)
@@ -149,7 +149,7 @@ WRONG = [
     "text",
     ["", "[" * 5000, WHOLE[:-1], "[]", "null", "\xff", *(WHOLE.replace(*each) for each in WRONG)],
 )
-def test_a_saved_file_that_is_none_is_a_warning_and_they_begin_anew(
+def test_a_saved_file_that_cannot_be_read_is_a_warning_and_they_begin_at_0(
     text: str, file: StatusFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     file.path.write_text(text, encoding="latin-1")
@@ -159,24 +159,31 @@ def test_a_saved_file_that_is_none_is_a_warning_and_they_begin_anew(
     assert str(file.path) in record.message
 
 
-def test_no_saved_file_is_nothing_to_talk_about(
+def test_a_saved_file_is_read_as_it_was_saved_even_without_retained_topics(
     file: StatusFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert file.read() is None
+    saved = status(Statistics(), "a")
+    file.write(saved)
+    assert file.read() == saved
+    old = {name: value for name, value in saved.items() if name != "retained"}
+    file.path.write_text(json.dumps(old))
+    assert file.read() == saved
     assert caplog.records == []
 
 
-def test_a_saved_file_is_given_as_saved_even_one_from_before_topics(file: StatusFile) -> None:
-    told = status(Statistics(), "a")
-    file.write(told)
-    assert file.read() == told
-    old = {name: value for name, value in told.items() if name != "retained"}
-    file.path.write_text(json.dumps(old))
-    assert file.read() == told
+def test_a_file_that_cannot_be_saved_is_logged_once_and_is_no_error(
+    file: StatusFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.path.mkdir()
+    for _ in range(3):
+        file.write(status(Statistics(), "a"))
+    (line,) = caplog.messages
+    assert line.endswith("cannot be saved: Is a directory")
 
 
 @pytest.mark.parametrize("saved_at", ["2026-01-29T15:30:45Z", "2999-01-01T00:00:00Z"])
-def test_a_killed_process_is_not_taken_for_one_that_runs_whatever_its_clock_said(
+def test_a_killed_process_is_not_shown_as_running_whatever_its_clock_was(
     settings: Callable[..., Settings], file: StatusFile, saved_at: str
 ) -> None:
     told = status(Statistics(), "a")
@@ -196,7 +203,7 @@ def test_the_summary_is_one_line() -> None:
     assert summary(told).endswith("uptime 3600 s, refused")
 
 
-def test_the_table_has_the_total_and_a_line_for_each_entry_in_columns() -> None:
+def test_the_table_has_columns_and_a_row_for_the_total_and_each_entry() -> None:
     statistics = Statistics()
     counted(statistics, "boiler", 1500, missed=2)
     statistics.of("b")

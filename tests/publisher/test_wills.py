@@ -12,9 +12,9 @@ import pytest
 from tests.connections import established
 from tests.publishing import (
     NEVER,
-    MakeService,
     Program,
     Run,
+    Site,
     Subscriber,
     Way,
     entry,
@@ -102,51 +102,43 @@ def test_a_signal_ends_it_within_two_seconds_and_each_will_arrives_once(
             assert said.document == {"online": 0, **one["data"]}
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])
-def test_two_hundred_wills_arrive(alone: Run, number: signal.Signals) -> None:
-    entries = many()
-    with alone("#", entries) as (heard, program):
-        wait_for_all(heard, MANY)
-        sent = time.monotonic()
-        program.stop(number)
-        assert time.monotonic() - sent < 2
-        wait_for(lambda: len(offline(heard)) >= MANY, what="all to be offline")
-        assert offline(heard) == sorted(one["topic"] for one in entries)
-
-
-def test_it_stops_within_two_seconds_while_it_connects(
-    service: MakeService, heard: Subscriber, mosquitto: Mosquitto
-) -> None:
+def test_it_stops_within_two_seconds_while_it_connects(site: Site) -> None:
     def more_than(connections: int) -> bool:
-        return established(mosquitto.port) > connections
+        return established(site.broker.port) > connections
 
     for connected in (1, 3, 20, 100):
-        publisher = service(many())
+        publisher = site.service(many())
         wait_for(partial(more_than, connected), what="connections")
         assert publisher.stop_seconds() < 2
-        wait_for(lambda: established(mosquitto.port) == 1, what="the connections to end")
-        wait_for(lambda: on_or_off(heard) <= {0}, what="all entries that were online to be offline")
+        wait_for(lambda: established(site.broker.port) == 1, what="the connections to end")
+        wait_for(
+            lambda: on_or_off(site.heard) <= {0}, what="all entries that were online to be offline"
+        )
 
 
-@pytest.mark.parametrize("hangs", [False, True], ids=["is gone", "hangs"])
-def test_it_stops_within_two_seconds_when_the_broker(
-    service: MakeService, heard: Subscriber, mosquitto: Mosquitto, hangs: bool
+@pytest.mark.parametrize("broker", ["answers", "is gone", "hangs"])
+def test_it_publishes_200_wills_and_stops_within_two_seconds_when_the_broker(
+    site: Site, broker: str
 ) -> None:
-    publisher = service(many())
-    wait_for_all(heard, MANY)
-    if not hangs:
-        mosquitto.stop()
+    entries = many()
+    publisher = site.service(entries)
+    wait_for_all(site.heard, MANY)
+    if broker == "is gone":
+        site.broker.stop()
         assert publisher.stop_seconds() < 2
-        return
-    with hanging(mosquitto):
-        before = publisher.published()
-        # Each entry is due again, and the broker acknowledges none of them.
-        publisher.wait_status(lambda _: publisher.published() >= before + MANY)
+    elif broker == "answers":
         assert publisher.stop_seconds() < 2
-    # The broker publishes the wills itself.
-    wait_for(lambda: len(set(offline(heard))) == MANY, what="all to be offline")
-    wait_for(lambda: on_or_off(heard) == {0}, what="none to be online")
+        wait_for(lambda: len(offline(site.heard)) >= MANY, what="all to be offline")
+        assert offline(site.heard) == sorted(one["topic"] for one in entries)
+    else:
+        with hanging(site.broker):
+            before = publisher.published()
+            # Each entry is due again, and the broker acknowledges none of them.
+            publisher.wait_status(lambda _: publisher.published() >= before + MANY)
+            assert publisher.stop_seconds() < 2
+        # The broker publishes the wills itself.
+        wait_for(lambda: len(set(offline(site.heard))) == MANY, what="all to be offline")
+        wait_for(lambda: on_or_off(site.heard) == {0}, what="none to be online")
 
 
 @pytest.fixture
@@ -191,36 +183,39 @@ def way(mosquitto: Mosquitto) -> Iterator[Way]:
 
 
 def test_the_will_of_a_single_broken_connection_arrives_and_the_entry_comes_back(
-    way: Way, service: MakeService, heard: Subscriber
+    site: Site, way: Way
 ) -> None:
-    publisher = service([entry(of, lwt=True, interval=0.2) for of in "abc"], port=way.port)
-    wait_for_all(heard, 3)
+    publisher = site.service([entry(of, lwt=True, interval=0.2) for of in "abc"], port=way.port)
+    wait_for_all(site.heard, 3)
     way.cut(b"t/b")
-    will = heard.wait_said("t/b", {"online": 0, "of": "b"})
-    back = heard.wait_said("t/b", {"online": 1, "of": "b"}, will.time)
+    will = site.heard.wait_said("t/b", {"online": 0, "of": "b"})
+    back = site.heard.wait_said("t/b", {"online": 1, "of": "b"}, will.time)
     assert back.time - will.time < 2
-    heard.wait_more("t/b", 2)
-    assert offline(heard) == ["t/b"]
-    assert none_left_out(heard.of("t/a"), 0.2)
-    assert none_left_out(heard.of("t/c"), 0.2)
+    site.heard.wait_more("t/b", 2)
+    assert offline(site.heard) == ["t/b"]
+    assert none_left_out(site.heard.of("t/a"), 0.2)
+    assert none_left_out(site.heard.of("t/c"), 0.2)
     publisher.stop()
     # What fell due while it was away.
     assert publisher.counts("b")["missed"] + publisher.counts("b")["failed"] >= 3
     assert publisher.counts("a")["missed"] == 0
 
 
-def test_an_entry_whose_data_changes_back_and_forth_quickly_never_says_offline(
-    service: MakeService, heard: Subscriber
+def test_after_quick_changes_of_the_data_the_only_will_is_the_last_one(
+    way: Way, site: Site
 ) -> None:
+    heard = site.heard
     first, second, third = [entry("a", lwt=True, interval=NEVER, data={"of": of}) for of in "abc"]
-    publisher = service([first, entry("plain")])
+    publisher = site.service([first, entry("plain")], port=way.port)
     heard.wait("t/a")
-    for one in 20 * (second, first):
-        # Each is read before the connection of the one before is open.
+    for one in [*20 * (second, first), third]:
+        # Each is applied before the connection of the one before is open.
         publisher.reload([one, entry("plain")])
-    publisher.reload([third])
     heard.wait_said("t/a", {"online": 1, "of": "c"})
     assert offline(heard) == []
+    way.cut(b"t/a")
+    heard.wait_said("t/a", {"online": 0, "of": "c"})
+    assert offline(heard) == ["t/a"]
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
@@ -228,19 +223,19 @@ def test_an_entry_whose_data_changes_back_and_forth_quickly_never_says_offline(
     "change", [{}, {"data": {"of": "b"}}, {"id": "b"}], ids=["none", "data", "id"]
 )
 def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_message(
-    way: Way, service: MakeService, heard: Subscriber, change: JsonObject, protocol: str
+    site: Site, way: Way, change: JsonObject, protocol: str
 ) -> None:
     """The broker notices the broken cable long after the entry has connected again."""
     one = entry("a", "t/cable", lwt=True, interval=NEVER)
-    publisher = service([one], port=way.port, mqtt_protocol=protocol)
-    heard.wait("t/cable")
+    publisher = site.service([one], port=way.port, mqtt_protocol=protocol)
+    site.heard.wait("t/cable")
     way.forget(b"t/cable")
     publisher.reload([one | change])
-    wait_for(lambda: len(heard.of_schedule("t/cable")) == 2, what="the entry to be back")
+    wait_for(lambda: len(site.heard.of_schedule("t/cable")) == 2, what="the entry to be back")
     way.remember()
     publisher.reload([one | change, entry("marker")])
-    heard.wait("t/marker")
-    wait_for(lambda: heard.documents("t/cable")[-1]["online"], what="it to be online")
+    site.heard.wait("t/marker")
+    wait_for(lambda: site.heard.documents("t/cable")[-1]["online"], what="it to be online")
 
 
 @pytest.mark.process
