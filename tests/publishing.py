@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -101,7 +102,7 @@ def off_grid(arrivals: list[Arrival], interval: float) -> float:
 class Subscriber:
     """Receives all messages on a topic; after a lost connection also those that it missed."""
 
-    def __init__(self, port: int, topic: str = "#", **login: str) -> None:
+    def __init__(self, port: int, topic: str = "#") -> None:
         self.arrivals: list[Arrival] = []
         self.subscribed = threading.Event()
         self._topic = topic
@@ -114,8 +115,6 @@ class Subscriber:
         self._client.on_subscribe = lambda *_: self.subscribed.set()
         self._client.on_message = self._on_message
         self._client.reconnect_delay_set(0.05, 0.05)  # type: ignore[arg-type]  # paho takes fractions
-        if login:
-            self._client.username_pw_set(**login)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho gives it no types
         properties.SessionExpiryInterval = 3600
         self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
@@ -344,6 +343,8 @@ class Program(Observed):
         return found
 
 
+Log = pytest.LogCaptureFixture
+Patch = pytest.MonkeyPatch
 Run = Callable[..., AbstractContextManager[tuple[Subscriber, Program]]]
 
 

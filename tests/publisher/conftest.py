@@ -19,12 +19,6 @@ def run(tmp_path: Path, broker: Mosquitto) -> Run:
 
 
 @pytest.fixture
-def alone(tmp_path: Path, mosquitto: Mosquitto) -> Run:
-    """Runs the program in the test's folder, at a broker of the test's own."""
-    return partial(running, tmp_path, mosquitto.port)
-
-
-@pytest.fixture
 def site(
     settings: Callable[..., Settings],
     mosquitto: Mosquitto,

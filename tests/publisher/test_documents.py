@@ -97,9 +97,7 @@ def test_its_curl_commands_work_in_their_order(backend: Backend) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("text", [GUIDE, SECTION], ids=["guide", "quickstart"])
-def test_its_commands_publish_the_file_and_show_the_status(
-    text: str, place: dict[str, Any], tmp_path: Path
-) -> None:
+def test_its_publisher_commands_work(text: str, place: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "payloads.json").write_text(fenced(text, "json")[0])
     typed = [shlex.split(line)[1:] for line in lines(text, "-m publisher")]
     publish, show = ([sys.executable, *words] for words in typed)

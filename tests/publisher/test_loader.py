@@ -92,9 +92,7 @@ NESTED = "is nested too deeply; an entry's data may be nested 32 deep"
         (b"\xef\xbb\xbf[\n1, x]", "line 2, column 4: not JSON: Expecting value"),
     ],
 )  # fmt: skip
-def test_what_it_cannot_read_is_refused_with_the_place(
-    file: Path, content: bytes, told: str
-) -> None:
+def test_what_it_cannot_read_is_refused_and_located(file: Path, content: bytes, told: str) -> None:
     file.write_bytes(content)
     assert refusal(file) == told
 
@@ -162,9 +160,7 @@ INFINITE = "without duplicate keys, numbers out of range"
         ('[{"a": 1, "a": 2}]', [': [{"a": 2}]: must be a JSON object']),
     ],
 )  # fmt: skip
-def test_an_entry_that_cannot_be_a_value_does_not_stop_the_others(
-    file: Path, entry: str, told: list[str]
-) -> None:
+def test_an_impossible_entry_does_not_stop_others(file: Path, entry: str, told: list[str]) -> None:
     last = ENTRY.replace('"a"', '"c"')
     loader = loaded(file, f"[{ENTRY}, {entry}, {last}]")
     assert [config.id for config in loader.load_configurations()] == ["a", "c"]

@@ -17,7 +17,7 @@ from tests.support import Backend, Mosquitto, wait_for
 pytestmark = pytest.mark.process
 
 
-class Deployment:
+class Cluster:
     """Two REST workers and the live process, all with the file `payloads.json`."""
 
     def __init__(self, folder: Path, broker: Mosquitto) -> None:
@@ -48,8 +48,8 @@ def heard(broker: Mosquitto) -> Iterator[Subscriber]:
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[Deployment]:
-    made = Deployment(tmp_path_factory.mktemp("deployed"), broker)
+def site(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("deployed"), broker)
     made.rest.start()
     made.live.start()
     yield made
@@ -69,46 +69,40 @@ def connected(backend: Backend) -> bool:
     return bool(status(backend)["connected"])
 
 
-def test_one_process_publishes_and_each_has_the_status(
-    heard: Subscriber, deployed: Deployment
-) -> None:
+def test_one_process_publishes_and_each_has_the_status(heard: Subscriber, site: Cluster) -> None:
     arrived = heard.wait("t/a", 11)
     assert arrived[10].time - arrived[0].time > 8 * 0.2
-    for backend in (deployed.rest, deployed.rest, deployed.rest, deployed.live):
+    for backend in (site.rest, site.rest, site.rest, site.live):
         wait_for(partial(connected, backend), what="the status of the one that publishes")
 
 
-def test_another_worker_takes_over_from_one_that_was_killed(
-    heard: Subscriber, deployed: Deployment
-) -> None:
+def test_another_worker_takes_over_from_a_killed_one(heard: Subscriber, site: Cluster) -> None:
     heard.wait_said("t/a", {"online": 1, "of": "a"})
-    killed = deployed.holder()
+    killed = site.holder()
     killed.kill()
     gone = heard.wait_said("t/a", {"online": 0, "of": "a"})
     heard.wait_said("t/a", {"online": 1, "of": "a"}, since=gone.time)
-    assert deployed.holder().pid != killed.pid
+    assert site.holder().pid != killed.pid
 
 
-def test_a_change_through_any_process_is_published(heard: Subscriber, deployed: Deployment) -> None:
-    for number, backend in enumerate((deployed.rest, deployed.rest, deployed.live)):
+def test_a_change_through_any_process_is_published(heard: Subscriber, site: Cluster) -> None:
+    for number, backend in enumerate((site.rest, site.rest, site.live)):
         code, added = backend.post("/api/publisher/configs", entry(f"new{number}"))
         assert (code, added["version"]) == (201, 1)
         heard.wait(f"t/new{number}", 2)
-    listed = deployed.rest.get("/api/publisher/configs")[1]["data"]
+    listed = site.rest.get("/api/publisher/configs")[1]["data"]
     assert [each["id"] for each in listed] == ["a", "new0", "new1", "new2"]
 
 
-def test_when_all_end_the_will_is_published_and_the_statistics_stay(
-    heard: Subscriber, deployed: Deployment
-) -> None:
+def test_the_end_publishes_the_will_and_keeps_statistics(heard: Subscriber, site: Cluster) -> None:
     heard.wait("t/a", 3)
-    assert deployed.rest.stop() == 0
+    assert site.rest.stop() == 0
     heard.wait_said("t/a", {"online": 0, "of": "a"})
-    told = status(deployed.live)
+    told = status(site.live)
     assert (told["running"], told["problem"]) == (False, "no process publishes it")
     assert told["statistics"]["total_published"] >= 3
-    deployed.rest.start()
-    wait_for(lambda: status(deployed.rest)["connected"], what="a publisher again")
+    site.rest.start()
+    wait_for(lambda: status(site.rest)["connected"], what="a publisher again")
     before = told["statistics"]["total_published"]
     # For a second the worker that does not publish still has the status of before the restart.
-    wait_for(lambda: status(deployed.rest)["statistics"]["total_published"] > before)
+    wait_for(lambda: status(site.rest)["statistics"]["total_published"] > before)

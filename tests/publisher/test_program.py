@@ -109,9 +109,7 @@ def test_a_kill_loses_the_counts_of_the_last_seconds_only(run: Run) -> None:
 
 
 @pytest.mark.process
-def test_the_status_can_be_shown_while_it_runs_and_while_it_does_not(
-    run: Run, tmp_path: Path
-) -> None:
+def test_the_status_can_be_shown_while_it_runs_and_while_not(run: Run, tmp_path: Path) -> None:
     entries = [entry("a", "shown/a"), entry("b", "shown/b", lwt=True)]
     # Nobody can write to a folder as if it were a file; the status needs no log.
     (tmp_path / "folder").mkdir()

@@ -37,9 +37,7 @@ CHANGES: dict[str, Callable[[str], list[JsonObject]]] = {
 
 
 @pytest.mark.parametrize("while_it_runs", [True, False], ids=["while it runs", "while it does not"])
-def test_the_message_of_an_entry_that_is_removed_or_no_longer_retained_is_cleared_once(
-    site: Site, while_it_runs: bool
-) -> None:
+def test_the_message_of_a_removed_entry_is_cleared_once(site: Site, while_it_runs: bool) -> None:
     kinds = {f"t/{name}/{lwt}": (name, lwt) for name, lwt in itertools.product(CHANGES, (0, 1))}
     before = [
         one(topic, id=topic.replace("/", " "), lwt=bool(lwt)) for topic, (_, lwt) in kinds.items()
@@ -74,9 +72,7 @@ def emptied(heard: Subscriber, topic: str) -> bool:
     [{"data": {"of": "b"}}, {"id": "b"}, {"qos": 2, "interval": NEVER + 1}, {"lwt": True}],
     ids=" ".join,
 )
-def test_any_other_change_and_the_end_of_the_publisher_clear_nothing(
-    site: Site, change: JsonObject
-) -> None:
+def test_other_changes_and_the_end_clear_nothing(site: Site, change: JsonObject) -> None:
     publisher = site.service([one("t/one"), PLAIN])
     site.heard.wait("t/one")
     publisher.reload([one("t/one") | change, PLAIN])

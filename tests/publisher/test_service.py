@@ -15,6 +15,8 @@ from publisher.loader import DEFAULT_PATH, ConfigurationError
 from publisher.service import AlreadyPublished, PublisherService
 from tests.publishing import (
     NEVER,
+    Log,
+    Patch,
     Program,
     Site,
     Subscriber,
@@ -26,12 +28,8 @@ from tests.publishing import (
 from tests.support import free_port, wait_for
 from utils.json_types import JsonObject
 
-Log = pytest.LogCaptureFixture
 
-
-def test_its_broker_and_its_file_are_those_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_its_broker_and_its_file_are_those_of_the_environment(monkeypatch: Patch) -> None:
     monkeypatch.setenv("MQTT_BROKER", "broker.example")
     monkeypatch.setenv("MQTT_PORT", "1234")
     service = PublisherService()
@@ -62,9 +60,7 @@ def test_its_status_has_everything(site: Site) -> None:
     assert 0 < total["uptime_seconds"] < 20
 
 
-def test_a_file_or_a_folder_that_cannot_be_used_stops_the_start_but_no_other_service(
-    site: Site,
-) -> None:
+def test_an_unusable_file_or_folder_stops_the_start_but_no_other_service(site: Site) -> None:
     lock = Path(f"{site.file}.lock")
     lock.mkdir()
     one, other = site.service(), site.service()
@@ -188,24 +184,7 @@ def test_of_many_changes_in_quick_succession_the_last_one_stays(site: Site) -> N
         assert [said["online"] for said in site.heard.documents(topic)[-1:]] in ([], [0])
 
 
-def test_counts_continue_after_a_restart(site: Site) -> None:
-    one = site.service([entry("a"), entry("b", lwt=True), entry("c", qos=0)])
-    for _ in range(2):
-        site.heard.wait_more("t/c", 5)
-        one.stop()
-        for name in "abc":
-            counts, came = one.counts(name), len(site.heard.of_schedule(f"t/{name}"))
-            assert counts["published"] == came, name
-            assert counts["acknowledged"] == (0 if name == "c" else came), name
-            assert (counts["failed"], counts["missed"]) == (0, 0)
-        assert one.published() == len(site.heard.of_schedule())
-        assert one.status()["running"] is False
-        one.start()
-
-
-def test_only_one_service_publishes_a_file_even_a_link_that_is_switched_to_another(
-    site: Site, tmp_path: Path
-) -> None:
+def test_only_one_service_publishes_a_file_or_a_switched_link(site: Site, tmp_path: Path) -> None:
     for name in ("first", "second"):
         write(tmp_path / name, [entry(name)])
     site.file.unlink()
@@ -226,26 +205,30 @@ def test_only_one_service_publishes_a_file_even_a_link_that_is_switched_to_anoth
     site.heard.wait_more("t/second", 2)
 
 
-def test_it_can_be_stopped_twice_or_before_it_started_and_started_again(site: Site) -> None:
+def test_it_can_be_started_and_stopped_twice_and_its_counts_continue(site: Site) -> None:
+    write(site.file, [entry("a"), entry("b", lwt=True), entry("c", qos=0)])
     one = site.service()
     one.stop()
     for _ in range(3):
         one.start()
         one.start()
-        came = site.heard.wait_more("t/a", 6)
+        came = site.heard.wait_more("t/c", 6)
         assert came[5].time - came[0].time == pytest.approx(0.5, abs=0.05), "it publishes once"
         one.stop()
         one.stop()
         assert not one.alive
-        assert one.published() == len(site.heard.arrivals)
-    status = one.status()
-    assert (status["running"], status["connected"]) == (False, False)
-    assert status["connections"]["open"] == 0
+        status = one.status()
+        assert (status["running"], status["connected"]) == (False, False)
+        assert status["connections"]["open"] == 0
+        for name in "abc":
+            counts, number = one.counts(name), len(site.heard.of_schedule(f"t/{name}"))
+            assert counts["published"] == number, name
+            assert counts["acknowledged"] == (0 if name == "c" else number), name
+            assert (counts["failed"], counts["missed"]) == (0, 0)
+        assert one.published() == len(site.heard.of_schedule())
 
 
-def test_a_standby_checks_the_file_on_a_reload_and_publishes_when_the_first_service_stops(
-    site: Site,
-) -> None:
+def test_a_standby_checks_reloads_and_publishes_when_the_first_service_stops(site: Site) -> None:
     first, second = site.service([entry("a")]), site.service()
     second.start(standby=True)
     site.heard.wait("t/a", 2)
@@ -290,9 +273,7 @@ def test_a_standby_takes_over_from_a_process_that_is_killed(site: Site, tmp_path
         assert program.ended == 2, "the standby publishes it"
 
 
-def test_a_standby_waits_for_a_certificate_that_is_missing_when_its_turn_comes(
-    site: Site, tmp_path: Path, caplog: Log
-) -> None:
+def test_a_standby_waits_for_a_missing_certificate(site: Site, tmp_path: Path, caplog: Log) -> None:
     certificate = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(certificate))
     tls = {"mqtt_broker": "mqtts://127.0.0.1", "mqtt_ca_cert": str(certificate)}
@@ -305,9 +286,7 @@ def test_a_standby_waits_for_a_certificate_that_is_missing_when_its_turn_comes(
     standby.wait_status(lambda status: status["running"])
 
 
-def test_it_logs_its_statistics_from_time_to_time(
-    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: Log
-) -> None:
+def test_it_logs_its_statistics_regularly(site: Site, monkeypatch: Patch, caplog: Log) -> None:
     monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
     caplog.set_level(logging.INFO)
     site.service([entry("a")])

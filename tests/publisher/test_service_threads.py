@@ -16,43 +16,42 @@ from publisher.entries import PublishConfig
 from publisher.loader import ConfigurationLoader
 from publisher.publication import Publication
 from publisher.status import PublicationStatus
-from tests.publishing import Service, Site, entry, numbers, write
+from tests.publishing import Patch, Service, Site, entry, numbers, write
 from tests.support import wait_for
 
+Begun = list[Publication]
 
-class Hold(threading.Event):
-    """A gate that calls pass through; they wait while the event is not set."""
+
+class Gate(threading.Event):
+    """Where calls wait while the event is not set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reached = threading.Event()
         self.set()
 
-    def pass_through(self) -> None:
-        if not self.is_set():
-            self.reached.set()
-            assert self.wait(20)
-
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hold]:
-    """The gate of every load; closed, the disk seems not to answer."""
-    hold = Hold()
+def loads(monkeypatch: Patch) -> Iterator[Gate]:
+    """The gate of every load; while it is closed, the disk seems not to answer."""
+    gate = Gate()
     load = ConfigurationLoader.load_configurations
 
     def slow(loader: ConfigurationLoader) -> list[PublishConfig]:
-        hold.pass_through()
+        if not gate.is_set():
+            gate.reached.set()
+            assert gate.wait(20)
         return load(loader)
 
     monkeypatch.setattr(ConfigurationLoader, "load_configurations", slow)
-    yield hold
-    hold.set()
+    yield gate
+    gate.set()
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[Publication]:
+def begun(monkeypatch: Patch) -> Begun:
     """Every publication that was begun."""
-    found: list[Publication] = []
+    found: Begun = []
 
     class Counted(Publication):
         def __init__(self, *arguments: Any) -> None:
@@ -64,7 +63,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Publication]:
 
 
 @pytest.fixture
-def hanging_standby(site: Site, begun: list[Publication], loads: Hold) -> Service:
+def standby(site: Site, begun: Begun, loads: Gate) -> Service:
     """A standby whose turn has come, and which waits for the file."""
     first, second = site.service([entry("a")]), site.service()
     second.start(standby=True)
@@ -78,10 +77,6 @@ def hanging_standby(site: Site, begun: list[Publication], loads: Hold) -> Servic
 def watchers() -> int:
     """How many threads watch a file."""
     return sum(thread.name == "publisher-watch" for thread in threading.enumerate())
-
-
-def wait_for_watchers(count: int) -> None:
-    wait_for(lambda: watchers() == count, 5, f"{count} threads that watch a file")
 
 
 def test_any_thread_may_call_its_methods(site: Site) -> None:
@@ -116,9 +111,7 @@ def test_any_thread_may_call_its_methods(site: Site) -> None:
     assert one.published() == len(site.heard.of_schedule())
 
 
-def test_of_two_reloads_at_once_the_newer_configuration_stays(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_reloads_at_once_the_newer_one_stays(site: Site, monkeypatch: Patch) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 60)
     one = site.service([entry("a")])
     site.heard.wait("t/a")
@@ -146,9 +139,7 @@ def test_of_two_reloads_at_once_the_newer_configuration_stays(
     assert [row["id"] for row in one.get_status()["configs"]] == ["newer"]
 
 
-def test_two_threads_that_start_it_begin_one_publication(
-    site: Site, monkeypatch: pytest.MonkeyPatch, begun: list[Publication]
-) -> None:
+def test_two_starts_begin_one_publication(site: Site, monkeypatch: Patch, begun: Begun) -> None:
     both = threading.Barrier(2)
     start = Publication.start
 
@@ -166,33 +157,31 @@ def test_two_threads_that_start_it_begin_one_publication(
 
 
 def test_a_standby_that_is_stopped_while_it_reads_the_file_never_publishes(
-    hanging_standby: Service, loads: Hold, begun: list[Publication]
+    standby: Service, loads: Gate, begun: Begun
 ) -> None:
-    assert hanging_standby.get_status()["running"] is False
-    assert hanging_standby.stop_seconds() < 2
-    assert hanging_standby.get_status()["running"] is False
-    with FileLock(f"{hanging_standby.path}.lock", timeout=0):
+    assert standby.get_status()["running"] is False
+    assert standby.stop_seconds() < 2
+    assert standby.get_status()["running"] is False
+    with FileLock(f"{standby.path}.lock", timeout=0):
         loads.set()
-        wait_for_watchers(0)
+        wait_for(lambda: watchers() == 0, what="the thread to end")
     assert begun == []
 
 
 def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publication(
-    hanging_standby: Service, loads: Hold, begun: list[Publication], site: Site
+    standby: Service, loads: Gate, begun: Begun, site: Site
 ) -> None:
-    hanging_standby.stop()
+    standby.stop()
     with ThreadPoolExecutor(1) as pool:
-        again = pool.submit(hanging_standby.start, standby=True)
+        again = pool.submit(standby.start, standby=True)
         loads.set()
         again.result(10)
-    wait_for_watchers(1)
-    assert (len(begun), hanging_standby.alive) == (1, True)
+    wait_for(lambda: watchers() == 1, what="the old thread to end")
+    assert (len(begun), standby.alive) == (1, True)
     site.heard.wait_more("t/a", 3)
 
 
-def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
-    site: Site, loads: Hold, begun: list[Publication]
-) -> None:
+def test_a_start_that_is_stopped_begins_nothing(site: Site, loads: Gate, begun: Begun) -> None:
     one = site.service()
     loads.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -204,7 +193,7 @@ def test_a_start_that_is_stopped_while_it_reads_the_file_begins_nothing(
     assert (begun, watchers(), one.alive) == ([], 0, False)
 
 
-def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(site: Site, loads: Hold) -> None:
+def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(site: Site, loads: Gate) -> None:
     one = site.service([entry("a")])
     site.heard.wait("t/a", 2)
     loads.clear()
@@ -214,14 +203,12 @@ def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(site: Site, lo
     assert [row["id"] for row in one.get_status()["configs"]] == ["a"]
     assert one.stop_seconds() < 2
     loads.set()
-    wait_for_watchers(0)
+    wait_for(lambda: watchers() == 0, what="the thread to end")
     assert one.get_status()["running"] is False
     assert one.published() == len(site.heard.of("t/a")) == len(site.heard.arrivals)
 
 
-def test_the_status_that_is_saved_at_the_end_is_final(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_status_that_is_saved_at_the_end_is_final(site: Site, monkeypatch: Patch) -> None:
     progress, saves, stopped = Publication.progress, threading.Event(), threading.Event()
 
     def slow(publication: Publication) -> PublicationStatus:
@@ -237,14 +224,12 @@ def test_the_status_that_is_saved_at_the_end_is_final(
     assert saves.wait(5)
     one.stop()
     stopped.set()
-    wait_for_watchers(0)
+    wait_for(lambda: watchers() == 0, what="the thread to end")
     assert one.published() == len(site.heard.arrivals)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_publication_that_an_error_ended_is_followed_by_another_which_counts_on(
-    site: Site, begun: list[Publication]
-) -> None:
+def test_another_publication_follows_one_that_an_error_ended(site: Site, begun: Begun) -> None:
     one = site.service([entry("a")])
     site.heard.wait("t/a", 3)
     before = one.published()

@@ -3,7 +3,7 @@
 import json
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from publisher.publication import Publication
 from publisher.statistics import MessageCounter, Statistics
 from publisher.status import PublisherStatus, StatusFile, summary, table
 from publisher.turn import PublishingTurn
-from tests.support import free_port
+from tests.publishing import Log, Patch
 
 LAST = 1_769_697_045.25
 """2026-01-29T14:30:45.25Z."""
@@ -86,18 +86,16 @@ def test_removed_entries_take_no_memory() -> None:
 
 
 @pytest.fixture
-def publication(settings: Callable[..., Settings]) -> Iterator[Publication]:
-    """A publication of the entry a, without a broker."""
+def publication(settings: Callable[..., Settings]) -> Publication:
+    """A publication of the entry a, without a broker; its thread does not run."""
     config = PublishConfig("a", "t/a", 60, 1, retain=False, lwt=False, payload=b"{}", offline=b"")
-    made = Publication(settings(mqtt_broker="127.0.0.1", mqtt_port=free_port()), None)
-    made.start([config])
-    yield made
-    made.connections.disconnect()
+    made = Publication(settings(), None)
+    made._apply([config])
+    return made
 
 
-@pytest.mark.broker
 def test_a_status_that_says_connected_counts_what_was_published_on_connecting(
-    publication: Publication, monkeypatch: pytest.MonkeyPatch
+    publication: Publication, monkeypatch: Patch
 ) -> None:
     def connects(publication: Publication) -> None:
         publication.statistics.of("a").on_publish(LAST)
@@ -108,10 +106,7 @@ def test_a_status_that_says_connected_counts_what_was_published_on_connecting(
     assert (told["statistics"]["total_published"], told["configs"][0]["published"]) == (1, 1)
 
 
-@pytest.mark.broker
-def test_a_status_during_the_counting_has_no_total_below_its_entries(
-    publication: Publication,
-) -> None:
+def test_a_total_is_never_below_its_entries_while_it_counts(publication: Publication) -> None:
     counting = threading.Thread(target=counted, args=(publication.statistics, "a", 100_000))
     counting.start()
     while counting.is_alive():
@@ -149,9 +144,7 @@ WRONG = [
     "text",
     ["", "[" * 5000, WHOLE[:-1], "[]", "null", "\xff", *(WHOLE.replace(*each) for each in WRONG)],
 )
-def test_a_saved_file_that_cannot_be_read_is_a_warning_and_they_begin_at_0(
-    text: str, file: StatusFile, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unreadable_saved_file_is_a_warning(text: str, file: StatusFile, caplog: Log) -> None:
     file.path.write_text(text, encoding="latin-1")
     assert file.read() is None
     (record,) = caplog.records
@@ -159,9 +152,7 @@ def test_a_saved_file_that_cannot_be_read_is_a_warning_and_they_begin_at_0(
     assert str(file.path) in record.message
 
 
-def test_a_saved_file_is_read_as_it_was_saved_even_without_retained_topics(
-    file: StatusFile, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_saved_file_is_read_even_without_retained_topics(file: StatusFile, caplog: Log) -> None:
     assert file.read() is None
     saved = status(Statistics(), "a")
     file.write(saved)
@@ -172,9 +163,7 @@ def test_a_saved_file_is_read_as_it_was_saved_even_without_retained_topics(
     assert caplog.records == []
 
 
-def test_a_file_that_cannot_be_saved_is_logged_once_and_is_no_error(
-    file: StatusFile, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_cannot_be_saved_is_logged_once(file: StatusFile, caplog: Log) -> None:
     file.path.mkdir()
     for _ in range(3):
         file.write(status(Statistics(), "a"))
@@ -186,9 +175,9 @@ def test_a_file_that_cannot_be_saved_is_logged_once_and_is_no_error(
 def test_a_killed_process_is_not_shown_as_running_whatever_its_clock_was(
     settings: Callable[..., Settings], file: StatusFile, saved_at: str
 ) -> None:
-    told = status(Statistics(), "a")
-    told["statistics"]["saved_at"] = saved_at
-    file.write(told)
+    saved = status(Statistics(), "a")
+    saved["statistics"]["saved_at"] = saved_at
+    file.write(saved)
     found = PublishingTurn(settings(), file.path.with_suffix("")).status()
     assert (found["running"], found["problem"]) == (False, "no process publishes it")
 
