@@ -25,24 +25,14 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from config import Settings
 from publisher.service import PublisherService
+from tests.documents import PAGES, fenced
 from tests.support import PROJECT, Mosquitto, wait_for
 from utils.json_types import JsonObject
 
 NEVER = 1000.0
 """An interval that does not end in a test."""
-DOCUMENTED_ENTRY: JsonObject = {
-    "id": "unique_config_id",
-    "topic": "mqtt/topic/name",
-    "data": {"sensor_id": "SENSOR_001", "temperature": 25.5, "humidity": 60},
-    "interval": 30,
-    "qos": 1,
-    "retain": False,
-    "lwt": True,
-    "created_at": "2025-09-29T16:27:50.000000",
-    "updated_at": "2025-09-29T16:27:50.000000",
-    "version": 1,
-}
-DOCUMENTED = json.dumps([DOCUMENTED_ENTRY], indent=2) + "\n"
+DOCUMENTED = fenced(PAGES["docs/static-publisher.md"], "json")[0]
+"""The file that the guide shows."""
 Entries = Iterable[JsonObject] | bytes
 
 

@@ -47,7 +47,7 @@ def refused(entry: object) -> list[str]:
 
 
 def test_it_takes_the_documented_entry() -> None:
-    own = "unique_config_id", "mqtt/topic/name", 30.0, 1
+    own = "boiler", "plant/boiler/state", 30.0, 1
     data = b'"sensor_id":"SENSOR_001","temperature":25.5,"humidity":60}'
     sent = b'{"online":1,' + data, b'{"online":0,' + data
     config = PublishConfig(*own, False, True, *sent)  # noqa: FBT003 - in the order of the fields

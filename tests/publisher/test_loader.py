@@ -204,20 +204,6 @@ def test_it_reads_the_file_again_only_after_a_change(
     assert not loader.changed()
 
 
-def test_it_notices_a_file_that_is_removed_broken_and_corrected(file: Path) -> None:
-    loader = ConfigurationLoader(file)
-    assert loader.changed()
-    for told in ("no such file", "line 17, column 4: not JSON"):
-        for _ in range(2):
-            with pytest.raises(ConfigurationError, match=told):
-                loader.load_configurations()
-            assert not loader.changed()
-        file.write_text(DOCUMENTED[:-3])
-    file.write_text(DOCUMENTED)
-    assert loader.changed()
-    assert len(loader.load_configurations()) == 1
-
-
 def test_ten_thousand_entries_are_accepted_and_take_little_memory(file: Path) -> None:
     entry = json.loads(DOCUMENTED)[0]
     each = [{"id": f"sensor_{n}", "topic": f"plant/line/{n}"} for n in range(10_000)]

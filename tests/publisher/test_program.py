@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.publishing import (
-    NEVER,
     Program,
     Run,
     entry,
@@ -18,21 +17,6 @@ from tests.publishing import (
     statistics_of,
 )
 from tests.support import free_port
-
-
-@pytest.mark.process
-def test_entries_may_share_a_topic_and_a_bad_one_is_a_line_of_the_log(run: Run) -> None:
-    entries = [
-        entry("a", "one/shared", lwt=True, interval=NEVER),
-        entry("bad", "one/bad", interval="fast"),
-        entry("b", "one/shared", interval=NEVER),
-    ]
-    with run("one/#", entries) as (heard, program):
-        heard.wait("one/shared", 2)
-        assert sorted(said["of"] for said in heard.documents("#")) == ["a", "b"]
-        (line,) = program.lines("entry 1")
-        allowed = "must be a number of seconds from 0.001 to 31536000"
-        assert f'entry 1 (id "bad"): interval = "fast": {allowed}' in line
 
 
 @pytest.mark.process

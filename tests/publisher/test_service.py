@@ -40,9 +40,10 @@ def test_its_broker_and_its_file_are_those_of_the_environment(monkeypatch: Patch
     assert PublisherService(path="third.json").get_status()["config"] == "third.json"
 
 
-def test_its_status_has_everything(site: Site) -> None:
-    one = site.service([entry("a"), entry("b", lwt=True), entry("c", interval=0)])
-    site.heard.wait("t/b", 3)
+def test_its_status_has_everything(site: Site, caplog: Log) -> None:
+    one = site.service([entry("a", "t/b"), entry("b", lwt=True), entry("c", interval=0)])
+    wait_for(lambda: {said["of"] for said in site.heard.documents("t/b")} == {"a", "b"})
+    site.heard.wait("t/b", 4)
     status = one.wait_connected()
     assert (status["running"], status["problem"]) == (True, None)
     assert status["broker"] == f"mqtt://127.0.0.1:{site.broker.port}"
@@ -50,9 +51,10 @@ def test_its_status_has_everything(site: Site) -> None:
     assert status["connections"] == {"open": 2, "needed": 2}
     assert status["active_configs"] == 2
     assert [fault.split(":")[0] for fault in status["faults"]] == ['entry 2 (id "c")']
+    assert f"{site.file}: {status['faults'][0]}" in caplog.messages
     rows, total = status["configs"], status["statistics"]
     shown = [(row["id"], row["topic"], row["connected"]) for row in rows]
-    assert shown == [("a", "t/a", True), ("b", "t/b", True)]
+    assert shown == [("a", "t/b", True), ("b", "t/b", True)]
     assert total["total_published"] == sum(row["published"] for row in rows) > 3
     assert total["total_acknowledged"] == sum(row["acknowledged"] for row in rows) > 3
     assert [total[f"total_{name}"] for name in ("failed", "errors", "missed")] == [0, 0, 0]
@@ -134,17 +136,6 @@ def test_an_entry_that_did_not_change_keeps_its_times_and_its_connection(site: S
         assert none_left_out(came, 0.2), topic
         assert off_grid(came, 0.2) < 0.04
     assert {said["online"] for said in site.heard.documents("t/b")} == {1}
-
-
-def test_a_removed_entry_says_offline_before_its_retained_message_is_cleared(site: Site) -> None:
-    one = site.service([entry("old", lwt=True, retain=True)])
-    site.heard.wait("t/old")
-    one.reload([entry("new")])
-    wait_for(lambda: site.heard.of("t/old")[-1].payload == b"", what="an empty message")
-    site.heard.wait("t/new", 3)
-    *_, offline, cleared = site.heard.of("t/old")
-    assert (offline.document, offline.retain) == ({"online": 0, "of": "old"}, True)
-    assert (cleared.payload, cleared.retain) == (b"", True)
 
 
 def test_an_entry_that_moves_or_loses_its_will_says_offline(site: Site) -> None:
