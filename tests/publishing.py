@@ -141,15 +141,13 @@ class Subscriber:
         before = len(self.of(topic))
         return self.wait(topic, before + count)[before:]
 
-    def wait_said(
-        self, topic: str, document: Any, since: float = 0.0, seconds: float = 10
-    ) -> Arrival:
+    def wait_said(self, topic: str, document: Any, since: float = 0.0) -> Arrival:
         """Wait for a message with exactly this document; the first one."""
 
         def said() -> list[Arrival]:
             return [found for found in self.of(topic, since) if found.document == document]
 
-        return wait_for(said, seconds, f"{document} on {topic}")[0]
+        return wait_for(said, 10, f"{document} on {topic}")[0]
 
     def _on_connect(self, client: paho.Client, _data: Any, flags: Any, *_: Any) -> None:
         if flags.session_present:
