@@ -65,21 +65,17 @@ class Arrival(NamedTuple):
 
     @property
     def document(self) -> Any:
-        return json.loads(self.payload)
+        """The payload as JSON; None if it is empty."""
+        return json.loads(self.payload or b"null")
 
     @property
     def offline(self) -> bool:
-        return bool(self.document.get("online") == 0)
+        return bool(self.payload) and self.document.get("online") == 0
 
 
 def numbers(arrivals: list[Arrival], interval: float) -> list[int]:
     """Which of its due times each message came at; the first message came at number 0."""
     return [round((arrival.time - arrivals[0].time) / interval) for arrival in arrivals]
-
-
-def none_left_out(arrivals: list[Arrival], interval: float) -> bool:
-    """Whether one message came at each due time."""
-    return numbers(arrivals, interval) == list(range(len(arrivals)))
 
 
 def off_grid(arrivals: list[Arrival], interval: float) -> float:
@@ -92,7 +88,9 @@ def off_grid(arrivals: list[Arrival], interval: float) -> float:
 class Subscriber:
     """Receives all messages on a topic; after a lost connection also those that it missed."""
 
-    def __init__(self, port: int, topic: str = "#") -> None:
+    def __init__(
+        self, port: int, topic: str = "#", login: tuple[str | None, ...] = (None,)
+    ) -> None:
         self.arrivals: list[Arrival] = []
         self.subscribed = threading.Event()
         self._topic = topic
@@ -101,6 +99,7 @@ class Subscriber:
             client_id=f"auto-{uuid.uuid4().hex}",
             protocol=MQTTProtocolVersion.MQTTv5,
         )
+        self._client.username_pw_set(*login)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self.subscribed.set()
         self._client.on_message = self._on_message
@@ -130,6 +129,11 @@ class Subscriber:
     def of_schedule(self, topic: str = "#", since: float = 0.0) -> list[Arrival]:
         """The same without last wills."""
         return [found for found in self.of(topic, since) if not found.offline]
+
+    def none_left_out(self, topic: str, interval: float) -> bool:
+        """Whether one message came on a topic at each of its due times."""
+        came = self.of(topic)
+        return numbers(came, interval) == list(range(len(came)))
 
     def wait(self, topic: str, count: int = 1, since: float = 0.0) -> list[Arrival]:
         """Wait until so many messages came on a topic since a time."""
@@ -163,6 +167,12 @@ class Subscriber:
 class Observed:
     """A publisher of a file, and what its status says."""
 
+    path: Path
+
+    def write(self, entries: Entries) -> None:
+        """Replace the file."""
+        write(self.path, entries)
+
     def status(self) -> JsonObject:
         """The status; empty while there is none."""
         raise NotImplementedError
@@ -191,10 +201,6 @@ class Service(PublisherService, Observed):
     def status(self) -> JsonObject:
         """The status; it is always current."""
         return dict(self.get_status())
-
-    def write(self, entries: Entries) -> None:
-        """Replace the file."""
-        write(self.path, entries)
 
     def stop_seconds(self) -> float:
         """Stop it; return how long that took."""
@@ -236,11 +242,11 @@ class Program(Observed):
         self, folder: Path, port: int, entries: Entries, *options: str, **more: str
     ) -> None:
         self._folder = folder
-        self.file = folder / "entries.json"
+        self.path = folder / "entries.json"
         self.console = folder / "console.txt"
         self.write(entries)
         self.command = [sys.executable, "-m", "publisher", "--broker", "127.0.0.1", *options]
-        self.command += ["--port", str(port), "--config", str(self.file)]
+        self.command += ["--port", str(port), "--config", str(self.path)]
         names = os.environ.keys() & {"PATH", "HOME", "LANG", "TMPDIR"}
         kept = {name: os.environ[name] for name in names}
         self._environment = kept | {"PYTHONPATH": str(PROJECT)} | more
@@ -302,19 +308,14 @@ class Program(Observed):
         assert "Traceback" not in shown, shown
         return done.returncode, shown
 
-    def write(self, entries: Entries) -> None:
-        """Replace the file."""
-        write(self.file, entries)
-
     def reload(self, entries: Entries) -> None:
         """Replace the file, and have it read at once."""
         self.write(entries)
         self.send(signal.SIGHUP)
 
-    def wait_line(self, part: str, before: int = 0) -> list[str]:
-        """Wait until more lines of the console than before contain this."""
-        wait_for(lambda: len(self.lines(part)) > before, what=f"another line with {part}")
-        return self.lines(part)
+    def wait_line(self, part: str) -> None:
+        """Wait until a line of the console contains this."""
+        wait_for(lambda: self.lines(part), what=f"a line with {part}")
 
     def told(self) -> str:
         """What the console shows."""
@@ -326,7 +327,7 @@ class Program(Observed):
 
     def status(self) -> JsonObject:
         """The status in its file, which it saves every five seconds."""
-        file = statistics_of(self.file)
+        file = statistics_of(self.path)
         found: JsonObject = json.loads(file.read_bytes()) if file.exists() else {}
         return found
 
@@ -334,16 +335,6 @@ class Program(Observed):
 Log = pytest.LogCaptureFixture
 Patch = pytest.MonkeyPatch
 Run = Callable[..., AbstractContextManager[tuple[Subscriber, Program]]]
-
-
-@contextlib.contextmanager
-def running(
-    folder: Path, port: int, topic: str, entries: Entries, *options: str, way: int = 0, **more: str
-) -> Iterator[tuple[Subscriber, Program]]:
-    """A subscriber to a topic, and the program, which may reach the broker by another port (`way`)."""
-    program = Program(folder, way or port, entries, *options, **more)
-    with Subscriber(port, topic) as heard, program:
-        yield heard, program
 
 
 class Listener:

@@ -1,8 +1,7 @@
 """The Publisher: its results when the broker is connected, away or silent."""
 
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,13 +12,6 @@ from config import Settings
 from tests.support import Mosquitto, free_port
 
 TIMEOUT = 0.5
-
-
-@pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of something that accepts connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
-        yield int(server.getsockname()[1])
 
 
 def refusal(publisher: Publisher) -> PublishError:

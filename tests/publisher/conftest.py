@@ -1,21 +1,28 @@
 """Runs the static publisher at a broker: as a program, or as a service in this process."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from config import Settings
 from publisher import service as module
-from tests.publishing import Run, Site, Subscriber, entry, running, write
+from tests.publishing import Entries, Program, Run, Site, Subscriber, entry, write
 from tests.support import Mosquitto
 
 
 @pytest.fixture
 def run(tmp_path: Path, broker: Mosquitto) -> Run:
-    """Runs the program in the test's folder, at the broker of the module."""
-    return partial(running, tmp_path, broker.port)
+    """Runs the program at the broker of the module, with a subscriber to a topic."""
+
+    @contextmanager
+    def running(topic: str, entries: Entries, **more: str) -> Iterator[tuple[Subscriber, Program]]:
+        program = Program(tmp_path, broker.port, entries, **more)
+        with Subscriber(broker.port, topic) as heard, program:
+            yield heard, program
+
+    return running
 
 
 @pytest.fixture

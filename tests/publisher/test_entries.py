@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from publisher.decoding import decode_entry
 from publisher.entries import FIELDS, Entry, PublishConfig, check, read
 from tests.publishing import DOCUMENTED
 from tests.support import EXAMPLES, Mosquitto, publishing
@@ -196,8 +197,8 @@ def test_with_a_will_the_datas_own_online_is_published_and_the_will_says_0(own: 
 
 
 def test_without_a_will_the_data_is_published_as_it_is() -> None:
-    config = accepted(data={"a": "Gerät\n", "online": "perhaps"})
-    assert config.payload == '{"a":"Gerät\\n","online":"perhaps"}'.encode()
+    written = '{"a":"Gerät\\n","online":"perhaps","n":[2.5,-0.0,1e+16,9007199254740993]}'.encode()
+    assert accepted(data=decode_entry(written)).payload == written
 
 
 def test_the_version_and_the_times_make_no_difference_to_what_is_published() -> None:

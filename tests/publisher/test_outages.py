@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.connections import established
-from tests.publishing import Log, Site, Way, entry, hanging
+from tests.publishing import NEVER, Log, Site, Way, entry, hanging
 from tests.support import wait_for
 from utils.json_types import JsonObject
 
@@ -67,7 +67,24 @@ def test_400_entries_wait_for_a_broker_and_miss_what_falls_due(site: Site, caplo
     for one in entries:
         site.heard.wait(one["topic"])
     wait_for(lambda: "Connected to the broker" in caplog.text)
-    assert len([text for text in caplog.messages if "Connection refused" in text]) == 1
+    site.heard.wait_more("t/1", 3)
+    for told in ("Connection refused", "Connected to the broker"):
+        assert len([text for text in caplog.messages if told in text]) == 1
+
+
+def test_each_of_many_entries_is_back_once(site: Site) -> None:
+    # At QoS 0, because a broker that is back delivers again what was not acknowledged to it.
+    entries = [entry(str(number), lwt=True, interval=NEVER, qos=0) for number in range(50)]
+    publisher = site.service(entries)
+    site.heard.wait("#", 50)
+    site.broker.stop()
+    back = time.monotonic()
+    site.broker.start()
+    wait_for(lambda: len(site.heard.of_schedule(since=back)) >= 50, what="all of them")
+    assert time.monotonic() - back < 4
+    assert publisher.stop_seconds() < 2
+    online = sorted(came.topic for came in site.heard.of_schedule(since=back))
+    assert online == sorted(one["topic"] for one in entries)
 
 
 def test_what_changed_meanwhile_is_published_afterwards(site: Site) -> None:

@@ -1,6 +1,7 @@
 """PublisherService: what it publishes, how it applies changes, and which of several services publishes a file."""
 
 import itertools
+import json
 import logging
 import signal
 import time
@@ -13,18 +14,8 @@ from filelock import FileLock
 from publisher import service as module
 from publisher.loader import DEFAULT_PATH, ConfigurationError
 from publisher.service import AlreadyPublished, PublisherService
-from tests.publishing import (
-    NEVER,
-    Log,
-    Patch,
-    Program,
-    Site,
-    Subscriber,
-    entry,
-    none_left_out,
-    off_grid,
-    write,
-)
+from tests.malformed import malformed
+from tests.publishing import NEVER, Log, Patch, Program, Site, Subscriber, entry, off_grid, write
 from tests.support import free_port, wait_for
 from utils.json_types import JsonObject
 
@@ -54,6 +45,7 @@ def test_its_status_has_everything(site: Site, caplog: Log) -> None:
     assert f"{site.file}: {status['faults'][0]}" in caplog.messages
     shown = [(row["id"], row["topic"], row["connected"]) for row in status["configs"]]
     assert shown == [("a", "t/b", True), ("b", "t/b", True)]
+    assert json.loads(json.dumps(status)) == status
     one.stop()
     rows, total = one.status()["configs"], one.status()["statistics"]
     assert total["total_published"] == sum(row["published"] for row in rows) > 3
@@ -79,27 +71,39 @@ def test_an_unusable_file_or_folder_stops_the_start_but_no_other_service(site: S
     assert other.alive
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b'[{"id": "a",\n "topic"]', "line 2, column 9: not JSON"),
-        (None, "there is no such file"),
-    ],
-    ids=["broken", "missing"],
-)
+@pytest.mark.parametrize("content", [b'[{"id": "a",\n "topic"]', None], ids=["broken", "missing"])
 def test_a_file_that_cannot_be_read_changes_nothing_until_it_is_corrected(
-    site: Site, caplog: Log, content: bytes | None, reason: str
+    site: Site, caplog: Log, content: bytes | None
 ) -> None:
     one = site.service([entry("a")])
     site.heard.wait("t/a", 2)
-    one.path.unlink() if content is None else one.write(content)
+    one.write(content) if content else one.path.unlink()
+    reason = "line 2, column 9: not JSON" if content else "there is no such file"
     wait_for(lambda: reason in caplog.text, what="the error")
-    assert none_left_out(site.heard.wait_more("t/a", 4), 0.1)
+    site.heard.wait_more("t/a", 4)
+    assert site.heard.none_left_out("t/a", 0.1)
     (line,) = [text for text in caplog.messages if reason in text]
     assert line.endswith("; the last good configuration stays")
     assert one.reload_config() is False
     one.write([entry("a", data={"now": "corrected"})])
     site.heard.wait_said("t/a", {"now": "corrected"})
+
+
+def test_each_of_many_malformed_files_is_logged_and_ends_nothing(
+    site: Site, monkeypatch: Patch, caplog: Log
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 60)
+    one = site.service([entry("a")])
+    for found in malformed(6, 100):
+        caplog.clear()
+        one.write(found.content)
+        assert one.reload_config() is (found.touched is not None), found
+        at = f"entry {found.touched}"
+        part = "the last good configuration stays" if found.touched is None else at
+        first = caplog.records[0]
+        assert (first.levelname, part in first.message) == ("ERROR", True), found
+    one.reload([entry("b")])
+    site.heard.wait("t/b")
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
@@ -134,7 +138,7 @@ def test_an_entry_that_did_not_change_keeps_its_times_and_its_connection(site: S
     site.heard.wait("t/c", 5)
     for topic in ("t/a", "t/b"):
         came = site.heard.of(topic)
-        assert none_left_out(came, 0.2), topic
+        assert site.heard.none_left_out(topic, 0.2), topic
         assert off_grid(came, 0.2) < 0.04
     assert {said["online"] for said in site.heard.documents("t/b")} == {1}
 
@@ -278,13 +282,20 @@ def test_a_standby_waits_for_a_missing_certificate(site: Site, tmp_path: Path, c
     standby.wait_status(lambda status: status["running"])
 
 
-def test_it_logs_its_statistics_regularly(site: Site, monkeypatch: Patch, caplog: Log) -> None:
+def test_it_logs_its_statistics_regularly_even_if_they_cannot_be_saved(
+    site: Site, monkeypatch: Patch, caplog: Log
+) -> None:
     monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
     caplog.set_level(logging.INFO)
-    site.service([entry("a")])
+    saved = Path(f"{site.file}.statistics")
+    saved.mkdir()
+    one = site.service([entry("a")])
     site.heard.wait("t/a", 8)
     summary = "1 active configurations, "
     first, second, *_ = (each for each in caplog.records if each.message.startswith(summary))
     assert second.created - first.created == pytest.approx(0.3, abs=0.1)
     after = caplog.messages[caplog.records.index(first) + 1 :]
     assert [line.split()[0] for line in after[:3]] == ["id", "total", "a"]
+    (line,) = [text for text in caplog.messages if "cannot be saved" in text]
+    assert line == f"{saved}: cannot be saved: Is a directory"
+    assert one.status()["running"]

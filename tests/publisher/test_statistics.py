@@ -163,14 +163,6 @@ def test_a_saved_file_is_read_even_without_retained_topics(file: StatusFile, cap
     assert caplog.records == []
 
 
-def test_a_file_that_cannot_be_saved_is_logged_once(file: StatusFile, caplog: Log) -> None:
-    file.path.mkdir()
-    for _ in range(3):
-        file.write(status(Statistics(), "a"))
-    (line,) = caplog.messages
-    assert line.endswith("cannot be saved: Is a directory")
-
-
 @pytest.mark.parametrize("saved_at", ["2026-01-29T15:30:45Z", "2999-01-01T00:00:00Z"])
 def test_a_killed_process_is_not_shown_as_running_whatever_its_clock_was(
     settings: Callable[..., Settings], file: StatusFile, saved_at: str
