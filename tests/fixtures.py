@@ -232,10 +232,8 @@ def embedded_broker() -> Iterator[int]:
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A Mosquitto with the shipped configuration."""
-    server = Mosquitto(tmp_path / "mosquitto")
-    server.start()
-    yield server
-    server.stop()
+    with Mosquitto(tmp_path / "mosquitto") as server:
+        yield server
 
 
 @pytest.fixture
@@ -248,10 +246,8 @@ def silent() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     """A Mosquitto for all tests of a module."""
-    server = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    server.start()
-    yield server
-    server.stop()
+    with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,17 +146,6 @@ def test_many_threads_may_use_it_and_each_keeps_its_order(manager: Make, broker:
     assert not shared._thread.alive
 
 
-@contextmanager
-def serving(folder: Path, extra: str) -> Iterator[Mosquitto]:
-    """A broker with an extra configuration."""
-    server = Mosquitto(folder / "broker", extra)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker that requires the user publisher and the password pw."""
@@ -167,7 +155,8 @@ def closed(tmp_path: Path) -> Iterator[Mosquitto]:
     passwords = tmp_path / "passwords"
     passwords.touch()
     subprocess.run([str(program), "-b", str(passwords), "publisher", "pw"], check=True)
-    with serving(tmp_path, f"allow_anonymous false\npassword_file {passwords}") as server:
+    closing = f"allow_anonymous false\npassword_file {passwords}"
+    with Mosquitto(tmp_path / "broker", closing) as server:
         yield server
 
 
@@ -190,7 +179,7 @@ def test_a_forbidden_topic_is_one_warning(site: Site, tmp_path: Path, caplog: Lo
     rules = tmp_path / "rules"
     rules.write_text("topic readwrite t/good\n")
     rules.chmod(0o700)
-    with serving(tmp_path, f"acl_file {rules}") as server:
+    with Mosquitto(tmp_path / "broker", f"acl_file {rules}") as server:
         entries = [entry("good"), entry("bad")]
         publisher = site.service(entries, port=server.port, mqtt_protocol="5")
         publisher.wait_status(lambda status: status["statistics"]["total_failed"] > 3)
@@ -223,7 +212,7 @@ def test_tls_needs_the_authority_of_the_broker(tmp_path: Path) -> None:
     listener = f"listener {port} 127.0.0.1\nallow_anonymous true\ncertfile {own}\nkeyfile {own}"
     entries = [entry("a"), entry("b", lwt=True)]
     options = ("--tls", "--ca-cert", str(tmp_path / "ca.pem"))
-    with serving(tmp_path, listener) as server:
+    with Mosquitto(tmp_path / "broker", listener) as server:
         with Program(tmp_path, port, entries, "--tls") as program:
             program.wait_line("certificate verify failed")
             assert program.stop_seconds() < 2

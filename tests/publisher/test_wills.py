@@ -17,7 +17,7 @@ MANY = 200
 
 
 def kinds(prefix: str, times: int = 1) -> list[JsonObject]:
-    """Entries with a will of every QoS, retained and not, and one without a will."""
+    """So many entries with a will of each QoS, retained and not, and one without a will."""
     each = [{"qos": qos, "retain": retain} for qos in range(3) for retain in (True, False)]
     wills = [
         entry(f"{number}", f"{prefix}/{number}", lwt=True, **kind)
@@ -99,9 +99,7 @@ def test_it_stops_within_two_seconds_while_it_connects(site: Site) -> None:
         wait_for(partial(more_than, connected), what="connections")
         assert publisher.stop_seconds() < 2
         wait_for(lambda: established(site.broker.port) == 1, what="the connections to end")
-        wait_for(
-            lambda: on_or_off(site.heard) <= {0}, what="all entries that were online to be offline"
-        )
+        wait_for(lambda: on_or_off(site.heard) <= {0}, what="none to be online")
 
 
 @pytest.mark.parametrize("broker", ["answers", "is gone", "hangs"])
@@ -144,9 +142,7 @@ def test_it_ends_within_two_seconds_when_the_broker_does_not_answer_or_does_not_
 
 
 @pytest.mark.process
-def test_a_second_signal_while_it_ends_changes_nothing(
-    tmp_path: Path, mosquitto: Mosquitto
-) -> None:
+def test_a_second_signal_changes_nothing(tmp_path: Path, mosquitto: Mosquitto) -> None:
     with Program(tmp_path, mosquitto.port, kinds("twice")) as program:
         program.wait_connected()
         with hanging(mosquitto):
@@ -163,9 +159,7 @@ def way(mosquitto: Mosquitto) -> Iterator[Way]:
         yield made
 
 
-def test_the_will_of_a_broken_connection_arrives_and_the_entry_returns(
-    site: Site, way: Way
-) -> None:
+def test_a_broken_connection_brings_its_will_and_is_opened_again(site: Site, way: Way) -> None:
     publisher = site.service([entry(of, lwt=True, interval=0.2) for of in "abc"], port=way.port)
     wait_for_all(site.heard, 3)
     way.cut(b"t/b")
