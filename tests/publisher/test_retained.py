@@ -9,7 +9,7 @@ from broker.in_flight import Outgoing
 from broker.tracked_connection import Delivery
 from publisher.retained import Retained
 from tests.publishing import NEVER, Site, Subscriber, entry
-from tests.support import Mosquitto, publishing
+from tests.support import Mosquitto, publishing, wait_for
 from utils.json_types import JsonObject
 
 PLAIN = entry("plain", retain=True, interval=NEVER)
@@ -65,7 +65,7 @@ def test_the_message_of_a_removed_entry_is_cleared_once(site: Site, while_it_run
     publisher.wait_status(lambda status: not set(status["retained"]) & kinds.keys())
     publisher.stop()
     # Neither the clearing messages nor the test's own on each topic are counted.
-    assert publisher.published() == len(site.heard.of_schedule()) - 2 * len(kinds)
+    wait_for(lambda: publisher.published() == len(site.heard.of_schedule()) - 2 * len(kinds))
 
 
 @pytest.mark.parametrize(
