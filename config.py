@@ -64,10 +64,11 @@ def _filter(text: str) -> str:
     levels = text.split("/")
     whole = all(level in ("+", "#") or not set(level) & set("+#") for level in levels)
     has_first_level = levels[0] and not levels[0].startswith("$")
-    if not whole or not has_first_level or "#" in levels[:-1] or "\0" in text:
-        raise ValueError(
-            'must be one topic filter such as "#" or "site/#" that does not begin with / or $'
-        )
+    wanted = 'must be one topic filter such as "#" or "site/#" that does not begin with / or $'
+    if error := mqtt_text.topic_error(text):
+        raise ValueError(f"{wanted}: {error}")
+    if not whole or not has_first_level or "#" in levels[:-1]:
+        raise ValueError(wanted)
     return "#" if text == "+/#" else text
 
 

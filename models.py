@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from streams.checks import MAX_METRIC_NAME, MAX_STREAM_NAME
 from utils.columns import MYSQL_OPTIONS, Bytes, Identifier, LongText, Timestamp
+from utils.identity import MAX_DEVICE_ID, MAX_TEXT
 from utils.process import MAX_PROCESS_NAME
 
 VERIFY_DEVICE = "autoforge-verify"
@@ -15,11 +16,8 @@ VERIFY_DEVICE = "autoforge-verify"
 RETAINED, EMPTY, OWN = IGNORED = ("retained", "empty", "own")
 """Why a message is ignored: the broker repeats it, it clears such a one, or AutoForge sent it."""
 
-MAX_DEVICE_ID = 128
 MAX_COMMAND_ID = 36
 MAX_CLIENT_ID = 65
-MAX_TEXT = 255
-"""A value of a text metric."""
 MAX_DEVICE_TIMESTAMP = 64
 """A time that a device gave and that was not credible."""
 MAX_TOPIC = 1024

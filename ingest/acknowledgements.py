@@ -11,7 +11,6 @@ import queries.commands
 from broker.message import Message
 from broker.notifier import ChangeSet
 from ingest.device_messages import read_object
-from ingest.identity import nesting_fault
 from ingest.message import DeviceMessage, Rejection
 from ingest.outcome import Applied
 from ingest.values import PayloadError, shown
@@ -20,6 +19,7 @@ from queries.commands import FINAL, OPEN
 from streams.topics import TopicPattern
 from utils import clock
 from utils.clock import Uptime
+from utils.identity import nesting_fault
 
 AckStatus = Literal["in_progress", "succeeded", "failed", "rejected"]
 ANSWERS: tuple[AckStatus, ...] = ("in_progress", "succeeded", "failed", "rejected")

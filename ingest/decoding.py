@@ -14,7 +14,6 @@ from typing import Annotated, Any, NamedTuple, assert_never
 
 import msgspec
 
-from ingest.identity import text_fault
 from ingest.json_payloads import MAX_PAYLOAD, checked, decode_reading
 from ingest.values import (
     EXACT,
@@ -25,6 +24,7 @@ from ingest.values import (
     stored,
 )
 from streams.stream import Metric, MetricType, Stream
+from utils.identity import text_fault
 
 UNSET = msgspec.UNSET
 Values = tuple[float | str | None, ...]

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from broker.message import Message
-from ingest.identity import device_id_fault
 from ingest.json_payloads import decode_untyped
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Rejection
 from ingest.values import PayloadError, shown
 from models import OWN
 from streams.topics import TopicPattern
+from utils.identity import device_id_fault
 
 
 class DeviceMessages:

@@ -11,7 +11,6 @@ import msgspec
 from broker.message import Message
 from ingest.decoding import UNSET, single_decoder, wide_decoder
 from ingest.device_messages import DeviceMessages
-from ingest.identity import device_id_fault
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection
 from ingest.sender import SenderFinder
@@ -21,6 +20,7 @@ from streams.checks import MAX_STREAM_NAME
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
+from utils.identity import device_id_fault
 from utils.text import printable
 
 EARLIEST = datetime(2020, 1, 1)

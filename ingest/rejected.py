@@ -21,8 +21,9 @@ from config import Settings
 from database import Database
 from ingest.json_payloads import MAX_PAYLOAD
 from ingest.message import Rejection
-from models import MAX_MESSAGE, MAX_TEXT, MAX_TOPIC, RejectionCount
+from models import MAX_MESSAGE, MAX_TOPIC, RejectionCount
 from queries.rejected import UNSHARED
+from utils.identity import MAX_TEXT
 
 KEPT = 4_096
 """Bytes kept of a payload that is too large for a reading."""

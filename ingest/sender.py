@@ -5,11 +5,10 @@ from typing import Any
 import msgspec
 
 from ingest.decoding import UNSET
-from ingest.identity import device_id_fault
 from ingest.json_payloads import MAX_PAYLOAD
-from models import MAX_DEVICE_ID
 from streams.stream import Stream
 from utils import lenient_json
+from utils.identity import MAX_DEVICE_ID, device_id_fault
 from utils.lenient_json import BOM
 
 

@@ -6,8 +6,8 @@ from typing import Any, assert_never
 
 import msgspec
 
-from ingest.identity import text_fault
 from streams.stream import Metric
+from utils.identity import text_fault
 from utils.text import printable
 
 EXACT = 2.0**53

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from utils.mqtt_text import MOST_LEVELS
 from utils.text import invisible, nested_deeper, printable
 
 MAX_ID = 128
 MAX_TOPIC = 65_535  # bytes
-MAX_LEVELS = 200  # Mosquitto closes a connection that publishes on a topic with more
 MAX_PAYLOAD = 1_000_000  # bytes
 MAX_WILL = 65_535  # bytes; MQTT has two bytes for the length of a will
 MAX_DEPTH = 32
@@ -25,7 +25,7 @@ _ID = (
     "without leading or trailing white space, not . or .."
 )
 _TOPIC = (
-    f"must be printable text of 1 to {MAX_TOPIC} bytes and at most {MAX_LEVELS} levels, "
+    f"must be printable text of 1 to {MAX_TOPIC} bytes and at most {MOST_LEVELS} levels, "
     "without + and #, not beginning with $"
 )
 _DATA = (
@@ -79,7 +79,7 @@ def _is_id(text: str) -> bool:
 def _is_topic(text: str) -> bool:
     if set(text) & set("+#") or text.startswith("$") or invisible(text):
         return False
-    return len(text.encode()) <= MAX_TOPIC and text.count("/") < MAX_LEVELS
+    return len(text.encode()) <= MAX_TOPIC and text.count("/") < MOST_LEVELS
 
 
 def _is_data(data: dict[str, Any]) -> bool:

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
 
-from ingest.identity import device_id_fault, nesting_fault, text_fault
-from models import MAX_DEVICE_ID, MAX_TEXT
 from utils import calendar, clock
+from utils.identity import MAX_DEVICE_ID, MAX_TEXT, device_id_fault, nesting_fault, text_fault
 
 
 def _digits(value: object) -> object:

@@ -52,9 +52,16 @@ class Analyses(Job):
 
     def run(self, connection: Connection) -> None:
         """Publish new analyses. Raises Unavailable, PublishError."""
+        errors: list[PublishError] = []
         for channel in self._channels:
             if channel.stream.name not in self._database.unusable:
-                channel.publish(connection)
+                try:
+                    channel.publish(connection)
+                except PublishError as error:
+                    # The broker may refuse the topic of one stream only.
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def waits_for(self, changes: ChangeSet) -> bool:
         """Return whether the changes may include readings of these streams."""

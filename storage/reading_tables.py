@@ -6,9 +6,10 @@ from typing import Any, assert_never
 from sqlalchemy import BigInteger, Column, Double, Index, MetaData, String, Table, text
 from sqlalchemy.types import TypeEngine
 
-from models import MAX_DEVICE_ID, MAX_DEVICE_TIMESTAMP, MAX_TEXT
+from models import MAX_DEVICE_TIMESTAMP
 from streams.stream import MetricType, Stream
 from utils.columns import MYSQL_OPTIONS, Identifier, Timestamp
+from utils.identity import MAX_DEVICE_ID, MAX_TEXT
 
 # Nearly all readings have none; MySQL has no partial indexes.
 _STATED = text("device_timestamp IS NOT NULL")

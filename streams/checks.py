@@ -15,6 +15,9 @@ from streams.reserved import (
 )
 from streams.stream import Metric, Simulation, Stream
 from streams.topics import DEVICE, METRIC, TopicPattern
+from utils.identity import device_id_fault
+from utils.mqtt_text import topic_error
+from utils.text import invisible
 
 STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 MAX_STREAM_NAME = 40
@@ -94,6 +97,9 @@ def check_metric(name: str, metric: Metric) -> None:
     expect(not metric.name, f"{key}.name", "nothing: the table's heading is the name")
     _check_simulation(f"{key}.simulate", metric.simulate)
     _check_ideal(key, metric)
+    _check_visible(f"{key}.title", metric.title)
+    _check_visible(f"{key}.unit", metric.unit)
+    _check_visible(f"{key}.advice", metric.advice.low + metric.advice.high)
     if metric.event:
         _check_event(f"{key}.event", metric.event)
 
@@ -134,6 +140,7 @@ def _check_simulation(key: str, simulation: Simulation) -> None:
 
 def check_topic(topic: TopicPattern) -> None:
     """Check the topic of a stream. Raises StreamError."""
+    _check_sendable("topic", str(topic))
     expect("" not in topic.levels, "topic", "no empty level")
     for level in topic.levels:
         plain = not any(character in level for character in "+#{}")
@@ -152,6 +159,7 @@ def check_stream(stream: Stream) -> None:
     _check_levels(stream)
     _check_names(stream)
     _check_answers(stream)
+    _check_visible("title", stream.title)
     for metric in stream.metrics:
         _check_product(stream, metric)
     if stream.simulate.names:
@@ -159,8 +167,8 @@ def check_stream(stream: Stream) -> None:
     interval = 0 < stream.simulate.interval < math.inf
     expect(interval, "simulate.interval", "a number of seconds above 0")
     default = stream.device_default
-    plain = not set(default) & set("+#/") and default == default.strip()
-    expect(plain, "device_default", "a device id without + # / and surrounding white space")
+    error = device_id_fault(default) if default else None
+    expect(error is None, "device_default", f"another device id: {error}")
     _check_health_topics(stream.health.topics())
     expect(
         stream.factors or not stream.health.analysis_topic,
@@ -171,6 +179,7 @@ def check_stream(stream: Stream) -> None:
 
 def _check_health_topics(topics: Mapping[str, str]) -> None:
     for key, topic in topics.items():
+        _check_sendable(key, topic)
         levels = topic.split("/")
         plain = not set(topic) & set("+#{}") and "" not in levels
         expect(plain, key, "a topic without + # { } and empty levels")
@@ -178,6 +187,17 @@ def _check_health_topics(topics: Mapping[str, str]) -> None:
         expect(public, key, "a topic that is not below autoforge/ or $")
     different = len(set(topics.values())) == len(topics)
     expect(different, "health.status_topic", "a topic other than the analysis_topic")
+
+
+def _check_sendable(key: str, topic: str) -> None:
+    error = topic_error(topic)
+    expect(not error, key, f"a topic that brokers take: {error}")
+
+
+def _check_visible(key: str, text: str) -> None:
+    character = invisible(text)
+    code = "" if character is None else f"U+{ord(character):04X}"
+    expect(not code, key, f"a text without the invisible character {code}")
 
 
 def _check_levels(stream: Stream) -> None:
@@ -188,6 +208,9 @@ def _check_levels(stream: Stream) -> None:
         plain = not any(set(level) & set("/+#") for level in by_level)
         expect(len(by_level) == len(stream.metrics), "metrics", "a different level for each metric")
         expect(plain, "metrics", "levels without / + #")
+        for level, metric in by_level.items():
+            _check_visible(f"metrics.{metric}.level", level)
+            _check_sendable("topic", stream.topic.fill("", level))
         expect(not stream.values, "values", "nothing, because each metric has its own topic")
 
 
@@ -242,6 +265,6 @@ def _check_device_names(names: str) -> None:
         first, second = names.format(1), names.format(2)
     except (ValueError, LookupError, AttributeError):
         first = second = ""
-    usable = first != second and not set(first) & set("+#/")
+    usable = first != second and device_id_fault(first) is None
     wanted = "a device id with a placeholder for the number, such as ESP32_{:03}"
     expect(usable, "simulate.names", wanted)

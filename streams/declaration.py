@@ -25,6 +25,7 @@ from streams.files import DeclarationFile, read_all
 from streams.registry import Streams, UnusableDeclaration
 from streams.stream import Devices, Energy, HealthRules, Metric, MetricType, Oee, Stream, Timestamp
 from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
+from utils.mqtt_text import topic_error
 from utils.text import decoded
 from utils.topic_filters import covers
 
@@ -145,11 +146,11 @@ def _declared_topic(file: DeclarationFile) -> object:
 
 
 def _topic_to_set_aside(text: object) -> TopicPattern | None:
-    if not isinstance(text, str) or text.startswith("$"):
+    if not isinstance(text, str) or text.startswith("$") or topic_error(text):
         return None
     levels = [DEVICE if level in (DEVICE, METRIC, "+") else level for level in text.split("/")]
     plain = [level for level in levels if level != DEVICE]
-    usable = plain and "" not in levels and not set("".join(plain)) & set("+#{}\0")
+    usable = plain and "" not in levels and not set("".join(plain)) & set("+#{}")
     return TopicPattern(tuple(levels), {}) if usable else None
 
 

@@ -1,9 +1,8 @@
 """Validate a topic in a setting; one of its levels is the device id."""
 
-from utils.text import invisible
+from utils.mqtt_text import topic_error
 
 DEVICE = "{device_id}"
-MOST_CHARACTERS = 1024
 _ALLOWED = f"must be a topic such as sensors/{DEVICE}/data"
 
 
@@ -17,10 +16,8 @@ def checked(text: str) -> str:
 
 
 def _error_of_text(text: str) -> str:
-    if len(text) > MOST_CHARACTERS:
-        return f"it has {len(text):,} characters, at most {MOST_CHARACTERS:,} are allowed"
-    if (character := invisible(text)) is not None:
-        return f"it has the invisible character U+{ord(character):04X}"
+    if error := topic_error(text):
+        return error
     if text.startswith("$share/"):
         return "it is a shared subscription; leave out $share and the group"
     if text.startswith("$"):

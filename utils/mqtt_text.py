@@ -1,9 +1,14 @@
-"""Checks of texts that a client sends to a broker: its id, its login."""
+"""Checks of texts that a client sends to a broker: its id, its login, its topics."""
 
 import unicodedata
 
+from utils.text import invisible
+
 MOST_BYTES = 65_535
 """The longest text in an MQTT packet."""
+MOST_CHARACTERS = 1024
+MOST_LEVELS = 200
+"""Mosquitto closes a connection that subscribes or publishes with more."""
 
 
 def sendable(text: str) -> str:
@@ -25,6 +30,18 @@ def accepted(text: str) -> str:
     if any(unicodedata.category(character) == "Cc" or _is_none(character) for character in text):
         raise ValueError("must have no control characters, such as line breaks")
     return sendable(text)
+
+
+def topic_error(text: str) -> str:
+    """Return why no broker takes a text as topic or filter, or an empty text."""
+    if len(text) > MOST_CHARACTERS:
+        return f"it has {len(text):,} characters, at most {MOST_CHARACTERS:,} are allowed"
+    if (character := invisible(text)) is not None:
+        return f"it has the invisible character U+{ord(character):04X}"
+    levels = text.count("/") + 1
+    if levels > MOST_LEVELS:
+        return f"it has {levels} levels, at most {MOST_LEVELS} are allowed"
+    return ""
 
 
 def _is_none(character: str) -> bool:

@@ -11,7 +11,6 @@ import queries.newest
 from broker.publisher import Publisher
 from config import Settings
 from database import Database
-from ingest.identity import device_id_fault, nesting_fault
 from ingest.json_payloads import MAX_PAYLOAD
 from integrations.pelbiot.topic_values import TopicValues, UnknownTopic
 from routes.answers import Error, Rfc3339
@@ -22,6 +21,7 @@ from routes.schemas import Described
 from services import serializers, status
 from streams.registry import Streams
 from streams.stream import Stream
+from utils.identity import device_id_fault, nesting_fault
 from utils.json_types import JsonObject
 
 CLIENT_ID = "autoforge"

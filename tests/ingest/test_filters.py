@@ -133,7 +133,21 @@ def test_the_other_spelling_of_everything_is_everything() -> None:
     assert load_settings(_env_file=None, catch_all_topic="+/#").catch_all_topic == "#"
 
 
-@pytest.mark.parametrize("text", ["site#", "#/a", "a/+b", "/a", "$SYS/#", "$share/g/#", "a/#/b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "site#",
+        "#/a",
+        "a/+b",
+        "/a",
+        "$SYS/#",
+        "$share/g/#",
+        "a/#/b",
+        "a\x01/#",
+        "a\u200b/#",
+        "+/" * 200 + "#",
+    ],
+)
 def test_what_is_no_topic_filter_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"CATCH_ALL_TOPIC=.*one topic filter such as"):
         load_settings(_env_file=None, catch_all_topic=text)

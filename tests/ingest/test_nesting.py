@@ -8,11 +8,11 @@ import pytest
 import queries.rejected
 from broker.message import Message
 from database import Database
-from ingest.identity import MAX_DEPTH, nesting_fault
 from streams.registry import Streams
 from tests.api import Api
 from tests.parsing import RECEIVED
 from tests.pipelines import new_pipeline
+from utils.identity import MAX_DEPTH, nesting_fault
 
 FAULT = "it is nested more than 32 deep"
 

@@ -25,10 +25,10 @@ from schemathesis.specs.openapi.checks import (
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from config import PROJECT, Settings
-from ingest.identity import device_id_fault
 from routes.fields import DeviceId
 from tests.api import Api, reading, running
 from tests.support import free_port
+from utils.identity import device_id_fault
 
 DOCUMENT = "/api/docs/openapi.json"
 PANEL = """

@@ -464,6 +464,54 @@ def test_what_devices_say_and_hear_beside_their_readings_needs_topics_of_its_own
     assert re.search(r": overlaps with \S+ \([^()]+\)$", str(caught.value))
 
 
+UNSENDABLE = {
+    "a\\u0000": "it has the invisible character U+0000",
+    "a\\u0001": "it has the invisible character U+0001",
+    "a\\uFFFF": "it has the invisible character U+FFFF",
+    "a\\u200b": "it has the invisible character U+200B",
+    "a" * 1_100: "it has 1,1",
+    "/".join("a" * 201): "it has 20",
+}
+
+
+@pytest.mark.parametrize("text", UNSENDABLE)
+@pytest.mark.parametrize(
+    ("key", "declaration"),
+    [
+        ("topic", 'topic = "{}/{{device_id}}"\n[metrics.t]'),
+        (
+            "health.status_topic",
+            'topic = "a/{{device_id}}"\n[health]\nstatus_topic = "{}"\n[metrics.t]',
+        ),
+    ],
+)
+def test_a_topic_that_no_broker_takes_makes_its_stream_alone_unusable(
+    text: str, key: str, declaration: str, declare: Declare
+) -> None:
+    streams = declare(good=METRIC_TOPIC + METRIC, x=declaration.format(text))
+    assert [stream.name for stream in streams] == ["good"]
+    told = streams.unusable["x"].partition("x.toml: ")[2]
+    assert told.startswith(f"{key}: expected a topic that brokers take: {UNSENDABLE[text]}")
+    assert not [one for one in streams.filters if one.startswith("a" * 9) or not one.isprintable()]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("title", 'title = "a\\u001b[31m"\n{}[metrics.t]'),
+        ("metrics.t.title", '{}[metrics.t]\ntitle = "a\\u202e"'),
+        ("metrics.t.unit", '{}[metrics.t]\nunit = "\\u0000"'),
+        ("metrics.t.advice", '{}[metrics.t]\nadvice = {{ low = "a\\u200b" }}'),
+        ("metrics.t.level", '{}[metrics.t]\nlevel = "t\\u200b"'),
+    ],
+)
+def test_no_text_of_a_file_has_characters_that_nobody_sees(
+    key: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.toml").write_text(text.format(METRIC_TOPIC))
+    assert fault(tmp_path).startswith(f"{key}: expected a text without the invisible character U+")
+
+
 NOTICES = "overlaps with AutoForge's notices (autoforge/{device_id}/notices)"
 
 

@@ -199,12 +199,21 @@ def test_a_section_that_cannot_be_is_a_fault(section: str, sentence: str, tmp_pa
     assert fault(tmp_path, f"{HEAD}{section}\n{METRICS}").startswith(sentence)
 
 
-def test_a_default_device_that_no_topic_could_name_is_a_fault(tmp_path: Path) -> None:
-    text = f'device_default = "a/b"\n{HEAD}[metrics.t]\n'
-    assert (
-        fault(tmp_path, text)
-        == "device_default: expected a device id without + # / and surrounding white space"
-    )
+@pytest.mark.parametrize(
+    ("default", "error"),
+    [
+        ("a/b", "must not contain + # or /"),
+        ("..", "must not be . or .."),
+        (" a", "must not begin or end with white space"),
+        ("a\u200b", "must not contain the invisible character U+200B"),
+        ("a" * 129, "has 129 characters; at most 128 are allowed"),
+    ],
+)
+def test_a_default_device_that_no_reading_could_have_is_a_fault(
+    default: str, error: str, tmp_path: Path
+) -> None:
+    told = fault(tmp_path, f'device_default = "{default}"\n{HEAD}[metrics.t]\n')
+    assert told == f"device_default: expected another device id: the device id {error}"
 
 
 def test_a_tariff_may_depend_on_the_hour_of_the_day(tmp_path: Path) -> None:

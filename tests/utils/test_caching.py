@@ -3,10 +3,10 @@
 import pytest
 
 from config import PROJECT
-from ingest.identity import device_id_fault, text_fault
 from streams import declaration
 from tests.support import DEVICE_TOPICS
 from utils.caching import MAX_KEY, remembering
+from utils.identity import device_id_fault, text_fault
 
 
 def asked(texts: list[str]) -> list[str]:

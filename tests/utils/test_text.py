@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from ingest.identity import device_id_fault, text_fault
 from ingest.payload import Parser
 from tests.parsing import reading
+from utils.identity import device_id_fault, text_fault
 from utils.text import invisible, printable
 
 JOINED = [

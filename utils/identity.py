@@ -1,9 +1,11 @@
 """Limits of device ids, text values and nested JSON, for MQTT messages and HTTP alike."""
 
-from models import MAX_DEVICE_ID, MAX_TEXT
 from utils.caching import remembering
 from utils.text import invisible, nested_deeper
 
+MAX_DEVICE_ID = 128
+MAX_TEXT = 255
+"""Characters of a value of a text metric."""
 MAX_DEPTH = 32
 
 
