@@ -5,7 +5,6 @@ again without types and checked field by field, which converts what can be conve
 error.
 """
 
-import contextlib
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -28,8 +27,8 @@ from utils.identity import text_fault
 
 UNSET = msgspec.UNSET
 Values = tuple[float | str | None, ...]
-# The beginning of an object with a field; broken JSON that begins so is no text.
-_OBJECT = re.compile(rb'\{\s*"')
+# A text as JSON, or the beginning of an object with a field, which may be broken.
+_JSON = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"\Z|\{\s*(?:"|\}\Z)')
 # A number too small for a float has at least this many zeros, or an exponent of three digits.
 _MANY = 224
 _TINY = re.compile(rb"[eE]-\d{3}").search
@@ -188,14 +187,8 @@ def _json_of(content: bytes, kind: MetricType) -> Any:
     match kind:
         case "number":
             return decode_reading(content) if content.startswith((b"{", b"[", b'"')) else UNSET
-        case "text" if _OBJECT.match(content):
-            return decode_reading(content)
-        case "text" if content.startswith((b"{", b'"')):
-            with contextlib.suppress(PayloadError):
-                return decode_reading(content)
-            return UNSET
         case "text":
-            return UNSET
+            return decode_reading(content) if _JSON.match(content) else UNSET
         case _:
             assert_never(kind)
 

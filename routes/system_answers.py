@@ -50,8 +50,8 @@ class Counts(Described):
         "`own`: a message that AutoForge sent itself."
     )
     values_left_out: int = Field(
-        description="Values of optional metrics that could not be read; the readings are stored "
-        "without them, and the log names them."
+        description="Values of optional metrics that could not be read, duplicates included; the "
+        "readings are stored without them, and the log names them."
     )
     last_batch_at: Rfc3339 | None
 

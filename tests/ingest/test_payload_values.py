@@ -187,7 +187,8 @@ def test_what_is_no_number_is_rejected_bare_and_quoted(text: str, parser: Parser
         "{offline}",
         '"a" b',
         '"unterminated',
-        '"a\\u0000"',
+        '"a\\u00"',
+        '"a" "b"',
         "  a  b  ",
         "-",
         "a\\u0041",
@@ -210,11 +211,14 @@ def test_json_on_a_topic_of_its_own_is_read_as_json(payload: str, parser: Parser
         ('{ "value": on}', "invalid_json"),
         ('{"other": "on"}', "missing_field"),
         ("{}", "missing_field"),
+        ('"\\ud800"', "invalid_json"),
+        ('"a\\u0000"', "invalid_text"),
+        ('"a\\u200b"', "invalid_text"),
         ('{"value": 3}', "not_text"),
         (" \r\n", "empty_payload"),
     ],
 )
-def test_an_object_that_is_broken_is_no_text(payload: str, reason: str, parser: Parser) -> None:
+def test_json_that_cannot_be_stored_is_no_text(payload: str, reason: str, parser: Parser) -> None:
     assert rejection(parser, payload, "panel/P1/mode")[0] == reason
 
 
