@@ -1,8 +1,8 @@
 """The folder of the embedded broker: its configuration, and whether devices may connect."""
 
 import contextlib
-import json
 import os
+import re
 import secrets
 import signal
 from pathlib import Path
@@ -29,6 +29,8 @@ _DENIED = ("$JS.>", "$SYS.>", "$MQTT.msgs.>", "$MQTT.rmsgs.>", "$MQTT.sess.>", "
 """Subjects that control NATS: MQTT topics are subjects, and a message there can delete all."""
 _RESERVE_MB = 512
 """Added to the limit: a full store accepts no session, so no client could empty it."""
+_PLAIN = re.compile(r"[ !#-\[\]-~]")
+"""What stands for itself in a string of the configuration: ASCII without quotes and \\."""
 _CONFIGURATION = """\
 # Written by AutoForge at each start.
 server_name: autoforge
@@ -40,7 +42,7 @@ mqtt {{ listen: {listen}, max_ack_pending: {max_ack_pending}, ack_wait: "{ack_wa
        consumer_inactive_threshold: "24h" }}
 authorization {{ users: [
   {{ user: {user}, password: {password} }}
-  {{ user: {device}, password: {device_password}, allowed_connection_types: [{admitted}]
+  {{ user: {device}, password: {device_password}, {admitted}
     permissions: {{ publish: {{ deny: {denied} }}, subscribe: {{ deny: {denied} }} }} }}
 ] }}
 {no_auth_user}
@@ -103,26 +105,26 @@ class Store(NamedTuple):
         host = f"[{options.host}]" if ":" in options.host else options.host
         device, device_password = options.login or (ANYBODY, secrets.token_urlsafe(24))
         text = _CONFIGURATION.format(
-            pid_file=json.dumps(str(self.pid_file)),
+            pid_file=_quoted(str(self.pid_file)),
             max_payload=MAX_PAYLOAD,
-            store=json.dumps(str(self.folder.resolve())),
+            store=_quoted(str(self.folder.resolve())),
             store_mb=2 * options.max_mb + _RESERVE_MB,
-            denied=json.dumps(_DENIED),
-            listen=json.dumps(f"{host}:{options.port}"),
+            denied=f"[{', '.join(map(_quoted, _DENIED))}]",
+            listen=_quoted(f"{host}:{options.port}"),
             max_ack_pending=MAX_IN_FLIGHT,
             ack_wait=ACK_SECONDS,
-            user=json.dumps(USER),
-            password=json.dumps(password),
-            device=json.dumps(device),
-            device_password=json.dumps(device_password),
-            admitted=json.dumps(_CLOSED),
-            no_auth_user="" if options.login else f"no_auth_user: {json.dumps(ANYBODY)}",
+            user=_quoted(USER),
+            password=_quoted(password),
+            device=_quoted(device),
+            device_password=_quoted(device_password),
+            admitted=_admitting(_CLOSED),
+            no_auth_user="" if options.login else f"no_auth_user: {_quoted(ANYBODY)}",
         )
         replace(self.configuration, text.encode())
 
     def admits(self) -> bool:
         """Whether devices are admitted."""
-        return json.dumps(_CLOSED) not in self.configuration.read_text()
+        return _admitting(_CLOSED) not in self.configuration.read_text()
 
     def admit(self) -> None:
         """Admit devices, once a session keeps their messages. Raises OSError."""
@@ -142,10 +144,22 @@ class Store(NamedTuple):
         return sizes / 1_000_000
 
     def _turn(self, before: str, after: str) -> None:
-        old, new = (f"allowed_connection_types: [{json.dumps(kind)}]" for kind in (before, after))
+        old, new = _admitting(before), _admitting(after)
         text = self.configuration.read_text() if self.configuration.exists() else ""
         if old in text:
             replace(self.configuration, text.replace(old, new).encode())
             # A server that has just ended reads it when it is restarted.
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 os.kill(int(self.pid_file.read_text()), signal.SIGHUP)
+
+
+def _admitting(kind: str) -> str:
+    return f"allowed_connection_types: [{_quoted(kind)}]"
+
+
+def _quoted(text: str) -> str:
+    """Return a string of the server's configuration language, which is not that of JSON."""
+    # It knows few other escapes. These are of bytes: those of a path need not be UTF-8.
+    raw = text.encode(errors="surrogateescape")
+    written = (chr(byte) if _PLAIN.fullmatch(chr(byte)) else f"\\x{byte:02x}" for byte in raw)
+    return f'"{"".join(written)}"'

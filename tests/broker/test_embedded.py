@@ -269,6 +269,37 @@ def test_devices_give_the_login_that_is_asked_of_them(
         )
 
 
+@pytest.mark.broker
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("jörg", "pässwort"),
+        ("👍", "👍\ufeff\u2028"),
+        ('a"b\\c', "\\x41\"'\\"),
+        ("$HOME", "$NOSUCH"),
+        ("a#b%c;{}[]", "${HOME}\t\n\r\x07\x7f"),
+        ("1k", "true"),
+        ("WEBSOCKET", '"WEBSOCKET"'),
+        ("include x", "$2a"),
+        (" two words ", "p" * 65_000),
+    ],
+)
+def test_a_login_and_a_folder_of_any_characters_are_those_of_the_settings(
+    user: str, password: str, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / f"{user[:10]}é\udce9" / "test.db.broker")
+    with running(store, login=(user, password)) as broker:
+        begin_session(store, broker.port)
+        store.admit()
+        wait_for(
+            lambda: connected(broker.port, user, password), what="the broker to let devices in"
+        )
+        assert store.admits()
+        assert not connected(broker.port, user, f"{password[:100]}x")
+    assert (store.folder / "jetstream").is_dir()
+
+
 @pytest.mark.process
 def test_a_device_with_a_login_that_nobody_asked_for_is_told_in_the_log(
     admitted: int, caplog: pytest.LogCaptureFixture
