@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from broker.backoff import Backoff
-from broker.store import ANYBODY, Options, Store
+from broker.store import ANYBODY, USER, Options, Store
 from config import Settings, SettingsError
 from utils import child
 from utils.broker_address import BrokerAddress
@@ -39,6 +39,8 @@ if os.getppid() == int(sys.argv[1]):
 _LINE = re.compile(r"\[\d+\] [\d/]+ [\d:.]+ \[(\w+)\] (.*)")
 _HARMLESS = ("Plaintext passwords", "Maximum payloads over", "unable to connect: authentication")
 _USUAL = re.compile("|".join([*_HARMLESS, "Filestore .*recover"]))
+_HASH = re.compile(r"\$2[abxy]\$[0-9]{2}\$")
+"""The beginning of a password that the server takes for the bcrypt hash of another."""
 _NOT_LET_IN = "authentication error"
 _MOSQUITTO = "Use Mosquitto instead"
 _SPACE = "it uses a topic with a space, which this broker does not support"
@@ -85,6 +87,7 @@ def start(settings: Settings) -> "EmbeddedBroker":
             "remove the setting, or name another broker, such as Mosquitto, in MQTT_BROKER"
         )
     options = _options(settings)
+    _check_login(*options.login or ("", ""))
     broker = EmbeddedBroker(options, Store(settings.broker_folder))
     try:
         broker.start()
@@ -106,6 +109,18 @@ def _options(settings: Settings) -> Options:
         settings.embedded_broker_max_mb,
         login,
     )
+
+
+def _check_login(user: str, password: str) -> None:
+    if user in (USER, ANYBODY):
+        fault = "the embedded broker uses this name itself; choose another one for the devices"
+        raise SettingsError(f"MQTT_USERNAME={user}: {fault}")
+    if _HASH.match(password):
+        raise SettingsError(
+            f"MQTT_PASSWORD: must not begin with {password[:7]}, because the embedded broker would "
+            "take it for the bcrypt hash of another password; choose another one, or name another "
+            "broker, such as Mosquitto, in MQTT_BROKER"
+        )
 
 
 def _listens(address: BrokerAddress) -> bool:
@@ -242,7 +257,7 @@ class EmbeddedBroker:
     def _log(self, line: str) -> None:
         found = _LINE.match(line)
         level, text = found.groups() if found else ("INF", line.strip())
-        self._last_line = text
+        self._last_line = text or self._last_line
         if text == "Server is ready":
             self._ready.set()
         # Until it is ready, the error of `start` reports its last line.

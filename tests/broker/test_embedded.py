@@ -1,6 +1,7 @@
 """The embedded broker: what it has acknowledged outlives its own death and that of AutoForge."""
 
 import contextlib
+import re
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from broker import embedded
 from broker.embedded import EmbeddedBroker, EmbeddedBrokerError
-from broker.store import USER, Options, Store
+from broker.store import ANYBODY, USER, Options, Store
 from config import Settings, SettingsError
 from tests.support import PROJECT, Mosquitto, connected_client, free_port, publishing, wait_for
 
@@ -281,7 +282,7 @@ def test_devices_give_the_login_that_is_asked_of_them(
         ("a#b%c;{}[]", "${HOME}\t\n\r\x07\x7f"),
         ("1k", "true"),
         ("WEBSOCKET", '"WEBSOCKET"'),
-        ("include x", "$2a"),
+        ("include x", "$2a$1x$"),
         (" two words ", "p" * 65_000),
     ],
 )
@@ -498,6 +499,41 @@ def test_none_is_started_for_a_broker_that_is_named(tmp_path: Path) -> None:
 def test_mqtt_5_needs_another_broker(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="MQTT_PROTOCOL=5: the embedded broker speaks"):
         embedded.start_if_needed(place(tmp_path, mqtt_protocol="5"))
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("user", "password", "told"),
+    [
+        (USER, "x", f"MQTT_USERNAME={USER}: the embedded broker uses this name itself; .+"),
+        (ANYBODY, "x", f"MQTT_USERNAME={ANYBODY}: the embedded broker uses this name itself; .+"),
+        (
+            "a",
+            "$2a$10$abcdefghijklmnopqrstuv",
+            r"MQTT_PASSWORD: must not begin with \$2a\$10\$, .+",
+        ),
+        ("a", "$2y$31$", r"MQTT_PASSWORD: must not begin with \$2y\$31\$, .+ bcrypt .+"),
+    ],
+)
+def test_a_login_that_the_server_would_take_for_another_is_one_line(
+    user: str, password: str, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        embedded.start_if_needed(place(tmp_path, mqtt_username=user, mqtt_password=password))
+    assert re.fullmatch(told, str(refused.value))
+
+
+@pytest.mark.broker
+@pytest.mark.process
+def test_what_a_server_said_before_an_empty_line_is_the_reason(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "nats-server"
+    program.write_text("#!/bin/sh\necho the reason\necho\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(embedded, "_binary", lambda: str(program))
+    with pytest.raises(EmbeddedBrokerError, match=r"cannot start: the reason$"):
+        EmbeddedBroker(Options("127.0.0.1", free_port(), 100), store).start()
 
 
 @pytest.mark.broker
