@@ -16,6 +16,7 @@ from config import (
     VERSION,
     Settings,
     SettingsError,
+    check_listening,
     load_settings,
     warn_of_exposed_files,
     warn_of_unknown_settings,
@@ -68,6 +69,7 @@ def main() -> None:
 
 def _listen(settings: Settings) -> socket.socket:
     host, port = settings.flask_host, settings.flask_port
+    check_listening("FLASK_HOST", host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024)

@@ -23,6 +23,7 @@ from utils import (
     database_url,
     device_topic,
     env_file,
+    listen_address,
     mqtt_text,
     origins,
     paths,
@@ -43,7 +44,6 @@ _OF_OTHERS = {"POSTGRES_PASSWORD", "FLASK_APP", "FLASK_DEBUG", "FLASK_RUN_HOST",
 # Settings whose leading and trailing white space is significant.
 _AS_THEY_ARE = {"mqtt_username", "mqtt_password"}
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
-_HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?")
 _SHOWN = 200
 # Matches a login or a signed query in the value of any variable.
 _SECRET = re.compile(r"@|://.*[?#]", re.DOTALL)
@@ -99,15 +99,8 @@ def _past(value: object) -> object:
     return timestamp
 
 
-def _listening(host: str) -> str:
-    plain = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not _HOST.fullmatch(plain):
-        raise ValueError("must be an address such as 127.0.0.1 or ::1, without a port")
-    return plain
-
-
 Whole = Annotated[int, BeforeValidator(_whole)]
-ListenAddress = Annotated[str, AfterValidator(_listening)]
+ListenAddress = Annotated[str, AfterValidator(listen_address.checked)]
 PastTime = Annotated[datetime, BeforeValidator(_past)]
 ExistingFile = Annotated[Path, AfterValidator(paths.existing_file)]
 ExistingFolder = Annotated[Path, AfterValidator(paths.existing_folder)]
@@ -258,6 +251,14 @@ def load_settings(kind: type[Settings] = Settings, **overrides: Any) -> Settings
         return kind(**overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_message(dict(one)) for one in error.errors())) from None
+
+
+def check_listening(setting: str, host: str) -> None:
+    """Raise SettingsError unless a server can listen at the address in a setting."""
+    try:
+        listen_address.check_own(host)
+    except ValueError as error:
+        raise SettingsError(f"{setting}={host}: {error}") from error
 
 
 def warn_of_unknown_settings() -> None:

@@ -5,7 +5,13 @@ import threading
 from typing import Any
 
 from broker import embedded
-from config import SettingsError, load_settings, warn_of_exposed_files, warn_of_unknown_settings
+from config import (
+    SettingsError,
+    check_listening,
+    load_settings,
+    warn_of_exposed_files,
+    warn_of_unknown_settings,
+)
 from database import Database
 from services.configurations import check_file
 from streams.checks import StreamError
@@ -46,6 +52,9 @@ def on_starting(server: Any) -> None:
     warn_of_exposed_files(settings)
     try:
         warn_of_unknown_settings()
+        # Another address may be named on the command line.
+        if bind in server.cfg.bind:
+            check_listening("FLASK_HOST", settings.flask_host)
         check_file(settings)
         # Before the workers, whose errors gunicorn prints as tracebacks.
         Database(settings.url, declared(settings)).close()

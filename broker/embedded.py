@@ -17,7 +17,7 @@ from filelock import Timeout
 
 from broker.backoff import Backoff
 from broker.store import ANYBODY, USER, Options, Store
-from config import Settings, SettingsError
+from config import Settings, SettingsError, check_listening
 from utils import child
 from utils.broker_address import BrokerAddress
 from utils.logger import Throttle
@@ -61,6 +61,8 @@ def start_if_needed(settings: Settings) -> "EmbeddedBroker | None":
     """
     if not settings.embedded_broker:
         return None
+    # At an address of another machine something may answer, and is no reason to use it.
+    check_listening("EMBEDDED_BROKER_HOST", settings.embedded_broker_host)
     address = settings.broker
     deadline = time.monotonic() + START_SECONDS
     while not _listens(address):

@@ -524,6 +524,17 @@ def test_a_login_that_the_server_would_take_for_another_is_one_line(
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-host.invalid"])
+def test_an_address_of_another_machine_is_one_line_even_if_something_answers_there(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_listens", lambda _: True)
+    told = f"^EMBEDDED_BROKER_HOST={host}: must be an address of this machine, .+"
+    with pytest.raises(SettingsError, match=told):
+        embedded.start_if_needed(place(tmp_path, embedded_broker_host=host))
+
+
+@pytest.mark.broker
 @pytest.mark.process
 def test_what_a_server_said_before_an_empty_line_is_the_reason(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

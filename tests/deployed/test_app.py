@@ -124,6 +124,10 @@ def test_a_broker_port_taken_by_something_else_is_one_line_naming_the_variable(
         ("LOG_LEVEL", "LOUD"),
         ("DATABASE_URL", "oracle://x"),
         ("STREAMS_DIR", "/nowhere"),
+        ("FLASK_HOST", "192.0.2.1"),
+        ("FLASK_HOST", "no-such-host.invalid"),
+        ("EMBEDDED_BROKER_HOST", "192.0.2.1"),
+        ("EMBEDDED_BROKER_HOST", "2001:db8::1"),
     ],
 )
 def test_a_wrong_value_stops_the_start_with_one_line(
