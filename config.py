@@ -19,7 +19,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from utils import (
     broker_address,
-    clock,
     database_url,
     device_topic,
     env_file,
@@ -27,6 +26,7 @@ from utils import (
     mqtt_text,
     origins,
     paths,
+    setting_values,
 )
 from utils.broker_address import BrokerAddress
 from utils.files import others_may_read
@@ -43,7 +43,6 @@ ENV_FILE = ".env"
 _OF_OTHERS = {"POSTGRES_PASSWORD", "FLASK_APP", "FLASK_DEBUG", "FLASK_RUN_HOST", "FLASK_RUN_PORT"}
 # Settings whose leading and trailing white space is significant.
 _AS_THEY_ARE = {"mqtt_username", "mqtt_password"}
-_WHOLE_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
 _SHOWN = 200
 # Matches a login or a signed query in the value of any variable.
 _SECRET = re.compile(r"@|://.*[?#]", re.DOTALL)
@@ -53,55 +52,13 @@ class SettingsError(Exception):
     """Variables have invalid values; the text has one line for each."""
 
 
-def _utf8(name: str, value: object) -> None:
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name.upper()}: must be UTF-8") from None
-
-
-def _filter(text: str) -> str:
-    levels = text.split("/")
-    whole = all(level in ("+", "#") or not set(level) & set("+#") for level in levels)
-    has_first_level = levels[0] and not levels[0].startswith("$")
-    wanted = 'must be one topic filter such as "#" or "site/#" that does not begin with / or $'
-    if error := mqtt_text.topic_error(text):
-        raise ValueError(f"{wanted}: {error}")
-    if not whole or not has_first_level or "#" in levels[:-1]:
-        raise ValueError(wanted)
-    return "#" if text == "+/#" else text
-
-
 def _origins(text: str) -> str:
     return ",".join(origins.checked(text))
 
 
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _whole(value: object) -> object:
-    if isinstance(value, str) and not _WHOLE_NUMBER.fullmatch(value):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _past(value: object) -> object:
-    allowed = "must be a date or a time in the past, such as 2020-01-01 or 2020-01-01T06:00:00Z"
-    if not isinstance(value, str):
-        return value
-    try:
-        timestamp = clock.naive_utc(datetime.fromisoformat(value))
-    except ValueError as error:
-        raise ValueError(allowed) from error
-    if timestamp > clock.now():
-        raise ValueError(allowed)
-    return timestamp
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(setting_values.whole)]
 ListenAddress = Annotated[str, AfterValidator(listen_address.checked)]
-PastTime = Annotated[datetime, BeforeValidator(_past)]
+PastTime = Annotated[datetime, BeforeValidator(setting_values.past)]
 ExistingFile = Annotated[Path, AfterValidator(paths.existing_file)]
 ExistingFolder = Annotated[Path, AfterValidator(paths.existing_folder)]
 Origins = Annotated[str, AfterValidator(_origins)]
@@ -141,7 +98,7 @@ class Settings(BaseSettings):
     control_topic: DeviceTopic = "control/{device_id}/command"
     ack_topic: DeviceTopic = "control/{device_id}/ack"
     status_topic: DeviceTopic = "status/{device_id}"
-    catch_all_topic: Annotated[str, AfterValidator(_filter)] | None = None
+    catch_all_topic: Annotated[str, AfterValidator(setting_values.topic_filter)] | None = None
     database_url: DatabaseUrl = Field(database_url.DEFAULT, repr=False, validate_default=True)
     streams_dir: ExistingFolder = PROJECT / "streams"
     earliest_time: PastTime = datetime(2020, 1, 1)
@@ -153,7 +110,8 @@ class Settings(BaseSettings):
     proxy_count: Whole = Field(0, ge=0, le=10)
     heavy_requests: Whole = Field(4, ge=1, le=100)
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        BeforeValidator(setting_values.upper),
     ] = "INFO"
     log_file: WritableFile = Path("autoforge.log")
     audit_csv: WritableFile | None = None
@@ -174,7 +132,7 @@ class Settings(BaseSettings):
     @classmethod
     def _without_white_space(cls, values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items():
-            _utf8(name, value)
+            setting_values.check_utf8(name, value)
         stripped = {
             name: value.strip() if isinstance(value, str) and name not in _AS_THEY_ARE else value
             for name, value in values.items()
