@@ -11,7 +11,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from utils import log_streams
 from utils.log_lines import FORMAT, Coloured, Flood, OneLine
+from utils.paths import is_stream
 
 logger = logging.getLogger(__name__)
 MEGABYTE = 1024 * 1024
@@ -99,6 +101,9 @@ def append(file: Path, header: bytes, lines: bytes, rotation: Rotation) -> None:
 
     The data has reached the kernel on return. Not thread-safe. Raises OSError.
     """
+    if is_stream(file):
+        log_streams.write(file, header, lines)
+        return
     file = _own(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if _is_full(file, len(lines), rotation.size):
@@ -119,7 +124,7 @@ def append(file: Path, header: bytes, lines: bytes, rotation: Rotation) -> None:
 
 def _own(file: Path) -> Path:
     """Return the file of this process: two processes rotating one file would lose lines."""
-    if not _process_name or file == Path(os.devnull):
+    if not _process_name:
         return file
     return file.with_name(f"{file.stem}.{_process_name}{file.suffix}")
 

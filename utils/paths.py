@@ -1,13 +1,17 @@
 """Checks of paths in settings; each returns the path, or raises ValueError with what is allowed."""
 
 import os
+import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
 LONGEST_NAME = 255
 """Bytes in the name of a file, on all usual file systems."""
 _WRITABLE = "must be a file that can be written"
+_OPEN_FILES = re.compile(r"/dev|/proc/\d+(/task/\d+)?/fd")
+"""The folders of links to the files that a process has open."""
 
 
 def existing_file(path: Path) -> Path:
@@ -25,18 +29,22 @@ def existing_folder(path: Path) -> Path:
 
 
 def writable_file(path: Path) -> Path:
-    """Return the path of a file that can be written or created. Raises ValueError."""
-    if path == Path(os.devnull):
-        return path
+    """Return the path of a device, or of a file that can be written or created.
+
+    Raises ValueError.
+    """
     mode = _mode(path)
-    if mode and not stat.S_ISREG(mode):
-        raise ValueError(f"{_WRITABLE}, and is a {'folder' if stat.S_ISDIR(mode) else 'device'}")
+    if stat.S_ISDIR(mode) or stat.S_ISBLK(mode):
+        raise ValueError(f"{_WRITABLE}, and is a {'folder' if stat.S_ISDIR(mode) else 'disk'}")
     try:
-        if mode:
-            path.open("ab").close()
+        if is_stream(path):
+            _check_stream(path)
         else:
             _check_names(path)
-            check_folder(next(one for one in path.absolute().parents if _mode(one)))
+            if mode:
+                path.open("ab").close()
+            else:
+                check_folder(_nearest_folder(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{_WRITABLE}: {reason}") from error
@@ -49,6 +57,38 @@ def check_folder(folder: Path) -> None:
         pass
 
 
+def is_stream(path: Path) -> bool:
+    """Return whether a path is that of a device, a pipe, or an open file such as /dev/stdout.
+
+    Others have it open too, so it is never renamed.
+    """
+    if path == Path(os.devnull):
+        return True
+    mode = _mode(path)
+    if mode and not stat.S_ISREG(mode):
+        return not stat.S_ISDIR(mode)
+    # Standard output may be a regular file, or closed.
+    return path.is_symlink() and bool(_OPEN_FILES.fullmatch(os.path.realpath(path.parent)))
+
+
+def own_descriptor(path: Path) -> int | None:
+    """Return the descriptor of standard output or error, if a path names one of them."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(number), path.stat()):
+                return number
+    return None
+
+
+def _check_stream(path: Path) -> None:
+    if own_descriptor(path) is not None:
+        return  # it is open, whoever may open it
+    if stat.S_ISSOCK(_mode(path)):
+        raise ValueError("it is a socket")
+    if not os.access(path, os.W_OK):
+        raise ValueError("it cannot be opened")
+
+
 def _check_names(path: Path) -> None:
     if any(len(os.fsencode(name)) > LONGEST_NAME for name in path.parts):
         raise ValueError(f"a name in it has more than {LONGEST_NAME} bytes")
@@ -56,6 +96,10 @@ def _check_names(path: Path) -> None:
     path.absolute().exists()
     if "\0" in str(path):
         raise ValueError("it has a null character")
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(one for one in path.absolute().parents if _mode(one))
 
 
 def _mode(path: Path) -> int:

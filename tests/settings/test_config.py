@@ -1,7 +1,9 @@
 """Settings: what each variable may say, its default, and the one line that names a bad one."""
 
+import os
 import re
 import socket
+import stat
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -139,6 +141,10 @@ def test_every_setting_has_its_documented_default() -> None:
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
         ("LOG_LEVEL", "debug", "DEBUG"),
         ("LOG_FILE", "logs/x.log", Path("logs/x.log")),
+        ("LOG_FILE", "/dev/stdout", Path("/dev/stdout")),
+        ("LOG_FILE", "/dev/stderr", Path("/dev/stderr")),
+        ("LOG_FILE", "/dev/full", Path("/dev/full")),
+        ("AUDIT_CSV", "/dev/stdout", Path("/dev/stdout")),
         ("AUDIT_CSV", "trail/audit.csv", Path("trail/audit.csv")),
     ],
 )
@@ -211,16 +217,26 @@ ANY = r".+"
         ("/proc/y", ": .+", ANY, None),
         ("/proc/self/status/y", ": Not a directory", ANY, r".+ the folder .+ does not exist; .+"),
         (".", ", and is a folder", ANY, r"\.: is a folder; name a file in it"),
-        ("/dev/full", ", and is a device", ANY, "/dev/full: is a device; name a file"),
+        ("socket", ": it is a socket", ANY, "socket: is a device; name a file"),
         ("/x" * 2500, ": File name too long", ANY, "must name a file: File name too long"),
         ("x" * 256, ": .*(File name too long|more than 255 bytes)", ANY, "must name a .+ too long"),
         ("new/" + "x" * 256, ": a name in it has more than 255 bytes", ANY, ".+ does not exist.+"),
     ],
-    ids=["below /proc", "/proc", "below a file", "a folder", "a device", "long", "a name", "new"],
+    ids=[
+        "below /proc",
+        "/proc",
+        "below a file",
+        "a folder",
+        "a socket",
+        "long",
+        "a name",
+        "new",
+    ],
 )
 def test_a_path_that_cannot_be_used_is_one_line_with_the_variable(
     path: str, writable: str, file: str, database: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    os.mknod("socket", stat.S_IFSOCK | 0o600)
     expected = {"LOG_FILE": WRITABLE + writable, "AUDIT_CSV": WRITABLE + writable}
     expected |= dict.fromkeys(("MQTT_CA_CERT", "MQTT_CLIENT_CERT", "MQTT_CLIENT_KEY"), file)
     expected |= {} if path == "." else {"STREAMS_DIR": file}

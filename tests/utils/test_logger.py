@@ -1,9 +1,13 @@
 """Logging: a coloured console, a rotating file, and no flood of lines that say the same."""
 
+import contextlib
 import logging
 import os
 import re
 import shutil
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import PROJECT
 from utils import logger as logs
 from utils.logger import Throttle
 
@@ -162,6 +167,83 @@ def test_the_null_device_is_that_of_every_process(capsys: pytest.CaptureFixture[
     logging.getLogger("autoforge").warning("a warning")
     assert capsys.readouterr().err.count("\n") == 1
     assert not Path(f"{os.devnull}.worker-1").exists()
+
+
+@contextlib.contextmanager
+def open_as(kind: str) -> Iterator[tuple[int, str, Callable[[], bytes]]]:
+    """A descriptor for standard output, the path of the log, and what was written."""
+    if kind in ("file", "appended"):
+        flags = os.O_RDWR | os.O_CREAT | (os.O_APPEND if kind == "appended" else 0)
+        written = os.open("out", flags, 0o600)
+        yield written, "/dev/stdout", lambda: Path("out").read_bytes()
+    elif kind == "socket":
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            yield theirs.fileno(), "/dev/stdout", lambda: ours.recv(100_000)
+        return
+    elif kind == "pipe":
+        read, written = os.pipe()
+        yield written, "/dev/stdout", lambda: os.read(read, 100_000)
+        os.close(read)
+    else:
+        os.mkfifo("fifo")
+        read = os.open("fifo", os.O_RDONLY | os.O_NONBLOCK)
+        written = os.open(os.devnull, os.O_WRONLY)
+        yield written, "fifo", lambda: os.read(read, 100_000)
+        os.close(read)
+    os.close(written)
+
+
+STREAM = """
+import logging, os, sys
+from pathlib import Path
+from utils import logger
+for name in ("worker-1", "worker-2"):
+    logger.configure("INFO", Path(sys.argv[1]), name)
+    for line in range(3):
+        print("a print", flush=True)
+        logging.getLogger("autoforge").warning("line %d", line)
+        logger.append(Path(sys.argv[1]), b"number\\n", b"1\\n", logger.Rotation(size=1))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", ["pipe", "file", "appended", "socket", "fifo"])
+def test_standard_output_and_pipes_get_every_line_and_no_rotation(
+    kind: str, tmp_path: Path
+) -> None:
+    with open_as(kind) as (written, name, said):
+        program = [sys.executable, "-c", STREAM, name]
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        errors = subprocess.run(
+            program, stdout=written, stderr=subprocess.PIPE, env=environment, check=True
+        ).stderr
+        lines = said().decode().splitlines()
+    assert b"cannot be written" not in errors
+    assert [line for line in lines if line == "a print"] == ["a print"] * (6 * (kind != "fifo"))
+    assert [line[-6:] for line in lines if "autoforge" in line] == [
+        "line 0",
+        "line 1",
+        "line 2",
+    ] * 2
+    assert (lines.count("1"), lines.count("number")) == (6, 1)
+    assert len(list(tmp_path.iterdir())) <= 1
+
+
+def test_a_pipe_without_a_reader_does_not_stop_the_process(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    os.mkfifo("pipe")
+    logs.configure("INFO", Path("pipe"), "worker-1")
+    for line in ("lost", "read"):
+        if line == "read":
+            reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+        logging.getLogger("autoforge").warning(line)
+    assert os.read(reader, 1_000).endswith(b" - autoforge - WARNING - read\n")
+    os.close(reader)
+    logging.getLogger("autoforge").warning("lost")
+    assert capsys.readouterr().err.count("LOG_FILE=pipe: cannot be written: ") == 1
+    assert [str(path) for path in Path().iterdir()] == ["pipe"]
 
 
 def test_another_file_rotates_as_the_log_does() -> None:
