@@ -27,9 +27,11 @@ from utils import (
     origins,
     paths,
     setting_values,
+    shared_files,
 )
 from utils.broker_address import BrokerAddress
 from utils.files import others_may_read
+from utils.shared_files import NamedFiles
 from utils.text import printable
 
 if TYPE_CHECKING:
@@ -160,6 +162,34 @@ class Settings(BaseSettings):
                 check(text or "-")
             except ValueError as error:
                 raise ValueError(f"{setting}, or the login in MQTT_BROKER: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _no_shared_file(self) -> Self:
+        certificates = ("mqtt_ca_cert", "mqtt_client_cert", "mqtt_client_key")
+        broker = [self.broker_folder] if self.embedded_broker else []
+        shared_files.check(
+            [
+                shared_files.log("LOG_FILE", self.log_file),
+                shared_files.log("AUDIT_CSV", self.audit_csv),
+                shared_files.database(database_url.file_in(self.database_url)),
+                shared_files.published("PUBLISHER_CONFIG", self.publisher_config),
+                NamedFiles("the embedded broker", broker),
+                NamedFiles(ENV_FILE, [Path(ENV_FILE)], written=False),
+                *(shared_files.read(name.upper(), getattr(self, name)) for name in certificates),
+            ]
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _no_foreign_file(self) -> Self:
+        for setting, path, mark, kind in (
+            ("LOG_FILE", self.log_file, paths.LOG_LINE, "a log"),
+            ("AUDIT_CSV", self.audit_csv, paths.AUDIT_HEADER, "an audit trail"),
+        ):
+            if path is not None and not paths.is_stream(path) and paths.is_foreign(path, mark):
+                fault = f"exists and is not {kind} of AutoForge; name another file, or move it away"
+                raise ValueError(f"{setting}={printable(str(path))}: {fault}")
         return self
 
     @property

@@ -17,6 +17,7 @@ from ingest.rejected import KEPT
 from streams.registry import Streams
 from utils.clock import rfc3339
 from utils.logger import MEGABYTE, Rotation, Throttle, append
+from utils.paths import AUDIT_HEADER
 from utils.text import printable
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class AuditTrail:
         return lambda outcome: self._record(file, source, outcome)
 
     def _record(self, file: Path, source: str, outcome: Outcome) -> None:
-        rotation = Rotation(self._megabytes * MEGABYTE, self._kept)
+        rotation = Rotation(self._megabytes * MEGABYTE, self._kept, AUDIT_HEADER)
         written = io.StringIO()
         csv.writer(written, lineterminator="\n").writerows(self._rows(source, outcome))
         try:

@@ -1,8 +1,10 @@
 """Log to a coloured console and a rotating file, and append to other rotating files."""
 
+import errno
 import logging
 import logging.config
 import os
+import re
 import threading
 import time
 import weakref
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 
 from utils import log_streams
 from utils.log_lines import FORMAT, Coloured, Flood, OneLine
-from utils.paths import is_stream
+from utils.paths import LOG_LINE, is_foreign, is_stream
 
 logger = logging.getLogger(__name__)
 MEGABYTE = 1024 * 1024
@@ -71,6 +73,8 @@ class Rotation(NamedTuple):
 
     size: int = MAX_FILE_BYTES
     kept: int = BACKUP_FILES
+    mark: re.Pattern[bytes] = LOG_LINE
+    """What is in each of these files; one without it is someone else's and is not renamed."""
 
 
 class _LogFile:
@@ -107,6 +111,9 @@ def append(file: Path, header: bytes, lines: bytes, rotation: Rotation) -> None:
     file = _own(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if _is_full(file, len(lines), rotation.size):
+        if is_foreign(file, rotation.mark):
+            fault = "it would be rotated, but its content is not AutoForge's; move it away"
+            raise OSError(errno.EEXIST, fault, str(file))
         with closing(RotatingFileHandler(file, backupCount=rotation.kept, delay=True)) as old:
             old.doRollover()
     with file.open("ab", buffering=0) as opened:

@@ -9,6 +9,11 @@ from tempfile import TemporaryFile
 
 LONGEST_NAME = 255
 """Bytes in the name of a file, on all usual file systems."""
+LOG_LINE = re.compile(rb"^(\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d[ T]", re.MULTILINE)
+"""The beginning of a line of the log, which may be one of the console."""
+AUDIT_HEADER = re.compile(rb"^\W*received_at\b", re.MULTILINE)
+"""The beginning of the audit trail."""
+_READ = 65_536
 _WRITABLE = "must be a file that can be written"
 _OPEN_FILES = re.compile(r"/dev|/proc/\d+(/task/\d+)?/fd")
 """The folders of links to the files that a process has open."""
@@ -78,6 +83,17 @@ def own_descriptor(path: Path) -> int | None:
             if os.path.samestat(os.fstat(number), path.stat()):
                 return number
     return None
+
+
+def is_foreign(path: Path, mark: re.Pattern[bytes]) -> bool:
+    """Return whether a file has something in it, but nothing with the mark of our own files."""
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(_READ)
+    except OSError:
+        return False
+    # A power failure may leave null characters.
+    return bool(head.strip(b"\0\r\n\t ")) and mark.search(head) is None
 
 
 def _check_stream(path: Path) -> None:

@@ -298,11 +298,11 @@ def test_a_path_with_a_null_character_is_one_line_with_the_variable(name: str) -
 def test_what_checks_a_path_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("old.log").write_text("old")
+    Path("old.log").write_text("2026-01-01 old")
     read(monkeypatch, LOG_FILE="old.log", AUDIT_CSV="new/audit.csv")
     read(monkeypatch, LOG_FILE="/dev/null")
     assert [path.name for path in tmp_path.iterdir()] == ["old.log"]
-    assert Path("old.log").read_text() == "old"
+    assert Path("old.log").read_text() == "2026-01-01 old"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_the_file_rotates_at_10_mb_and_5_old_files_are_kept() -> None:
 
 
 def test_a_full_file_makes_room_for_a_new_one() -> None:
-    Path("autoforge.log").write_bytes(b"x" * logs.MAX_FILE_BYTES)
+    Path("autoforge.log").write_bytes(b"2026-01-01 ".ljust(logs.MAX_FILE_BYTES, b"x"))
     logs.configure("INFO", Path("autoforge.log"))
     logging.getLogger("autoforge").warning("a warning")
     assert Path("autoforge.log.1").stat().st_size == logs.MAX_FILE_BYTES
@@ -246,13 +246,22 @@ def test_a_pipe_without_a_reader_does_not_stop_the_process(
     assert [str(path) for path in Path().iterdir()] == ["pipe"]
 
 
+def test_a_file_of_someone_else_is_never_renamed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.log").write_bytes(b"someone's text without an end")
+    logs.configure("INFO", Path("a.log"))
+    logging.getLogger("autoforge").warning("lost")
+    assert [str(path) for path in Path().iterdir()] == ["a.log"]
+    assert Path("a.log").read_bytes() == b"someone's text without an end"
+    assert "LOG_FILE=a.log: cannot be written: " in capsys.readouterr().err
+
+
 def test_another_file_rotates_as_the_log_does() -> None:
     for number in range(8):
         logs.append(
             Path("t.csv"),
             b"",
             b"%d" % number + b"x" * (logs.MAX_FILE_BYTES - 2) + b"\n",
-            logs.Rotation(),
+            logs.Rotation(mark=re.compile(rb"^\dx")),
         )
     kept = sorted(Path().glob("t.csv*"))
     assert [str(path) for path in kept] == ["t.csv", *(f"t.csv.{number}" for number in range(1, 6))]
