@@ -15,6 +15,8 @@ AUDIT_HEADER = re.compile(rb"^\W*received_at\b", re.MULTILINE)
 """The beginning of the audit trail."""
 _READ = 65_536
 _WRITABLE = "must be a file that can be written"
+_ADDED = len(".worker-9999.1000")
+"""Bytes that a process and the rotation add to the name of a file."""
 _OPEN_FILES = re.compile(r"/dev|/proc/\d+(/task/\d+)?/fd")
 """The folders of links to the files that a process has open."""
 
@@ -112,6 +114,18 @@ def _check_names(path: Path) -> None:
     path.absolute().exists()
     if "\0" in str(path):
         raise ValueError("it has a null character")
+    most, has = _longest_name(_nearest_folder(path)) - _ADDED, len(os.fsencode(path.name))
+    if has > most:
+        added = f"{_ADDED} for a process and the number of an old file"
+        raise ValueError(f"its name may have {most} bytes, besides {added}, and has {has}")
+    path.with_name("x" * (has + _ADDED)).absolute().exists()
+
+
+def _longest_name(folder: Path) -> int:
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return LONGEST_NAME  # Windows does not say
 
 
 def _nearest_folder(path: Path) -> Path:

@@ -144,6 +144,7 @@ def test_every_setting_has_its_documented_default() -> None:
         ("LOG_FILE", "/dev/stdout", Path("/dev/stdout")),
         ("LOG_FILE", "/dev/stderr", Path("/dev/stderr")),
         ("LOG_FILE", "/dev/full", Path("/dev/full")),
+        ("LOG_FILE", "new/" + "x" * 238, Path("new/" + "x" * 238)),
         ("AUDIT_CSV", "/dev/stdout", Path("/dev/stdout")),
         ("AUDIT_CSV", "trail/audit.csv", Path("trail/audit.csv")),
     ],
@@ -220,6 +221,8 @@ ANY = r".+"
         ("socket", ": it is a socket", ANY, "socket: is a device; name a file"),
         ("/x" * 2500, ": File name too long", ANY, "must name a file: File name too long"),
         ("x" * 256, ": .*(File name too long|more than 255 bytes)", ANY, "must name a .+ too long"),
+        ("x" * 239, ": its name may have 238 bytes, .+, and has 239", ANY, None),
+        ("new/" + "ü" * 125, ": its name may have 238 bytes, .+, and has 250", ANY, None),
         ("new/" + "x" * 256, ": a name in it has more than 255 bytes", ANY, ".+ does not exist.+"),
     ],
     ids=[
@@ -230,6 +233,8 @@ ANY = r".+"
         "a socket",
         "long",
         "a name",
+        "with a process",
+        "bytes",
         "new",
     ],
 )
