@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from publisher.entries import MAX_DEPTH, Repeated
+from utils import exact_numbers
 from utils.text import decoded
 
 _WHITE = re.compile(r"[ \t\n\r]*")
@@ -77,13 +78,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields if len(fields) == len(pairs) else Repeated(pairs)
 
 
-def _integer(digits: str) -> int | float:
-    # int() raises ValueError above 4,300 digits. As infinity it is an error of its entry only.
-    return int(digits) if len(digits) <= 1000 else float("inf")
-
-
 def _constant(name: str) -> float:
     raise Unreadable(f"has {name}, which is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant)
+# A number that would be altered is an error of its entry only.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=exact_numbers.integer,
+    parse_float=exact_numbers.number,
+    parse_constant=_constant,
+)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from utils import exact_numbers
+from utils.exact_numbers import Inexact
 from utils.mqtt_text import MOST_LEVELS
 from utils.text import invisible, nested_deeper, printable
 
@@ -161,6 +163,10 @@ def check(entry: object) -> tuple[PublishConfig | None, list[str]]:
         wrong |= dict.fromkeys((name for name in entry.names if name in FIELDS), _TWICE)
     wrong |= dict.fromkeys((name for name in entry if name not in FIELDS), _UNKNOWN)
     faults = [_fault(entry, name, allowed) for name, allowed in wrong.items()]
+    faults += [
+        f"{place} = {number.spelling}: {number.fault}"
+        for place, number in exact_numbers.altered(entry.get("data"), "data")
+    ]
     if "data" in wrong:
         return None, faults
     payload, offline = _published(entry["data"], lwt=entry.get("lwt") is True)
@@ -214,6 +220,8 @@ def _too_large(payload: bytes, offline: bytes) -> list[str]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Inexact):
+        return value.spelling
     try:
         return _shortened(json.dumps(value, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):

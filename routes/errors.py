@@ -26,7 +26,7 @@ from services.heavy import Busy
 from services.submissions import BadSubmission
 from streams.registry import Streams
 from streams.reserved import RESERVED_NAMES
-from utils.json_provider import RepeatedKey
+from utils.json_provider import UnclearJson
 from utils.text import printable
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ def invalid_arguments(error: ValidationError) -> Response:
     if has_body:
         try:
             json.loads(request.get_data())
-        except RepeatedKey as fault:
+        except UnclearJson as fault:
             return make_response(jsonify(message=str(fault)), 400)
         except (ValueError, RecursionError) as fault:
             return make_response(jsonify(message=f"The body is not JSON: {fault}"), 400)

@@ -13,7 +13,8 @@ from config import Settings, SettingsError
 from publisher.decoding import Unreadable, Written, decode_entries
 from publisher.entries import MAX_VERSION, Repeated, check
 from publisher.loader import ConfigurationError, ConfigurationLoader
-from utils import clock, files
+from utils import clock, exact_numbers, files
+from utils.exact_numbers import Inexact
 from utils.json_types import JsonObject
 from utils.text import printable
 
@@ -157,9 +158,17 @@ def check_file(settings: Settings) -> None:
 def _shown(entry: Written) -> Any:
     """The value of an entry; its text where JSON has no such value."""
     try:
-        return msgspec.json.decode(entry.text)
+        return _VERBATIM.decode(entry.text)
     except (msgspec.DecodeError, RecursionError):
         return entry.text
+
+
+def _verbatim(spelling: str) -> float | msgspec.Raw:
+    number = exact_numbers.number(spelling)
+    return msgspec.Raw(spelling.encode()) if isinstance(number, Inexact) else number
+
+
+_VERBATIM: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=_verbatim)
 
 
 def _written(entry: JsonObject) -> Written:

@@ -1,19 +1,23 @@
 """JSON for Flask by msgspec, which is several times faster than the standard library."""
 
+import contextlib
 import json
 from typing import Any
 
 import msgspec
 from flask.json.provider import DefaultJSONProvider
 
+from utils import exact_numbers
+from utils.lenient_json import BOM
 from utils.text import printable
 
-BOM = b"\xef\xbb\xbf"
 MAX_NAME = 60
+# Floats are left to the second pass: an overflow would end this one without a place.
+_STRICT: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=str)
 
 
-class RepeatedKey(ValueError):
-    """A key occurs twice in one object, so its value is ambiguous."""
+class UnclearJson(ValueError):
+    """JSON whose meaning is lost by reading it: a repeated key, or a number that no float holds."""
 
 
 class CompactJson(DefaultJSONProvider):
@@ -23,15 +27,19 @@ class CompactJson(DefaultJSONProvider):
         """Parse the JSON text of a request, also after a byte order mark.
 
         Raises ValueError for invalid JSON, including NaN, lone surrogates and deep nesting, and
-        RepeatedKey.
+        UnclearJson.
         """
         text = s.removeprefix(BOM) if isinstance(s, bytes) else s
         try:
-            found = msgspec.json.decode(text)
-            # Only the keys matter here; int() fails above 4,300 digits.
-            json.loads(text, object_pairs_hook=_check_keys, parse_int=float)
+            # It raises ValidationError for an integer that is too long, which is named below.
+            with contextlib.suppress(msgspec.ValidationError):
+                _STRICT.decode(text)
+            found = _decoded(text)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ValueError(str(error)) from error
+        for place, number in exact_numbers.altered(found):
+            named = f"{place}: " if place else ""
+            raise UnclearJson(f"{named}{number.spelling} {number.fault}")
         return found
 
     def dumps(self, obj: Any, **_: Any) -> str:
@@ -47,10 +55,21 @@ class IndentedJson(CompactJson):
         return msgspec.json.format(super().dumps(obj), indent=2) + "\n"
 
 
-def _check_keys(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
+def _decoded(text: str | bytes) -> Any:
+    """Decode valid JSON. Raises UnclearJson for a repeated key."""
+    return json.loads(
+        text,
+        object_pairs_hook=_object,
+        parse_int=exact_numbers.integer,
+        parse_float=exact_numbers.number,
+    )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
             shown = printable(name[:MAX_NAME])
-            raise RepeatedKey(f"{shown}: occurs twice in one object; send it once")
-        seen.add(name)
+            raise UnclearJson(f"{shown}: occurs twice in one object; send it once")
+        fields[name] = value
+    return fields

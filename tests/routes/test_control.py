@@ -232,6 +232,46 @@ def test_a_field_that_stands_twice_is_400_and_named(refusing: Api, body: str, na
     assert refusing.get("/api/control")["count"] == 0
 
 
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ('{"a": 9007199254740993.0}', "parameters.a: 9007199254740993.0 would become 9007199254"),
+        ('{"a": [0, {"b": -9007199254740993.5}]}', "parameters.a.1: -9007199254740993.5 would"),
+        ('{"a": 12345678901234567890123e1}', "parameters.a: 12345678901234567890123e1 would"),
+        ('{"a": 1e-400}', "parameters.a: 1e-400 would become 0.0; use a number that a 64-bit"),
+        (f'{{"a": -0.{"0" * 400}1}}', f"parameters.a: -0.{'0' * 57}… would become 0.0"),
+        ('{"a": 1e400}', "parameters.a: 1e400 is beyond the largest number, 1.7976931348623157e"),
+        (f'{{"a": {"1" * 1_001}}}', f"parameters.a: {'1' * 60}… has 1001 digits; at most 1000"),
+        (f'{{"a": {"1" * 5_000}}}', f"parameters.a: {'1' * 60}… has 5000 digits"),
+        ('{"a": NaN}', "The body is not JSON: "),
+    ],
+)
+def test_a_number_that_would_be_altered_is_400_with_its_place(
+    refusing: Api, parameters: str, told: str
+) -> None:
+    body = f'{{"device_id": "a", "command": "x", "parameters": {parameters}}}'
+    assert refusing.post("/api/control", body, expect=400)["message"].startswith(told)
+    assert refusing.get("/api/control")["count"] == 0
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("0.1", "-0.0", "1.50", "0e-999", "1e22", "5e-324", "9007199254740992.0", "1e308"),
+        "1.2345678901234567e+300",
+        "9" * 1_000,
+    ],
+)
+def test_a_number_that_can_be_kept_reaches_the_device(
+    api: Api, device: Device, spelling: str
+) -> None:
+    body = f'{{"device_id": "ESP32_001", "command": "x", "parameters": {{"a": {spelling}}}}}'
+    api.post("/api/control", body, expect=202)
+    assert device.next_command()["parameters"]["a"] == json.loads(spelling)
+
+
 @pytest.mark.process
 def test_a_body_may_begin_with_a_byte_order_mark(api: Api, device: Device) -> None:
     body = b"\xef\xbb\xbf" + json.dumps(COMMAND).encode()

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from filelock import FileLock
 
@@ -188,8 +189,17 @@ def test_it_tells_the_entries_as_they_stand_in_the_file_faulty_ones_too(
 def test_an_entry_that_is_no_json_value_is_told_as_text(
     file: Path, editor: ConfigurationEditor
 ) -> None:
-    file.write_text('[{"id": "a", "interval": 1e999}, {"id": "b"}]')
-    assert editor.entries() == ['{"id": "a", "interval": 1e999}', {"id": "b"}]
+    file.write_text(r'[{"id": "a", "topic": "\ud800"}, {"id": "b"}]')
+    assert editor.entries() == [r'{"id": "a", "topic": "\ud800"}', {"id": "b"}]
+
+
+@pytest.mark.parametrize("spelling", ["9007199254740993.0", "1e-400", "-1e999", "0.25", "1e22"])
+def test_a_number_is_told_as_it_was_written(
+    spelling: str, file: Path, editor: ConfigurationEditor
+) -> None:
+    text = f'[{{"id":"a","data":{{"a":{spelling}}}}}]'
+    file.write_text(text)
+    assert msgspec.json.encode(editor.entries()).decode() == text
 
 
 def test_it_counts_what_can_be_published_and_tells_the_faults_of_the_rest(

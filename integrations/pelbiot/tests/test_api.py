@@ -175,6 +175,11 @@ def test_publishing_elsewhere_than_below_declared_topics_is_refused(sqlite_api: 
         pytest.param('{"message": 1}', id="no topic"),
         pytest.param('{"topic": "panel/trafo1/volt", "message": NaN}', id="NaN"),
         pytest.param('{"topic": "panel/trafo1/volt", "message": "\\ud800"}', id="half a character"),
+        pytest.param('{"topic": "panel/trafo1/volt", "message": 1e-400}', id="a number too small"),
+        pytest.param(
+            '{"topic": "panel/trafo1/volt", "message": {"value": 9007199254740993.0}}',
+            id="a number that no float holds",
+        ),
         pytest.param(
             '{"topic": "panel/trafo1/volt", "message": 1, "retain": true}', id="an unknown field"
         ),

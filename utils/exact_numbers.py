@@ -1,0 +1,87 @@
+"""Numbers of JSON: refuse those that a float would replace by another number."""
+
+import math
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+
+from utils.text import printable
+
+EXACT = 2.0**53
+"""A float represents every integer up to this limit."""
+MAX_DIGITS = 1_000
+"""Digits of an integer; int() takes quadratic time, and raises ValueError above 4,300 digits."""
+MAX_LEVELS = 3
+MAX_SHOWN = 60
+_INSTEAD = "use a number that a 64-bit float represents, or a text"
+
+
+class Inexact(float):
+    """The float nearest to a number that no float represents, which must not replace it."""
+
+    spelling: str
+    fault: str
+    """What would become of the number, and what to do."""
+
+    def __new__(cls, spelling: str, fault: str) -> "Inexact":
+        # Finite, so that a document with it can be encoded and measured.
+        nearest = max(-sys.float_info.max, min(float(spelling), sys.float_info.max))
+        number = super().__new__(cls, nearest)
+        number.spelling = _shortened(spelling)
+        number.fault = f"{fault}; {_INSTEAD}"
+        return number
+
+
+def number(spelling: str) -> float:
+    """Return a number with a fraction or an exponent; Inexact where it would be altered."""
+    result = float(spelling)
+    if math.isinf(result):
+        return Inexact(spelling, f"is beyond the largest number, {sys.float_info.max}")
+    if not result and spelling.lower().partition("e")[0].strip("-0."):
+        return Inexact(spelling, "would become 0.0")
+    if abs(result) >= EXACT and not _is_exact(spelling, result):
+        return Inexact(spelling, f"would become {result!r}, which is another number")
+    return result
+
+
+def integer(spelling: str) -> int | float:
+    """Return an integer; Inexact where it has too many digits."""
+    if len(spelling) <= MAX_DIGITS:
+        return int(spelling)
+    return Inexact(spelling, f"has {len(spelling)} digits; at most {MAX_DIGITS} are allowed")
+
+
+def altered(document: object, name: str = "") -> Iterator[tuple[str, Inexact]]:
+    """Yield each number of a document that would be altered, with its place such as `data.a.0`.
+
+    `name` is what the document itself is called.
+    """
+    waiting: list[tuple[tuple[str, ...], object]] = [((name,) if name else (), document)]
+    while waiting:
+        place, value = waiting.pop()
+        inside: list[tuple[object, object]] = []
+        if isinstance(value, Inexact):
+            yield ".".join(place), value
+        elif isinstance(value, dict):
+            inside = list(value.items())
+        elif isinstance(value, list):
+            inside = list(enumerate(value))
+        waiting += [(_below(place, key), held) for key, held in reversed(inside)]
+
+
+def _below(place: tuple[str, ...], key: object) -> tuple[str, ...]:
+    # Without a limit the places in a deep document would take many times its memory.
+    return place if len(place) == MAX_LEVELS else (*place, _shortened(str(key)))
+
+
+def _is_exact(spelling: str, result: float) -> bool:
+    exact = Decimal(spelling)
+    if "e" not in spelling.lower():
+        return exact == Decimal(result)
+    # With an exponent, only the digits that are written are significant.
+    digits = len(exact.as_tuple().digits)
+    return exact == Decimal(f"{result:.{digits - 1}e}")
+
+
+def _shortened(text: str) -> str:
+    return printable(text) if len(text) <= MAX_SHOWN else f"{printable(text[:MAX_SHOWN])}…"
