@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from flask.json.provider import DefaultJSONProvider
 
-from utils import exact_numbers
+from utils import exact_numbers, lenient_json
 from utils.lenient_json import BOM
 from utils.text import printable
 
@@ -29,14 +29,19 @@ class CompactJson(DefaultJSONProvider):
         Raises ValueError for invalid JSON, including NaN, lone surrogates and deep nesting, and
         UnclearJson.
         """
-        text = s.removeprefix(BOM) if isinstance(s, bytes) else s
+        text = s.encode() if isinstance(s, str) else s.removeprefix(BOM)
         try:
+            content = text.decode()
             # It raises ValidationError for an integer that is too long, which is named below.
             with contextlib.suppress(msgspec.ValidationError):
                 _STRICT.decode(text)
-            found = _decoded(text)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ValueError(str(error)) from error
+            found = _decoded(content)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"byte {error.start} is not valid UTF-8") from error
+        except msgspec.DecodeError as error:
+            raise ValueError(lenient_json.why(text)) from error
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
         for place, number in exact_numbers.altered(found):
             named = f"{place}: " if place else ""
             raise UnclearJson(f"{named}{number.spelling} {number.fault}")
@@ -55,7 +60,7 @@ class IndentedJson(CompactJson):
         return msgspec.json.format(super().dumps(obj), indent=2) + "\n"
 
 
-def _decoded(text: str | bytes) -> Any:
+def _decoded(text: str) -> Any:
     """Decode valid JSON. Raises UnclearJson for a repeated key."""
     return json.loads(
         text,

@@ -27,7 +27,7 @@ _NAN = re.compile(rb"[+-]?(?:nan(?:\(\w*\))?|1\.#(?:qnan|snan|ind))", re.IGNOREC
 _NUMBER = re.compile(
     rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|ovf|1\.#inf)", re.IGNORECASE
 )
-_HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])")
+_HALF_A_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*+\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])")
 _LITERALS = (b"true", b"false", b"null")
 
 
@@ -78,11 +78,12 @@ def why(text: bytes) -> str:
 
 
 def _error(text: bytes, message: str) -> str:
-    if "truncated" not in message:
-        return message.removeprefix("JSON is malformed: ")
+    truncated = "truncated" in message
     # msgspec also reports a lone surrogate and an unknown short word as truncated.
-    if _HALF_A_PAIR.search(text):
+    if "surrogate" in message or (truncated and _HALF_A_PAIR.search(text)):
         return "a text has half of a surrogate pair"
+    if not truncated:
+        return message.removeprefix("JSON is malformed: ")
     for found in _PIECE.finditer(text):
         word = found["word"]
         if word and not _standard(word) and not _is_cut_off(word, text[found.end() :]):

@@ -215,6 +215,27 @@ def test_a_body_that_is_no_command_is_400(refusing: Api, body: str | bytes) -> N
 
 @pytest.mark.broker
 @pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ('{"device_id": "\\ud800"}', "a text has half of a surrogate pair"),
+        ('{"device_id": "a", "parameters": {"\\udc00": 1}}', "a text has half of a surrogate pair"),
+        ('{"device_id": "\\ud800\\u0041"}', "a text has half of a surrogate pair"),
+        ('{"device_id": nul', "it ends too early"),
+        ('{"device_id": no', "no is not a value (byte 14)"),
+        ('{"device_id": "a"', "it ends too early"),
+        ("", "it ends too early"),
+        ("restart", "invalid character (byte 0)"),
+        ("[" * 10_000, "it is nested too deeply"),
+    ],
+)
+def test_it_says_why_a_body_is_not_json_as_for_readings(refusing: Api, body: str, why: str) -> None:
+    for path in ("/api/control", "/api/mqtt/publish", "/api/sensors/readings"):
+        message = refusing.post(path, body, expect=400)["message"]
+        assert message.lower() == f"the body is not json: {why}".lower()
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
     ("body", "named"),
     [
         ('{"device_id": "a", "device_id": "b", "command": "x"}', "device_id"),
@@ -244,14 +265,16 @@ def test_a_field_that_stands_twice_is_400_and_named(refusing: Api, body: str, na
         ('{"a": 1e400}', "parameters.a: 1e400 is beyond the largest number, 1.7976931348623157e"),
         (f'{{"a": {"1" * 1_001}}}', f"parameters.a: {'1' * 60}… has 1001 digits; at most 1000"),
         (f'{{"a": {"1" * 5_000}}}', f"parameters.a: {'1' * 60}… has 5000 digits"),
-        ('{"a": NaN}', "The body is not JSON: "),
+        ('{"a": NaN}', "The body is not JSON: NaN is not a value (byte 55)"),
+        ('{"a": "\udcff"}', "The body is not JSON: byte 56 is not valid UTF-8"),
     ],
 )
-def test_a_number_that_would_be_altered_is_400_with_its_place(
+def test_a_value_that_would_be_altered_is_400_with_its_place(
     refusing: Api, parameters: str, told: str
 ) -> None:
     body = f'{{"device_id": "a", "command": "x", "parameters": {parameters}}}'
-    assert refusing.post("/api/control", body, expect=400)["message"].startswith(told)
+    content = body.encode(errors="surrogateescape")
+    assert refusing.post("/api/control", content, expect=400)["message"].startswith(told)
     assert refusing.get("/api/control")["count"] == 0
 
 
