@@ -322,6 +322,23 @@ def test_a_client_that_does_not_close_its_end_holds_up_nobody(running: Running) 
 
 BROKEN = {
     "no request": (b"hello\r\n\r\n", 400, "Invalid HTTP request line"),
+    "a path that is not percent-encoded": (
+        "GET /é HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+        400,
+        "^The URL has the byte 0xC3: percent-encode bytes above 127, as %C3%A9 for é$",
+    ),
+    "a query in Latin-1": (
+        b"GET /x?device_id=\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        400,
+        "the byte 0xFF: percent-encode",
+    ),
+    "a method that is none": ("GéT / HTTP/1.1\r\n\r\n".encode(), 400, "Invalid HTTP method: 'GéT'"),
+    "a header with a strange name": (
+        HEALTH[:-2] + "Gerät: x\r\n\r\n".encode(),
+        400,
+        "Invalid HTTP header name: 'Gerät'",
+    ),
+    "a version in Latin-1": (b"GET / HTTP/\xe9\r\n\r\n", 400, r"Version: 'HTTP/\\xe9'"),
     "bare line feeds": (b"GET / HTTP/1.1\nHost: x\n\n", 400, "line feed|LF"),
     "a length that is no number": (
         POST + b"Content-Length: x\r\n\r\n",
