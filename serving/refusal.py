@@ -23,6 +23,8 @@ _STATUS: dict[type[ParseException], int] = {
 }
 _HEADERS = {
     "CONTENT-LENGTH": "Content-Length: expected a number, once, and no Transfer-Encoding beside it",
+    "CONTENT-TYPE": "Content-Type: send it once, without control characters",
+    "HOST": "Host: send it once, without control characters",
     "TRANSFER-ENCODING": "Transfer-Encoding: expected chunked, once, in HTTP/1.1",
 }
 _NOT_ASCII = "The URL has the byte 0x{:02X}: percent-encode bytes above 127, as %C3%A9 for é"

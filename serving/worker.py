@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from serving.arrivals import Arrivals
 from serving.body import TOO_SLOW, WholeBody, check_codings
 from serving.connection import HttpConnection
+from serving.headers import check_single
 from serving.refusal import message_of, refusal, status_of
 from serving.shares import Shares
 from utils import descriptors
@@ -142,6 +143,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             request = next(conn.parser)
             check_codings(request)
+            check_single(request)
             request.body.reader = WholeBody(request.body.reader)
             return bool(self._keepalive_after(conn, self.handle_request(request, conn)))
         except (StopIteration, HTTPException):

@@ -132,6 +132,11 @@ def test_a_request_is_answered(running: Running) -> None:
     assert running.ask(HEALTH) == (200, b"read")
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Accept", "Cookie", "X-Own"])
+def test_a_header_that_is_a_list_may_be_repeated(running: Running, name: str) -> None:
+    assert running.ask(HEALTH[:-2] + f"{name}: a\r\n{name}: b\r\n\r\n".encode())[0] == 200
+
+
 def test_the_body_of_an_answer_is_not_held_back_until_its_head_is_confirmed(
     running: Running,
 ) -> None:
@@ -339,6 +344,17 @@ BROKEN = {
         "Invalid HTTP header name: 'Gerät'",
     ),
     "a version in Latin-1": (b"GET / HTTP/\xe9\r\n\r\n", 400, r"Version: 'HTTP/\\xe9'"),
+    **{
+        f"{name} twice": (
+            POST + f"{name}: a\r\n{name.lower()}: b\r\n\r\n".encode(),
+            400,
+            f"^{name}: (sent 2 times; )?send it once",
+        )
+        for name in (
+            *("Content-Type", "Host", "Idempotency-Key", "Last-Event-ID", "Origin"),
+            "Sec-Fetch-Site",
+        )
+    },
     "bare line feeds": (b"GET / HTTP/1.1\nHost: x\n\n", 400, "line feed|LF"),
     "a length that is no number": (
         POST + b"Content-Length: x\r\n\r\n",
