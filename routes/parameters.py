@@ -1,5 +1,6 @@
 """Accept only the query parameters in the OpenAPI document, each of them once, in UTF-8."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -17,6 +18,8 @@ LENIENT = {"/health", "/api/health"}
 """Requests of load balancers and monitors, which add parameters of their own."""
 MAX_NAME = 60
 MAX_ERRORS = 5
+_NOT_ENCODED = re.compile(rb"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
+_ENCODED = "% must be followed by two hexadecimal digits; %25 is the character %"
 
 
 def register(app: OpenAPI) -> None:
@@ -28,7 +31,7 @@ def register(app: OpenAPI) -> None:
         rule = request.url_rule
         if rule is None or rule.rule in LENIENT:
             return
-        if faults := undecodable(_raw_path(), request.query_string):
+        if faults := undecodable(_decoded_path(), _target(), request.query_string):
             _refuse(faults)
         if not request.query_string:
             return
@@ -45,18 +48,31 @@ def _refuse(faults: list[str]) -> NoReturn:
     abort(make_response(jsonify(message="; ".join(faults[:MAX_ERRORS])), 400))
 
 
-def _raw_path() -> bytes:
+def _decoded_path() -> bytes:
     """Return the bytes of the path, in which werkzeug replaces those that it cannot decode."""
     path: str = request.environ.get("PATH_INFO", "")
     return path.encode("latin-1")  # as WSGI has them
 
 
-def undecodable(path: bytes, query: bytes) -> list[str]:
-    """Return a sentence for each part of a URL that is not UTF-8; the path has no `%` any more."""
+def _target() -> bytes:
+    """Return the URL as it was sent; PATH_INFO has `%zz` for both `%zz` and `%25zz`."""
+    target: str = request.environ.get("RAW_URI", "")
+    return target.encode("latin-1", "replace")
+
+
+def undecodable(path: bytes, target: bytes, query: bytes) -> list[str]:
+    """Return a sentence for each part of a URL that cannot be decoded to UTF-8.
+
+    `path` is decoded already; `target` is the URL as it was sent.
+    """
     faults = [] if _is_utf8(path) else ["the path: not valid UTF-8"]
+    if found := _NOT_ENCODED.search(target.partition(b"?")[0]):
+        faults.append(f"the path: {_shown(found[0])}: {_ENCODED}")
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
-        if not _is_utf8(unquote_to_bytes(name)):
+        if found := _NOT_ENCODED.search(part):
+            faults.append(f"{_shown(name)}: {_shown(found[0])}: {_ENCODED}")
+        elif not _is_utf8(unquote_to_bytes(name)):
             faults.append(f"{_shown(name)}: the name of a parameter must be valid UTF-8")
         elif not _is_utf8(unquote_to_bytes(value)):
             faults.append(f"{_shown(name)}: {_shown(value)} is not valid UTF-8")

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
 
@@ -225,6 +225,31 @@ def test_a_path_that_is_not_utf8_is_400(api: Api, path: str, given: str) -> None
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("/api/sensors/history?device_id=%zz", "device_id: %zz"),
+        ("/api/sensors/history?limit=1&device_id=a%", "device_id: %"),
+        ("/api/sensors/history?device_id=a%4&limit=1", "device_id: %4"),
+        ("/api/sensors/history?device_id=50%25&limit=%%", "limit: %%"),
+        ("/api/sensors/history?device_id=%+1", "device_id: %+1"),
+        ("/api/sensors/history?dev%ice_id=a", "dev%ice_id: %ic"),
+        ("/api/sensors/history?device_id=%C3%A9%ff%", "device_id: %"),
+        ("/api/mqtt/last-value/panel/%zz/volt", "the path: %zz"),
+        ("/api/control/100%", "the path: %"),
+        ("/api/control/%u00e9?wait=0", "the path: %u0"),
+    ],
+)
+def test_a_percent_sign_that_encodes_nothing_is_400(api: Api, place: str, told: str) -> None:
+    # The client of the tests would encode it; the server hands it on as it was sent.
+    path, _, query = place.partition("?")
+    sent = {"PATH_INFO": unquote(path), "QUERY_STRING": query, "RAW_URI": place}
+    answer = api.client.get("/", environ_overrides=sent)
+    rule = "% must be followed by two hexadecimal digits; %25 is the character %"
+    assert (answer.status_code, answer.get_json()["message"]) == (400, f"{told}: {rule}")
+
+
+@pytest.mark.broker
 def test_utf8_is_read_as_it_is(api: Api) -> None:
-    for given in ("caf%C3%A9", "caf\u00e9", "%F0%9F%94%A7", "%EF%BF%BD", "a%zz"):
+    for given in ("caf%C3%A9", "caf\u00e9", "%F0%9F%94%A7", "%EF%BF%BD", "a%25zz"):
         assert api.get(f"/api/sensors/history?device_id={given}")["count"] == 0
