@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 MAX_PATH = 3
 """Levels of an error's location in nested JSON that its message names."""
 MAX_CODING = 40
+_UTF8 = {"", "utf-8", "utf8", "us-ascii"}
+"""The encodings whose texts are UTF-8; empty if none is named."""
 _MODEL = re.compile(r"a valid dictionary or instance of \w+")
 RETRY_AFTER = {"Retry-After": "5"}
 
@@ -121,11 +123,21 @@ def _require_json(app: Flask, body_limits: Mapping[str, int]) -> None:
         # Also without a body: a page of any site can have a browser send other types.
         if not request.is_json:
             raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json")
+        if charset := _charset():
+            raise UnsupportedMediaType(
+                f"Content-Type: charset={charset} is not supported. Send the JSON in UTF-8"
+            )
         if coding := _coding():
             message = f"Content-Encoding: {coding} is not supported. Send the JSON uncompressed"
             abort(make_response(jsonify(message=message), 415, {"Accept-Encoding": "identity"}))
         if _is_too_large(limit(request, body_limits) or 0):
             raise RequestEntityTooLarge
+
+
+def _charset() -> str:
+    """Return the encoding that a body is said to have; empty if it may be read as UTF-8."""
+    given = printable(request.mimetype_params.get("charset", "").strip("' ")[:MAX_CODING])
+    return "" if given.lower() in _UTF8 else given
 
 
 def _coding() -> str:

@@ -95,11 +95,35 @@ def test_an_error_is_json_that_says_what_to_do(
 
 @pytest.mark.broker
 @pytest.mark.parametrize(
-    "content_type", [JSON, "application/json; charset=utf-8", "Application/JSON"]
+    "content_type",
+    [
+        JSON,
+        "Application/JSON",
+        "application/json;charset=",
+        "application/json; charset=us-ascii",
+        *(
+            f"application/json; {charset}"
+            for charset in ("charset=utf-8", 'Charset="UTF-8"', "charset='Utf-8'", "charset=utf8")
+        ),
+    ],
 )
 def test_json_may_be_announced_as(api: Api, content_type: str) -> None:
     answer = api.client.post(READINGS, data=json.dumps(reading()), content_type=content_type)
     assert answer.status_code == 201
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("charset", ["utf-16", "UTF-16LE", "latin1", "iso-8859-1", "x" * 99])
+def test_a_body_in_another_encoding_is_415_on_every_path(api: Api, charset: str) -> None:
+    for path in (READINGS, "/api/control", "/api/mqtt/publish", "/api/soil-health/analyze"):
+        for announced in (f"charset={charset}", f'boundary=x; CHARSET="{charset}"'):
+            answer = api.client.post(
+                path, data=json.dumps(reading()), content_type=f"{JSON}; {announced}"
+            )
+            assert (answer.status_code, answer.mimetype) == (415, JSON), answer.text
+            shown = f"Content-Type: charset={charset[:40]}"
+            expected = f"{shown} is not supported. Send the JSON in UTF-8"
+            assert json.loads(answer.text) == {"message": expected}
 
 
 @pytest.mark.broker
