@@ -1,7 +1,7 @@
 """Validate origins of web pages, `scheme://host[:port]`, and write them as browsers do."""
 
 import re
-from ipaddress import AddressValueError, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 ANY = "*"
 _ALLOWED = (
@@ -15,6 +15,10 @@ _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/?#@:\[\]]+)(?::(?P<port>\d{1,5}))?"
 )
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_PUNYCODE = "xn--"
+# Python's codec replaces or removes what browsers keep: sharp s, final sigma, joiners.
+_DEVIATING = set("ßς\u200c\u200d")
 _MOST_PORTS = 65_535
 
 
@@ -57,13 +61,47 @@ def _host(text: str, host: str) -> str:
     try:
         if host.startswith("["):
             return f"[{IPv6Address(host[1:-1])}]"
-        name = host if host.isascii() else host.encode("idna").decode()
+        name = _in_ascii(host)
+        if _ends_in_number(name):
+            return str(IPv4Address(name))
     except (AddressValueError, UnicodeError):
         name = ""
-    if not _HOST_NAME.fullmatch(name):
-        wildcard = ": name each host in full, or use * alone" if ANY in host else ""
-        raise ValueError(f"{_ALLOWED}: {_shown(text)} has no host name or address{wildcard}")
+    if not _HOST_NAME.fullmatch(name) or not all(map(_is_decodable, name.split("."))):
+        raise ValueError(f"{_ALLOWED}: {_shown(text)} has no host name or address{_hint(host)}")
     return name
+
+
+def _in_ascii(host: str) -> str:
+    """Return a name with its labels in Punycode where needed. Raises UnicodeError."""
+    if set(host) & _DEVIATING:
+        raise UnicodeError
+    return host if host.isascii() else host.encode("idna").decode()
+
+
+def _ends_in_number(name: str) -> bool:
+    """Return whether browsers read a host as an IPv4 address, also where it is none."""
+    return _NUMBER.fullmatch(name.removesuffix(".").rpartition(".")[2]) is not None
+
+
+def _is_decodable(label: str) -> bool:
+    """Return whether a label that claims to be Punycode is; browsers decode it."""
+    if not label.startswith(_PUNYCODE):
+        return True
+    try:
+        decoded = label.removeprefix(_PUNYCODE).encode().decode("punycode")
+    except UnicodeError:
+        return False
+    return bool(decoded) and decoded.isprintable()
+
+
+def _hint(host: str) -> str:
+    if ANY in host:
+        return ": name each host in full, or use * alone"
+    if not host.isascii():
+        return ": write it in ASCII, as browsers send it (xn--…)"
+    if _ends_in_number(host):
+        return ": one that ends in a number must be an IPv4 address, such as 192.0.2.1"
+    return ""
 
 
 def _error(text: str) -> str:

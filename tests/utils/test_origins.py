@@ -26,6 +26,12 @@ ALLOWED = "must be * or origins such as https://dashboard.example.org or http://
         ("http://[2001:DB8:0:0::1]/", ["http://[2001:db8::1]"]),
         ("https://bücher.example", ["https://xn--bcher-kva.example"]),
         ("capacitor://localhost", ["capacitor://localhost"]),
+        (
+            "http://192.0.2.1:3000, http://1a, http://a.1b",
+            ["http://192.0.2.1:3000", "http://1a", "http://a.1b"],
+        ),
+        ("https://xn--strae-oqa.example.", ["https://xn--strae-oqa.example."]),
+        ("https://-a.org, https://a_b.org", ["https://-a.org", "https://a_b.org"]),
     ],
 )
 def test_an_origin_is_written_as_browsers_send_it(text: str, origins: list[str]) -> None:
@@ -56,6 +62,27 @@ def test_an_origin_is_written_as_browsers_send_it(text: str, origins: list[str])
         ("https://[a-z]+.example", "has more than scheme, host and port, or less"),
         ("https://a..example", "has no host name or address"),
         ("https://[:::]", "has no host name or address"),
+        *(
+            (
+                f"http://{host}",
+                "has no host name or address: one that ends in a number must be an IPv4 address, such as 192.0.2.1",
+            )
+            for host in (
+                *("1.2.3.4.5", "256.1.1.1", "0x7f.1", "1.2.3", "010.1.1.1", "1.2.3.4.", "a.0x"),
+                *("2130706433", "plant.1", "a.09"),
+            )
+        ),
+        *(
+            (f"https://{host}", "has no host name or address")
+            for host in ("xn--zzzz.example", "a.xn--", "xn--a.example")
+        ),
+        *(
+            (
+                f"https://{host}",
+                "has no host name or address: write it in ASCII, as browsers send it (xn--…)",
+            )
+            for host in ("straße.example", "βόλος.example", "ü..example")
+        ),
         ("wss://a.example", "begins with wss:, which no browser sends as an origin"),
     ],
 )
