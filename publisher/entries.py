@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,7 @@ MAX_WILL = 65_535  # bytes; MQTT has two bytes for the length of a will
 MAX_DEPTH = 32
 SHORTEST, LONGEST = 0.001, 31_536_000  # seconds
 MAX_VERSION = 2**53 - 1  # the largest whole number that every reader of JSON holds
+MAX_NUMBERS = 5  # that an entry names as altered; its data may have 100,000
 _SHOWN = 60
 _ID = (
     f"must be text of 1 to {MAX_ID} printable characters without + # /, "
@@ -165,7 +167,7 @@ def check(entry: object) -> tuple[PublishConfig | None, list[str]]:
     faults = [_fault(entry, name, allowed) for name, allowed in wrong.items()]
     faults += [
         f"{place} = {number.spelling}: {number.fault}"
-        for place, number in exact_numbers.altered(entry.get("data"), "data")
+        for place, number in islice(exact_numbers.altered(entry.get("data"), "data"), MAX_NUMBERS)
     ]
     if "data" in wrong:
         return None, faults

@@ -14,10 +14,15 @@ MAX_DIGITS = 1_000
 MAX_LEVELS = 3
 MAX_SHOWN = 60
 _INSTEAD = "use a number that a 64-bit float represents, or a text"
+# One text for all of them: a hostile document has hundreds of thousands of the shortest, 1e999.
+_TOO_LARGE = f"is beyond the largest number, {sys.float_info.max}; {_INSTEAD}"
+_TOO_SMALL = f"would become 0.0; {_INSTEAD}"
 
 
 class Inexact(float):
     """The float nearest to a number that no float represents, which must not replace it."""
+
+    __slots__ = ("fault", "spelling")
 
     spelling: str
     fault: str
@@ -28,7 +33,7 @@ class Inexact(float):
         nearest = max(-sys.float_info.max, min(float(spelling), sys.float_info.max))
         number = super().__new__(cls, nearest)
         number.spelling = _shortened(spelling)
-        number.fault = f"{fault}; {_INSTEAD}"
+        number.fault = fault
         return number
 
 
@@ -36,11 +41,12 @@ def number(spelling: str) -> float:
     """Return a number with a fraction or an exponent; Inexact where it would be altered."""
     result = float(spelling)
     if math.isinf(result):
-        return Inexact(spelling, f"is beyond the largest number, {sys.float_info.max}")
+        return Inexact(spelling, _TOO_LARGE)
     if not result and spelling.lower().partition("e")[0].strip("-0."):
-        return Inexact(spelling, "would become 0.0")
+        return Inexact(spelling, _TOO_SMALL)
     if abs(result) >= EXACT and not _is_exact(spelling, result):
-        return Inexact(spelling, f"would become {result!r}, which is another number")
+        other = f"would become {result!r}, which is another number; {_INSTEAD}"
+        return Inexact(spelling, other)
     return result
 
 
@@ -48,7 +54,8 @@ def integer(spelling: str) -> int | float:
     """Return an integer; Inexact where it has too many digits."""
     if len(spelling) <= MAX_DIGITS:
         return int(spelling)
-    return Inexact(spelling, f"has {len(spelling)} digits; at most {MAX_DIGITS} are allowed")
+    allowed = f"has {len(spelling)} digits; at most {MAX_DIGITS} are allowed; {_INSTEAD}"
+    return Inexact(spelling, allowed)
 
 
 def altered(document: object, name: str = "") -> Iterator[tuple[str, Inexact]]:
@@ -66,7 +73,11 @@ def altered(document: object, name: str = "") -> Iterator[tuple[str, Inexact]]:
             inside = list(value.items())
         elif isinstance(value, list):
             inside = list(enumerate(value))
-        waiting += [(_below(place, key), held) for key, held in reversed(inside)]
+        waiting += [
+            (_below(place, key), held)
+            for key, held in reversed(inside)
+            if isinstance(held, Inexact | dict | list)
+        ]
 
 
 def _below(place: tuple[str, ...], key: object) -> tuple[str, ...]:

@@ -157,6 +157,8 @@ INFINITE = "without duplicate keys, numbers out of range"
          ['(id "b"): data = {"c": [{"a b": 2}]}: must be a JSON object']),
         ('{"id": "b", "topic": "t", "interval": 1, "data": {"a\\n": 1, "a\\n": 2}}', [INFINITE]),
         ('{"id": "b", "topic": "t", "interval": 1, "data": {"a": "\\ud800"}}', ["lone surrogates"]),
+        (f'{{"id": "b", "topic": "t", "interval": 1, "data": {{"a": [{"1e999," * 99}0]}}}}',
+         [f'(id "b"): data.a.{index} = 1e999: is beyond' for index in range(5)]),
         ("1e999", [": 1e999: must be a JSON object with id, topic, data and interval"]),
         ('[{"a": 1, "a": 2}]', [': [{"a": 2}]: must be a JSON object']),
     ],
