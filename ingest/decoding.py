@@ -15,7 +15,6 @@ import msgspec
 
 from ingest.json_payloads import MAX_PAYLOAD, checked, decode_reading
 from ingest.values import (
-    EXACT,
     PayloadError,
     bare,
     is_no_value,
@@ -23,6 +22,7 @@ from ingest.values import (
     stored,
 )
 from streams.stream import Metric, MetricType, Stream
+from utils.exact_numbers import EXACT
 from utils.identity import text_fault
 
 UNSET = msgspec.UNSET

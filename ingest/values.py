@@ -1,17 +1,15 @@
 """Values: convert the value of a field to the number or text that is stored; pure."""
 
 import re
-from decimal import Decimal
 from typing import Any, assert_never
 
 import msgspec
 
 from streams.stream import Metric
+from utils.exact_numbers import EXACT, is_exact
 from utils.identity import text_fault
 from utils.text import printable
 
-EXACT = 2.0**53
-"""A float represents every integer up to this limit."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _OTHER_THAN_ZERO = re.compile(r"[-+0.]*[1-9]")
 # Texts that devices send, in any case, if they have no value.
@@ -110,7 +108,7 @@ def number(field: str, value: object, spelling: str) -> float:
     result = float(spelled)
     if abs(result) == float("inf"):
         raise PayloadError("number_out_of_range", f"{field}: too large to be stored: {spelling}")
-    if abs(result) >= EXACT and not _is_exact(spelled, result):
+    if abs(result) >= EXACT and not is_exact(spelled, result):
         wrong = f"{spelling} would be stored as {result!r}, which is another number"
         raise PayloadError("number_not_exact", f"{field}: {wrong}")
     if not result and _OTHER_THAN_ZERO.match(spelled):
@@ -125,15 +123,6 @@ def _spelled(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         return ""
     return str(value).strip()
-
-
-def _is_exact(spelled: str, result: float) -> bool:
-    exact = Decimal(spelled)
-    if "e" not in spelled.lower():
-        return exact == Decimal(result)
-    # With an exponent, only the digits that are written are significant.
-    digits = len(exact.as_tuple().digits)
-    return exact == Decimal(f"{result:.{digits - 1}e}")
 
 
 def _as_spelled(value: Any) -> msgspec.Raw:

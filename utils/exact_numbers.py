@@ -44,7 +44,7 @@ def number(spelling: str) -> float:
         return Inexact(spelling, _TOO_LARGE)
     if not result and spelling.lower().partition("e")[0].strip("-0."):
         return Inexact(spelling, _TOO_SMALL)
-    if abs(result) >= EXACT and not _is_exact(spelling, result):
+    if abs(result) >= EXACT and not is_exact(spelling, result):
         other = f"would become {result!r}, which is another number; {_INSTEAD}"
         return Inexact(spelling, other)
     return result
@@ -80,18 +80,19 @@ def altered(document: object, name: str = "") -> Iterator[tuple[str, Inexact]]:
         ]
 
 
-def _below(place: tuple[str, ...], key: object) -> tuple[str, ...]:
-    # Without a limit the places in a deep document would take many times its memory.
-    return place if len(place) == MAX_LEVELS else (*place, _shortened(str(key)))
-
-
-def _is_exact(spelling: str, result: float) -> bool:
+def is_exact(spelling: str, result: float) -> bool:
+    """Return whether the float nearest to a number that is written so is that number."""
     exact = Decimal(spelling)
     if "e" not in spelling.lower():
         return exact == Decimal(result)
     # With an exponent, only the digits that are written are significant.
     digits = len(exact.as_tuple().digits)
     return exact == Decimal(f"{result:.{digits - 1}e}")
+
+
+def _below(place: tuple[str, ...], key: object) -> tuple[str, ...]:
+    # Without a limit the places in a deep document would take many times its memory.
+    return place if len(place) == MAX_LEVELS else (*place, _shortened(str(key)))
 
 
 def _shortened(text: str) -> str:
