@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DataError
 
 from config import SettingsError
 from storage.dialect import Dialect
@@ -24,6 +25,7 @@ class ConnectionPool:
         except _UNUSABLE as error:
             unusable = f"DATABASE_URL: {_refused_parameter(dialect)} cannot be used: {error}"
             raise SettingsError(f"{unusable}; allowed are {dialect.PARAMETERS}") from error
+        event.listen(self.engine, "handle_error", _refusal)
 
     def open(self) -> Connection:
         """A connection that the caller closes. Raises Unavailable."""
@@ -54,6 +56,15 @@ class ConnectionPool:
         """Raise Replaced if nobody will ever read what this connection writes."""
         if fault := self._dialect.fault(connection):
             raise Replaced(fault)
+
+
+def _refusal(context: ExceptionContext) -> DataError | None:
+    """What a driver raises for a value that it cannot send or read is no error of its own kind."""
+    error = context.original_exception
+    in_use = context.execution_context is not None
+    if not in_use or not isinstance(error, (ValueError, OverflowError)):
+        return None
+    return DataError(context.statement, None, error)
 
 
 def _refused_parameter(dialect: Dialect) -> str:

@@ -22,6 +22,8 @@ Merge = Callable[[Columns, Columns], Sequence[tuple[str, Any]]]
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5
 """How long to wait for a server, and for a lock of another connection."""
+TEXT_CODEC = "text_codec"
+"""Where `Connection.info` has the codec of all that a text may hold, unless that is Unicode."""
 POOL: Mapping[str, Any] = {
     "pool_pre_ping": True,
     "pool_size": 10,
@@ -82,7 +84,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def refuses(self, error: DBAPIError) -> bool:
-        """Whether the database refused the data, rather than being away, full, locked or broken."""
+        """Whether the data was refused, rather than the database away, full, locked or broken.
+
+        A DataError is such a refusal, by the server or already by the driver.
+        """
 
     @abstractmethod
     def refuses_table(self, error: DBAPIError) -> bool:

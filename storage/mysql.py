@@ -9,7 +9,7 @@ import pymysql
 from pymysql.constants import CLIENT
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage import failures
@@ -106,7 +106,7 @@ class MySQL(Dialect):
         return SessionLock(connection, take, give, arguments)
 
     def refuses(self, error: DBAPIError) -> bool:
-        return self.code(error) in self._REFUSALS
+        return isinstance(error, DataError) or self.code(error) in self._REFUSALS
 
     def refuses_table(self, error: DBAPIError) -> bool:
         refused = self.code(error) in self._TABLE_REFUSALS

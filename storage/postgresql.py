@@ -8,15 +8,18 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import psycopg2
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine
+from psycopg2.extensions import encodings
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage import failures
 from storage.dialect import (
     CONNECT_SECONDS,
     LOCK_SECONDS,
     POOL,
+    TEXT_CODEC,
     Dialect,
     Merge,
     Row,
@@ -36,6 +39,8 @@ _WHOLE_NUMBERS = (
     "keepalives_count",
     "tcp_user_timeout",
 )
+# A database in SQL_ASCII keeps the bytes that it gets; what AutoForge sends it is UTF-8.
+_CODECS = {**encodings, "SQL_ASCII": "utf_8"}
 _WAIT_FOR_LOCK = "SELECT true FROM pg_advisory_lock(:key)"
 _TRY_LOCK = "SELECT pg_try_advisory_lock(:key)"
 _UNLOCK = "SELECT pg_advisory_unlock(:key)"
@@ -66,12 +71,20 @@ class PostgreSQL(Dialect):
         }
         query = self.url.normalized_query
         own = {name: value for name, value in network.items() if name not in query}
-        arguments = {**own, "options": self._options()}
+        # Whatever PGCLIENTENCODING and the database say: any text must fit.
+        arguments = {**own, "options": self._options(), "client_encoding": "utf8"}
         # One round trip for all rows of an upsert; psycopg2 would make one for each.
         batch: Any = {"executemany_mode": "values_plus_batch"}
         engine = create_engine(self.url, connect_args=arguments, **batch, **POOL)
         _check(engine, arguments)
+        event.listen(engine, "connect", self._on_connect)
         return engine
+
+    @staticmethod
+    def _on_connect(connection: Any, record: ConnectionPoolEntry) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            record.info[TEXT_CODEC] = _CODECS.get(encoding, "ascii")
 
     def _options(self) -> str:
         """The options of DATABASE_URL between ours: the last of two with one name holds."""
@@ -112,7 +125,7 @@ class PostgreSQL(Dialect):
 
     def refuses(self, error: DBAPIError) -> bool:
         # SQLSTATE classes: data exception, constraint violation, row too wide, raised by a trigger.
-        return self.code(error)[:2] in ("22", "23", "54", "P0")
+        return isinstance(error, DataError) or self.code(error)[:2] in ("22", "23", "54", "P0")
 
     def refuses_table(self, error: DBAPIError) -> bool:
         # Not supported, a rule of SQL or of access, a limit of the program.
@@ -130,6 +143,8 @@ def _check(engine: Engine, own: Mapping[str, Any]) -> None:
     """Have libpq check the parameters, without a server. Raises ValueError."""
     _, stated = engine.dialect.create_connect_args(engine.url)
     arguments = {**stated, **own}
+    if _letters(stated.get("client_encoding", "utf8")) not in ("utf8", "unicode"):
+        raise ValueError("AutoForge sends UTF-8 to every database; leave it out, or write utf8")
     if "cursor_factory" in arguments:
         raise ValueError("it is psycopg2's, and no text")
     for name in _WHOLE_NUMBERS:
@@ -148,12 +163,19 @@ def _check(engine: Engine, own: Mapping[str, Any]) -> None:
             raise ValueError(fault) from error
 
 
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
 def _copy(connection: Connection, statement: str, rows: Sequence[Row]) -> None:
-    lines = io.StringIO("\n".join(map(_copy_line, rows)))
     try:
+        # Encoded here, because psycopg2 would have the server report a text that is no UTF-8.
+        lines = io.BytesIO("\n".join(map(_copy_line, rows)).encode())
         cursor: Any = connection.connection.cursor()
         cursor.copy_expert(statement, lines)
         cursor.close()
+    except UnicodeEncodeError as error:
+        raise DataError(statement, None, error) from error
     except psycopg2.Error as error:
         raise DBAPIError.instance(statement, None, error, psycopg2.Error) from error
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from config import SettingsError
@@ -48,7 +48,7 @@ class SQLite(Dialect):
         "too many columns|too many SQL variables": failures.TOO_WIDE,
     }
     PARAMETERS = f"timeout (seconds), cached_statements, uri, and {_OF_FILE_URI}"
-    _REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, OverflowError)
+    _REFUSALS = (sqlite3.IntegrityError, sqlite3.InterfaceError)
     _SPOILING = re.compile("SQLITE_(READONLY|IOERR|CORRUPT|NOTADB|CANTOPEN)")
 
     def __init__(self, url: URL) -> None:
@@ -168,7 +168,7 @@ class SQLite(Dialect):
             self._writing.release()
 
     def refuses(self, error: DBAPIError) -> bool:
-        return isinstance(error.orig, self._REFUSALS)
+        return isinstance(error, DataError) or isinstance(error.orig, self._REFUSALS)
 
     def refuses_table(self, error: DBAPIError) -> bool:
         return self.code(error) == "SQLITE_ERROR"

@@ -47,9 +47,9 @@ class DatabaseServer:
             self._drop(url)
 
     @contextmanager
-    def bare_database(self) -> Iterator[str]:
-        """The URL of a new database without tables."""
-        url = self._create()
+    def bare_database(self, options: str = "") -> Iterator[str]:
+        """The URL of a new database without tables; `options` are those of CREATE DATABASE."""
+        url = self._create(options)
         yield _shown(url)
         self._drop(url)
 
@@ -58,10 +58,10 @@ class DatabaseServer:
         while self._emptied:
             self._drop(self._emptied.pop())
 
-    def _create(self) -> URL:
+    def _create(self, options: str = "") -> URL:
         name = f"autoforge_{uuid.uuid4().hex[:12]}"
         with self._engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            connection.execute(text(f"CREATE DATABASE {name} {options}"))
         return self._engine.url.set(database=name)
 
     def _drop(self, url: URL) -> None:

@@ -37,6 +37,8 @@ def with_query(url: str, **query: str) -> str:
         ({"options": "-clock_timeout=7s"}, "SHOW lock_timeout", "7s"),
         ({}, "SHOW lock_timeout", "5s"),
         ({"application_name": "here"}, "SHOW application_name", "here"),
+        ({"client_encoding": "UTF-8"}, "SHOW client_encoding", "UTF8"),
+        ({"options": "-cclient_encoding=latin1"}, "SHOW client_encoding", "UTF8"),
     ],
 )
 def test_postgresql_takes_the_options_of_the_url(
@@ -125,6 +127,10 @@ PLACES = {
         ("postgresql", "keepalives_idle=x", "keepalives_idle must be a whole number"),
         ("postgresql", "port=x", "Received non-integer port arguments: ('x',)"),
         ("postgresql", "cursor_factory=x", "it is psycopg2's, and no text"),
+        *(
+            ("postgresql", f"client_encoding={name}", "AutoForge sends UTF-8 to every database")
+            for name in ("latin1", "SQL_ASCII", "auto", "bogus")
+        ),
         ("mysql", "pasword=x", "unexpected keyword argument 'pasword'"),
         ("mysql", "connect_timeout=soon", "invalid literal for int() with base 10: 'soon'"),
         ("mysql", "connect_timeout=-1", "connect_timeout should be >0 and <=31536000"),
