@@ -10,9 +10,19 @@ from sqlalchemy.exc import ArgumentError, DataError
 from config import SettingsError
 from storage.dialect import Dialect
 from storage.driver_errors import DriverErrors
-from storage.failures import Replaced, Unavailable
+from storage.failures import Replaced, Unavailable, unforeseen
 
 _UNUSABLE = (ValueError, TypeError, ArgumentError)
+# What SQLAlchemy and the drivers let out of a connect beside their own errors.
+_UNFORESEEN = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class ConnectionPool:
@@ -32,10 +42,10 @@ class ConnectionPool:
         with DriverErrors(self._dialect):
             try:
                 return self.engine.connect()
-            except (TypeError, ValueError, OSError) as error:
-                # Drivers check the parameters of DATABASE_URL only now, and do not name them.
-                unusable = f"a parameter of DATABASE_URL cannot be used: {error}"
-                raise Unavailable(unusable) from error
+            except _UNFORESEEN as error:
+                # Drivers check some parameters of DATABASE_URL only now, and do not name them.
+                fault = "it cannot be connected to, perhaps because of DATABASE_URL"
+                raise Unavailable(f"{fault}: {unforeseen(error)}") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

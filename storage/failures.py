@@ -32,6 +32,12 @@ def first_line(error: SQLAlchemyError) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def unforeseen(error: Exception) -> str:
+    """An error that no driver should raise, in one line: its text alone may say nothing."""
+    lines = str(error).strip().splitlines()
+    return ": ".join([type(error).__name__, *lines[:1]])
+
+
 def known_message(messages: Mapping[str, str], text: str) -> str | None:
     """The message of the first regular expression that is found in the text."""
     found = (message for pattern, message in messages.items() if re.search(pattern, text))

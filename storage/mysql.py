@@ -26,6 +26,9 @@ from storage.dialect import (
 from storage.locks import Lock, SessionLock
 
 MAX_LOCK_NAME = 45
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_ONLY = {"charset": ("utf8mb4",), "use_unicode": _TRUE, "autocommit": _FALSE}
+"""What AutoForge cannot choose otherwise: any text must fit, and a batch is one transaction."""
 
 
 class MySQL(Dialect):
@@ -62,7 +65,6 @@ class MySQL(Dialect):
         own = {name: value for name, value in network.items() if name not in query}
         # Without FOUND_ROWS a duplicate counts as no row, which distinguishes it from a new one.
         flags = int(query.get("client_flag", ("0",))[-1]) & ~CLIENT.FOUND_ROWS
-        # DATABASE_URL cannot choose these: any text must fit, and a batch is one transaction.
         fixed = {"client_flag": flags, "charset": "utf8mb4", "autocommit": False}
         engine = create_engine(self.url, connect_args=own | fixed, **POOL)
         _check(engine, own | fixed)
@@ -123,6 +125,11 @@ class MySQL(Dialect):
 def _check(engine: Engine, own: Mapping[str, Any]) -> None:
     """Have PyMySQL check the parameters, without a server. Raises ValueError."""
     _, stated = engine.dialect.create_connect_args(engine.url)
+    for name, allowed in _ONLY.items():
+        if str(stated.get(name, allowed[0])).lower() not in allowed:
+            raise ValueError(f"it can only be {allowed[0]}")
+    if "auth_plugin_map" in stated:
+        raise ValueError("it is no text")
     if "defer_connect" in stated:
         raise ValueError("AutoForge connects when it has to")
     try:

@@ -1,13 +1,15 @@
 """When to make the tables: at the first use, and again once another database is in the place."""
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 from storage.dialect import Dialect
-from storage.failures import Unavailable
+from storage.failures import Unavailable, unforeseen
 
+logger = logging.getLogger(__name__)
 READY_SECONDS = 10
 RETRY_SECONDS = 1.0
 POLL_SECONDS = 0.2
@@ -34,11 +36,21 @@ class Preparation:
     def run(self) -> None:
         """Make the tables now. Raises Unavailable, SchemaError."""
         try:
-            self._era = self._make_tables()
+            self._era = self._made()
         except Unavailable as error:
             self._failure = time.monotonic(), str(error)
             raise
         self._failure = None
+
+    def _made(self) -> int:
+        try:
+            return self._make_tables()
+        except Unavailable:
+            raise
+        except Exception as error:
+            # Of any thread that uses the database, this would be the end.
+            logger.debug("The tables cannot be made", exc_info=True)
+            raise Unavailable(f"its tables cannot be made: {unforeseen(error)}") from error
 
     def wait(self, seconds: float, ended: threading.Event) -> None:
         """Return once the tables are there, the time is over, or `ended` is set."""

@@ -1,5 +1,6 @@
 """Validate the database URL and add the installed driver."""
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -31,6 +32,10 @@ _BRACKETS = "must have brackets around an IPv6 address, such as postgresql://[::
 _NO_HOST = (
     "must begin with sqlite:/// and the path of a file: a SQLite database has no host and no login"
 )
+_NO_NAME = "must name the database, such as {}://user:password@host/name"
+# libpq would take the name of the user, unless one of these says another.
+_PG_NAMES = {"dbname", "service"}
+_PG_NAMES_OUTSIDE = ("PGDATABASE", "PGSERVICE")
 _ONE_AT = (
     "must have one @ at most, before the host: "
     "in a user name or password @ is written %40, / %2F and : %3A"
@@ -65,6 +70,8 @@ def checked(text: str) -> str:
     # Otherwise half of the password would be shown as part of the host or the database name.
     elif "@" in (url.host or "") or (url.username is None and "@" in (url.database or "")):
         raise ValueError(_ONE_AT)
+    else:
+        _check_name(url)
     return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
 
 
@@ -96,6 +103,17 @@ def file_in(text: str) -> str:
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - as above
 
     return file_of(make_url(text))
+
+
+def _check_name(url: "URL") -> None:
+    if "\0" in unquote(url.database or ""):
+        raise ValueError("must name a database, and no name has a NUL (%00)")
+    if url.database:
+        return
+    kind = _DRIVERS[url.drivername].partition("+")[0]
+    said = _PG_NAMES & url.normalized_query.keys() or any(map(os.environ.get, _PG_NAMES_OUTSIDE))
+    if kind == "mysql" or not said:
+        raise ValueError(_NO_NAME.format(kind))
 
 
 def _check_sqlite(url: "URL") -> None:

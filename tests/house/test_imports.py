@@ -38,6 +38,7 @@ BROAD_HANDLERS = {
     "ingest/ingester.py": 1,  # around a turn of the loop
     "jobs/worker.py": 1,  # around a job
     "serving/worker.py": 1,  # around a request
+    "storage/preparation.py": 1,  # around the making of the tables, in any thread
 }
 
 

@@ -1,6 +1,7 @@
 """What DATABASE_URL says beside the place: it holds, and what AutoForge needs is added to it."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,7 @@ def test_the_tables_are_made_in_the_schema_that_the_url_names(
         ({"init_command": "SET @@session.sql_mode='ANSI'"}, "SELECT @@sql_mode LIKE '%ANSI%'", 1),
         ({"init_command": "SET @x = 1"}, "SELECT @@innodb_lock_wait_timeout", 5),
         ({"charset": "utf8mb4"}, "SELECT @@character_set_client", "utf8mb4"),
-        ({"charset": "latin1"}, "SELECT @@character_set_client", "utf8mb4"),
-        ({"charset": "utf8"}, "SELECT @@character_set_client", "utf8mb4"),
-        ({"autocommit": "true"}, "SELECT @@autocommit", 0),
+        ({"use_unicode": "1"}, "SELECT @@character_set_client", "utf8mb4"),
         ({"autocommit": "false"}, "SELECT @@autocommit", 0),
         ({"read_timeout": "7", "client_flag": "2"}, "SELECT @@lock_wait_timeout", 5),
     ],
@@ -111,7 +110,7 @@ def test_the_file_that_is_watched_is_the_one_that_sqlite_opens(
 
 PLACES = {
     "postgresql": "postgresql+psycopg2://me:secret@nowhere.invalid/db?application_name=x&",
-    "mysql": "mysql+pymysql://me:secret@nowhere.invalid/db?charset=utf8mb4&",
+    "mysql": "mysql+pymysql://me:secret@nowhere.invalid/db?sql_mode=ANSI&",
     "sqlite": "sqlite:///x.db?cached_statements=7&",
     "sqlite file": "sqlite:///file:x.db?uri=true&timeout=2.5&",
 }
@@ -139,6 +138,13 @@ PLACES = {
         ("mysql", "ssl_check_hostname=x", "String is not true/false: 'x'"),
         ("mysql", "cursorclass=x", "'str' object is not callable"),
         ("mysql", "compress=1", "compress and named_pipe arguments are not supported"),
+        *(
+            ("mysql", f"charset={name}", "it can only be utf8mb4")
+            for name in ("bogus", "latin1", "utf8")
+        ),
+        ("mysql", "use_unicode=0", "it can only be true"),
+        ("mysql", "autocommit=true", "it can only be false"),
+        ("mysql", "auth_plugin_map=x", "it is no text"),
         ("mysql", "defer_connect=1", "AutoForge connects when it has to"),
         *(
             ("sqlite", parameter, "AutoForge writes the file, and has no other use for parameters")
@@ -167,6 +173,7 @@ def test_a_parameter_that_the_driver_refuses_stops_the_start_without_a_server(
         "postgresql+psycopg2://h/db?sslmode=require&connect_timeout=2&keepalives=0",
         "postgresql+psycopg2://me@/db?host=a:1&host=b:2&target_session_attrs=read-write",
         "postgresql+psycopg2:///db?host=/var/run/postgresql",
+        "postgresql://h?dbname=db",
         "postgresql+psycopg2://h/db?hostaddr=192.0.2.1&options=-csearch_path%3Diot",
         "sqlite:///x.db?timeout=2.5&cached_statements=9&uri=false",
         "sqlite:///file:x.db?uri=true&mode=rw",
@@ -192,3 +199,25 @@ def test_a_folder_that_cannot_be_written_stops_the_start(url: str, streams: Stre
 def test_a_parameter_that_stands_twice_is_named(url: str) -> None:
     with pytest.raises(ValueError, match="each parameter once, and has more than one: sslmode"):
         checked(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("mysql://root@127.0.0.1", "mysql"),
+        ("mariadb://root@127.0.0.1/?sql_mode=ANSI", "mysql"),
+        ("mysql:///?database=x", "mysql"),
+        ("postgresql://me@127.0.0.1", "postgresql"),
+        ("postgres:///?host=/run/postgresql", "postgresql"),
+    ],
+)
+def test_a_server_without_the_name_of_a_database_is_refused(
+    url: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGDATABASE", raising=False)
+    told = f"must name the database, such as {kind}://user:password@host/name"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        checked(url)
+    if kind == "postgresql":
+        monkeypatch.setenv("PGDATABASE", "named")
+        assert checked(url)

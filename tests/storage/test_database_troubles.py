@@ -176,6 +176,19 @@ def test_a_file_that_cannot_be_switched_to_its_log_says_why_at_once(
     made.close()
 
 
+@pytest.mark.database
+def test_an_error_of_a_driver_that_nobody_foresaw_is_told_in_one_line(
+    tmp_path: Path, streams: Streams
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("no name\nand more")
+
+    made = Database(make_url(f"sqlite:///{tmp_path}/x.db"), streams)
+    event.listen(made.engine, "do_connect", fail)
+    with pytest.raises(Unavailable, match=r"DATABASE_URL: AssertionError: no name$"):
+        made.prepare()
+
+
 def test_a_copy_of_the_file_alone_has_what_was_stored(
     settings: Callable[..., Settings],
     mosquitto: Mosquitto,

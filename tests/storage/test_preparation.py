@@ -72,6 +72,16 @@ def test_a_failure_is_repeated_for_a_while_without_another_attempt(
     assert tables.made == 1
 
 
+def test_an_error_that_nobody_foresaw_is_told_in_one_line(tables: Tables) -> None:
+    def make() -> int:
+        raise AssertionError
+
+    made = Preparation(tables.place, make)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"^its tables cannot be made: AssertionError$"):
+            made.ensure()
+
+
 def test_it_waits_until_the_tables_are_there(
     tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
