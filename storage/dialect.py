@@ -124,6 +124,27 @@ class Dialect(ABC):
         del connection
 
 
+_PARTS = {
+    "host": "host",
+    "port": "port",
+    "user": "username",
+    "password": "password",
+    "passwd": "password",
+    "dbname": "database",
+    "database": "database",
+    "db": "database",
+}
+
+
+def check_parts(url: URL) -> None:
+    """Refuse a parameter that contradicts what log and health show. Raises ValueError."""
+    for name, values in url.normalized_query.items():
+        part = _PARTS.get(name)
+        stated = getattr(url, part) if part else None
+        if stated and any(value != str(stated) for value in values):
+            raise ValueError(f"before the ? the URL says another {part}; keep one of the two")
+
+
 def columns(table: Table) -> list[str]:
     """The columns that a row fills."""
     own = ("id", "created_at")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pymysql
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util import asbool
 
 from storage import failures
 from storage.dialect import (
@@ -20,6 +22,7 @@ from storage.dialect import (
     Dialect,
     Merge,
     Row,
+    check_parts,
     columns,
     literal,
 )
@@ -27,6 +30,8 @@ from storage.locks import Lock, SessionLock
 
 MAX_LOCK_NAME = 45
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+# To PyMySQL any text is true; SQLAlchemy reads only the other booleans.
+_BOOLEANS = ("ssl_disabled", "ssl_verify_identity")
 _ONLY = {"charset": ("utf8mb4",), "use_unicode": _TRUE, "autocommit": _FALSE}
 """What AutoForge cannot choose otherwise: any text must fit, and a batch is one transaction."""
 
@@ -62,7 +67,8 @@ class MySQL(Dialect):
     def create_engine(self) -> Engine:
         query = self.url.normalized_query
         network = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 30, "write_timeout": 30}
-        own = {name: value for name, value in network.items() if name not in query}
+        own: dict[str, Any] = {k: value for k, value in network.items() if k not in query}
+        own |= {name: asbool(query[name][-1]) for name in _BOOLEANS if name in query}
         # Without FOUND_ROWS a duplicate counts as no row, which distinguishes it from a new one.
         flags = int(query.get("client_flag", ("0",))[-1]) & ~CLIENT.FOUND_ROWS
         fixed = {"client_flag": flags, "charset": "utf8mb4", "autocommit": False}
@@ -124,10 +130,14 @@ class MySQL(Dialect):
 
 def _check(engine: Engine, own: Mapping[str, Any]) -> None:
     """Have PyMySQL check the parameters, without a server. Raises ValueError."""
+    check_parts(engine.url)
     _, stated = engine.dialect.create_connect_args(engine.url)
     for name, allowed in _ONLY.items():
         if str(stated.get(name, allowed[0])).lower() not in allowed:
             raise ValueError(f"it can only be {allowed[0]}")
+    file = stated.get("read_default_file")
+    if file is not None and not Path(file).expanduser().is_file():
+        raise ValueError(f"there is no file {file}")
     if "auth_plugin_map" in stated:
         raise ValueError("it is no text")
     if "defer_connect" in stated:

@@ -23,6 +23,7 @@ from storage.dialect import (
     Dialect,
     Merge,
     Row,
+    check_parts,
     columns,
     literal,
     quoted,
@@ -141,11 +142,12 @@ class PostgreSQL(Dialect):
 
 def _check(engine: Engine, own: Mapping[str, Any]) -> None:
     """Have libpq check the parameters, without a server. Raises ValueError."""
+    check_parts(engine.url)
     _, stated = engine.dialect.create_connect_args(engine.url)
     arguments = {**stated, **own}
     if _letters(stated.get("client_encoding", "utf8")) not in ("utf8", "unicode"):
         raise ValueError("AutoForge sends UTF-8 to every database; leave it out, or write utf8")
-    if "cursor_factory" in arguments:
+    if stated.keys() & {"cursor_factory", "dsn"}:
         raise ValueError("it is psycopg2's, and no text")
     for name in _WHOLE_NUMBERS:
         # libpq looks at these only once it has a server.

@@ -29,7 +29,11 @@ from utils.database_url import file_of, is_file_uri
 from utils.paths import check_folder
 
 BUSY_SECONDS = 10
-_VALUES = {"timeout": r"\d{1,6}(\.\d+)?", "cached_statements": r"\d{1,6}", "uri": ".*"}
+_VALUES = {
+    "timeout": (r"\d{1,6}(\.\d+)?", "a number of seconds, such as 10"),
+    "cached_statements": (r"\d{1,6}", "a whole number, such as 128"),
+    "uri": (".*", "true or false"),
+}
 _OF_FILE_URI = "mode=rw or mode=rwc where uri=true and the path begins with file:"
 MAX_PARAMETERS = 900
 """Before 3.32 SQLite takes 999 in a statement."""
@@ -189,10 +193,13 @@ class SQLite(Dialect):
 
 def _check(url: URL) -> None:
     """Refuse what SQLAlchemy ignores, and what AutoForge cannot work with. Raises ValueError."""
-    allowed = {**_VALUES, "mode": "rwc?"} if is_file_uri(url) else _VALUES
+    allowed = {**_VALUES, "mode": ("rwc?", "rw or rwc")} if is_file_uri(url) else _VALUES
     for name, values in url.normalized_query.items():
-        if not re.fullmatch(allowed.get(name, "(?!)"), ",".join(values)):
+        if name not in allowed:
             raise ValueError("AutoForge writes the file, and has no other use for parameters")
+        pattern, wanted = allowed[name]
+        if not re.fullmatch(pattern, values[-1]):
+            raise ValueError(f"{values[-1]!r} is not {wanted}")
 
 
 def _check_folder(file: str) -> None:

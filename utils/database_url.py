@@ -25,6 +25,8 @@ _DRIVERS = {
 }
 # The values of `uri` that SQLAlchemy treats as true; otherwise `file:` is part of the name.
 _TRUE = {"true", "yes", "on", "y", "t", "1"}
+# As SQLAlchemy finds it: a ? may be part of the login before it.
+_QUERY = re.compile(r"[^:]*://(?:[^:/]*(?::[^@]*)?@)?[^?]*\?(.*)", re.DOTALL)
 # The parameters that SQLAlchemy and storage/postgresql.py join.
 _REPEATABLE = {"host", "options"}
 _URL = "must be a URL such as sqlite:///sensors.db"
@@ -58,11 +60,9 @@ def checked(text: str) -> str:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
         raise ValueError(_BRACKETS if lacks_brackets(text) else _URL) from error
-    twice = [name for name, values in url.normalized_query.items() if len(values) > 1]
-    if more := ", ".join(name for name in twice if name not in _REPEATABLE):
-        raise ValueError(f"must have each parameter once, and has more than one: {more}")
     if url.drivername not in _DRIVERS:
         raise ValueError("must begin with sqlite:///, postgresql:// or mysql+pymysql://")
+    _check_query(text, url)
     if url.drivername == "sqlite":
         if url.host or url.username or url.port:
             raise ValueError(_NO_HOST)
@@ -103,6 +103,21 @@ def file_in(text: str) -> str:
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - as above
 
     return file_of(make_url(text))
+
+
+def _check_query(text: str, url: "URL") -> None:
+    repeatable = _REPEATABLE if _DRIVERS[url.drivername].startswith("postgresql") else ()
+    twice = [name for name, values in url.normalized_query.items() if len(values) > 1]
+    if more := ", ".join(name for name in twice if name not in repeatable):
+        raise ValueError(f"must have each parameter once, and has more than one: {more}")
+    # SQLAlchemy drops a parameter without a value.
+    query = _QUERY.match(text)
+    stated = query[1].split("&") if query else []
+    without = [part for part in stated if part and not part.partition("=")[2]]
+    if without or (stated == [""] and url.drivername == "sqlite"):
+        names = ", ".join(part.partition("=")[0] for part in without) or "the end"
+        fault = f"must give a value to each parameter behind the ?, and has none at {names}"
+        raise ValueError(f"{fault}; a ? in the name of a file or database is written %3F")
 
 
 def _check_name(url: "URL") -> None:

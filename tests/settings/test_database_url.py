@@ -126,6 +126,16 @@ PLACES = {
         ("postgresql", "keepalives_idle=x", "keepalives_idle must be a whole number"),
         ("postgresql", "port=x", "Received non-integer port arguments: ('x',)"),
         ("postgresql", "cursor_factory=x", "it is psycopg2's, and no text"),
+        ("postgresql", "dsn=host%3Dh", "it is psycopg2's, and no text"),
+        ("postgresql", "dbname=postgres", "before the ? the URL says another database; keep one"),
+        ("postgresql", "user=you", "before the ? the URL says another username; keep one"),
+        ("postgresql", "password=other", "before the ? the URL says another password; keep one"),
+        ("postgresql", "host=/run/postgresql", "before the ? the URL says another host; keep one"),
+        ("mysql", "db=mysql", "before the ? the URL says another database; keep one"),
+        ("mysql", "passwd=other", "before the ? the URL says another password; keep one"),
+        ("mysql", "host=other", "before the ? the URL says another host; keep one"),
+        ("mysql", "read_default_file=/nope", "there is no file /nope"),
+        ("mysql", "ssl_disabled=maybe", "String is not true/false: 'maybe'"),
         *(
             ("postgresql", f"client_encoding={name}", "AutoForge sends UTF-8 to every database")
             for name in ("latin1", "SQL_ASCII", "auto", "bogus")
@@ -148,11 +158,15 @@ PLACES = {
         ("mysql", "defer_connect=1", "AutoForge connects when it has to"),
         *(
             ("sqlite", parameter, "AutoForge writes the file, and has no other use for parameters")
-            for parameter in ("timeout=soon", "timeout=-1", "mode=ro", "mode=rwc", "foo=1")
+            for parameter in ("mode=ro", "mode=rwc", "foo=1")
         ),
+        ("sqlite", "timeout=soon", "'soon' is not a number of seconds, such as 10; allowed are"),
+        ("sqlite", "timeout=-1", "'-1' is not a number of seconds, such as 10; allowed are"),
+        ("sqlite file", "mode=ro", "'ro' is not rw or rwc"),
+        ("sqlite file", "mode=x", "'x' is not rw or rwc"),
         *(
             ("sqlite file", parameter, "AutoForge writes the file")
-            for parameter in ("mode=ro", "mode=x", "foo=1", "immutable=1", "nolock=1", "vfs=none")
+            for parameter in ("foo=1", "immutable=1", "nolock=1", "vfs=none")
         ),
         ("sqlite", "uri=maybe", "String is not true/false: 'maybe'"),
     ],
@@ -174,6 +188,11 @@ def test_a_parameter_that_the_driver_refuses_stops_the_start_without_a_server(
         "postgresql+psycopg2://me@/db?host=a:1&host=b:2&target_session_attrs=read-write",
         "postgresql+psycopg2:///db?host=/var/run/postgresql",
         "postgresql://h?dbname=db",
+        "postgresql://me:secret@h/db?user=me&host=h&password=secret",
+        "mysql://h/db?ssl_disabled=false&ssl_verify_identity=no&local_infile=0",
+        "mysql:///db?host=h&user=me",
+        "postgresql://me:p?w@h/db?",
+        "postgresql://me:p?w@h/db?application_name=a@b?",
         "postgresql+psycopg2://h/db?hostaddr=192.0.2.1&options=-csearch_path%3Diot",
         "sqlite:///x.db?timeout=2.5&cached_statements=9&uri=false",
         "sqlite:///file:x.db?uri=true&mode=rw",
@@ -194,7 +213,12 @@ def test_a_folder_that_cannot_be_written_stops_the_start(url: str, streams: Stre
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://h/db?sslmode=a&sslmode=b", "mysql://h/db?sslmode=a&sslmode=b"]
+    "url",
+    [
+        "postgresql://h/db?sslmode=a&sslmode=b",
+        "mysql://h/db?sslmode=a&sslmode=b",
+        "sqlite:///x.db?sslmode=1&sslmode=2",
+    ],
 )
 def test_a_parameter_that_stands_twice_is_named(url: str) -> None:
     with pytest.raises(ValueError, match="each parameter once, and has more than one: sslmode"):
@@ -221,3 +245,23 @@ def test_a_server_without_the_name_of_a_database_is_refused(
     if kind == "postgresql":
         monkeypatch.setenv("PGDATABASE", "named")
         assert checked(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        ("postgresql://me:p?w@h/db?sslmode=&application_name=x", "sslmode"),
+        ("postgresql://h/db?sslmode", "sslmode"),
+        ("mysql://h/db?charset=&ssl_ca", "charset, ssl_ca"),
+        ("sqlite:///x?.db", ".db"),
+        ("sqlite:///x.db?", "the end"),
+    ],
+)
+def test_a_parameter_without_a_value_is_named(url: str, names: str) -> None:
+    with pytest.raises(ValueError, match=rf"and has none at {re.escape(names)}; a \? in the name"):
+        checked(url)
+
+
+def test_several_hosts_are_those_of_postgresql() -> None:
+    with pytest.raises(ValueError, match="each parameter once, and has more than one: host"):
+        checked("mysql:///db?host=a&host=b")
