@@ -83,6 +83,10 @@ class Database:
         """Return once the tables are there, the time is over, or `ended` is set."""
         self._preparation.wait(seconds, ended)
 
+    def stop_preparing(self) -> None:
+        """Let a process that stops wait no more for a database that has no tables yet."""
+        self._preparation.stop()
+
     @contextmanager
     def transaction(self, connection: Connection) -> Iterator[None]:
         """Commit what is written inside, or nothing. Raises Unavailable, BadData, Replaced."""

@@ -74,6 +74,7 @@ class MySQL(Dialect):
         fixed = {"client_flag": flags, "charset": "utf8mb4", "autocommit": False}
         engine = create_engine(self.url, connect_args=own | fixed, **POOL)
         _check(engine, own | fixed)
+        event.listen(engine, "do_connect", _connected)
         # Not as init_command, because DATABASE_URL may have one.
         event.listen(engine, "connect", self._on_connect)
         return engine
@@ -126,6 +127,15 @@ class MySQL(Dialect):
 
     def spoils(self, error: SQLAlchemyError) -> bool:
         return self.code(error) in self._READ_ONLY
+
+
+def _connected(_: Any, __: Any, arguments: Any, parameters: Mapping[str, Any]) -> Any:
+    """Connect; connect_timeout also limits how long the server may be silent until then."""
+    limit = {"read_timeout": parameters["connect_timeout"]}
+    connection: Any = pymysql.connect(*arguments, **{**parameters, **limit})
+    # PyMySQL has one limit for the greeting and for statements, which may take longer.
+    connection._read_timeout = parameters["read_timeout"]  # noqa: SLF001 - see above
+    return connection
 
 
 def _check(engine: Engine, own: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ class Preparation:
         self._era: int | None = None
         self._turn = threading.Lock()
         self._failure: tuple[float, str] | None = None
+        self._stopped = False
 
     def ensure(self) -> None:
         """Make the tables unless this has been done. Raises Unavailable."""
@@ -41,6 +42,10 @@ class Preparation:
             self._failure = time.monotonic(), str(error)
             raise
         self._failure = None
+
+    def stop(self) -> None:
+        """Begin no other attempt: each thread that ends would wait for the server once more."""
+        self._stopped = True
 
     def _made(self) -> int:
         try:
@@ -66,6 +71,8 @@ class Preparation:
             raise Unavailable("its tables are being made")
         try:
             self._raise_recent_failure()
+            if self._stopped:
+                raise Unavailable("its tables are not made, and this process is stopping")
             if self._era != self._dialect.era:
                 self.run()
         finally:

@@ -117,6 +117,7 @@ class Backend:
 
     def stop(self) -> None:
         """Stop all parts, after what was received is committed and acknowledged."""
+        self.database.stop_preparing()
         for part in reversed(self.parts):
             part.stop()
         self.database.close()

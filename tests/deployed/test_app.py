@@ -83,6 +83,23 @@ def test_it_ends_at_once_while_it_waits_for_the_database(
     assert "Traceback" not in "".join(lines)
 
 
+@pytest.mark.broker
+@pytest.mark.process
+@pytest.mark.parametrize("kind", ["mysql", "postgresql"])
+def test_it_ends_soon_while_the_server_of_the_database_is_silent(
+    tmp_path: Path, kind: str, silent: int
+) -> None:
+    url = f"{kind}://me@127.0.0.1:{silent}/x"
+    backend = run(tmp_path, str(PROJECT / "app.py"), DATABASE_URL=url).start(wait=False)
+    wait_for(lambda: "Waiting for the database" in backend.console.read_text(), seconds=30)
+    # Into the next attempt, which nothing can interrupt.
+    time.sleep(1.5)
+    before = time.monotonic()
+    assert backend.stop() == 0
+    assert time.monotonic() - before < 8, "an attempt takes five seconds"
+    assert "Traceback" not in backend.console.read_text()
+
+
 @pytest.mark.process
 def test_it_uses_a_broker_that_is_there_and_says_so(tmp_path: Path, mosquitto: Mosquitto) -> None:
     backend = run(tmp_path, str(PROJECT / "app.py"), MQTT_PORT=str(mosquitto.port)).start()

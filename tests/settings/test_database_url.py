@@ -2,15 +2,18 @@
 
 import os
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from config import SettingsError
-from database import Database
+from database import Database, Unavailable
 from streams.registry import Streams
+from tests.fixtures import Lend
 from utils.database_url import checked, file_of
 
 
@@ -80,6 +83,24 @@ def test_mariadb_takes_the_parameters_of_the_url(
     database_url: str, streams: Streams, query: dict[str, str], question: str, answer: object
 ) -> None:
     assert asked(with_query(database_url, **query), streams, question) == answer
+
+
+@pytest.mark.database
+@pytest.mark.parametrize(("query", "seconds"), [("", 30), ("?read_timeout=7", 7)])
+def test_mysql_may_be_silent_no_longer_than_the_connect_timeout_until_it_is_connected(
+    query: str, seconds: int, silent: int, streams: Streams, lent_database: Lend, tmp_path: Path
+) -> None:
+    with lent_database("mariadb", tmp_path) as url:
+        database = Database(make_url(f"{url}{query}"), streams)
+        with database.engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            assert driver._read_timeout == seconds
+        database.close()
+    url = f"mysql+pymysql://me@127.0.0.1:{silent}/x?connect_timeout=1"
+    before = time.monotonic()
+    with pytest.raises(Unavailable, match="timed out"):
+        Database(make_url(url), streams).prepare()
+    assert time.monotonic() - before < 4
 
 
 @pytest.mark.database

@@ -72,6 +72,14 @@ def test_a_failure_is_repeated_for_a_while_without_another_attempt(
     assert tables.made == 1
 
 
+def test_it_is_not_tried_again_by_a_process_that_stops(tables: Tables) -> None:
+    made = Preparation(tables.place, tables)
+    made.stop()
+    with pytest.raises(Unavailable, match="this process is stopping"):
+        made.ensure()
+    assert tables.made == 0
+
+
 def test_an_error_that_nobody_foresaw_is_told_in_one_line(tables: Tables) -> None:
     def make() -> int:
         raise AssertionError
