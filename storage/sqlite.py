@@ -34,6 +34,10 @@ _VALUES = {
     "cached_statements": (r"\d{1,6}", "a whole number, such as 128"),
     "uri": (".*", "true or false"),
 }
+LONGEST_SUFFIX = len(".schema.lock")
+"""Of the files beside the database: its log, its journal and the locks."""
+MAX_PATH = 512 - len("-journal")
+"""Bytes; what SQLite opens."""
 _OF_FILE_URI = "mode=rw or mode=rwc where uri=true and the path begins with file:"
 MAX_PARAMETERS = 900
 """Before 3.32 SQLite takes 999 in a statement."""
@@ -68,6 +72,7 @@ class SQLite(Dialect):
 
     def create_engine(self) -> Engine:
         _check(self.url)
+        _check_length(os.path.realpath(self.file))
         _check_folder(self.file)
         own = {} if "timeout" in self.url.normalized_query else {"timeout": BUSY_SECONDS}
         engine = create_engine(self.url, connect_args=own, **POOL)
@@ -200,6 +205,23 @@ def _check(url: URL) -> None:
         pattern, wanted = allowed[name]
         if not re.fullmatch(pattern, values[-1]):
             raise ValueError(f"{values[-1]!r} is not {wanted}")
+
+
+def _check_length(file: str) -> None:
+    """SQLite and the locks would fail at each attempt, without a word of the length."""
+    try:
+        most = os.pathconf(Path(file).parent, "PC_NAME_MAX") - LONGEST_SUFFIX
+    except OSError:
+        return  # the folder is what is wrong
+    length, name = len(os.fsencode(file)), len(os.fsencode(Path(file).name))
+    if name > most:
+        raise SettingsError(_too_long(f"the name of the file has {name} bytes", most))
+    if length > MAX_PATH:
+        raise SettingsError(_too_long(f"the path {file} has {length} bytes", MAX_PATH))
+
+
+def _too_long(fault: str, most: int) -> str:
+    return f"DATABASE_URL: {fault}; with the files beside it at most {most} are possible"
 
 
 def _check_folder(file: str) -> None:

@@ -14,6 +14,7 @@ from config import SettingsError
 from database import Database, Unavailable
 from streams.registry import Streams
 from tests.fixtures import Lend
+from tests.support import prepared_database
 from utils.database_url import checked, file_of
 
 
@@ -231,6 +232,28 @@ def test_what_only_a_server_can_judge_does_not_stop_the_start(url: str, streams:
 def test_a_folder_that_cannot_be_written_stops_the_start(url: str, streams: Streams) -> None:
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: the folder /proc cannot be written: "):
         Database(make_url(checked(url)), streams)
+
+
+@pytest.mark.database
+@pytest.mark.parametrize(
+    ("folders", "name", "fault"),
+    [
+        (0, 243, None),
+        (0, 244, "the name of the file has 244 bytes; with the files beside it at most 243 are"),
+        (3, 100, r"the path .* has \d+ bytes; with the files beside it at most 504 are possible"),
+    ],
+)
+def test_a_file_whose_locks_would_have_too_long_a_name_stops_the_start(
+    folders: int, name: int, fault: str | None, streams: Streams, tmp_path: Path
+) -> None:
+    folder = tmp_path.joinpath(*["d" * 150] * folders)
+    folder.mkdir(parents=True, exist_ok=True)
+    url = make_url(checked(f"sqlite:///{folder}/{'x' * name}"))
+    if fault is None:
+        with prepared_database(url.render_as_string(), streams):
+            return
+    with pytest.raises(SettingsError, match=f"^DATABASE_URL: {fault}"):
+        Database(url, streams)
 
 
 @pytest.mark.parametrize(
