@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from publisher.entries import MAX_DEPTH, Repeated
-from utils import exact_numbers
+from utils.exact_numbers import integer, number
 from utils.text import decoded
 
 _WHITE = re.compile(r"[ \t\n\r]*")
@@ -84,8 +84,5 @@ def _constant(name: str) -> float:
 
 # A number that would be altered is an error of its entry only.
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_object,
-    parse_int=exact_numbers.integer,
-    parse_float=exact_numbers.number,
-    parse_constant=_constant,
+    object_pairs_hook=_object, parse_int=integer, parse_float=number, parse_constant=_constant
 )

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from utils import exact_numbers
-from utils.exact_numbers import Inexact
 from utils.mqtt_text import MOST_LEVELS
 from utils.text import invisible, nested_deeper, printable
 
@@ -165,10 +164,7 @@ def check(entry: object) -> tuple[PublishConfig | None, list[str]]:
         wrong |= dict.fromkeys((name for name in entry.names if name in FIELDS), _TWICE)
     wrong |= dict.fromkeys((name for name in entry if name not in FIELDS), _UNKNOWN)
     faults = [_fault(entry, name, allowed) for name, allowed in wrong.items()]
-    faults += [
-        f"{place} = {number.spelling}: {number.fault}"
-        for place, number in islice(exact_numbers.altered(entry.get("data"), "data"), MAX_NUMBERS)
-    ]
+    faults += islice(exact_numbers.faults(entry.get("data"), "data"), MAX_NUMBERS)
     if "data" in wrong:
         return None, faults
     payload, offline = _published(entry["data"], lwt=entry.get("lwt") is True)
@@ -222,7 +218,7 @@ def _too_large(payload: bytes, offline: bytes) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, Inexact):
+    if isinstance(value, exact_numbers.Inexact):
         return value.spelling
     try:
         return _shortened(json.dumps(value, ensure_ascii=False))

@@ -109,8 +109,7 @@ class StatusFile:
         try:
             files.replace(self.path, msgspec.json.encode(status))
         except OSError as error:
-            text = f"{self.path}: cannot be saved: {error.strerror}"
-            self._throttle.warn(logger, "save", text)
+            self._throttle.warn(logger, "save", f"{self.path}: cannot be saved: {error.strerror}")
 
 
 def total_of(status: PublisherStatus) -> EntryStatus:
@@ -144,8 +143,7 @@ def table(status: PublisherStatus, most: int | None = None) -> Iterator[str]:
     rows += map(_row, [total_of(status), *entries[:most]])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()
     if most is not None and len(entries) > most:
         yield f"and {len(entries) - most:,} more"
 

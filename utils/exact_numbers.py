@@ -58,8 +58,8 @@ def integer(spelling: str) -> int | float:
     return Inexact(spelling, allowed)
 
 
-def altered(document: object, name: str = "") -> Iterator[tuple[str, Inexact]]:
-    """Yield each number of a document that would be altered, with its place such as `data.a.0`.
+def faults(document: object, name: str = "") -> Iterator[str]:
+    """Yield what is wrong with each number of a document, after its place such as `data.a.0`.
 
     `name` is what the document itself is called.
     """
@@ -68,7 +68,8 @@ def altered(document: object, name: str = "") -> Iterator[tuple[str, Inexact]]:
         place, value = waiting.pop()
         inside: list[tuple[object, object]] = []
         if isinstance(value, Inexact):
-            yield ".".join(place), value
+            at = f"{'.'.join(place)}: " if place else ""
+            yield f"{at}{value.spelling} {value.fault}"
         elif isinstance(value, dict):
             inside = list(value.items())
         elif isinstance(value, list):

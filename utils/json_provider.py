@@ -42,9 +42,8 @@ class CompactJson(DefaultJSONProvider):
             raise ValueError(lenient_json.why(text)) from error
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
-        for place, number in exact_numbers.altered(found):
-            named = f"{place}: " if place else ""
-            raise UnclearJson(f"{named}{number.spelling} {number.fault}")
+        for fault in exact_numbers.faults(found):
+            raise UnclearJson(fault)
         return found
 
     def dumps(self, obj: Any, **_: Any) -> str:
