@@ -2,6 +2,8 @@
 
 import contextlib
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import queries.installation
 import queries.newest
 import queries.readings
 from broker.message import Message
+from config import PROJECT
 from database import Database
 from storage import backfill
 from streams.registry import Streams
@@ -97,6 +100,29 @@ def test_a_second_start_fills_in_nothing(
     monkeypatch.setattr(backfill, "_fill_newest", None)
     database.prepare()
     database.close()
+
+
+LOADED = """
+import sys
+from sqlalchemy.engine import make_url
+from config import Settings
+from database import Database
+from streams.declaration import declared
+Database(make_url(sys.argv[1]), declared(Settings(_env_file=None))).prepare()
+print("alembic" in sys.modules)
+"""
+
+
+@pytest.mark.process
+def test_a_start_loads_what_migrates_only_where_something_is_to_be_migrated(
+    bare_database_url: str,
+) -> None:
+    command = [sys.executable, "-c", LOADED, bare_database_url]
+    starts = [
+        subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert starts == ["True\n", "False\n"]
 
 
 def _of_part_4(url: str, _: Streams) -> str:
