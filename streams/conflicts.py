@@ -59,11 +59,7 @@ def _received(stream: Stream) -> _Use:
 
 def _published(streams: Iterable[Stream]) -> list[_Use]:
     return [
-        _Use(
-            f"{stream.name}.toml: {key}",
-            TopicPattern(tuple(text.split("/")), {}),
-            is_published=True,
-        )
+        _Use(f"{stream.name}.toml: {key}", TopicPattern.of(text), is_published=True)
         for stream in streams
         for key, text in stream.health.topics().items()
     ]

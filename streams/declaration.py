@@ -93,7 +93,7 @@ def _topics_of_settings(
     files: Sequence[DeclarationFile], topics: Mapping[str, str]
 ) -> dict[str, TopicPattern]:
     used = [topics[file.name] for file in files if file.name in topics]
-    patterns = [TopicPattern(tuple(topic.split("/")), {}, SENSOR_TOPIC) for topic in used]
+    patterns = [TopicPattern.of(topic, SENSOR_TOPIC) for topic in used]
     return {pattern.setting: pattern for pattern in patterns}
 
 
@@ -127,12 +127,13 @@ def _unusable(
     for file, reason in faults.items():
         others = [*taken, *(other.topic for other in unusable if other.topic is not None)]
         topic = _topic_to_set_aside(topics.get(file.name) or _declared_topic(file))
-        # A stream whose topic covers this one rejects its messages in its own name.
-        if topic is not None and any(covers(other.wide(), topic.wide()) for other in others):
-            topic = None
-        if topic is not None and any(other.overlaps(topic) for other in own):
-            topic = None  # what AutoForge hears there is its own
-        unusable.append(UnusableDeclaration(file.name, reason, topic))
+        # A stream whose topic covers this one rejects its messages in its own name, and what
+        # AutoForge hears where it publishes is its own.
+        is_of_others = topic is not None and (
+            any(covers(other.wide(), topic.wide()) for other in others)
+            or any(other.overlaps(topic) for other in own)
+        )
+        unusable.append(UnusableDeclaration(file.name, reason, None if is_of_others else topic))
     return unusable
 
 

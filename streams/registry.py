@@ -71,7 +71,7 @@ class Streams:
 
     def unusable_at(self, topic: str) -> UnusableDeclaration | None:
         """Return the unusable declaration whose topic this is, or None."""
-        levels = TopicPattern(tuple(topic.split("/")), {})
+        levels = TopicPattern.of(topic)
         found = (it for it in self._set_aside if it.topic is not None and it.topic.overlaps(levels))
         return next(found, None)
 

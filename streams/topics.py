@@ -22,6 +22,11 @@ class TopicPattern:
     setting: str = field(default="", compare=False)
     """The setting that the topic comes from, or an empty text."""
 
+    @classmethod
+    def of(cls, text: str, setting: str = "") -> Self:
+        """Return the pattern of a topic without metrics of its own."""
+        return cls(tuple(text.split("/")), {}, setting)
+
     def __str__(self) -> str:
         return "/".join(self.levels)
 
@@ -147,7 +152,7 @@ class DeviceTopics(NamedTuple):
 
 def _of_setting(settings: Settings, name: str) -> TopicPattern:
     variable = name.upper() if name in settings.model_fields_set else ""
-    return TopicPattern(tuple(getattr(settings, name).split("/")), {}, variable)
+    return TopicPattern.of(getattr(settings, name), variable)
 
 
 def filters_for(patterns: Sequence[TopicPattern], catch_all: str = "") -> list[str]:
