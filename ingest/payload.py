@@ -14,7 +14,7 @@ from ingest.device_messages import DeviceMessages
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection
 from ingest.sender import SenderFinder
-from ingest.values import PayloadError, shown
+from ingest.values import NUMBER, PayloadError, shown
 from models import EMPTY, OWN, RETAINED
 from streams.checks import MAX_STREAM_NAME
 from streams.registry import Streams
@@ -31,7 +31,6 @@ AHEAD = timedelta(days=400)
 
 # An exponent, or only zeros as decimals; numbers with other decimals are read digit by digit.
 _FLOAT = re.compile(r"[+-]?\d{1,20}(\.\d{0,20}[eE][+-]?\d{1,3}|[eE][+-]?\d{1,3}|\.0*)", re.ASCII)
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
 class StreamParser:
@@ -189,7 +188,7 @@ def _time(
 def _is_number(stated: Any) -> bool:
     """Return whether a time was stated as a number, which may be seconds since the start."""
     if isinstance(stated, str):
-        return _NUMBER.fullmatch(stated.strip()) is not None
+        return NUMBER.fullmatch(stated.strip()) is not None
     return not isinstance(stated, datetime)
 
 

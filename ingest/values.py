@@ -6,12 +6,11 @@ from typing import Any, assert_never
 import msgspec
 
 from streams.stream import Metric
-from utils.exact_numbers import EXACT, is_exact
+from utils.exact_numbers import EXACT, is_exact, is_other_than_zero
 from utils.identity import text_fault
 from utils.text import printable
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_OTHER_THAN_ZERO = re.compile(r"[-+0.]*[1-9]")
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # Texts that devices send, in any case, if they have no value.
 _NO_NUMBER = {"", "null", "none", "nan", "+nan", "-nan", "unavailable", "unknown", "undefined"}
 
@@ -103,7 +102,7 @@ def number(field: str, value: object, spelling: str) -> float:
     Raises PayloadError with `spelling` in its text.
     """
     spelled = _spelled(value)
-    if not _NUMBER.fullmatch(spelled):
+    if not NUMBER.fullmatch(spelled):
         raise PayloadError("not_a_number", f"{field}: not a number: {spelling}")
     result = float(spelled)
     if abs(result) == float("inf"):
@@ -111,7 +110,7 @@ def number(field: str, value: object, spelling: str) -> float:
     if abs(result) >= EXACT and not is_exact(spelled, result):
         wrong = f"{spelling} would be stored as {result!r}, which is another number"
         raise PayloadError("number_not_exact", f"{field}: {wrong}")
-    if not result and _OTHER_THAN_ZERO.match(spelled):
+    if not result and is_other_than_zero(spelled):
         raise PayloadError("number_out_of_range", f"{field}: too small to be stored: {spelling}")
     # Only some databases keep the sign of -0.0.
     return result or 0.0

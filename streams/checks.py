@@ -17,7 +17,7 @@ from streams.stream import Metric, Simulation, Stream
 from streams.topics import DEVICE, METRIC, TopicPattern
 from utils.identity import device_id_fault
 from utils.mqtt_text import topic_error
-from utils.text import invisible
+from utils.text import invisible_code
 
 STREAM_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 MAX_STREAM_NAME = 40
@@ -195,8 +195,7 @@ def _check_sendable(key: str, topic: str) -> None:
 
 
 def _check_visible(key: str, text: str) -> None:
-    character = invisible(text)
-    code = "" if character is None else f"U+{ord(character):04X}"
+    code = invisible_code(text)
     expect(not code, key, f"a text without the invisible character {code}")
 
 

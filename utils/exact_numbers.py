@@ -1,6 +1,7 @@
 """Numbers of JSON: refuse those that a float would replace by another number."""
 
 import math
+import re
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,6 +14,7 @@ MAX_DIGITS = 1_000
 """Digits of an integer; int() takes quadratic time, and raises ValueError above 4,300 digits."""
 MAX_LEVELS = 3
 MAX_SHOWN = 60
+_OTHER_THAN_ZERO = re.compile(r"[-+0.]*[1-9]")
 _INSTEAD = "use a number that a 64-bit float represents, or a text"
 # One text for all of them: a hostile document has hundreds of thousands of the shortest, 1e999.
 _TOO_LARGE = f"is beyond the largest number, {sys.float_info.max}; {_INSTEAD}"
@@ -42,7 +44,7 @@ def number(spelling: str) -> float:
     result = float(spelling)
     if math.isinf(result):
         return Inexact(spelling, _TOO_LARGE)
-    if not result and spelling.lower().partition("e")[0].strip("-0."):
+    if not result and is_other_than_zero(spelling):
         return Inexact(spelling, _TOO_SMALL)
     if abs(result) >= EXACT and not is_exact(spelling, result):
         other = f"would become {result!r}, which is another number; {_INSTEAD}"
@@ -79,6 +81,11 @@ def faults(document: object, name: str = "") -> Iterator[str]:
             for key, held in reversed(inside)
             if isinstance(held, Inexact | dict | list)
         ]
+
+
+def is_other_than_zero(spelling: str) -> bool:
+    """Return whether a number that is written so is not zero, whatever its float is."""
+    return _OTHER_THAN_ZERO.match(spelling) is not None
 
 
 def is_exact(spelling: str, result: float) -> bool:

@@ -1,7 +1,7 @@
 """Limits of device ids, text values and nested JSON, for MQTT messages and HTTP alike."""
 
 from utils.caching import remembering
-from utils.text import invisible, nested_deeper
+from utils.text import invisible_code, nested_deeper
 
 MAX_DEVICE_ID = 128
 MAX_TEXT = 255
@@ -43,7 +43,5 @@ text_fault = remembering(_text_fault, 10_000)
 
 
 def _invisible_fault(what: str, text: str) -> str | None:
-    character = invisible(text)
-    if character is None:
-        return None
-    return f"{what} must not contain the invisible character U+{ord(character):04X}"
+    code = invisible_code(text)
+    return f"{what} must not contain the invisible character {code}" if code else None

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from utils.text import invisible
+from utils.text import NONCHARACTER, invisible_code
 
 MOST_BYTES = 65_535
 """The longest text in an MQTT packet."""
@@ -27,7 +27,7 @@ def sendable(text: str) -> str:
 def accepted(text: str) -> str:
     """Return a text that brokers accept. Raises ValueError."""
     # MQTT lets a broker close the connection at these, and Mosquitto does.
-    if any(unicodedata.category(character) == "Cc" or _is_none(character) for character in text):
+    if NONCHARACTER.search(text) or "Cc" in map(unicodedata.category, text):
         raise ValueError("must have no control characters, such as line breaks")
     return sendable(text)
 
@@ -36,15 +36,9 @@ def topic_error(text: str) -> str:
     """Return why no broker takes a text as topic or filter, or an empty text."""
     if len(text) > MOST_CHARACTERS:
         return f"it has {len(text):,} characters, at most {MOST_CHARACTERS:,} are allowed"
-    if (character := invisible(text)) is not None:
-        return f"it has the invisible character U+{ord(character):04X}"
+    if code := invisible_code(text):
+        return f"it has the invisible character {code}"
     levels = text.count("/") + 1
     if levels > MOST_LEVELS:
         return f"it has {levels} levels, at most {MOST_LEVELS} are allowed"
     return ""
-
-
-def _is_none(character: str) -> bool:
-    """Return whether Unicode says that this is not a character."""
-    code = ord(character)
-    return 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE

@@ -18,6 +18,7 @@ _BLANK = "\u2800\U0001d159"
 _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
     chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
 )
+NONCHARACTER = re.compile(f"[{_NONCHARACTERS}]")
 # Characters for private use, and those that a newer Unicode may have assigned, may well be seen.
 _UNSEEN = re.compile(f"[{_IGNORABLE}{_BLANK}{_NONCHARACTERS}]")
 # Zero width non-joiner and joiner, used in Persian, Hindi and most composed emoji; and the cell
@@ -57,6 +58,12 @@ def invisible(text: str) -> str | None:
         if _is_invisible(character) and not (_joins(text, index) or _selects(text, index)):
             return character
     return None
+
+
+def invisible_code(text: str) -> str:
+    """Return the code of the first invisible character, such as U+200B, or an empty text."""
+    character = invisible(text)
+    return "" if character is None else f"U+{ord(character):04X}"
 
 
 def _joins(text: str, index: int) -> bool:
