@@ -183,13 +183,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_foreign_file(self) -> Self:
-        for setting, path, mark, kind in (
-            ("LOG_FILE", self.log_file, paths.LOG_LINE, "a log"),
-            ("AUDIT_CSV", self.audit_csv, paths.AUDIT_HEADER, "an audit trail"),
-        ):
-            if path is not None and not paths.is_stream(path) and paths.is_foreign(path, mark):
-                fault = f"exists and is not {kind} of AutoForge; name another file, or move it away"
-                raise ValueError(f"{setting}={printable(str(path))}: {fault}")
+        paths.check_content("LOG_FILE", self.log_file, paths.LOG_LINE, "a log")
+        paths.check_content("AUDIT_CSV", self.audit_csv, paths.AUDIT_HEADER, "an audit trail")
         return self
 
     @property

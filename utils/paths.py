@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from utils.text import printable
+
 LONGEST_NAME = 255
 """Bytes in the name of a file, on all usual file systems."""
 LOG_LINE = re.compile(rb"^(\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d[ T]", re.MULTILINE)
@@ -85,6 +87,13 @@ def own_descriptor(path: Path) -> int | None:
             if os.path.samestat(os.fstat(number), path.stat()):
                 return number
     return None
+
+
+def check_content(setting: str, path: Path | None, mark: re.Pattern[bytes], kind: str) -> None:
+    """Raise ValueError if a file that AutoForge would rotate exists, and is not of this kind."""
+    if path is not None and not is_stream(path) and is_foreign(path, mark):
+        fault = f"exists and is not {kind} of AutoForge; name another file, or move it away"
+        raise ValueError(f"{setting}={printable(str(path))}: {fault}")
 
 
 def is_foreign(path: Path, mark: re.Pattern[bytes]) -> bool:
