@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
 
-from utils import calendar, clock
+from utils import calendar, clock, query_times
 from utils.identity import MAX_DEVICE_ID, MAX_TEXT, device_id_fault, nesting_fault, text_fault
 
 
@@ -53,7 +53,7 @@ def checked_text(text: str) -> str:
 
 def _timestamp(text: str) -> datetime:
     try:
-        return clock.parse_query(text)
+        return query_times.parse(text)
     except ValueError as error:
         raise ValueError(
             f"{error}; expected a day or a time in ISO 8601, "
@@ -171,7 +171,7 @@ def _since(text: object) -> int | datetime:
         clock.parse(text)  # raises ValueError for an invalid compact time
         return int(text)
     try:
-        return clock.parse_query(text)
+        return query_times.parse(text)
     except ValueError as error:
         expected = "the id of a reading, a day or a time in ISO 8601, epoch seconds or milliseconds"
         raise ValueError(f"{error}; expected {expected}, or relative such as -1m") from error

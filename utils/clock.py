@@ -23,19 +23,14 @@ EPOCH = datetime(1970, 1, 1)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
-MIN_EPOCH_DIGITS = 9
-"""In a query, so that a year or a date without hyphens is not read as seconds of 1970."""
-_OFF_THE_CALENDAR = "outside the years 1 to 9999"
-_OFFSET_AFTER_SPACE = re.compile(r" (\d\d:?\d\d)$")
-_EPOCH_NUMBER = re.compile(r"[+-]?(\d{1,20})(\.\d{0,20})?", re.ASCII)
-_QUERY_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
+OFF_THE_CALENDAR = "outside the years 1 to 9999"
+EPOCH_NUMBER = re.compile(r"[+-]?(\d{1,20})(\.\d{0,20})?", re.ASCII)
 _SECONDS_DIGITS = 14
 _COMPACT_DIGITS = (8, 12, _SECONDS_DIGITS, 17)
 _ZONE = re.compile(r"(?<=\d)(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
 _DAY = re.compile(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d(?:-?\d)?", re.ASCII)
 _HOUR = re.compile(r"(.{7,10})\D\d\d(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _DAY_OF_YEAR_OR_MONTH = re.compile(r"\d{4}-(?:[0-2]\d\d|3[0-6]\d|0[1-9]|1[0-2])", re.ASCII)
-_WEEK = re.compile(r"\d{4}-?W\d\d(?!-?\d(?!\d))", re.ASCII)
 # As numbers they would be epoch times of the years 1976 and 2572 to 2665.
 _COMPACT = re.compile(
     r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?",
@@ -44,8 +39,6 @@ _COMPACT = re.compile(
 _LONG_FRACTION = re.compile(r"([.,]\d{6})(\d)\d*", re.ASCII)
 _LEAP_SECOND = re.compile(r"(.*\d\d:?\d\d:?)60([.,]\d+)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _END_OF_DAY = re.compile(r"(.*\d\D)24(:?00(?::?00(?:[.,]0+)?)?)(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
-_RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class NoTimeOfDay(ValueError):
@@ -56,7 +49,7 @@ class OffTheCalendar(ValueError):
     """A time before the year 1 or after 9999 in UTC; programs use such for a missing time."""
 
     def __init__(self) -> None:
-        super().__init__(_OFF_THE_CALENDAR)
+        super().__init__(OFF_THE_CALENDAR)
 
 
 def now() -> datetime:
@@ -92,7 +85,7 @@ def from_epoch(number: float) -> datetime:
         seconds, rest = divmod(number, per_second)
         return EPOCH + timedelta(seconds=seconds, microseconds=rest * 1_000_000 / per_second)
     except (OverflowError, ValueError) as error:
-        raise ValueError(_OFF_THE_CALENDAR) from error
+        raise ValueError(OFF_THE_CALENDAR) from error
 
 
 def is_compact(number: float) -> bool:
@@ -130,32 +123,9 @@ def parse(text: str) -> datetime:
     """
     if timestamp := _compact(text):
         return timestamp
-    if _EPOCH_NUMBER.fullmatch(text) and not is_date(text):
+    if EPOCH_NUMBER.fullmatch(text) and not is_date(text):
         return from_epoch(float(text) if "." in text else int(text))
     return _iso(text, text)
-
-
-def parse_query(text: str) -> datetime:
-    """Parse a time from a URL: as `parse`, relative to now (`-24h`; units s m h d w), or `now`.
-
-    A week alone is none, as a month or a year is none. Raises ValueError.
-    """
-    if text == "now":
-        return now()
-    if match := _RELATIVE.fullmatch(text):
-        seconds = int(match[1]) * _UNIT_SECONDS[match[2]]
-        try:
-            return now() - timedelta(seconds=seconds)
-        except OverflowError as error:
-            raise ValueError(_OFF_THE_CALENDAR) from error
-    number = _EPOCH_NUMBER.fullmatch(text)
-    if (number and not _QUERY_NUMBER.fullmatch(text)) or _WEEK.match(text):
-        raise ValueError(f'not a time: "{printable(text[:40])}"')
-    if number and len(number[1]) < MIN_EPOCH_DIGITS and not is_date(text):
-        allowed = f"at least {MIN_EPOCH_DIGITS} digits; write days as 2026-01-29 or 20260129"
-        raise ValueError(f"{text} is too short for epoch seconds, which have {allowed}")
-    # An unescaped "+" arrives as a space.
-    return parse(_OFFSET_AFTER_SPACE.sub(r"+\1", text))
 
 
 def _compact(text: str) -> datetime | None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config import PROJECT
-from utils import clock
+from utils import clock, query_times
 
 MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
 SECOND = datetime(2026, 1, 29, 14, 30, 45)
@@ -160,7 +160,7 @@ def test_it_says_that_an_offset_leads_off_the_calendar(text: str) -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_no_text_raises_anything_but_a_value_error(text: str) -> None:
-    for read in (clock.parse, clock.parse_query):
+    for read in (clock.parse, query_times.parse):
         try:
             moment = read(text)
         except ValueError:
@@ -277,7 +277,7 @@ def test_it_says_that_a_number_is_off_the_calendar(number: float) -> None:
 )
 def test_a_query_may_be_relative_to_now(text: str, ago: timedelta) -> None:
     before = clock.now()
-    moment = clock.parse_query(text)
+    moment = query_times.parse(text)
     assert before <= moment + ago <= clock.now()
 
 
@@ -304,13 +304,13 @@ def test_a_query_may_be_relative_to_now(text: str, ago: timedelta) -> None:
     ],
 )
 def test_a_query_is_read_as_it_arrives_in_a_url(text: str, moment: datetime) -> None:
-    assert clock.parse_query(text) == moment
+    assert query_times.parse(text) == moment
 
 
 @pytest.mark.parametrize("text", ["-5y", "-h", "--5m", "yesterday", "-999999999w"])
 def test_a_query_that_is_no_time_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a time|outside the years"):
-        clock.parse_query(text)
+        query_times.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -322,14 +322,14 @@ def test_a_query_that_is_no_time_is_a_value_error(text: str) -> None:
 )
 def test_a_query_does_not_take_a_month_a_week_or_a_day_of_the_year(text: str) -> None:
     with pytest.raises(ValueError, match=rf'^not a time: "{text}"'):
-        clock.parse_query(text)
+        query_times.parse(text)
 
 
 @pytest.mark.parametrize(
     "text", ["2026-W05-4", "2026W054", "20260129", "2026-01-29", "2026-W05-4T00", "2026W054T00:00Z"]
 )
 def test_a_day_in_a_query_is_its_midnight(text: str) -> None:
-    assert clock.parse_query(text) == datetime(2026, 1, 29)
+    assert query_times.parse(text) == datetime(2026, 1, 29)
 
 
 LAST = datetime(2026, 1, 29, 14, 30, 45)
@@ -426,7 +426,7 @@ def test_a_query_does_not_take_a_short_number_for_seconds_of_1970(text: str) -> 
     with pytest.raises(
         ValueError, match=rf"^{text} is too short for epoch seconds, which have at least 9 digits"
     ):
-        clock.parse_query(text)
+        query_times.parse(text)
 
 
 @settings(deadline=None)
