@@ -153,7 +153,7 @@ class RejectedQuery(DeviceQuery):
 class RejectedPath(Described):
     """Select a rejected message."""
 
-    id: Whole = Field(ge=1, le=2**63 - 1, description="The message's id.", examples=[17])
+    id: int = Field(ge=1, le=2**63 - 1, description="The message's id.", examples=[17])
 
 
 class LiveQuery(DeviceQuery):

@@ -65,6 +65,19 @@ def printed(code: int, lines: list[str]) -> Verified:
     return code, {match[2]: (match[1], match[3]) for match in found if match}, summary
 
 
+def as_a_program(backend: Backend, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as its user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "verify", *arguments],
+        cwd=PROJECT,
+        env=backend.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def verify(environment: dict[str, str], *arguments: str) -> Verified:
     """Run the command in this process with the settings of another."""
     with contextlib.chdir(PROJECT), pytest.MonkeyPatch.context() as patch:
@@ -104,16 +117,7 @@ def declare(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_a_running_system_passes_every_check(backend: Backend) -> None:
-    command = [sys.executable, "-m", "flask", "verify"]
-    run = subprocess.run(
-        command,
-        cwd=PROJECT,
-        env=backend.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = as_a_program(backend)
     assert run.stderr == ""
     code, checks, summary = printed(run.returncode, run.stdout.splitlines())
     assert (code, summary) == (0, "12 ok, 0 FAILED, 1 left out")
@@ -421,16 +425,7 @@ def test_an_address_that_is_none_says_what_is_expected(url: str) -> None:
 
 
 def test_a_bad_address_is_a_fault_in_the_usage(backend: Backend) -> None:
-    command = [sys.executable, "-m", "flask", "verify", "--url", "ftp://h"]
-    run = subprocess.run(
-        command,
-        cwd=PROJECT,
-        env=backend.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = as_a_program(backend, "--url", "ftp://h")
     assert run.returncode == 2
     assert run.stderr.endswith(
         "Invalid value for '--url': 'ftp://h': expected an address such as http://127.0.0.1:5000\n"
