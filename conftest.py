@@ -6,9 +6,12 @@ from hypothesis import settings
 
 pytest_plugins = ["tests.fixtures", "tests.marks"]
 settings.register_profile("fast", max_examples=20)
+# Loading makes next to no garbage.
+gc.disable()
 
 
 def pytest_collection_finish() -> None:
     """Take what is loaded out of garbage collection, which is a third of the time of many tests."""
     gc.collect()
     gc.freeze()
+    gc.enable()

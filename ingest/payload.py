@@ -41,7 +41,8 @@ class StreamParser:
         self._earliest = earliest
         self._wide = wide_decoder(stream)
         self._sender = SenderFinder(stream)
-        self._single = {metric.level: single_decoder(stream, metric) for metric in stream.metrics}
+        by_level = stream.metrics if stream.topic.has_metric else ()
+        self._single = {metric.level: single_decoder(stream, metric) for metric in by_level}
 
     def parse(
         self, message: Message, device_id: str | None, level: str | None

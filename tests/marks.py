@@ -28,7 +28,7 @@ running: list[pytest.Item] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its fixtures; begin with the files that start processes."""
+    """Mark each test by its fixtures; the files with the longest tests come first."""
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         for mark, fixtures in FIXTURES.items():
@@ -36,9 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if not any(item.get_closest_marker(mark) for mark in FIXTURES):
             item.add_marker("pure")
-    # The longest files first, so that no process of tests is left with one at the end.
-    long = {item.path for item in items if item.get_closest_marker("process")}
-    items.sort(key=lambda item: item.path not in long)
+    # So that at the end no process of tests is left with a long file while the others are idle.
+    by_mark = {
+        mark: {item.path for item in items if item.get_closest_marker(mark)}
+        for mark in ("process", "broker", "database")
+    }
+    items.sort(key=lambda item: [item.path not in paths for paths in by_mark.values()])
 
 
 @pytest.hookimpl(wrapper=True)

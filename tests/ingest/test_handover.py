@@ -73,7 +73,7 @@ def on_and_on(port: int, numbers: Numbers) -> Iterator[None]:
 
     def run() -> None:
         with publishing(port) as publish:
-            while not stop.wait(0.0005):
+            while not stop.wait(0.001):
                 publish("panel/one/volt", str(next(numbers)))
 
     thread = threading.Thread(target=run)
