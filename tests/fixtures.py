@@ -275,6 +275,19 @@ def sqlite_api(
         yield made
 
 
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API for what is refused before any broker is asked; were it accepted, it would be 503."""
+    folder = tmp_path_factory.mktemp("refusing")
+    database = f"sqlite:///{folder}/test.db"
+    with running(
+        Settings(
+            _env_file=None, database_url=database, mqtt_broker="127.0.0.1", mqtt_port=free_port()
+        )
+    ) as api:
+        yield api
+
+
 @pytest.fixture(scope="session")
 def parser(tmp_path_factory: pytest.TempPathFactory) -> Parser:
     """A parser of the shipped `sensors` and of every other shape that a stream can have."""

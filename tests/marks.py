@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 FIXTURES = {
-    "database": {"bare_database_url", "lent_database", "own_postgres", "postgres_url"},
+    "database": {"bare_database_url", "lent_database", "own_postgres", "postgres_url", "refusing"},
     "broker": {"broker", "embedded_broker", "mosquitto"},
     "process": {"backend"},
 }

@@ -78,7 +78,7 @@ def read(setting: str, path: Path | None) -> NamedFiles:
 
 def check(files: Iterable[NamedFiles]) -> None:
     """Raise ValueError if two settings share a file, unless both only read it."""
-    for one, other in combinations(files, 2):
+    for one, other in combinations([each for each in files if each.paths], 2):
         path = _shared(one, other) if one.written or other.written else None
         if path is not None:
             both = f"{one.setting} and {other.setting}"

@@ -18,7 +18,7 @@ PLAIN = entry("plain", retain=True, interval=NEVER)
 def kept_by(broker: Mosquitto, topic: str) -> list[JsonObject]:
     """The retained messages that the broker sends to a new subscriber."""
     with Subscriber(broker.port, topic) as later, publishing(broker.port) as publish:
-        publish(topic, '{"of": "the test"}')
+        publish(topic, '{"of": "the test"}', qos=2)
         later.wait_said(topic, {"of": "the test"})
         # A message that an entry publishes meanwhile without the flag is not a retained one.
         return [found.document for found in later.of(topic) if found.retain]

@@ -44,19 +44,6 @@ def api(settings: Callable[..., Settings], embedded_broker: int) -> Iterator[Api
         yield api
 
 
-@pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """The API for what is refused before any broker is asked; were it accepted, it would be 503."""
-    folder = tmp_path_factory.mktemp("refusing")
-    database = f"sqlite:///{folder}/test.db"
-    with running(
-        Settings(
-            _env_file=None, database_url=database, mqtt_broker="127.0.0.1", mqtt_port=free_port()
-        )
-    ) as api:
-        yield api
-
-
 @pytest.mark.process
 def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
     answer = api.post("/api/control", COMMAND, expect=202)

@@ -329,9 +329,9 @@ def test_hours_of_which_the_counter_says_nothing_are_measured_by_power(meters: A
     ],
 )
 def test_what_cannot_be_answered_is_400_and_says_why(
-    sqlite_api: Api, query: dict[str, Any], said: str
+    refusing: Api, query: dict[str, Any], said: str
 ) -> None:
-    assert said in sqlite_api.get(PATH, expect=400, **query)["message"]
+    assert said in refusing.get(PATH, expect=400, **query)["message"]
 
 
 def test_there_are_at_most_10_000_hours(sqlite_api: Api) -> None:

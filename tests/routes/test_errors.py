@@ -86,9 +86,15 @@ def api(settings: Callable[..., Settings]) -> Iterator[Api]:
     ],
 )
 def test_an_error_is_json_that_says_what_to_do(
-    api: Api, method: str, path: str, content_type: str | None, body: str, status: int, said: str
+    refusing: Api,
+    method: str,
+    path: str,
+    content_type: str | None,
+    body: str,
+    status: int,
+    said: str,
 ) -> None:
-    answer = api.client.open(path, method=method, data=body, content_type=content_type)
+    answer = refusing.client.open(path, method=method, data=body, content_type=content_type)
     assert (answer.status_code, answer.mimetype) == (status, JSON), answer.text
     assert said in json.loads(answer.text)["message"]
 

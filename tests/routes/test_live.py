@@ -233,11 +233,9 @@ def test_the_last_event_id_outdoes_since(backend: Backend) -> None:
         ("since=" + "9" * 21, None, "since"),
     ],
 )
-def test_a_bad_argument_is_named(
-    sqlite_api: Api, query: str, header: str | None, name: str
-) -> None:
+def test_a_bad_argument_is_named(refusing: Api, query: str, header: str | None, name: str) -> None:
     headers = {"Last-Event-ID": header} if header else {}
-    with sqlite_api.client.get(f"/api/sensors/live?{query}", headers=headers) as answer:
+    with refusing.client.get(f"/api/sensors/live?{query}", headers=headers) as answer:
         assert answer.status_code == 400
         assert json.loads(answer.get_data(as_text=True))["message"].startswith(f"{name}: ")
 

@@ -193,9 +193,9 @@ def test_more_readings_than_are_read_at_once_give_the_closed_form(api: Api) -> N
     ],
 )
 def test_what_cannot_be_answered_is_400_and_says_why(
-    sqlite_api: Api, query: dict[str, Any], said: str
+    refusing: Api, query: dict[str, Any], said: str
 ) -> None:
-    assert said in sqlite_api.get(PATH, expect=400, **query)["message"]
+    assert said in refusing.get(PATH, expect=400, **query)["message"]
 
 
 def test_only_streams_that_declare_it_have_it(sqlite_api: Api) -> None:

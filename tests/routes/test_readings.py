@@ -339,9 +339,9 @@ def test_a_time_may_be_written_as(sqlite_api: Api, moment: str) -> None:
     ],
 )
 def test_a_window_that_ends_before_it_begins_is_400(
-    sqlite_api: Api, path: str, start: str, end: str
+    refusing: Api, path: str, start: str, end: str
 ) -> None:
-    message = sqlite_api.get(path, expect=400, from_=start, to=end, device_id="a")["message"]
+    message = refusing.get(path, expect=400, from_=start, to=end, device_id="a")["message"]
     assert message.startswith("from: must ")
     assert "to" in message
 

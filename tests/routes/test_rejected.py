@@ -157,9 +157,9 @@ def test_a_payload_that_was_too_large_is_said_to_be_cut(api: Api) -> None:
     ("number", "status"), [(1, 404), (2**63 - 1, 404), (2**63, 400), (0, 400), ("x", 404)]
 )
 def test_what_is_not_there_is_an_error_with_a_message(
-    sqlite_api: Api, path: str, number: Any, status: int
+    refusing: Api, path: str, number: Any, status: int
 ) -> None:
-    answer = sqlite_api.get(path.format(number), status)
+    answer = refusing.get(path.format(number), status)
     assert answer["message"]
     if status == 404 and number != "x":
         assert f"no rejected message {number}:" in answer["message"]
