@@ -39,6 +39,7 @@ class ConnectionThread:
             shared_dialler=Dialler(self._loop),
             dialler=Dialler(self._loop),
             connections={},
+            stale=set(),
             throttle=Throttle(REFUSED_SECONDS),
         )
         self.answered = threading.Event()

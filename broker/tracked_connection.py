@@ -67,6 +67,8 @@ class Network(NamedTuple):
     """For connections with a will: their failures must not delay the shared connection."""
     connections: "dict[str, TrackedConnection]"
     """All that have not left, by client id; the shared one's is empty."""
+    stale: set[str]
+    """The client ids whose last connection was lost: the broker may still think it alive."""
     throttle: Throttle
 
 
@@ -170,6 +172,15 @@ class TrackedConnection:
         """Whether it is open, or waits for the broker's answer."""
         return self._client is not None and self._client.dialled
 
+    @property
+    def frees_id(self) -> bool:
+        """Whether the next connection must have the same client id, should this one leave now.
+
+        A lost connection that the broker thinks alive is ended by a client with its id. With
+        another id its will would come later and be the last message.
+        """
+        return not self.dialled or (not self.open and self.client_id in self._network.stale)
+
     def leave(self, *, silently: bool = False, last: tuple[Outgoing, Sender] | None = None) -> None:
         """Publish the will, unless silently, then `last`; disconnect when nothing is in flight."""
         if self._leaving:
@@ -180,10 +191,10 @@ class TrackedConnection:
             self.publish(self._will, None)
         if self.open and last is not None:
             self.publish(*last)
+        if self.frees_id:
+            self._free_id()
         if self.dialled:
             self._disconnect_if_done()
-        else:
-            del self._network.connections[self.client_id]
 
     def cut(self) -> None:
         """End the connection without DISCONNECT, so that the broker publishes the will."""
@@ -196,6 +207,7 @@ class TrackedConnection:
         if self._leaving:
             return
         self.open = self.tried = True
+        self._network.stale.discard(self.client_id)
         self._dialler.connected(self)
         self._keep_alive(self.client)
         self._owner.on_connection()
@@ -219,9 +231,10 @@ class TrackedConnection:
         for item in lost:
             self._settle(item, Delivery.LOST)
         if self._leaving:
-            del self._network.connections[self.client_id]
+            self._free_id()
             return
         if was_open:
+            self._network.stale.add(self.client_id)
             self._log_in_flight(self._ends.count(lost))
         self.tried = True
         self._dialler.failed(self, error)
@@ -231,6 +244,11 @@ class TrackedConnection:
         self._bytes -= len(item.message.payload)
         if item.sender is not None:
             item.sender.on_delivery(delivery)
+
+    def _free_id(self) -> None:
+        connections = self._network.connections
+        if connections.get(self.client_id) is self:
+            del connections[self.client_id]
 
     def _disconnect_if_done(self) -> None:
         if not self.client.in_flight:

@@ -58,7 +58,7 @@ class ScheduledEntry:
         if self._appointment is not None:
             self.publication.schedule.cancel(self._appointment)
         if self.config.lwt:
-            self.publication.goodbyes[self.config.topic] += self.connection.dialled
+            self.publication.goodbyes[self.config.topic] += not self.connection.frees_id
             # On another connection the clearing message could overtake this one's last messages.
             retained, opened = self.publication.retained, self.connection.open
             last = retained.last_of(self.config.topic) if opened else None

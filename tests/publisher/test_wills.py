@@ -1,6 +1,8 @@
 """Last wills of the static publisher: what subscribers receive when it is killed, stopped or disconnected."""
 
+import queue
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -9,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.connections import established
-from tests.publishing import NEVER, Program, Run, Site, Subscriber, Way, entry, hanging
+from tests.publishing import NEVER, Listener, Program, Run, Site, Subscriber, Way, entry, hanging
+from tests.scripted_broker import CONNACK, CONNECT, PUBLISH, Peer
 from tests.support import Mosquitto, free_port, publishing, wait_for
 from utils.json_types import JsonObject
 
@@ -209,6 +212,49 @@ def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_m
     publisher.reload([one | change, entry("marker")])
     site.heard.wait("t/marker")
     wait_for(lambda: site.heard.documents("t/cable")[-1]["online"], what="it to be online")
+
+
+class Connecting(Listener):
+    """A broker that answers only as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arrived: queue.Queue[tuple[str, Peer]] = queue.Queue()
+        self._held: list[socket.socket] = []
+
+    def serve(self, opened: socket.socket) -> None:
+        self._held.append(opened)
+        peer = Peer(opened)
+        connect = peer.expect(CONNECT).body
+        has_will = connect[7] & 4
+        if has_will:
+            self._arrived.put((connect[12 : 12 + connect[11]].decode(), peer))
+
+    def end(self) -> None:
+        for opened in self._held:
+            opened.close()
+
+    def next(self) -> tuple[str, Peer]:
+        """The client id of the next connection with a will, and the connection."""
+        return self._arrived.get(timeout=20)
+
+
+def test_a_lost_connection_is_followed_by_one_with_its_client_id_even_if_the_entry_changes(
+    site: Site,
+) -> None:
+    """Only such a client ends the session that the broker thinks alive."""
+    one = entry("a", "t/cable", lwt=True, interval=NEVER)
+    with Connecting() as broker:
+        publisher = site.service([one], port=broker.port, mqtt_protocol="3.1.1")
+        client_id, peer = broker.next()
+        peer.send(CONNACK, b"\0\0")
+        peer.expect(PUBLISH)
+        peer.close()
+        assert broker.next()[0] == client_id
+        # It is not answered.
+        for of in "bc":
+            publisher.reload([one | {"data": {"of": of}}])
+            assert broker.next()[0] == client_id
 
 
 @pytest.mark.process
