@@ -21,12 +21,11 @@ from ingest.values import (
     shown,
     stored,
 )
-from streams.stream import Metric, MetricType, Stream
+from streams.stream import Metric, MetricType, Stream, Value, Values
 from utils.exact_numbers import EXACT
 from utils.identity import text_fault
 
 UNSET = msgspec.UNSET
-Values = tuple[float | str | None, ...]
 # A text as JSON, or the beginning of an object with a field, which may be broken.
 _JSON = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"\Z|\{\s*(?:"|\}\Z)')
 # A number too small for a float has at least this many zeros, or an exponent of three digits.
@@ -201,7 +200,7 @@ def _wide_fields(stream: Stream, decoded: Any) -> Fields:
     if not isinstance(decoded, dict):
         raise PayloadError("not_an_object", f"expected a JSON object, not {shown(decoded)}")
     holder, unread = _holder(stream, decoded), []
-    values: list[float | str | None] = []
+    values: list[Value | None] = []
     for metric in stream.metrics:
         try:
             values.append(_wide_value(metric, holder, required=_is_required(stream, metric)))
@@ -231,7 +230,7 @@ def _holder(stream: Stream, decoded: dict[str, Any]) -> dict[str, Any]:
     return holder
 
 
-def _wide_value(metric: Metric, holder: dict[str, Any], *, required: bool) -> float | str | None:
+def _wide_value(metric: Metric, holder: dict[str, Any], *, required: bool) -> Value | None:
     if metric.name not in holder:
         if required:
             raise PayloadError("missing_field", f"{metric.name}: missing")

@@ -17,9 +17,8 @@ from sqlalchemy import Connection, Table
 import queries.newest
 import queries.readings
 from ingest.message import Reading
-from streams.stream import Stream
+from streams.stream import Stream, Values
 
-Values = tuple[float | str | None, ...]
 Lacked = Callable[[str, int], bool]
 """Returns whether a device's reading may lack the metric with an index: it was undeclared then."""
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from broker.message import Message
-from streams.stream import Stream
+from streams.stream import Stream, Values
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -16,7 +16,7 @@ class Reading(msgspec.Struct, gc=False):
     timestamp: datetime
     device_timestamp: str | None
     """The time that the device stated, if it was not believed."""
-    values: tuple[float | str | None, ...]
+    values: Values
     message: Message
     own_time: bool
     """Whether `timestamp` is the device's time, so that a redelivery has the same key."""

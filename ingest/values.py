@@ -5,7 +5,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from streams.stream import Metric
+from streams.stream import Metric, Value
 from utils.exact_numbers import EXACT, is_exact, is_other_than_zero
 from utils.identity import text_fault
 from utils.text import printable
@@ -58,7 +58,7 @@ def is_no_value(metric: Metric, value: object) -> bool:
             assert_never(metric.type)
 
 
-def stored(metric: Metric, field: str, value: object) -> float | str:
+def stored(metric: Metric, field: str, value: object) -> Value:
     """Return the number or text to store for a value. Raises PayloadError."""
     match metric.type:
         case "number" if isinstance(value, int | float) and _is_plain(value):
@@ -71,7 +71,7 @@ def stored(metric: Metric, field: str, value: object) -> float | str:
             assert_never(metric.type)
 
 
-def bare(metric: Metric, content: str) -> float | str:
+def bare(metric: Metric, content: str) -> Value:
     """Return the number or text to store for a payload that is no JSON. Raises PayloadError."""
     match metric.type:
         case "number":

@@ -1,4 +1,8 @@
-"""What integrations may use of the backend, and what they add to it."""
+"""What integrations may use of the backend, and what they add to it.
+
+Beside these parts, an integration imports modules of `routes/`, `services/` and `queries/` as the
+core does; an endpoint that may read many rows calls `take_turn()` of `routes/heavy.py`.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

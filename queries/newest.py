@@ -33,6 +33,7 @@ from models import VERIFY_DEVICE, NewestValue
 from queries.devices import Upsert
 from queries.readings import TimeFilter, listed, shown, within
 from storage.dialect import Columns, literal
+from streams.stream import Value
 from utils import clock
 
 QUARTER = timedelta(minutes=15)
@@ -111,14 +112,14 @@ def metrics(reader: Connection, stream: str, device_id: str) -> set[str]:
 
 def values(
     reader: Connection, stream: str, table: Table, device_id: str
-) -> dict[str, tuple[float | str, datetime]]:
+) -> dict[str, tuple[Value, datetime]]:
     """Return the newest value and its timestamp, by optional metric that the device ever sent."""
     own = (_NEWEST.c.stream == stream) & (_NEWEST.c.device_id == device_id)
     newest = reader.execute(select(_NEWEST.c.metric, _NEWEST.c.reading_id).where(own)).all()
     known = table.c.id.in_({row.reading_id for row in newest})
     by_id = {row["id"]: row for row in reader.execute(select(table).where(known)).mappings()}
     future = clock.future()
-    found: dict[str, tuple[float | str, datetime]] = {}
+    found: dict[str, tuple[Value, datetime]] = {}
     for name, reading_id in newest:
         row = by_id.get(reading_id) if name in table.c else None
         if row is not None and row["timestamp"] >= future:

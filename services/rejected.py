@@ -35,7 +35,10 @@ def concern(reader: Connection, limits: RejectedLimits) -> str | None:
 
 
 def forget(database: Database) -> int:
-    """Delete the messages but keep their counts; return how many there were. Raises Unavailable."""
+    """Delete the messages but keep their counts; return how many there were. Raises Unavailable.
+
+    It is for the command line: a job uses the connection that `run` gets.
+    """
     with database.write() as connection, database.transaction(connection):
         return queries.rejected.forget(connection)
 

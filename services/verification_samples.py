@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 
 from models import VERIFY_DEVICE
-from streams.stream import Metric, Simulation, Stream
+from streams.stream import Metric, Simulation, Stream, Value
 from utils import clock
 
 
@@ -42,7 +42,7 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     )
 
 
-def plausible_value(metric: Metric, before: dict[str, Any]) -> float | str:
+def plausible_value(metric: Metric, before: dict[str, Any]) -> Value:
     """Return the average value of a simulated device.
 
     `before` has the values of the metrics declared before.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from simulators import faults, values
-from streams.stream import Metric, Simulation, Stream
+from streams.stream import Metric, Simulation, Stream, Value
 from utils.clock import EPOCH
 
 _TICK = timedelta(microseconds=1)
@@ -38,7 +38,7 @@ class SimulatedDevice:
         # faults.
         self._faults = Random(f"{seed}/{stream.name}/{device_id}/faults")
         self._metrics = _measured(stream)
-        self._current: dict[str, float | str] = {}
+        self._current: dict[str, Value] = {}
         self._sources = {
             metric.name: values.source(metric, random, self._current) for metric in self._metrics
         }

@@ -10,6 +10,8 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
+from streams.stream import Value
+
 _SIGNED = struct.Struct(">q")
 NEGATIVE_ZERO = struct.pack(">d", -0.0)
 
@@ -48,7 +50,7 @@ def _head(names: Any) -> bytes:
     return b"\0".join(names) + b"\0\0"
 
 
-def _encoded(value: float | str) -> bytes:
+def _encoded(value: Value) -> bytes:
     if isinstance(value, str):
         text = value.encode()
         return struct.pack(">I", len(text)) + text

@@ -9,6 +9,10 @@ from streams.topics import TopicPattern
 
 MetricType = Literal["number", "text"]
 """The type of a metric's values."""
+Value = float | str
+"""A stored value of a metric."""
+Values = tuple[Value | None, ...]
+"""The values of a reading in the order of its stream's metrics; None where it has no value."""
 
 
 class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

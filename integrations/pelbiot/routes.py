@@ -20,7 +20,7 @@ from routes.heavy import take_turn
 from routes.schemas import Described
 from services import serializers, status
 from streams.registry import Streams
-from streams.stream import Stream
+from streams.stream import Stream, Value
 from utils.identity import device_id_fault, nesting_fault
 from utils.json_types import JsonObject
 
@@ -78,7 +78,7 @@ class TopicMessage(Described):
     """A value in the form of its topic; null if none has arrived."""
 
     topic: str
-    value: float | str | None
+    value: Value | None
     timestamp: Rfc3339 | None
 
 
