@@ -29,7 +29,7 @@ workers = 2
 # A live client and a request that waits for a command hold a thread each (services/waiting.py: 200
 # in a process),
 # and so do large questions (services/heavy.py: 36), answers that are read slowly
-# (utils/answer_socket.py: 48), and
+# (serving/answer_socket.py: 48), and
 # long bodies (serving/worker.py).
 worker_class = "serving.worker.Worker"
 threads = 320

@@ -9,8 +9,8 @@ from config import Settings
 from routes import errors
 from routes.answers import Error
 from routes.document import DocumentedApp
+from routes.json_provider import CompactJson, IndentedJson
 from utils import origins
-from utils.json_provider import CompactJson, IndentedJson
 
 MAX_BODY = 16_000_000
 

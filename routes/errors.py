@@ -20,13 +20,13 @@ from broker.publisher import PublishError
 from database import BadData, Database, Unavailable
 from publisher.loader import ConfigurationError
 from routes.bodies import limit
+from routes.json_provider import UnclearJson
 from services.commands import CommandUndelivered, KeyReused
 from services.configurations import BadEntry, Conflict, NoSuchEntry, NotWritable
 from services.heavy import Busy
 from services.submissions import BadSubmission
 from streams.registry import Streams
 from streams.reserved import RESERVED_NAMES
-from utils.json_provider import UnclearJson
 from utils.text import printable
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ def register(app: Flask, most: int) -> None:
     def give_back(_: BaseException | None) -> None:
         # At the end of the request, because serializing 100,000 samples takes as long as reading
         # them; but before the answer is sent, so that a slow client does not hold up others
-        # (utils/answer_socket.py limits what it buffers).
+        # (serving/answer_socket.py limits what it buffers).
         if g.pop(_TURNS, False):
             turns.give_back()
 

@@ -14,10 +14,10 @@ from database import Unavailable
 from routes.answers import Error
 from routes.arguments import LastEventHeader, LiveQuery
 from routes.fields import position
-from routes.websockets import stream as stream_answer
 from services.feed import Event, Interest, Mailbox
 from services.live import Hub
 from services.waiting import HeldRequests
+from serving.websockets import stream as stream_answer
 from streams.stream import Stream
 
 logger = logging.getLogger(__name__)

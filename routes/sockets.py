@@ -15,11 +15,11 @@ from database import Unavailable
 from routes.arguments import Subscription
 from routes.errors import sentences
 from routes.fields import position
-from routes.websockets import MAX_BODY, Connections
 from services.broker_watch import BrokerWatch
 from services.feed import EVERYONE
 from services.live import Hub
 from services.sockets import SocketClient
+from serving.websockets import MAX_BODY, Connections
 from streams.registry import Streams
 from utils.json_types import JsonObject
 

@@ -1,1 +1,1 @@
-"""Serves the application: gunicorn's threaded worker, with limits on each connection."""
+"""Serves the application: gunicorn's threaded worker, and limits on what a connection may cost."""

@@ -9,9 +9,9 @@ from typing import Any
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 
+from serving.answer_socket import AnswerSocket
 from serving.body import ReceiveDeadline, TimedUnreader
 from serving.framing import MAX_WAITING, Arrived, arrived
-from utils.answer_socket import AnswerSocket
 
 UNREAD_SECONDS = 20
 """How long a client may leave unread what is sent to it."""

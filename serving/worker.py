@@ -10,6 +10,7 @@ from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderNam
 from gunicorn.workers.gthread import ThreadWorker
 from werkzeug.exceptions import HTTPException
 
+from serving.answer_socket import AnswerSocket, Unread
 from serving.arrivals import Arrivals
 from serving.body import TOO_SLOW, WholeBody, check_codings
 from serving.connection import HttpConnection
@@ -17,7 +18,6 @@ from serving.headers import check_single
 from serving.refusal import message_of, refusal, status_of
 from serving.shares import Shares
 from utils import descriptors
-from utils.answer_socket import AnswerSocket, Unread
 from utils.logger import Throttle
 
 logger = logging.getLogger(__name__)

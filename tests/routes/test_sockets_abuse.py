@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websocket import ABNF, WebSocket, WebSocketException, create_connection
 
-from routes.websockets import MAX_BODY
+from serving.websockets import MAX_BODY
 from tests.connections import established
 from tests.live import Io, post, serving
 from tests.support import Backend, free_port, wait_for

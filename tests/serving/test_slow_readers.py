@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+import serving.answer_socket
 import serving.arrivals
-import utils.answer_socket
+from serving.answer_socket import endless
 from tests.live import Sse, post, tracebacks
 from tests.live import serving as backend_serving
 from tests.serving.test_slow_clients import SECONDS as HEALTHY_SECONDS
 from tests.serving.test_worker import Running
 from tests.support import GUNICORN, PROJECT, Backend, free_port, wait_for
-from utils.answer_socket import endless
 
 BODY = b"x" * 8_000_000
 SECONDS = 0.6
@@ -54,8 +54,8 @@ class Answering:
 
 @pytest.fixture
 def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setattr(utils.answer_socket, "SECONDS", SECONDS)
-    monkeypatch.setattr(utils.answer_socket, "RATE", 1_000_000)
+    monkeypatch.setattr(serving.answer_socket, "SECONDS", SECONDS)
+    monkeypatch.setattr(serving.answer_socket, "RATE", 1_000_000)
     monkeypatch.setattr(serving.arrivals, "LAST_WORDS_SECONDS", 0.3)
     started = Running(Answering(), socket.create_server(("127.0.0.1", 0), backlog=1024))  # type: ignore[arg-type]
     yield started
@@ -106,7 +106,7 @@ def test_an_answer_that_goes_on_for_ever_may_take_its_time(running: Running) -> 
 def test_a_client_that_keeps_up_has_all_of_a_long_answer(
     running: Running, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(utils.answer_socket, "RATE", 4_000_000)
+    monkeypatch.setattr(serving.answer_socket, "RATE", 4_000_000)
     got = 0
     with reader(running._address, path) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 400_000)
@@ -122,8 +122,8 @@ def test_a_client_that_keeps_up_has_all_of_a_long_answer(
 def test_of_too_many_answers_those_end_of_which_nothing_is_read(
     running: Running, monkeypatch: pytest.MonkeyPatch, name: str, value: int
 ) -> None:
-    monkeypatch.setattr(utils.answer_socket, "SECONDS", 60.0)
-    monkeypatch.setattr(utils.answer_socket, name, value)
+    monkeypatch.setattr(serving.answer_socket, "SECONDS", 60.0)
+    monkeypatch.setattr(serving.answer_socket, name, value)
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(reader(running._address, "/large"))

@@ -13,7 +13,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from wsproto.utilities import ProtocolError
 
-from utils.answer_socket import endless
+from serving.answer_socket import endless
 
 logger = logging.getLogger(__name__)
 PATH = "/socket.io/"

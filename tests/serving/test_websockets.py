@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
-from routes.websockets import MAX_SESSIONS, Connections
+from serving.websockets import MAX_SESSIONS, Connections
 
 LET_IN = b"let in"
 
