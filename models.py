@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, Double, Index, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from columns import MYSQL_OPTIONS, Bytes, Identifier, LongText, Timestamp
 from streams.checks import MAX_METRIC_NAME, MAX_STREAM_NAME
-from utils.columns import MYSQL_OPTIONS, Bytes, Identifier, LongText, Timestamp
 from utils.identity import MAX_DEVICE_ID, MAX_TEXT
 from utils.process import MAX_PROCESS_NAME
 

@@ -6,9 +6,9 @@ from typing import Any, assert_never
 from sqlalchemy import BigInteger, Column, Double, Index, MetaData, String, Table, text
 from sqlalchemy.types import TypeEngine
 
+from columns import MYSQL_OPTIONS, Identifier, Timestamp
 from models import MAX_DEVICE_TIMESTAMP
 from streams.stream import MetricType, Stream
-from utils.columns import MYSQL_OPTIONS, Identifier, Timestamp
 from utils.identity import MAX_DEVICE_ID, MAX_TEXT
 
 # Nearly all readings have none; MySQL has no partial indexes.

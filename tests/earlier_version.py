@@ -21,8 +21,8 @@ from sqlalchemy import (
     text,
 )
 
+from columns import MYSQL_OPTIONS, Identifier, Timestamp
 from config import PROJECT
-from utils.columns import MYSQL_OPTIONS, Identifier, Timestamp
 
 CLIENT_ID = "autoforge-0123456789ab"
 FIRST = datetime(2026, 6, 1)
