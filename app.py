@@ -1,27 +1,23 @@
 """AutoForge: `python app.py` runs the whole backend; gunicorn serves `app` and `live`."""
 
 import logging
-import socket
 import sys
-import threading
-from collections.abc import Callable
 from typing import Any
 
 from click import ClickException
 from flask_openapi.openapi import OpenAPI
-from werkzeug.serving import make_server
 
 from broker import embedded
 from config import (
     VERSION,
     Settings,
     SettingsError,
-    check_listening,
     load_settings,
     warn_of_exposed_files,
     warn_of_unknown_settings,
 )
 from services.configurations import check_file
+from serving import server
 from streams.checks import StreamError
 from utils import logger as logs
 from utils import signals
@@ -50,7 +46,7 @@ def main() -> None:
         warn_of_unknown_settings()
         warn_of_exposed_files(settings)
         check_file(settings)
-        listener = _listen(settings)
+        listener = server.listen(settings)
         backend = WebBackend(settings)
         broker = embedded.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
@@ -58,57 +54,13 @@ def main() -> None:
     logger.info("Configuration: MQTT=%s, database=%s", settings.broker, backend.database)
     backend.start(ended)
     if not ended.is_set():
-        logger.info("AutoForge %s at http://%s/api/docs", VERSION, _shown_address(settings))
-    _serve(backend, listener, ended)
+        logger.info("AutoForge %s at http://%s/api/docs", VERSION, server.shown_address(settings))
+    server.serve(backend.web.app, listener, ended, backend.end_live)
     logger.info("Stopping")
     backend.stop()
     if broker is not None:
         broker.stop()
     signals.ignore()
-
-
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.flask_host, settings.flask_port
-    check_listening("FLASK_HOST", host)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        problem = f"cannot listen on {settings.address}: {error.strerror}"
-        raise SettingsError(f"FLASK_PORT={port}: {problem}") from error
-
-
-def _shown_address(settings: Settings) -> str:
-    everywhere = settings.flask_host in ("0.0.0.0", "::")  # noqa: S104 - compared only
-    return f"localhost:{settings.flask_port}" if everywhere else settings.address
-
-
-def _serve(backend: WebBackend, listener: socket.socket, ended: threading.Event) -> None:
-    """Answer requests until Ctrl-C or SIGTERM, even if it came before."""
-    if sys.platform == "win32":
-        host, port = listener.getsockname()[:2]
-        server = make_server(host, port, backend.web.app, threaded=True, fd=listener.fileno())
-        _when(ended, server.shutdown)
-        server.serve_forever()
-    else:
-        from serving.process import Server  # noqa: PLC0415 - gunicorn cannot be imported on Windows
-
-        worker = Server(backend.web.app, listener, backend.end_live)
-
-        def stop() -> None:
-            worker.alive = False
-
-        # Its own handlers of signals come later than a signal may.
-        _when(ended, stop)
-        worker.init_process()
-
-
-def _when(ended: threading.Event, action: Callable[[], None]) -> None:
-    def wait() -> None:
-        ended.wait()
-        action()
-
-    threading.Thread(target=wait, name="ended", daemon=True).start()
 
 
 def __getattr__(name: str) -> Any:
