@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, Insert, Table
 from sqlalchemy.engine import URL
@@ -14,7 +13,7 @@ from models import Base
 from storage import backfill, schema
 from storage.batch import BatchWriter, Refused, WriteResult
 from storage.connection_pool import ConnectionPool
-from storage.dialect import Columns, Merge, Row
+from storage.dialect import Merge, Row
 from storage.dialects import dialect_of
 from storage.driver_errors import DriverErrors
 from storage.failures import BadData, Replaced, Unavailable
@@ -121,20 +120,6 @@ class Database:
         if not rows:
             return WriteResult(0, [])
         return BatchWriter(self.dialect, connection, table, written_at).write(rows)
-
-    def add(
-        self,
-        connection: Connection,
-        model: type[Base],
-        key: Mapping[str, str],
-        amounts: Mapping[str, int],
-    ) -> None:
-        """Add amounts to columns of the row with this key, or insert it. Raises DBAPIError."""
-
-        def summed(stored: Columns, incoming: Columns) -> list[tuple[str, Any]]:
-            return [(name, stored[name] + incoming[name]) for name in amounts]
-
-        connection.execute(self.upsert(model, list(key), summed), [{**key, **amounts}])
 
     def upsert(self, model: type[Base], keys: Sequence[str], merge: Merge) -> Insert:
         """A statement that inserts rows of different keys, or merges each into the one it has."""

@@ -20,7 +20,6 @@ from ingest.outcome_log import OutcomeLog
 from ingest.payload import Parser
 from ingest.redelivery import RecentDeliveries
 from ingest.rejected import RejectedMessages
-from models import IgnoredCount
 from streams.stream import Stream
 from utils import clock
 
@@ -60,6 +59,7 @@ class Pipeline:
         self._rejected = rejected
         self._recent = recent
         self._listeners = listeners
+        self._ignored = queries.ingest_status.counting_ignored(database.upsert)
         # Whether a commit without a change notification is possible.
         self._uncertain = False
         self._resumed = False
@@ -187,9 +187,12 @@ class Pipeline:
         added = queries.ingest_status.add(connection, self._source, counts, now, before)
         if outcome.received and not added:
             raise Replaced("it changed since this process last wrote to it")
-        for reason, count in outcome.ignored_counts():
-            key = {"source": self._source, "reason": reason}
-            self._database.add(connection, IgnoredCount, key, {"count": count})
+        ignored = [
+            {"source": self._source, "reason": reason, "count": count}
+            for reason, count in outcome.ignored_counts()
+        ]
+        if ignored:
+            connection.execute(self._ignored, ignored)
 
 
 def _is_internal(item: Parsed) -> bool:

@@ -21,7 +21,7 @@ from config import Settings
 from database import Database
 from ingest.json_payloads import MAX_PAYLOAD
 from ingest.message import Rejection
-from models import MAX_MESSAGE, MAX_TOPIC, RejectionCount
+from models import MAX_MESSAGE, MAX_TOPIC
 from queries.rejected import UNSHARED
 from utils.identity import MAX_TEXT
 
@@ -122,8 +122,8 @@ class RejectedMessages:
     """Writes rejected messages, their counts and shares, and evicts old messages."""
 
     def __init__(self, database: Database, limits: RejectedLimits) -> None:
-        self._database = database
         self._limits = limits
+        self._counting = queries.rejected.counting_rejected(database.upsert)
 
     def write(self, connection: Connection, rejections: Sequence[Rejection], now: datetime) -> None:
         """Write rejected messages within a transaction. Raises DBAPIError."""
@@ -136,8 +136,8 @@ class RejectedMessages:
             row["share"] = share.number
         queries.rejected.add_messages(connection, rows)
         counts = Counter(rejection.reason for rejection in rejections)
-        for reason, count in sorted(counts.items()):
-            self._database.add(connection, RejectionCount, {"reason": reason}, {"count": count})
+        added = [{"reason": reason, "count": count} for reason, count in sorted(counts.items())]
+        connection.execute(self._counting, added)
         self._make_room(connection, ledger, STEP + 2 * len(rows))
         _save(connection, ledger)
 

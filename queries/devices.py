@@ -1,16 +1,15 @@
 """Statements on `devices`: the devices that have sent readings of a stream."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Insert, case, delete, func, select
 
-from models import VERIFY_DEVICE, Base, Device, StreamState
-from storage.dialect import Columns, Merge
+from models import VERIFY_DEVICE, Device, StreamState
+from queries.upserts import Upsert
+from storage.dialect import Columns
 from utils import clock
 
-Upsert = Callable[[type[Base], Sequence[str], Merge], Insert]
-"""The signature of `Database.upsert`."""
 _DEVICES = Device.metadata.tables["devices"]
 _STREAMS = StreamState.metadata.tables["stream_states"]
 

@@ -5,9 +5,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, select, update
+from sqlalchemy import Connection, Insert, Update, bindparam, select, update
 
 from models import EMPTY, RETAINED, IgnoredCount, IngestStatus
+from queries.upserts import Upsert, counting
 
 COUNTED = (
     "received",
@@ -40,6 +41,11 @@ def ignored_counts(reader: Connection, source: str) -> dict[str, int]:
     query = select(IgnoredCount.reason, IgnoredCount.count).where(IgnoredCount.source == source)
     counts = reader.execute(query.order_by(IgnoredCount.reason))
     return {RETAINED: 0, EMPTY: 0} | dict(counts.all())
+
+
+def counting_ignored(upsert: Upsert) -> Insert:
+    """Return the upsert of `source`, `reason` and `count` that adds to the ignored messages."""
+    return counting(upsert, IgnoredCount, ("source", "reason"))
 
 
 def add(

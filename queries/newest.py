@@ -30,8 +30,8 @@ from sqlalchemy import (
 
 import queries.devices
 from models import VERIFY_DEVICE, NewestValue
-from queries.devices import Upsert
 from queries.readings import TimeFilter, listed, shown, within
+from queries.upserts import Upsert
 from storage.dialect import Columns, literal
 from streams.stream import Value
 from utils import clock

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     Column,
     Connection,
+    Insert,
     LargeBinary,
     Row,
     RowMapping,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 )
 
 from models import RejectedMessage, RejectedShare, RejectionCount
+from queries.upserts import Upsert, counting
 from storage.dialect import TEXT_CODEC
 
 PREVIEW = 1_024
@@ -67,6 +69,11 @@ def counts(reader: Connection) -> dict[str, int]:
     query = select(RejectionCount.reason, RejectionCount.count.label("count_"))
     rows = reader.execute(query.order_by(RejectionCount.reason))
     return {row.reason: row.count_ for row in rows}
+
+
+def counting_rejected(upsert: Upsert) -> Insert:
+    """Return the upsert of `reason` and `count` that adds to the rejected messages."""
+    return counting(upsert, RejectionCount, ("reason",))
 
 
 def totals(reader: Connection) -> RejectedTotals:
