@@ -12,12 +12,11 @@ from config import (
     warn_of_exposed_files,
     warn_of_unknown_settings,
 )
-from database import Database
 from services.configurations import check_file
 from streams.checks import StreamError
-from streams.declaration import declared
 from utils import files, logger
 from utils.signals import aside
+from wiring import backend
 from wiring.web import backend_of
 
 try:
@@ -26,11 +25,10 @@ except SettingsError as error:
     raise SystemExit(str(error)) from None
 bind = settings.address
 workers = 2
-# A live client and a request that waits for a command hold a thread each (services/waiting.py: 200
-# in a process),
-# and so do large questions (services/heavy.py: 36), answers that are read slowly
-# (serving/answer_socket.py: 48), and
-# long bodies (serving/worker.py).
+# In one process these requests hold a thread each: up to 200 live clients and waits for a command
+# (MAX_HELD in wiring/backend.py), 36 requests that read many rows (HEAVY_REQUESTS, and MAX_WAITING
+# in services/heavy.py), 48 responses to slow clients (MOST_UNREAD in serving/answer_socket.py) and
+# 8 long bodies (MAX_STREAMED in serving/arrivals.py).
 worker_class = "serving.worker.Worker"
 threads = 320
 worker_connections = 2000
@@ -57,7 +55,7 @@ def on_starting(server: Any) -> None:
             check_listening("FLASK_HOST", settings.flask_host)
         check_file(settings)
         # Before the workers, whose errors gunicorn prints as tracebacks.
-        Database(settings.url, declared(settings)).close()
+        backend.check(settings)
         _broker = embedded.start_if_needed(settings)
     except (SettingsError, StreamError) as error:
         raise SystemExit(str(error)) from error

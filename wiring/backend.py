@@ -123,6 +123,11 @@ class Backend:
         self.database.close()
 
 
+def check(settings: Settings) -> None:
+    """Raise StreamError or SettingsError if no backend can be built with these settings."""
+    Database(settings.url, declaration.declared(settings)).close()
+
+
 def notices_topic(database: Database) -> str | None:
     """Return the topic of the change notifications, or None if the database is unavailable."""
     try:
