@@ -103,7 +103,7 @@ class Database:
         self.trouble.succeeded()
 
     def check(self, connection: Connection) -> None:
-        """Raise Replaced if nobody will ever read what this connection writes."""
+        """Raise Replaced if the database of this connection has been replaced."""
         self._pool.check(connection)
 
     def checkpoint(self, connection: Connection) -> None:

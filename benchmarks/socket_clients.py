@@ -142,7 +142,7 @@ class CrowdClient:
 
 
 class Crowd:
-    """The connected clients of this process; `drop` removes those that the server disconnects."""
+    """The connected clients of this process; `drop` removes clients that the server disconnects."""
 
     def __init__(self, stream: str) -> None:
         self.clients: list[CrowdClient] = []

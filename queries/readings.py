@@ -148,7 +148,7 @@ def newest_id(reader: Connection, table: Table) -> int:
 def newest_of_each(
     reader: Connection, stream: Stream, table: Table, condition: ColumnElement[bool], known: int
 ) -> Sequence[RowMapping]:
-    """Return the newest reading of each device among those that meet a condition.
+    """Of the readings that meet a condition, return the newest one of each device.
 
     Newest is by timestamp; see `queries.newest`. Where each metric has a topic of its own, return
     the newest reading of each device and metric. `first_id` and `last_id` are the lowest and the

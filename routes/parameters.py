@@ -49,7 +49,7 @@ def _refuse(faults: list[str]) -> NoReturn:
 
 
 def _decoded_path() -> bytes:
-    """Return the bytes of the path, in which werkzeug replaces those that it cannot decode."""
+    """Return the bytes of the path; werkzeug replaces bytes that it cannot decode."""
     path: str = request.environ.get("PATH_INFO", "")
     return path.encode("latin-1")  # as WSGI has them
 

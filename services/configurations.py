@@ -186,7 +186,10 @@ def _has_id(entry: Written, entry_id: str) -> bool:
 
 
 def _fields(entry: object, *left_out: str) -> JsonObject:
-    """A copy of an entry without some fields. Raises BadEntry where keys cannot be told."""
+    """Return a copy of an entry without some fields.
+
+    Raises BadEntry unless the entry is an object with unique keys.
+    """
     if not isinstance(entry, dict) or isinstance(entry, Repeated):
         raise BadEntry("; ".join(check(entry)[1]))
     return {name: value for name, value in entry.items() if name not in left_out}

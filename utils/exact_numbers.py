@@ -1,4 +1,4 @@
-"""Numbers of JSON: refuse those that a float would replace by another number."""
+"""Numbers of JSON: refuse a number that a float would replace by another one."""
 
 import math
 import re

@@ -8,7 +8,7 @@ from utils.paths import own_descriptor
 _NON_BLOCKING: int = getattr(os, "O_NONBLOCK", 0)
 _NO_TERMINAL: int = getattr(os, "O_NOCTTY", 0)
 _opened: dict[tuple[Path, bytes], int] = {}
-"""Kept open: whoever reads a pipe would take its end for that of the lines."""
+"""Kept open: the reader of a pipe would take a close for the end of the lines."""
 
 
 def write(file: Path, header: bytes, lines: bytes) -> None:

@@ -29,7 +29,7 @@ _throttles: "weakref.WeakSet[Throttle]" = weakref.WeakSet()
 def configure(level: str, file: Path, process_name: str = "") -> None:
     """Send records of `level` and above to the console and to `file` (10 MB × 5).
 
-    `process_name` becomes part of the name of this file and of those that `append` writes.
+    `process_name` becomes part of the name of this file and of the files that `append` writes.
     """
     global _process_name  # noqa: PLW0603 - like the log itself, it belongs to the process
     _process_name = process_name
@@ -96,7 +96,7 @@ class _LogFile:
             self._missing += 1
             missing = f"{self._missing} records are missing from the log so far"
             line = f"LOG_FILE={self._file}: cannot be written: {error}; {missing}"
-            # This line comes back here, and is then one of those that the throttle holds.
+            # This line comes back here, and the throttle then holds it.
             self._throttle.warn(logger, "write", line)
 
 

@@ -109,7 +109,7 @@ def is_foreign(path: Path, mark: re.Pattern[bytes]) -> bool:
 
 def _check_stream(path: Path) -> None:
     if own_descriptor(path) is not None:
-        return  # it is open, whoever may open it
+        return  # it is already open, so its permissions do not matter
     if stat.S_ISSOCK(_mode(path)):
         raise ValueError("it is a socket")
     if not os.access(path, os.W_OK):

@@ -19,7 +19,7 @@ _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
     chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
 )
 NONCHARACTER = re.compile(f"[{_NONCHARACTERS}]")
-# Characters for private use, and those that a newer Unicode may have assigned, may well be seen.
+# A font may show characters for private use, and characters that a newer Unicode assigns.
 _UNSEEN = re.compile(f"[{_IGNORABLE}{_BLANK}{_NONCHARACTERS}]")
 # Zero width non-joiner and joiner, used in Persian, Hindi and most composed emoji; and the cell
 # that stands between words in Braille.

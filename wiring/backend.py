@@ -42,7 +42,7 @@ class Role(NamedTuple):
 
 ROLES: dict[RoleName, Role] = {
     "all": Role(ingests=True, sockets=True),
-    # Without a process of the role `ingest`, one of those that answer requests must ingest.
+    # Without a process of the role `ingest`, a process that answers requests must ingest.
     "rest": Role(ingests=True),
     # Socket.IO needs one process for all requests of a client.
     "live": Role(ingests=False, sockets=True, most_held=LIVE_HELD),
