@@ -77,7 +77,7 @@ def send_at_once(_: paho.Client, __: Any, opened: Any) -> None:
 
 
 @contextlib.contextmanager
-def together(client: paho.Client) -> Iterator[None]:
+def corked(client: paho.Client) -> Iterator[None]:
     """Collect short messages in few packets by Nagle's algorithm; send the rest at the end."""
     opened = client.socket()
     if opened is not None:

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterable
 
 from broker.connection import shared_context
-from broker.dialer import Dialler
+from broker.dialer import Dialer
 from broker.in_flight import Outgoing
 from broker.loop import Loop
 from broker.tracked_connection import ConnectionOwner, Network, TrackedConnection
 from config import Settings
 from utils.logger import Throttle
 
-FAREWELL_SECONDS = 1.2
+LEAVE_SECONDS = 1.2
 """How long publishing the wills may take at the end; after that the broker publishes them."""
 REFUSED_SECONDS = 60.0
 """How often the log names a topic or a message that the broker refuses."""
@@ -36,8 +36,8 @@ class ConnectionThread:
             settings=settings,
             context=shared_context(settings),
             loop=self._loop,
-            shared_dialler=Dialler(self._loop),
-            dialler=Dialler(self._loop),
+            shared_dialer=Dialer(self._loop),
+            dialer=Dialer(self._loop),
             connections={},
             stale=set(),
             throttle=Throttle(REFUSED_SECONDS),
@@ -51,7 +51,7 @@ class ConnectionThread:
     def problem(self) -> str | None:
         """Why the broker cannot be reached, or None."""
         network = self._network
-        return network.shared_dialler.fault or network.dialler.fault or None
+        return network.shared_dialer.error or network.dialer.error or None
 
     @property
     def alive(self) -> bool:
@@ -68,7 +68,7 @@ class ConnectionThread:
         if not self.alive:
             return
         self.call_soon(self._leave)
-        self._thread.join(FAREWELL_SECONDS + 0.3)
+        self._thread.join(LEAVE_SECONDS + 0.3)
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call once, in the next turn of the thread."""
@@ -96,8 +96,8 @@ class ConnectionThread:
         self._loop.close()
 
     def _leave(self) -> None:
-        self._leave_until = time.monotonic() + FAREWELL_SECONDS
-        self._network.shared_dialler.stop()
-        self._network.dialler.stop()
+        self._leave_until = time.monotonic() + LEAVE_SECONDS
+        self._network.shared_dialer.stop()
+        self._network.dialer.stop()
         for connection in list(self._network.connections.values()):
             connection.leave()

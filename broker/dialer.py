@@ -15,7 +15,7 @@ JITTER = 0.25
 _ANSWER_SECONDS = 10.0
 _AT_ONCE = 50
 _SHARE = 0.01
-"""Seconds of a turn for dialling, so that open connections do not have to wait."""
+"""Seconds of a turn for dialing, so that open connections do not have to wait."""
 
 
 def reason(error: Exception) -> str:
@@ -24,59 +24,59 @@ def reason(error: Exception) -> str:
     return str(strerror or error) or type(error).__name__
 
 
-class Dialled(Protocol):
-    """A connection that can be dialled."""
+class Dialable(Protocol):
+    """A connection that can be dialed."""
 
     def dial(self) -> None:
         """Open the connection; the broker's answer comes later. Raises OSError."""
 
-    def give_up(self, fault: str) -> None:
-        """End an unanswered attempt; report the failure to the dialler."""
+    def give_up(self, error: str) -> None:
+        """End an unanswered attempt; report the failure to the dialer."""
 
 
-class Dialler:
+class Dialer:
     """Connects in the order of requests, and waits after a failure."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._waiting: OrderedDict[Dialled, None] = OrderedDict()
-        self._refused: OrderedDict[Dialled, None] = OrderedDict()
+        self._waiting: OrderedDict[Dialable, None] = OrderedDict()
+        self._refused: OrderedDict[Dialable, None] = OrderedDict()
         """Failed connections, retried last so that permanent failures do not starve the rest."""
-        self._under_way: dict[Dialled, float] = {}
-        """Connections that were dialled, and when."""
-        self._accepted: dict[Dialled, float] = {}
+        self._under_way: dict[Dialable, float] = {}
+        """Connections that were dialed, and when."""
+        self._accepted: dict[Dialable, float] = {}
         """Connections that are open, and since when."""
         # One for each connection that the broker accepted and soon ended.
-        self._backoffs: dict[Dialled, Backoff] = {}
-        self._resting: set[Dialled] = set()
+        self._backoffs: dict[Dialable, Backoff] = {}
+        self._resting: set[Dialable] = set()
         self._scheduled = False
         self._stopped = False
         self._backoff = Backoff(FIRST_DELAY, LONGEST_DELAY, JITTER)
-        self.fault = ""
+        self.error = ""
         """Why a connection was lost or refused, until another one succeeds."""
         self.failures = 0
         """Failed attempts since the last success; simultaneous ones count as one."""
 
-    def want(self, connection: Dialled) -> None:
+    def want(self, connection: Dialable) -> None:
         """Request a connection."""
         self._waiting[connection] = None
         self._schedule()
 
-    def connected(self, connection: Dialled) -> None:
+    def connected(self, connection: Dialable) -> None:
         """Record that the broker accepted a connection."""
         self._under_way.pop(connection, None)
         self._accepted[connection] = time.monotonic()
         self._recover()
         self._schedule()
 
-    def failed(self, connection: Dialled, fault: str) -> None:
+    def failed(self, connection: Dialable, error: str) -> None:
         """Record that a connection was lost or refused; retry it after a delay."""
         now = time.monotonic()
         attempt = self._under_way.pop(connection, None)
         accepted = self._accepted.pop(connection, None)
         if attempt is None and accepted is None:
             return  # removed by `forget`
-        self.fault = fault
+        self.error = error
         if accepted is not None:
             if now - accepted < LONGEST_DELAY:
                 self._rest(connection)
@@ -88,7 +88,7 @@ class Dialler:
         (self._waiting if attempt is None else self._refused)[connection] = None
         self._schedule()
 
-    def forget(self, connection: Dialled) -> None:
+    def forget(self, connection: Dialable) -> None:
         """Stop connecting this one."""
         for known in (self._waiting, self._refused, self._under_way, self._accepted):
             known.pop(connection, None)
@@ -103,10 +103,10 @@ class Dialler:
         self._stopped = True
 
     def _recover(self) -> None:
-        self.fault, self.failures = "", 0
+        self.error, self.failures = "", 0
         self._backoff.reset()
 
-    def _rest(self, connection: Dialled) -> None:
+    def _rest(self, connection: Dialable) -> None:
         """Retry this connection later: the broker is reachable, and ends only this connection."""
         new = Backoff(FIRST_DELAY, LONGEST_DELAY, JITTER)
         delay = self._backoffs.setdefault(connection, new).failed()
@@ -120,7 +120,7 @@ class Dialler:
         self._loop.call_in(delay, rested)
 
     def _schedule(self) -> None:
-        most = 1 if self.fault else _AT_ONCE
+        most = 1 if self.error else _AT_ONCE
         if (
             self._scheduled
             or self._stopped
@@ -134,7 +134,7 @@ class Dialler:
     def _dial(self) -> None:
         self._scheduled = False
         end = time.monotonic() + _SHARE
-        most = 1 if self.fault else _AT_ONCE
+        most = 1 if self.error else _AT_ONCE
         while (
             (queue := self._waiting or self._refused)
             and len(self._under_way) < most
@@ -152,11 +152,11 @@ class Dialler:
                 break
         self._schedule()
 
-    def _expect_answer(self, connection: Dialled) -> None:
-        dialled = self._under_way.get(connection)
+    def _expect_answer(self, connection: Dialable) -> None:
+        dialed = self._under_way.get(connection)
 
         def give_up() -> None:
-            if dialled is not None and self._under_way.get(connection) == dialled:
+            if dialed is not None and self._under_way.get(connection) == dialed:
                 connection.give_up(f"no answer within {_ANSWER_SECONDS:.0f} s")
 
         self._loop.call_in(_ANSWER_SECONDS, give_up)

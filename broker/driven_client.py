@@ -37,7 +37,7 @@ class DrivenClient(Generic[T]):
         "_owner",
         "_writing",
         "client",
-        "dialled",
+        "dialed",
         "in_flight",
     )
 
@@ -46,14 +46,14 @@ class DrivenClient(Generic[T]):
         client: paho.Client,
         loop: Loop,
         owner: ClientOwner[T],
-        window: int,
+        max_in_flight: int,
         *,
         at_once: bool,
     ) -> None:
         self.client = client
-        self.in_flight: InFlight[T] = InFlight(window, client.transport)
+        self.in_flight: InFlight[T] = InFlight(max_in_flight, client.transport)
         # Whether the connection was opened and has not ended.
-        self.dialled = False
+        self.dialed = False
         self._loop = loop
         self._owner = owner
         # Whether TCP sends each message at once; collecting is faster for a steady stream.
@@ -78,7 +78,7 @@ class DrivenClient(Generic[T]):
             connect(self.client, settings, persistent=False, as_device=True)
         except ValueError as error:
             raise OSError(str(error)) from error
-        self.dialled = True
+        self.dialed = True
 
     def give_up(self, error: str) -> None:
         """Disconnect from a broker that does not answer."""
@@ -116,9 +116,9 @@ class DrivenClient(Generic[T]):
     def _on_disconnect(
         self, _client: paho.Client, _data: Any, flags: Any, reason: ReasonCode, _properties: Any
     ) -> None:
-        if not self.dialled:
+        if not self.dialed:
             return
-        self.dialled = False
+        self.dialed = False
         # For a broken connection, paho's reason is only "Unspecified error".
         by_broker = flags.is_disconnect_packet_from_server
         ended = str(reason) if by_broker else "the connection was lost"

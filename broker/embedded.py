@@ -74,8 +74,8 @@ def start_if_needed(settings: Settings) -> "EmbeddedBroker | None":
                 raise
             time.sleep(0.1)
     if not _is_broker(address):
-        fault = "in use by a program that is not an MQTT broker; set another port"
-        raise SettingsError(f"MQTT_PORT={address.port}: {fault}")
+        reason = "in use by a program that is not an MQTT broker; set another port"
+        raise SettingsError(f"MQTT_PORT={address.port}: {reason}")
     logger.info("A broker already answers at %s: using it", address)
     Store(settings.broker_folder).forget_login()
     return None
@@ -96,9 +96,9 @@ def start(settings: Settings) -> "EmbeddedBroker":
     except EmbeddedBrokerError as error:
         raise SettingsError(f"MQTT_PORT={options.port}: {error}") from error
     except OSError as error:
-        place = "it is beside the SQLite file of DATABASE_URL, or in the working directory"
-        fault = f"the embedded broker cannot keep its messages there: {error.strerror}"
-        raise SettingsError(f"{settings.broker_folder}: {fault}; {place}") from error
+        parent = "it is beside the SQLite file of DATABASE_URL, or in the working directory"
+        reason = f"the embedded broker cannot keep its messages there: {error.strerror}"
+        raise SettingsError(f"{settings.broker_folder}: {reason}; {parent}") from error
     return broker
 
 
@@ -115,8 +115,8 @@ def _options(settings: Settings) -> Options:
 
 def _check_login(user: str, password: str) -> None:
     if user in (USER, ANYBODY):
-        fault = "the embedded broker uses this name itself; choose another one for the devices"
-        raise SettingsError(f"MQTT_USERNAME={user}: {fault}")
+        reason = "the embedded broker uses this name itself; choose another one for the devices"
+        raise SettingsError(f"MQTT_USERNAME={user}: {reason}")
     if _HASH.match(password):
         raise SettingsError(
             f"MQTT_PASSWORD: must not begin with {password[:7]}, because the embedded broker would "

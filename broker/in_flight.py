@@ -6,11 +6,11 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
 
 T = TypeVar("T")
-WINDOW = 1000
+MAX_IN_FLIGHT = 1000
 """Messages in flight on one connection."""
 # paho 2.2 loses the rest of a WebSocket frame that the socket accepts only in part. This number of
 # messages always fits into the socket's buffer.
-WEBSOCKET_WINDOW = 50
+MAX_WEBSOCKET_IN_FLIGHT = 50
 
 
 class Outgoing(NamedTuple):
@@ -28,7 +28,7 @@ class InFlight(Generic[T]):
     __slots__ = ("_most", "items", "size")
 
     def __init__(self, most: int, transport: str) -> None:
-        self._most = min(most, WEBSOCKET_WINDOW) if transport == "websockets" else most
+        self._most = min(most, MAX_WEBSOCKET_IN_FLIGHT) if transport == "websockets" else most
         self.size = self._most
         self.items: dict[int, T] = {}
 

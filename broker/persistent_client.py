@@ -10,15 +10,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.attempts import Attempts
 from broker.batch import MessageBatch
-from broker.connection import connect, new_client, together
-from broker.faults import TAKEN_OVER, closed_at_once, lost, refused, unreachable
+from broker.connection import connect, corked, new_client
+from broker.errors import TAKEN_OVER, closed_at_once, lost, refused, unreachable
 from broker.message import Filters, Receiver
 from broker.session_filters import SessionFilters
 from broker.state import ConnectionState
 from broker.waiter import Waiter
 from config import Settings
 
-FAREWELL_SECONDS = 2.0
+FLUSH_SECONDS = 2.0
 NOTHING = "autoforge/nothing/notices"
 """A topic without subscribers, which the access list of `flask acl` lets AutoForge write to."""
 
@@ -44,11 +44,12 @@ class PersistentClient:
         version5 = settings.mqtt_protocol == "5"
         self.session = SessionFilters(filters, self._on_settled, version5=version5)
         self.batch = MessageBatch(self.session.subscriptions)
-        place, listed = settings.broker, ", ".join(filters.wanted)
-        connected = f"Connected to {place} as {client_id}, without a subscription"
-        self.state = ConnectionState(f"Subscribed to {listed} at {place}" if listed else connected)
+        address, topics = settings.broker, ", ".join(filters.wanted)
+        subscribed = f"Subscribed to {topics} at {address}"
+        connected = f"Connected to {address} as {client_id}, without a subscription"
+        self.state = ConnectionState(subscribed if topics else connected)
         self._attempts = Attempts()
-        self._farewell_answered = False
+        self._flush_done = False
         self._waiter = Waiter()
         self.client = new_client(settings, client_id, persistent=True)
         """Public for reading, which happens once for each message."""
@@ -88,7 +89,7 @@ class PersistentClient:
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Acknowledge messages in this order, as long as the connection lasts."""
         client, state = self.client, self.state
-        with together(client):
+        with corked(client):
             for packet_id in packet_ids:
                 if not state.connected:
                     break
@@ -112,23 +113,23 @@ class PersistentClient:
     def close(self) -> None:
         """Disconnect, once the broker has read all acknowledgements."""
         if self.state.connected:
-            self._say_farewell()
+            self._flush_acknowledgements()
         self.client.disconnect()
         self.client.loop_write()
         self._waiter.close()
 
-    def _say_farewell(self) -> None:
+    def _flush_acknowledgements(self) -> None:
         # When the next ingester connects, a broker drops the acknowledgements that it has not read.
         # It reads in order, so its answer to a request without effect proves that it has read them.
-        self._farewell_answered = False
+        self._flush_done = False
         self.client.unsubscribe(NOTHING)
-        deadline = time.monotonic() + FAREWELL_SECONDS
-        while not self._farewell_answered and time.monotonic() < deadline:
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while not self._flush_done and time.monotonic() < deadline:
             self.wait(deadline - time.monotonic())
             self.client.loop_read()
             self.client.loop_write()
 
-    def _on_connect(self, _: Any, __: Any, flags: Any, reason: ReasonCode, said: Any) -> None:
+    def _on_connect(self, _: Any, __: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         self._attempts.answered = True
         if reason.is_failure:
             self.state.set_disconnected(refused(self._settings.broker, reason))
@@ -137,7 +138,7 @@ class PersistentClient:
         self.session.connected(session_present=flags.session_present)
         self.state.set_unsubscribed("waiting for the subscription")
         self._receiver.connected(session_present=flags.session_present)
-        self.session.request(self.client, said)
+        self.session.request(self.client, properties)
 
     def _on_subscribe(self, _: Any, __: Any, mid: int, codes: list[ReasonCode], ___: Any) -> None:
         if denied := self.session.granted(self.client, mid, codes):
@@ -145,7 +146,7 @@ class PersistentClient:
 
     def _on_unsubscribe(self, *_: Any) -> None:
         if self.session.settled:
-            self._farewell_answered = True
+            self._flush_done = True
         else:
             self.session.settle()
 
@@ -154,7 +155,7 @@ class PersistentClient:
         self._receiver.subscribed()
 
     def _on_disconnect(self, _: Any, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
-        self._farewell_answered = True
+        self._flush_done = True
         self.session.connection_lost()
         # Received messages are still handed over; the key absorbs their redelivery.
         self.batch.connection_lost()

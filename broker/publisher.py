@@ -9,7 +9,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.connection import connect, new_client
-from broker.faults import closed_at_once, refused, unreachable
+from broker.errors import closed_at_once, refused, unreachable
 from config import Settings
 
 SILENT_SECONDS = 1.0
@@ -129,9 +129,8 @@ class Publisher:
             self._silent_until = time.monotonic() + SILENT_SECONDS
             refusals = [f"{self._settings.broker} does not answer"]
         if refusals:
-            fault = refusals[0]
             _end(client)
-            raise PublishError(fault)
+            raise PublishError(refusals[0])
 
     def _discard(self, client: paho.Client) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.connection import connect, new_client
-from broker.faults import refused, unreachable
+from broker.errors import refused, unreachable
 from broker.subscriptions import Subscriptions
 from config import Settings
 
@@ -38,7 +38,7 @@ def open_beside(settings: Settings, client_id: str, filters: Sequence[str], toke
         probe = f"probe {token}".encode()
         session.publish(probe)
         forbidden = f"{settings.broker} does not allow AutoForge to use the topic {MARKERS}"
-        session.wait(lambda: probe in session.heard, forbidden)
+        session.wait(lambda: probe in session.probes, forbidden)
         session.subscribe(filters)
         session.publish(token.encode())
     finally:
@@ -78,7 +78,7 @@ class _Session:
     """A connection that waits for each answer; it acknowledges only probes."""
 
     def __init__(self, settings: Settings, client_id: str, *, persistent: bool) -> None:
-        self.heard: set[bytes] = set()
+        self.probes: set[bytes] = set()
         """The probes on the topic of markers."""
         self.topics: set[str] = set()
         self._broker = settings.broker
@@ -117,15 +117,15 @@ class _Session:
     def wait(
         self,
         condition: Callable[[], bool],
-        fault: str,
+        error: str,
         seconds: float = ANSWER_SECONDS,
     ) -> None:
-        """Drive the connection until a condition holds. Raises SessionError with `fault`."""
+        """Drive the connection until a condition holds. Raises SessionError with `error`."""
         deadline = time.monotonic() + seconds
         while not condition():
             lost = self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS
             if lost or time.monotonic() > deadline:
-                raise SessionError(f"{fault}; the connection was lost" if lost else fault)
+                raise SessionError(f"{error}; the connection was lost" if lost else error)
 
     def _expect(self, code: MQTTErrorCode, mid: int | None, refusal: str) -> None:
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
@@ -148,5 +148,5 @@ class _Session:
         with contextlib.suppress(UnicodeDecodeError):
             self.topics.add(message.topic)
             if message.topic == MARKERS and message.payload.startswith(b"probe"):
-                self.heard.add(bytes(message.payload))
+                self.probes.add(bytes(message.payload))
                 client.ack(message.mid, message.qos)

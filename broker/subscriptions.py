@@ -115,10 +115,10 @@ class Subscriptions:
 
 def identifiers(filters: Sequence[str]) -> dict[str, int]:
     """Return the identifier of each filter, in order; filters after the 255th have none."""
-    together = zlib.crc32("\n".join(filters).encode()) % (1 << SET_BITS)
+    set_id = zlib.crc32("\n".join(filters).encode()) % (1 << SET_BITS)
     indexes = range(1, 1 << INDEX_BITS)
     numbered = zip(indexes, filters, strict=False)
-    return {one: together << INDEX_BITS | index for index, one in numbered}
+    return {one: set_id << INDEX_BITS | index for index, one in numbered}
 
 
 def _crosses(one: str, filters: Sequence[str]) -> bool:

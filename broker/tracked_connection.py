@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.connection import new_client
-from broker.dialer import Dialler
+from broker.dialer import Dialer
 from broker.driven_client import DrivenClient
-from broker.in_flight import WINDOW, Outgoing
+from broker.in_flight import MAX_IN_FLIGHT, Outgoing
 from broker.loop import Loop
 from config import Settings
 from utils.logger import Throttle
@@ -62,8 +62,8 @@ class Network(NamedTuple):
     settings: Settings
     context: ssl.SSLContext | None
     loop: Loop
-    shared_dialler: Dialler
-    dialler: Dialler
+    shared_dialer: Dialer
+    dialer: Dialer
     """For connections with a will: their failures must not delay the shared connection."""
     connections: "dict[str, TrackedConnection]"
     """All that have not left, by client id; the shared one's is empty."""
@@ -116,7 +116,7 @@ class TrackedConnection:
         self.open = False
         self.tried = False  # whether it was opened, or failed to open
         self._network = network
-        self._dialler = network.dialler if client_id else network.shared_dialler
+        self._dialer = network.dialer if client_id else network.shared_dialer
         self._owner = owner
         self._will = will
         self._client: DrivenClient[Sent] | None = None
@@ -126,7 +126,7 @@ class TrackedConnection:
         self._leaving = False
         self._ends = _Ends()
         network.connections[client_id] = self
-        self._dialler.want(self)
+        self._dialer.want(self)
 
     @property
     def room(self) -> bool:
@@ -137,7 +137,7 @@ class TrackedConnection:
     def client(self) -> DrivenClient[Sent]:
         """The client of the last dial."""
         if self._client is None:
-            raise RuntimeError("it was never dialled")
+            raise RuntimeError("it was never dialed")
         return self._client
 
     def dial(self) -> None:
@@ -146,7 +146,7 @@ class TrackedConnection:
         client = new_client(settings, self.client_id, persistent=False, context=context)
         if self._will is not None:
             client.will_set(*self._will)
-        self._client = DrivenClient(client, self._network.loop, self, WINDOW, at_once=True)
+        self._client = DrivenClient(client, self._network.loop, self, MAX_IN_FLIGHT, at_once=True)
         try:
             self._client.dial(settings)
         except OSError:
@@ -154,9 +154,9 @@ class TrackedConnection:
             self._owner.on_connection()
             raise
 
-    def give_up(self, fault: str) -> None:
+    def give_up(self, error: str) -> None:
         """End an unanswered attempt."""
-        self.client.give_up(fault)
+        self.client.give_up(error)
 
     def publish(self, message: Outgoing, sender: Sender | None) -> None:
         """Publish, and notify the sender of the outcome. Check `room` first."""
@@ -168,9 +168,9 @@ class TrackedConnection:
             self._ends.written = (time.monotonic(), sender)
 
     @property
-    def dialled(self) -> bool:
+    def dialed(self) -> bool:
         """Whether it is open, or waits for the broker's answer."""
-        return self._client is not None and self._client.dialled
+        return self._client is not None and self._client.dialed
 
     @property
     def frees_id(self) -> bool:
@@ -179,21 +179,21 @@ class TrackedConnection:
         A lost connection that the broker thinks alive is ended by a client with its id. With
         another id its will would come later and be the last message.
         """
-        return not self.dialled or (not self.open and self.client_id in self._network.stale)
+        return not self.dialed or (not self.open and self.client_id in self._network.stale)
 
     def leave(self, *, silently: bool = False, last: tuple[Outgoing, Sender] | None = None) -> None:
         """Publish the will, unless silently, then `last`; disconnect when nothing is in flight."""
         if self._leaving:
             return
         self._leaving = True
-        self._dialler.forget(self)
+        self._dialer.forget(self)
         if self.open and self._will is not None and not silently:
             self.publish(self._will, None)
         if self.open and last is not None:
             self.publish(*last)
         if self.frees_id:
             self._free_id()
-        if self.dialled:
+        if self.dialed:
             self._disconnect_if_done()
 
     def cut(self) -> None:
@@ -208,7 +208,7 @@ class TrackedConnection:
             return
         self.open = self.tried = True
         self._network.stale.discard(self.client_id)
-        self._dialler.connected(self)
+        self._dialer.connected(self)
         self._keep_alive(self.client)
         self._owner.on_connection()
 
@@ -237,7 +237,7 @@ class TrackedConnection:
             self._network.stale.add(self.client_id)
             self._log_in_flight(self._ends.count(lost))
         self.tried = True
-        self._dialler.failed(self, error)
+        self._dialer.failed(self, error)
         self._owner.on_connection()
 
     def _settle(self, item: Sent, delivery: Delivery) -> None:
@@ -263,7 +263,7 @@ class TrackedConnection:
             self._network.throttle.warn(logger, key, f"{text}{names}. {hint}")
 
     def _keep_alive(self, client: DrivenClient[Sent]) -> None:
-        if client is self._client and client.dialled:
+        if client is self._client and client.dialed:
             client.client.loop_misc()
             pause = self._network.settings.mqtt_keepalive / 4
             self._network.loop.call_in(pause, lambda: self._keep_alive(client))

@@ -59,8 +59,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise Unreadable(f"{place}: not JSON: {error.msg}") from error
+        position = f"line {error.lineno}, column {error.colno}"
+        raise Unreadable(f"{position}: not JSON: {error.msg}") from error
     except RecursionError as error:
         message = f"is nested too deeply; an entry's data may be nested {MAX_DEPTH} deep"
         raise Unreadable(message) from error

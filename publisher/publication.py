@@ -58,7 +58,7 @@ class ScheduledEntry:
         if self._appointment is not None:
             self.publication.schedule.cancel(self._appointment)
         if self.config.lwt:
-            self.publication.goodbyes[self.config.topic] += not self.connection.frees_id
+            self.publication.disconnects[self.config.topic] += not self.connection.frees_id
             # On another connection the clearing message could overtake this one's last messages.
             retained, opened = self.publication.retained, self.connection.open
             last = retained.last_of(self.config.topic) if opened else None
@@ -109,7 +109,8 @@ class Publication:
         self._waiting: list[ScheduledEntry] = []
         # Entries that begin when their own connection has opened, or the broker is away.
         self.untried: set[ScheduledEntry] = set()
-        self.goodbyes: Counter[str] = Counter()  # by topic
+        # By topic, how many connections have left; the next one takes another client id.
+        self.disconnects: Counter[str] = Counter()
 
     def start(self, configs: Sequence[PublishConfig]) -> None:
         """Connect, and publish these entries."""
@@ -192,7 +193,7 @@ class Publication:
         if self._waiting and shared.tried:
             self._begin_waiting()
         if self.untried and self.connections.problem:
-            # While the broker is away they are dialled one by one, and count missed messages.
+            # While the broker is away they are dialed one by one, and count missed messages.
             for entry in list(self.untried):
                 entry.begin(time.monotonic())
         self.retained.clear(shared, BATCH)
@@ -213,21 +214,21 @@ class Publication:
         self._waiting.clear()
 
     def _client_ids(self, topic: str) -> Iterator[str]:
-        """Yield client ids: the same after a reconnect or restart, others after a goodbye."""
+        """Yield client ids: the same after a reconnect or restart, others after a DISCONNECT."""
         # A broker that has not noticed a dead connection ends it, and publishes its will, when a
         # client connects with the same id. With another id the will would come later and be final.
-        # After a goodbye, the next client may connect before the broker has read it.
-        for number in itertools.count(self.goodbyes[topic]):
+        # After a DISCONNECT, the next client may connect before the broker has read it.
+        for number in itertools.count(self.disconnects[topic]):
             known = f"{self._publisher_id} {number} {topic}".encode()
             yield blake2b(known, digest_size=11).hexdigest()  # as long as every broker accepts
 
 
 def _allow_connections(configs: Sequence[PublishConfig]) -> None:
     wills = sum(config.lwt for config in configs)
-    if fault := allow(wills + 1):
-        logger.error("%d wills, each with its own connection: %s; the rest waits", wills, fault)
+    if error := allow(wills + 1):
+        logger.error("%d wills, each with its own connection: %s; the rest waits", wills, error)
 
 
 def _status(entry: ScheduledEntry) -> EntryStatus:
-    config, counts = entry.config, entry.counts.document()
+    config, counts = entry.config, entry.counts.as_json()
     return {**counts, "id": config.id, "topic": config.topic, "connected": entry.connection.open}

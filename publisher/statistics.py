@@ -41,7 +41,7 @@ class MessageCounter(msgspec.Struct, gc=False):
         elif delivery is not Delivery.WRITTEN:
             self.failed += 1
 
-    def document(self) -> MessageCounts:
+    def as_json(self) -> MessageCounts:
         """Return the counts as JSON."""
         last = None if self.last is None else clock.rfc3339(clock.from_epoch(self.last))
         return {
@@ -74,7 +74,7 @@ class Statistics:
 
     def totals(self, started: datetime | None = None, uptime: float = 0.0) -> Totals:
         """Return the total as JSON."""
-        counts = self.total.document()
+        counts = self.total.as_json()
         return {
             "total_published": counts["published"],
             "total_acknowledged": counts["acknowledged"],
@@ -89,7 +89,11 @@ class Statistics:
 
 
 def _counts(saved: MessageCounts, total: MessageCounter | None) -> MessageCounter:
-    moment = saved["last_published_at"]
-    last = None if moment is None else (clock.parse(moment) - clock.EPOCH).total_seconds()
+    published_at = saved["last_published_at"]
+    last = None if published_at is None else _epoch_seconds(published_at)
     sent = saved["published"], saved["acknowledged"]
     return MessageCounter(*sent, saved["failed"], saved["missed"], last, total)
+
+
+def _epoch_seconds(text: str) -> float:
+    return (clock.parse(text) - clock.EPOCH).total_seconds()

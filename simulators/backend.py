@@ -49,18 +49,18 @@ class BackendClient:
 
     def latest(self, stream: str, device_id: str) -> Mapping[str, Any] | None:
         """Return a device's last reading, or None if there is none. Raises Away."""
-        said = self._get(f"/api/{stream}/latest?device_id={quote(device_id, safe='')}", 200, 404)
-        return said.get("data")
+        answer = self._get(f"/api/{stream}/latest?device_id={quote(device_id, safe='')}", 200, 404)
+        return answer.get("data")
 
     def _get(self, path: str, *statuses: int) -> dict[str, Any]:
         answer = self._ask(path, _SHORT_SECONDS)
         try:
-            said = json.loads(answer.text)
+            body = json.loads(answer.text)
         except ValueError:
-            said = None
-        if answer.status not in statuses or not isinstance(said, dict):
+            body = None
+        if answer.status not in statuses or not isinstance(body, dict):
             raise Away(f"it answers {answer.status}, which is not an answer of AutoForge")
-        return said
+        return body
 
     def _ask(self, path: str, seconds: float, body: bytes | None = None) -> BackendResponse:
         headers = {"Content-Type": "application/json"}

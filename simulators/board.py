@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, Self
 
 from broker.connection import new_client
-from broker.dialer import Dialler
+from broker.dialer import Dialer
 from broker.loop import Loop
 from config import Settings
 from simulators import commands
@@ -42,7 +42,7 @@ class Shared:
     settings: Settings
     context: ssl.SSLContext | None
     loop: Loop
-    dialler: Dialler
+    dialer: Dialer
     timetable: Timetable
     fallback: Fallback
     tally: Tally
@@ -78,7 +78,7 @@ class Board:
         self._booted = time.monotonic()
         self._restart: str | None = None
         """The id of the restart command in progress."""
-        self._down = self._left = self._goodbye = False
+        self._down = self._left = self._disconnecting = False
         self.off = False
         """Whether it is restarting; otherwise it measures, even without the broker."""
 
@@ -91,9 +91,9 @@ class Board:
             client, shared.settings, shared.loop, self, tally=shared.tally, limits=shared.limits
         )
 
-    def measure(self, moment: datetime) -> None:
+    def measure(self, timestamp: datetime) -> None:
         """Take a reading at a naive UTC time; publish it, post it, or keep it for later."""
-        reading = self.device.next(moment)
+        reading = self.device.next(timestamp)
         self._shared.tally.measured += 1
         self._shared.tally.invalid += reading.invalid
         if self.online:
@@ -111,7 +111,7 @@ class Board:
 
     def opened(self, obeys: bool) -> None:
         """Publish "online"; commands may follow at once."""
-        self._shared.dialler.connected(self.connection)
+        self._shared.dialer.connected(self.connection)
         if not obeys:
             self._shared.note(
                 f"{self.device.device_id}: the broker refused the subscription to its commands"
@@ -119,12 +119,12 @@ class Board:
         if self._left:
             return
         self.online = True
-        self.connection.say(self._topics.status, ONLINE, retain=True)
+        self.connection.send(self._topics.status, ONLINE, retain=True)
         if self._down:
             self._boot()
         self.connection.publish_kept()
 
-    def heard(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         """Execute and answer a command; repeat the last answer to a redelivered command."""
         try:
             command = commands.parse(payload)
@@ -135,7 +135,7 @@ class Board:
             return
         known = self._answers.get(command.id)
         if known:
-            self.connection.say(self._topics.ack, known.payload(command.id))
+            self.connection.send(self._topics.ack, known.payload(command.id))
             return
         uptime = time.monotonic() - self._booted
         answer, effect = commands.obey(
@@ -146,15 +146,15 @@ class Board:
 
     def settled(self) -> None:
         """Disconnect, if a disconnect is pending."""
-        if self._goodbye:
+        if self._disconnecting:
             self.connection.hang_up()
 
-    def lost(self, fault: str) -> None:
+    def lost(self, error: str) -> None:
         """Reconnect after a restart, or when the broker is back."""
-        self.online = self._goodbye = False
-        if fault:
+        self.online = self._disconnecting = False
+        if error:
             self.off = False
-            self._shared.dialler.failed(self.connection, fault)
+            self._shared.dialer.failed(self.connection, error)
         elif not self._left:
             self._shared.loop.call_in(_BOOT_SECONDS, self._start_up)
 
@@ -174,7 +174,7 @@ class Board:
 
     def _start_up(self) -> None:
         self.off = False
-        self._shared.dialler.want(self.connection)
+        self._shared.dialer.want(self.connection)
 
     def _boot(self) -> None:
         self._down = False
@@ -186,9 +186,9 @@ class Board:
 
     def _go_offline(self) -> None:
         self.online = False
-        self._goodbye = self.off = True
-        self.connection.say(self._topics.status, OFFLINE, retain=True)
+        self._disconnecting = self.off = True
+        self.connection.send(self._topics.status, OFFLINE, retain=True)
 
     def _answer(self, command_id: str, answer: Answer) -> None:
         self._answers.keep(command_id, answer)
-        self.connection.say(self._topics.ack, answer.payload(command_id))
+        self.connection.send(self._topics.ack, answer.payload(command_id))

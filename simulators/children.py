@@ -72,10 +72,10 @@ class Children:
         for relay in self._relays:
             relay.join(END_SECONDS)
 
-    def _relay(self, said: IO[str], prefix: str) -> None:
-        with said:
-            for line in said:
-                self._console.say(prefix + line.rstrip("\n"))
+    def _relay(self, output: IO[str], prefix: str) -> None:
+        with output:
+            for line in output:
+                self._console.print(prefix + line.rstrip("\n"))
 
 
 def _wait(process: subprocess.Popen[str]) -> None:

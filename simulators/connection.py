@@ -17,7 +17,7 @@ from simulators.tally import Tally
 class Limits(NamedTuple):
     """How a connection sends."""
 
-    window: int
+    max_in_flight: int
     """How many messages may be in flight."""
     at_once: bool
     """Whether TCP sends each message at once; collecting is faster for a steady stream."""
@@ -29,14 +29,14 @@ class Listener(Protocol):
     def opened(self, obeys: bool) -> None:
         """The broker accepted the connection; `obeys` if it granted the subscription."""
 
-    def heard(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         """A message arrived on the subscribed topic."""
 
     def settled(self) -> None:
         """All messages are acknowledged."""
 
-    def lost(self, fault: str) -> None:
-        """The connection ended; `fault` is empty after `hang_up`."""
+    def lost(self, error: str) -> None:
+        """The connection ended; `error` is empty after `hang_up`."""
 
 
 class BoardConnection:
@@ -53,7 +53,7 @@ class BoardConnection:
         limits: Limits,
     ) -> None:
         self._client: DrivenClient[SimulatedMessage | Outgoing] = DrivenClient(
-            client, loop, self, limits.window, at_once=limits.at_once
+            client, loop, self, limits.max_in_flight, at_once=limits.at_once
         )
         self._in_flight = self._client.in_flight
         self._settings = settings
@@ -118,19 +118,19 @@ class BoardConnection:
         self._in_flight.items = {mid: i for mid, i in sent.items() if isinstance(i, Outgoing)}
         return readings + self.give_back_kept()
 
-    def say(self, topic: str, payload: bytes, retain: bool = False) -> None:
+    def send(self, topic: str, payload: bytes, retain: bool = False) -> None:
         """Send another message as soon as there is room, before all further readings."""
         self._waiting.append(Outgoing(topic, payload, 1, retain))
-        self._say_waiting()
+        self._send_waiting()
 
     def hang_up(self) -> None:
         """Disconnect, after everything before it is written."""
         self._hung_up = True
         self._client.client.disconnect()
 
-    def give_up(self, fault: str) -> None:
+    def give_up(self, error: str) -> None:
         """Disconnect from a broker that does not answer; the connection counts as lost."""
-        self._client.give_up(fault)
+        self._client.give_up(error)
 
     def keep_alive(self) -> None:
         """Ping the broker when it is due, or disconnect if it does not answer.
@@ -151,7 +151,7 @@ class BoardConnection:
             else:
                 self._tally.acknowledged += 1
         if self._waiting:
-            self._say_waiting()
+            self._send_waiting()
         if self._backlog:
             self.publish_kept()
         if not self.outstanding:
@@ -161,7 +161,7 @@ class BoardConnection:
         """Notify the listener."""
         self._listener.lost("" if self._hung_up else error)
 
-    def _say_waiting(self) -> None:
+    def _send_waiting(self) -> None:
         while self._waiting and not self._in_flight.full:
             message = self._waiting.popleft()
             self._client.publish(message, message)
@@ -172,4 +172,4 @@ class BoardConnection:
         self._listener.opened(not reasons[0].is_failure)
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        self._listener.heard(bytes(message.payload))
+        self._listener.received(bytes(message.payload))

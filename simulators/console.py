@@ -18,8 +18,8 @@ class Console:
         self._shown = ""
         self._lock = threading.Lock()
 
-    def say(self, text: str) -> None:
-        """Write permanent lines."""
+    def print(self, text: str) -> None:
+        """Print permanent lines."""
         self._write(f"{text}\n", self._shown)
 
     def show(self, text: str) -> None:

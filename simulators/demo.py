@@ -74,7 +74,7 @@ def _run(folder: Path, console: Console) -> None:
         for stream in SIMULATORS:
             path = f"/api/{stream}/latest"
             _wait_for(partial(_ask, settings, path), f"There is no reading at {path}", children)
-        console.say(_instructions(settings))
+        console.print(_instructions(settings))
         _watch(settings, console, children)
 
 
@@ -175,8 +175,8 @@ def _ask(settings: Settings, path: str) -> dict[str, Any] | None:
     """Return the backend's answer, or None if there is none or it is an error."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://{settings.address}{path}", timeout=2) as said:
-            found: dict[str, Any] = json.load(said)
+        with opener.open(f"http://{settings.address}{path}", timeout=2) as response:
+            found: dict[str, Any] = json.load(response)
     except (OSError, ValueError, http.client.HTTPException):
         return None
     return found

@@ -53,7 +53,7 @@ class SimulatedDevice:
             if reading.get(name) is not None and not isinstance(source, values.Product):
                 source.go_on_from(reading[name])
 
-    def next(self, moment: datetime, invalid: bool | None = None) -> SimulatedMessage:
+    def next(self, timestamp: datetime, invalid: bool | None = None) -> SimulatedMessage:
         """Return the message at a naive UTC time: a whole reading, or the next metric's.
 
         A time that is not later than the last message's becomes the microsecond after it.
@@ -61,7 +61,7 @@ class SimulatedDevice:
         """
         if invalid is None:
             invalid = self._faults.random() < self._share
-        self._last = max(moment, self._last + _TICK)
+        self._last = max(timestamp, self._last + _TICK)
         if self._stream.topic.has_metric:
             return self._single(next(self._turns), invalid)
         body = self._reading()

@@ -81,7 +81,7 @@ class Fallback:
         if not refused:
             self._noted = ""
             return
-        self._say(
+        self._note_once(
             f"the backend at {self._backend.url} refuses readings: "
             f"{answer.status} {_message(answer.text)}"
         )
@@ -97,11 +97,11 @@ class Fallback:
                 fault = f"{answer.status} {_message(answer.text)}"
             except Away as error:
                 fault = str(error)
-            self._say(f"the backend at {self._backend.url} is away ({fault}), trying again")
+            self._note_once(f"the backend at {self._backend.url} is away ({fault}), trying again")
             if self._hurry.wait(backoff.failed()):
                 time.sleep(_FIRST_DELAY)
 
-    def _say(self, text: str) -> None:
+    def _note_once(self, text: str) -> None:
         if text != self._noted:
             self._noted = text
             self._note(text)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from itertools import islice
 
 from broker.connection import shared_context
-from broker.dialer import Dialler
-from broker.in_flight import WINDOW
+from broker.dialer import Dialer
+from broker.in_flight import MAX_IN_FLIGHT
 from broker.loop import Loop
 from config import Settings
 from simulators.backend import Away, BackendClient
@@ -23,9 +23,9 @@ ATTEMPTS = 3
 MOST_HELD = 10_000
 """How many readings all boards together may hold for the broker or the backend."""
 _MISC_SECONDS = 1.0
-_FAREWELL_SECONDS = 2.0
+_LEAVE_SECONDS = 2.0
 _CLOSE_SECONDS = 0.5
-_SMALLEST_WINDOW = 10
+_MIN_IN_FLIGHT = 10
 
 
 class BrokerError(Exception):
@@ -43,22 +43,22 @@ class Fleet:
         backend: BackendClient,
         note: Callable[[str], None],
     ) -> None:
-        if fault := allow(len(devices)):
-            raise BrokerError(f"--devices {len(devices)}: {fault}")
+        if error := allow(len(devices)):
+            raise BrokerError(f"--devices {len(devices)}: {error}")
         self.tally = Tally()
         self._broker = settings.broker
         self.backend = backend
         self._note = note
         self._loop = Loop()
-        self._dialler = Dialler(self._loop)
+        self._dialer = Dialer(self._loop)
         self._timetable = Timetable(len(devices), rate)
         self._fallback = Fallback(backend, self.tally, note)
-        limits = Limits(max(_SMALLEST_WINDOW, WINDOW // len(devices)), at_once=rate > 0)
+        limits = Limits(max(_MIN_IN_FLIGHT, MAX_IN_FLIGHT // len(devices)), at_once=rate > 0)
         shared = Shared(
             settings=settings,
             context=shared_context(settings),
             loop=self._loop,
-            dialler=self._dialler,
+            dialer=self._dialer,
             timetable=self._timetable,
             fallback=self._fallback,
             tally=self.tally,
@@ -76,10 +76,10 @@ class Fleet:
         return sum(board.online for board in self.boards)
 
     @property
-    def fault(self) -> str:
+    def error(self) -> str:
         """Why the broker is away for all boards or for the posting ones; otherwise empty."""
-        fault = self._dialler.fault
-        return "" if fault and self.online and not self.over_http else fault
+        error = self._dialer.error
+        return "" if error and self.online and not self.over_http else error
 
     @property
     def over_http(self) -> bool:
@@ -92,14 +92,14 @@ class Fleet:
         Raises BrokerError if neither answers.
         """
         first = self.boards[0]
-        self._dialler.want(first.connection)
-        while not first.online and self._dialler.failures < ATTEMPTS:
+        self._dialer.want(first.connection)
+        while not first.online and self._dialer.failures < ATTEMPTS:
             self._loop.turn(0.1)
         if not first.online:
             self._check_backend()
             self._choose_way()
         for board in islice(self.boards, 1, None):
-            self._dialler.want(board.connection)
+            self._dialer.want(board.connection)
 
     def start(self) -> None:
         """Start to measure."""
@@ -107,8 +107,8 @@ class Fleet:
 
     def measure(self, most: int) -> None:
         """Take up to `most` of the readings that are due."""
-        for number, moment in self._timetable.due(most, self._can_measure, self._has_room):
-            self.boards[number].measure(moment)
+        for number, timestamp in self._timetable.due(most, self._can_measure, self._has_room):
+            self.boards[number].measure(timestamp)
 
     def wait(self) -> float:
         """Return the seconds until a reading is due."""
@@ -127,10 +127,10 @@ class Fleet:
 
     def close(self) -> None:
         """Publish that every board is offline, and disconnect."""
-        self._dialler.stop()
+        self._dialer.stop()
         for board in self.boards:
             board.leave()
-        self._turn_until_closed(_FAREWELL_SECONDS)
+        self._turn_until_closed(_LEAVE_SECONDS)
         for board in self._connected():
             board.connection.hang_up()
         self._turn_until_closed(_CLOSE_SECONDS)
@@ -162,12 +162,12 @@ class Fleet:
             self.backend.check()
         except Away as error:
             raise BrokerError(
-                f"the broker at {self._broker} cannot be reached: {self._dialler.fault}; "
+                f"the broker at {self._broker} cannot be reached: {self._dialer.error}; "
                 f"nor can the backend at {self.backend.url}: {error}"
             ) from error
 
     def _choose_way(self) -> None:
-        active = self._dialler.failures >= ATTEMPTS
+        active = self._dialer.failures >= ATTEMPTS
         if active and not self._fallback.active:
             for board in self._absent():
                 self._fallback.take(board.connection.give_back_kept())

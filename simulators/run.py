@@ -66,16 +66,16 @@ class Run:
 
     def _notice(self, before: tuple[bool, bool]) -> tuple[bool, bool]:
         """Print when the broker goes away, when readings are posted, and when it is back."""
-        fault, over_http = self.fleet.fault, self.fleet.over_http
+        error, over_http = self.fleet.error, self.fleet.over_http
         broker = "connected"
-        if fault:
-            broker = f"away ({fault}), {'over HTTP' if over_http else 'reconnecting'}"
-        news = (bool(fault), over_http)
+        if error:
+            broker = f"away ({error}), {'over HTTP' if over_http else 'reconnecting'}"
+        news = (bool(error), over_http)
         if news != before and over_http:
             self.progress.note(
-                f"the broker is away ({fault}): readings go to {self.fleet.backend.url} over HTTP"
+                f"the broker is away ({error}): readings go to {self.fleet.backend.url} over HTTP"
             )
         elif news != before:
-            self.progress.note(f"the broker is {broker}" if fault else "the broker is back")
+            self.progress.note(f"the broker is {broker}" if error else "the broker is back")
         self.progress.show(self.fleet.tally, broker)
         return news

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from broker.dialer import JITTER, Dialler
+from broker.dialer import JITTER, Dialer
 from broker.loop import Loop
 
 STEP = 0.001
@@ -60,13 +60,13 @@ class Accepted(Refused):
 
 def test_those_that_were_refused_are_dialled_after_all_others(seconds: Seconds) -> None:
     loop = Loop()
-    dialler = Dialler(loop)
+    dialer = Dialer(loop)
     refused = [Refused(seconds) for _ in range(10)]
     for one in refused:
-        dialler.want(one)
+        dialer.want(one)
     while not refused[-1].times:
         seconds.turn(loop)
-    dialler.want(new := Accepted(seconds))
+    dialer.want(new := Accepted(seconds))
     while not new.times:
         seconds.turn(loop)
     loop.close()
@@ -76,10 +76,10 @@ def test_those_that_were_refused_are_dialled_after_all_others(seconds: Seconds) 
 class Ended(Refused):
     """What is accepted whenever it is dialled, and ended at once."""
 
-    def __init__(self, seconds: Seconds, loop: Loop, dialler: Dialler) -> None:
+    def __init__(self, seconds: Seconds, loop: Loop, dialer: Dialer) -> None:
         super().__init__(seconds)
         self._loop = loop
-        self._dialler = dialler
+        self._dialer = dialer
         self.gone = False
 
     def dial(self) -> None:
@@ -88,22 +88,22 @@ class Ended(Refused):
 
     def _end(self) -> None:
         if not self.gone:
-            self._dialler.connected(self)
-            self._dialler.failed(self, "the connection was lost")
+            self._dialer.connected(self)
+            self._dialer.failed(self, "the connection was lost")
 
 
 def test_pauses_of_one_that_is_accepted_and_soon_ended_double_whatever_becomes_of_others(
     seconds: Seconds,
 ) -> None:
     loop = Loop()
-    dialler = Dialler(loop)
-    both = [Ended(seconds, loop, dialler) for _ in range(2)]
+    dialer = Dialer(loop)
+    both = [Ended(seconds, loop, dialer) for _ in range(2)]
     for one in both:
-        dialler.want(one)
+        dialer.want(one)
     while not all(len(one.times) >= 6 for one in both):
         seconds.turn(loop)
     both[0].gone = True
-    dialler.forget(both[0])
+    dialer.forget(both[0])
     seen = len(both[0].times)
     while len(both[1].times) < 8:
         seconds.turn(loop)
@@ -122,9 +122,9 @@ def test_pauses_between_attempts_double_up_to_a_limit_and_differ(
 ) -> None:
     loop = Loop()
     refused = [Refused(seconds) for _ in range(20)]
-    diallers = [Dialler(loop) for _ in refused]
-    for dialler, one in zip(diallers, refused, strict=True):
-        dialler.want(one)
+    dialers = [Dialer(loop) for _ in refused]
+    for dialer, one in zip(dialers, refused, strict=True):
+        dialer.want(one)
     while not all(len(one.times) >= 6 for one in refused):
         seconds.turn(loop)
     loop.close()
@@ -134,4 +134,4 @@ def test_pauses_between_attempts_double_up_to_a_limit_and_differ(
         assert found[0] >= longest * (1 - JITTER)
         assert found[-1] <= longest + 20 * STEP
         assert found[-1] - found[0] >= longest * JITTER / 4, "all come back in the same moment"
-    assert {dialler.fault for dialler in diallers} == {"Connection refused"}
+    assert {dialer.error for dialer in dialers} == {"Connection refused"}

@@ -38,7 +38,7 @@ def status(statistics: Statistics, *names: str) -> PublisherStatus:
         "faults": [],
         "statistics": totals,
         "configs": [
-            {**statistics.of(name).document(), "id": name, "topic": f"t/{name}", "connected": True}
+            {**statistics.of(name).as_json(), "id": name, "topic": f"t/{name}", "connected": True}
             for name in names
         ],
     }
@@ -122,7 +122,7 @@ def test_they_continue_from_what_was_saved() -> None:
     after = Statistics(status(before, "a"))
     last = {"last_published_at": "2026-01-29T14:30:45.250000Z"}
     counts = {"published": 3, "acknowledged": 0, "failed": 0, "missed": 1}
-    assert after.of("a").document() == counts | last
+    assert after.of("a").as_json() == counts | last
     assert after.total.published == 13
 
 

@@ -210,7 +210,7 @@ def test_on_a_terminal_there_is_one_line_that_renews_itself_below_what_is_said()
     console = Console(out := Terminal())
     console.show("1 reading")
     console.show("2 readings")
-    console.say("soil: a line")
+    console.print("soil: a line")
     console.show("")
     clear = "\r\x1b[K"
     assert (
@@ -228,5 +228,5 @@ def test_a_line_that_is_too_long_for_the_terminal_is_cut(monkeypatch: pytest.Mon
 def test_elsewhere_there_is_no_such_line() -> None:
     console = Console(out := io.StringIO())
     console.show("1 reading")
-    console.say("soil: a line")
+    console.print("soil: a line")
     assert out.getvalue() == "soil: a line\n"

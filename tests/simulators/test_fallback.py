@@ -354,7 +354,7 @@ def test_a_broker_that_accepts_and_never_answers_is_given_up(
             ignore,
         )
         fleet.connect()
-        assert (fleet.over_http, fleet.fault) == (True, "no answer within 0 s")
+        assert (fleet.over_http, fleet.error) == (True, "no answer within 0 s")
         fleet.close()
 
 

@@ -20,7 +20,7 @@ import pytest
 from iotcore import Broker
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.in_flight import WINDOW
+from broker.in_flight import MAX_IN_FLIGHT
 from config import PROJECT, load_settings
 from simulators.backend import BackendClient
 from simulators.device import SimulatedDevice, SimulatedMessage, devices
@@ -352,8 +352,8 @@ def settle(fleet: Fleet) -> None:
 def test_the_window_is_a_thousand_unacknowledged_messages(port: int) -> None:
     fleet = connected(port)
     connection = fleet.boards[0].connection
-    assert connection.room == WINDOW == 1000
-    fleet.measure(2 * WINDOW)
+    assert connection.room == MAX_IN_FLIGHT == 1000
+    fleet.measure(2 * MAX_IN_FLIGHT)
     assert (connection.room, fleet.tally.outstanding, fleet.tally.published) == (0, 1000, 1000)
     settle(fleet)
     assert (connection.room, fleet.tally.outstanding, fleet.tally.acknowledged) == (1000, 0, 1000)
@@ -370,7 +370,7 @@ def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
     while fleet.online:
         fleet.turn(0.2)
     fleet.measure(100)
-    assert (fleet.tally.outstanding, fleet.fault) == (100, "the connection was lost")
+    assert (fleet.tally.outstanding, fleet.error) == (100, "the connection was lost")
     with Broker(port=port, listen="127.0.0.1"):
         listener = Listener(port)
         settle(fleet)

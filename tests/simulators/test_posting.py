@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from broker.dialer import Dialler
+from broker.dialer import Dialer
 from broker.loop import Loop
 from config import PROJECT
 from simulators.backend import Away, BackendClient
@@ -184,7 +184,7 @@ def test_what_answers_but_is_no_backend_counts_as_away(desk: Desk) -> None:
 
 
 class Lines:
-    """What a dialler dials; `answer` says what becomes of an attempt."""
+    """What a dialer dials; `answer` says what becomes of an attempt."""
 
     def __init__(self, *answers: str) -> None:
         self.dialled = 0
@@ -204,25 +204,25 @@ def test_a_lost_connection_is_no_failed_attempt_and_attempts_at_the_same_time_ar
 ) -> None:
     monkeypatch.setattr("broker.dialer.FIRST_DELAY", 0.05)
     loop = Loop()
-    dialler = Dialler(loop)
+    dialer = Dialer(loop)
     one, other = Lines(), Lines()
     for line in (one, other):
-        dialler.want(line)
+        dialer.want(line)
     while not other.dialled:
         loop.turn(0.01)
-    dialler.connected(one)
-    dialler.connected(other)
-    dialler.failed(one, "connection lost")
-    dialler.failed(other, "connection lost")
-    assert dialler.failures == 0
+    dialer.connected(one)
+    dialer.connected(other)
+    dialer.failed(one, "connection lost")
+    dialer.failed(other, "connection lost")
+    assert dialer.failures == 0
     refused = Lines("refused", "refused", "refused")
     for line in (one, other):
-        dialler.forget(line)
-    dialler.want(refused)
+        dialer.forget(line)
+    dialer.want(refused)
     while refused.dialled < 3:
         loop.turn(0.01)
-    assert dialler.failures == 3
+    assert dialer.failures == 3
     while refused.dialled < 4:
         loop.turn(0.01)
-    dialler.connected(refused)
-    assert dialler.failures == 0
+    dialer.connected(refused)
+    assert dialer.failures == 0

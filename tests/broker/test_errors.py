@@ -14,7 +14,7 @@ from paho.mqtt.client import WebsocketConnectionError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from broker.faults import refused, unreachable
+from broker.errors import refused, unreachable
 from broker.publisher import Publisher, PublishError
 from config import Settings
 from tests.broker.test_subscriber import Store, running
