@@ -71,6 +71,16 @@ class Network(NamedTuple):
     """The client ids whose last connection was lost: the broker may still think it alive."""
     throttle: Throttle
 
+    def max_bytes(self, client_id: str) -> int:
+        """Return the limit of bytes in flight on a connection."""
+        websocket = self.settings.broker.transport == "websockets"
+        return OWN_BYTES if client_id or websocket else SHARED_BYTES
+
+    def release(self, connection: "TrackedConnection") -> None:
+        """Let another connection take the client id of one that has left."""
+        if self.connections.get(connection.client_id) is connection:
+            del self.connections[connection.client_id]
+
 
 class Sent(NamedTuple):
     """A message in flight."""
@@ -78,21 +88,45 @@ class Sent(NamedTuple):
     sender: Sender | None
     message: Outgoing
 
+    def settle(self, delivery: Delivery) -> None:
+        """Notify the sender, if there is one."""
+        if self.sender is not None:
+            self.sender.on_delivery(delivery)
 
-class _Ends:
-    """How often a connection has ended, and with what in flight."""
 
-    __slots__ = ("number", "written")
+class _ConnectionLog:
+    """Logs the messages that the broker refuses, and those in flight when it ends a connection."""
 
-    def __init__(self) -> None:
-        self.number = 0
+    __slots__ = ("_client_id", "_ends", "_throttle", "_written")
+
+    def __init__(self, client_id: str, throttle: Throttle) -> None:
+        self._client_id = client_id
+        self._throttle = throttle
+        self._ends = 0
         # When a message was last sent at QoS 0, where it is in flight only briefly, and its sender.
-        self.written: tuple[float, Sender | None] = (0.0, None)
+        self._written: tuple[float, Sender | None] = (0.0, None)
 
-    def count(self, lost: list[Sent]) -> str:
-        """Count an end; return the names of the senders in flight."""
-        self.number += 1
-        at, written = self.written
+    def sent(self, item: Sent) -> None:
+        """Remember a message at QoS 0."""
+        if not item.message.qos:
+            self._written = (time.monotonic(), item.sender)
+
+    def refused(self, topic: str, reason: ReasonCode) -> None:
+        """Log that the broker refused a message."""
+        self._throttle.warn(logger, topic, f"The broker refuses messages on {topic}: {reason}")
+
+    def ended(self, lost: list[Sent]) -> None:
+        """Log the possible causes of the end: a broker need not say which message it refuses."""
+        self._ends += 1
+        names = self._names(lost)
+        if names and self._ends >= ENDS:
+            hint = "Does the broker accept their size, their retain flag and their topics?"
+            text = f"A connection has ended {self._ends} times, now with these in flight: "
+            key = f"in flight {self._client_id}"
+            self._throttle.warn(logger, key, f"{text}{names}. {hint}")
+
+    def _names(self, lost: list[Sent]) -> str:
+        at, written = self._written
         senders = [item.sender for item in lost]
         if time.monotonic() - at < JUST_NOW:
             senders.append(written)
@@ -121,17 +155,16 @@ class TrackedConnection:
         self._will = will
         self._client: DrivenClient[Sent] | None = None
         self._bytes = 0
-        websocket = network.settings.broker.transport == "websockets"
-        self._most_bytes = OWN_BYTES if client_id or websocket else SHARED_BYTES
+        self._max_bytes = network.max_bytes(client_id)
         self._leaving = False
-        self._ends = _Ends()
+        self._log = _ConnectionLog(client_id, network.throttle)
         network.connections[client_id] = self
         self._dialer.want(self)
 
     @property
     def room(self) -> bool:
         """Whether a message may be published."""
-        return self.open and not self.client.in_flight.full and self._bytes < self._most_bytes
+        return self.open and not self.client.in_flight.full and self._bytes < self._max_bytes
 
     @property
     def client(self) -> DrivenClient[Sent]:
@@ -160,12 +193,12 @@ class TrackedConnection:
 
     def publish(self, message: Outgoing, sender: Sender | None) -> None:
         """Publish, and notify the sender of the outcome. Check `room` first."""
-        displaced = self.client.publish(message, Sent(sender, message))
+        item = Sent(sender, message)
+        displaced = self.client.publish(message, item)
         if displaced is not None:
             self._settle(displaced, Delivery.LOST)
         self._bytes += len(message.payload)
-        if not message.qos:
-            self._ends.written = (time.monotonic(), sender)
+        self._log.sent(item)
 
     @property
     def dialed(self) -> bool:
@@ -192,7 +225,7 @@ class TrackedConnection:
         if self.open and last is not None:
             self.publish(*last)
         if self.frees_id:
-            self._free_id()
+            self._network.release(self)
         if self.dialed:
             self._disconnect_if_done()
 
@@ -215,9 +248,7 @@ class TrackedConnection:
     def on_settled(self, item: Sent, reason: ReasonCode) -> None:
         """Notify the sender; log the topic if the broker refused the message."""
         if reason.is_failure:
-            topic = item.message.topic
-            text = f"The broker refuses messages on {topic}: {reason}"
-            self._network.throttle.warn(logger, topic, text)
+            self._log.refused(item.message.topic, reason)
             self._settle(item, Delivery.REFUSED)
         else:
             self._settle(item, Delivery.CONFIRMED if item.message.qos else Delivery.WRITTEN)
@@ -231,36 +262,22 @@ class TrackedConnection:
         for item in lost:
             self._settle(item, Delivery.LOST)
         if self._leaving:
-            self._free_id()
+            self._network.release(self)
             return
         if was_open:
             self._network.stale.add(self.client_id)
-            self._log_in_flight(self._ends.count(lost))
+            self._log.ended(lost)
         self.tried = True
         self._dialer.failed(self, error)
         self._owner.on_connection()
 
     def _settle(self, item: Sent, delivery: Delivery) -> None:
         self._bytes -= len(item.message.payload)
-        if item.sender is not None:
-            item.sender.on_delivery(delivery)
-
-    def _free_id(self) -> None:
-        connections = self._network.connections
-        if connections.get(self.client_id) is self:
-            del connections[self.client_id]
+        item.settle(delivery)
 
     def _disconnect_if_done(self) -> None:
         if not self.client.in_flight:
             self.client.client.disconnect()
-
-    def _log_in_flight(self, names: str) -> None:
-        """Log the possible causes of the end: a broker need not say which message it refuses."""
-        if names and self._ends.number >= ENDS:
-            hint = "Does the broker accept their size, their retain flag and their topics?"
-            text = f"A connection has ended {self._ends.number} times, now with these in flight: "
-            key = f"in flight {self.client_id}"
-            self._network.throttle.warn(logger, key, f"{text}{names}. {hint}")
 
     def _keep_alive(self, client: DrivenClient[Sent]) -> None:
         if client is self._client and client.dialed:
