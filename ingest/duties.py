@@ -8,9 +8,9 @@ from broker.sessions import MARKERS, SessionError, end
 from broker.state import ConnectionState
 from config import Settings
 from database import Unavailable
-from ingest.grip import Grip
 from ingest.handover import Beginning
 from ingest.heartbeat import Heartbeat
+from ingest.ingest_lease import IngestLease
 from ingest.sessions import SessionMemory
 from mqtt_client import Subscriber
 from utils.logger import Throttle, flush_throttles
@@ -24,12 +24,12 @@ class Duties:
     """Runs the periodic work of an ingester, whether messages arrive or not."""
 
     def __init__(
-        self, settings: Settings, grip: Grip, memory: SessionMemory, heart: Heartbeat
+        self, settings: Settings, lease: IngestLease, memory: SessionMemory, heartbeat: Heartbeat
     ) -> None:
         self._settings = settings
-        self._grip = grip
+        self._lease = lease
         self._memory = memory
-        self._heart = heart
+        self._heartbeat = heartbeat
         self._next_heartbeat = self._next_look = 0.0
         self._ending = Backoff(1.0, 60.0)
         self._throttle = Throttle(seconds=10)
@@ -41,13 +41,13 @@ class Duties:
         now = time.monotonic()
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_SECONDS
-            if self._grip.confirmed() and subscriber is not None:
+            if self._lease.confirmed() and subscriber is not None:
                 self._beat(subscriber.state)
-        if now >= self._next_look and not self._grip.lost:
+        if now >= self._next_look and not self._lease.lost:
             self._next_look = now + SESSION_SECONDS
             self.maintain_session(subscriber, beginning)
         flush_throttles()
-        self._grip.tidy()
+        self._lease.checkpoint_if_due()
 
     def maintain_session(self, subscriber: Subscriber | None, beginning: Beginning) -> None:
         """Write pending changes of the session, publish its marker, and end the retired one."""
@@ -61,7 +61,7 @@ class Duties:
                 )
                 self._memory.begun()
                 beginning.give_up()
-            self._memory.write(self._grip.connection)
+            self._memory.write(self._lease.connection)
             if connected is not None and (token := self._memory.marker()):
                 # `flask end-session` stores the messages of another session up to this marker.
                 connected.publish(MARKERS, token.encode())
@@ -72,7 +72,7 @@ class Duties:
 
     def _beat(self, state: ConnectionState) -> None:
         try:
-            self._heart.beat(self._grip.connection, state)
+            self._heartbeat.beat(self._lease.connection, state)
         except Unavailable as error:
             self._throttle.warn(logger, "heartbeat", f"The database is unavailable: {error}")
 
@@ -87,5 +87,5 @@ class Duties:
             text = f"The session of the old client id could not be ended yet: {error}"
             self._throttle.warn(logger, "end", text)
         else:
-            self._memory.ended(self._grip.connection)
+            self._memory.ended(self._lease.connection)
             logger.info("The session of the old client id was empty and is ended")

@@ -21,7 +21,8 @@ from sqlalchemy import Connection
 import queries.deliveries
 from broker.message import Message
 
-WINDOW = 50_000
+REDELIVERY_SPAN = 50_000
+"""How many first deliveries back a redelivery is recognised."""
 Delivery = tuple[int, int]
 """Packet id and `Message.fingerprint`."""
 
@@ -46,7 +47,7 @@ class RecentDeliveries:
     def resume(self, connection: Connection, first_deliveries: int) -> None:
         """Read the deliveries that an earlier ingester recorded."""
         decoder = msgspec.json.Decoder(list[Delivery])
-        rows = queries.deliveries.recent(connection, first_deliveries, WINDOW)
+        rows = queries.deliveries.recent(connection, first_deliveries, REDELIVERY_SPAN)
         self.first_deliveries = first_deliveries
         self._batches = deque(
             (row.first_deliveries, decoder.decode(row.deliveries)) for row in rows
@@ -94,13 +95,13 @@ class RecentDeliveries:
     def _write(self, connection: Connection, batch: DeliveryRecord) -> None:
         text = msgspec.json.encode(batch.deliveries).decode()
         first = self.first_deliveries + batch.first
-        queries.deliveries.record(connection, first, text, WINDOW)
+        queries.deliveries.record(connection, first, text, REDELIVERY_SPAN)
 
     def _committed(self, batch: DeliveryRecord) -> None:
         self.first_deliveries += batch.first
         if batch.deliveries:
             self._batches.append((self.first_deliveries, batch.deliveries))
-        while self._batches and self._batches[0][0] < self.first_deliveries - WINDOW:
+        while self._batches and self._batches[0][0] < self.first_deliveries - REDELIVERY_SPAN:
             self._batches.popleft()
 
 

@@ -13,9 +13,9 @@ from broker.store import Store
 from config import Settings
 from database import Database, Replaced, Unavailable
 from ingest.duties import Duties
-from ingest.grip import Grip
 from ingest.handover import Beginning, Draining
 from ingest.heartbeat import Heartbeat
+from ingest.ingest_lease import IngestLease
 from ingest.known_session import Known
 from ingest.pipeline import Pipeline
 from ingest.sessions import SessionMemory
@@ -34,7 +34,7 @@ class IngestParts(NamedTuple):
     database: Database
     lease: Lease
     pipeline: Pipeline
-    heart: Heartbeat
+    heartbeat: Heartbeat
 
 
 class Turn:
@@ -45,8 +45,8 @@ class Turn:
         self._streams = streams
         self._held = held
         self._memory = SessionMemory(settings, held.database)
-        self._grip = Grip(held.database, held.lease, held.pipeline, self._memory.resumed)
-        self._duties = Duties(settings, self._grip, self._memory, held.heart)
+        self._lease = IngestLease(held.database, held.lease, held.pipeline, self._memory.resumed)
+        self._duties = Duties(settings, self._lease, self._memory, held.heartbeat)
         self._wanted = fewest([*streams.filters, MARKERS])
         self._beginning = Beginning(None, ())
         self._subscriber: Subscriber | None = None
@@ -57,18 +57,18 @@ class Turn:
 
     def run(self) -> None:
         """Receive until stopped or the lease is lost. Raises Unavailable, SettingsError."""
-        self._grip.resume()
-        known = self._memory.load(self._grip.connection)
+        self._lease.resume()
+        known = self._memory.load(self._lease.connection)
         self._held.database.client_id = known.client_id
         # This must come before a new session is recorded as the last one.
         self._new_session = self._memory.warn_of_left_sessions()
         if known.retired_client_id and not known.handover:
             self._drain(known, known.retired_client_id)
-            self._grip.resume()
-        if not (self._stop.is_set() or self._grip.lost):
+            self._lease.resume()
+        if not (self._stop.is_set() or self._lease.lost):
             self._receive_as(self._memory.known)
-        if not self._grip.lost:
-            self._held.heart.beat(self._grip.connection, None)
+        if not self._lease.lost:
+            self._held.heartbeat.beat(self._lease.connection, None)
 
     def stop(self) -> None:
         """End `run` after received messages are committed and acknowledged; from any thread."""
@@ -86,7 +86,7 @@ class Turn:
 
     def _drained(self, token: str) -> bool:
         try:
-            self._memory.drained(self._grip.connection, token, self._wanted)
+            self._memory.drained(self._lease.connection, token, self._wanted)
         except Unavailable as error:
             self._throttle.warn(logger, "handover", f"The database is unavailable: {error}")
             return False
@@ -94,7 +94,7 @@ class Turn:
 
     def _receive_as(self, known: Known) -> None:
         usual = self._streams.subscriptions()
-        unwanted = self._memory.subscribing(self._grip.connection, self._wanted, usual)
+        unwanted = self._memory.subscribing(self._lease.connection, self._wanted, usual)
         if not self._streams.knows_all_topics:
             # A filter may belong to an unusable declaration, whose messages are set aside.
             wanted = list(self._wanted)
@@ -121,32 +121,32 @@ class Turn:
             self._store(*parts)
         except Unavailable as error:
             if isinstance(error, Replaced):
-                self._grip.loosen()
-            self._held.heart.wait(len(messages), str(error))
-            self._grip.confirmed()
+                self._lease.invalidate()
+            self._held.heartbeat.wait(len(messages), str(error))
+            self._lease.confirmed()
             return False
-        self._grip.stored()
-        self._held.heart.stored(len(messages), time.monotonic() - begun)
+        self._lease.stored()
+        self._held.heartbeat.stored(len(messages), time.monotonic() - begun)
         return True
 
     def _store(self, before: Sequence[Message], after: Sequence[Message]) -> None:
         if self._new_session:
-            self._held.pipeline.forget_deliveries(self._grip.connection)
+            self._held.pipeline.forget_deliveries(self._lease.connection)
             self._new_session = False
         if self._beginning.waits:
-            self._held.pipeline.pass_over(self._grip.connection, before, self._memory.begun)
+            self._held.pipeline.pass_over(self._lease.connection, before, self._memory.begun)
             self._beginning.passed(before)
-        self._held.pipeline.handle(self._grip.connection, after)
+        self._held.pipeline.handle(self._lease.connection, after)
         self._beginning.stored()
 
     def may_connect(self) -> bool:
         """Return whether the lease is held; two clients with one id would evict each other."""
-        return self._grip.confirmed()
+        return self._lease.confirmed()
 
     def tick(self) -> bool:
         """Run the periodic duties; return False if stopped or the lease is lost."""
         self._duties.tick(self._subscriber, self._beginning)
-        return not (self._grip.lost or self._stop.is_set())
+        return not (self._lease.lost or self._stop.is_set())
 
     def connected(self, *, session_present: bool) -> None:
         """Record whether the broker has the session."""

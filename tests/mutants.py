@@ -91,8 +91,8 @@ MUTANTS = [
     Mutant(
         "a batch that could not be committed is taken for stored",
         "ingest/turn.py",
-        "            self._grip.confirmed()\n            return False\n",
-        "            self._grip.confirmed()\n            return True\n",
+        "            self._lease.confirmed()\n            return False\n",
+        "            self._lease.confirmed()\n            return True\n",
         "tests/ingest/test_ingester.py::test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is[sqlite]",
     ),
     Mutant(

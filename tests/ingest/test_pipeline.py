@@ -173,7 +173,7 @@ def test_a_packet_id_that_is_used_again_after_a_full_round_is_a_new_message(
     gauge: tuple[Database, Streams], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database, streams = gauge
-    monkeypatch.setattr(redelivery, "WINDOW", 10)
+    monkeypatch.setattr(redelivery, "REDELIVERY_SPAN", 10)
     with database.write() as connection:
         pipeline = new_pipeline(database, streams)
         pipeline.resume(connection)

@@ -17,7 +17,7 @@ CHECKPOINT_SECONDS = 10.0
 IDLE_SECONDS = 1.0
 
 
-class Grip:
+class IngestLease:
     """Provides the connection to write with while the lease is held and the pipeline is current."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Grip:
         self._on_resume(self._lease.connection)
         self._resumed = taken
 
-    def loosen(self) -> None:
+    def invalidate(self) -> None:
         """Require `resume`, because the file of the database was replaced."""
         self._resumed = 0
 
@@ -83,7 +83,7 @@ class Grip:
         """Record that a batch was stored."""
         self._stored_at = time.monotonic()
 
-    def tidy(self) -> None:
+    def checkpoint_if_due(self) -> None:
         """Make a checkpoint after a second without a batch, and every ten seconds."""
         now = time.monotonic()
         idle = self._stored_at is not None and now - self._stored_at >= IDLE_SECONDS
