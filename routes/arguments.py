@@ -15,8 +15,8 @@ from routes.fields import (
     Key,
     LastEventId,
     Lifetime,
-    Moment,
     Parameters,
+    QueryTime,
     Reason,
     Since,
     Status,
@@ -31,7 +31,7 @@ from utils import calendar, clock
 from utils.calendar import Span
 
 MAX_SPAN = timedelta(days=3660)
-LAST_MOMENT = datetime(9998, 1, 1)
+LAST_TIME = datetime(9998, 1, 1)
 
 
 class Query(Described):
@@ -44,11 +44,13 @@ class DeviceQuery(Query):
     device_id: DeviceId | None = Field(None, description="Only this device.")
 
 
-class WindowQuery(DeviceQuery):
+class TimeRangeQuery(DeviceQuery):
     """Select a device and a time range."""
 
-    start: Moment | None = Field(None, alias="from", description="From this time on (inclusive).")
-    end: Moment | None = Field(None, alias="to", description="Before this time (exclusive).")
+    start: QueryTime | None = Field(
+        None, alias="from", description="From this time on (inclusive)."
+    )
+    end: QueryTime | None = Field(None, alias="to", description="Before this time (exclusive).")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -61,7 +63,7 @@ class WindowQuery(DeviceQuery):
         return TimeFilter(self.device_id, self.start, self.end)
 
 
-class HistoryQuery(WindowQuery):
+class HistoryQuery(TimeRangeQuery):
     """Select a page of readings."""
 
     limit: Whole = Field(
@@ -82,7 +84,7 @@ class ReadingsQuery(HistoryQuery):
     )
 
 
-class MlQuery(WindowQuery):
+class MlQuery(TimeRangeQuery):
     """Select samples of readings."""
 
     limit: Whole = Field(
@@ -94,10 +96,10 @@ class SpanQuery(Query):
     """Select a device and a limited time range for computed figures."""
 
     device_id: DeviceId = Field(description="The device.")
-    start: Moment | None = Field(
+    start: QueryTime | None = Field(
         None, alias="from", description="From this time on; by default 24 hours before `to`."
     )
-    end: Moment | None = Field(None, alias="to", description="Before this time; by default now.")
+    end: QueryTime | None = Field(None, alias="to", description="Before this time; by default now.")
     tz: Zone = Field("UTC", description="The time zone of hours and days, such as Asia/Jakarta.")
 
     @model_validator(mode="after")
@@ -106,7 +108,7 @@ class SpanQuery(Query):
         # One more second, because times such as -3660d were parsed a little earlier.
         if not timedelta(0) < end - start <= MAX_SPAN + timedelta(seconds=1):
             raise ValueError(f"from: must be before to, by {MAX_SPAN.days} days at most")
-        if start < clock.EPOCH or end > LAST_MOMENT:
+        if start < clock.EPOCH or end > LAST_TIME:
             raise ValueError("from, to: must be within the years 1970 to 9997")
         return self
 

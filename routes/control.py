@@ -58,8 +58,8 @@ def _add_sending(api: APIBlueprint, commands: Commands, known: KnownDevices) -> 
         command_id, new = commands.issue(body.order(), header.key)
         hint = _hint(known, body.device_id)
         if query.wait or not new:
-            document, status = _awaited(commands, command_id, query.wait, 202)
-            return document | hint, status
+            answer, status = _awaited(commands, command_id, query.wait, 202)
+            return answer | hint, status
         issued = {"command_id": command_id, "device_id": body.device_id, "command": body.command}
         url = f"{request.script_root}/api/control/{command_id}"
         return {
@@ -86,8 +86,8 @@ def _awaited(
     row = commands.wait(command_id, seconds)
     if row is None:
         return {"message": f"There is no command {command_id}. GET /api/control lists them"}, 404
-    document = serializers.command(row, request.script_root)
+    command = serializers.command(row, request.script_root)
     if row["status"] in FINAL:
-        return document, 200
+        return command, 200
     more = {"message": "The command is not final yet; ask again"} if unfinished == 202 else {}
-    return document | more, unfinished
+    return command | more, unfinished

@@ -42,7 +42,7 @@ NAMED = {
 }
 
 
-class Places(Map):
+class UrlMap(Map):
     """A URL map without redirects: they would lead to the host that the request names."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -53,7 +53,7 @@ class Places(Map):
 class DocumentedApp(OpenAPI):
     """An application with its OpenAPI document at `/api/docs/openapi.json`, and a form."""
 
-    url_map_class = Places
+    url_map_class = UrlMap
 
     def __init__(self, import_name: str, **options: Any) -> None:
         super().__init__(import_name, info=INFO, doc_prefix="/api/docs", **options)

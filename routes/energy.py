@@ -105,7 +105,7 @@ def blueprint(stream: Stream, energy: Energy, database: Database) -> APIBlueprin
                 interval=query.interval,
             )
         terms = {"method": found.method, "currency": currency or None, "gap": energy.gap}
-        return {**_asked(query, span), **terms, **_document(found)}
+        return {**_asked(query, span), **terms, **_as_json(found)}
 
     return api
 
@@ -120,7 +120,7 @@ def _asked(query: EnergyQuery, span: Span) -> JsonObject:
     }
 
 
-def _document(found: EnergyFigures) -> JsonObject:
+def _as_json(found: EnergyFigures) -> JsonObject:
     return {**_rounded(found.total), "data": [_bucket(figure) for figure in found.buckets]}
 
 

@@ -206,16 +206,17 @@ def invalid_arguments(error: ValidationError) -> Response:
             return make_response(jsonify(message=str(fault)), 400)
         except (ValueError, RecursionError) as fault:
             return make_response(jsonify(message=f"The body is not JSON: {fault}"), 400)
-    return make_response(jsonify(message=sentences(error, "The body" if has_body else "")), 400)
+    message = validation_message(error, "The body" if has_body else "")
+    return make_response(jsonify(message=message), 400)
 
 
-def sentences(error: ValidationError, whole: str) -> str:
+def validation_message(error: ValidationError, whole: str) -> str:
     """What is wrong, naming each argument; `whole` is what they are arguments of."""
     errors = error.errors()
-    return "; ".join(_sentence(tuple(each["loc"]), each["msg"], whole) for each in errors)
+    return "; ".join(_argument_message(tuple(each["loc"]), each["msg"], whole) for each in errors)
 
 
-def _sentence(location: tuple[int | str, ...], message: str, whole: str) -> str:
+def _argument_message(location: tuple[int | str, ...], message: str, whole: str) -> str:
     text = message.removeprefix("Value error, ").replace("Input should", "should")
     text = _MODEL.sub("a JSON object", text)
     name = ".".join(str(part) for part in location[:MAX_PATH])

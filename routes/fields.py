@@ -114,7 +114,7 @@ _TIME = {"anyOf": [*_SPELLINGS, _EPOCH], "examples": ["-24h", "2026-01-29T14:30:
 DeviceId = Annotated[
     str, BeforeValidator(_digits), AfterValidator(_device_id), WithJsonSchema(_DEVICE_ID)
 ]
-Moment = Annotated[datetime, BeforeValidator(_timestamp), WithJsonSchema(_TIME)]
+QueryTime = Annotated[datetime, BeforeValidator(_timestamp), WithJsonSchema(_TIME)]
 _ZONE = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_+/-]*$", "examples": ["Asia/Jakarta"]}
 Zone = Annotated[str, AfterValidator(_zone), WithJsonSchema(_ZONE)]
 _TOPIC = {

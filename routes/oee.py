@@ -100,12 +100,12 @@ def blueprint(stream: Stream, oee: Oee, database: Database) -> APIBlueprint:
             "to": clock.rfc3339(span.end),
         }
         terms = {"tz": query.tz, "shift": query.shift, "gap": oee.gap}
-        return {**asked, **terms, **_document(found), "notes": services.oee.notes(oee, found)}
+        return {**asked, **terms, **_as_json(found), "notes": services.oee.notes(oee, found)}
 
     return api
 
 
-def _document(found: Effectiveness) -> JsonObject:
+def _as_json(found: Effectiveness) -> JsonObject:
     factors = {
         "availability": found.availability,
         "performance": found.performance,

@@ -61,7 +61,7 @@ def _target() -> bytes:
 
 
 def undecodable(path: bytes, target: bytes, query: bytes) -> list[str]:
-    """Return a sentence for each part of a URL that cannot be decoded to UTF-8.
+    """Return a message for each part of a URL that cannot be decoded to UTF-8.
 
     `path` is decoded already; `target` is the URL as it was sent.
     """
@@ -98,7 +98,7 @@ def taken(operation: Operation) -> Mapping[str, Parameter]:
 
 
 def errors_in(takes: Mapping[str, Parameter], given: Iterable[tuple[str, list[str]]]) -> list[str]:
-    """Return a sentence for each invalid query parameter."""
+    """Return a message for each invalid query parameter."""
     return [
         _error(takes, name, values)
         for name, values in given

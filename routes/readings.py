@@ -17,7 +17,7 @@ from routes.arguments import (
     MlQuery,
     ReadingsQuery,
     SubmissionQuery,
-    WindowQuery,
+    TimeRangeQuery,
 )
 from routes.heavy import take_turn
 from routes.stream_answers import stream_answers
@@ -154,7 +154,7 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
     table = database.tables[stream.name]
 
     @api.get("/stats", responses={200: stream_answers(stream)["stats"]})
-    def stats(query: WindowQuery) -> JsonObject:
+    def stats(query: TimeRangeQuery) -> JsonObject:
         """Count, average, minimum and maximum of every numeric metric."""
         take_turn()
         with database.read() as reader:

@@ -66,7 +66,7 @@ def _add_single(api: APIBlueprint, database: Database) -> None:
         row = _found(database, path.id)
         if row is None:
             return {"message": MISSING.format(id=path.id)}, 404
-        return _document(row) | {"payload_base64": base64.b64encode(row["payload"]).decode()}, 200
+        return _as_json(row) | {"payload_base64": base64.b64encode(row["payload"]).decode()}, 200
 
     @api.get("/api/rejected/<int:id>/payload", responses={200: BYTES, 404: Error})
     def payload(path: RejectedPath) -> Response | tuple[JsonObject, int]:
@@ -86,7 +86,7 @@ def _found(database: Database, number: int) -> RowMapping | None:
         return queries.rejected.message(reader, number)
 
 
-def _document(row: RowMapping) -> JsonObject:
+def _as_json(row: RowMapping) -> JsonObject:
     names = ("id", "stream", "device_id", "topic", "reason", "message", "payload_size")
     more = {
         "truncated": row["kept"] < row["payload_size"],
@@ -97,8 +97,8 @@ def _document(row: RowMapping) -> JsonObject:
 
 def _listed(row: RowMapping) -> JsonObject:
     """Return a message for the list, shortened to limit the size of a page."""
-    document = _document(row)
-    return document | {name: _shortened(document[name], MOST_TEXT) for name in ("topic", "message")}
+    message = _as_json(row)
+    return message | {name: _shortened(message[name], MOST_TEXT) for name in ("topic", "message")}
 
 
 def _beginning(payload: bytes | None) -> str:

@@ -13,7 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from database import Unavailable
 from routes.arguments import Subscription
-from routes.errors import sentences
+from routes.errors import validation_message
 from routes.fields import position
 from services.broker_watch import BrokerWatch
 from services.feed import EVERYONE
@@ -134,7 +134,7 @@ class Sockets:
         try:
             wanted = Subscription.model_validate(arguments[0] if arguments else None)
         except ValidationError as error:
-            raise ValueError(sentences(error, "The argument of subscribe")) from error
+            raise ValueError(validation_message(error, "The argument of subscribe")) from error
         if self._streams.get(wanted.stream) is None:
             names = ", ".join(stream.name for stream in self._streams)
             unknown = f"stream: there is no stream {wanted.stream[:40]!r}"

@@ -210,4 +210,4 @@ def _analysis(stream: Stream, row: RowMapping) -> bytes:
         "timestamp": clock.rfc3339(row["timestamp"]),
     }
     values = {metric.name: row[metric.name] for metric in stream.factors}
-    return msgspec.json.encode(origin | health_index.document(health_index.analyse(stream, values)))
+    return msgspec.json.encode(origin | health_index.as_json(health_index.analyse(stream, values)))

@@ -28,5 +28,5 @@ class BrokerWatch:
     def changes(self) -> list[Event]:
         """Return the current state, if it has changed since the last call."""
         event = self.current()
-        before, self._last = self._last, (event.name, event.document["message"])
+        before, self._last = self._last, (event.name, event.payload["message"])
         return [event] if before not in (None, self._last) else []

@@ -211,10 +211,10 @@ def _since(reader: Connection, table: Table, since: datetime, end: int) -> RowRa
 
 
 def _reading(stream: Stream, row: RowMapping) -> Event:
-    document = serializers.reading(row)
+    reading = serializers.reading(row)
     for name in queries.readings.LEFT_OUT:
-        document.pop(name, None)
-    return Event("reading", row["device_id"], document, stream.name, _part(stream, row))
+        reading.pop(name, None)
+    return Event("reading", row["device_id"], reading, stream.name, _part(stream, row))
 
 
 def _part(stream: Stream, row: RowMapping) -> str:
@@ -251,8 +251,8 @@ def _earlier(timestamp: datetime) -> datetime:
 
 
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
-    document = serializers.message(stream, metric, row)
-    return Event(metric.event, row["device_id"], document, stream.name, metric.name, everyone=True)
+    message = serializers.message(stream, metric, row)
+    return Event(metric.event, row["device_id"], message, stream.name, metric.name, everyone=True)
 
 
 def _states_since(reader: Connection, timestamp: datetime) -> list[Event]:

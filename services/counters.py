@@ -44,13 +44,13 @@ def steps(samples: Iterable[Sample]) -> Iterator[tuple[Sample, Sample, bool]]:
     If it cannot, one of the two is wrong, or they come from two counters. The pace decides: a
     counter that restarted began at 0 and shows what it has counted since.
     """
-    coming = _Coming(samples)
+    upcoming = _Lookahead(samples)
     before: deque[Sample] = deque(maxlen=PACED + 1)
     last: Sample | None = None
-    for sample in coming:
+    for sample in upcoming:
         if last is not None:
             usual = last[1] <= sample[1] <= 2 * last[1]
-            counted = usual or _can_have_counted(before, sample, coming)
+            counted = usual or _can_have_counted(before, sample, upcoming)
             yield last, sample, counted
             if not counted:
                 before.clear()
@@ -58,7 +58,7 @@ def steps(samples: Iterable[Sample]) -> Iterator[tuple[Sample, Sample, bool]]:
         last = sample
 
 
-class _Coming:
+class _Lookahead:
     """An iterator over samples that allows looking ahead."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:
@@ -79,7 +79,7 @@ class _Coming:
             yield sample
 
 
-def _can_have_counted(before: Sequence[Sample], sample: Sample, coming: _Coming) -> bool:
+def _can_have_counted(before: Sequence[Sample], sample: Sample, upcoming: _Lookahead) -> bool:
     """Return whether a counter that fell, or more than doubled, can have counted the step."""
     last = before[-1]
     fell = _is_below(sample, last)
@@ -87,7 +87,7 @@ def _can_have_counted(before: Sequence[Sample], sample: Sample, coming: _Coming)
     # A first reading is confirmed only once the counter has counted or repeated its value.
     begins = fell or (len(before) <= READINGS and before[0][1] == last[1])
     times, fastest = TIMES if begins else TIMES_GOING_ON, None
-    for pace in _paces(before, sample, coming):
+    for pace in _paces(before, sample, upcoming):
         fastest = max(fastest or 0.0, pace)
         if needed <= times * fastest:
             return True
@@ -95,14 +95,14 @@ def _can_have_counted(before: Sequence[Sample], sample: Sample, coming: _Coming)
     return not needed or fastest is None or (not begins and not fastest)
 
 
-def _paces(before: Sequence[Sample], sample: Sample, coming: _Coming) -> Iterator[float]:
+def _paces(before: Sequence[Sample], sample: Sample, upcoming: _Lookahead) -> Iterator[float]:
     """Yield the paces of the readings before a step and after it."""
     counts = False
     for pair in pairwise(before):
         pace = _pace(*pair)
         counts = counts or pace > 0
         yield pace
-    for number, pair in enumerate(pairwise(chain([sample], coming.ahead())), 1):
+    for number, pair in enumerate(pairwise(chain([sample], upcoming.ahead())), 1):
         pace = _pace(*pair)
         counts = counts or pace > 0
         yield pace

@@ -37,7 +37,7 @@ class Event:
         self,
         name: str,
         device_id: str,
-        document: dict[str, Any],
+        payload: dict[str, Any],
         stream: str = "",
         part: str = "",
         *,
@@ -46,7 +46,7 @@ class Event:
         self.name = name
         self.device_id = device_id
         self.stream = stream
-        self.document = document
+        self.payload = payload
         self.everyone = everyone
         self.key = (name, stream, device_id, part)
         """A newer event with the same key replaces this one."""
@@ -54,22 +54,22 @@ class Event:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The payload for the client."""
+        """The payload in the form that a client gets."""
         if self.name == GAP or self.everyone or not self.stream:
-            return self.document
-        return {"stream": self.stream, "data": self.document}
+            return self.payload
+        return {"stream": self.stream, "data": self.payload}
 
     @property
     def reading_id(self) -> int | None:
         """The id of the reading; None for other events."""
-        return self.document["id"] if self.name == "reading" else None
+        return self.payload["id"] if self.name == "reading" else None
 
     def replacing(self, older: "Event | None") -> "Event":
         """Return the event that replaces an unsent older one with the same key."""
         if older is None or self.name != GAP:
             return self
-        first = min(older.document["from_id"], self.document["from_id"])
-        last = max(older.document["to_id"], self.document["to_id"])
+        first = min(older.payload["from_id"], self.payload["from_id"])
+        last = max(older.payload["to_id"], self.payload["to_id"])
         return gap(self.stream, self.device_id or None, first, last, self.key[3])
 
     @property
@@ -79,11 +79,11 @@ class Event:
 
     def below(self, root: str) -> "Event":
         """Return the event for a client that reaches the API below this path of a proxy."""
-        if not root or "url" not in self.document:
+        if not root or "url" not in self.payload:
             return self
         if root not in self._below:
-            document = self.document | {"url": root + self.document["url"]}
-            self._below[root] = Event(self.name, self.device_id, document, self.stream, self.key[3])
+            payload = self.payload | {"url": root + self.payload["url"]}
+            self._below[root] = Event(self.name, self.device_id, payload, self.stream, self.key[3])
         return self._below[root]
 
     def made(self) -> "Event":
@@ -187,7 +187,7 @@ class Backlog:
 def _left_out(event: Event) -> Event | None:
     """Return the gap that a dropped event leaves; None for a state, which leaves none."""
     if event.name == GAP:
-        return gap(event.stream, None, event.document["from_id"], event.document["to_id"])
+        return gap(event.stream, None, event.payload["from_id"], event.payload["to_id"])
     if event.reading_id is not None:
         return gap(event.stream, None, event.reading_id, event.reading_id)
     return None

@@ -71,7 +71,7 @@ def analyse(stream: Stream, values: Mapping[str, float | None]) -> Analysis:
     return Analysis(index, _status(index), limiting, findings, missing)
 
 
-def document(analysis: Analysis) -> JsonObject:
+def as_json(analysis: Analysis) -> JsonObject:
     """Return the whole analysis as JSON."""
     return {
         **diagnosis(analysis),

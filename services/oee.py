@@ -132,7 +132,7 @@ def effectiveness(oee: Oee, samples: Iterable[StateSample], spans: Sequence[Span
 
 
 def notes(oee: Oee, found: Effectiveness) -> list[str]:
-    """Return warnings about the readings or the declaration, a sentence each."""
+    """Return warnings about the readings or the declaration."""
     running = ", ".join(map(shown, oee.running))
     folded = {state.casefold() for state in oee.running}
     alike = sorted(

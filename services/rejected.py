@@ -20,7 +20,7 @@ def kept(reader: Connection, limits: RejectedLimits) -> JsonObject:
 
 
 def concern(reader: Connection, limits: RejectedLimits) -> str | None:
-    """Return a sentence that names what fills a limit, if it is nearly reached."""
+    """Return a message that names what fills a limit, if it is nearly reached."""
     totals = queries.rejected.totals(reader)
     full = {"messages": totals.messages / limits.messages, "bytes": totals.bytes / limits.bytes}
     measure = max(full, key=lambda name: full[name])

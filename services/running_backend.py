@@ -73,7 +73,7 @@ class RunningBackend:
         """Wait until an answer contains these values. Raises Failure."""
         answer = self.wait_for(path, lambda answer: not _differing(answer, expected))
         if wrong := sorted(_differing(answer, expected)):
-            served = _document(answer)
+            served = _data(answer)
             complete = served.keys() >= set(wrong)
             came = {name: served[name] for name in wrong} if complete else answer
             wanted = {name: expected[name] for name in wrong}
@@ -139,11 +139,11 @@ def milliseconds_since(begun: float) -> str:
     return f"{1000 * (time.monotonic() - begun):.0f}"
 
 
-def _document(answer: Any) -> dict[str, Any]:
+def _data(answer: Any) -> dict[str, Any]:
     inner = answer.get("data", answer) if isinstance(answer, dict) else {}
     return inner if isinstance(inner, dict) else {}
 
 
 def _differing(answer: Any, expected: dict[str, Any]) -> set[str]:
-    served = _document(answer)
+    served = _data(answer)
     return {name for name in expected if name not in served or served[name] != expected[name]}

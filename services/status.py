@@ -80,7 +80,7 @@ def _declared(database: Database, processes: dict[str, str]) -> JsonObject:
 def _concerns(
     mqtt: JsonObject, declared: JsonObject, trouble: str | None, filled: str | None
 ) -> list[str]:
-    """Return the reasons for `degraded`, a sentence each, the worst first."""
+    """Return the reasons for `degraded`, the worst first."""
     concerns = []
     if trouble is not None:
         concerns.append(f"The database cannot be written: {trouble}")
@@ -113,7 +113,7 @@ def _concerns(
 
 
 def _failing(jobs: Sequence[RowMapping]) -> list[str]:
-    """Return a sentence for each job that has failed for longer than FAILING."""
+    """Return a message for each job that has failed for longer than FAILING."""
     limit = clock.now() - FAILING
     failing = [
         row for row in jobs if row["failing_since"] is not None and row["failing_since"] <= limit

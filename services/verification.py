@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
 
 class Verification:
-    """The checks; each returns a sentence, or raises Failure."""
+    """The checks; each returns a message, or raises Failure."""
 
     def __init__(
         self, settings: Settings, streams: Streams, backend: RunningBackend, timeout: float

@@ -156,6 +156,6 @@ def quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def literal(moment: datetime) -> str:
+def literal(time: datetime) -> str:
     """A time as an SQL literal. All rows of a batch share it, so that it costs nothing per row."""
-    return f"'{moment.isoformat(' ', 'microseconds')}'"
+    return f"'{time.isoformat(' ', 'microseconds')}'"

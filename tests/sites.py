@@ -114,12 +114,12 @@ def said(events: Iterable[Event]) -> list[Any]:
 
 def left_out(events: Iterable[Event]) -> list[tuple[str | None, int, int]]:
     """(device, first id, last id) of the readings that were not said."""
-    gaps = [event.document for event in events if event.name == GAP]
+    gaps = [event.payload for event in events if event.name == GAP]
     return [(gap["device_id"], gap["from_id"], gap["to_id"]) for gap in gaps]
 
 
 def _said(event: Event) -> tuple[Any, ...]:
-    data = event.document
+    data = event.payload
     if event.name == "command":
         return data["command_id"], data["status"]
     if event.name == "presence":

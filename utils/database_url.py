@@ -126,8 +126,8 @@ def _check_name(url: "URL") -> None:
     if url.database:
         return
     kind = _DRIVERS[url.drivername].partition("+")[0]
-    said = _PG_NAMES & url.normalized_query.keys() or any(map(os.environ.get, _PG_NAMES_OUTSIDE))
-    if kind == "mysql" or not said:
+    named = _PG_NAMES & url.normalized_query.keys() or any(map(os.environ.get, _PG_NAMES_OUTSIDE))
+    if kind == "mysql" or not named:
         raise ValueError(_NO_NAME.format(kind))
 
 

@@ -61,23 +61,23 @@ def integer(spelling: str) -> int | float:
 
 
 def faults(document: object, name: str = "") -> Iterator[str]:
-    """Yield what is wrong with each number of a document, after its place such as `data.a.0`.
+    """Yield what is wrong with each number of a document, after its path such as `data.a.0`.
 
     `name` is what the document itself is called.
     """
     waiting: list[tuple[tuple[str, ...], object]] = [((name,) if name else (), document)]
     while waiting:
-        place, value = waiting.pop()
+        path, value = waiting.pop()
         inside: list[tuple[object, object]] = []
         if isinstance(value, Inexact):
-            at = f"{'.'.join(place)}: " if place else ""
+            at = f"{'.'.join(path)}: " if path else ""
             yield f"{at}{value.spelling} {value.fault}"
         elif isinstance(value, dict):
             inside = list(value.items())
         elif isinstance(value, list):
             inside = list(enumerate(value))
         waiting += [
-            (_below(place, key), held)
+            (_below(path, key), held)
             for key, held in reversed(inside)
             if isinstance(held, Inexact | dict | list)
         ]
@@ -98,9 +98,9 @@ def is_exact(spelling: str, result: float) -> bool:
     return exact == Decimal(f"{result:.{digits - 1}e}")
 
 
-def _below(place: tuple[str, ...], key: object) -> tuple[str, ...]:
-    # Without a limit the places in a deep document would take many times its memory.
-    return place if len(place) == MAX_LEVELS else (*place, _shortened(str(key)))
+def _below(path: tuple[str, ...], key: object) -> tuple[str, ...]:
+    # Without a limit the paths in a deep document would take many times its memory.
+    return path if len(path) == MAX_LEVELS else (*path, _shortened(str(key)))
 
 
 def _shortened(text: str) -> str:

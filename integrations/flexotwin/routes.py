@@ -11,7 +11,7 @@ import queries.readings
 from config import VERSION, Settings
 from database import Database
 from routes.answers import Error, Rfc3339
-from routes.arguments import DeviceQuery, WindowQuery
+from routes.arguments import DeviceQuery, TimeRangeQuery
 from routes.fields import Whole
 from routes.schemas import Described
 from services import status
@@ -36,7 +36,7 @@ ENDPOINTS = {
 }
 
 
-class SensorHistoryQuery(WindowQuery):
+class SensorHistoryQuery(TimeRangeQuery):
     """Select the newest readings."""
 
     limit: Whole = Field(50, ge=1, le=10_000, description="At most this many.", examples=[50])

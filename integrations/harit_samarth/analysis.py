@@ -74,7 +74,7 @@ class SoilHealth:
         numbers = {metric.name: value for metric, value in pairs if not isinstance(value, str)}
         analysis = health_index.analyse(self._stream, numbers)
         origin = {"device_id": reading.device_id, "timestamp": clock.rfc3339(reading.timestamp)}
-        return {"success": True, **health_index.document(analysis), **origin}
+        return {"success": True, **health_index.as_json(analysis), **origin}
 
 
 def _rejected(rejection: Rejection) -> JsonObject:

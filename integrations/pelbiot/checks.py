@@ -23,7 +23,7 @@ from utils.text import printable
 
 
 class PanelChecks:
-    """The checks; each returns a sentence, or raises Failure."""
+    """The checks; each returns a message, or raises Failure."""
 
     def __init__(self, panels: Stream, backend: RunningBackend, made: dict[str, datetime]) -> None:
         self._panels = panels

@@ -24,7 +24,7 @@ def presence(online: bool, device_id: str = "a") -> Event:
 
 
 def kept(mailbox: Mailbox) -> list[object]:
-    return [next(iter(event.document.values())) for event in mailbox.take(0)]
+    return [next(iter(event.payload.values())) for event in mailbox.take(0)]
 
 
 # Events
@@ -165,7 +165,7 @@ def test_taking_waits_until_there_is_something() -> None:
     with ThreadPoolExecutor(1) as pool:
         taken = pool.submit(mailbox.take, 30)
         mailbox.offer(reading(1))
-        assert [event.document["id"] for event in taken.result(10)] == [1]
+        assert [event.payload["id"] for event in taken.result(10)] == [1]
 
 
 def test_taking_gives_up_after_its_time() -> None:
@@ -193,7 +193,7 @@ def test_nothing_is_lost_between_one_who_offers_and_one_who_takes() -> None:
         while len(taken) < 5000:
             events = mailbox.take(10)
             assert events
-            taken.extend(event.document["id"] for event in events)
+            taken.extend(event.payload["id"] for event in events)
 
     reader = threading.Thread(target=take)
     reader.start()

@@ -16,8 +16,8 @@ from services.health_index import (
     STATUS_BANDS,
     Analysis,
     analyse,
+    as_json,
     diagnosis,
-    document,
     ideal_ranges,
     summary,
 )
@@ -46,7 +46,7 @@ def declare(tmp_path: Path) -> Any:
 
 def factor(analysis: Analysis, name: str) -> Any:
     """What the whole document says of one factor."""
-    (found,) = [item for item in document(analysis)["factors"] if item["factor"] == name]
+    (found,) = [item for item in as_json(analysis)["factors"] if item["factor"] == name]
     return found
 
 
@@ -104,7 +104,7 @@ def test_the_documented_example_is_good() -> None:
     analysis = analyse(SOIL, SOIL_VALUES)
     assert (analysis.index, analysis.status) == (71.0, "Good")
     assert summary(analysis) == {"index": 71.0, "status": "Good", "limiting": "Moisture"}
-    assert [item["score"] for item in document(analysis)["factors"]] == [
+    assert [item["score"] for item in as_json(analysis)["factors"]] == [
         100.0,
         96.1,
         95.5,
@@ -162,7 +162,7 @@ def test_whatever_the_values_the_index_is_from_0_to_100_and_all_of_it_is_json(
     analysis = analyse(
         SOIL, {name: None if name in left_out else value for name, value in values.items()}
     )
-    whole = document(analysis)
+    whole = as_json(analysis)
     assert json.loads(msgspec.json.encode(whole)) == whole
     assert sorted(whole["missing"]) == sorted(left_out)
     if len(left_out) == len(NAMES):
@@ -187,7 +187,7 @@ def test_missing_factors_are_left_out_of_the_mean_and_of_the_lowest_and_are_list
     analysis = analyse(SOIL, some)
     assert (analysis.index, analysis.status) == (52.6, "Fair")
     assert analysis.missing == ("P", "K", "CO2", "Moisture", "pH")
-    assert [item["factor"] for item in document(analysis)["factors"]] == ["N", "Temperature"]
+    assert [item["factor"] for item in as_json(analysis)["factors"]] == ["N", "Temperature"]
 
 
 def test_a_reading_without_any_factor_has_no_index() -> None:
@@ -199,14 +199,14 @@ def test_a_reading_without_any_factor_has_no_index() -> None:
         "limiting": None,
         "factors": [],
     }
-    assert document(analysis) == nothing | {"missing": list(SOIL_VALUES)}
+    assert as_json(analysis) == nothing | {"missing": list(SOIL_VALUES)}
     assert summary(analysis) == {"index": None, "status": None, "limiting": None}
 
 
 def test_what_is_no_factor_has_no_part_in_it(declare: Any) -> None:
     beds = declare('[metrics.a]\nideal = [0, 10]\n[metrics.b]\n[metrics.crop]\ntype = "text"\n')
     values: dict[str, Any] = {"a": 5, "b": -40, "crop": "rye", "id": 7}
-    assert document(analyse(beds, values))["health_index"] == 100.0
+    assert as_json(analyse(beds, values))["health_index"] == 100.0
     assert list(ideal_ranges(beds)) == ["a"]
 
 

@@ -14,7 +14,7 @@ def reading(number: int, device_id: str = "a", part: str = "") -> Event:
 
 
 def numbers(events: list[Event]) -> list[int]:
-    return [event.document["id"] for event in events]
+    return [event.payload["id"] for event in events]
 
 
 def test_the_first_reading_of_each_device_goes_at_once() -> None:
@@ -96,9 +96,9 @@ def test_it_keeps_the_newest_of_every_device_and_no_more_than_its_rate() -> None
         device_id = f"d{chance.randrange(40)}"
         last[device_id] = number
         for event in pace.take([reading(number, device_id)], now):
-            went.setdefault(event.device_id, []).append((now, event.document["id"]))
+            went.setdefault(event.device_id, []).append((now, event.payload["id"]))
     for event in pace.take([], 1000):
-        went[event.device_id].append((1000, event.document["id"]))
+        went[event.device_id].append((1000, event.payload["id"]))
     assert {device_id: passed[-1][1] for device_id, passed in went.items()} == last
     for passed in went.values():
         assert all(later - earlier >= INTERVAL for (earlier, _), (later, _) in pairwise(passed))
