@@ -17,7 +17,7 @@ MAX_STREAMED = 8
 """Requests at a time whose body a thread reads, because it is long or of unknown length."""
 LOOK_SECONDS = 0.1
 """Between two searches for expired connections; with many, each search takes a while."""
-LAST_WORDS_SECONDS = 2.0
+LINGER_SECONDS = 2.0
 """How long the client has to read the last answer before a connection is closed."""
 
 
@@ -66,7 +66,7 @@ class Arrivals:
     def wait_for_next(self, connection: HttpConnection, seconds: float | None) -> None:
         """Wait so long for another request; None if the server is stopping."""
         self._streamed -= connection.streamed
-        connection.next_request(LAST_WORDS_SECONDS if seconds is None else seconds)
+        connection.next_request(LINGER_SECONDS if seconds is None else seconds)
         if connection.buffer:
             self._hand_over(connection)
         else:
@@ -76,14 +76,14 @@ class Arrivals:
         """Answer with an error, and end the connection."""
         with contextlib.suppress(OSError):
             connection.sock.send(refusal(status, message))
-        self.say_goodbye(connection)
+        self.lingering_close(connection)
 
-    def say_goodbye(self, connection: HttpConnection) -> None:
+    def lingering_close(self, connection: HttpConnection) -> None:
         """End a connection so that the client can read the answer, which a reset would discard."""
         self._unpark(connection)
         self._streamed -= connection.streamed
         try:
-            connection.end(LAST_WORDS_SECONDS)
+            connection.end(LINGER_SECONDS)
             self._park(connection)
         except OSError:
             self.end(connection)
@@ -120,7 +120,7 @@ class Arrivals:
     def hurry(self) -> None:
         """Wait only a short time more for each connection."""
         for connection in self._parked:
-            connection.hurry(LAST_WORDS_SECONDS)
+            connection.hurry(LINGER_SECONDS)
 
     def end_all(self) -> None:
         """Close all connections."""

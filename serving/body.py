@@ -78,7 +78,7 @@ class WholeBody:
         except TimeoutError as error:
             raise RequestTimeout(TOO_SLOW) from error
         except (ParseException, NoMoreData, OSError) as error:
-            raise BadRequest(f"The body cannot be read: {_said(error)}") from error
+            raise BadRequest(f"The body cannot be read: {_reason(error)}") from error
         if self._missing is not None:
             self._missing -= len(data)
             if len(data) < wanted:
@@ -87,5 +87,5 @@ class WholeBody:
         return data
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return "it broke off" if isinstance(error, OSError) else str(error)

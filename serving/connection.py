@@ -102,7 +102,7 @@ class HttpConnection(TConn):  # type: ignore[misc]  # gunicorn has no types
             return self.unreader.deadline.left() <= 0
         return time.monotonic() >= self._end
 
-    def tell(self, answer: bytes) -> None:
+    def send_answer(self, answer: bytes) -> None:
         """Send an answer that is not the application's, if the client still reads."""
         with contextlib.suppress(OSError):
             self.sock.sendall(answer)

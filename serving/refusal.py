@@ -28,7 +28,7 @@ _HEADERS = {
     "TRANSFER-ENCODING": "Transfer-Encoding: expected chunked, once, in HTTP/1.1",
 }
 _NOT_ASCII = "The URL has the byte 0x{:02X}: percent-encode bytes above 127, as %C3%A9 for é"
-MAX_SAID = 200
+MAX_MESSAGE = 200
 
 
 def status_of(error: ParseException) -> int:
@@ -55,7 +55,7 @@ def _as_utf8(text: str) -> str:
 
 def refusal(status: int, message: str) -> bytes:
     """A whole answer that ends the connection."""
-    body = json.dumps({"message": message[:MAX_SAID]}).encode()
+    body = json.dumps({"message": message[:MAX_MESSAGE]}).encode()
     retry = f"Retry-After: {RETRY_SECONDS}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"

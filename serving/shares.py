@@ -17,13 +17,13 @@ class Shares:
         for number in range(_WORKERS):
             self.leave(number)
 
-    def tell(self, worker: int, connections: int) -> None:
-        """Say how many a worker has."""
+    def set(self, worker: int, connections: int) -> None:
+        """Record how many a worker has."""
         self._held[worker % _WORKERS] = connections
 
     def leave(self, worker: int) -> None:
-        """Say that a worker takes no more."""
-        self.tell(worker, _ABSENT)
+        """Record that a worker takes no more."""
+        self.set(worker, _ABSENT)
 
     def least(self) -> int:
         """What the worker with the fewest has."""

@@ -70,7 +70,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         called = self.method_queue.run_callbacks
         self.poller.register(self.method_queue.fileno(), selectors.EVENT_READ, called)
         self._arrivals = Arrivals(self.poller, self.enqueue_req, self._on_end, self._throttle)
-        self._shares.tell(self.slot, 0)
+        self._shares.set(self.slot, 0)
         while self.alive and self.is_parent_alive():
             pause = self._accept_again - time.monotonic()
             self.set_accept_enabled(pause <= 0)
@@ -128,12 +128,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _count(self, change: int) -> None:
         self.nr_conns += change
         if self.alive:
-            self._shares.tell(self.slot, self.nr_conns)
+            self._shares.set(self.slot, self.nr_conns)
 
     def finish_request(self, conn: HttpConnection, fs: Any) -> None:
         """Wait for the next request of a connection, or end it; called on the main thread."""
         if fs.cancelled() or fs.exception() or not fs.result():
-            self._arrivals.say_goodbye(conn)
+            self._arrivals.lingering_close(conn)
         else:
             self._arrivals.wait_for_next(conn, self.cfg.keepalive if self.alive else None)
 
@@ -149,7 +149,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except (StopIteration, HTTPException):
             pass  # it has been answered, and the rest of its body is not worth waiting for
         except TimeoutError:
-            conn.tell(refusal(408, TOO_SLOW))
+            conn.send_answer(refusal(408, TOO_SLOW))
         except OSError as error:
             # The client has gone, or does not read what it asked for.
             logger.debug("A connection has ended: %s", error)
@@ -165,4 +165,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         message = message_of(error)
         self._throttle.warn(logger, "nonsense", f"Refused what {conn.client} sent: {message}")
-        conn.tell(refusal(status_of(error), message))
+        conn.send_answer(refusal(status_of(error), message))

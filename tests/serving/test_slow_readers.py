@@ -56,7 +56,7 @@ class Answering:
 def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     monkeypatch.setattr(serving.answer_socket, "SECONDS", SECONDS)
     monkeypatch.setattr(serving.answer_socket, "RATE", 1_000_000)
-    monkeypatch.setattr(serving.arrivals, "LAST_WORDS_SECONDS", 0.3)
+    monkeypatch.setattr(serving.arrivals, "LINGER_SECONDS", 0.3)
     started = Running(Answering(), socket.create_server(("127.0.0.1", 0), backlog=1024))  # type: ignore[arg-type]
     yield started
     started.stop()

@@ -122,7 +122,7 @@ def running(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(serving.body, "SECONDS", SECONDS)
     monkeypatch.setattr(serving.process, "CONNECTIONS", 60)
     monkeypatch.setattr(serving.worker, "PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(serving.arrivals, "LAST_WORDS_SECONDS", 0.3)
+    monkeypatch.setattr(serving.arrivals, "LINGER_SECONDS", 0.3)
     started = Running(Application(), listener)
     yield started
     started.stop()
