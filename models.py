@@ -13,8 +13,9 @@ from utils.process import MAX_PROCESS_NAME
 
 VERIFY_DEVICE = "autoforge-verify"
 """The device whose readings `flask verify` makes; lists and figures of all devices omit it."""
-RETAINED, EMPTY, OWN = IGNORED = ("retained", "empty", "own")
-"""Why a message is ignored: the broker repeats it, it clears such a one, or AutoForge sent it."""
+RETAINED, EMPTY, OWN, EXCLUDED = IGNORED = ("retained", "empty", "own", "except")
+"""Why a message is ignored: the broker repeats it, it clears such a one, AutoForge sent it, or its
+stream excludes its topic."""
 
 MAX_COMMAND_ID = 36
 MAX_CLIENT_ID = 65

@@ -103,7 +103,9 @@ class AuditTrail:
         if isinstance(item, DeviceMessage):
             return "", item.device_id, ""
         found = self._streams.match(message.topic) if message.valid_topic else None
-        stream, device_id = (found[0].name, found[1] or "") if found else ("", "")
+        stream, device_id = "", ""
+        if found is not None:
+            stream, device_id = found.stream.name, found.device_id or ""
         if isinstance(item, Rejection):
             stream = item.stream or ""
         return stream, device_id, ""

@@ -6,7 +6,7 @@ error.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, assert_never
@@ -26,6 +26,8 @@ from utils.exact_numbers import EXACT
 from utils.identity import text_fault
 
 UNSET = msgspec.UNSET
+NO_FIELD = "\0"
+"""The name of a field that no payload has, because JSON with a NUL is refused."""
 # A text as JSON, or the beginning of an object with a field, which may be broken.
 _JSON = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"\Z|\{\s*(?:"|\}\Z)')
 # A number too small for a float has at least this many zeros, or an exponent of three digits.
@@ -101,7 +103,7 @@ def _needs_another_look(values: Values) -> bool:
 
 def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
     own = _own_fields(stream)
-    renamed = {"device": stream.device, "timestamp": stream.timestamp.field}
+    renamed = {"device": stream.device or NO_FIELD, "timestamp": stream.timestamp.field}
     metrics: list[Any] = []
     for index, metric in enumerate(stream.metrics):
         kind = _json_type(metric.type)
@@ -133,11 +135,19 @@ def _own_fields(stream: Stream) -> list[Any]:
     return [("device", str | int | msgspec.UnsetType, UNSET), ("timestamp", time, UNSET)]
 
 
-def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
-    """Return a decoder of payloads with one value, bare or as `{"value": …}`.
+def level_decoder(stream: Stream, metrics: Sequence[Metric]) -> Callable[[bytes], Fields]:
+    """Return a decoder of payloads with one value, which is that of all these metrics.
 
     The decoder raises PayloadError.
     """
+    single = [_single_decoder(stream, metric) for metric in metrics]
+    if len(single) == 1:
+        return single[0]
+    return lambda payload: _together([decode(payload) for decode in single])
+
+
+def _single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
+    """Return a decoder of payloads with one value, bare or as `{"value": …}`."""
     clean = msgspec.json.Decoder(_Number | _single_struct(stream)).decode
     position = stream.metrics.index(metric)
     before, after = (None,) * position, (None,) * (len(stream.metrics) - position - 1)
@@ -151,7 +161,7 @@ def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
         if "value" not in fields:
             raise PayloadError("missing_field", "value: missing")
         value = stored(metric, "value", fields["value"])
-        device = fields.get(stream.device, UNSET)
+        device = fields.get(stream.device or NO_FIELD, UNSET)
         return Fields(device, _time_of(stream, fields), (*before, value, *after))
 
     def read(payload: bytes) -> Fields:
@@ -174,9 +184,16 @@ def single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
     return read if metric.type == "number" else read_untyped
 
 
+def _together(each: Sequence[Fields]) -> Fields:
+    """Return the fields with the values of all metrics that share a topic."""
+    columns = zip(*(fields.values for fields in each), strict=True)
+    present = (next((one for one in values if one is not None), None) for values in columns)
+    return each[0]._replace(values=tuple(present))
+
+
 def _single_struct(stream: Stream) -> type[msgspec.Struct]:
     fields = [("value", _Number), *_own_fields(stream)]
-    renamed = {"device": stream.device, "timestamp": stream.timestamp.field}
+    renamed = {"device": stream.device or NO_FIELD, "timestamp": stream.timestamp.field}
     return msgspec.defstruct("Single", fields, rename=renamed, kw_only=True)
 
 
@@ -213,8 +230,8 @@ def _wide_fields(stream: Stream, decoded: Any) -> Fields:
         names = ", ".join(metric.name for metric in stream.metrics)
         missing = PayloadError("missing_field", f"the payload has none of the metrics: {names}")
         raise unread[0] if unread else missing
-    device, time = decoded.get(stream.device, UNSET), _time_of(stream, decoded)
-    return Fields(device, time, tuple(values), tuple(map(str, unread)))
+    device = decoded.get(stream.device or NO_FIELD, UNSET)
+    return Fields(device, _time_of(stream, decoded), tuple(values), tuple(map(str, unread)))
 
 
 def _holder(stream: Stream, decoded: dict[str, Any]) -> dict[str, Any]:

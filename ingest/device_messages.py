@@ -29,7 +29,7 @@ class DeviceMessages:
         try:
             for topic, read in self._readers:
                 if found := topic.fullmatch(message.topic):
-                    device_id = _device(found["device"])
+                    device_id = _device(found["device_id"])
                     return read(device_id, message)
         except PayloadError as error:
             return Rejection(None, error.reason, str(error), message, device_id)

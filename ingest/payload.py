@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from broker.message import Message
-from ingest.decoding import UNSET, single_decoder, wide_decoder
+from ingest.decoding import UNSET, level_decoder, wide_decoder
 from ingest.device_messages import DeviceMessages
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection
 from ingest.sender import SenderFinder
 from ingest.values import NUMBER, PayloadError, shown
-from models import EMPTY, OWN, RETAINED
+from models import EMPTY, EXCLUDED, OWN, RETAINED
 from streams.checks import MAX_STREAM_NAME
 from streams.registry import Streams
 from streams.stream import Stream
@@ -41,8 +41,10 @@ class StreamParser:
         self._earliest = earliest
         self._wide = wide_decoder(stream)
         self._sender = SenderFinder(stream)
-        by_level = stream.metrics if stream.topic.has_metric else ()
-        self._single = {metric.level: single_decoder(stream, metric) for metric in by_level}
+        self._single = {
+            level: level_decoder(stream, [m for m in stream.metrics if m.name in names])
+            for level, names in stream.topic.metric_levels.items()
+        }
 
     def parse(
         self, message: Message, device_id: str | None, level: str | None
@@ -89,7 +91,9 @@ class Parser:
         if found is None:
             parsed = self._other(message)
         else:
-            stream, device_id, level = found
+            stream, device_id, level, is_excluded = found
+            if is_excluded:
+                return Ignored(EXCLUDED, message)
             parsed = self._parsers[stream.name].parse(message, device_id, level)
         return parsed if message.payload and not message.retained else _of_retained(parsed)
 

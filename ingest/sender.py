@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.decoding import UNSET
+from ingest.decoding import NO_FIELD, UNSET
 from ingest.json_payloads import MAX_PAYLOAD
 from streams.stream import Stream
 from utils import lenient_json
@@ -20,7 +20,7 @@ class SenderFinder:
         kind: Any = msgspec.defstruct(
             "Named",
             [("device", str | int | None | msgspec.UnsetType, UNSET)],
-            rename={"device": stream.device},
+            rename={"device": stream.device or NO_FIELD},
             gc=False,
         )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)

@@ -201,8 +201,10 @@ def payload_schema(stream: Stream, values: str) -> JsonObject:
     metrics = {metric.name: _value_schema(metric.type) for metric in stream.metrics}
     required = [metric.name for metric in stream.metrics if metric.required]
     schema: JsonObject = {"type": "object", "properties": metrics, "required": required}
-    time = {"anyOf": [{"type": "string"}, {"type": "number"}]}
-    own = {stream.device: {"type": "string"}, stream.timestamp.field: time}
+    time: JsonObject = {"anyOf": [{"type": "string"}, {"type": "number"}]}
+    own = {stream.timestamp.field: time}
+    if stream.device:
+        own[stream.device] = {"type": "string"}
     needed = [stream.timestamp.field] if stream.timestamp.required else []
     if values:
         return {
@@ -219,7 +221,8 @@ def example_payload(stream: Stream, values: str) -> JsonObject:
     for metric in stream.metrics:
         measured[metric.name] = plausible_value(metric, measured)
     device = (stream.simulate.names or f"{stream.name}_{{:03}}").format(1)
-    own = {stream.device: device, stream.timestamp.field: "2026-01-29T14:30:45.123Z"}
+    own = {stream.device: device} if stream.device else {}
+    own[stream.timestamp.field] = "2026-01-29T14:30:45.123Z"
     return own | ({values: measured} if values else measured)
 
 

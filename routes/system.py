@@ -57,6 +57,7 @@ def _stream(stream: Stream) -> JsonObject:
         "name": stream.name,
         "title": stream.title,
         "topic": str(stream.topic),
+        "topics": [str(topic) for topic in stream.topics],
         "device": stream.device,
         "timestamp_required": stream.timestamp.required,
         "metrics": [{name: getattr(metric, name) for name in names} for metric in stream.metrics],

@@ -22,8 +22,9 @@ class StreamDeclaration(Described):
 
     name: str
     title: str
-    topic: str
-    device: str
+    topic: str = Field(description="The first of its topics.")
+    topics: list[str]
+    device: str = Field(description="The payload's field with the device id; may be empty.")
     timestamp_required: bool
     metrics: list[MetricDeclaration]
     url: str
@@ -47,7 +48,8 @@ class Counts(Described):
     ignored_by_reason: dict[str, int] = Field(
         description="`retained`: an undated message that the broker repeats; "
         "`empty`: a message that clears a retained one; "
-        "`own`: a message that AutoForge sent itself."
+        "`own`: a message that AutoForge sent itself; "
+        "`except`: a message on a topic that its stream excludes."
     )
     values_left_out: int = Field(
         description="Values of optional metrics that could not be read, duplicates included; the "

@@ -7,8 +7,10 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from streams.own_topics import NOTICES
 from streams.registry import Streams
-from streams.topics import DEVICE, METRIC, NOTICES, TopicPattern
+from streams.topics import DEVICE
+from utils.topic_filters import fewest
 
 _HEAD = """\
 # Access rules of the broker: AutoForge logs in as `{user}`, each device with its device id.
@@ -45,15 +47,16 @@ class Rights(NamedTuple):
 def rights(streams: Streams, catch_all: str | None) -> Rights:
     """Return the rights that AutoForge and the devices need."""
     control, ack, status = streams.device_topics
-    own = [stream.topic for stream in streams if stream.topic.has_device]
-    shared = [_wide(stream.topic) for stream in streams if not stream.topic.has_device]
+    topics = [topic for stream in streams for topic in stream.topics]
+    own = [topic for topic in topics if DEVICE in topic.levels]
+    shared = [one for topic in topics if DEVICE not in topic.levels for one in topic.filters()]
     published = [topic for stream in streams for topic in stream.health.topics().values()]
     return Rights(
-        [stream.topic.wide() for stream in streams],
-        [ack.wide(), status.wide(), *([catch_all] if catch_all else [])],
-        [control.wide(), *published],
-        [_wide(topic) for topic in (*own, status, ack)],
-        [_wide(control)],
+        fewest(one for topic in topics for one in topic.filters()),
+        [*ack.filters(), *status.filters(), *([catch_all] if catch_all else [])],
+        [*control.filters(), *published],
+        [one for topic in (*own, status, ack) for one in topic.filters(DEVICE)],
+        control.filters(DEVICE),
         shared,
         published,
     )
@@ -61,7 +64,11 @@ def rights(streams: Streams, catch_all: str | None) -> Rights:
 
 def nameless(streams: Streams) -> list[str]:
     """Return the streams whose topic lets any login publish for any device."""
-    return [stream.name for stream in streams if not stream.topic.has_device]
+    return [
+        stream.name
+        for stream in streams
+        if not all(DEVICE in topic.levels for topic in stream.topics)
+    ]
 
 
 def mosquitto(streams: Streams, user: str, catch_all: str | None = None) -> str:
@@ -75,7 +82,7 @@ def _access_list(may: Rights, names: list[str], user: str) -> Iterator[str]:
     yield from (f"topic read {topic}" for topic in may.read)
     yield from (f"topic write {topic}" for topic in may.write)
     yield "# Change notifications between AutoForge's own processes. They carry no readings."
-    yield f"topic readwrite {NOTICES.wide()}"
+    yield f"topic readwrite {NOTICES.filters()[0]}"
     yield "\n# Mosquitto replaces %u with the name of the login."
     yield from (f"pattern write {topic.replace(DEVICE, '%u')}" for topic in may.device_write)
     yield from (f"pattern read {topic.replace(DEVICE, '%u')}" for topic in may.device_read)
@@ -98,7 +105,7 @@ def dynamic_security(streams: Streams, user: str, catch_all: str | None = None) 
 def _commands(may: Rights, names: list[str], user: str) -> Iterator[str]:
     role = shlex.quote(user)
     yield _COMMANDS.format(user=role)
-    for topic in (*may.both, NOTICES.wide()):
+    for topic in (*may.both, NOTICES.filters()[0]):
         yield from _write(role, topic)
         yield from _read(role, topic)
     for topic in may.read:
@@ -136,7 +143,3 @@ def _quoted(topic: str) -> str:
 
 def _plain(text: str) -> str:
     return shlex.quote(text) if text else ""
-
-
-def _wide(topic: TopicPattern) -> str:
-    return "/".join("+" if level == METRIC else level for level in topic.levels)

@@ -21,7 +21,7 @@ def reading(row: RowMapping) -> JsonObject:
 
 def message(stream: Stream, metric: Metric, row: RowMapping) -> JsonObject:
     """Return one value of a reading in the form of its metric's topic."""
-    topic = stream.topic.fill(row["device_id"], metric.level)
+    topic = stream.topic_of(row["device_id"], metric.level)
     return {"topic": topic, "value": row[metric.name], "timestamp": clock.rfc3339(row["timestamp"])}
 
 

@@ -68,7 +68,7 @@ class Submissions:
         `device_id` and `metric` replace the levels of the topic that HTTP does not have.
         """
         level = self._level(stream, metric)
-        topic = stream.topic.fill(device_id or "", level or "")
+        topic = stream.topic_of(device_id or "", level or "")
         messages = [Message(topic, payload, self._clock.now()) for payload in given]
         with self._database.write() as connection:
             outcome = self._stored(
@@ -90,7 +90,8 @@ class Submissions:
     def _level(stream: Stream, metric: str | None) -> str | None:
         if metric is None:
             return None
-        levels = {name: level for level, name in stream.topic.metric_levels.items()}
+        by_level = stream.topic.metric_levels.items()
+        levels = {name: level for level, names in by_level for name in names}
         if not stream.topic.has_metric or metric not in levels:
             expected = "nothing: this stream has no such topic"
             if stream.topic.has_metric:

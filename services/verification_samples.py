@@ -25,7 +25,7 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     """
     now = clock.now()
     at = clock.rfc3339(now)
-    payload: dict[str, Any] = {} if stream.topic.has_device else {stream.device: VERIFY_DEVICE}
+    payload: dict[str, Any] = {} if stream.is_named_by_topic else {stream.device: VERIFY_DEVICE}
     payload[stream.timestamp.field] = at
     values: dict[str, Any] = {}
     for each in stream.metrics:
@@ -36,7 +36,7 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
         payload["value"] = values[only.name]
     else:
         payload |= {stream.values: values} if stream.values else values
-    topic = stream.topic.fill(VERIFY_DEVICE, only.level)
+    topic = stream.topic_of(VERIFY_DEVICE, only.level)
     return VerificationSample(
         topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now
     )

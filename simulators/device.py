@@ -43,7 +43,7 @@ class SimulatedDevice:
             metric.name: values.source(metric, random, self._current) for metric in self._metrics
         }
         self._turns = itertools.cycle(self._metrics)
-        self._topics = {m.name: stream.topic.fill(device_id, m.level) for m in self._metrics}
+        self._topics = {m.name: stream.topic_of(device_id, m.level) for m in self._metrics}
         self._paths = {metric.name: _path(stream, device_id, metric) for metric in self._metrics}
         self._last = EPOCH
 
@@ -91,7 +91,9 @@ class SimulatedDevice:
 
     def _heading(self) -> dict[str, object]:
         stream = self._stream
-        body: dict[str, object] = {} if stream.topic.has_device else {stream.device: self.device_id}
+        body: dict[str, object] = {}
+        if stream.device and not stream.is_named_by_topic:
+            body[stream.device] = self.device_id
         body[stream.timestamp.field] = self._last.isoformat(timespec="microseconds") + "Z"
         return body
 
@@ -124,7 +126,7 @@ def _factors(stream: Stream) -> set[str]:
 
 
 def _path(stream: Stream, device_id: str, metric: Metric) -> str:
-    query = {"device_id": device_id} if stream.topic.has_device else {}
+    query = {"device_id": device_id} if stream.is_named_by_topic else {}
     if stream.topic.has_metric:
         query["metric"] = metric.name
     return f"/api/{stream.name}/readings{'?' if query else ''}{urlencode(query)}"

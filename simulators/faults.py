@@ -96,7 +96,7 @@ def _required(stream: Stream) -> list[str]:
     names = [metric.name for metric in stream.metrics if metric.required]
     if stream.timestamp.required:
         names.append(stream.timestamp.field)
-    if not stream.topic.has_device and not stream.device_default:
+    if not stream.is_named_by_topic and not stream.device_default:
         names.append(stream.device)
     return names
 

@@ -14,7 +14,6 @@ from streams.reserved import (
     RESERVED_TABLES,
 )
 from streams.stream import Metric, Simulation, Stream
-from streams.topics import DEVICE, METRIC, TopicPattern
 from utils.identity import device_id_fault
 from utils.mqtt_text import topic_error
 from utils.text import invisible_code
@@ -97,9 +96,9 @@ def check_metric(name: str, metric: Metric) -> None:
     expect(not metric.name, f"{key}.name", "nothing: the table's heading is the name")
     _check_simulation(f"{key}.simulate", metric.simulate)
     _check_ideal(key, metric)
-    _check_visible(f"{key}.title", metric.title)
-    _check_visible(f"{key}.unit", metric.unit)
-    _check_visible(f"{key}.advice", metric.advice.low + metric.advice.high)
+    check_visible(f"{key}.title", metric.title)
+    check_visible(f"{key}.unit", metric.unit)
+    check_visible(f"{key}.advice", metric.advice.low + metric.advice.high)
     if metric.event:
         _check_event(f"{key}.event", metric.event)
 
@@ -138,28 +137,11 @@ def _check_simulation(key: str, simulation: Simulation) -> None:
     expect(low <= high, f"{key}.minimum", "at most the maximum")
 
 
-def check_topic(topic: TopicPattern) -> None:
-    """Check the topic of a stream. Raises StreamError."""
-    _check_sendable("topic", str(topic))
-    expect("" not in topic.levels, "topic", "no empty level")
-    for level in topic.levels:
-        plain = not any(character in level for character in "+#{}")
-        expect(
-            plain or level in (DEVICE, METRIC),
-            "topic",
-            f"{DEVICE} or {METRIC} as a whole level, not {level!r}",
-        )
-    expect(not topic.levels[0].startswith("$"), "topic", "a first level without $")
-    for name in (DEVICE, METRIC):
-        expect(topic.levels.count(name) <= 1, "topic", f"{name} at most once")
-
-
 def check_stream(stream: Stream) -> None:
     """Check that the parts of a stream fit together. Raises StreamError."""
-    _check_levels(stream)
     _check_names(stream)
     _check_answers(stream)
-    _check_visible("title", stream.title)
+    check_visible("title", stream.title)
     for metric in stream.metrics:
         _check_product(stream, metric)
     if stream.simulate.names:
@@ -179,7 +161,7 @@ def check_stream(stream: Stream) -> None:
 
 def _check_health_topics(topics: Mapping[str, str]) -> None:
     for key, topic in topics.items():
-        _check_sendable(key, topic)
+        check_sendable(key, topic)
         levels = topic.split("/")
         plain = not set(topic) & set("+#{}") and "" not in levels
         expect(plain, key, "a topic without + # { } and empty levels")
@@ -189,28 +171,16 @@ def _check_health_topics(topics: Mapping[str, str]) -> None:
     expect(different, "health.status_topic", "a topic other than the analysis_topic")
 
 
-def _check_sendable(key: str, topic: str) -> None:
+def check_sendable(key: str, topic: str) -> None:
+    """Check that brokers take a topic. Raises StreamError."""
     error = topic_error(topic)
     expect(not error, key, f"a topic that brokers take: {error}")
 
 
-def _check_visible(key: str, text: str) -> None:
+def check_visible(key: str, text: str) -> None:
+    """Check that a text has no invisible characters. Raises StreamError."""
     code = invisible_code(text)
     expect(not code, key, f"a text without the invisible character {code}")
-
-
-def _check_levels(stream: Stream) -> None:
-    has_device = stream.topic.has_device or stream.device
-    expect(has_device, "device", "the payload's field with the device id, or {device_id} in topic")
-    if stream.topic.has_metric:
-        by_level = stream.topic.metric_levels
-        plain = not any(set(level) & set("/+#") for level in by_level)
-        expect(len(by_level) == len(stream.metrics), "metrics", "a different level for each metric")
-        expect(plain, "metrics", "levels without / + #")
-        for level, metric in by_level.items():
-            _check_visible(f"metrics.{metric}.level", level)
-            _check_sendable("topic", stream.topic.fill("", level))
-        expect(not stream.values, "values", "nothing, because each metric has its own topic")
 
 
 def _check_names(stream: Stream) -> None:
@@ -229,7 +199,7 @@ def _check_names(stream: Stream) -> None:
 
 def _check_fields(stream: Stream) -> None:
     time = stream.timestamp.field
-    fields = [stream.device, time, *filter(None, [stream.values])]
+    fields = [time, *filter(None, [stream.device, stream.values])]
     different = len(set(fields)) == len(fields)
     expect(different, "device", "a field other than those of timestamp and values")
     if not stream.values:

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from streams.checks import StreamError
+from streams.own_topics import NOTICES, DeviceTopics
 from streams.stream import Stream
-from streams.topics import NOTICES, DeviceTopics, TopicPattern
+from streams.topics import TopicPattern
 
 
 class _Use(NamedTuple):
@@ -14,10 +15,12 @@ class _Use(NamedTuple):
     key: str
     """Where the topic is declared."""
     topic: TopicPattern
+    is_own: bool = False
+    """Whether it is a topic of AutoForge, which precedes those of metrics."""
     is_published: bool = False
 
 
-_NOTICES = _Use("AutoForge's notices", NOTICES, is_published=True)
+_NOTICES = _Use("AutoForge's notices", NOTICES, is_own=True, is_published=True)
 
 
 def check_settings(topics: Mapping[str, TopicPattern]) -> None:
@@ -37,10 +40,13 @@ def check_conflicts(stream: Stream, others: Sequence[Stream], device_topics: Dev
         if stream.table == other.table:
             wanted = f"expected a table other than {stream.table}, which {other.name}.toml uses"
             raise StreamError(f"{stream.name}.toml: table: {wanted}")
-    taken = [_NOTICES, *_uses_of_settings(device_topics.by_setting()), *map(_received, others)]
-    _check(_received(stream), [*taken, *_published(others)])
+    settings = _uses_of_settings(device_topics.by_setting())
+    received = [use for other in others for use in _received(other)]
+    own = _received(stream)
+    for use in own:
+        _check(use, [_NOTICES, *settings, *received, *_published(others)])
     for use in _published([stream]):
-        _check(use, [*taken, _received(stream)])
+        _check(use, [_NOTICES, *settings, *received, *own])
 
 
 def published(streams: Iterable[Stream], device_topics: DeviceTopics) -> list[TopicPattern]:
@@ -49,33 +55,43 @@ def published(streams: Iterable[Stream], device_topics: DeviceTopics) -> list[To
 
 
 def _uses_of_settings(topics: Mapping[str, TopicPattern]) -> list[_Use]:
-    return [_Use(name, topic, name == "CONTROL_TOPIC") for name, topic in topics.items()]
+    return [
+        _Use(name, topic, is_own=True, is_published=name == "CONTROL_TOPIC")
+        for name, topic in topics.items()
+    ]
 
 
-def _received(stream: Stream) -> _Use:
+def _received(stream: Stream) -> list[_Use]:
     # A setting may replace the topic of the file.
-    return _Use(stream.topic.setting or f"{stream.name}.toml: topic", stream.topic)
+    key = stream.topic.setting or f"{stream.name}.toml: topic"
+    return [_Use(key, topic) for topic in stream.topics]
 
 
 def _published(streams: Iterable[Stream]) -> list[_Use]:
     return [
-        _Use(f"{stream.name}.toml: {key}", TopicPattern.of(text), is_published=True)
+        _Use(f"{stream.name}.toml: {key}", TopicPattern.of(text), is_own=True, is_published=True)
         for stream in streams
         for key, text in stream.health.topics().items()
     ]
 
 
 def _check(use: _Use, taken: Sequence[_Use]) -> None:
-    """Check that no message can belong to a use and to one of the others.
-
-    A topic on which AutoForge publishes may not even be a part of another, because a message
-    there is taken for its own.
-    """
+    """Check that no message can belong to a use and to one of the others. Raises StreamError."""
     for other in taken:
-        is_published = use.is_published or other.is_published
-        topic = other.topic
-        if topic.overlaps(use.topic) if is_published else topic.conflicts(use.topic):
+        if _is_clash(use, other):
             raise StreamError(_clash(other, use))
+
+
+def _is_clash(use: _Use, other: _Use) -> bool:
+    """Return whether a message could belong to both uses.
+
+    A message on a topic on which AutoForge publishes is taken for its own. Only a pattern for any
+    topics, which evidently means other ones, may overlap with these.
+    """
+    if not (use.is_published or other.is_published):
+        return use.topic.conflicts(other.topic, metrics_first=not (use.is_own or other.is_own))
+    received = [each.topic for each in (use, other) if not each.is_published]
+    return use.topic.overlaps(other.topic) and not any(topic.is_wide for topic in received)
 
 
 def _clash(one: _Use, other: _Use) -> str:

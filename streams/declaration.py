@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,17 +18,17 @@ from streams.checks import (
     check_name,
     check_stream,
     check_table,
-    check_topic,
+    expect,
 )
 from streams.conflicts import check_conflicts, check_settings, published
 from streams.figure_checks import check_figures
 from streams.files import DeclarationFile, read_all
+from streams.own_topics import DeviceTopics
 from streams.registry import Streams, UnusableDeclaration
 from streams.stream import Devices, Energy, HealthRules, Metric, MetricType, Oee, Stream, Timestamp
-from streams.topics import DEVICE, METRIC, DeviceTopics, TopicPattern
-from utils.mqtt_text import topic_error
+from streams.topic_checks import check_topic, check_topic_keys, check_topics
+from streams.topics import METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of
 from utils.text import decoded
-from utils.topic_filters import covers
 
 SENSOR_TOPIC = "SENSOR_TOPIC"
 _TYPES = " or ".join(get_args(MetricType))
@@ -35,12 +36,15 @@ _TYPES = " or ".join(get_args(MetricType))
 _TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\1""", re.MULTILINE)
 
 
-class _Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    topic: str
+class _Declaration(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"excluded": "except"}
+):
+    topic: str | tuple[str, ...]
     metrics: dict[str, Any]
     title: str = ""
     table: str = ""
-    device: str = ""
+    excluded: tuple[str, ...] = ()
+    device: str | tuple[str, ...] = ""
     device_default: str = ""
     values: str = ""
     timestamp: Timestamp = Timestamp()
@@ -81,7 +85,7 @@ def load(
     if not streams:
         raise StreamError("\n".join(faults.values()))
     streams.sort(key=lambda stream: stream.name)
-    taken = [*(stream.topic for stream in streams), *device_topics]
+    taken = [*(topic for stream in streams for topic in stream.topics), *device_topics]
     unusable = _unusable(faults, topics, taken, published(streams, device_topics))
     try:
         return Streams(streams, device_topics, unusable, _digest(files, topics), catch_all)
@@ -130,7 +134,7 @@ def _unusable(
         # A stream whose topic covers this one rejects its messages in its own name, and what
         # AutoForge hears where it publishes is its own.
         is_of_others = topic is not None and (
-            any(covers(other.wide(), topic.wide()) for other in others)
+            any(other.hides(topic) for other in others)
             or any(other.overlaps(topic) for other in own)
         )
         unusable.append(UnusableDeclaration(file.name, reason, None if is_of_others else topic))
@@ -147,12 +151,16 @@ def _declared_topic(file: DeclarationFile) -> object:
 
 
 def _topic_to_set_aside(text: object) -> TopicPattern | None:
-    if not isinstance(text, str) or text.startswith("$") or topic_error(text):
+    if not isinstance(text, str):
         return None
-    levels = [DEVICE if level in (DEVICE, METRIC, "+") else level for level in text.split("/")]
-    plain = [level for level in levels if level != DEVICE]
-    usable = plain and "" not in levels and not set("".join(plain)) & set("+#{}")
-    return TopicPattern(tuple(levels), {}) if usable else None
+    # Any value of `{metric}` is set aside.
+    pattern = TopicPattern.of(text.replace(METRIC, "+"))
+    try:
+        check_topic(pattern)
+    except StreamError:
+        return None
+    has_plain = any(kind_of(level) is LevelKind.LITERAL for level in pattern.levels)
+    return pattern if has_plain else None
 
 
 def _read(file: DeclarationFile, topic: str | None) -> Stream:
@@ -179,14 +187,19 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
     metrics = tuple(_metric(key, metric) for key, metric in declared.metrics.items())
     table = declared.table or f"{name.replace('-', '_')}_readings"
     check_table(table)
-    setting = "" if other_topic is None else SENSOR_TOPIC
-    topic = _topic(other_topic or declared.topic, metrics, setting)
+    topics = _topics(declared.topic if other_topic is None else other_topic, metrics)
+    if other_topic is not None:
+        topics = tuple(replace(topic, setting=SENSOR_TOPIC) for topic in topics)
+    device = declared.device
+    levels = _device_levels(device)
     stream = Stream(
         name=name,
         title=declared.title or name,
-        topic=topic,
+        topics=topics,
+        excluded=frozenset(declared.excluded),
         table=table,
-        device=declared.device or ("device_id" if topic.has_device else ""),
+        device=_device_field(device, topics, levels),
+        device_levels=levels,
         device_default=declared.device_default,
         values=declared.values,
         timestamp=declared.timestamp,
@@ -196,6 +209,7 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
         oee=declared.oee,
         energy=declared.energy,
     )
+    check_topic_keys(stream)
     check_stream(stream)
     check_figures(stream)
     return stream
@@ -218,9 +232,33 @@ def _metric(name: str, declared: Any) -> Metric:
     )
 
 
-def _topic(text: str, metrics: tuple[Metric, ...], setting: str) -> TopicPattern:
-    levels = tuple(text.split("/"))
-    by_level = {metric.level: metric.name for metric in metrics} if METRIC in levels else {}
-    topic = TopicPattern(levels, by_level, setting)
-    check_topic(topic)
-    return topic
+def _topics(
+    declared: str | tuple[str, ...], metrics: tuple[Metric, ...]
+) -> tuple[TopicPattern, ...]:
+    by_level: dict[str, tuple[str, ...]] = {}
+    for metric in metrics:
+        by_level[metric.level] = (*by_level.get(metric.level, ()), metric.name)
+    topics: list[TopicPattern] = []
+    for text in (declared,) if isinstance(declared, str) else declared:
+        levels = tuple(text.split("/"))
+        topics.append(TopicPattern(levels, by_level if METRIC in levels else {}))
+        check_topic(topics[-1])
+    check_topics(topics)
+    return tuple(topics)
+
+
+def _device_levels(declared: str | tuple[str, ...]) -> tuple[str, ...]:
+    parts = (declared,) if isinstance(declared, str) else declared
+    found = [one for one in map(PLACEHOLDER.fullmatch, parts) if one is not None]
+    if not found and isinstance(declared, str):
+        return ()
+    expect(parts and len(found) == len(parts), "device", "placeholders such as {gateway}")
+    return tuple(one["name"] for one in found)
+
+
+def _device_field(
+    declared: str | tuple[str, ...], topics: Sequence[TopicPattern], levels: Sequence[str]
+) -> str:
+    if levels or not isinstance(declared, str):
+        return ""
+    return declared or ("device_id" if topics[0].has_device else "")

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from streams.conflicts import published
+from streams.matching import TopicMatcher
+from streams.own_topics import DeviceTopics, OwnTopics
 from streams.stream import Stream
-from streams.topics import DeviceTopics, OwnTopics, TopicPattern, filters_for
-from utils.caching import remembering
+from streams.topics import TopicPattern
+from utils.topic_filters import covers, fewest, overlap
 
 
 class UnusableDeclaration(NamedTuple):
@@ -39,21 +41,19 @@ class Streams:
         """Whether every unusable declaration has a topic whose messages can be set aside."""
         self._set_aside = [declaration for declaration in unusable if declaration.topic is not None]
         self._by_name = {stream.name: stream for stream in streams}
-        # One expression for all topics: the group that matched identifies the stream, if any.
-        patterns: list[tuple[TopicPattern, Stream | None]] = [
-            (stream.topic, stream) for stream in streams
-        ]
-        patterns += [(topic, None) for topic in device_topics]
-        patterns.sort(key=lambda entry: entry[0].order)
-        parts = [self._named(index, pattern) for index, (pattern, _) in enumerate(patterns)]
-        self._regex = re.compile("|".join(parts), re.DOTALL)
-        self._holders = [holder for _, holder in patterns]
-        self.own_topics = OwnTopics(published(streams, device_topics), hears_all=bool(catch_all))
-        """The topics on which AutoForge publishes."""
+        own = published(streams, device_topics)
+        matcher = TopicMatcher(
+            [
+                *((topic, stream) for stream in streams for topic in stream.topics),
+                *((topic, None) for topic in (*own, *device_topics)),
+            ]
+        )
+        self.match = matcher.match
+        """Return the stream of a topic and what the topic says, or None."""
         self.filters = filters_for(self._patterns(), catch_all)
         """The filters to subscribe to: declared topics with any metric, and CATCH_ALL_TOPIC."""
-        self.match = remembering(self._match, 20_000)
-        """Return the stream, the device id and the metric's level of a topic, or None."""
+        self.own_topics = OwnTopics(own, self.filters)
+        """The topics on which AutoForge publishes."""
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._by_name.values())
@@ -78,34 +78,34 @@ class Streams:
     def undeclared(self, topic: str) -> Stream | None:
         """Return the stream that a topic would belong to if its metric was declared, or None."""
         for stream in self:
-            pattern = stream.topic
-            if pattern.has_metric and re.fullmatch(pattern.whole_regex(), topic, re.DOTALL):
-                return stream
+            for pattern in stream.topics if stream.topic.has_metric else ():
+                if re.fullmatch(pattern.regex(any_metric=True), topic, re.DOTALL):
+                    return stream
         return None
 
     def _patterns(self) -> list[TopicPattern]:
         set_aside = [it.topic for it in self._set_aside if it.topic is not None]
         return [
-            *(stream.topic for stream in self),
+            *(topic for stream in self for topic in stream.topics),
             self.device_topics.ack,
             self.device_topics.status,
             *set_aside,
         ]
 
-    def _match(self, topic: str) -> tuple[Stream, str | None, str | None] | None:
-        found = self._regex.fullmatch(topic)
-        if found is None:
-            return None
-        groups = found.groupdict()
-        index = next(i for i in range(len(self._holders)) if groups[f"s{i}"] is not None)
-        stream = self._holders[index]
-        if stream is None:
-            return None
-        return stream, groups.get(f"device{index}"), groups.get(f"metric{index}")
 
-    @staticmethod
-    def _named(index: int, pattern: TopicPattern) -> str:
-        regex = pattern.regex()
-        for group in ("device", "metric"):
-            regex = regex.replace(f"(?P<{group}>", f"(?P<{group}{index}>")
-        return f"(?P<s{index}>{regex})"
+def filters_for(patterns: Sequence[TopicPattern], catch_all: str = "") -> list[str]:
+    """Return the filters for these topics, undeclared metrics included, and a catch-all filter.
+
+    A topic may match two of them. Raises ValueError if the catch-all filter covers a part of a
+    topic pattern.
+    """
+    extra = [catch_all] if catch_all else []
+    filters = fewest([*(one for pattern in patterns for one in pattern.filters()), *extra])
+    for pattern in patterns if catch_all in filters else ():
+        overlapping = [one for one in pattern.subscriptions() if overlap(one, catch_all)]
+        if not all(covers(catch_all, one) for one in overlapping):
+            whole = pattern.filters()[0]
+            raise ValueError(
+                f"expected a filter that covers all of {whole} or none of it, such as #"
+            )
+    return filters

@@ -1,11 +1,11 @@
 """A `Stream` and its parts: a declaration after it was read and checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
-from streams.topics import TopicPattern
+from streams.topics import TopicParts, TopicPattern
 
 MetricType = Literal["number", "text"]
 """The type of a metric's values."""
@@ -80,6 +80,8 @@ class Devices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds between two messages of one device."""
     resume: bool = False
     """Whether a device continues from its last stored reading."""
+    levels: dict[str, str] = {}
+    """Values of the topic's placeholders that do not form the device id."""
 
 
 class HealthRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,20 +158,52 @@ class Stream:
 
     name: str
     title: str
-    topic: TopicPattern
+    topics: tuple[TopicPattern, ...]
+    excluded: frozenset[str]
+    """Levels whose topics do not belong to the stream."""
     table: str
     device: str
     """The payload's field with the device id; if the topic has the id too, they must agree."""
+    device_levels: tuple[str, ...]
+    """The placeholders of the topic that form the device id, joined by `-`."""
     device_default: str
     """The device id of a message that names none; if empty, such a message is rejected."""
     values: str
     """The payload's field that contains the values; empty for values at the top level."""
     timestamp: Timestamp
     metrics: tuple[Metric, ...]
-    simulate: Devices
+    simulate: Devices = field(hash=False)
     health: HealthRules
     oee: Oee | None
     energy: Energy | None
+
+    @property
+    def topic(self) -> TopicPattern:
+        """The first topic, on which simulated devices publish."""
+        return self.topics[0]
+
+    @property
+    def is_named_by_topic(self) -> bool:
+        """Whether the topic contains the device id."""
+        return self.topic.has_device or bool(self.device_levels)
+
+    def device_of(self, parts: TopicParts) -> str | None:
+        """Return the device id that a topic contains."""
+        if not self.device_levels:
+            return parts.device_id
+        return "-".join(parts.names[name] for name in self.device_levels)
+
+    def topic_of(self, device_id: str, metric_level: str = "") -> str:
+        """Return a topic of one device, and of one value of `{metric}` if the topic has it."""
+        split = device_id.split("-", max(0, len(self.device_levels) - 1))
+        own = dict(zip(self.device_levels, split, strict=False))
+        return self.topic.fill(device_id, metric_level, self.simulate.levels | own)
+
+    def can_name(self, device_id: str) -> bool:
+        """Return whether a message can have this device id, in the topic or the payload."""
+        if not self.device_levels:
+            return self.topic.has_device or bool(self.device)
+        return device_id.count("-") >= len(self.device_levels) - 1
 
     @property
     def factors(self) -> tuple[Metric, ...]:

@@ -3,22 +3,48 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
 from typing import NamedTuple, Self
 
-from config import Settings
-from utils.topic_filters import covers, fewest, overlap
+from utils.topic_filters import levels_cover, levels_overlap
 
 DEVICE = "{device_id}"
 METRIC = "{metric}"
+PLACEHOLDER = re.compile(r"\{(?P<name>[a-z][a-z0-9_]*)(?P<many>\.\.\.)?\}")
+_DEVICE_NAME, _METRIC_NAME = "device_id", "metric"
+# The end of a topic, in the order of patterns: of two that are equal otherwise, the longer wins.
+_END = 4
+
+
+class LevelKind(IntEnum):
+    """What a level of a pattern stands for; the first kind takes precedence."""
+
+    LITERAL = 0
+    METRIC = 1
+    ONE = 2
+    """`{name}` or `+`: any one level."""
+    MANY = 3
+    """`{name...}`, one or more levels; or `#`, the rest."""
+
+
+class TopicParts(NamedTuple):
+    """What a topic says."""
+
+    device_id: str | None = None
+    level: str | None = None
+    """The value of `{metric}`, with `/` if it has several levels."""
+    names: Mapping[str, str] = {}
+    """The values of the other placeholders."""
 
 
 @dataclass(frozen=True)
 class TopicPattern:
-    """A topic whose levels may be `{device_id}` or `{metric}`."""
+    """A topic with placeholders: `{device_id}`, `{metric}`, other names, `+`, `{name...}`, `#`."""
 
     levels: tuple[str, ...]
-    metric_levels: Mapping[str, str] = field(hash=False)
-    """The metrics' names by the value of the level `{metric}`."""
+    metric_levels: Mapping[str, tuple[str, ...]] = field(hash=False)
+    """The names of the metrics by the value of `{metric}`."""
     setting: str = field(default="", compare=False)
     """The setting that the topic comes from, or an empty text."""
 
@@ -33,141 +59,179 @@ class TopicPattern:
     @property
     def has_device(self) -> bool:
         """Whether the topic contains the device id."""
-        return DEVICE in self.levels
+        return _DEVICE_NAME in self.names
 
     @property
     def has_metric(self) -> bool:
         """Whether every metric has a topic of its own."""
         return METRIC in self.levels
 
-    def subscriptions(self) -> list[str]:
-        """Return the filters to subscribe to: one, or one per metric."""
-        names = list(self.metric_levels) if self.has_metric else [""]
-        return [self.fill("+", name) for name in names]
-
-    def wide(self) -> str:
-        """Return one filter for the whole topic, which includes undeclared metrics."""
-        return self.fill("+", "+")
-
-    def fill(self, device_id: str, metric_level: str = "") -> str:
-        """Return the topic of one device, and of one metric's level if the topic has it."""
-        values = {DEVICE: device_id, METRIC: metric_level}
-        return "/".join(values.get(level, level) for level in self.levels)
-
-    def regex(self) -> str:
-        """Return a regular expression with the groups `device` and `metric`, if in the topic."""
-        choices = "|".join(map(re.escape, self.metric_levels))
-        groups = {DEVICE: r"(?P<device>[^/]*)", METRIC: f"(?P<metric>{choices})"}
-        return "/".join(groups.get(level, re.escape(level)) for level in self.levels)
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the placeholders, in order."""
+        found = map(PLACEHOLDER.fullmatch, self.levels)
+        return [one["name"] for one in found if one is not None]
 
     @property
-    def order(self) -> tuple[bool, ...]:
-        """The sort key of patterns: a topic belongs to the first match, so literal levels win."""
-        return tuple(level in (DEVICE, METRIC) for level in self.levels)
+    def is_wide(self) -> bool:
+        """Whether the topic has any number of levels, or none that is a plain text."""
+        kinds = [kind_of(level) for level in self.levels]
+        return LevelKind.MANY in kinds or LevelKind.LITERAL not in kinds
 
-    def conflicts(self, other: "TopicPattern") -> bool:
-        """Return whether a topic could belong to either pattern, or one pattern hides the other."""
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The sort key of patterns: a topic belongs to the first that matches it."""
+        return (*map(kind_of, self.levels), _END)
+
+    def subscriptions(self) -> list[str]:
+        """Return the filters of the declared topics: one, or one for each value of `{metric}`."""
+        return list(dict.fromkeys(map(_filter, self.variants())))
+
+    def filters(self, device: str = "+") -> list[str]:
+        """Return the filters to subscribe to, with metrics that are not declared where possible.
+
+        A filter for metrics of several levels would match nearly everything of the device.
+        `device` stands for a level `{device_id}`.
+        """
+        levels = [device if level == DEVICE else level for level in self.levels]
+        if any("/" in level for level in self.metric_levels):
+            metrics = [level.split("/") for level in self.metric_levels]
+        else:
+            metrics = [["+"]]
+        return list(dict.fromkeys(_filter(_wildcards(levels, metric)) for metric in metrics))
+
+    def variants(self) -> list[list[str]]:
+        """Return the levels with wildcards for placeholders, once for each value of `{metric}`.
+
+        `#` may stand before other levels; see `utils.topic_filters`.
+        """
+        metrics = [level.split("/") for level in self.metric_levels] if self.has_metric else [[]]
+        return [_wildcards(self.levels, metric) for metric in metrics]
+
+    def fill(
+        self, device_id: str, metric_level: str = "", names: Mapping[str, str] | None = None
+    ) -> str:
+        """Return a topic of one device, and of one value of `{metric}` if the topic has it.
+
+        Other placeholders get their value in `names`, or else their own name.
+        """
+        known = {_METRIC_NAME: metric_level} | dict(names or {})
+        filled: list[str] = []
+        for level in self.levels:
+            found = PLACEHOLDER.fullmatch(level)
+            if found is None:
+                filled += [] if level == "#" else ["any" if level == "+" else level]
+            elif found["name"] == _DEVICE_NAME:
+                filled.append(_divided(device_id) if found["many"] else device_id)
+            else:
+                filled.append(known.get(found["name"], found["name"]))
+        return "/".join(filled)
+
+    def regex(self, suffix: str = "", *, any_metric: bool = False) -> str:
+        """Return a regular expression with a group for each placeholder, `suffix` in its name.
+
+        With `any_metric`, the metric need not be declared.
+        """
+        metric = "|".join(map(re.escape, self.metric_levels))
+        if any_metric:
+            several = any("/" in level for level in self.metric_levels)
+            metric = _MANY if several else "[^/]*"
+        parts = [_regex(level, metric, suffix) for level in self.levels]
+        # The broker matches no `$` with a wildcard.
+        guard = "" if kind_of(self.levels[0]) is LevelKind.LITERAL else r"(?!\$)"
+        if self.levels[-1] != "#":
+            return guard + "/".join(parts)
+        return guard + ("/".join(parts[:-1]) + "(?:/.*)?" if parts[:-1] else ".*")
+
+    def parts(self, groups: Mapping[str, str | None], suffix: str = "") -> TopicParts:
+        """Return what a topic says, by the groups of `regex`."""
+        values = {name: groups[name + suffix] or "" for name in self.names}
+        for name in self._many:
+            values[name] = _joined(values[name])
+        return TopicParts(values.pop(_DEVICE_NAME, None), values.pop(_METRIC_NAME, None), values)
+
+    def conflicts(self, other: "TopicPattern", *, metrics_first: bool = True) -> bool:
+        """Return whether a topic could belong to either pattern, or one pattern hides the other.
+
+        Without `metrics_first`, `{metric}` does not precede other placeholders.
+        """
         if not self.overlaps(other):
             return False
-        first, second = sorted((self, other), key=lambda pattern: pattern.order)
-        return first.order == second.order or first.hides(second)
+        orders = [pattern.order for pattern in (self, other)]
+        if not metrics_first:
+            orders = [_without_metrics(order) for order in orders]
+        first, second = (self, other) if orders[0] < orders[1] else (other, self)
+        return orders[0] == orders[1] or first.hides(second)
 
     def hides(self, other: "TopicPattern") -> bool:
         """Return whether this pattern matches all topics of the other, or of one of its metrics."""
-        by_metric = other.choices_of_metrics()
-        return any(all(map(_covers, self.choices(), levels)) for levels in by_metric)
-
-    def whole_regex(self) -> str:
-        """Return a regular expression for any device and any metric, declared or not."""
-        values = {DEVICE: "[^/]*", METRIC: "[^/]*"}
-        return "/".join(values.get(level, re.escape(level)) for level in self.levels)
+        mine = self.variants()
+        return any(any(levels_cover(levels, its) for levels in mine) for its in other.variants())
 
     def overlaps(self, other: "TopicPattern") -> bool:
         """Return whether some topic could match both patterns."""
-        return len(self.levels) == len(other.levels) and all(
-            mine is None or theirs is None or mine & theirs
-            for mine, theirs in zip(self.choices(), other.choices(), strict=True)
-        )
+        theirs = other.variants()
+        return any(levels_overlap(levels, its) for levels in self.variants() for its in theirs)
 
-    def choices_of_metrics(self) -> list[list[set[str] | None]]:
-        """Return `choices` for each metric alone; once if metrics have no topics of their own."""
-        names = list(self.metric_levels) if self.has_metric else [""]
-        return [self._choices_with({name}) for name in names]
-
-    def choices(self) -> list[set[str] | None]:
-        """Return the possible values of each level; None for any value."""
-        return self._choices_with(set(self.metric_levels))
-
-    def _choices_with(self, metric_levels: set[str]) -> list[set[str] | None]:
-        special = {DEVICE: None, METRIC: metric_levels}
-        return [special.get(level, {level}) for level in self.levels]
+    @cached_property
+    def _many(self) -> list[str]:
+        found = map(PLACEHOLDER.fullmatch, self.levels)
+        return [one["name"] for one in found if one is not None and one["many"]]
 
 
-NOTICES = TopicPattern(("autoforge", DEVICE, "notices"), {})
-"""The topics on which the processes of AutoForge tell each other what is new."""
+_MANY = "[^/]+(?:/[^/]+)*"
 
 
-class OwnTopics:
-    """The topics on which AutoForge publishes; what it hears there has no readings."""
-
-    def __init__(self, published: Sequence[TopicPattern], *, hears_all: bool) -> None:
-        self._regex = re.compile("|".join(topic.whole_regex() for topic in published), re.DOTALL)
-        self.roots = ("",) if hears_all else ("$", "autoforge/")
-        """Prefixes of the topics in `self`; checking these first halves the time."""
-
-    def __contains__(self, topic: str) -> bool:
-        """Return whether AutoForge or the broker publishes on this topic."""
-        if not topic.startswith(self.roots):
-            return False
-        return topic.startswith("$") or self.publishes(topic)
-
-    def publishes(self, topic: str) -> bool:
-        """Return whether AutoForge publishes on this topic; a wide filter receives it back."""
-        return self._regex.fullmatch(topic) is not None
+def kind_of(level: str) -> LevelKind:
+    """Return what a level of a pattern stands for."""
+    found = PLACEHOLDER.fullmatch(level)
+    if level == METRIC:
+        return LevelKind.METRIC
+    if level == "#" or (found is not None and found["many"]):
+        return LevelKind.MANY
+    return LevelKind.ONE if level == "+" or found is not None else LevelKind.LITERAL
 
 
-def _covers(choices: set[str] | None, other: set[str] | None) -> bool:
-    return choices is None or (other is not None and other <= choices)
+def _wildcards(levels: Sequence[str], metric: Sequence[str]) -> list[str]:
+    """Return levels with wildcards for placeholders, and with these levels for `{metric}`."""
+    wild: list[str] = []
+    for level in levels:
+        match kind_of(level):
+            case LevelKind.LITERAL:
+                wild.append(level)
+            case LevelKind.METRIC:
+                wild += metric
+            case LevelKind.ONE:
+                wild.append("+")
+            case LevelKind.MANY:
+                wild += ["#"] if level == "#" else ["+", "#"]
+    return wild
 
 
-class DeviceTopics(NamedTuple):
-    """The topics of every device, other than those of its readings."""
-
-    control: TopicPattern
-    """The topic of its commands."""
-    ack: TopicPattern
-    """The topic on which it acknowledges commands."""
-    status: TopicPattern
-    """The topic of its presence."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Return the topics of the settings."""
-        return cls(*(_of_setting(settings, f"{name}_topic") for name in cls._fields))
-
-    def by_setting(self) -> dict[str, TopicPattern]:
-        """Return the topics by the names of their settings."""
-        return {f"{name.upper()}_TOPIC": topic for name, topic in self._asdict().items()}
+def _without_metrics(order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(LevelKind.ONE if kind == LevelKind.METRIC else kind for kind in order)
 
 
-def _of_setting(settings: Settings, name: str) -> TopicPattern:
-    variable = name.upper() if name in settings.model_fields_set else ""
-    return TopicPattern.of(getattr(settings, name), variable)
+def _filter(levels: Sequence[str]) -> str:
+    end = levels.index("#") + 1 if "#" in levels else len(levels)
+    return "/".join(levels[:end])
 
 
-def filters_for(patterns: Sequence[TopicPattern], catch_all: str = "") -> list[str]:
-    """Return the filters for these topics, undeclared metrics included, and a catch-all filter.
+def _regex(level: str, metric: str, suffix: str) -> str:
+    found = PLACEHOLDER.fullmatch(level)
+    if found is None:
+        return "[^/]*" if level == "+" else re.escape(level)
+    values = metric if level == METRIC else _MANY if found["many"] else "[^/]*"
+    return f"(?P<{found['name']}{suffix}>{values})"
 
-    A topic may match two of them. Raises ValueError if the catch-all filter covers a part of a
-    topic pattern.
-    """
-    extra = [catch_all] if catch_all else []
-    filters = fewest([*(pattern.wide() for pattern in patterns), *extra])
-    for pattern in patterns if catch_all in filters else ():
-        overlapping = [one for one in pattern.subscriptions() if overlap(one, catch_all)]
-        if not all(covers(catch_all, one) for one in overlapping):
-            whole = pattern.wide()
-            raise ValueError(
-                f"expected a filter that covers all of {whole} or none of it, such as #"
-            )
-    return filters
+
+def _joined(levels: str) -> str:
+    """Join levels by dots so that no others give the same text."""
+    escaped = re.sub("%(?=(?:25)*2E)", "%25", levels)
+    return escaped.replace(".", "%2E").replace("/", ".")
+
+
+def _divided(joined: str) -> str:
+    """Return the levels that `_joined` joined."""
+    levels = joined.replace(".", "/").replace("%2E", ".")
+    return re.sub("%25(?=(?:25)*(?:2E))", "%", levels)

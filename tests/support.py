@@ -29,8 +29,8 @@ from sqlalchemy.engine import make_url
 
 from config import Settings
 from database import Database
+from streams.own_topics import DeviceTopics
 from streams.registry import Streams
-from streams.topics import DeviceTopics
 from utils import clock
 
 PROJECT = Path(__file__).parent.parent

@@ -12,8 +12,8 @@ from ingest.presence import PresenceNotices
 from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import RecentDeliveries
 from ingest.rejected import RejectedLimits, RejectedMessages
+from streams.own_topics import DeviceTopics
 from streams.registry import Streams
-from streams.topics import DeviceTopics
 
 
 class DeviceKinds(NamedTuple):

@@ -149,7 +149,7 @@ def _topic_error(streams: Streams, topic: str) -> str | None:
     if found is None:
         allowed = ", ".join(str(declared.topic) for declared in streams)
         return f"{topic} belongs to no declared stream; allowed are: {allowed}"
-    return None if found[1] is None else device_id_fault(found[1])
+    return None if found.device_id is None else device_id_fault(found.device_id)
 
 
 def _add_state(api: APIBlueprint, settings: Settings, stream: Stream, database: Database) -> None:

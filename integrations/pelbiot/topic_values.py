@@ -88,9 +88,10 @@ class TopicValues:
 
     def _parts(self, topic: str) -> tuple[str | None, Metric]:
         found = self._streams.match(topic)
-        if found is None or found[0] is not self._stream:
+        if found is None or found.stream is not self._stream:
             known = ", ".join(self._stream.topic.subscriptions())
             stranger = f"topic: {topic} is not a topic of the stream {self._stream.name}"
             raise UnknownTopic(f"{stranger}; those are {known}")
-        name = self._stream.topic.metric_levels[str(found[2])]
-        return found[1], next(metric for metric in self._stream.metrics if metric.name == name)
+        (name, *_) = self._stream.topic.metric_levels[str(found.level)]
+        metric = next(metric for metric in self._stream.metrics if metric.name == name)
+        return found.device_id, metric

@@ -14,7 +14,7 @@ from ingest.device_messages import DeviceMessages
 from ingest.message import Parsed, Rejection
 from ingest.payload import Parser
 from ingest.presence import PresenceNotice
-from streams.topics import DeviceTopics
+from streams.own_topics import DeviceTopics
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 from wiring.pipelines import DeviceKinds

@@ -4,6 +4,7 @@ import pytest
 
 from config import PROJECT
 from streams import declaration
+from streams.matching import TopicMatch
 from tests.support import DEVICE_TOPICS
 from utils.caching import MAX_KEY, remembering
 from utils.identity import device_id_fault, text_fault
@@ -42,5 +43,5 @@ def test_long_texts_are_judged_as_short_ones_are(text: str) -> None:
     for _ in range(2):
         assert "at most 128 are allowed" in str(device_id_fault(text))
         assert "at most 255 are allowed" in str(text_fault(text))
-        assert streams.match(f"sensors/{text}/data") == (streams["sensors"], text, None)
+        assert streams.match(f"sensors/{text}/data") == TopicMatch(streams["sensors"], text, None)
         assert streams.match(f"nowhere/{text}/data") is None

@@ -1,0 +1,70 @@
+"""Checks of the topics of one stream, and of the keys that belong to them."""
+
+from collections.abc import Sequence
+
+from streams.checks import check_sendable, check_visible, expect
+from streams.stream import Stream
+from streams.topics import DEVICE, METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of
+
+
+def check_topic(topic: TopicPattern) -> None:
+    """Check the topic of a stream. Raises StreamError."""
+    check_sendable("topic", str(topic))
+    first, *others = topic.levels
+    expect(others or first, "topic", "a topic such as sensors/{device_id}/data")
+    # A leading / makes the first level empty.
+    expect("" not in others, "topic", "no empty level behind the first one")
+    shared = first.startswith("$share") and len(others) > 1
+    expect(not shared, "topic", "a topic without $share and the group")
+    for level in topic.levels:
+        plain = not any(character in level for character in "+#{}")
+        wild = level in ("+", "#") or PLACEHOLDER.fullmatch(level)
+        expect(
+            plain or wild,
+            "topic",
+            f"{DEVICE}, {METRIC}, another {{name}}, {{name...}}, + or # as a whole level, "
+            f"not {level!r}",
+        )
+    for name in topic.names:
+        expect(topic.names.count(name) == 1, "topic", f"{{{name}}} at most once")
+    expect("{metric...}" not in topic.levels, "topic", f"{METRIC}, whose levels may have /")
+    many = [level for level in topic.levels if kind_of(level) is LevelKind.MANY]
+    expect(len(many) <= 1, "topic", f"one of {', '.join(many)}, not all of them")
+    expect("#" not in topic.levels[:-1], "topic", "# as the last level")
+
+
+def check_topics(topics: Sequence[TopicPattern]) -> None:
+    """Check the topics of a stream beside each other. Raises StreamError."""
+    expect(topics, "topic", "at least one topic")
+    first = set(topics[0].names)
+    for topic in topics[1:]:
+        expect(set(topic.names) == first, "topic", "the same placeholders in every topic")
+
+
+def check_topic_keys(stream: Stream) -> None:
+    """Check the keys of a stream that belong to its topic. Raises StreamError."""
+    has_device = stream.is_named_by_topic or stream.device or stream.device_default
+    expect(has_device, "device", "the payload's field with the device id, or {device_id} in topic")
+    for name in stream.device_levels:
+        known = ", ".join(f"{{{one}}}" for one in stream.topic.names) or "none"
+        expect(name in stream.topic.names, "device", f"a placeholder of the topic: {known}")
+    for name in stream.simulate.levels:
+        is_free = name in stream.topic.names and name not in ("device_id", "metric")
+        expect(is_free, "simulate.levels", f"placeholders of the topic other than {DEVICE}")
+    _check_excluded(stream)
+    if stream.topic.has_metric:
+        for level, metrics in stream.topic.metric_levels.items():
+            key = f"metrics.{metrics[0]}.level"
+            plain = level and not set(level) & set("+#") and "" not in level.split("/")
+            expect(plain, key, "levels without + and #, none of them empty")
+            check_visible(key, level)
+            check_sendable("topic", stream.topic.fill("", level))
+        expect(not stream.values, "values", "nothing, because each metric has its own topic")
+
+
+def _check_excluded(stream: Stream) -> None:
+    for level in stream.excluded:
+        is_level = level and not set(level) & set("/+#")
+        expect(is_level, "except", f"levels of topics, not {level!r}")
+        own = next((topic for topic in stream.topics if level in topic.levels), None)
+        expect(own is None, "except", f"no level of the stream's own topic {own}")
