@@ -21,7 +21,7 @@ from ingest.values import (
     shown,
     stored,
 )
-from streams.stream import Metric, MetricType, Stream, Value, Values
+from streams.stream import MAX_INTEGER, Metric, MetricType, Stream, Value, Values
 from utils.exact_numbers import EXACT
 from utils.identity import text_fault
 
@@ -37,6 +37,7 @@ _TINY = re.compile(rb"[eE]-\d{3}").search
 _MINUS = re.compile(rb"-(?:0(?!\d)|\d{3})").search
 # A larger integer may differ from the nearest float, so it is decoded without types.
 _Number = Annotated[float, msgspec.Meta(gt=-EXACT, lt=EXACT)]
+_Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER - 1, le=MAX_INTEGER)]
 _Time = datetime | int | float | msgspec.UnsetType
 
 
@@ -55,8 +56,8 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_wide_struct(stream))
     names = [f"m{index}" for index in range(len(stream.metrics))]
     pick = attrgetter(*names) if len(names) > 1 else lambda holder: (getattr(holder, names[0]),)
-    numbers = all(metric.type == "number" for metric in stream.metrics)
-    plain = numbers and all(_is_required(stream, metric) for metric in stream.metrics)
+    is_text = any(metric.type == "text" for metric in stream.metrics)
+    plain = not is_text and all(_is_required(stream, metric) for metric in stream.metrics)
 
     def read(payload: bytes) -> Fields:
         # The same as `_is_clean`, inlined because the call would double its cost.
@@ -70,7 +71,7 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
         if 0.0 in values and (_MINUS(payload) is not None or len(payload) > _MANY):
             if _may_be_tiny(payload):
                 return _wide_fields(stream, decode_reading(payload))
-            values = tuple([0.0 if value == 0.0 else value for value in values])
+            values = tuple([_without_sign(value) for value in values])
         if not plain:
             values = tuple([None if value is UNSET else value for value in values])
             if _needs_another_look(values):
@@ -84,6 +85,10 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
 def _is_clean(payload: bytes) -> bool:
     # A typed decoder does not check the fields that it ignores, so other payloads are read untyped.
     return len(payload) <= MAX_PAYLOAD and b"\\u" not in payload and payload.isascii()
+
+
+def _without_sign(value: Any) -> Any:
+    return 0.0 if value == 0.0 and type(value) is float else value
 
 
 def _may_be_tiny(payload: bytes) -> bool:
@@ -126,6 +131,10 @@ def _json_type(kind: MetricType) -> Any:
             return _Number
         case "text":
             return str
+        case "boolean":
+            return bool
+        case "integer":
+            return _Integer
         case _:
             assert_never(kind)
 
@@ -201,7 +210,7 @@ def _json_of(content: bytes, kind: MetricType) -> Any:
     """Return the decoded JSON, or UNSET if the bytes are the value. Raises PayloadError."""
     content = content.strip()
     match kind:
-        case "number":
+        case "number" | "boolean" | "integer":
             return decode_reading(content) if content.startswith((b"{", b"[", b'"')) else UNSET
         case "text":
             return decode_reading(content) if _JSON.match(content) else UNSET

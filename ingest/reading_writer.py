@@ -36,8 +36,7 @@ class ReadingWriter:
         self._heard_before = queries.devices.keeping(database.upsert, late=True)
         keeping = partial(queries.newest.keeping, database.upsert)
         self._newest = lru_cache(maxsize=2)(keeping)
-        names = {stream.name: [metric.name for metric in stream.metrics] for stream in streams}
-        self._keys = {name: ReadingKey(metrics) for name, metrics in names.items()}
+        self._keys = {stream.name: ReadingKey.of_stream(stream) for stream in streams}
 
     def apply(self, connection: Connection, readings: Sequence[Reading], now: datetime) -> Applied:
         """Write readings of any stream within a transaction. Raises DBAPIError."""

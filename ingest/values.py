@@ -1,16 +1,21 @@
 """Values: convert the value of a field to the number or text that is stored; pure."""
 
 import re
+from decimal import Decimal
 from typing import Any, assert_never
 
 import msgspec
 
-from streams.stream import Metric, Value
+from streams.stream import MAX_INTEGER, Metric, Value
 from utils.exact_numbers import EXACT, is_exact, is_other_than_zero
 from utils.identity import text_fault
 from utils.text import printable
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_BOOLEANS = {
+    **dict.fromkeys(("true", "on", "yes"), True),
+    **dict.fromkeys(("false", "off", "no"), False),
+}
 # Texts that devices send, in any case, if they have no value.
 _NO_NUMBER = {"", "null", "none", "nan", "+nan", "-nan", "unavailable", "unknown", "undefined"}
 
@@ -50,9 +55,9 @@ def shortened(text: str) -> str:
 def is_no_value(metric: Metric, value: object) -> bool:
     """Return whether a field stands for no value, as NaN and null do."""
     match metric.type:
-        case "number" if isinstance(value, str):
+        case "number" | "boolean" | "integer" if isinstance(value, str):
             return value.strip().casefold() in _NO_NUMBER
-        case "number" | "text":
+        case "number" | "text" | "boolean" | "integer":
             return value is None
         case _:
             assert_never(metric.type)
@@ -64,9 +69,13 @@ def stored(metric: Metric, field: str, value: object) -> Value:
         case "number" if isinstance(value, int | float) and _is_plain(value):
             return float(value)
         case "number":
-            return number(field, value, "null or NaN" if value is None else shown(value))
+            return number(field, value, _shown_or_null(value))
         case "text":
             return text(field, value)
+        case "boolean":
+            return boolean(field, value)
+        case "integer":
+            return integer(field, value, _shown_or_null(value))
         case _:
             assert_never(metric.type)
 
@@ -79,6 +88,10 @@ def bare(metric: Metric, content: str) -> Value:
         case "text":
             # Line ends come from the device's print function; no text may have them.
             return text("value", content.strip("\r\n"))
+        case "boolean":
+            return boolean("value", content)
+        case "integer":
+            return integer("value", content, shortened(content.strip()))
         case _:
             assert_never(metric.type)
 
@@ -94,6 +107,35 @@ def text(field: str, value: object) -> str:
     if fault := text_fault(value):
         raise PayloadError("invalid_text", f"{field}: {fault}")
     return value
+
+
+def boolean(field: str, value: object) -> bool:
+    """Return a boolean, in any of the spellings of devices. Raises PayloadError."""
+    if isinstance(value, bool):
+        return value
+    known = _BOOLEANS.get(value.strip().casefold()) if isinstance(value, str) else None
+    spelled = _spelled(value)
+    if known is None and NUMBER.fullmatch(spelled) and Decimal(spelled) in (0, 1):
+        known = Decimal(spelled) == 1
+    if known is None:
+        expected = "true, false, on, off, yes, no, 1 or 0"
+        raise PayloadError("not_a_boolean", f"{field}: expected {expected}, not {shown(value)}")
+    return known
+
+
+def integer(field: str, value: object, spelling: str) -> int:
+    """Return an integer, bare or in quotes. Raises PayloadError with `spelling` in its text."""
+    spelled = _spelled(value)
+    if not NUMBER.fullmatch(spelled):
+        raise PayloadError("not_an_integer", f"{field}: not an integer: {spelling}")
+    exact = Decimal(spelled)
+    # Compared first, because an integer of a large exponent has as many digits.
+    if not -MAX_INTEGER - 1 <= exact <= MAX_INTEGER:
+        limit = "outside of -2^63 to 2^63 - 1"
+        raise PayloadError("number_out_of_range", f"{field}: {limit}: {spelling}")
+    if exact != exact.to_integral_value():
+        raise PayloadError("not_an_integer", f"{field}: not an integer: {spelling}")
+    return int(exact)
 
 
 def number(field: str, value: object, spelling: str) -> float:
@@ -114,6 +156,10 @@ def number(field: str, value: object, spelling: str) -> float:
         raise PayloadError("number_out_of_range", f"{field}: too small to be stored: {spelling}")
     # Only some databases keep the sign of -0.0.
     return result or 0.0
+
+
+def _shown_or_null(value: object) -> str:
+    return "null or NaN" if value is None else shown(value)
 
 
 def _spelled(value: object) -> str:

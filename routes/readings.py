@@ -192,6 +192,10 @@ def _value_schema(kind: MetricType) -> JsonObject:
             return {"type": "number"}
         case "text":
             return {"type": "string"}
+        case "boolean":
+            return {"type": "boolean"}
+        case "integer":
+            return {"type": "integer"}
         case _:
             assert_never(kind)
 

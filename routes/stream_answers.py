@@ -65,9 +65,11 @@ def stream_answers(stream: Stream) -> dict[str, type[BaseModel]]:
     """Return the models of a stream's responses by endpoint."""
     reading: Any = _latest_model(stream) if stream.topic.has_metric else reading_model(stream)
     listed: Any = _listed_model(stream)
-    numeric = [metric.name for metric in stream.metrics if metric.type == "number"]
     figures: dict[str, Any] = {
-        f"{kind}_{name}": (float | None, ...) for name in numeric for kind in ("avg", "min", "max")
+        f"{kind}_{metric.name}": (_figure_type(metric, kind), ...)
+        for metric in stream.metrics
+        if metric.is_numeric
+        for kind in ("avg", "min", "max")
     }
     columns: dict[str, Any] = {
         metric.plural: (list[_value_type(metric)], ...)  # type: ignore[misc]  # made at run time
@@ -112,8 +114,16 @@ def _value_type(metric: Metric) -> Any:
             return float | None
         case "text":
             return str | None
+        case "boolean":
+            return bool | None
+        case "integer":
+            return int | None
         case _:
             assert_never(metric.type)
+
+
+def _figure_type(metric: Metric, kind: str) -> Any:
+    return int | None if metric.type == "integer" and kind != "avg" else float | None
 
 
 def _description(metric: Metric) -> str:

@@ -52,6 +52,10 @@ def plausible_value(metric: Metric, before: dict[str, Any]) -> Value:
             return _plausible_number(metric.simulate, before)
         case "text":
             return metric.simulate.states[0]
+        case "boolean":
+            return True
+        case "integer":
+            return round(_plausible_number(metric.simulate, before))
         case _:
             assert_never(metric.type)
 

@@ -22,6 +22,7 @@ _BROKEN_NUMBERS = (
     b"12,5",
     b"1e999",
 )
+_BROKEN_BOOLEANS = (b"", NOT_UTF8, b"abc", b"2", b'{"value":', b"on/off")
 # On the topic of a metric a text needs no quotes, so almost any payload is valid.
 _BROKEN_TEXTS = (b"", NOT_UTF8)
 
@@ -39,8 +40,10 @@ def spoil_object(stream: Stream, body: Body, random: Random) -> bytes:
 def spoil_value(metric: Metric, random: Random) -> bytes:
     """Return a broken payload for a topic that carries one metric."""
     match metric.type:
-        case "number":
+        case "number" | "integer":
             return random.choice(_BROKEN_NUMBERS)
+        case "boolean":
+            return random.choice(_BROKEN_BOOLEANS)
         case "text":
             return random.choice(_BROKEN_TEXTS)
         case _:
@@ -76,7 +79,7 @@ def _nan(stream: Stream, body: Body, random: Random) -> bytes:
 
 def _numbers(stream: Stream) -> list[Metric]:
     """Return the required numbers; an invalid value of an optional metric is no error."""
-    return [metric for metric in stream.metrics if metric.type == "number" and metric.required]
+    return [metric for metric in stream.metrics if metric.is_quantity and metric.required]
 
 
 def _missing(stream: Stream, body: Body, random: Random) -> bytes:

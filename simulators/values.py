@@ -1,7 +1,7 @@
 """Values that look measured: a daily course with a random walk, states, products."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, assert_never
 
@@ -51,22 +51,37 @@ class Walk:
         return min(max(round(course + self._deviation, self._digits), self._low), self._high)
 
 
-class States:
-    """A text of a device: each state lasts for a random time, then another one follows."""
+class Rounded:
+    """An integer of a device: a walk, rounded."""
 
-    def __init__(self, simulation: Simulation, random: Random) -> None:
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+
+    def go_on_from(self, value: int) -> None:
+        """Start with this value, and drift back to the daily course."""
+        self._walk.go_on_from(value)
+
+    def next(self, seconds: float) -> int:
+        """Return the value at a time in epoch seconds; times never decrease."""
+        return round(self._walk.next(seconds))
+
+
+class States:
+    """A state of a device: each lasts for a random time, then another one follows."""
+
+    def __init__(self, states: Sequence[str | bool], hold: float, random: Random) -> None:
         self._random = random
-        self._states = simulation.states
-        self._hold = simulation.hold
-        self._state = random.choice(simulation.states)
+        self._states = states
+        self._hold = hold
+        self._state = random.choice(states)
         self._until: float | None = None
 
-    def go_on_from(self, state: str) -> None:
+    def go_on_from(self, state: str | bool) -> None:
         """Start with this state, if it is declared."""
         if state in self._states:
             self._state = state
 
-    def next(self, seconds: float) -> str:
+    def next(self, seconds: float) -> str | bool:
         """Return the state at a time in epoch seconds; times never decrease."""
         if self._until is None:
             self._until = seconds + self._while()
@@ -83,26 +98,34 @@ class States:
 class Product:
     """A number of a device that is the product of other current values."""
 
-    def __init__(self, simulation: Simulation, current: Mapping[str, Any]) -> None:
-        self._names = simulation.product
-        self._factor = simulation.factor
+    def __init__(self, metric: Metric, current: Mapping[str, Any]) -> None:
+        self._names = metric.simulate.product
+        self._factor = metric.simulate.factor
+        self._digits = 2 if metric.type == "number" else None
         self._current = current
 
     def next(self, _seconds: float) -> float:
         """Return the product of the current values, times the factor."""
         product: float = math.prod(self._current[name] for name in self._names)
-        return round(product * self._factor, 2)
+        return round(product * self._factor, self._digits)
 
 
-def source(metric: Metric, random: Random, current: Mapping[str, Any]) -> Walk | States | Product:
+Source = Walk | Rounded | States | Product
+
+
+def source(metric: Metric, random: Random, current: Mapping[str, Any]) -> Source:
     """Return the source of a metric; `current` has the values of the metrics declared before."""
     match metric.type:
-        case "number" if metric.simulate.product:
-            return Product(metric.simulate, current)
+        case "number" | "integer" if metric.simulate.product:
+            return Product(metric, current)
         case "number":
             return Walk(metric.simulate, random)
         case "text":
-            return States(metric.simulate, random)
+            return States(metric.simulate.states, metric.simulate.hold, random)
+        case "boolean":
+            return States((True, False), metric.simulate.hold, random)
+        case "integer":
+            return Rounded(Walk(metric.simulate, random))
         case _:
             assert_never(metric.type)
 

@@ -63,7 +63,7 @@ def _begin(connection: Connection, stream: Stream, table: Table, lackable: Seque
         connection.execute(delete(kept).where(kept.c.stream == stream.name))
     rekeyed = 0
     if connection.execute(select(table.c.id).limit(1)).first() is not None:
-        rekeyed = _rekey(connection, table, ReadingKey([metric.name for metric in stream.metrics]))
+        rekeyed = _rekey(connection, table, ReadingKey.of_stream(stream))
         _fill_devices(connection, stream.name, table)
         _fill_newest(connection, stream.name, table, lackable)
     connection.execute(delete(_STATES).where(_STATES.c.stream == stream.name))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, assert_never
 
-from sqlalchemy import BigInteger, Column, Double, Index, MetaData, String, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, MetaData, String, Table, text
 from sqlalchemy.types import TypeEngine
 
 from columns import MYSQL_OPTIONS, Identifier, Timestamp
@@ -46,13 +46,25 @@ def column_type(kind: MetricType) -> TypeEngine[Any]:
             return Double()
         case "text":
             return String(MAX_TEXT)
+        case "boolean":
+            return Boolean()
+        case "integer":
+            return BigInteger()
         case _:
             assert_never(kind)
 
 
 def type_in(column: object) -> MetricType:
-    """Return the type of metric that a column of this type holds; the inverse of `column_type`."""
-    return "text" if "CHAR" in str(column).upper() else "number"
+    """Return the type of metric that a column of this type holds; the inverse of `column_type`.
+
+    The name of the type may be the database's: MySQL's BOOLEAN is TINYINT.
+    """
+    name = str(column).upper()
+    if "CHAR" in name:
+        return "text"
+    if "BOOL" in name or "TINYINT" in name:
+        return "boolean"
+    return "integer" if "INT" in name else "number"
 
 
 def _indexes(table: str) -> list[Index]:

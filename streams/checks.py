@@ -109,9 +109,7 @@ def _check_ideal(key: str, metric: Metric) -> None:
     low, high = metric.ideal
     ordered = -math.inf < low < high < math.inf
     weighty = 0 < metric.weight <= MAX_WEIGHT
-    expect(
-        metric.type == "number", f"{key}.ideal", f"nothing, because the values are {metric.type}"
-    )
+    expect(metric.is_quantity, f"{key}.ideal", f"nothing, because the values are {metric.type}")
     expect(ordered, f"{key}.ideal", "two numbers, the lower one first")
     expect(weighty, f"{key}.weight", f"a number above 0, at most {MAX_WEIGHT}")
 
@@ -223,7 +221,7 @@ def _check_answers(stream: Stream) -> None:
 
 def _check_product(stream: Stream, metric: Metric) -> None:
     others = stream.metrics[: stream.metrics.index(metric)]
-    before = [other.name for other in others if other.type == "number"]
+    before = [other.name for other in others if other.is_quantity]
     known = set(metric.simulate.product) <= set(before)
     key = f"metrics.{metric.name}.simulate.product"
     expect(known, key, f"numeric metrics declared before it: {', '.join(before)}")

@@ -1,10 +1,9 @@
 """Checks of what a stream declares about figures: OEE, energy and tariff."""
 
 import math
-from typing import assert_never
 
 from streams.checks import expect
-from streams.stream import Energy, MetricType, Oee, Stream, Tariff
+from streams.stream import Energy, Oee, Stream, Tariff
 
 MAX_GAP = 31_622_400.0
 """Seconds in a leap year."""
@@ -19,17 +18,18 @@ def check_figures(stream: Stream) -> None:
 
 
 def _check_oee(stream: Stream, oee: Oee) -> None:
-    _check_metric_named(stream, "oee.status", oee.status, "text")
-    _check_metric_named(stream, "oee.performance", oee.performance, "number")
-    _check_metric_named(stream, "oee.quality", oee.quality, "number")
+    texts = [metric.name for metric in stream.metrics if metric.type == "text"]
+    expect(oee.status in texts, "oee.status", f"a text metric: {', '.join(texts)}")
+    _check_quantity(stream, "oee.performance", oee.performance)
+    _check_quantity(stream, "oee.quality", oee.quality)
     expect(oee.running, "oee.running", "at least one state")
     expect(0 < oee.gap <= MAX_GAP, "oee.gap", "a number of seconds above 0, at most a year")
 
 
 def _check_energy(stream: Stream, energy: Energy) -> None:
-    _check_metric_named(stream, "energy.power", energy.power, "number")
+    _check_quantity(stream, "energy.power", energy.power)
     if energy.counter:
-        _check_metric_named(stream, "energy.counter", energy.counter, "number")
+        _check_quantity(stream, "energy.counter", energy.counter)
     expect(0 < energy.gap <= MAX_GAP, "energy.gap", "a number of seconds above 0, at most a year")
     if energy.tariff is not None:
         _check_tariff(energy.tariff)
@@ -50,16 +50,6 @@ def _check_tariff(tariff: Tariff) -> None:
         taken |= span
 
 
-def _check_metric_named(stream: Stream, key: str, name: str, kind: MetricType) -> None:
-    names = [metric.name for metric in stream.metrics if metric.type == kind]
-    expect(name in names, key, f"{_described(kind)}: {', '.join(names)}")
-
-
-def _described(kind: MetricType) -> str:
-    match kind:
-        case "number":
-            return "a numeric metric"
-        case "text":
-            return "a text metric"
-        case _:
-            assert_never(kind)
+def _check_quantity(stream: Stream, key: str, name: str) -> None:
+    names = [metric.name for metric in stream.metrics if metric.is_quantity]
+    expect(name in names, key, f"a numeric metric: {', '.join(names)}")

@@ -8,18 +8,23 @@ import struct
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Any
+from typing import Any, Self
 
-from streams.stream import Value
+from streams.stream import Stream, Value
+from utils.exact_numbers import EXACT
 
 _SIGNED = struct.Struct(">q")
 NEGATIVE_ZERO = struct.pack(">d", -0.0)
 
 
 class ReadingKey:
-    """Computes the keys of a stream's readings; `names` are its metrics in the order of values."""
+    """Computes the keys of a stream's readings; `names` are its metrics in the order of values.
 
-    def __init__(self, names: Sequence[str]) -> None:
+    An integer that a float represents has the key of that float, as true has the key of 1.
+    """
+
+    def __init__(self, names: Sequence[str], *, has_integers: bool = False) -> None:
+        self._has_integers = has_integers
         # Lower case: a column keeps its first spelling, and names differ in more than case.
         self._ordered = sorted((name.lower().encode(), index) for index, name in enumerate(names))
         self._indexes = [index for _, index in self._ordered]
@@ -29,13 +34,19 @@ class ReadingKey:
             itemgetter(*self._indexes) if len(names) > 1 else tuple
         )
 
+    @classmethod
+    def of_stream(cls, stream: Stream) -> Self:
+        """Return what computes the keys of a stream."""
+        has_integers = any(metric.type == "integer" for metric in stream.metrics)
+        return cls([metric.name for metric in stream.metrics], has_integers=has_integers)
+
     def of(self, values: Sequence[Any]) -> int:
         """Return a signed 64-bit hash of the values: a number, text or None for each metric."""
         try:
             packed = self._pack(*self._pick(values))
         except struct.error:  # a text or None
             return self._of_some(values)
-        if NEGATIVE_ZERO in packed:
+        if self._has_integers or NEGATIVE_ZERO in packed:
             return self._of_some(values)
         return _hashed(self._head + packed)
 
@@ -54,6 +65,8 @@ def _encoded(value: Value) -> bytes:
     if isinstance(value, str):
         text = value.encode()
         return struct.pack(">I", len(text)) + text
+    if isinstance(value, int) and not -EXACT < value < EXACT:
+        return b"i" + _SIGNED.pack(value)
     return struct.pack(">d", value + 0.0)  # -0.0 + 0.0 is 0.0
 
 

@@ -7,9 +7,11 @@ import msgspec
 
 from streams.topics import TopicParts, TopicPattern
 
-MetricType = Literal["number", "text"]
+MetricType = Literal["number", "text", "boolean", "integer"]
 """The type of a metric's values."""
-Value = float | str
+MAX_INTEGER = 2**63 - 1
+"""The largest value of an integer metric; the smallest is one below its negative."""
+Value = float | int | str | bool
 """A stored value of a metric."""
 Values = tuple[Value | None, ...]
 """The values of a reading in the order of its stream's metrics; None where it has no value."""
@@ -62,6 +64,16 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     event: str = ""
     """A Socket.IO event that is sent to every client with each new value."""
     simulate: Simulation = Simulation()
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether its values have an average, a minimum and a maximum; true counts as 1."""
+        return self.type != "text"
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether its values are numbers."""
+        return self.type in ("number", "integer")
 
 
 class Timestamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

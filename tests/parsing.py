@@ -23,6 +23,7 @@ SHAPES = {
     "panel": f'topic = "panel/{{device_id}}/{{metric}}"\n[metrics.ampere]\nrequired = true\n[metrics.state]\n{STATE}'
     'level = "mode"\n',
     "tank": 'topic = "tank/{device_id}"\n[timestamp]\nfield = "ts"\n[metrics.level]\n[metrics.flow]\n',
+    "pump": 'topic = "pump/{device_id}"\n[metrics.on]\ntype = "boolean"\n[metrics.cycles]\ntype = "integer"\n',
 }
 
 

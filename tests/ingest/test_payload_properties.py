@@ -49,6 +49,7 @@ TOPICS = [
     "panel/P1/ampere",
     "panel/P1/mode",
     "tank/T1",
+    "pump/7",
     "unknown",
 ]
 FIELDS = [
@@ -63,6 +64,8 @@ FIELDS = [
     "value",
     "level",
     "ts",
+    "on",
+    "cycles",
 ]
 ANYTHING = st.recursive(
     st.none()

@@ -205,7 +205,7 @@ def test_values_have_decimals_in_proportion_to_their_noise(noise: float, decimal
 
 
 def test_a_state_lasts_as_long_as_declared_on_average() -> None:
-    states = States(Simulation(states=("on", "off", "idle"), hold=20), Random(1))
+    states = States(("on", "off", "idle"), 20, Random(1))
     seen = [states.next(second) for second in range(100_000)]
     changes = sum(before != after for before, after in pairwise(seen))
     assert set(seen) == {"on", "off", "idle"}
