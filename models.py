@@ -13,9 +13,11 @@ from utils.process import MAX_PROCESS_NAME
 
 VERIFY_DEVICE = "autoforge-verify"
 """The device whose readings `flask verify` makes; lists and figures of all devices omit it."""
-RETAINED, EMPTY, OWN, EXCLUDED = IGNORED = ("retained", "empty", "own", "except")
-"""Why a message is ignored: the broker repeats it, it clears such a one, AutoForge sent it, or its
-stream excludes its topic."""
+RETAINED, EMPTY, OWN, EXCLUDED = ("retained", "empty", "own", "except")
+NOT_ONLY, NO_VALUES = "only", "no_values"
+IGNORED = (RETAINED, EMPTY, OWN, EXCLUDED, NOT_ONLY, NO_VALUES)
+"""Why a message is ignored: the broker repeats it, it clears such a one, AutoForge sent it, its
+stream excludes its topic or asks for other fields, or it has no value of a metric."""
 
 MAX_COMMAND_ID = 36
 MAX_CLIENT_ID = 65

@@ -9,25 +9,21 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple, assert_never
+from typing import Annotated, Any, assert_never
 
 import msgspec
 
+from ingest.fields import UNSET, FieldReader, Fields, MetricReader, NotConcerned
 from ingest.json_payloads import MAX_PAYLOAD, checked, decode_reading
-from ingest.values import (
-    PayloadError,
-    bare,
-    is_no_value,
-    shown,
-    stored,
-)
-from streams.stream import MAX_INTEGER, Metric, MetricType, Stream, Value, Values
+from ingest.values import Bare, PayloadError
+from models import NO_VALUES
+from streams.metric import MAX_INTEGER, Metric, MetricType, Value, Values
+from streams.stream import Stream
 from utils.exact_numbers import EXACT
 from utils.identity import text_fault
 
-UNSET = msgspec.UNSET
-NO_FIELD = "\0"
-"""The name of a field that no payload has, because JSON with a NUL is refused."""
+NO_FIELD = "\uffff"
+"""The name of a field that no payload has: a typed decoder reads ASCII only."""
 # A text as JSON, or the beginning of an object with a field, which may be broken.
 _JSON = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"\Z|\{\s*(?:"|\}\Z)')
 # A number too small for a float has at least this many zeros, or an exponent of three digits.
@@ -41,18 +37,14 @@ _Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER - 1, le=MAX_INTEGER)]
 _Time = datetime | int | float | msgspec.UnsetType
 
 
-class Fields(NamedTuple):
-    """The fields of a payload before the checks; device and timestamp are UNSET if missing."""
-
-    device: Any
-    timestamp: Any
-    values: Values
-    unread: tuple[str, ...] = ()
-    """The errors in values of optional metrics, which are stored as None."""
-
-
 def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
-    """Return a decoder of objects with the metrics as fields, which raises PayloadError."""
+    """Return a decoder of objects with the metrics as fields.
+
+    The decoder raises PayloadError, NotConcerned.
+    """
+    reader = FieldReader(stream)
+    if not stream.is_plain:
+        return lambda payload: reader.read(decode_reading(payload))
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_wide_struct(stream))
     names = [f"m{index}" for index in range(len(stream.metrics))]
     pick = attrgetter(*names) if len(names) > 1 else lambda holder: (getattr(holder, names[0]),)
@@ -62,20 +54,20 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
     def read(payload: bytes) -> Fields:
         # The same as `_is_clean`, inlined because the call would double its cost.
         if len(payload) > MAX_PAYLOAD or b"\\u" in payload or not payload.isascii():
-            return _wide_fields(stream, decode_reading(payload))
+            return reader.read(decode_reading(payload))
         try:
             decoded = decoder.decode(payload)
         except (msgspec.DecodeError, RecursionError):
-            return _wide_fields(stream, decode_reading(payload))
+            return reader.read(decode_reading(payload))
         values = pick(decoded.values if stream.values else decoded)
         if 0.0 in values and (_MINUS(payload) is not None or len(payload) > _MANY):
             if _may_be_tiny(payload):
-                return _wide_fields(stream, decode_reading(payload))
+                return reader.read(decode_reading(payload))
             values = tuple([_without_sign(value) for value in values])
         if not plain:
             values = tuple([None if value is UNSET else value for value in values])
             if _needs_another_look(values):
-                return _wide_fields(stream, decode_reading(payload))
+                return reader.read(decode_reading(payload))
         timestamp = decoded.timestamp
         return Fields(decoded.device, UNSET if timestamp is None else timestamp, values)
 
@@ -145,132 +137,91 @@ def _own_fields(stream: Stream) -> list[Any]:
 
 
 def level_decoder(stream: Stream, metrics: Sequence[Metric]) -> Callable[[bytes], Fields]:
-    """Return a decoder of payloads with one value, which is that of all these metrics.
+    """Return a decoder of payloads with one value, bare or as `{"value": …}`.
 
-    The decoder raises PayloadError.
+    It is the value of all these metrics. The decoder raises PayloadError, NotConcerned.
     """
-    single = [_single_decoder(stream, metric) for metric in metrics]
-    if len(single) == 1:
-        return single[0]
-    return lambda payload: _together([decode(payload) for decode in single])
-
-
-def _single_decoder(stream: Stream, metric: Metric) -> Callable[[bytes], Fields]:
-    """Return a decoder of payloads with one value, bare or as `{"value": …}`."""
+    reader = LevelReader(stream, metrics)
+    metric = metrics[0]
+    if len(metrics) > 1 or metric.type != "number" or not stream.is_plain:
+        return reader.read
     clean = msgspec.json.Decoder(_Number | _single_struct(stream)).decode
     position = stream.metrics.index(metric)
     before, after = (None,) * position, (None,) * (len(stream.metrics) - position - 1)
 
-    def read_untyped(payload: bytes) -> Fields:
-        content = checked(payload)
-        decoded = _json_of(content, metric.type)
-        if decoded is UNSET:
-            return Fields(UNSET, UNSET, (*before, bare(metric, content.decode()), *after))
-        fields = decoded if isinstance(decoded, dict) else {"value": decoded}
-        if "value" not in fields:
-            raise PayloadError("missing_field", "value: missing")
-        value = stored(metric, "value", fields["value"])
-        device = fields.get(stream.device or NO_FIELD, UNSET)
-        return Fields(device, _time_of(stream, fields), (*before, value, *after))
-
     def read(payload: bytes) -> Fields:
         if not _is_clean(payload):
-            return read_untyped(payload)
+            return reader.read(payload)
         try:
             decoded: Any = clean(payload)
         except (msgspec.DecodeError, RecursionError):
-            return read_untyped(payload)
+            return reader.read(payload)
         bare = isinstance(decoded, float)
         value = decoded if bare else decoded.value
         if not value:
             if _may_be_tiny(payload):
-                return read_untyped(payload)
+                return reader.read(payload)
             value = 0.0
         if bare:
             return Fields(UNSET, UNSET, (*before, value, *after))
-        return Fields(decoded.device, _stated_time(decoded.timestamp), (*before, value, *after))
+        time = UNSET if decoded.timestamp is None else decoded.timestamp
+        return Fields(decoded.device, time, (*before, value, *after))
 
-    return read if metric.type == "number" else read_untyped
+    return read
 
 
-def _together(each: Sequence[Fields]) -> Fields:
-    """Return the fields with the values of all metrics that share a topic."""
-    columns = zip(*(fields.values for fields in each), strict=True)
-    present = (next((one for one in values if one is not None), None) for values in columns)
-    return each[0]._replace(values=tuple(present))
+class LevelReader:
+    """Reads payloads on the topic of one metric, or of several that share a topic."""
+
+    def __init__(self, stream: Stream, metrics: Sequence[Metric]) -> None:
+        self._fields = FieldReader(stream)
+        self._readers = [
+            (MetricReader(stream, metric), metric.type == "text") for metric in metrics
+        ]
+        self._indexes = [stream.metrics.index(metric) for metric in metrics]
+        self._empty: list[Value | None] = [None] * len(stream.metrics)
+
+    def read(self, payload: bytes) -> Fields:
+        """Read the values. Raises PayloadError, NotConcerned."""
+        content = checked(payload)
+        values, unread = list(self._empty), []
+        fields: Any = None
+        for index, (reader, is_text) in zip(self._indexes, self._readers, strict=True):
+            decoded = _json_of(content, is_text=is_text)
+            if isinstance(decoded, dict):
+                fields = decoded
+                self._fields.check_only(fields)
+            try:
+                values[index] = self._value(reader, decoded)
+            except PayloadError as error:
+                unread.append(error)
+        if all(value is None for value in values):
+            raise unread[0] if unread else NotConcerned(NO_VALUES)
+        device, time = self._fields.device_of(fields), self._fields.time_of(fields)
+        return Fields(device, time, tuple(values), tuple(map(str, unread)))
+
+    @staticmethod
+    def _value(reader: MetricReader, decoded: Any) -> Value | None:
+        if not isinstance(decoded, dict):
+            return reader.convert(decoded, "value")
+        if reader.metric.path:
+            return reader.read(decoded, decoded)
+        if "value" not in decoded:
+            raise PayloadError("missing_field", "value: missing")
+        return reader.convert(decoded["value"], "value")
+
+
+def _json_of(content: bytes, *, is_text: bool) -> Any:
+    """Return the decoded JSON, or a text if the bytes are the value. Raises PayloadError."""
+    stripped = content.strip()
+    if is_text:
+        is_json = _JSON.match(stripped) is not None
+    else:
+        is_json = stripped.startswith((b"{", b"[", b'"'))
+    return decode_reading(stripped) if is_json else Bare(content.decode())
 
 
 def _single_struct(stream: Stream) -> type[msgspec.Struct]:
     fields = [("value", _Number), *_own_fields(stream)]
     renamed = {"device": stream.device or NO_FIELD, "timestamp": stream.timestamp.field}
     return msgspec.defstruct("Single", fields, rename=renamed, kw_only=True)
-
-
-def _json_of(content: bytes, kind: MetricType) -> Any:
-    """Return the decoded JSON, or UNSET if the bytes are the value. Raises PayloadError."""
-    content = content.strip()
-    match kind:
-        case "number" | "boolean" | "integer":
-            return decode_reading(content) if content.startswith((b"{", b"[", b'"')) else UNSET
-        case "text":
-            return decode_reading(content) if _JSON.match(content) else UNSET
-        case _:
-            assert_never(kind)
-
-
-def _wide_fields(stream: Stream, decoded: Any) -> Fields:
-    """Check an untyped payload field by field.
-
-    Raises PayloadError for the first required field that is wrong.
-    """
-    if not isinstance(decoded, dict):
-        raise PayloadError("not_an_object", f"expected a JSON object, not {shown(decoded)}")
-    holder, unread = _holder(stream, decoded), []
-    values: list[Value | None] = []
-    for metric in stream.metrics:
-        try:
-            values.append(_wide_value(metric, holder, required=_is_required(stream, metric)))
-        except PayloadError as error:
-            if _is_required(stream, metric):
-                raise
-            values.append(None)
-            unread.append(error)
-    if all(value is None for value in values):
-        names = ", ".join(metric.name for metric in stream.metrics)
-        missing = PayloadError("missing_field", f"the payload has none of the metrics: {names}")
-        raise unread[0] if unread else missing
-    device = decoded.get(stream.device or NO_FIELD, UNSET)
-    return Fields(device, _time_of(stream, decoded), tuple(values), tuple(map(str, unread)))
-
-
-def _holder(stream: Stream, decoded: dict[str, Any]) -> dict[str, Any]:
-    """Return the object that contains the metrics. Raises PayloadError."""
-    if not stream.values:
-        return decoded
-    if stream.values not in decoded:
-        raise PayloadError("missing_field", f"{stream.values}: missing")
-    holder = decoded[stream.values]
-    if not isinstance(holder, dict):
-        message = f"{stream.values}: expected a JSON object, not {shown(holder)}"
-        raise PayloadError("not_an_object", message)
-    return holder
-
-
-def _wide_value(metric: Metric, holder: dict[str, Any], *, required: bool) -> Value | None:
-    if metric.name not in holder:
-        if required:
-            raise PayloadError("missing_field", f"{metric.name}: missing")
-        return None
-    value = holder[metric.name]
-    if not required and is_no_value(metric, value):
-        return None
-    return stored(metric, metric.name, value)
-
-
-def _time_of(stream: Stream, fields: dict[str, Any]) -> Any:
-    stated = fields.get(stream.timestamp.field, UNSET)
-    return stated if stream.timestamp.required else _stated_time(stated)
-
-
-def _stated_time(value: Any) -> Any:
-    return UNSET if value is None else value

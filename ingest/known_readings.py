@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Table
 import queries.newest
 import queries.readings
 from ingest.message import Reading
-from streams.stream import Stream, Values
+from streams.metric import Values
+from streams.stream import Stream
 
 Lacked = Callable[[str, int], bool]
 """Returns whether a device's reading may lack the metric with an index: it was undeclared then."""

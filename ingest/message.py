@@ -5,7 +5,8 @@ from datetime import datetime
 import msgspec
 
 from broker.message import Message
-from streams.stream import Stream, Values
+from streams.metric import Values
+from streams.stream import Stream
 
 
 class Reading(msgspec.Struct, gc=False):

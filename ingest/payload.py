@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from broker.message import Message
-from ingest.decoding import UNSET, level_decoder, wide_decoder
+from ingest.decoding import level_decoder, wide_decoder
 from ingest.device_messages import DeviceMessages
+from ingest.fields import UNSET, NotConcerned
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection
 from ingest.sender import SenderFinder
@@ -48,7 +49,7 @@ class StreamParser:
 
     def parse(
         self, message: Message, device_id: str | None, level: str | None
-    ) -> Reading | Rejection:
+    ) -> Reading | Rejection | Ignored:
         """Parse a payload; `device_id` and `level` are from the topic, None if not in it."""
         stream = self._stream
         decode = self._wide if level is None else self._single[level]
@@ -62,6 +63,8 @@ class StreamParser:
         except PayloadError as error:
             sender = self._sender.of(device_id, message.payload)
             return Rejection(stream.name, error.reason, str(error), message, sender)
+        except NotConcerned as ignored:
+            return Ignored(str(ignored), message)
         own = timestamp is not None
         measured_at = received_at if timestamp is None else timestamp
         if own and (message.redelivered or message.retained):
@@ -126,7 +129,7 @@ class Parser:
 
     def parse_for(
         self, stream: Stream, message: Message, device_id: str | None, level: str | None
-    ) -> Reading | Rejection:
+    ) -> Reading | Rejection | Ignored:
         """Parse a payload of this stream, whatever its topic; for HTTP."""
         return self._parsers[stream.name].parse(message, device_id, level)
 
@@ -135,10 +138,16 @@ def _of_retained(parsed: Parsed) -> Parsed:
     """Ignore a retained message without a time, and an empty one, which clears a retained one."""
     if isinstance(parsed, Rejection) and not parsed.message.payload:
         return Ignored(EMPTY, parsed.message)
-    if isinstance(parsed, Reading) and parsed.message.retained and not parsed.own_time:
-        # The time of the measurement is unknown.
-        return Ignored(RETAINED, parsed.message)
-    return parsed
+    if not isinstance(parsed, Reading) or not parsed.message.retained:
+        return parsed
+    match parsed.stream.shape.retained:
+        case "timed":
+            is_reading = parsed.own_time  # otherwise the time of the measurement is unknown
+        case "store":
+            is_reading = True
+        case "ignore":
+            is_reading = False
+    return parsed if is_reading else Ignored(RETAINED, parsed.message)
 
 
 def _device(stream: Stream, from_topic: str | None, stated: Any) -> str:

@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
-from ingest.decoding import NO_FIELD, UNSET
+from ingest.decoding import NO_FIELD
+from ingest.fields import UNSET, FieldReader
 from ingest.json_payloads import MAX_PAYLOAD
+from streams.paths import Path
 from streams.stream import Stream
 from utils import lenient_json
 from utils.identity import MAX_DEVICE_ID, device_id_fault
@@ -17,6 +19,8 @@ class SenderFinder:
 
     def __init__(self, stream: Stream) -> None:
         self._default = stream.device_default
+        self._fields = FieldReader(stream)
+        self._is_flat = not stream.device or Path.of(stream.device).keys == (stream.device,)
         kind: Any = msgspec.defstruct(
             "Named",
             [("device", str | int | None | msgspec.UnsetType, UNSET)],
@@ -36,9 +40,10 @@ class SenderFinder:
     def _stated(self, payload: bytes) -> str | None:
         if len(payload) > MAX_PAYLOAD:
             return None
+        decode = self._decoder.decode if self._is_flat else msgspec.json.decode
         try:
-            decoded: Any = lenient_json.decoded(payload.removeprefix(BOM), self._decoder.decode)
+            decoded: Any = lenient_json.decoded(payload.removeprefix(BOM), decode)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        stated = decoded.device
+        stated = decoded.device if self._is_flat else self._fields.device_of(decoded)
         return self._default if stated is UNSET or stated is None else str(stated)

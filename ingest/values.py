@@ -6,7 +6,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from streams.stream import MAX_INTEGER, Metric, Value
+from streams.metric import MAX_INTEGER, Metric, Value
 from utils.exact_numbers import EXACT, is_exact, is_other_than_zero
 from utils.identity import text_fault
 from utils.text import printable
@@ -41,8 +41,16 @@ class Spelled(float):
         return number
 
 
+class Bare(str):
+    """A payload that is no JSON."""
+
+    __slots__ = ()
+
+
 def shown(value: object) -> str:
     """Format a value as JSON for a message, shortened to 60 characters."""
+    if isinstance(value, Bare):
+        return shortened(value.strip())
     return shortened(msgspec.json.encode(value, enc_hook=_as_spelled).decode())
 
 
@@ -80,22 +88,6 @@ def stored(metric: Metric, field: str, value: object) -> Value:
             assert_never(metric.type)
 
 
-def bare(metric: Metric, content: str) -> Value:
-    """Return the number or text to store for a payload that is no JSON. Raises PayloadError."""
-    match metric.type:
-        case "number":
-            return number("value", content, shortened(content.strip()))
-        case "text":
-            # Line ends come from the device's print function; no text may have them.
-            return text("value", content.strip("\r\n"))
-        case "boolean":
-            return boolean("value", content)
-        case "integer":
-            return integer("value", content, shortened(content.strip()))
-        case _:
-            assert_never(metric.type)
-
-
 def _is_plain(value: float) -> bool:
     return not isinstance(value, bool) and value != 0 and -EXACT < value < EXACT
 
@@ -104,6 +96,9 @@ def text(field: str, value: object) -> str:
     """Return a text unchanged, if it is valid. Raises PayloadError."""
     if not isinstance(value, str):
         raise PayloadError("not_text", f"{field}: not a text: {shown(value)}")
+    if isinstance(value, Bare):
+        # Line ends come from the device's print function; no text may have them.
+        value = str(value.strip("\r\n"))
     if fault := text_fault(value):
         raise PayloadError("invalid_text", f"{field}: {fault}")
     return value
@@ -114,9 +109,9 @@ def boolean(field: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     known = _BOOLEANS.get(value.strip().casefold()) if isinstance(value, str) else None
-    spelled = _spelled(value)
-    if known is None and NUMBER.fullmatch(spelled) and Decimal(spelled) in (0, 1):
-        known = Decimal(spelled) == 1
+    written = spelled(value)
+    if known is None and NUMBER.fullmatch(written) and Decimal(written) in (0, 1):
+        known = Decimal(written) == 1
     if known is None:
         expected = "true, false, on, off, yes, no, 1 or 0"
         raise PayloadError("not_a_boolean", f"{field}: expected {expected}, not {shown(value)}")
@@ -125,10 +120,10 @@ def boolean(field: str, value: object) -> bool:
 
 def integer(field: str, value: object, spelling: str) -> int:
     """Return an integer, bare or in quotes. Raises PayloadError with `spelling` in its text."""
-    spelled = _spelled(value)
-    if not NUMBER.fullmatch(spelled):
+    written = spelled(value)
+    if not NUMBER.fullmatch(written):
         raise PayloadError("not_an_integer", f"{field}: not an integer: {spelling}")
-    exact = Decimal(spelled)
+    exact = Decimal(written)
     # Compared first, because an integer of a large exponent has as many digits.
     if not -MAX_INTEGER - 1 <= exact <= MAX_INTEGER:
         limit = "outside of -2^63 to 2^63 - 1"
@@ -143,16 +138,16 @@ def number(field: str, value: object, spelling: str) -> float:
 
     Raises PayloadError with `spelling` in its text.
     """
-    spelled = _spelled(value)
-    if not NUMBER.fullmatch(spelled):
+    written = spelled(value)
+    if not NUMBER.fullmatch(written):
         raise PayloadError("not_a_number", f"{field}: not a number: {spelling}")
-    result = float(spelled)
+    result = float(written)
     if abs(result) == float("inf"):
         raise PayloadError("number_out_of_range", f"{field}: too large to be stored: {spelling}")
-    if abs(result) >= EXACT and not is_exact(spelled, result):
+    if abs(result) >= EXACT and not is_exact(written, result):
         wrong = f"{spelling} would be stored as {result!r}, which is another number"
         raise PayloadError("number_not_exact", f"{field}: {wrong}")
-    if not result and is_other_than_zero(spelled):
+    if not result and is_other_than_zero(written):
         raise PayloadError("number_out_of_range", f"{field}: too small to be stored: {spelling}")
     # Only some databases keep the sign of -0.0.
     return result or 0.0
@@ -162,9 +157,12 @@ def _shown_or_null(value: object) -> str:
     return "null or NaN" if value is None else shown(value)
 
 
-def _spelled(value: object) -> str:
+def spelled(value: object) -> str:
+    """Return a number as it was written; an empty text if it is none."""
     if isinstance(value, Spelled):
         return value.text
+    if isinstance(value, float):
+        return repr(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         return ""
     return str(value).strip()

@@ -33,7 +33,7 @@ from models import VERIFY_DEVICE, NewestValue
 from queries.readings import TimeFilter, listed, shown, within
 from queries.upserts import Upsert
 from storage.dialect import Columns, literal
-from streams.stream import Value
+from streams.metric import Value
 from utils import clock
 
 QUARTER = timedelta(minutes=15)

@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Double, Table, and_, case, cas
 from sqlalchemy.exc import DBAPIError
 
 from queries.readings import TimeFilter, listed
-from streams.stream import Metric, Stream
+from streams.metric import Metric
+from streams.stream import Stream
 
 METRICS_AT_ONCE = 500
 """Metrics per statement: it has at most 1,664 columns in PostgreSQL, and 2,000 in SQLite."""

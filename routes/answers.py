@@ -81,6 +81,7 @@ class SubmissionAnswer(Described):
     stored: int
     duplicate: int
     rejected: int
+    ignored: int | None = Field(None, description="Readings that the stream ignores, if any.")
     errors: list[RejectedItem]
 
 

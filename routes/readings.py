@@ -24,8 +24,10 @@ from routes.stream_answers import stream_answers
 from services import health_index, newest, serializers
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
-from services.verification_samples import plausible_value
-from streams.stream import MetricType, Stream
+from services.verification_samples import plausible_values
+from streams import writing
+from streams.metric import MetricType
+from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject
 
@@ -80,10 +82,12 @@ def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
         {"index": i, "reason": item.reason, "message": item.text} for i, item in receipt.rejections
     ]
     counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
+    if receipt.ignored:
+        counts["ignored"] = receipt.ignored
     answer: JsonObject = {**counts, "errors": errors}
     if not errors:
         return answer, 201
-    if receipt.stored or receipt.duplicate:
+    if receipt.stored or receipt.duplicate or receipt.ignored:
         return answer, 207
     which = f"All {len(errors)} readings were rejected; the first"
     if len(errors) == 1:
@@ -202,6 +206,8 @@ def _value_schema(kind: MetricType) -> JsonObject:
 
 def payload_schema(stream: Stream, values: str) -> JsonObject:
     """Return the JSON schema of a payload, with the metrics under `values` unless it is empty."""
+    if not stream.is_plain:
+        return {"type": "object", "properties": {}}
     metrics = {metric.name: _value_schema(metric.type) for metric in stream.metrics}
     required = [metric.name for metric in stream.metrics if metric.required]
     schema: JsonObject = {"type": "object", "properties": metrics, "required": required}
@@ -221,12 +227,13 @@ def payload_schema(stream: Stream, values: str) -> JsonObject:
 
 def example_payload(stream: Stream, values: str) -> JsonObject:
     """Return an example payload, with the metrics under `values` unless it is empty."""
-    measured: JsonObject = {}
-    for metric in stream.metrics:
-        measured[metric.name] = plausible_value(metric, measured)
+    measured = plausible_values(stream)
     device = (stream.simulate.names or f"{stream.name}_{{:03}}").format(1)
+    time = "2026-01-29T14:30:45.123Z"
+    if not stream.is_plain:
+        return writing.payload(stream, measured, time, device if stream.device else None)
     own = {stream.device: device} if stream.device else {}
-    own[stream.timestamp.field] = "2026-01-29T14:30:45.123Z"
+    own[stream.timestamp.field] = time
     return own | ({values: measured} if values else measured)
 
 

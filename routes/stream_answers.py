@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field, create_model
 
 from routes.answers import Rfc3339
 from routes.schemas import Described
-from streams.stream import Metric, Stream
+from streams.metric import Metric
+from streams.stream import Stream
 
 
 class HealthSummary(Described):

@@ -49,7 +49,9 @@ class Counts(Described):
         description="`retained`: an undated message that the broker repeats; "
         "`empty`: a message that clears a retained one; "
         "`own`: a message that AutoForge sent itself; "
-        "`except`: a message on a topic that its stream excludes."
+        "`except`: a message on a topic that its stream excludes; "
+        "`only`: a message without the fields that its stream asks for; "
+        "`no_values`: a message without a value of a metric."
     )
     values_left_out: int = Field(
         description="Values of optional metrics that could not be read, duplicates included; the "

@@ -17,8 +17,9 @@ from database import Database
 from queries.readings import RowRange
 from services import serializers
 from services.feed import GAP, Event, Interest, gap
+from streams.metric import Metric
 from streams.registry import Streams
-from streams.stream import Metric, Stream
+from streams.stream import Stream
 from utils import clock
 
 PAGE = 500

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from streams.stream import Metric, Stream
+from streams.metric import Metric
+from streams.stream import Stream
 from utils.json_types import JsonObject
 
 STATUS_BANDS = {"Excellent": 75, "Good": 60, "Fair": 45, "Poor": 30, "Critical": 0}

@@ -5,7 +5,8 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import RowMapping
 
-from streams.stream import Metric, Stream
+from streams.metric import Metric
+from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject
 

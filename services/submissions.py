@@ -36,7 +36,8 @@ class Receipt(NamedTuple):
     duplicate: int
     rejections: list[tuple[int, Rejection]]
     readings: list[Reading | None]
-    """The readings in the order of the submission; None for a rejected one."""
+    """The readings in the order of the submission; None for a rejected or ignored one."""
+    ignored: int = 0
 
 
 class Submissions:
@@ -107,7 +108,13 @@ def _receipt(outcome: Outcome, messages: Sequence[Message]) -> Receipt:
         item if isinstance(item, Reading) and index not in rejections else None
         for index, item in enumerate(outcome.parsed)
     ]
-    return Receipt(outcome.stored, outcome.duplicate, sorted(rejections.items()), readings)
+    return Receipt(
+        outcome.stored,
+        outcome.duplicate,
+        sorted(rejections.items()),
+        readings,
+        len(outcome.ignored),
+    )
 
 
 def payloads(body: bytes) -> Sequence[bytes]:

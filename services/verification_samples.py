@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 
 from models import VERIFY_DEVICE
-from streams.stream import Metric, Simulation, Stream, Value
+from streams import writing
+from streams.metric import Metric, Simulation, Value
+from streams.stream import Stream
 from utils import clock
 
 
@@ -25,28 +27,29 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     """
     now = clock.now()
     at = clock.rfc3339(now)
-    payload: dict[str, Any] = {} if stream.is_named_by_topic else {stream.device: VERIFY_DEVICE}
-    payload[stream.timestamp.field] = at
-    values: dict[str, Any] = {}
-    for each in stream.metrics:
-        values[each.name] = plausible_value(each, values)
+    named = None if stream.is_named_by_topic else VERIFY_DEVICE
+    values = plausible_values(stream)
     only = metric or stream.metrics[0]
     if stream.topic.has_metric:
         values = {only.name: values[only.name]}
-        payload["value"] = values[only.name]
+        payload = writing.single(stream, only, values[only.name], at, named)
     else:
-        payload |= {stream.values: values} if stream.values else values
+        payload = writing.payload(stream, values, at, named)
     topic = stream.topic_of(VERIFY_DEVICE, only.level)
     return VerificationSample(
         topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now
     )
 
 
-def plausible_value(metric: Metric, before: dict[str, Any]) -> Value:
-    """Return the average value of a simulated device.
+def plausible_values(stream: Stream) -> dict[str, Value]:
+    """Return the average values of a simulated device."""
+    values: dict[str, Value] = {}
+    for metric in stream.metrics:
+        values[metric.name] = writing.representable(metric, _plausible_value(metric, values))
+    return values
 
-    `before` has the values of the metrics declared before.
-    """
+
+def _plausible_value(metric: Metric, before: dict[str, Any]) -> Value:
     match metric.type:
         case "number":
             return _plausible_number(metric.simulate, before)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from simulators import faults, values
-from streams.stream import Metric, Simulation, Stream, Value
+from streams import writing
+from streams.metric import Metric, Simulation, Value
+from streams.stream import Stream
 from utils.clock import EPOCH
 
 _TICK = timedelta(microseconds=1)
@@ -73,29 +75,26 @@ class SimulatedDevice:
         return self._message(self._metrics[0], payload, invalid)
 
     def _single(self, metric: Metric, invalid: bool) -> SimulatedMessage:
-        value = self._current[metric.name] = self._sources[metric.name].next(self._seconds())
-        body = {"value": value, **self._heading()}
+        value = self._current[metric.name] = self._next(metric)
+        body = writing.single(self._stream, metric, value, self._time(), self._named())
         payload = faults.spoil_value(metric, self._faults) if invalid else _encode(body).encode()
         return self._message(metric, payload, invalid)
 
     def _reading(self) -> dict[str, object]:
-        seconds = self._seconds()
-        for name, source in self._sources.items():
-            self._current[name] = source.next(seconds)
-        return self._heading() | (
-            {self._stream.values: self._current} if self._stream.values else self._current
-        )
+        for metric in self._metrics:
+            self._current[metric.name] = self._next(metric)
+        return writing.payload(self._stream, self._current, self._time(), self._named())
 
-    def _seconds(self) -> float:
-        return (self._last - EPOCH).total_seconds()
+    def _next(self, metric: Metric) -> Value:
+        seconds = (self._last - EPOCH).total_seconds()
+        return writing.representable(metric, self._sources[metric.name].next(seconds))
 
-    def _heading(self) -> dict[str, object]:
+    def _time(self) -> str:
+        return self._last.isoformat(timespec="microseconds") + "Z"
+
+    def _named(self) -> str | None:
         stream = self._stream
-        body: dict[str, object] = {}
-        if stream.device and not stream.is_named_by_topic:
-            body[stream.device] = self.device_id
-        body[stream.timestamp.field] = self._last.isoformat(timespec="microseconds") + "Z"
-        return body
+        return self.device_id if stream.device and not stream.is_named_by_topic else None
 
     def _message(self, metric: Metric, payload: bytes, invalid: bool) -> SimulatedMessage:
         return SimulatedMessage(

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from random import Random
 from typing import assert_never
 
-from streams.stream import Metric, Stream
+from streams.metric import Metric
+from streams.stream import Stream
 
 Body = dict[str, object]
 Fault = Callable[[Stream, Body, Random], bytes]
@@ -13,11 +14,9 @@ NOT_UTF8 = b"\xc3\x28"
 _BROKEN_NUMBERS = (
     b"",
     NOT_UTF8,
-    b"NaN",
     b"-Infinity",
     b"abc",
     b"true",
-    b"null",
     b'{"value":',
     b"12,5",
     b"1e999",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, assert_never
 
-from streams.stream import Metric, Simulation
+from streams.metric import Metric, Simulation
 
 DAY = 86_400.0
 _LOWEST_AT = 3 * 3600.0

@@ -8,7 +8,8 @@ from sqlalchemy.types import TypeEngine
 
 from columns import MYSQL_OPTIONS, Identifier, Timestamp
 from models import MAX_DEVICE_TIMESTAMP
-from streams.stream import MetricType, Stream
+from streams.metric import MetricType
+from streams.stream import Stream
 from utils.identity import MAX_DEVICE_ID, MAX_TEXT
 
 # Nearly all readings have none; MySQL has no partial indexes.

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from streams.metric import Metric, Simulation
 from streams.reserved import (
     ANALYSIS_FIELDS,
     COLLISIONS,
@@ -13,7 +14,7 @@ from streams.reserved import (
     RESERVED_PREFIXES,
     RESERVED_TABLES,
 )
-from streams.stream import Metric, Simulation, Stream
+from streams.stream import Stream
 from utils.identity import device_id_fault
 from utils.mqtt_text import topic_error
 from utils.text import invisible_code

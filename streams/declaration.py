@@ -23,15 +23,26 @@ from streams.checks import (
 from streams.conflicts import check_conflicts, check_settings, published
 from streams.figure_checks import check_figures
 from streams.files import DeclarationFile, read_all
+from streams.metric import ByteEncoding, ByteFormat, Metric, MetricType
 from streams.own_topics import DeviceTopics
+from streams.payload_checks import check_payload
+from streams.payload_shape import Decimal, Empty, PayloadShape, Retained
 from streams.registry import Streams, UnusableDeclaration
-from streams.stream import Devices, Energy, HealthRules, Metric, MetricType, Oee, Stream, Timestamp
+from streams.stream import Devices, Energy, HealthRules, Oee, Stream, Timestamp
 from streams.topic_checks import check_topic, check_topic_keys, check_topics
 from streams.topics import METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of
 from utils.text import decoded
 
 SENSOR_TOPIC = "SENSOR_TOPIC"
-_TYPES = " or ".join(get_args(MetricType))
+# The words that a key may have, by its name.
+_WORDS = {
+    "type": MetricType,
+    "as": ByteFormat,
+    "from": ByteEncoding,
+    "empty": Empty,
+    "decimal": Decimal,
+    "retained": Retained,
+}
 # Finds the topic in a file that is not valid TOML.
 _TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\1""", re.MULTILINE)
 
@@ -47,6 +58,11 @@ class _Declaration(
     device: str | tuple[str, ...] = ""
     device_default: str = ""
     values: str = ""
+    only: dict[str, str | int | float | bool] = {}
+    empty: Empty = "reject"
+    null: tuple[str, ...] = ()
+    decimal: Decimal = "."
+    retained: Retained = "timed"
     timestamp: Timestamp = Timestamp()
     simulate: Devices = Devices()
     health: HealthRules = HealthRules()
@@ -177,9 +193,13 @@ def _read(file: DeclarationFile, topic: str | None) -> Stream:
         raise StreamError(f"{file}: {error}") from error
 
 
-def _where(message: str) -> str:
+def _where(message: str, heading: str = "") -> str:
+    """Return a message of msgspec with the key in front, and with the words that it may have."""
     text, _, path = message.partition(" - at `$")
-    return f"{path.strip('`.')}: {text}" if path else text
+    key = heading + path.rstrip("`") if heading else path.strip("`.")
+    words = get_args(_WORDS.get(key.rpartition(".")[2]))
+    text = text.replace("Invalid enum value", f"Expected {' or '.join(words)}, got")
+    return f"{key}: {text}" if key else text
 
 
 def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -> Stream:
@@ -201,7 +221,7 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
         device=_device_field(device, topics, levels),
         device_levels=levels,
         device_default=declared.device_default,
-        values=declared.values,
+        shape=_shape(declared),
         timestamp=declared.timestamp,
         metrics=metrics,
         simulate=declared.simulate,
@@ -210,18 +230,24 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
         energy=declared.energy,
     )
     check_topic_keys(stream)
+    check_payload(stream)
     check_stream(stream)
     check_figures(stream)
     return stream
 
 
+def _shape(declared: _Declaration) -> PayloadShape:
+    return PayloadShape(
+        **{name: getattr(declared, name) for name in PayloadShape.__struct_fields__}
+    )
+
+
 def _metric(name: str, declared: Any) -> Metric:
+    given = {"path": declared} if isinstance(declared, str) else declared
     try:
-        metric = msgspec.convert(declared, Metric)
+        metric = msgspec.convert(given, Metric)
     except msgspec.ValidationError as error:
-        message = str(error).replace("Invalid enum value", f"Expected {_TYPES}, got")
-        text, _, path = message.partition(" - at `$")
-        raise StreamError(f"metrics.{name}{path.rstrip('`')}: {text}") from error
+        raise StreamError(_where(str(error), f"metrics.{name}")) from error
     check_metric(name, metric)
     return msgspec.structs.replace(
         metric,

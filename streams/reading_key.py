@@ -10,7 +10,8 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Self
 
-from streams.stream import Stream, Value
+from streams.metric import Value
+from streams.stream import Stream
 from utils.exact_numbers import EXACT
 
 _SIGNED = struct.Struct(">q")

@@ -1,79 +1,13 @@
 """A `Stream` and its parts: a declaration after it was read and checked."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 
+from streams.metric import Metric
+from streams.paths import Path
+from streams.payload_shape import PayloadShape
 from streams.topics import TopicParts, TopicPattern
-
-MetricType = Literal["number", "text", "boolean", "integer"]
-"""The type of a metric's values."""
-MAX_INTEGER = 2**63 - 1
-"""The largest value of an integer metric; the smallest is one below its negative."""
-Value = float | int | str | bool
-"""A stored value of a metric."""
-Values = tuple[Value | None, ...]
-"""The values of a reading in the order of its stream's metrics; None where it has no value."""
-
-
-class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a simulated device generates the values of a metric."""
-
-    mean: float = 50.0
-    swing: float = 0.0
-    """Half the difference between the daily low and the daily high."""
-    noise: float = 1.0
-    """Standard deviation of the random walk around the daily course."""
-    minimum: float | None = None
-    maximum: float | None = None
-    product: tuple[str, ...] = ()
-    """Metrics whose product is the value, instead of a random walk."""
-    factor: float = 1.0
-    """The factor that the product is multiplied by."""
-    states: tuple[str, ...] = ("on", "off")
-    """The possible values of a text metric."""
-    hold: float = 300.0
-    """How many seconds a value of a text metric lasts on average."""
-
-
-class Advice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to do about a value below or above its ideal band."""
-
-    low: str = ""
-    high: str = ""
-
-
-class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One measured quantity of a stream, and a column of its table."""
-
-    name: str = ""
-    title: str = ""
-    unit: str = ""
-    type: MetricType = "number"
-    required: bool = False
-    plural: str = ""
-    """The key in ml-data; by default the metric's name."""
-    level: str = ""
-    """The value of the topic level `{metric}`; by default the metric's name."""
-    ideal: tuple[float, float] | None = None
-    """The ideal band of the value; with it, the metric is a factor of the health index."""
-    weight: float = 1.0
-    """The weight of the factor in the health index."""
-    advice: Advice = Advice()
-    event: str = ""
-    """A Socket.IO event that is sent to every client with each new value."""
-    simulate: Simulation = Simulation()
-
-    @property
-    def is_numeric(self) -> bool:
-        """Whether its values have an average, a minimum and a maximum; true counts as 1."""
-        return self.type != "text"
-
-    @property
-    def is_quantity(self) -> bool:
-        """Whether its values are numbers."""
-        return self.type in ("number", "integer")
 
 
 class Timestamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -180,14 +114,26 @@ class Stream:
     """The placeholders of the topic that form the device id, joined by `-`."""
     device_default: str
     """The device id of a message that names none; if empty, such a message is rejected."""
-    values: str
-    """The payload's field that contains the values; empty for values at the top level."""
+    shape: PayloadShape = field(hash=False)
     timestamp: Timestamp
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Metric, ...] = field(hash=False)
     simulate: Devices = field(hash=False)
     health: HealthRules
     oee: Oee | None
     energy: Energy | None
+
+    @property
+    def values(self) -> str:
+        """The path of the payload's object with the metrics; empty for the payload itself."""
+        return self.shape.values
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every field is under its name, and its value as it is stored."""
+        texts = [self.device, self.timestamp.field, self.values]
+        is_flat = all(Path.of(text).keys == (text,) for text in texts if text)
+        is_usual = self.shape == PayloadShape(values=self.values, empty=self.shape.empty)
+        return is_flat and is_usual and all(metric.is_plain for metric in self.metrics)
 
     @property
     def topic(self) -> TopicPattern:

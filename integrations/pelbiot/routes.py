@@ -19,8 +19,9 @@ from routes.fields import Topic, Whole
 from routes.heavy import take_turn
 from routes.schemas import Described
 from services import serializers, status
+from streams.metric import Value
 from streams.registry import Streams
-from streams.stream import Stream, Value
+from streams.stream import Stream
 from utils.identity import device_id_fault, nesting_fault
 from utils.json_types import JsonObject
 

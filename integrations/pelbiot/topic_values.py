@@ -9,8 +9,9 @@ import queries.readings
 from database import Database
 from queries.readings import TimeFilter
 from services import serializers
+from streams.metric import Metric
 from streams.registry import Streams
-from streams.stream import Metric, Stream
+from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject
 

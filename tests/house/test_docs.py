@@ -19,7 +19,7 @@ from models import IGNORED
 from routes import errors, system_answers
 from routes.fields import Status
 from serving import refusal
-from streams import declaration, stream
+from streams import declaration, metric, stream
 from streams.reserved import RESERVED_EVENTS
 from tests.documents import GUIDES, PAGES, blocks, named, section, slugs, tables, target
 from tests.support import DEVICE_TOPICS, PROJECT
@@ -37,7 +37,7 @@ REASON = "[a-z]+(?:_[a-z0-9]+)+"
 OF_SOCKET_IO = {"connect", "connect_error", "disconnect", "message"}
 KEYS: dict[str, list[Any]] = {
     "## Keys of a stream file": [declaration._Declaration],
-    "### `[metrics.NAME]`": [stream.Metric, stream.Simulation],
+    "### `[metrics.NAME]`": [metric.Metric, metric.BytesAt, metric.Simulation],
     "### `[timestamp]`": [stream.Timestamp],
     "### `[simulate]`": [stream.Devices],
     "### `[energy]`": [stream.Energy, stream.Tariff, stream.Hours],
@@ -201,7 +201,7 @@ def test_every_key_of_a_stream_file_has_its_row_with_its_default(heading: str) -
     for table, kind in zip(found, KEYS[heading], strict=True):
         listed = {key: row[1].strip("`") for row in table for key in named(row[0])}
         fields = {field.encode_name: field.default for field in msgspec.structs.fields(kind)}
-        if kind is stream.Metric:
+        if kind is metric.Metric:
             del fields["name"]  # the heading is the name
         assert set(listed) == set(fields)
         for key, default in fields.items():
@@ -219,16 +219,16 @@ def _shown(default: object) -> str:
 
 
 def test_the_advice_of_a_metric_has_its_keys() -> None:
-    assert named(_metric_key("advice")) == [it.name for it in msgspec.structs.fields(stream.Advice)]
+    assert named(_metric_key("advice")) == [it.name for it in msgspec.structs.fields(metric.Advice)]
 
 
 def test_every_type_of_metric_is_named() -> None:
-    assert named(_metric_key("type")) == list(get_args(stream.MetricType))
+    assert named(_metric_key("type")) == list(get_args(metric.MetricType))
 
 
 def _metric_key(name: str) -> str:
     """What the page on streams says about a key of a metric."""
-    table, _ = tables(section("docs/streams.md", "### `[metrics.NAME]`"))
+    table, *_ = tables(section("docs/streams.md", "### `[metrics.NAME]`"))
     (meaning,) = [row[2] for row in table if named(row[0]) == [name]]
     return meaning
 

@@ -8,8 +8,8 @@ from broker.message import Message
 from ingest.message import Parsed, Reading, Rejection
 from ingest.payload import Parser
 from streams.declaration import load
+from streams.metric import Value
 from streams.reading_key import ReadingKey
-from streams.stream import Value
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 

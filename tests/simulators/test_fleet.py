@@ -29,7 +29,8 @@ from simulators.progress import Progress
 from simulators.tally import Tally
 from simulators.values import States, Walk
 from streams.declaration import load
-from streams.stream import Simulation, Stream
+from streams.metric import Simulation
+from streams.stream import Stream
 from tests.support import DEVICE_TOPICS
 
 NOON = datetime(2026, 5, 4, 12)

@@ -18,10 +18,11 @@ from models import Base
 from streams.checks import StreamError
 from streams.declaration import declared, load
 from streams.matching import TopicMatch
+from streams.metric import Simulation
 from streams.own_topics import DeviceTopics
 from streams.registry import Streams
 from streams.reserved import RESERVED_COLUMNS, RESERVED_NAMES
-from streams.stream import Simulation, Stream
+from streams.stream import Stream
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 from wiring.pipelines import DeviceKinds

@@ -1,0 +1,166 @@
+"""Conversion: turn what a payload has for a metric into the value that is stored; pure."""
+
+import base64
+import binascii
+import math
+import re
+import struct
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from ingest.values import NUMBER, PayloadError, is_no_value, shown, spelled, stored
+from streams.metric import BytesAt, Metric, Value
+from streams.stream import Stream
+
+Step = Callable[[str, Any], Any]
+"""Takes the name of a field and what was found; returns None for no value."""
+# Thousands may be separated by dots or spaces, in groups of three.
+_WITH_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+)(?:,\d*)?|[+-]?,\d+", re.ASCII)
+
+
+class Converter:
+    """Converts what is found for a metric, step by step as declared."""
+
+    def __init__(self, stream: Stream, metric: Metric) -> None:
+        self._metric = metric
+        self._nulls = frozenset(stream.shape.null)
+        self._null_numbers = frozenset(map(float, filter(NUMBER.fullmatch, stream.shape.null)))
+        self._steps = tuple(_steps(metric, stream.shape.decimal))
+        self._is_scaled = metric.scale != 1 or metric.offset != 0
+        self._scale, self._offset = Decimal(repr(metric.scale)), Decimal(repr(metric.offset))
+
+    def value(self, field: str, found: Any, *, is_required: bool = False) -> Value | None:
+        """Return the value to store, None if there is none.
+
+        Raises PayloadError, also if there is none where one is required.
+        """
+        for step in self._steps:
+            if found is None or self._is_null(found):
+                break
+            found = step(field, found)
+        if not is_required and self._is_null(found):
+            return None
+        if self._is_scaled:
+            found = self._scaled(found)
+        return stored(self._metric, field, found)
+
+    def _is_null(self, found: Any) -> bool:
+        if is_no_value(self._metric, found):
+            return True
+        if not self._nulls:
+            return False
+        if isinstance(found, str):
+            return found.strip() in self._nulls
+        return isinstance(found, int | float) and found in self._null_numbers
+
+    def _scaled(self, found: Any) -> Any:
+        if not NUMBER.fullmatch(spelled(found)):
+            return found  # `stored` says what it is
+        # With decimal numbers, because 2312 * 0.1 is 231.20000000000002.
+        return str(Decimal(spelled(found)) * self._scale + self._offset)
+
+
+def _steps(metric: Metric, decimal: str) -> Iterator[Step]:
+    if metric.split or metric.item is not None:
+        yield _picker(metric)
+    if metric.bytes is not None:
+        yield _reader_of_bytes(metric.bytes)
+    if metric.base:
+        yield _digits(metric.base)
+    if metric.map:
+        yield _mapping(metric.map)
+    if metric.is_quantity and (metric.unit or metric.suffix):
+        yield _without_unit([unit for unit in (metric.unit, metric.suffix) if unit])
+    if metric.is_quantity and decimal == ",":
+        yield _with_point
+
+
+def _picker(metric: Metric) -> Step:
+    separator, item = metric.split, metric.item or 0
+
+    def pick(_field: str, found: Any) -> Any:
+        if isinstance(found, str) and separator:
+            found = [piece.strip() for piece in found.split(separator)]
+        if not isinstance(found, list):
+            return found
+        return found[item] if -len(found) <= item < len(found) else None
+
+    return pick
+
+
+def _reader_of_bytes(declared: BytesAt) -> Step:
+    kind = struct.Struct(declared.format)
+    end = declared.at + kind.size
+
+    def read(field: str, found: Any) -> Any:
+        content = _bytes(found, declared.encoding)
+        if content is None or len(content) < end:
+            expected = f"at least {end} bytes in {declared.encoding}"
+            raise PayloadError("not_bytes", f"{field}: expected {expected}, not {shown(found)}")
+        number: float = kind.unpack_from(content, declared.at)[0]
+        return None if math.isnan(number) else number
+
+    return read
+
+
+def _bytes(found: Any, encoding: str) -> bytes | None:
+    if not isinstance(found, str):
+        return None
+    try:
+        if encoding == "hex":
+            return bytes.fromhex(found.removeprefix("0x"))
+        return base64.b64decode(found, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+
+
+def _digits(base: int) -> Step:
+    def read(field: str, found: Any) -> Any:
+        if not isinstance(found, str):
+            return found
+        try:
+            return int(found.strip().replace("_", "?"), base)
+        except ValueError as error:
+            expected = f"digits of base {base}"
+            text = f"{field}: expected {expected}, not {shown(found)}"
+            raise PayloadError("not_a_number", text) from error
+
+    return read
+
+
+def _mapping(declared: dict[str, Value]) -> Step:
+    by_number = {float(key): value for key, value in declared.items() if NUMBER.fullmatch(key)}
+
+    def mapped(_field: str, found: Any) -> Any:
+        if isinstance(found, bool):
+            return declared.get("true" if found else "false", found)
+        if isinstance(found, int | float):
+            return by_number.get(found, found)
+        if isinstance(found, str):
+            return declared.get(found.strip(), found)
+        return found
+
+    return mapped
+
+
+def _without_unit(units: list[str]) -> Step:
+    def strip(_field: str, found: Any) -> Any:
+        if isinstance(found, str):
+            text = found.strip()
+            for unit in units:
+                if text.endswith(unit):
+                    return text.removesuffix(unit).rstrip()
+        return found
+
+    return strip
+
+
+def _with_point(field: str, found: Any) -> Any:
+    if not isinstance(found, str):
+        return found
+    text = found.strip()
+    if not _WITH_COMMA.fullmatch(text):
+        problem = f"not a number with a decimal comma: {shown(found)}"
+        raise PayloadError("not_a_number", f"{field}: {problem}")
+    return re.sub("[. ]", "", text).replace(",", ".")

@@ -1,0 +1,75 @@
+"""Checks of the keys that say what payloads look like."""
+
+import math
+from collections.abc import Iterable
+
+from streams.checks import expect
+from streams.metric import MAX_INTEGER, Metric, MetricType, Value
+from streams.paths import Path
+from streams.stream import Stream
+
+MAX_BYTES_AT = 65_536
+BASES = (2, 8, 16)
+
+
+def check_payload(stream: Stream) -> None:
+    """Check the keys of a stream that belong to its payload. Raises StreamError."""
+    paths = {
+        "device": [stream.device] if stream.device else [],
+        "timestamp.field": [stream.timestamp.field],
+        "values": [stream.values] if stream.values else [],
+        "only": list(stream.shape.only),
+    }
+    for key, texts in paths.items():
+        check_paths(key, texts)
+    expect(all(stream.shape.null), "null", "texts that are not empty")
+    for metric in stream.metrics:
+        _check_metric(f"metrics.{metric.name}", metric)
+
+
+def check_paths(key: str, texts: Iterable[str]) -> None:
+    """Check that texts are paths. Raises StreamError."""
+    for text in texts:
+        try:
+            Path.of(text)
+        except ValueError as error:
+            expect(None, key, str(error))
+
+
+def _check_metric(key: str, metric: Metric) -> None:
+    if metric.path != ():
+        expect(metric.path, f"{key}.path", "at least one path")
+        check_paths(f"{key}.path", metric.paths)
+    expect(metric.item is not None or not metric.split, f"{key}.item", "which piece of the text")
+    expect(metric.base in (0, *BASES), f"{key}.base", f"one of {', '.join(map(str, BASES))}")
+    if metric.bytes is not None:
+        within = 0 <= metric.bytes.at < MAX_BYTES_AT
+        expect(within, f"{key}.bytes.at", f"a number from 0 to {MAX_BYTES_AT - 1}")
+    numbers = (metric.scale, metric.offset)
+    usable = all(map(math.isfinite, numbers)) and metric.scale != 0
+    expect(usable, f"{key}.scale", "finite numbers, and a scale other than 0")
+    changes = {
+        "scale": metric.scale != 1,
+        "offset": metric.offset != 0,
+        "suffix": bool(metric.suffix),
+        "base": metric.base != 0,
+        "bytes": metric.bytes is not None,
+    }
+    for name, is_set in changes.items():
+        expected = f"nothing, because the values are {metric.type}"
+        expect(metric.is_quantity or not is_set, f"{key}.{name}", expected)
+    _check_map(f"{key}.map", metric)
+
+
+def _check_map(key: str, metric: Metric) -> None:
+    for word, value in metric.map.items():
+        expected = f"a value of the type {metric.type}, not {value!r}"
+        expect(_fits(metric.type, value), f"{key}.{word}", expected)
+
+
+def _fits(kind: MetricType, value: Value) -> bool:
+    if isinstance(value, str | bool):
+        return kind == ("text" if isinstance(value, str) else "boolean")
+    if kind == "integer":
+        return isinstance(value, int) and abs(value) <= MAX_INTEGER
+    return kind == "number" and math.isfinite(value)
