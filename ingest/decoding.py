@@ -100,7 +100,7 @@ def _needs_another_look(values: Values) -> bool:
 
 def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
     own = _own_fields(stream)
-    renamed = {"device": stream.device or NO_FIELD, "timestamp": stream.timestamp.field}
+    renamed = {"device": stream.device or NO_FIELD, "timestamp": stream.timestamp.name}
     metrics: list[Any] = []
     for index, metric in enumerate(stream.metrics):
         kind = _json_type(metric.type)
@@ -223,5 +223,5 @@ def _json_of(content: bytes, *, is_text: bool) -> Any:
 
 def _single_struct(stream: Stream) -> type[msgspec.Struct]:
     fields = [("value", _Number), *_own_fields(stream)]
-    renamed = {"device": stream.device or NO_FIELD, "timestamp": stream.timestamp.field}
+    renamed = {"device": stream.device or NO_FIELD, "timestamp": stream.timestamp.name}
     return msgspec.defstruct("Single", fields, rename=renamed, kw_only=True)

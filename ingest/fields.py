@@ -63,8 +63,9 @@ class FieldReader:
 
     def __init__(self, stream: Stream) -> None:
         self._metrics = [MetricReader(stream, metric) for metric in stream.metrics]
-        self._device = Path.of(stream.device) if stream.device else None
-        self._time = Path.of(stream.timestamp.field)
+        self._device = [Path.of(path) for path in stream.device_paths]
+        self._has_parts = bool(stream.device_parts)
+        self._times = [Path.of(field) for field in stream.timestamp.fields]
         self._time_required = stream.timestamp.required
         self._values = Path.of(stream.values) if stream.values else None
         self._only = [(Path.of(path), value) for path, value in stream.shape.only.items()]
@@ -101,16 +102,18 @@ class FieldReader:
                 raise NotConcerned(NOT_ONLY)
 
     def device_of(self, payload: Any) -> Any:
-        """Return the device id that a payload states, or UNSET."""
-        found = MISSING if self._device is None else self._device.find(payload, payload)
-        return UNSET if found is MISSING else found
+        """Return the device id that a payload states, or UNSET; a list of parts if it has such."""
+        found = [path.find(payload, payload) for path in self._device]
+        if self._has_parts and found:
+            return found
+        return UNSET if not found or found[0] is MISSING else found[0]
 
     def time_of(self, payload: Any) -> Any:
         """Return the time that a payload states, or UNSET."""
-        found = self._time.find(payload, payload)
-        if found is MISSING or (found is None and not self._time_required):
+        found = [path.find(payload, payload) for path in self._times]
+        if MISSING in found or (None in found and not self._time_required):
             return UNSET
-        return found
+        return found[0] if len(found) == 1 else " ".join(map(str, found))
 
     def _holder(self, payload: Mapping[str, Any]) -> Any:
         """Return the object that contains the metrics. Raises PayloadError, NotConcerned."""

@@ -212,10 +212,10 @@ def payload_schema(stream: Stream, values: str) -> JsonObject:
     required = [metric.name for metric in stream.metrics if metric.required]
     schema: JsonObject = {"type": "object", "properties": metrics, "required": required}
     time: JsonObject = {"anyOf": [{"type": "string"}, {"type": "number"}]}
-    own = {stream.timestamp.field: time}
+    own = {stream.timestamp.name: time}
     if stream.device:
         own[stream.device] = {"type": "string"}
-    needed = [stream.timestamp.field] if stream.timestamp.required else []
+    needed = [stream.timestamp.name] if stream.timestamp.required else []
     if values:
         return {
             "type": "object",
@@ -231,9 +231,10 @@ def example_payload(stream: Stream, values: str) -> JsonObject:
     device = (stream.simulate.names or f"{stream.name}_{{:03}}").format(1)
     time = "2026-01-29T14:30:45.123Z"
     if not stream.is_plain:
-        return writing.payload(stream, measured, time, device if stream.device else None)
+        at = clock.parse(time)
+        return writing.payload(stream, measured, at, device if stream.device_paths else None)
     own = {stream.device: device} if stream.device else {}
-    own[stream.timestamp.field] = time
+    own[stream.timestamp.name] = time
     return own | ({values: measured} if values else measured)
 
 

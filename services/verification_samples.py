@@ -25,16 +25,16 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
 
     Where each metric has its own topic it has one metric: this one, or the first.
     """
-    now = clock.now()
+    now = writing.representable_time(stream, clock.now())
     at = clock.rfc3339(now)
     named = None if stream.is_named_by_topic else VERIFY_DEVICE
     values = plausible_values(stream)
     only = metric or stream.metrics[0]
     if stream.topic.has_metric:
         values = {only.name: values[only.name]}
-        payload = writing.single(stream, only, values[only.name], at, named)
+        payload = writing.single(stream, only, values[only.name], now, named)
     else:
-        payload = writing.payload(stream, values, at, named)
+        payload = writing.payload(stream, values, now, named)
     topic = stream.topic_of(VERIFY_DEVICE, only.level)
     return VerificationSample(
         topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now

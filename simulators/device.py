@@ -76,25 +76,22 @@ class SimulatedDevice:
 
     def _single(self, metric: Metric, invalid: bool) -> SimulatedMessage:
         value = self._current[metric.name] = self._next(metric)
-        body = writing.single(self._stream, metric, value, self._time(), self._named())
+        body = writing.single(self._stream, metric, value, self._last, self._named())
         payload = faults.spoil_value(metric, self._faults) if invalid else _encode(body).encode()
         return self._message(metric, payload, invalid)
 
     def _reading(self) -> dict[str, object]:
         for metric in self._metrics:
             self._current[metric.name] = self._next(metric)
-        return writing.payload(self._stream, self._current, self._time(), self._named())
+        return writing.payload(self._stream, self._current, self._last, self._named())
 
     def _next(self, metric: Metric) -> Value:
         seconds = (self._last - EPOCH).total_seconds()
         return writing.representable(metric, self._sources[metric.name].next(seconds))
 
-    def _time(self) -> str:
-        return self._last.isoformat(timespec="microseconds") + "Z"
-
     def _named(self) -> str | None:
         stream = self._stream
-        return self.device_id if stream.device and not stream.is_named_by_topic else None
+        return self.device_id if stream.device_paths and not stream.is_named_by_topic else None
 
     def _message(self, metric: Metric, payload: bytes, invalid: bool) -> SimulatedMessage:
         return SimulatedMessage(

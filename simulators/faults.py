@@ -97,7 +97,7 @@ def _without(value: object, name: str) -> object:
 def _required(stream: Stream) -> list[str]:
     names = [metric.name for metric in stream.metrics if metric.required]
     if stream.timestamp.required:
-        names.append(stream.timestamp.field)
+        names.append(stream.timestamp.name)
     if not stream.is_named_by_topic and not stream.device_default:
         names.append(stream.device)
     return names

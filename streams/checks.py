@@ -197,14 +197,15 @@ def _check_names(stream: Stream) -> None:
 
 
 def _check_fields(stream: Stream) -> None:
-    time = stream.timestamp.field
-    fields = [time, *filter(None, [stream.device, stream.values])]
+    times = stream.timestamp.fields
+    fields = [*times, *filter(None, [stream.device, stream.values])]
     different = len(set(fields)) == len(fields)
     expect(different, "device", "a field other than those of timestamp and values")
     if not stream.values:
         names = [metric.name for metric in stream.metrics]
         expect(stream.device not in names, "device", "a field that is not a metric")
-        expect(time not in names, "timestamp.field", "a field that is not a metric")
+        free = not set(times) & set(names)
+        expect(free, "timestamp.field", "a field that is not a metric")
 
 
 def _check_answers(stream: Stream) -> None:

@@ -211,15 +211,15 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
     if other_topic is not None:
         topics = tuple(replace(topic, setting=SENSOR_TOPIC) for topic in topics)
     device = declared.device
-    levels = _device_levels(device)
+    parts = _device_parts(device)
     stream = Stream(
         name=name,
         title=declared.title or name,
         topics=topics,
         excluded=frozenset(declared.excluded),
         table=table,
-        device=_device_field(device, topics, levels),
-        device_levels=levels,
+        device=_device_field(device, topics, parts),
+        device_parts=parts,
         device_default=declared.device_default,
         shape=_shape(declared),
         timestamp=declared.timestamp,
@@ -273,18 +273,16 @@ def _topics(
     return tuple(topics)
 
 
-def _device_levels(declared: str | tuple[str, ...]) -> tuple[str, ...]:
-    parts = (declared,) if isinstance(declared, str) else declared
-    found = [one for one in map(PLACEHOLDER.fullmatch, parts) if one is not None]
-    if not found and isinstance(declared, str):
-        return ()
-    expect(parts and len(found) == len(parts), "device", "placeholders such as {gateway}")
-    return tuple(one["name"] for one in found)
+def _device_parts(declared: str | tuple[str, ...]) -> tuple[str, ...]:
+    if not isinstance(declared, str):
+        expect(declared, "device", "at least one part, such as {gateway}")
+        return declared
+    return () if PLACEHOLDER.fullmatch(declared) is None else (declared,)
 
 
 def _device_field(
-    declared: str | tuple[str, ...], topics: Sequence[TopicPattern], levels: Sequence[str]
+    declared: str | tuple[str, ...], topics: Sequence[TopicPattern], parts: Sequence[str]
 ) -> str:
-    if levels or not isinstance(declared, str):
+    if parts or not isinstance(declared, str):
         return ""
     return declared or ("device_id" if topics[0].has_device else "")

@@ -1,7 +1,7 @@
 """Find the stream that a topic belongs to."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from streams.stream import Stream
@@ -19,6 +19,8 @@ class TopicMatch(NamedTuple):
     """The value of `{metric}`; None if it is not in the topic."""
     is_excluded: bool = False
     """Whether a level of the topic is one that the stream excludes."""
+    names: Mapping[str, str] = {}
+    """The values of the topic's other placeholders."""
 
 
 class TopicMatcher:
@@ -46,4 +48,5 @@ class TopicMatcher:
             return None
         parts = pattern.parts(groups, f"_{index}")
         is_excluded = not stream.excluded.isdisjoint(topic.split("/"))
-        return TopicMatch(stream, stream.device_of(parts), parts.level, is_excluded)
+        device_id = stream.device_of(parts)
+        return TopicMatch(stream, device_id, parts.level, is_excluded, parts.names)

@@ -2,29 +2,53 @@
 
 import math
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from streams.checks import expect
 from streams.metric import MAX_INTEGER, Metric, MetricType, Value
 from streams.paths import Path
-from streams.stream import Stream
+from streams.stream import Stream, Timestamp
+from utils.calendar import zone_or_offset
 
 MAX_BYTES_AT = 65_536
 BASES = (2, 8, 16)
+UNITS = ("s", "ms", "us", "ns")
+"""The units of times that are numbers."""
 
 
 def check_payload(stream: Stream) -> None:
     """Check the keys of a stream that belong to its payload. Raises StreamError."""
     paths = {
-        "device": [stream.device] if stream.device else [],
-        "timestamp.field": [stream.timestamp.field],
+        "device": stream.device_paths,
+        "timestamp.field": list(stream.timestamp.fields),
         "values": [stream.values] if stream.values else [],
         "only": list(stream.shape.only),
     }
     for key, texts in paths.items():
         check_paths(key, texts)
     expect(all(stream.shape.null), "null", "texts that are not empty")
+    _check_time(stream.timestamp)
     for metric in stream.metrics:
         _check_metric(f"metrics.{metric.name}", metric)
+
+
+def _check_time(declared: Timestamp) -> None:
+    if declared.zone:
+        try:
+            zone_or_offset(declared.zone)
+        except ValueError:
+            expected = "a time zone such as Europe/Berlin, or an offset such as +07:00"
+            expect(None, "timestamp.zone", expected)
+    if not declared.format or declared.format in UNITS:
+        return
+    sample = datetime(2026, 11, 28, 13, 45, 59, tzinfo=UTC)
+    try:
+        parsed = datetime.strptime(sample.strftime(declared.format), declared.format)  # noqa: DTZ007 - only its date
+    except ValueError:
+        parsed = None
+    is_whole = parsed is not None and parsed.date() == sample.date()
+    expected = f"{', '.join(UNITS)}, or a format of strptime with a date, such as %d.%m.%Y %H:%M:%S"
+    expect(is_whole, "timestamp.format", expected)
 
 
 def check_paths(key: str, texts: Iterable[str]) -> None:

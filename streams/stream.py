@@ -7,14 +7,29 @@ import msgspec
 from streams.metric import Metric
 from streams.paths import Path
 from streams.payload_shape import PayloadShape
-from streams.topics import TopicParts, TopicPattern
+from streams.topics import PLACEHOLDER, TopicParts, TopicPattern
 
 
 class Timestamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The field with the device's own time, and whether it is required."""
+    """The field with the device's own time, how it is written, and whether it is required."""
 
-    field: str = "timestamp"
+    field: str | tuple[str, str] = "timestamp"
+    """Its path, or those of a date and a time of day."""
     required: bool = False
+    zone: str = ""
+    """The zone of times without an offset, or their offset; by default UTC."""
+    format: str = ""
+    """The format for `strptime`, or the unit of a number: s, ms, us or ns."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The paths of its parts."""
+        return (self.field,) if isinstance(self.field, str) else self.field
+
+    @property
+    def name(self) -> str:
+        """The paths as people read them."""
+        return " ".join(self.fields)
 
 
 class Devices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,8 +125,8 @@ class Stream:
     table: str
     device: str
     """The payload's field with the device id; if the topic has the id too, they must agree."""
-    device_levels: tuple[str, ...]
-    """The placeholders of the topic that form the device id, joined by `-`."""
+    device_parts: tuple[str, ...]
+    """The parts of the device id, which `-` joins: paths, and placeholders of the topic."""
     device_default: str
     """The device id of a message that names none; if empty, such a message is rejected."""
     shape: PayloadShape = field(hash=False)
@@ -130,10 +145,14 @@ class Stream:
     @property
     def is_plain(self) -> bool:
         """Whether every field is under its name, and its value as it is stored."""
-        texts = [self.device, self.timestamp.field, self.values]
+        time = self.timestamp
+        texts = [self.device, *time.fields, self.values]
         is_flat = all(Path.of(text).keys == (text,) for text in texts if text)
+        has_usual_time = len(time.fields) == 1 and not time.format
         is_usual = self.shape == PayloadShape(values=self.values, empty=self.shape.empty)
-        return is_flat and is_usual and all(metric.is_plain for metric in self.metrics)
+        has_parts = bool(self.device_parts) and bool(self.device_paths)
+        has_plain_metrics = all(metric.is_plain for metric in self.metrics)
+        return is_flat and has_usual_time and is_usual and has_plain_metrics and not has_parts
 
     @property
     def topic(self) -> TopicPattern:
@@ -143,25 +162,35 @@ class Stream:
     @property
     def is_named_by_topic(self) -> bool:
         """Whether the topic contains the device id."""
-        return self.topic.has_device or bool(self.device_levels)
+        return self.topic.has_device or (bool(self.device_parts) and not self.device_paths)
+
+    @property
+    def device_paths(self) -> tuple[str, ...]:
+        """The paths of the device id, or of those of its parts that are in the payload."""
+        parts = self.device_parts or ((self.device,) if self.device else ())
+        return tuple(part for part in parts if PLACEHOLDER.fullmatch(part) is None)
 
     def device_of(self, parts: TopicParts) -> str | None:
         """Return the device id that a topic contains."""
-        if not self.device_levels:
+        if not self.device_parts or self.device_paths:
             return parts.device_id
-        return "-".join(parts.names[name] for name in self.device_levels)
+        return "-".join(parts.names[part.strip("{.}")] for part in self.device_parts)
+
+    def parts_of(self, device_id: str) -> dict[str, str]:
+        """Return the values of the parts of a device id, by part."""
+        split = device_id.split("-", max(0, len(self.device_parts) - 1))
+        return dict(zip(self.device_parts, split, strict=False))
 
     def topic_of(self, device_id: str, metric_level: str = "") -> str:
         """Return a topic of one device, and of one value of `{metric}` if the topic has it."""
-        split = device_id.split("-", max(0, len(self.device_levels) - 1))
-        own = dict(zip(self.device_levels, split, strict=False))
+        own = {part.strip("{.}"): value for part, value in self.parts_of(device_id).items()}
         return self.topic.fill(device_id, metric_level, self.simulate.levels | own)
 
     def can_name(self, device_id: str) -> bool:
         """Return whether a message can have this device id, in the topic or the payload."""
-        if not self.device_levels:
+        if not self.device_parts:
             return self.topic.has_device or bool(self.device)
-        return device_id.count("-") >= len(self.device_levels) - 1
+        return device_id.count("-") >= len(self.device_parts) - 1
 
     @property
     def factors(self) -> tuple[Metric, ...]:

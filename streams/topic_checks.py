@@ -43,11 +43,13 @@ def check_topics(topics: Sequence[TopicPattern]) -> None:
 
 def check_topic_keys(stream: Stream) -> None:
     """Check the keys of a stream that belong to its topic. Raises StreamError."""
-    has_device = stream.is_named_by_topic or stream.device or stream.device_default
+    has_device = stream.is_named_by_topic or stream.device_paths or stream.device_default
     expect(has_device, "device", "the payload's field with the device id, or {device_id} in topic")
-    for name in stream.device_levels:
+    for part in stream.device_parts:
         known = ", ".join(f"{{{one}}}" for one in stream.topic.names) or "none"
-        expect(name in stream.topic.names, "device", f"a placeholder of the topic: {known}")
+        is_path = part in stream.device_paths
+        is_known = is_path or part.strip("{.}") in stream.topic.names
+        expect(is_known, "device", f"a placeholder of the topic: {known}")
     for name in stream.simulate.levels:
         is_free = name in stream.topic.names and name not in ("device_id", "metric")
         expect(is_free, "simulate.levels", f"placeholders of the topic other than {DEVICE}")

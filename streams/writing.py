@@ -3,23 +3,36 @@
 import base64
 import struct
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from streams.metric import BytesAt, Metric, Value
 from streams.paths import MISSING, Path
-from streams.stream import Stream
+from streams.stream import Stream, Timestamp
+from utils.calendar import zone_or_offset
+from utils.clock import EPOCH
 from utils.json_types import JsonObject
+
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def payload(
-    stream: Stream, values: Mapping[str, Value], time: str, device_id: str | None
+    stream: Stream, values: Mapping[str, Value], time: datetime, device_id: str | None
 ) -> JsonObject:
-    """Return a payload with these values of metrics, a time and, unless None, a device id."""
+    """Return a payload with these values of metrics, a time and, unless None, a device id.
+
+    The time is naive UTC.
+    """
     written: JsonObject = {}
     if device_id is not None:
-        _place(written, Path.of(stream.device).keys, device_id)
-    _place(written, Path.of(stream.timestamp.field).keys, time)
+        parts = stream.parts_of(device_id) if stream.device_parts else {stream.device: device_id}
+        for text in stream.device_paths:
+            if text in parts:
+                _place(written, Path.of(text).keys, parts[text])
+    fields = stream.timestamp.fields
+    for field, part in zip(fields, _time(stream.timestamp, time), strict=True):
+        _place(written, Path.of(field).keys, part)
     for name, value in stream.shape.only.items():
         _place(written, Path.of(name).keys, value)
     root = Path.of(stream.values).keys if stream.values else ()
@@ -33,13 +46,37 @@ def payload(
 
 
 def single(
-    stream: Stream, metric: Metric, value: Value, time: str, device_id: str | None
+    stream: Stream, metric: Metric, value: Value, time: datetime, device_id: str | None
 ) -> JsonObject:
     """Return a payload for the topic of one metric."""
     written = payload(stream, {}, time, device_id)
     path = Path.of(metric.paths[0]) if metric.path else Path("value", ("value",))
     _write(written, (), path, metric, value)
     return written
+
+
+def representable_time(stream: Stream, time: datetime) -> datetime:
+    """Return the last time until then that a payload can have."""
+    declared = stream.timestamp.format
+    if declared == "s" or (declared and declared not in _PER_SECOND and "%f" not in declared):
+        return time.replace(microsecond=0)
+    return time.replace(microsecond=time.microsecond // 1000 * 1000) if declared == "ms" else time
+
+
+def _time(declared: Timestamp, time: datetime) -> list[Any]:
+    """Return a time as payloads have it, in its parts."""
+    if declared.format in _PER_SECOND:
+        return [(time - EPOCH) // timedelta(microseconds=1) * _PER_SECOND[declared.format] // 10**6]
+    zone = zone_or_offset(declared.zone) if declared.zone else UTC
+    local = time.replace(tzinfo=UTC).astimezone(zone)
+    if declared.format:
+        text = local.strftime(declared.format)
+    elif len(declared.fields) > 1:
+        text = local.strftime("%Y-%m-%d %H:%M:%S.%f")
+    else:
+        # The offset tells apart the two hours that have one name.
+        text = local.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return text.split(" ", len(declared.fields) - 1)
 
 
 def representable(metric: Metric, value: Value) -> Value:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,6 +12,7 @@ from utils.clock import naive_utc
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+_OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<minutes>[0-5]\d)", re.ASCII)
 _SHIFT = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d|24:00)", re.ASCII)
 
 
@@ -94,6 +95,18 @@ def shift(text: str) -> Shift:
         time.fromisoformat("00:00" if shown == "24:00" else shown) for shown in found.groups()
     )
     return Shift(start, end)
+
+
+def zone_or_offset(text: str) -> tzinfo:
+    """Return the zone of a name such as Europe/Berlin, or of an offset such as +07:00.
+
+    Raises ValueError.
+    """
+    found = _OFFSET.fullmatch(text)
+    if found is None:
+        return zone(text)
+    offset = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"]))
+    return timezone(-offset if found["sign"] == "-" else offset)
 
 
 def local(timestamp: datetime, zone: ZoneInfo) -> datetime:

@@ -74,10 +74,14 @@ def naive_utc(timestamp: datetime) -> datetime:
         raise OffTheCalendar from error
 
 
-def from_epoch(number: float) -> datetime:
-    """Parse an epoch number; its size decides between s, ms, µs and ns. Raises ValueError."""
+def from_epoch(number: float, per_second: int = 0) -> datetime:
+    """Parse an epoch number; by default its size decides between s, ms, µs and ns.
+
+    Raises ValueError.
+    """
     size = abs(number)
-    per_second = 1 if size < 1e11 else 10**3 if size < 1e14 else 10**6 if size < 1e17 else 10**9
+    if not per_second:
+        per_second = 1 if size < 1e11 else 10**3 if size < 1e14 else 10**6 if size < 1e17 else 10**9
     try:
         if isinstance(number, float):
             return EPOCH + timedelta(microseconds=number * (1e6 / per_second))

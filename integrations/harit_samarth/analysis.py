@@ -117,6 +117,6 @@ def _payload(stream: Stream, given: bytes) -> bytes:
     if nested:
         return msgspec.json.encode(fields) if renamed else given
     about = {
-        name: fields.pop(name) for name in (stream.device, stream.timestamp.field) if name in fields
+        name: fields.pop(name) for name in (stream.device, stream.timestamp.name) if name in fields
     }
     return msgspec.json.encode(about | {stream.values: fields})

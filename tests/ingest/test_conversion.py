@@ -191,3 +191,29 @@ def test_a_wrong_key_of_a_metric_is_an_error(metric: str, error: str, tmp_path: 
     unusable = load(tmp_path, {}, DEVICE_TOPICS).unusable
     assert (unusable.get("x") or "").removeprefix(f"{tmp_path}/x.toml: ").startswith(error)
     assert bool(unusable) == bool(error)
+
+
+@pytest.mark.parametrize(
+    ("fields", "device_id"),
+    [
+        ('"model":"Nexus","id":137,"channel":3', "Nexus-3-hall-137"),
+        ('"model":"Nexus","id":"137"', "Nexus-hall-137"),
+        ('"channel":null', "hall"),
+        ('"model":""', "hall"),
+        ('"model":1.5', None),
+        ('"model":true', None),
+        ('"model":"a/b"', None),
+    ],
+)
+def test_a_device_id_may_have_parts(fields: str, device_id: str | None, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(
+        'topic = "x/{room}"\ndevice = ["model", "channel", "{room}", "id"]\n[metrics.m]\n'
+    )
+    parser = Parser(load(tmp_path, {}, DEVICE_TOPICS))
+    found = parser.parse(Message("x/hall", f'{{"m":1,{fields}}}'.encode(), RECEIVED))
+    if device_id is None:
+        assert isinstance(found, Rejection)
+        assert found.reason == "invalid_device_id"
+    else:
+        assert isinstance(found, Reading)
+        assert found.device_id == device_id

@@ -190,7 +190,7 @@ def test_a_level_may_be_excluded(topic: str, is_excluded: bool, tmp_path: Path) 
             'topic = "a/{x}"\ndevice = ["{y}"]',
             "device: expected a placeholder of the topic: {x}",
         ),
-        ('topic = "a/{x}"\ndevice = []', "device: expected placeholders such as {gateway}"),
+        ('topic = "a/{x}"\ndevice = []', "device: expected at least one part, such as {gateway}"),
         (
             'topic = "a/{device_id}"\nexcept = ["b/c"]',
             "except: expected levels of topics, not 'b/c'",

@@ -18,8 +18,10 @@ from streams.metric import Metric, Value
 from streams.registry import Streams
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
+from utils.clock import parse
 
-TIME = "2026-01-29T14:30:45.123456Z"
+TEXT = "2026-01-29T14:30:45.123456Z"
+TIME = parse(TEXT)
 SHAPES = {
     "flat": """
 topic = "flat/{device_id}"
@@ -118,7 +120,7 @@ def test_a_payload_has_the_shape_that_is_declared(tmp_path: Path) -> None:
     streams = streams_of(tmp_path)
     assert writing.payload(streams["nested"], values, TIME, "M7") == {
         "device": {"id": "M7"},
-        "meta": [{"time": TIME}],
+        "meta": [{"time": TEXT}],
         "kind": "data",
         "body": {
             "version": 2,
@@ -131,7 +133,7 @@ def test_a_payload_has_the_shape_that_is_declared(tmp_path: Path) -> None:
         "switch": {"on": True},
     }
     assert writing.payload(streams["pieces"], values, TIME, None) == {
-        "timestamp": TIME,
+        "timestamp": TEXT,
         "position": "1.5,2",
         "list": [None, None, True],
         "words": "x",
