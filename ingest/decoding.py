@@ -15,6 +15,7 @@ import msgspec
 
 from ingest.fields import UNSET, FieldReader, Fields, MetricReader, NotConcerned
 from ingest.json_payloads import MAX_PAYLOAD, checked, decode_reading
+from ingest.unpacking import unpacked
 from ingest.values import Bare, PayloadError
 from models import NO_VALUES
 from streams.metric import MAX_INTEGER, Metric, MetricType, Value, Values
@@ -42,9 +43,13 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
 
     The decoder raises PayloadError, NotConcerned.
     """
-    reader = FieldReader(stream)
+    reader, unpack = FieldReader(stream), stream.shape.unpack
+
+    def read_untyped(payload: bytes) -> Fields:
+        return reader.read(decode_reading(unpacked(payload, unpack)))
+
     if not stream.is_plain:
-        return lambda payload: reader.read(decode_reading(payload))
+        return read_untyped
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_wide_struct(stream))
     names = [f"m{index}" for index in range(len(stream.metrics))]
     pick = attrgetter(*names) if len(names) > 1 else lambda holder: (getattr(holder, names[0]),)
@@ -54,20 +59,20 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
     def read(payload: bytes) -> Fields:
         # The same as `_is_clean`, inlined because the call would double its cost.
         if len(payload) > MAX_PAYLOAD or b"\\u" in payload or not payload.isascii():
-            return reader.read(decode_reading(payload))
+            return read_untyped(payload)
         try:
             decoded = decoder.decode(payload)
         except (msgspec.DecodeError, RecursionError):
-            return reader.read(decode_reading(payload))
+            return read_untyped(payload)
         values = pick(decoded.values if stream.values else decoded)
         if 0.0 in values and (_MINUS(payload) is not None or len(payload) > _MANY):
             if _may_be_tiny(payload):
-                return reader.read(decode_reading(payload))
+                return read_untyped(payload)
             values = tuple([_without_sign(value) for value in values])
         if not plain:
             values = tuple([None if value is UNSET else value for value in values])
             if _needs_another_look(values):
-                return reader.read(decode_reading(payload))
+                return read_untyped(payload)
         timestamp = decoded.timestamp
         return Fields(decoded.device, UNSET if timestamp is None else timestamp, values)
 
@@ -175,6 +180,7 @@ class LevelReader:
 
     def __init__(self, stream: Stream, metrics: Sequence[Metric]) -> None:
         self._fields = FieldReader(stream)
+        self._unpack = stream.shape.unpack
         self._readers = [
             (MetricReader(stream, metric), metric.type == "text") for metric in metrics
         ]
@@ -183,7 +189,7 @@ class LevelReader:
 
     def read(self, payload: bytes) -> Fields:
         """Read the values. Raises PayloadError, NotConcerned."""
-        content = checked(payload)
+        content = checked(unpacked(payload, self._unpack))
         values, unread = list(self._empty), []
         fields: Any = None
         for index, (reader, is_text) in zip(self._indexes, self._readers, strict=True):

@@ -26,7 +26,7 @@ from streams.files import DeclarationFile, read_all
 from streams.metric import ByteEncoding, ByteFormat, Metric, MetricType
 from streams.own_topics import DeviceTopics
 from streams.payload_checks import check_payload
-from streams.payload_shape import Decimal, Empty, PayloadShape, Retained
+from streams.payload_shape import Decimal, Empty, PayloadShape, Retained, Unpack
 from streams.registry import Streams, UnusableDeclaration
 from streams.stream import Devices, Energy, HealthRules, Oee, Stream, Timestamp
 from streams.topic_checks import check_topic, check_topic_keys, check_topics
@@ -42,6 +42,7 @@ _WORDS = {
     "empty": Empty,
     "decimal": Decimal,
     "retained": Retained,
+    "unpack": Unpack,
 }
 # Finds the topic in a file that is not valid TOML.
 _TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\1""", re.MULTILINE)
@@ -57,6 +58,7 @@ class _Declaration(
     excluded: tuple[str, ...] = ()
     device: str | tuple[str, ...] = ""
     device_default: str = ""
+    unpack: Unpack = ""
     values: str = ""
     only: dict[str, str | int | float | bool] = {}
     empty: Empty = "reject"

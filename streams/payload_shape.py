@@ -6,12 +6,15 @@ import msgspec
 
 Empty = Literal["reject", "ignore"]
 Decimal = Literal[".", ","]
+Unpack = Literal["", "deflate"]
 Retained = Literal["timed", "store", "ignore"]
 
 
 class PayloadShape(msgspec.Struct, frozen=True):
     """The keys of a declaration that say how the payloads of its stream are read."""
 
+    unpack: Unpack = ""
+    """How payloads are compressed, if their first bytes do not say it."""
     values: str = ""
     """The path of the object with the metrics; empty for the payload itself."""
     only: dict[str, str | int | float | bool] = {}

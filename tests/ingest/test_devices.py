@@ -25,7 +25,7 @@ OUTCOMES = {Reading: "stored", Ignored: "ignored", Rejection: "rejected"}
 LATER = {
     *("explode", "pairs", "root array"),
     *("format cbor", "format csv", "format influx", "format msgpack", "format senml"),
-    *("format sparkplug", "gzip", "trailing NUL", "unpack"),
+    "format sparkplug",
 }
 """Parts of the grammar that the parser does not have yet."""
 
