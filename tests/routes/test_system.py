@@ -169,6 +169,7 @@ def test_streams_lists_the_declarations(sqlite_api: Api) -> None:
         "name": "sensors",
         "title": "ESP32 machine sensors",
         "topic": "sensors/{device_id}/data",
+        "topics": ["sensors/{device_id}/data"],
         "device": "device_id",
         "timestamp_required": True,
         "url": "/api/sensors",
