@@ -67,6 +67,7 @@ Origins = Annotated[str, AfterValidator(_origins)]
 BrokerUrl = Annotated[str, AfterValidator(broker_address.checked)]
 DatabaseUrl = Annotated[str, AfterValidator(database_url.checked)]
 DeviceTopic = Annotated[str, AfterValidator(device_topic.checked)]
+StreamNames = Annotated[str, AfterValidator(setting_values.names)]
 MqttText = Annotated[str, AfterValidator(mqtt_text.accepted)]
 ClientId = Annotated[str, Field(max_length=65), AfterValidator(mqtt_text.accepted)]
 WritableFile = Annotated[Path, AfterValidator(paths.writable_file)]
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
     catch_all_topic: Annotated[str, AfterValidator(setting_values.topic_filter)] | None = None
     database_url: DatabaseUrl = Field(database_url.DEFAULT, repr=False, validate_default=True)
     streams_dir: ExistingFolder = PROJECT / "streams"
+    streams: StreamNames = ""
     earliest_time: PastTime = datetime(2020, 1, 1)
     """Naive UTC; an earlier time stated by a device is not believed."""
     flask_host: ListenAddress = "0.0.0.0"  # noqa: S104 - documented default: for other machines

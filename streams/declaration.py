@@ -22,7 +22,7 @@ from streams.checks import (
 )
 from streams.conflicts import check_conflicts, check_settings, published
 from streams.figure_checks import check_figures
-from streams.files import DeclarationFile, read_all
+from streams.files import DeclarationFile, chosen
 from streams.metric import ByteEncoding, ByteFormat, Metric, MetricType
 from streams.own_topics import DeviceTopics
 from streams.payload_checks import check_payload
@@ -73,22 +73,33 @@ class _Declaration(
 
 
 def declared(settings: Settings) -> Streams:
-    """Return the streams of STREAMS_DIR, `sensors` on SENSOR_TOPIC if set. Raises StreamError."""
+    """Return the streams of STREAMS_DIR and STREAMS, `sensors` on SENSOR_TOPIC if set.
+
+    Raises StreamError.
+    """
     is_set = "sensor_topic" in settings.model_fields_set
     topics = {"sensors": settings.sensor_topic} if is_set else {}
     catch_all = settings.catch_all_topic or ""
-    return load(settings.streams_dir, topics, DeviceTopics.of(settings), catch_all)
+    device_topics = DeviceTopics.of(settings)
+    names = settings.streams.split(",") if settings.streams else ()
+    return load(settings.streams_dir, topics, device_topics, catch_all, names)
 
 
 def load(
-    folder: Path, topics: Mapping[str, str], device_topics: DeviceTopics, catch_all: str = ""
+    folder: Path,
+    topics: Mapping[str, str],
+    device_topics: DeviceTopics,
+    catch_all: str = "",
+    names: Sequence[str] = (),
 ) -> Streams:
     """Read every `*.toml` of a folder that is not hidden; `topics` replaces topics by stream.
+
+    With `names`, read these streams alone, from the folder or else from the library.
 
     A file that cannot be used is listed in `unusable` with file, key and what was expected.
     Raises StreamError if no file can be used, or if settings conflict.
     """
-    files = _files(folder)
+    files = chosen(folder, names)
     check_settings(device_topics.by_setting() | _topics_of_settings(files, topics))
     streams: list[Stream] = []
     faults: dict[DeclarationFile, str] = {}
@@ -117,17 +128,6 @@ def _topics_of_settings(
     used = [topics[file.name] for file in files if file.name in topics]
     patterns = [TopicPattern.of(topic, SENSOR_TOPIC) for topic in used]
     return {pattern.setting: pattern for pattern in patterns}
-
-
-def _files(folder: Path) -> Sequence[DeclarationFile]:
-    try:
-        files = read_all(folder)
-    except OSError as error:
-        raise StreamError(f"{folder}: cannot be read: {error.strerror}") from error
-    if not files:
-        expected = "expected at least one file such as sensors.toml"
-        raise StreamError(f"{folder}: no stream is declared here: {expected}")
-    return files
 
 
 def _digest(files: Sequence[DeclarationFile], topics: Mapping[str, str]) -> str:

@@ -2,10 +2,15 @@
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from streams.checks import StreamError
 from utils.text import printable
+
+LIBRARY = Path(__file__).parent / "library"
+"""Declarations of devices that many people own; STREAMS names those that are used."""
 
 
 class DeclarationFile(NamedTuple):
@@ -24,6 +29,31 @@ class DeclarationFile(NamedTuple):
 
     def __str__(self) -> str:
         return printable(str(self.path))
+
+
+def chosen(folder: Path, names: Sequence[str]) -> Sequence[DeclarationFile]:
+    """Return the files of a folder, or those with these names there or in the library.
+
+    Raises StreamError.
+    """
+    own = _of_folder(folder)
+    if not names:
+        if not own:
+            expected = "expected at least one file such as sensors.toml"
+            raise StreamError(f"{folder}: no stream is declared here: {expected}")
+        return own
+    known = {file.name: file for file in [*_of_folder(LIBRARY), *own]}
+    if unknown := [name for name in names if name not in known]:
+        expected = f"expected names of {', '.join(sorted(known))}"
+        raise StreamError(f"STREAMS={','.join(names)}: no stream {unknown[0]}; {expected}")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def _of_folder(folder: Path) -> Sequence[DeclarationFile]:
+    try:
+        return read_all(folder)
+    except OSError as error:
+        raise StreamError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def read_all(folder: Path) -> list[DeclarationFile]:

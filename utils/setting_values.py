@@ -30,6 +30,14 @@ def topic_filter(text: str) -> str:
     return "#" if text == "+/#" else text
 
 
+def names(text: str) -> str:
+    """Return names with commas between, without blanks. Raises ValueError."""
+    found = [name.strip() for name in text.split(",")]
+    if text.strip() and not all(found):
+        raise ValueError("must be names with commas between, such as sensors,tasmota")
+    return ",".join(found)
+
+
 def upper(value: object) -> object:
     """Return a text in capitals."""
     return value.upper() if isinstance(value, str) else value

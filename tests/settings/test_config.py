@@ -41,6 +41,7 @@ DEFAULTS = {
     "catch_all_topic": None,
     "database_url": "sqlite:///sensors.db",
     "streams_dir": PROJECT / "streams",
+    "streams": "",
     "earliest_time": datetime(2020, 1, 1),
     "flask_host": "0.0.0.0",
     "flask_port": 5000,
