@@ -60,7 +60,7 @@ class RecentDeliveries:
     def filter(self, messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
         """Return the new messages, and the messages that repeat a committed or earlier one."""
         # A list takes half the time of a generator.
-        if not any([message.redelivered or message.copy for message in messages]):  # noqa: C419 - see above
+        if not any([one.redelivered or one.copy for one in messages]):  # noqa: C419 - see above
             return messages, ()
         # The newest entry of a packet id wins: a broker reuses an id after its acknowledgement.
         known = {packet_id: content for _, batch in self._batches for packet_id, content in batch}

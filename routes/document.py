@@ -8,7 +8,9 @@ from flask import redirect, request, url_for
 from flask_openapi.models.info import Info
 from flask_openapi.models.license import License
 from flask_openapi.openapi import OpenAPI
-from flask_openapi_swagger.templates import swagger_html_string  # type: ignore[import-untyped]  # it has no types
+
+# The package has no types.
+from flask_openapi_swagger.templates import swagger_html_string  # type: ignore[import-untyped]
 from werkzeug.routing import Map
 from werkzeug.wrappers import Response
 

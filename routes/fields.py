@@ -89,7 +89,8 @@ MAX_PARAMETERS = 16_384
 MAX_LIFETIME = 604_800
 # What `utils.text.invisible` finds, of the 65,536 characters that every dialect of patterns knows.
 _UNSEEN = (
-    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e"
+    r"\u200b\u200e\u200f\u2028-\u202e"
     r"\u2060-\u206f\u3164\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
 )
 # What is seen only behind a visible character, and what only between two.
@@ -164,7 +165,8 @@ def _since(text: object) -> int | datetime:
     if isinstance(text, int) and not isinstance(text, bool):
         text = str(text)
     if not isinstance(text, str):
-        raise ValueError("expected the id of a reading, or a time")  # noqa: TRY004 - pydantic wants it
+        expected = "expected the id of a reading, or a time"
+        raise ValueError(expected)  # noqa: TRY004 - pydantic wants it
     if re.fullmatch(r"\d{1,20}", text, re.ASCII):
         if int(text) > MAX_ID:
             raise ValueError(f"{text} is larger than any id, and not an epoch time")

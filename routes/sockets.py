@@ -49,7 +49,8 @@ class Sockets:
         self._clients: dict[str, SocketClient] = {}
         self._lock = threading.Lock()
         self._io = _socket_io(app, origins)
-        self._server: Server = self._io.server  # type: ignore[attr-defined]  # its stubs do not know it
+        # The stubs do not know it.
+        self._server: Server = self._io.server  # type: ignore[attr-defined]
         # Engine.IO's own method waits forever for a client that stopped polling.
         self._server.eio.disconnect = self._end
         self._connections = Connections(app.wsgi_app, lambda: len(self._server.eio.sockets))

@@ -34,7 +34,8 @@ class RunningBackend:
     def ask(self, path: str, body: Any = None) -> tuple[int, Any]:
         """Return the status and the JSON of a GET, or of a POST with a body. Raises Failure."""
         data = None if body is None else json.dumps(body).encode()
-        request = Request(self.url + path, data, {"Content-Type": "application/json"})  # noqa: S310 - see server_url
+        headers = {"Content-Type": "application/json"}
+        request = Request(self.url + path, data, headers)  # noqa: S310 - see server_url
         try:
             with self._open(request) as answer:
                 status, kind, content = (

@@ -83,7 +83,8 @@ class Submissions:
         for attempt in range(1, ATTEMPTS):
             with contextlib.suppress(Unavailable):
                 return store()
-            pause = random.uniform(0, PAUSE_SECONDS * attempt)  # noqa: S311 - to avoid another deadlock
+            # Random, to avoid another deadlock.
+            pause = random.uniform(0, PAUSE_SECONDS * attempt)  # noqa: S311 - no secret
             time.sleep(pause)
         return store()
 

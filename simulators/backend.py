@@ -26,7 +26,11 @@ class BackendResponse(NamedTuple):
 
 
 class _EveryAnswer(urllib.request.HTTPErrorProcessor):
-    def http_response(self, request: urllib.request.Request, response: Any) -> Any:  # noqa: ARG002 - its interface
+    def http_response(
+        self,
+        request: urllib.request.Request,  # noqa: ARG002 - the interface
+        response: Any,
+    ) -> Any:
         return response
 
     https_response = http_response
@@ -64,7 +68,7 @@ class BackendClient:
 
     def _ask(self, path: str, seconds: float, body: bytes | None = None) -> BackendResponse:
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - the address is http or https
+        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - HTTP only
         try:
             with self._opener.open(request, timeout=seconds) as answer:
                 return BackendResponse(answer.status, answer.read().decode(errors="replace"))

@@ -183,7 +183,7 @@ def _ask(settings: Settings, path: str) -> dict[str, Any] | None:
 
 
 def _instructions(settings: Settings) -> str:
-    local = settings.flask_host in ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - compared only
+    local = settings.flask_host in ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - no bind
     url = f"http://localhost:{settings.flask_port}" if local else f"http://{settings.address}"
     return f"""
 AutoForge is running with three ESP32 boards, two machines, an energy panel and a soil probe;

@@ -43,7 +43,8 @@ def _check_time(declared: Timestamp) -> None:
         return
     sample = datetime(2026, 11, 28, 13, 45, 59, tzinfo=UTC)
     try:
-        parsed = datetime.strptime(sample.strftime(declared.format), declared.format)  # noqa: DTZ007 - only its date
+        written = sample.strftime(declared.format)
+        parsed = datetime.strptime(written, declared.format)  # noqa: DTZ007 - only its date
     except ValueError:
         parsed = None
     is_whole = parsed is not None and parsed.date() == sample.date()

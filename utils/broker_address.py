@@ -67,7 +67,8 @@ def checked(text: str) -> str:
 
 def local(listening: str) -> str:
     """Return the host for connecting to a listener on this machine, as `address` takes it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listening, listening)  # noqa: S104 - compared only
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only
+    host = loopback.get(listening, listening)
     return f"[{host}]" if ":" in host else host
 
 

@@ -33,7 +33,8 @@ _HOUR = re.compile(r"(.{7,10})\D\d\d(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _DAY_OF_YEAR_OR_MONTH = re.compile(r"\d{4}-(?:[0-2]\d\d|3[0-6]\d|0[1-9]|1[0-2])", re.ASCII)
 # As numbers they would be epoch times of the years 1976 and 2572 to 2665.
 _COMPACT = re.compile(
-    r"((?:19|20|21)\d{6})(\d{4}|\d{6})(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?",
+    r"((?:19|20|21)\d{6})(\d{4}|\d{6})"
+    r"(?:(?<=\d{14})(?:[.,](\d{1,20})|(\d{3})))?(Z|[+-]\d\d:?\d\d)?",
     re.ASCII,
 )
 _LONG_FRACTION = re.compile(r"([.,]\d{6})(\d)\d*", re.ASCII)

@@ -90,9 +90,15 @@ class MqttStatus(Described):
     clientId: str  # noqa: N815 - the names of PELBIOT's frontend
     subscriptions: list[str]
     messageCount: int  # noqa: N815 - likewise
-    messagesPerSecond: float | None = Field(description="The rate in the last minute.")  # noqa: N815 - likewise
-    processingTime: float | None = Field(description="Milliseconds to store a message.")  # noqa: N815 - likewise
-    bufferSize: int = Field(description="Messages waiting for the database.")  # noqa: N815 - likewise
+    messagesPerSecond: float | None = Field(  # noqa: N815 - likewise
+        description="The rate in the last minute."
+    )
+    processingTime: float | None = Field(  # noqa: N815 - likewise
+        description="Milliseconds to store a message."
+    )
+    bufferSize: int = Field(  # noqa: N815 - likewise
+        description="Messages waiting for the database."
+    )
     uptime: float | None = Field(
         description="Seconds since it has been connected; null without a connection."
     )
