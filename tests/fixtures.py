@@ -221,8 +221,8 @@ def sqlite(tmp_path: Path, lent_database: Lend, streams: Streams) -> Iterator[Da
 
 
 @pytest.fixture
-def embedded_broker() -> Iterator[int]:
-    """The port of an embedded broker."""
+def fast_broker() -> Iterator[int]:
+    """The port of a broker in the test's own process; it starts fast and keeps nothing on disk."""
     with Broker(
         port=free_port(), listen="127.0.0.1", max_payload_size=16_000_000, max_inflight_count=1000
     ) as broker:

@@ -12,7 +12,7 @@ import pytest
 
 FIXTURES = {
     "database": {"bare_database_url", "lent_database", "own_postgres", "postgres_url", "refusing"},
-    "broker": {"broker", "embedded_broker", "mosquitto"},
+    "broker": {"broker", "fast_broker", "mosquitto"},
     "process": {"backend"},
 }
 EVENTS = {

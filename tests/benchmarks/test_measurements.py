@@ -33,9 +33,9 @@ from tests.support import PROJECT, connected_client, wait_for
 
 
 @pytest.mark.process
-def test_a_real_broker_delivers_each_generated_packet_exactly_once(embedded_broker: int) -> None:
+def test_a_real_broker_delivers_each_generated_packet_exactly_once(fast_broker: int) -> None:
     received: list[tuple[str, bytes]] = []
-    client = connected_client(embedded_broker)
+    client = connected_client(fast_broker)
     subscribed: list[int] = []
     client.on_subscribe = lambda *_: subscribed.append(1)
     client.on_message = lambda _, __, message: received.append(
@@ -43,7 +43,7 @@ def test_a_real_broker_delivers_each_generated_packet_exactly_once(embedded_brok
     )
     client.subscribe(broker.TOPIC, 1)
     wait_for(lambda: subscribed, what="the subscription")
-    with load.connect(embedded_broker) as connection:
+    with load.connect(fast_broker) as connection:
         assert load.publish(connection, 1_000, devices=100, window=300) > 0
     wait_for(lambda: len(received) >= 1_000, what="the messages")
     client.disconnect()
@@ -55,9 +55,9 @@ def test_a_real_broker_delivers_each_generated_packet_exactly_once(embedded_brok
 
 
 @pytest.mark.process
-def test_the_generator_as_a_process_reports_what_was_acknowledged(embedded_broker: int) -> None:
+def test_the_generator_as_a_process_reports_what_was_acknowledged(fast_broker: int) -> None:
     for pace in ([], ["--rate", "2000"]):
-        options = ("--port", embedded_broker, "--messages", 250, *pace)
+        options = ("--port", fast_broker, "--messages", 250, *pace)
         command = python("benchmarks.load", *options)
         ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
         assert json.loads(ended.stdout)["acknowledged"] == 250
@@ -149,14 +149,14 @@ def _http_server(status: int, body: bytes) -> Iterator[int]:
 
 @pytest.mark.process
 def test_a_crowd_of_socket_clients_holds_the_newest_stored_readings(
-    embedded_broker: int, tmp_path: Path
+    fast_broker: int, tmp_path: Path
 ) -> None:
     port, url = free_port(), f"sqlite:///{tmp_path}/bench.db"
-    environment = settings(tmp_path, url, embedded_broker, FLASK_PORT=str(port))
+    environment = settings(tmp_path, url, fast_broker, FLASK_PORT=str(port))
     with running([sys.executable, str(PROJECT / "app.py")], tmp_path, environment):
         wait_for(lambda: healthy(port), 30, what="the backend")
         with socket_clients.crowd(tmp_path, port, clients=60) as process:
-            with load.connect(embedded_broker) as connection:
+            with load.connect(fast_broker) as connection:
                 load.publish_paced(connection, 40, devices=4, rate=20)
             time.sleep(3)
             result = socket_clients.finish(process)

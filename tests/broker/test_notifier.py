@@ -205,12 +205,12 @@ def test_each_installation_hears_its_own_processes_only(
 
 @pytest.mark.process
 def test_garbage_on_the_topic_is_ignored(
-    settings: Make, sqlite: Database, embedded_broker: int
+    settings: Make, sqlite: Database, fast_broker: int
 ) -> None:
     with sqlite.read() as reader:
         topic = f"autoforge/{queries.installation.installation(reader).notices_id}/notices"
-    place = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
-    with processes(place, sqlite, sqlite) as (one, other), publishing(embedded_broker) as publish:
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker)
+    with processes(place, sqlite, sqlite) as (one, other), publishing(fast_broker) as publish:
         for number, garbage in enumerate(GARBAGE):
             publish(topic, garbage)
             one.tell(f"after {number}")
@@ -234,12 +234,12 @@ def test_news_are_added_up_to_a_limit() -> None:
 
 @pytest.mark.process
 def test_a_flood_of_entries_on_the_topic_only_says_that_everything_may_be_new(
-    settings: Make, sqlite: Database, embedded_broker: int
+    settings: Make, sqlite: Database, fast_broker: int
 ) -> None:
     flood = ChangeSet(commands=[str(number) for number in range(50_000)], origin="x")
-    with processes(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), sqlite) as (one,):
+    with processes(settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker), sqlite) as (one,):
         before = len(one.heard)
-        with publishing(embedded_broker) as publish, sqlite.read() as reader:
+        with publishing(fast_broker) as publish, sqlite.read() as reader:
             publish(
                 f"autoforge/{queries.installation.installation(reader).notices_id}/notices",
                 msgspec.json.encode(flood),

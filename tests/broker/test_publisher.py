@@ -45,9 +45,9 @@ def test_behind_a_silent_broker_those_who_publish_do_not_wait_for_each_other(
 
 @pytest.mark.process
 def test_a_broker_that_comes_back_is_used_again(
-    settings: Callable[..., Settings], embedded_broker: int
+    settings: Callable[..., Settings], fast_broker: int
 ) -> None:
-    publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), TIMEOUT)
+    publisher = Publisher(settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker), TIMEOUT)
     publisher.publish("a", b"1")
     publisher.close()
     publisher.publish("a", b"2")

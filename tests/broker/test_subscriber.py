@@ -98,11 +98,11 @@ def test_it_hands_over_what_is_published(settings: Make, mosquitto: Mosquitto) -
 
 
 @pytest.mark.process
-def test_it_works_with_the_embedded_broker(settings: Make, embedded_broker: int) -> None:
+def test_it_works_with_the_embedded_broker(settings: Make, fast_broker: int) -> None:
     store = Store()
     with (
-        subscribed(settings(mqtt_port=embedded_broker), store),
-        publishing(embedded_broker) as publish,
+        subscribed(settings(mqtt_port=fast_broker), store),
+        publishing(fast_broker) as publish,
     ):
         for number in range(300):
             publish("t/1", str(number))

@@ -89,7 +89,7 @@ def seeing(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
 
 
 @pytest.fixture
-def proxied(tmp_path: Path, embedded_broker: int) -> Iterator[tuple[Backend, Nginx]]:
+def proxied(tmp_path: Path, fast_broker: int) -> Iterator[tuple[Backend, Nginx]]:
     """AutoForge as it is deployed: nginx, gunicorn with its configuration, a broker."""
     folder = tmp_path / "backend"
     folder.mkdir()
@@ -101,9 +101,7 @@ def proxied(tmp_path: Path, embedded_broker: int) -> Iterator[tuple[Backend, Ngi
         "-c",
         str(PROJECT / "gunicorn.conf.py"),
     ]
-    backend = Backend(
-        folder, [*command, "app:app"], MQTT_PORT=str(embedded_broker), PROXY_COUNT="1"
-    )
+    backend = Backend(folder, [*command, "app:app"], MQTT_PORT=str(fast_broker), PROXY_COUNT="1")
     with Nginx(tmp_path, backend.port) as nginx, serving(backend):
         yield backend, nginx
 
@@ -330,13 +328,11 @@ def test_the_compose_file_publishes_only_where_it_is_asked_for() -> None:
 
 
 @pytest.mark.process
-def test_the_publisher_command_publishes_and_ends_at_once(
-    tmp_path: Path, embedded_broker: int
-) -> None:
+def test_the_publisher_command_publishes_and_ends_at_once(tmp_path: Path, fast_broker: int) -> None:
     file = tmp_path / "publisher.json"
     file.write_text('[{"id": "boiler", "topic": "plant/boiler", "data": {}, "interval": 1}]')
     command = [sys.executable, *PUBLISHER.replace("/var/lib/autoforge", str(tmp_path)).split()[1:]]
-    publisher = Backend(tmp_path, command, MQTT_PORT=str(embedded_broker)).start(wait=False)
+    publisher = Backend(tmp_path, command, MQTT_PORT=str(fast_broker)).start(wait=False)
     wait_for(
         lambda: "Connected to the broker" in publisher.console.read_text(), what="its connection"
     )
@@ -351,13 +347,11 @@ def test_a_reload_of_the_publisher_is_the_signal_that_it_takes() -> None:
 
 
 @pytest.mark.process
-def test_the_live_command_serves_socket_io(tmp_path: Path, embedded_broker: int) -> None:
+def test_the_live_command_serves_socket_io(tmp_path: Path, fast_broker: int) -> None:
     port = free_port()
     command = [sys.executable, "-m", *LIVE.replace(":5001", f":{port}").split()]
     command[command.index("gunicorn.conf.py")] = str(PROJECT / "gunicorn.conf.py")
-    backend = Backend(
-        tmp_path, command, FLASK_PORT=str(port), MQTT_PORT=str(embedded_broker)
-    ).start()
+    backend = Backend(tmp_path, command, FLASK_PORT=str(port), MQTT_PORT=str(fast_broker)).start()
     client = socketio.SimpleClient()
     client.connect(f"http://127.0.0.1:{port}", wait_timeout=10)
     assert client.call("subscribe", {"stream": "sensors"}, timeout=10)["message"] == "subscribed"
@@ -379,7 +373,7 @@ def test_the_image_starts_gunicorn_as_an_ordinary_user_with_a_health_check() -> 
 
 @pytest.mark.process
 def test_the_health_check_of_the_image_says_whether_the_backend_answers(
-    tmp_path: Path, embedded_broker: int
+    tmp_path: Path, fast_broker: int
 ) -> None:
     found = re.search(
         r"^HEALTHCHECK .*?CMD (\[.*?\])$",
@@ -388,7 +382,7 @@ def test_the_health_check_of_the_image_says_whether_the_backend_answers(
     )
     assert found is not None
     _, *arguments = json.loads(found[1])
-    backend = Backend(tmp_path, MQTT_PORT=str(embedded_broker))
+    backend = Backend(tmp_path, MQTT_PORT=str(fast_broker))
 
     def check() -> int:
         environment = os.environ | {"FLASK_PORT": str(backend.port)}

@@ -33,7 +33,7 @@ ASKING = [page for page, lines in ASKED.items() if lines and page not in ELSEWHE
 
 
 @pytest.fixture
-def backend(tmp_path: Path, embedded_broker: int) -> Iterator[Backend]:
+def backend(tmp_path: Path, fast_broker: int) -> Iterator[Backend]:
     """A backend with the shipped streams and the one that the page on streams adds."""
     folder = tmp_path / "streams"
     folder.mkdir()
@@ -43,7 +43,7 @@ def backend(tmp_path: Path, embedded_broker: int) -> Iterator[Backend]:
     name = re.match(r"# streams/([a-z]+\.toml)\n", example)
     assert name is not None
     (folder / name[1]).write_text(example, encoding="utf-8")
-    started = Backend(tmp_path, MQTT_PORT=str(embedded_broker), STREAMS_DIR=str(folder)).start()
+    started = Backend(tmp_path, MQTT_PORT=str(fast_broker), STREAMS_DIR=str(folder)).start()
     wait_for(started.ready, what="the backend to be healthy")
     yield started
     started.stop()
@@ -72,11 +72,11 @@ def published(command: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("page", ASKING)
-def test_every_command_of_a_page_works(page: str, backend: Backend, embedded_broker: int) -> None:
-    board = Device(embedded_broker, answers=("succeeded",))
+def test_every_command_of_a_page_works(page: str, backend: Backend, fast_broker: int) -> None:
+    board = Device(fast_broker, answers=("succeeded",))
     for command in ASKED[page]:
         if command.startswith("mosquitto_pub"):
-            publish(command, backend, embedded_broker)
+            publish(command, backend, fast_broker)
         elif "/live" not in command:
             process = curl(command, backend)
             answer = json.loads(process.communicate(timeout=30)[0])
@@ -153,9 +153,9 @@ def test_the_scripts_of_its_pages_can_be_read() -> None:
         subprocess.run([str(node), "--check", "-"], input=script, text=True, check=True)
 
 
-def test_a_device_gets_a_command_as_shown(backend: Backend, embedded_broker: int) -> None:
+def test_a_device_gets_a_command_as_shown(backend: Backend, fast_broker: int) -> None:
     shown, answer = map(json.loads, only("docs/commands.md", "json").splitlines())
-    board = Device(embedded_broker)
+    board = Device(fast_broker)
     backend.post("/api/control", {"device_id": "ESP32_001", "command": "ping"})
     assert list(board.next_command()) == list(shown)
     board.close()
@@ -172,9 +172,9 @@ def test_the_page_on_rest_shows_a_real_answer(backend: Backend) -> None:
     assert_shown("docs/rest.md", backend, "ESP32_001")
 
 
-def test_the_readme_shows_a_real_answer(backend: Backend, embedded_broker: int) -> None:
+def test_the_readme_shows_a_real_answer(backend: Backend, fast_broker: int) -> None:
     (command,) = commands("README.md", "mosquitto_pub")
-    publish(command, backend, embedded_broker)
+    publish(command, backend, fast_broker)
     assert_shown("README.md", backend, "shed")
 
 
@@ -186,12 +186,12 @@ def assert_shown(page: str, backend: Backend, device_id: str) -> None:
     assert list(real) == list(shown["data"])
 
 
-def test_what_the_sketch_publishes_is_stored(backend: Backend, embedded_broker: int) -> None:
+def test_what_the_sketch_publishes_is_stored(backend: Backend, fast_broker: int) -> None:
     sketch = only("docs/esp32.md", "cpp")
     form = re.search(r'"(\{\\"temperature.*\})"', sketch)
     assert form is not None
     text = form[1].replace('\\"', '"').replace("%lu.%06lu", "1769697045.000123")
-    with publishing(embedded_broker) as send:
+    with publishing(fast_broker) as send:
         send(constants(sketch)["TOPIC"], re.sub(r"%\.(\d)f", "1.5", text))
     wait_for(lambda: backend.get("/api/sensors/latest")[0] == 200, what="the reading")
     stored = backend.get("/api/sensors/latest")[1]["data"]

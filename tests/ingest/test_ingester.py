@@ -24,11 +24,11 @@ LOCK = {
 
 @pytest.fixture
 def ingester(
-    settings: Callable[..., Settings], embedded_broker: int, database: Database, streams: Streams
+    settings: Callable[..., Settings], fast_broker: int, database: Database, streams: Streams
 ) -> Iterator[Ingester]:
     """An ingester that runs, on a database of each kind in turn."""
     made = Ingester(
-        settings(mqtt_port=embedded_broker), database, streams, new_pipeline(database, streams)
+        settings(mqtt_port=fast_broker), database, streams, new_pipeline(database, streams)
     )
     made.start()
     wait_for(lambda: status(database).subscribed, what="the subscription")
@@ -43,11 +43,11 @@ def status(database: Database) -> IngestStatus:
 
 
 def test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is(
-    ingester: Ingester, embedded_broker: int, database: Database
+    ingester: Ingester, fast_broker: int, database: Database
 ) -> None:
     with database.write() as connection, database.transaction(connection):
         connection.execute(text("ALTER TABLE sensor_readings RENAME TO elsewhere"))
-    with publishing(embedded_broker) as publish:
+    with publishing(fast_broker) as publish:
         publish("sensors/ESP32_001/data", payload())
         wait_for(lambda: "1 messages wait for the database" in (status(database).problem or ""))
         with database.write() as connection, database.transaction(connection):
@@ -58,9 +58,9 @@ def test_a_batch_that_cannot_be_stored_is_a_problem_until_it_is(
 
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
 def test_a_locked_table_makes_it_wait_and_does_not_hang_it(
-    ingester: Ingester, embedded_broker: int, database: Database
+    ingester: Ingester, fast_broker: int, database: Database
 ) -> None:
-    with database.write() as locking, publishing(embedded_broker) as publish:
+    with database.write() as locking, publishing(fast_broker) as publish:
         locking.execute(text(LOCK[database.engine.dialect.name]))
         publish("sensors/ESP32_001/data", payload())
         wait_for(lambda: "wait for the database" in (status(database).problem or ""))
@@ -70,12 +70,12 @@ def test_a_locked_table_makes_it_wait_and_does_not_hang_it(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_log_has_the_second_rejection_of_a_kind_too(
-    ingester: Ingester, embedded_broker: int, caplog: pytest.LogCaptureFixture
+    ingester: Ingester, fast_broker: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     def told(device: str) -> bool:
         return any(f"'sensors/{device}/data': invalid_json" in line for line in caplog.messages)
 
-    with publishing(embedded_broker) as publish:
+    with publishing(fast_broker) as publish:
         publish("sensors/first/data", "{")
         publish("sensors/second/data", "{")
     wait_for(lambda: told("first") and told("second"), what="both in the log")

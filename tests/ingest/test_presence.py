@@ -93,7 +93,7 @@ def test_1200_devices_may_go_at_once(database: Database) -> None:
 # What is shown
 
 
-@pytest.fixture(params=["mosquitto", "embedded_broker"])
+@pytest.fixture(params=["mosquitto", "fast_broker"])
 def port(request: pytest.FixtureRequest) -> int:
     """The port of each kind of broker in turn."""
     broker = request.getfixturevalue(request.param)

@@ -14,9 +14,9 @@ from tests.support import free_port
 
 
 @pytest.fixture
-def device(embedded_broker: int) -> Iterator[Device]:
+def device(fast_broker: int) -> Iterator[Device]:
     """A device that listens for commands."""
-    made = Device(embedded_broker)
+    made = Device(fast_broker)
     yield made
     made.close()
 

@@ -33,11 +33,9 @@ RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 @pytest.fixture
-def api(
-    settings: Callable[..., Settings], embedded_broker: int, database_url: str
-) -> Iterator[Api]:
+def api(settings: Callable[..., Settings], fast_broker: int, database_url: str) -> Iterator[Api]:
     """The API with a broker, over an empty database of each kind in turn."""
-    place = {"mqtt_broker": "127.0.0.1", "mqtt_port": embedded_broker}
+    place = {"mqtt_broker": "127.0.0.1", "mqtt_port": fast_broker}
     with running(settings(database_url=database_url, **place)) as api:
         yield api
 
@@ -326,10 +324,10 @@ def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free
 
 @pytest.mark.process
 def test_one_key_at_many_processes_at_once_publishes_once(
-    settings: Callable[..., Settings], embedded_broker: int, database_url: str, device: Device
+    settings: Callable[..., Settings], fast_broker: int, database_url: str, device: Device
 ) -> None:
     """Each app has its own connections, as gunicorn's workers have."""
-    place = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker, database_url=database_url)
+    place = settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker, database_url=database_url)
     with ExitStack() as stack:
         apps = [stack.enter_context(running(place)) for _ in range(4)]
         for key in ("k-1", "k-2", "k-3"):

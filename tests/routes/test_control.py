@@ -38,9 +38,9 @@ CONNACK = b"\x20\x02\x00\x00"
 
 
 @pytest.fixture
-def api(settings: Callable[..., Settings], embedded_broker: int) -> Iterator[Api]:
+def api(settings: Callable[..., Settings], fast_broker: int) -> Iterator[Api]:
     """The API with a broker."""
-    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)) as api:
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker)) as api:
         yield api
 
 
@@ -63,7 +63,7 @@ def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
 
 @pytest.mark.process
 def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_declared_keys(
-    api: Api, device: Device, embedded_broker: int
+    api: Api, device: Device, fast_broker: int
 ) -> None:
     answer = api.post("/api/control", COMMAND, expect=202)
     message = device.next()
@@ -82,7 +82,7 @@ def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_decla
         published["issued_at"]
     )
     assert lifetime == timedelta(seconds=60)
-    latecomer = Device(embedded_broker)
+    latecomer = Device(fast_broker)
     api.post("/api/control", COMMAND | {"command": "second"}, expect=202)
     assert json.loads(latecomer.next().payload)["command"] == "second"
     latecomer.close()
@@ -134,13 +134,11 @@ def test_every_command_has_an_id_of_its_own(api: Api, device: Device) -> None:
 
 @pytest.mark.process
 def test_the_control_topic_is_the_configured_one(
-    settings: Callable[..., Settings], embedded_broker: int
+    settings: Callable[..., Settings], fast_broker: int
 ) -> None:
-    values = settings(
-        mqtt_broker="127.0.0.1", mqtt_port=embedded_broker, control_topic="plant/+/do"
-    )
+    values = settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker, control_topic="plant/+/do")
     with running(values) as api:
-        device = Device(embedded_broker, "plant/+/do")
+        device = Device(fast_broker, "plant/+/do")
         api.post("/api/control", COMMAND | {"device_id": "機器 1"}, expect=202)
         assert device.next().topic == "plant/機器 1/do"
         device.close()

@@ -112,9 +112,9 @@ def test_ids_that_are_like_it_are_found_on_every_database(api: Api) -> None:
 
 
 @pytest.fixture
-def commanding(settings: Callable[..., Settings], embedded_broker: int) -> Iterator[Api]:
+def commanding(settings: Callable[..., Settings], fast_broker: int) -> Iterator[Api]:
     """The API with a broker."""
-    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)) as api:
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker)) as api:
         yield api
 
 

@@ -161,13 +161,13 @@ def test_a_file_that_cannot_be_read_stops_the_start(
 
 @pytest.mark.process
 def test_locks_that_cannot_be_written_stop_nothing_but_publishing_and_changes(
-    settings: Callable[..., Settings], file: Path, embedded_broker: int
+    settings: Callable[..., Settings], file: Path, fast_broker: int
 ) -> None:
     for kind in ("lock", "edit.lock"):
         Path(
             f"{file}.{kind}"
         ).mkdir()  # root may write into every folder, but opens none for writing
-    used = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
+    used = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=fast_broker)
     with running(used, start=True) as publisher:
         wait_for(
             lambda: healthy(publisher), what="the ingester, which has nothing to do with the file"

@@ -306,11 +306,11 @@ def test_white_space_around_the_body_makes_no_other_reading(sqlite_api: Api) -> 
 
 @pytest.mark.process
 def test_what_came_by_mqtt_is_a_duplicate_over_http(
-    settings: Callable[..., Settings], embedded_broker: int
+    settings: Callable[..., Settings], fast_broker: int
 ) -> None:
-    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), start=True) as api:
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker), start=True) as api:
         wait_for(lambda: api.get("/api/health")["status"] == "healthy", what="the subscription")
-        with publishing(embedded_broker) as publish:
+        with publishing(fast_broker) as publish:
             publish("sensors/ESP32_001/data", payload())
         wait_for(lambda: stored(api), what="the reading by MQTT")
         assert counts(api.post(READINGS, payload(), device_id="ESP32_001")) == (0, 1, 0)

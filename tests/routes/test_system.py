@@ -66,11 +66,11 @@ def test_health_follows_the_broker_as_it_goes_and_comes_back(
 
 @pytest.mark.process
 def test_health_has_the_documented_keys_and_what_decides_it(
-    settings: Callable[..., Settings], database_url: str, embedded_broker: int
+    settings: Callable[..., Settings], database_url: str, fast_broker: int
 ) -> None:
     values = {
         "mqtt_broker": "127.0.0.1",
-        "mqtt_port": embedded_broker,
+        "mqtt_port": fast_broker,
         "database_url": database_url,
     }
     with running(settings(**values), start=True) as api:
@@ -86,7 +86,7 @@ def test_health_has_the_documented_keys_and_what_decides_it(
         assert {key: mqtt[key] for key in COUNTS} == dict.fromkeys(
             COUNTS - {"last_batch_at"}, 0
         ) | {"last_batch_at": None}
-        with publishing(embedded_broker) as publish:
+        with publishing(fast_broker) as publish:
             publish("sensors/ESP32_001/data", payload())
             publish("sensors/ESP32_001/data", payload())
             publish("sensors/ESP32_001/data", payload(gas=None))
@@ -116,9 +116,9 @@ def test_health_is_degraded_while_no_process_ingests(sqlite_api: Api) -> None:
 
 @pytest.mark.process
 def test_health_says_since_when_nobody_ingests(
-    settings: Callable[..., Settings], embedded_broker: int
+    settings: Callable[..., Settings], fast_broker: int
 ) -> None:
-    values = settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker)
+    values = settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker)
     with running(values) as reader:
         with running(values, start=True):
             wait_for(in_state(reader, "healthy"), what="healthy")

@@ -331,14 +331,14 @@ def test_boards_of_another_stream_have_presence_and_commands_too(
     assert [topic for topic, _, _ in desk.heard if topic.endswith("/ack")] == ["did/panel_003/ack"]
 
 
-def test_a_board_of_the_embedded_broker_does_the_same(start: Start, embedded_broker: int) -> None:
-    desk = Desk(embedded_broker)
+def test_a_board_of_the_embedded_broker_does_the_same(start: Start, fast_broker: int) -> None:
+    desk = Desk(fast_broker)
 
     def states() -> list[bytes]:
         # That broker sends the will even after a goodbye, so "offline" may come twice.
         return [state for state, _ in itertools.groupby(desk.presence("ESP32_001"))]
 
-    process = start("--devices", "1", MQTT_PORT=str(embedded_broker))
+    process = start("--devices", "1", MQTT_PORT=str(fast_broker))
     desk.expect("ESP32_001", b"online")
     assert desk.do("ESP32_001", "restart")["status"] == "succeeded"
     wait_for(lambda: states() == [b"online", b"offline", b"online"])

@@ -116,12 +116,12 @@ def test_it_is_declared_and_documented(
 
 @pytest.mark.process
 def test_the_simulator_plays_its_devices_and_the_backend_stores_them(
-    settings: Callable[..., Settings], streams_dir: Path, embedded_broker: int
+    settings: Callable[..., Settings], streams_dir: Path, fast_broker: int
 ) -> None:
     (streams_dir / "greenhouse.toml").write_text(GREENHOUSE)
     environment = {
         "MQTT_BROKER": "127.0.0.1",
-        "MQTT_PORT": str(embedded_broker),
+        "MQTT_PORT": str(fast_broker),
         "STREAMS_DIR": str(streams_dir),
     }
     arguments = [
@@ -138,7 +138,7 @@ def test_the_simulator_plays_its_devices_and_the_backend_stores_them(
     ]
     values: dict[str, Any] = {
         "mqtt_broker": "127.0.0.1",
-        "mqtt_port": embedded_broker,
+        "mqtt_port": fast_broker,
         "streams_dir": streams_dir,
     }
     with running(settings(**values), start=True) as api:

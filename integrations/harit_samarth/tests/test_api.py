@@ -167,14 +167,14 @@ def test_every_analysed_reading_is_counted_like_any_other(api: Api) -> None:
 
 @pytest.mark.process
 def test_what_came_by_mqtt_is_known_when_it_is_posted(
-    settings: Callable[..., Settings], embedded_broker: int
+    settings: Callable[..., Settings], fast_broker: int
 ) -> None:
     payload = json.dumps(
         {"timestamp": "2025-12-02T17:00:00", "sensor_readings": TESTED}, separators=(",", ":")
     )
-    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=embedded_broker), start=True) as api:
+    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker), start=True) as api:
         wait_for(lambda: api.get("/api/health")["status"] == "healthy", what="the subscription")
-        with publishing(embedded_broker) as publish:
+        with publishing(fast_broker) as publish:
             publish(TOPIC, payload)
         wait_for(lambda: stored(api), what="the reading by MQTT")
         answer = api.post(ANALYZE, payload, expect=200)
