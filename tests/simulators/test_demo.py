@@ -14,6 +14,7 @@ import pytest
 
 from simulators.console import Console
 from tests.support import Backend, Mosquitto, connected_client, wait_for
+from tests.terminal import Terminal
 
 SUMMARY = r"^{stream}: published (\d+), acknowledged \1, invalid 0$"
 STREAMS = ("sensors", "machines", "panels", "soil")
@@ -197,13 +198,6 @@ def test_a_part_that_ends_by_itself_ends_the_rest_with_exit_code_1(tmp_path: Pat
         in made.console.read_text()
     )
     assert not left_by(made)
-
-
-class Terminal(io.StringIO):
-    """A text stream that says that it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_on_a_terminal_there_is_one_line_that_renews_itself_below_what_is_said() -> None:

@@ -32,6 +32,7 @@ from streams.declaration import load
 from streams.metric import Simulation
 from streams.stream import Stream
 from tests.support import DEVICE_TOPICS
+from tests.terminal import Terminal
 
 NOON = datetime(2026, 5, 4, 12)
 SECOND = timedelta(seconds=1)
@@ -504,13 +505,6 @@ def test_a_bad_option_is_named(start: Start, option: tuple[str, ...]) -> None:
 
 
 # The display
-
-
-class Terminal(io.StringIO):
-    """An output that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_the_progress_is_one_line_that_renews_itself_on_a_terminal(
