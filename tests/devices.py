@@ -24,7 +24,7 @@ client.loop_forever()
 """
 
 
-class Device:
+class DeviceClient:
     """One connection that stands for any number of devices; `next` waits for the next command at QoS 1.
 
     With `answers`, every command is acknowledged at once with each of these states in turn.

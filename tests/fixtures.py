@@ -24,7 +24,7 @@ from tests.parsing import make_parser
 from tests.sites import Site
 from tests.support import (
     DEVICE_TOPICS,
-    Backend,
+    BackendProcess,
     Clock,
     Mosquitto,
     PostgresServer,
@@ -251,7 +251,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 
 @pytest.fixture(scope="module")
-def backend(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+def backend(
+    broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BackendProcess]:
     """A subscribed `python app.py` for all tests of a module; nothing in them may have logged a traceback."""
     with serving(at_broker(tmp_path_factory.mktemp("backend"), broker)) as started:
         wait_for(started.ready, what="a healthy backend")

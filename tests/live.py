@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import socketio
 
-from tests.support import Backend, Mosquitto, payload, wait_for
+from tests.support import BackendProcess, Mosquitto, payload, wait_for
 from utils.json_types import JsonObject
 
 
@@ -183,7 +183,7 @@ class Io(Inbox):
 
 
 @contextlib.contextmanager
-def serving(backend: Backend, wait: bool = True) -> Iterator[Backend]:
+def serving(backend: BackendProcess, wait: bool = True) -> Iterator[BackendProcess]:
     """Start a backend, and end it, whatever happens, with everything that it has started."""
     try:
         backend.start(wait)
@@ -192,7 +192,7 @@ def serving(backend: Backend, wait: bool = True) -> Iterator[Backend]:
         end(backend)
 
 
-def end(backend: Backend) -> None:
+def end(backend: BackendProcess) -> None:
     """End a backend that may have ended."""
     process = backend.process
     if process is not None and process.poll() is None:
@@ -203,24 +203,24 @@ def end(backend: Backend) -> None:
             process.kill()
 
 
-def at_broker(folder: Path, mosquitto: Mosquitto, **environment: str) -> Backend:
+def at_broker(folder: Path, mosquitto: Mosquitto, **environment: str) -> BackendProcess:
     """`python app.py` at a Mosquitto."""
     folder.mkdir(exist_ok=True)
-    return Backend(
+    return BackendProcess(
         folder,
         None,
         **{"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port), **environment},
     )
 
 
-def post(backend: Backend, device_id: str, temperature: float, **more: Any) -> None:
+def post(backend: BackendProcess, device_id: str, temperature: float, **more: Any) -> None:
     """Store a reading over HTTP."""
     said = json.loads(payload(device_id=device_id, temperature=temperature, **more))
     status, answer = backend.post("/api/sensors/readings", said)
     assert (status, answer["stored"]) == (201, 1), answer
 
 
-def tracebacks(backend: Backend) -> str:
+def tracebacks(backend: BackendProcess) -> str:
     """The console and the logs, if they tell of an exception; otherwise nothing."""
     text = backend.console.read_text() + "".join(
         file.read_text() for file in backend.folder.glob("autoforge*.log")

@@ -10,7 +10,7 @@ Fields = dict[str, str]
 """An entry's fields, each value as JSON, so that it can be what no value holds."""
 
 
-class Malformed(NamedTuple):
+class MalformedFile(NamedTuple):
     """A file that is not as it should be."""
 
     how: str
@@ -178,7 +178,7 @@ _ENTRY_FAULTS: list[Callable[[random.Random, list[Fields], int], str]] = [
 ]
 
 
-def _entry_fault(chance: random.Random) -> Malformed:
+def _entry_fault(chance: random.Random) -> MalformedFile:
     entries = good_entries()
     place = chance.randrange(len(entries))
     try:
@@ -186,7 +186,7 @@ def _entry_fault(chance: random.Random) -> Malformed:
         text = as_file(entries)
     except _Instead as instead:
         how, text = instead.args
-    return Malformed(how, text.encode(), place)
+    return MalformedFile(how, text.encode(), place)
 
 
 def _cut(chance: random.Random, text: bytes) -> bytes:
@@ -275,14 +275,14 @@ _FILE_FAULTS = [
 ]
 
 
-def _file_fault(chance: random.Random) -> Malformed:
+def _file_fault(chance: random.Random) -> MalformedFile:
     fault = chance.choice(_FILE_FAULTS)
-    return Malformed(
+    return MalformedFile(
         fault.__name__.strip("_"), fault(chance, as_file(good_entries()).encode()), None
     )
 
 
-def malformed(seed: int, count: int) -> Iterator[Malformed]:
+def malformed(seed: int, count: int) -> Iterator[MalformedFile]:
     """So many files with a fault, of the file and of an entry in turn; the same ones for the same seed."""
     chance = random.Random(seed)
     for number in range(count):

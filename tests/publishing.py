@@ -85,7 +85,7 @@ def off_grid(arrivals: list[Arrival], interval: float) -> float:
     return sorted(off)[len(off) // 2]
 
 
-class Subscriber:
+class RecordingSubscriber:
     """Receives all messages on a topic; after a lost connection also those that it missed."""
 
     def __init__(
@@ -215,12 +215,12 @@ class Service(PublisherService, Observed):
 
 
 @dataclass
-class Site:
+class PublisherSite:
     """A broker, a subscriber to everything, and services of one file."""
 
     settings: Callable[..., Settings]
     broker: Mosquitto
-    heard: Subscriber
+    heard: RecordingSubscriber
     file: Path
     services: list[Service] = field(default_factory=list)
 
@@ -334,10 +334,10 @@ class Program(Observed):
 
 Log = pytest.LogCaptureFixture
 Patch = pytest.MonkeyPatch
-Run = Callable[..., AbstractContextManager[tuple[Subscriber, Program]]]
+Run = Callable[..., AbstractContextManager[tuple[RecordingSubscriber, Program]]]
 
 
-class Listener:
+class LocalServer:
     """Listens on a port of its own for a `with` block, and serves each connection in a thread."""
 
     def __init__(self) -> None:
@@ -371,7 +371,7 @@ class Listener:
                 self._threads[-1].start()
 
 
-class Way(Listener):
+class Way(LocalServer):
     """A proxy of a broker in this process, which can cut single connections."""
 
     def __init__(self, port: int) -> None:

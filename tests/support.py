@@ -260,7 +260,7 @@ def _listens(port: int) -> bool:
         return False
 
 
-class Backend:
+class BackendProcess:
     """AutoForge as a process of its own: `python app.py` unless told otherwise."""
 
     def __init__(self, folder: Path, command: list[str] | None = None, **environment: str) -> None:
@@ -282,7 +282,7 @@ class Backend:
         self.process: subprocess.Popen[bytes] | None = None
         self.console = folder / "console.txt"
 
-    def start(self, wait: bool = True) -> "Backend":
+    def start(self, wait: bool = True) -> "BackendProcess":
         """Start it, and return when it answers."""
         with self.console.open("ab") as console:
             self.process = subprocess.Popen(

@@ -36,7 +36,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     return made
 
 
-class Refused:
+class RefusedClient:
     """What is refused whenever it is dialled, and when that was."""
 
     def __init__(self, seconds: Seconds) -> None:
@@ -51,7 +51,7 @@ class Refused:
         """It never is: every attempt is answered."""
 
 
-class Accepted(Refused):
+class Accepted(RefusedClient):
     """What is accepted when it is dialled."""
 
     def dial(self) -> None:
@@ -61,7 +61,7 @@ class Accepted(Refused):
 def test_those_that_were_refused_are_dialled_after_all_others(seconds: Seconds) -> None:
     loop = Loop()
     dialer = Dialer(loop)
-    refused = [Refused(seconds) for _ in range(10)]
+    refused = [RefusedClient(seconds) for _ in range(10)]
     for one in refused:
         dialer.want(one)
     while not refused[-1].times:
@@ -73,7 +73,7 @@ def test_those_that_were_refused_are_dialled_after_all_others(seconds: Seconds) 
     assert sum(len(one.times) for one in refused) == 10
 
 
-class Ended(Refused):
+class Ended(RefusedClient):
     """What is accepted whenever it is dialled, and ended at once."""
 
     def __init__(self, seconds: Seconds, loop: Loop, dialer: Dialer) -> None:
@@ -121,7 +121,7 @@ def test_pauses_between_attempts_double_up_to_a_limit_and_differ(
     seconds: Seconds,
 ) -> None:
     loop = Loop()
-    refused = [Refused(seconds) for _ in range(20)]
+    refused = [RefusedClient(seconds) for _ in range(20)]
     dialers = [Dialer(loop) for _ in refused]
     for dialer, one in zip(dialers, refused, strict=True):
         dialer.want(one)

@@ -17,7 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from broker.errors import refused, unreachable
 from broker.publisher import Publisher, PublishError
 from config import Settings
-from tests.broker.test_subscriber import Store, running
+from tests.broker.test_subscriber import RecordingReceiver, running
 from tests.support import Mosquitto, connected_client, free_port, wait_for
 from utils.broker_address import BrokerAddress
 
@@ -86,7 +86,7 @@ def listeners(tmp_path: Path, certificates: Path) -> Iterator[tuple[int, int, in
 
 def is_told(place: Settings, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
     """The subscriber has it as its problem and in the log, and the publisher as its error."""
-    with running(place, Store()) as subscriber:
+    with running(place, RecordingReceiver()) as subscriber:
         wait_for(lambda: sentence in (subscriber.state.problem or ""), what=sentence)
     assert sentence in caplog.text
     with pytest.raises(PublishError) as failure:
@@ -241,7 +241,7 @@ def test_the_token_of_a_signed_url_is_told_to_nobody(
 
 @pytest.mark.broker
 def test_a_client_id_that_another_client_uses_is_told_at_once_with_mqtt_5(settings: Make) -> None:
-    store = Store()
+    store = RecordingReceiver()
     with answering(b"\x20\x03\x00\x00\x00\xe0\x01\x8e") as port:
         place = settings(mqtt_broker=f"mqtt://127.0.0.1:{port}", mqtt_protocol="5")
         with running(place, store) as subscriber:

@@ -29,7 +29,7 @@ GARBAGE = [
 Make = Callable[..., Settings]
 
 
-class Process:
+class NotifiedProcess:
     """What one process hears."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
@@ -50,16 +50,16 @@ class Process:
         return sum(news.everything and not news.origin for news in self.heard)
 
 
-def has_heard(process: Process, count: int) -> bool:
+def has_heard(process: NotifiedProcess, count: int) -> bool:
     return len(process.commands) >= count
 
 
 @contextlib.contextmanager
 def processes(
     settings: Settings, *databases: Database, wait: bool = True
-) -> Iterator[list[Process]]:
+) -> Iterator[list[NotifiedProcess]]:
     """A process on each of these databases."""
-    made = [Process(settings, database) for database in databases]
+    made = [NotifiedProcess(settings, database) for database in databases]
     for process in made:
         process.notifier.start()
     try:
@@ -154,7 +154,7 @@ def test_news_wait_for_a_broker_that_is_away(
 def test_of_too_many_news_that_waited_only_that_there_were_some_is_sent(
     place: Settings, sqlite: Database, count: int
 ) -> None:
-    early = Process(place, sqlite)
+    early = NotifiedProcess(place, sqlite)
     for number in range(count):
         early.tell(f"c{number}")
     with processes(place, sqlite) as (other,):

@@ -17,7 +17,7 @@ from tests.support import Mosquitto, publishing, wait_for
 Make = Callable[..., Settings]
 
 
-class Store:
+class RecordingReceiver:
     """A receiver that keeps what it gets, and can be told not to take anything for now."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Store:
 
 @contextlib.contextmanager
 def running(
-    settings: Settings, store: Store, filters: Filters | None = None
+    settings: Settings, store: RecordingReceiver, filters: Filters | None = None
 ) -> Iterator[Subscriber]:
     """A subscriber in a thread."""
     subscriber = Subscriber(settings, "test-ingest", filters or Filters(["t/#"]), store)
@@ -76,7 +76,7 @@ def running(
 
 
 @contextlib.contextmanager
-def subscribed(settings: Settings, store: Store) -> Iterator[Subscriber]:
+def subscribed(settings: Settings, store: RecordingReceiver) -> Iterator[Subscriber]:
     """A subscriber in a thread, subscribed."""
     with running(settings, store) as subscriber:
         wait_for(lambda: subscriber.state.subscribed, what="the subscription")
@@ -84,7 +84,7 @@ def subscribed(settings: Settings, store: Store) -> Iterator[Subscriber]:
 
 
 def test_it_hands_over_what_is_published(settings: Make, mosquitto: Mosquitto) -> None:
-    store = Store()
+    store = RecordingReceiver()
     with subscribed(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store):
         with publishing(mosquitto.port) as publish:
             publish("t/1", "one")
@@ -99,7 +99,7 @@ def test_it_hands_over_what_is_published(settings: Make, mosquitto: Mosquitto) -
 
 @pytest.mark.process
 def test_it_works_with_the_embedded_broker(settings: Make, fast_broker: int) -> None:
-    store = Store()
+    store = RecordingReceiver()
     with (
         subscribed(settings(mqtt_port=fast_broker), store),
         publishing(fast_broker) as publish,
@@ -111,7 +111,7 @@ def test_it_works_with_the_embedded_broker(settings: Make, fast_broker: int) -> 
 
 
 def test_it_receives_with_mqtt_5(settings: Make, mosquitto: Mosquitto) -> None:
-    store = Store()
+    store = RecordingReceiver()
     make = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol="5")
     with subscribed(make, store):
         pass
@@ -124,7 +124,7 @@ def test_it_receives_with_mqtt_5(settings: Make, mosquitto: Mosquitto) -> None:
 def test_what_is_not_stored_is_not_acknowledged_and_comes_again_to_the_next_one(
     settings: Make, mosquitto: Mosquitto
 ) -> None:
-    full, successor = Store(), Store()
+    full, successor = RecordingReceiver(), RecordingReceiver()
     full.open.clear()
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
     with subscribed(place, full):
@@ -138,7 +138,7 @@ def test_what_is_not_stored_is_not_acknowledged_and_comes_again_to_the_next_one(
 
 
 def test_what_is_stored_does_not_come_again(settings: Make, mosquitto: Mosquitto) -> None:
-    first, second = Store(), Store()
+    first, second = RecordingReceiver(), RecordingReceiver()
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
     with publishing(mosquitto.port) as publish:
         with subscribed(place, first):
@@ -153,7 +153,7 @@ def test_what_is_stored_does_not_come_again(settings: Make, mosquitto: Mosquitto
 def test_it_holds_the_batch_and_the_connection_while_the_receiver_is_not_ready(
     settings: Make, mosquitto: Mosquitto
 ) -> None:
-    store = Store()
+    store = RecordingReceiver()
     store.open.clear()
     with subscribed(
         settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_keepalive=5), store
@@ -170,7 +170,7 @@ def test_it_holds_the_batch_and_the_connection_while_the_receiver_is_not_ready(
 
 
 def test_it_comes_back_after_the_broker_was_killed(settings: Make, mosquitto: Mosquitto) -> None:
-    store = Store()
+    store = RecordingReceiver()
     with subscribed(
         settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store
     ) as subscriber:
@@ -185,7 +185,7 @@ def test_it_comes_back_after_the_broker_was_killed(settings: Make, mosquitto: Mo
 
 
 def test_it_does_not_connect_before_it_may(settings: Make, mosquitto: Mosquitto) -> None:
-    store = Store()
+    store = RecordingReceiver()
     store.connectable = False
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store) as subscriber:
         wait_for(lambda: store.asked >= 3)
@@ -205,7 +205,7 @@ def test_a_refused_login_is_named(settings: Make, tmp_path: Path) -> None:
     place = settings(
         mqtt_broker="127.0.0.1", mqtt_port=server.port, mqtt_username="u", mqtt_password="secret"
     )
-    with running(place, Store()) as subscriber:
+    with running(place, RecordingReceiver()) as subscriber:
         wait_for(lambda: "refused" in (subscriber.state.problem or ""))
         assert "Not authorized" in str(subscriber.state.problem)
         assert "secret" not in str(subscriber.state.problem)
@@ -217,7 +217,9 @@ def test_a_refused_login_is_named(settings: Make, tmp_path: Path) -> None:
 def test_a_broker_that_grants_only_qos_0_is_named(settings: Make, tmp_path: Path) -> None:
     server = Mosquitto(tmp_path / "broker", "max_qos 0")
     server.start()
-    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=server.port), Store()) as subscriber:
+    with running(
+        settings(mqtt_broker="127.0.0.1", mqtt_port=server.port), RecordingReceiver()
+    ) as subscriber:
         wait_for(lambda: subscriber.state.problem == "the broker refused QoS 1 for t/#")
         assert not subscriber.state.subscribed
     server.stop()
@@ -248,7 +250,7 @@ def test_it_receives_over_tls_without_stalling(
         f"{text}\nlistener {plain} 127.0.0.1\n{extra}\n"
     )
     server.start()
-    store = Store()
+    store = RecordingReceiver()
     place = settings(
         mqtt_broker=f"{scheme}://localhost:{plain}", mqtt_ca_cert=certificates / "ca.pem"
     )
@@ -269,7 +271,7 @@ def test_it_receives_over_websocket(settings: Make, tmp_path: Path) -> None:
         f"{config.read_text()}\nlistener {other} 127.0.0.1\nallow_anonymous true\nprotocol websockets\n"
     )
     server.start()
-    store = Store()
+    store = RecordingReceiver()
     with (
         subscribed(settings(mqtt_broker=f"ws://127.0.0.1:{other}/mqtt"), store),
         publishing(server.port) as publish,
@@ -284,12 +286,12 @@ def test_it_acknowledges_a_large_batch_before_it_leaves(
     settings: Make, mosquitto: Mosquitto
 ) -> None:
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
-    with subscribed(place, Store()):
+    with subscribed(place, RecordingReceiver()):
         pass
     with publishing(mosquitto.port, wait=False) as publish:
         for number in range(20_000):
             publish("t/1", str(number))
-    store, successor = Store(), Store()
+    store, successor = RecordingReceiver(), RecordingReceiver()
     with subscribed(place, store):
         wait_for(lambda: len(store.messages) >= 20_000)
     with subscribed(place, successor), publishing(mosquitto.port) as publish:

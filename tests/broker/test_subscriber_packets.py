@@ -7,7 +7,7 @@ import pytest
 from broker import batch
 from broker.message import Filters
 from config import Settings
-from tests.broker.test_subscriber import Store, running
+from tests.broker.test_subscriber import RecordingReceiver, running
 from tests.scripted_broker import (
     CONNACK,
     CONNECT,
@@ -31,16 +31,16 @@ def broker() -> Iterator[ScriptedBroker]:
 
 
 @pytest.fixture
-def store(settings: Callable[..., Settings], broker: ScriptedBroker) -> Iterator[Store]:
+def store(settings: Callable[..., Settings], broker: ScriptedBroker) -> Iterator[RecordingReceiver]:
     """What a subscriber to the broker hands over."""
-    made = Store()
+    made = RecordingReceiver()
     with running(settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port), made):
         yield made
         broker.close()
 
 
 def test_it_asks_for_a_session_that_lasts_and_for_qos_1(
-    store: Store, broker: ScriptedBroker
+    store: RecordingReceiver, broker: ScriptedBroker
 ) -> None:
     connect, subscribe = broker.accept().welcome(session_present=False)
     protocol = b"\0\4MQTT\4"
@@ -49,7 +49,9 @@ def test_it_asks_for_a_session_that_lasts_and_for_qos_1(
     assert subscribe.body[2:] == b"\0\3t/#\1"
 
 
-def test_it_acknowledges_in_the_order_received(store: Store, broker: ScriptedBroker) -> None:
+def test_it_acknowledges_in_the_order_received(
+    store: RecordingReceiver, broker: ScriptedBroker
+) -> None:
     peer = broker.accept()
     peer.welcome(session_present=False)
     store.open.clear()
@@ -61,7 +63,7 @@ def test_it_acknowledges_in_the_order_received(store: Store, broker: ScriptedBro
 
 
 def test_it_acknowledges_on_no_other_connection_than_the_message_came_on(
-    store: Store, broker: ScriptedBroker
+    store: RecordingReceiver, broker: ScriptedBroker
 ) -> None:
     first = broker.accept()
     first.welcome(session_present=False)
@@ -81,7 +83,7 @@ def test_it_acknowledges_on_no_other_connection_than_the_message_came_on(
 
 
 def test_what_is_sent_again_while_it_is_held_is_held_once(
-    store: Store, broker: ScriptedBroker
+    store: RecordingReceiver, broker: ScriptedBroker
 ) -> None:
     peer = broker.accept()
     peer.welcome(session_present=False)
@@ -96,7 +98,7 @@ def test_what_is_sent_again_while_it_is_held_is_held_once(
 
 
 def test_what_fills_the_memory_before_the_subscription_is_granted_is_handed_over(
-    store: Store, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+    store: RecordingReceiver, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "MAX_HELD", 3)
     peer = broker.accept()
@@ -116,7 +118,7 @@ def test_what_fills_the_memory_before_a_filter_is_given_up_is_handed_over(
     settings: Callable[..., Settings], broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "MAX_HELD_BYTES", 30)
-    made = Store()
+    made = RecordingReceiver()
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port)
     with running(place, made, Filters(["t/#"], ["old/#"])):
         peer = broker.accept()

@@ -13,14 +13,14 @@ from broker.connection_thread import ConnectionThread
 from broker.in_flight import Outgoing
 from broker.tracked_connection import Delivery, TrackedConnection
 from config import Settings
-from tests.publishing import Listener
+from tests.publishing import LocalServer
 from tests.support import Mosquitto, wait_for
 
 Start = Callable[..., ConnectionThread]
 CONNACK = bytes([0x20, 2, 0, 0])
 
 
-class Sender:
+class RecordingSender:
     """Has messages published, and remembers what became of them."""
 
     def __init__(self, name: str = "a") -> None:
@@ -31,7 +31,7 @@ class Sender:
         self.deliveries.append(delivery)
 
 
-class Kicker(Listener):
+class Kicker(LocalServer):
     """Accepts MQTT connections and ends each at the first message, as for a forbidden topic."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ def start(settings: Callable[..., Settings]) -> Iterator[Start]:
 def test_of_two_messages_with_one_packet_id_the_first_is_lost(
     start: Start, broker: Mosquitto
 ) -> None:
-    first, second, third = Sender(), Sender(), Sender()
+    first, second, third = RecordingSender(), RecordingSender(), RecordingSender()
     thread = start(broker.port)
     wait_for(lambda: thread.shared.open, what="the connection")
 
@@ -98,7 +98,7 @@ def test_of_two_messages_with_one_packet_id_the_first_is_lost(
 def test_after_two_ends_the_log_names_what_was_in_flight(
     start: Start, caplog: pytest.LogCaptureFixture, qos: int
 ) -> None:
-    sender = Sender("guilty")
+    sender = RecordingSender("guilty")
     message = Outgoing("t/guilty", b"{}", qos, retain=False)
 
     def publish(thread: ConnectionThread) -> None:
@@ -119,7 +119,7 @@ class Owner:
     """Owns a connection with a will, and publishes whenever it opens."""
 
     def __init__(self, name: str, thread: ConnectionThread) -> None:
-        self._sender = Sender(name)
+        self._sender = RecordingSender(name)
         self._message = Outgoing(f"t/{name}", b"{}", 1, retain=False)
         will = Outgoing(f"t/{name}", b"", 1, retain=False)
         self.connection: TrackedConnection = thread.own(self, [name], will)
@@ -151,7 +151,7 @@ def test_those_that_the_broker_ends_are_named_and_dialled_less_and_less_often(
         assert time.monotonic() - began < 2
 
 
-class Garbler(Listener):
+class Garbler(LocalServer):
     """Answers a WebSocket's handshake with a header that paho cannot split."""
 
     def serve(self, opened: socket.socket) -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from tests.deployed.test_live_processes import ingest_process, live_process, place
 from tests.live import serving, tracebacks
-from tests.support import Backend, Mosquitto, wait_for
+from tests.support import BackendProcess, Mosquitto, wait_for
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[Backend]:
+def live(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[BackendProcess]:
     """A live process beside one that ingests."""
     folder = tmp_path_factory.mktemp("live")
     environment = place(folder, broker)

@@ -9,15 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import PROJECT, Backend, Mosquitto, free_port, payload, publishing, wait_for
+from tests.support import (
+    PROJECT,
+    BackendProcess,
+    Mosquitto,
+    free_port,
+    payload,
+    publishing,
+    wait_for,
+)
 
 
-def run(folder: Path, *command: str, **environment: str) -> Backend:
+def run(folder: Path, *command: str, **environment: str) -> BackendProcess:
     place = {"MQTT_PORT": str(free_port()), "DATABASE_URL": f"sqlite:///{folder}/test.db"}
-    return Backend(folder, [sys.executable, *command], **{**place, **environment})
+    return BackendProcess(folder, [sys.executable, *command], **{**place, **environment})
 
 
-def ended(backend: Backend) -> tuple[int, list[str]]:
+def ended(backend: BackendProcess) -> tuple[int, list[str]]:
     """The exit code and the lines of a backend that cannot start."""
     assert backend.start(wait=False).process is not None
     code = backend.process.wait(30) if backend.process else 0

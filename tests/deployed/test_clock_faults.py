@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from tests.deployed.test_faults import EACH_DATABASE, Plant, plant
 from tests.live import at_broker, serving
-from tests.support import PROJECT, Backend, Mosquitto, publishing, wait_for
+from tests.support import PROJECT, BackendProcess, Mosquitto, publishing, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -110,10 +110,10 @@ def test_a_flood_of_retained_messages_makes_no_reading_at_any_start(
             backend.start()
 
 
-def _has_ignored(backend: Backend, count: int) -> bool:
+def _has_ignored(backend: BackendProcess, count: int) -> bool:
     health = backend.answers() or {}
     return int(health.get("mqtt", {}).get("ignored", 0)) >= count
 
 
-def _has_stored(backend: Backend, device_id: str) -> bool:
+def _has_stored(backend: BackendProcess, device_id: str) -> bool:
     return backend.get(f"/api/panels/latest?device_id={device_id}")[0] == 200

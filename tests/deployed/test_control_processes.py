@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.deployed.test_gunicorn import gunicorn, holder
-from tests.devices import Device
-from tests.support import Backend, Mosquitto, payload, wait_for
+from tests.devices import DeviceClient
+from tests.support import BackendProcess, Mosquitto, payload, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -24,7 +24,7 @@ COMMAND = {"device_id": "ESP32_001", "command": "restart"}
 FINAL = ("succeeded", "failed", "rejected", "expired")
 
 
-class Plant:
+class ControlProcesses:
     """What runs: `web` answers requests, `ingest` ingests while it lives."""
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,7 @@ class Plant:
         self.broker.start()
         self.database = folder / "test.db"
         self.web = gunicorn(folder, self.broker, "-w 2 -b 127.0.0.1:{port} app:app")
-        self.ingest = Backend(
+        self.ingest = BackendProcess(
             folder,
             [sys.executable, "-m", "ingest"],
             **{
@@ -85,9 +85,9 @@ class Plant:
 
 
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlProcesses]:
     """A plant in which the ingest process ingests and both workers answer."""
-    made = Plant(tmp_path_factory.mktemp("plant"))
+    made = ControlProcesses(tmp_path_factory.mktemp("plant"))
     try:
         made.start_ingest()
         made.web.start()
@@ -97,21 +97,23 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         made.close()
 
 
-def obedient(plant: Plant) -> Device:
+def obedient(plant: ControlProcesses) -> DeviceClient:
     """A device that executes every command. While it is connected, no command expires."""
-    return Device(plant.broker.port, answers=("in_progress", "succeeded"))
+    return DeviceClient(plant.broker.port, answers=("in_progress", "succeeded"))
 
 
 @pytest.fixture
-def device(plant: Plant) -> Iterator[Device]:
+def device(plant: ControlProcesses) -> Iterator[DeviceClient]:
     """A device that says nothing by itself."""
-    made = Device(plant.broker.port)
+    made = DeviceClient(plant.broker.port)
     yield made
     made.close()
 
 
 @pytest.mark.database
-def test_whichever_worker_waits_hears_what_the_ingest_process_has_stored(plant: Plant) -> None:
+def test_whichever_worker_waits_hears_what_the_ingest_process_has_stored(
+    plant: ControlProcesses,
+) -> None:
     assert plant.holder() == (plant.ingest.process and plant.ingest.process.pid)
     seconds = []
     with contextlib.closing(obedient(plant)):
@@ -123,7 +125,9 @@ def test_whichever_worker_waits_hears_what_the_ingest_process_has_stored(plant: 
     assert sorted(seconds)[-3] < 0.9
 
 
-def test_requests_that_are_held_hold_up_no_other(plant: Plant, device: Device) -> None:
+def test_requests_that_are_held_hold_up_no_other(
+    plant: ControlProcesses, device: DeviceClient
+) -> None:
     with ThreadPoolExecutor(40) as pool:
         url = plant.send()["url"]
         held = [pool.submit(plant.web.get, f"{url}?wait=10") for _ in range(40)]
@@ -136,7 +140,9 @@ def test_requests_that_are_held_hold_up_no_other(plant: Plant, device: Device) -
         assert {request.result()[1]["status"] for request in held} == {"succeeded"}
 
 
-def test_one_key_at_both_workers_at_once_publishes_once(plant: Plant, device: Device) -> None:
+def test_one_key_at_both_workers_at_once_publishes_once(
+    plant: ControlProcesses, device: DeviceClient
+) -> None:
     def send(key: str) -> tuple[int, Any]:
         return plant.web.post("/api/control", COMMAND | {"command": key}, Idempotency_Key=key)
 
@@ -153,7 +159,7 @@ def test_one_key_at_both_workers_at_once_publishes_once(plant: Plant, device: De
 
 
 def test_ten_thousand_repeated_acknowledgements_change_nothing_and_hold_up_nothing(
-    plant: Plant, device: Device
+    plant: ControlProcesses, device: DeviceClient
 ) -> None:
     before = plant.web.get("/api/health")[1]["mqtt"]
     command_id = plant.send()["command_id"]
@@ -173,7 +179,7 @@ def test_ten_thousand_repeated_acknowledgements_change_nothing_and_hold_up_nothi
 
 
 @pytest.mark.database
-def test_a_thousand_devices_at_once_all_succeed(plant: Plant) -> None:
+def test_a_thousand_devices_at_once_all_succeed(plant: ControlProcesses) -> None:
     names = [f"board{number:04}" for number in range(1000)]
     with contextlib.closing(obedient(plant)) as fleet:
         with ThreadPoolExecutor(32) as pool:
@@ -192,7 +198,7 @@ def test_a_thousand_devices_at_once_all_succeed(plant: Plant) -> None:
 
 
 def test_a_worker_killed_while_it_waits_leaves_no_command_stuck(
-    plant: Plant, device: Device
+    plant: ControlProcesses, device: DeviceClient
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
         held = [
@@ -219,7 +225,7 @@ def test_a_worker_killed_while_it_waits_leaves_no_command_stuck(
 
 
 def test_an_ingest_process_killed_between_command_and_answer_leaves_none_stuck(
-    plant: Plant, device: Device
+    plant: ControlProcesses, device: DeviceClient
 ) -> None:
     process = plant.ingest.process
     assert process is not None

@@ -21,7 +21,7 @@ from routes.live import KEEP_ALIVE_SECONDS
 from routes.sockets import PING_INTERVAL
 from tests.live import serving
 from tests.nginx import CLIENT, LiveProcess, Nginx, answer_of
-from tests.support import PROJECT, Backend, free_port, payload, wait_for
+from tests.support import PROJECT, BackendProcess, free_port, payload, wait_for
 
 DEPLOY = PROJECT / "deploy"
 LIVE = "gunicorn -c gunicorn.conf.py -w 1 --threads 1200 --worker-connections 2000 --name live -b 127.0.0.1:5001 app:live"
@@ -63,12 +63,12 @@ def live_requests() -> Iterator[LiveProcess]:
 
 
 @pytest.fixture
-def seeing(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
+def seeing(tmp_path: Path) -> Iterator[Callable[..., BackendProcess]]:
     """Starts a backend under gunicorn with one more path, /seen, which tells what it knows of the client."""
-    backends: list[Backend] = []
+    backends: list[BackendProcess] = []
     (tmp_path / "seen.py").write_text(SEEN)
 
-    def start(**environment: str) -> Backend:
+    def start(**environment: str) -> BackendProcess:
         port = free_port()
         command = [
             sys.executable,
@@ -79,7 +79,7 @@ def seeing(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
             f"127.0.0.1:{port}",
             "seen:app",
         ]
-        backend = Backend(tmp_path, command, FLASK_PORT=str(port), **environment)
+        backend = BackendProcess(tmp_path, command, FLASK_PORT=str(port), **environment)
         backends.append(backend.start())
         return backend
 
@@ -89,7 +89,7 @@ def seeing(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
 
 
 @pytest.fixture
-def proxied(tmp_path: Path, fast_broker: int) -> Iterator[tuple[Backend, Nginx]]:
+def proxied(tmp_path: Path, fast_broker: int) -> Iterator[tuple[BackendProcess, Nginx]]:
     """AutoForge as it is deployed: nginx, gunicorn with its configuration, a broker."""
     folder = tmp_path / "backend"
     folder.mkdir()
@@ -101,13 +101,15 @@ def proxied(tmp_path: Path, fast_broker: int) -> Iterator[tuple[Backend, Nginx]]
         "-c",
         str(PROJECT / "gunicorn.conf.py"),
     ]
-    backend = Backend(folder, [*command, "app:app"], MQTT_PORT=str(fast_broker), PROXY_COUNT="1")
+    backend = BackendProcess(
+        folder, [*command, "app:app"], MQTT_PORT=str(fast_broker), PROXY_COUNT="1"
+    )
     with Nginx(tmp_path, backend.port) as nginx, serving(backend):
         yield backend, nginx
 
 
 @pytest.mark.process
-def test_the_backend_works_through_nginx(proxied: tuple[Backend, Nginx]) -> None:
+def test_the_backend_works_through_nginx(proxied: tuple[BackendProcess, Nginx]) -> None:
     backend, nginx = proxied
     wait_for(backend.ready, what="the backend to be healthy")
     reading = payload(device_id="board-1").encode()
@@ -122,7 +124,7 @@ def test_the_backend_works_through_nginx(proxied: tuple[Backend, Nginx]) -> None
 
 @pytest.mark.process
 def test_nginx_and_the_backend_have_the_same_limit_for_a_body(
-    proxied: tuple[Backend, Nginx],
+    proxied: tuple[BackendProcess, Nginx],
 ) -> None:
     backend, nginx = proxied
     reading = payload(device_id="board-1").encode()
@@ -145,7 +147,7 @@ def test_nginx_says_in_json_that_the_backend_is_away(tmp_path: Path) -> None:
 @pytest.mark.broker
 @pytest.mark.process
 def test_one_counted_proxy_tells_the_client_and_the_host(
-    tmp_path: Path, seeing: Callable[..., Backend]
+    tmp_path: Path, seeing: Callable[..., BackendProcess]
 ) -> None:
     backend = seeing(PROXY_COUNT="1")
     told = {"client": CLIENT, "host": "sensors.example", "scheme": "http", "prefix": ""}
@@ -170,7 +172,9 @@ def below_a_path(site: str) -> str:
 
 @pytest.mark.broker
 @pytest.mark.process
-def test_one_counted_proxy_tells_the_prefix(tmp_path: Path, seeing: Callable[..., Backend]) -> None:
+def test_one_counted_proxy_tells_the_prefix(
+    tmp_path: Path, seeing: Callable[..., BackendProcess]
+) -> None:
     backend = seeing(PROXY_COUNT="1")
     with Nginx(tmp_path, backend.port, below_a_path) as nginx:
         assert nginx.ask("/autoforge/seen")[1]["prefix"] == "/autoforge"
@@ -212,7 +216,9 @@ def test_nginx_lets_through_the_upgrade_to_a_websocket(
 
 
 @pytest.mark.process
-def test_without_the_live_process_nginx_says_so_in_json(proxied: tuple[Backend, Nginx]) -> None:
+def test_without_the_live_process_nginx_says_so_in_json(
+    proxied: tuple[BackendProcess, Nginx],
+) -> None:
     _, nginx = proxied
     away = (503, {"message": "AutoForge does not answer. Try again"})
     assert nginx.ask("/socket.io/?EIO=4&transport=polling") == away
@@ -231,7 +237,7 @@ def test_nginx_waits_longer_than_a_request_may_wait_for_a_command() -> None:
 @pytest.mark.broker
 @pytest.mark.process
 def test_no_proxy_is_believed_unless_it_is_counted(
-    tmp_path: Path, seeing: Callable[..., Backend]
+    tmp_path: Path, seeing: Callable[..., BackendProcess]
 ) -> None:
     backend = seeing()
     with Nginx(tmp_path, backend.port) as nginx:
@@ -332,7 +338,7 @@ def test_the_publisher_command_publishes_and_ends_at_once(tmp_path: Path, fast_b
     file = tmp_path / "publisher.json"
     file.write_text('[{"id": "boiler", "topic": "plant/boiler", "data": {}, "interval": 1}]')
     command = [sys.executable, *PUBLISHER.replace("/var/lib/autoforge", str(tmp_path)).split()[1:]]
-    publisher = Backend(tmp_path, command, MQTT_PORT=str(fast_broker)).start(wait=False)
+    publisher = BackendProcess(tmp_path, command, MQTT_PORT=str(fast_broker)).start(wait=False)
     wait_for(
         lambda: "Connected to the broker" in publisher.console.read_text(), what="its connection"
     )
@@ -351,7 +357,9 @@ def test_the_live_command_serves_socket_io(tmp_path: Path, fast_broker: int) -> 
     port = free_port()
     command = [sys.executable, "-m", *LIVE.replace(":5001", f":{port}").split()]
     command[command.index("gunicorn.conf.py")] = str(PROJECT / "gunicorn.conf.py")
-    backend = Backend(tmp_path, command, FLASK_PORT=str(port), MQTT_PORT=str(fast_broker)).start()
+    backend = BackendProcess(
+        tmp_path, command, FLASK_PORT=str(port), MQTT_PORT=str(fast_broker)
+    ).start()
     client = socketio.SimpleClient()
     client.connect(f"http://127.0.0.1:{port}", wait_timeout=10)
     assert client.call("subscribe", {"stream": "sensors"}, timeout=10)["message"] == "subscribed"
@@ -382,7 +390,7 @@ def test_the_health_check_of_the_image_says_whether_the_backend_answers(
     )
     assert found is not None
     _, *arguments = json.loads(found[1])
-    backend = Backend(tmp_path, MQTT_PORT=str(fast_broker))
+    backend = BackendProcess(tmp_path, MQTT_PORT=str(fast_broker))
 
     def check() -> int:
         environment = os.environ | {"FLASK_PORT": str(backend.port)}

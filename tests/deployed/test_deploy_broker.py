@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from broker.sessions import MARKERS
 from services import broker_access
 from streams.registry import Streams
-from tests.support import PROJECT, Backend, Mosquitto, free_port, missing, payload, wait_for
+from tests.support import PROJECT, BackendProcess, Mosquitto, free_port, missing, payload, wait_for
 
 DEPLOY = PROJECT / "deploy"
 
@@ -92,7 +92,7 @@ def test_a_device_cannot_take_over_the_session_of_the_ingester(tmp_path: Path) -
         "MQTT_PORT": str(broker.own_port),
         "MQTT_CLIENT_ID": "the-ingester",
     }
-    backend = Backend(tmp_path, None, **place).start()
+    backend = BackendProcess(tmp_path, None, **place).start()
     wait_for(backend.ready, what="the backend to be healthy")
     board, _ = heard_by(broker, "board-1")
     for number in range(300):
@@ -306,17 +306,17 @@ def test_with_the_access_list_a_board_speaks_for_itself_only(
     backend.stop()
 
 
-def logged_in(folder: Path, broker: Mosquitto) -> Backend:
+def logged_in(folder: Path, broker: Mosquitto) -> BackendProcess:
     """A backend that is healthy, with its login at a broker."""
     login = {"MQTT_USERNAME": "autoforge", "MQTT_PASSWORD": "pw"}
-    backend = Backend(
+    backend = BackendProcess(
         folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(broker.port), **login
     ).start()
     wait_for(backend.ready, what="the backend to be healthy")
     return backend
 
 
-def told_online(backend: Backend) -> bool:
+def told_online(backend: BackendProcess) -> bool:
     """Whether some device is online."""
     return any(device["online"] for device in backend.get("/api/sensors/devices")[1]["devices"])
 

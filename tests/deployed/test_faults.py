@@ -25,7 +25,7 @@ from storage.dialects import dialect_of
 from tests.live import at_broker, serving
 from tests.support import (
     PROJECT,
-    Backend,
+    BackendProcess,
     Mosquitto,
     PostgresServer,
     connected_client,
@@ -64,7 +64,7 @@ class Plant:
         self.random = random.Random(seed)
         self.published = 0
         self.engine: Engine = dialect_of(make_url(url)).create_engine()
-        self.ingester = Backend(
+        self.ingester = BackendProcess(
             folder,
             INGEST,
             DATABASE_URL=url,
@@ -233,7 +233,7 @@ def overheard(port: int) -> Iterator[set[str]]:
     client.loop_stop()
 
 
-def shown(backend: Backend) -> set[str]:
+def shown(backend: BackendProcess) -> set[str]:
     """Every word that the API answers about itself."""
     paths = ("/health", "/api/health", "/api/streams", "/api/mqtt/status", "/api/sensor/status")
     return {word for path in paths for word in WORD.findall(json.dumps(backend.get(path)[1]))}
@@ -265,7 +265,7 @@ def test_a_client_that_takes_every_id_it_can_learn_wipes_no_message_that_waits(
         assert counted() == published
 
 
-def _count(backend: Backend) -> int:
+def _count(backend: BackendProcess) -> int:
     return int(backend.get("/api/sensors/stats")[1]["stats"]["count"])
 
 
@@ -277,7 +277,7 @@ def test_what_the_embedded_broker_acknowledged_survives_the_kill_of_both(
     tmp_path: Path, victim: str, messages: int, kills: int
 ) -> None:
     port, chance = free_port(), random.Random(7)
-    with serving(Backend(tmp_path, None, MQTT_PORT=str(port))) as backend:
+    with serving(BackendProcess(tmp_path, None, MQTT_PORT=str(port))) as backend:
         for turn in range(kills):
             wait_for(partial(_is_subscribed, backend), seconds=60, what="the subscription")
             wait_for(partial(lets_in, port), what="a broker that lets devices in")
@@ -317,5 +317,5 @@ def _kill_embedded_broker(folder: Path) -> bool:
     return False
 
 
-def _is_subscribed(backend: Backend) -> bool:
+def _is_subscribed(backend: BackendProcess) -> bool:
     return bool((backend.answers() or {}).get("mqtt", {}).get("subscribed"))

@@ -11,7 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import PROJECT, Backend, Mosquitto, free_port, payload, publishing, wait_for
+from tests.support import (
+    PROJECT,
+    BackendProcess,
+    Mosquitto,
+    free_port,
+    payload,
+    publishing,
+    wait_for,
+)
 
 COMMANDS = {
     "four workers": "-w 4 -b 127.0.0.1:{port} app:app",
@@ -19,11 +27,13 @@ COMMANDS = {
 }
 
 
-def gunicorn(folder: Path, broker: Mosquitto | None, arguments: str, **environment: str) -> Backend:
+def gunicorn(
+    folder: Path, broker: Mosquitto | None, arguments: str, **environment: str
+) -> BackendProcess:
     """The backend under gunicorn, in the project's folder as docs/deploy.md says."""
     place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)} if broker else {}
     database = f"sqlite:///{folder}/test.db"
-    backend = Backend(folder, [], **{"DATABASE_URL": database, **place, **environment})
+    backend = BackendProcess(folder, [], **{"DATABASE_URL": database, **place, **environment})
     backend.command = [
         sys.executable,
         "-m",
@@ -34,7 +44,7 @@ def gunicorn(folder: Path, broker: Mosquitto | None, arguments: str, **environme
     return backend
 
 
-def holder(backend: Backend) -> int | None:
+def holder(backend: BackendProcess) -> int | None:
     """The process id of the ingesting worker."""
     health = backend.answers()
     if health is None or not health["mqtt"]["subscribed"]:
@@ -42,7 +52,7 @@ def holder(backend: Backend) -> int | None:
     return int(health["mqtt"]["holder"].rpartition(":")[2])
 
 
-def count(backend: Backend) -> int:
+def count(backend: BackendProcess) -> int:
     number: int = backend.get("/api/sensors/stats")[1]["stats"]["count"]
     return number
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.deployed.test_faults import EACH_DATABASE
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, publishing, wait_for
 
 ROUND_BYTES = 4_000_000
 MAX_GROWTH = 20_000_000
@@ -37,7 +37,7 @@ def submissions() -> Iterator[tuple[str, bytes]]:
         yield "/api/sensors/readings", json.dumps(sensors).encode()
 
 
-def hostile_round(backend: Backend, broker: Mosquitto) -> None:
+def hostile_round(backend: BackendProcess, broker: Mosquitto) -> None:
     """Send 4 MB over HTTP, 2 MB over MQTT, and ask for some."""
     for path, body in submissions():
         status, _ = backend.post(path, body)
@@ -53,14 +53,14 @@ def hostile_round(backend: Backend, broker: Mosquitto) -> None:
                 publish("flexotwin/machine/status", json.dumps({"machine_id": hostile(length)}))
 
 
-def fill_caches(backend: Backend, broker: Mosquitto) -> None:
+def fill_caches(backend: BackendProcess, broker: Mosquitto) -> None:
     with publishing(broker.port, wait=False) as publish:
         for _ in range(SHORT_TOPICS):
             publish(f"sensors/{hostile(120)}/data", "{}")
     wait_for(lambda: rejected(backend) >= SHORT_TOPICS, 60, "all of them to be rejected")
 
 
-def rejected(backend: Backend) -> int:
+def rejected(backend: BackendProcess) -> int:
     """The messages that have been set aside since the start."""
     return int(backend.get("/api/health")[1]["mqtt"]["rejected"])
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.live import Io, Sse, serving
-from tests.support import Backend, free_port, wait_for
+from tests.support import BackendProcess, free_port, wait_for
 
 COMMAND = {"device_id": "a", "command": "ping"}
 
@@ -17,7 +17,7 @@ def test_the_url_of_a_command_begins_with_the_path_that_its_client_has_come_by(
     tmp_path: Path,
 ) -> None:
     below: Any = {"X-Forwarded-Prefix": "/autoforge"}
-    place = Backend(tmp_path, MQTT_PORT=str(free_port()), PROXY_COUNT="1")
+    place = BackendProcess(tmp_path, MQTT_PORT=str(free_port()), PROXY_COUNT="1")
     with serving(place) as backend:
         wait_for(backend.ready, what="a healthy backend")
         with (

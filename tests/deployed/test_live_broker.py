@@ -8,7 +8,7 @@ import pytest
 from tests.deployed.test_gunicorn import gunicorn
 from tests.deployed.test_live_processes import live_process, place
 from tests.live import Inbox, Io, Sse, post, serving, tracebacks
-from tests.support import Backend, Mosquitto, payload, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -16,7 +16,7 @@ REST = "-c gunicorn.conf.py -w 1 -b 127.0.0.1:{port} app:app"
 
 
 @pytest.fixture
-def pair(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Backend, Backend]]:
+def pair(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[BackendProcess, BackendProcess]]:
     """A live process, and another that answers requests and ingests; on one database."""
     environment = place(tmp_path, mosquitto)
     rest, live = (tmp_path / name for name in ("rest", "live"))
@@ -30,7 +30,7 @@ def pair(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Backend, Backen
 
 
 def test_a_restart_of_the_broker_under_connected_clients_costs_them_no_reading(
-    pair: tuple[Backend, Backend], mosquitto: Mosquitto
+    pair: tuple[BackendProcess, BackendProcess], mosquitto: Mosquitto
 ) -> None:
     live, rest = pair
     with Io(live.port) as socket_client, Sse(live.port) as here, Sse(rest.port) as there:
@@ -60,7 +60,7 @@ def test_a_restart_of_the_broker_under_connected_clients_costs_them_no_reading(
 
 
 def test_whoever_comes_first_while_the_broker_is_away_gets_the_readings_of_other_processes(
-    pair: tuple[Backend, Backend], mosquitto: Mosquitto
+    pair: tuple[BackendProcess, BackendProcess], mosquitto: Mosquitto
 ) -> None:
     live, rest = pair
     mosquitto.stop()

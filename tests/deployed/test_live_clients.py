@@ -18,7 +18,7 @@ from websocket import WebSocket, create_connection
 from tests.deployed.test_gunicorn import count
 from tests.deployed.test_live_processes import workers
 from tests.live import Inbox, Io, Sse
-from tests.support import Backend, Mosquitto, payload, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -94,7 +94,7 @@ def held(client: Inbox) -> dict[str, float]:
 # Clients that do not read
 
 
-class Slow:
+class SlowClient:
     """A Socket.IO client that subscribes over a websocket, and may stop to read."""
 
     def __init__(self, port: int) -> None:
@@ -167,7 +167,7 @@ def stuck_sse(port: int) -> socket.socket:
     return connection
 
 
-def threads_with(clients: int, backend: Backend) -> int:
+def threads_with(clients: int, backend: BackendProcess) -> int:
     """How many threads there are while so many more clients are served; its server keeps idle ones."""
     with contextlib.ExitStack() as stack:
         for _ in range(clients):
@@ -176,7 +176,7 @@ def threads_with(clients: int, backend: Backend) -> int:
 
 
 def test_clients_that_stop_reading_cost_the_others_nothing_and_are_let_go(
-    live: Backend, feed: Feed
+    live: BackendProcess, feed: Feed
 ) -> None:
     (process,) = workers(live)
     with contextlib.ExitStack() as stack:
@@ -189,7 +189,7 @@ def test_clients_that_stop_reading_cost_the_others_nothing_and_are_let_go(
         others = [*sockets, stack.enter_context(Sse(live.port))]
         fds, threads = process.num_fds(), threads_with(10, live)
         feed.until_gone(process, fds, others, 5)
-        stuck = [stack.enter_context(contextlib.closing(Slow(live.port))) for _ in range(3)]
+        stuck = [stack.enter_context(contextlib.closing(SlowClient(live.port))) for _ in range(3)]
         sessions = [client.sid for client in stuck]
         for _ in range(3):
             stack.enter_context(stuck_sse(live.port))
@@ -219,7 +219,7 @@ def test_clients_that_stop_reading_cost_the_others_nothing_and_are_let_go(
     ["websocket", "polling"],
 )
 def test_a_flood_reaches_each_client_as_the_newest_at_most_ten_times_a_second(
-    live: Backend, feed: Feed, transport: str
+    live: BackendProcess, feed: Feed, transport: str
 ) -> None:
     (process,) = workers(live)
     with contextlib.ExitStack() as stack:
@@ -252,9 +252,9 @@ def test_a_flood_reaches_each_client_as_the_newest_at_most_ten_times_a_second(
 
 
 def test_a_client_that_reads_slowly_gets_the_newest_and_no_backlog(
-    live: Backend, feed: Feed
+    live: BackendProcess, feed: Feed
 ) -> None:
-    with contextlib.closing(Slow(live.port)) as slow, Io(live.port, "websocket") as fast:
+    with contextlib.closing(SlowClient(live.port)) as slow, Io(live.port, "websocket") as fast:
         fast.subscribe(stream="sensors")
         readings = slow.readings()
         for _ in range(20):

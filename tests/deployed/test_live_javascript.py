@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.deployed.test_live_processes import kill
-from tests.devices import Device
+from tests.devices import DeviceClient
 from tests.live import Got, Inbox
-from tests.support import Backend, Mosquitto, missing, payload, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, missing, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -107,7 +107,7 @@ class Node(Inbox):
 
 
 @pytest.fixture
-def node(script: Path, live: Backend, tmp_path: Path) -> Iterator[Node]:
+def node(script: Path, live: BackendProcess, tmp_path: Path) -> Iterator[Node]:
     """A client that is subscribed."""
     with Node(script, live.port, tmp_path / "node.txt") as made:
         assert made.await_told("answer") == [
@@ -130,14 +130,14 @@ def test_it_begins_with_polling_and_goes_on_over_a_websocket(node: Node) -> None
 
 
 def test_it_receives_readings_commands_and_presence(
-    node: Node, live: Backend, broker: Mosquitto
+    node: Node, live: BackendProcess, broker: Mosquitto
 ) -> None:
     publish(broker, "board", 21.5)
     (reading,) = node.await_told("reading")
     assert reading["stream"] == "sensors"
     assert (reading["data"]["device_id"], reading["data"]["temperature"]) == ("board", 21.5)
     assert reading["data"] == live.get("/api/sensors/latest?device_id=board")[1]["data"]
-    with closing(Device(broker.port, "control/board/command", answers=("succeeded",))):
+    with closing(DeviceClient(broker.port, "control/board/command", answers=("succeeded",))):
         live.post("/api/control", {"device_id": "board", "command": "restart"})
         wait_for(
             lambda: [said["status"] for said in node.told("command")][-1:] == ["succeeded"],
@@ -157,7 +157,7 @@ def test_it_is_told_what_is_wrong_with_a_subscription(node: Node) -> None:
 
 
 def test_it_comes_back_after_a_restart_and_gets_what_it_missed(
-    node: Node, live: Backend, broker: Mosquitto
+    node: Node, live: BackendProcess, broker: Mosquitto
 ) -> None:
     publish(broker, "missed", 0)
     node.await_told("reading")

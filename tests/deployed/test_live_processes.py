@@ -15,10 +15,10 @@ import pytest
 
 from tests.deployed.test_deploy import LIVE
 from tests.deployed.test_gunicorn import gunicorn
-from tests.devices import Device
+from tests.devices import DeviceClient
 from tests.live import Inbox, Io, Sse, post, serving, tracebacks
 from tests.nginx import Nginx
-from tests.support import Backend, Mosquitto, payload, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -34,7 +34,7 @@ def place(folder: Path, broker: Mosquitto) -> dict[str, str]:
     }
 
 
-def live_process(folder: Path, broker: Mosquitto, **environment: str) -> Backend:
+def live_process(folder: Path, broker: Mosquitto, **environment: str) -> BackendProcess:
     """The live process as it ships, not started."""
     folder.mkdir(exist_ok=True)
     return gunicorn(
@@ -42,19 +42,19 @@ def live_process(folder: Path, broker: Mosquitto, **environment: str) -> Backend
     )
 
 
-def ingest_process(folder: Path, **environment: str) -> Backend:
+def ingest_process(folder: Path, **environment: str) -> BackendProcess:
     """`python -m ingest`, not started."""
     folder.mkdir(exist_ok=True)
-    return Backend(folder, [sys.executable, "-m", "ingest"], **environment)
+    return BackendProcess(folder, [sys.executable, "-m", "ingest"], **environment)
 
 
-def workers(backend: Backend) -> list[psutil.Process]:
+def workers(backend: BackendProcess) -> list[psutil.Process]:
     """The workers of a gunicorn."""
     assert backend.process is not None
     return psutil.Process(backend.process.pid).children()
 
 
-def kill(backend: Backend) -> None:
+def kill(backend: BackendProcess) -> None:
     """End a gunicorn and its workers at once, as when the machine lets it down."""
     assert backend.process is not None
     everyone = [psutil.Process(backend.process.pid), *workers(backend)]
@@ -64,7 +64,7 @@ def kill(backend: Backend) -> None:
     psutil.wait_procs(everyone, 10)
 
 
-class Site:
+class LiveSite:
     """What runs; `rest` has two workers."""
 
     def __init__(self, folder: Path) -> None:
@@ -106,14 +106,14 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("site"))
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    made = LiveSite(tmp_path_factory.mktemp("site"))
     with made.running():
         yield made
 
 
 @contextlib.contextmanager
-def at_each_worker(backend: Backend, query: str) -> Iterator[list[Sse]]:
+def at_each_worker(backend: BackendProcess, query: str) -> Iterator[list[Sse]]:
     """One client for each worker: while it connects, the other workers are stopped."""
     with contextlib.ExitStack() as stack:
         clients = []
@@ -130,7 +130,7 @@ def at_each_worker(backend: Backend, query: str) -> Iterator[list[Sse]]:
 
 
 @contextlib.contextmanager
-def everywhere(site: Site, device_id: str) -> Iterator[list[Inbox]]:
+def everywhere(site: LiveSite, device_id: str) -> Iterator[list[Inbox]]:
     """Clients of one device at every process, through nginx and not."""
     query = f"device_id={device_id}"
     with contextlib.ExitStack() as stack:
@@ -156,7 +156,9 @@ def everywhere(site: Site, device_id: str) -> Iterator[list[Inbox]]:
         yield [*sockets, *streams, *at_workers]
 
 
-def test_a_reading_reaches_clients_at_all_processes_whichever_of_them_stores_it(site: Site) -> None:
+def test_a_reading_reaches_clients_at_all_processes_whichever_of_them_stores_it(
+    site: LiveSite,
+) -> None:
     with everywhere(site, "board-1") as clients:
         site.publish("board-1", 1)
         for client in clients:
@@ -168,8 +170,8 @@ def test_a_reading_reaches_clients_at_all_processes_whichever_of_them_stores_it(
         assert [client.temperatures() for client in clients] == [[1, 2, 3, 4]] * len(clients)
 
 
-def test_a_command_and_its_states_reach_clients_at_all_processes(site: Site) -> None:
-    device = Device(
+def test_a_command_and_its_states_reach_clients_at_all_processes(site: LiveSite) -> None:
+    device = DeviceClient(
         site.broker.port, "control/board-2/command", answers=("in_progress", "succeeded")
     )
     with contextlib.closing(device), everywhere(site, "board-2") as clients:
@@ -195,7 +197,7 @@ def states(client: Inbox) -> list[str]:
     return [command["status"] for command in client.of("command")]
 
 
-def test_presence_reaches_clients_at_all_processes(site: Site) -> None:
+def test_presence_reaches_clients_at_all_processes(site: LiveSite) -> None:
     with everywhere(site, "board-3") as clients, publishing(site.broker.port) as publish:
         for number, word in enumerate(("online", "offline"), start=1):
             publish("status/board-3", word, retain=True)
@@ -205,7 +207,7 @@ def test_presence_reaches_clients_at_all_processes(site: Site) -> None:
 
 
 def test_a_client_through_nginx_begins_with_polling_and_goes_on_over_a_websocket(
-    site: Site,
+    site: LiveSite,
 ) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", site.nginx.port, timeout=10)
     connection.request("GET", "/socket.io/?EIO=4&transport=polling")
@@ -267,7 +269,9 @@ def resuming(port: int) -> Io:
     return client
 
 
-def test_clients_miss_nothing_when_the_live_process_is_killed_and_started_again(site: Site) -> None:
+def test_clients_miss_nothing_when_the_live_process_is_killed_and_started_again(
+    site: LiveSite,
+) -> None:
     with contextlib.ExitStack() as stack:
         io = [stack.enter_context(resuming(port)) for port in (site.nginx.port, site.live.port)]
         for client in io:
@@ -300,7 +304,7 @@ def devices(client: Inbox) -> set[Any]:
 
 
 def test_a_worker_of_the_live_process_that_is_killed_is_replaced_and_its_clients_come_back(
-    site: Site,
+    site: LiveSite,
 ) -> None:
     with resuming(site.nginx.port) as client:
         client.subscribe(stream="sensors", device_id="board-6")

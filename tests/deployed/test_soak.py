@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.live import Got, Io, Sse, at_broker, serving
-from tests.support import Backend, Mosquitto, connected_client, payload
+from tests.support import BackendProcess, Mosquitto, connected_client, payload
 
 RATE, DEVICES = 300, 100
 STREAMS, SOCKETS = 8, 7
@@ -26,7 +26,7 @@ class Forgetful(list[Got]):
 
 
 @contextlib.contextmanager
-def live_clients(backend: Backend) -> Iterator[None]:
+def live_clients(backend: BackendProcess) -> Iterator[None]:
     """Clients that listen to all readings, or to those of one device."""
     with contextlib.ExitStack() as stack:
         for number in range(STREAMS):

@@ -13,9 +13,17 @@ from pathlib import Path
 import pytest
 
 from ingest.acknowledgements import ANSWERS
-from tests.devices import Device
+from tests.devices import DeviceClient
 from tests.documents import GUIDES, blocks, commands, only
-from tests.support import DEVICE_TOPICS, PROJECT, Backend, missing, payload, publishing, wait_for
+from tests.support import (
+    DEVICE_TOPICS,
+    PROJECT,
+    BackendProcess,
+    missing,
+    payload,
+    publishing,
+    wait_for,
+)
 
 ELSEWHERE = {
     "docs/figures.md",
@@ -33,7 +41,7 @@ ASKING = [page for page, lines in ASKED.items() if lines and page not in ELSEWHE
 
 
 @pytest.fixture
-def backend(tmp_path: Path, fast_broker: int) -> Iterator[Backend]:
+def backend(tmp_path: Path, fast_broker: int) -> Iterator[BackendProcess]:
     """A backend with the shipped streams and the one that the page on streams adds."""
     folder = tmp_path / "streams"
     folder.mkdir()
@@ -43,13 +51,13 @@ def backend(tmp_path: Path, fast_broker: int) -> Iterator[Backend]:
     name = re.match(r"# streams/([a-z]+\.toml)\n", example)
     assert name is not None
     (folder / name[1]).write_text(example, encoding="utf-8")
-    started = Backend(tmp_path, MQTT_PORT=str(fast_broker), STREAMS_DIR=str(folder)).start()
+    started = BackendProcess(tmp_path, MQTT_PORT=str(fast_broker), STREAMS_DIR=str(folder)).start()
     wait_for(started.ready, what="the backend to be healthy")
     yield started
     started.stop()
 
 
-def curl(command: str, backend: Backend) -> "subprocess.Popen[str]":
+def curl(command: str, backend: BackendProcess) -> "subprocess.Popen[str]":
     """A documented curl, asking this backend; it fails where the answer is an error."""
     if shutil.which("curl") is None:
         missing("curl")
@@ -72,8 +80,10 @@ def published(command: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("page", ASKING)
-def test_every_command_of_a_page_works(page: str, backend: Backend, fast_broker: int) -> None:
-    board = Device(fast_broker, answers=("succeeded",))
+def test_every_command_of_a_page_works(
+    page: str, backend: BackendProcess, fast_broker: int
+) -> None:
+    board = DeviceClient(fast_broker, answers=("succeeded",))
     for command in ASKED[page]:
         if command.startswith("mosquitto_pub"):
             publish(command, backend, fast_broker)
@@ -86,7 +96,7 @@ def test_every_command_of_a_page_works(page: str, backend: Backend, fast_broker:
     board.close()
 
 
-def publish(command: str, backend: Backend, port: int) -> None:
+def publish(command: str, backend: BackendProcess, port: int) -> None:
     """Publish what a command publishes, and wait until it is stored with the time that it has."""
     topic, text = published(command)
     with publishing(port) as send:
@@ -102,7 +112,9 @@ def test_the_pages_show_many_calls() -> None:
     assert all(ASKED[page] for page in ELSEWHERE)
 
 
-def test_the_live_curl_tells_what_was_stored_and_what_is_stored_then(backend: Backend) -> None:
+def test_the_live_curl_tells_what_was_stored_and_what_is_stored_then(
+    backend: BackendProcess,
+) -> None:
     (command,) = commands("docs/live.md", "curl")
     post_now(backend)
     with curl(command, backend) as process:
@@ -114,7 +126,7 @@ def test_the_live_curl_tells_what_was_stored_and_what_is_stored_then(backend: Ba
         process.kill()
 
 
-def post_now(backend: Backend) -> None:
+def post_now(backend: BackendProcess) -> None:
     """Store a reading of ESP32_001, measured now."""
     reading = payload(device_id="ESP32_001", timestamp=time.time())
     assert backend.post("/api/sensors/readings", reading.encode())[0] == 201
@@ -129,7 +141,7 @@ def next_event(process: "subprocess.Popen[str]") -> str:
     pytest.fail("curl has ended")
 
 
-def test_the_program_prints_what_is_stored(backend: Backend) -> None:
+def test_the_program_prints_what_is_stored(backend: BackendProcess) -> None:
     program = only("docs/live.md", "python")
     program = program.replace("localhost:5000", f"127.0.0.1:{backend.port}")
     run = [sys.executable, "-u", "-c", program]
@@ -153,9 +165,9 @@ def test_the_scripts_of_its_pages_can_be_read() -> None:
         subprocess.run([str(node), "--check", "-"], input=script, text=True, check=True)
 
 
-def test_a_device_gets_a_command_as_shown(backend: Backend, fast_broker: int) -> None:
+def test_a_device_gets_a_command_as_shown(backend: BackendProcess, fast_broker: int) -> None:
     shown, answer = map(json.loads, only("docs/commands.md", "json").splitlines())
-    board = Device(fast_broker)
+    board = DeviceClient(fast_broker)
     backend.post("/api/control", {"device_id": "ESP32_001", "command": "ping"})
     assert list(board.next_command()) == list(shown)
     board.close()
@@ -164,7 +176,7 @@ def test_a_device_gets_a_command_as_shown(backend: Backend, fast_broker: int) ->
     assert set(answer) == {"command_id", "status", "reason", "result"}
 
 
-def test_the_page_on_rest_shows_a_real_answer(backend: Backend) -> None:
+def test_the_page_on_rest_shows_a_real_answer(backend: BackendProcess) -> None:
     (line,) = [line for line in commands("docs/rest.md", "curl") if "/readings" in line]
     posted = re.search(r"-d '(.*)'", line)
     assert posted is not None
@@ -172,13 +184,13 @@ def test_the_page_on_rest_shows_a_real_answer(backend: Backend) -> None:
     assert_shown("docs/rest.md", backend, "ESP32_001")
 
 
-def test_the_readme_shows_a_real_answer(backend: Backend, fast_broker: int) -> None:
+def test_the_readme_shows_a_real_answer(backend: BackendProcess, fast_broker: int) -> None:
     (command,) = commands("README.md", "mosquitto_pub")
     publish(command, backend, fast_broker)
     assert_shown("README.md", backend, "shed")
 
 
-def assert_shown(page: str, backend: Backend, device_id: str) -> None:
+def assert_shown(page: str, backend: BackendProcess, device_id: str) -> None:
     """The page shows the newest reading of a device as the backend answers with it."""
     shown = json.loads(only(page, "json"))
     real = backend.get(f"/api/sensors/latest?device_id={device_id}")[1]["data"]
@@ -186,7 +198,7 @@ def assert_shown(page: str, backend: Backend, device_id: str) -> None:
     assert list(real) == list(shown["data"])
 
 
-def test_what_the_sketch_publishes_is_stored(backend: Backend, fast_broker: int) -> None:
+def test_what_the_sketch_publishes_is_stored(backend: BackendProcess, fast_broker: int) -> None:
     sketch = only("docs/esp32.md", "cpp")
     form = re.search(r'"(\{\\"temperature.*\})"', sketch)
     assert form is not None

@@ -12,7 +12,7 @@ import pytest
 
 from tests.api import Api
 from tests.documents import PAGES, commands, only
-from tests.support import SOIL_VALUES, Backend, Mosquitto, missing, publishing, wait_for
+from tests.support import SOIL_VALUES, BackendProcess, Mosquitto, missing, publishing, wait_for
 
 Type = Callable[[str], Any]
 MACHINE = {
@@ -46,7 +46,7 @@ OWN_DOCUMENTS = {
 
 
 @pytest.fixture
-def typed(broker: Mosquitto, backend: Backend) -> Type:
+def typed(broker: Mosquitto, backend: BackendProcess) -> Type:
     """Runs a line with this test's ports in the place of 5000 and 1883; of curl it gives the JSON."""
     for program in ("curl", "mosquitto_pub"):
         if shutil.which(program) is None:
@@ -66,7 +66,7 @@ def typed(broker: Mosquitto, backend: Backend) -> Type:
 
 
 @pytest.fixture(autouse=True)
-def _published(broker: Mosquitto, backend: Backend) -> None:
+def _published(broker: Mosquitto, backend: BackendProcess) -> None:
     """What the devices of the guides publish; again for every test, which changes nothing where it has a time."""
     before = received(backend)
     with publishing(broker.port) as publish:
@@ -78,7 +78,7 @@ def _published(broker: Mosquitto, backend: Backend) -> None:
     wait_for(lambda: received(backend) >= before + 6, what="all six messages")
 
 
-def received(backend: Backend) -> int:
+def received(backend: BackendProcess) -> int:
     return int(backend.get("/api/health")[1]["mqtt"]["received"])
 
 

@@ -44,8 +44,9 @@ BROAD_HANDLERS = {
 }
 
 
-def product_files() -> list[Path]:
-    outside = {"tests", "conftest.py", "docs", "deploy", "build", "dist", "venv", "node_modules"}
+def python_files() -> list[Path]:
+    """All files of the project with Python, tests too."""
+    outside = {"docs", "deploy", "build", "dist", "venv", "node_modules"}
     found = [file.relative_to(PROJECT) for file in PROJECT.rglob("*.py")]
     return sorted(
         file
@@ -54,7 +55,13 @@ def product_files() -> list[Path]:
     )
 
 
-FILES = product_files()
+def is_of_tests(file: Path) -> bool:
+    return bool({"tests", "conftest.py"} & set(file.parts))
+
+
+ALL_FILES = python_files()
+FILES = [file for file in ALL_FILES if not is_of_tests(file)]
+TEST_FILES = [file for file in ALL_FILES if is_of_tests(file)]
 MODULES = [file for file in FILES if file.parts[0] != "migrations"]
 BY_ROOM = {
     file.parts[0]: [other for other in FILES if other.parts[0] == file.parts[0]] for file in FILES
@@ -149,8 +156,9 @@ def classes(files: Iterable[Path]) -> dict[str, list[str]]:
     return found
 
 
-def test_a_class_name_exists_once() -> None:
-    repeated = {name: files for name, files in classes(MODULES).items() if len(files) > 1}
+def test_a_class_name_exists_once_in_product_and_tests() -> None:
+    found = classes([*MODULES, *TEST_FILES])
+    repeated = {name: files for name, files in found.items() if len(files) > 1}
     assert repeated == {}
 
 

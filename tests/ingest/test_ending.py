@@ -27,7 +27,7 @@ from streams.registry import Streams
 from tests.ingest.test_handover import OLD, WAITING, leave_waiting, session_is_there, stored
 from tests.live import at_broker, serving
 from tests.pipelines import new_pipeline
-from tests.support import Backend, Mosquitto, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, publishing, wait_for
 from utils import clock
 
 
@@ -45,7 +45,7 @@ def end_session(environment: dict[str, str], client_id: str) -> tuple[int, str]:
     return run.returncode, (run.stderr if run.returncode else run.stdout).strip().splitlines()[-1]
 
 
-def received(backend: Backend) -> int:
+def received(backend: BackendProcess) -> int:
     return int((backend.answers() or {"mqtt": {"received": 0}})["mqtt"]["received"])
 
 

@@ -4,7 +4,7 @@ from broker.message import Message
 from broker.sessions import MARKERS
 from ingest import handover
 from ingest.handover import Beginning, Draining
-from tests.broker.test_subscriber import Store
+from tests.broker.test_subscriber import RecordingReceiver
 from tests.support import ignore
 from utils import clock
 
@@ -56,7 +56,7 @@ def test_a_marker_that_does_not_come_is_given_up() -> None:
 def test_a_session_that_is_forgotten_in_the_midst_of_a_handover_gives_what_was_received_first() -> (
     None
 ):
-    store, answers = Store(), iter([False, True])
+    store, answers = RecordingReceiver(), iter([False, True])
     told: list[str] = []
 
     def done(token: str) -> bool:

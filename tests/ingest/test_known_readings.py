@@ -35,7 +35,7 @@ HUMIDITY = "[metrics.humidity]\n"
 
 
 @dataclass
-class Delivery:
+class DeliveredReading:
     """A reading with the stated time `said`, received while the server's clock was wrong by `off`."""
 
     off: timedelta
@@ -53,7 +53,7 @@ def stored(database: Database, streams: Streams, hands: Clock) -> Callable[..., 
     """Hands over deliveries of one reading, each to a new process, and tells how many rows each of them added."""
     said = clock.rfc3339(clock.now())
 
-    def store(*deliveries: Delivery, at: str = said) -> list[int]:
+    def store(*deliveries: DeliveredReading, at: str = said) -> list[int]:
         added = []
         for one in deliveries:
             hands.ahead = one.off
@@ -112,7 +112,7 @@ BEHIND, RIGHT = -HOUR, timedelta(0)
 def test_a_reading_is_stored_once_when_the_clock_is_set_between_its_deliveries(
     stored: Callable[..., list[int]], deliveries: list[tuple[timedelta, Mapping[str, Any]]]
 ) -> None:
-    assert sum(stored(*(Delivery(*one) for one in deliveries))) == 1
+    assert sum(stored(*(DeliveredReading(*one) for one in deliveries))) == 1
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_readings_that_differ_or_state_no_time_are_each_stored(
     at: object,
 ) -> None:
     more = {} if at is None else {"at": at}
-    assert stored(*(Delivery(*one) for one in deliveries), **more) == [1, 1]
+    assert stored(*(DeliveredReading(*one) for one in deliveries), **more) == [1, 1]
 
 
 def test_of_one_submission_a_reading_that_is_ahead_is_stored_once(

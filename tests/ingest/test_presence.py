@@ -17,7 +17,7 @@ from database import Database
 from ingest.outcome import Applied
 from ingest.presence import PresenceNotice, PresenceNotices
 from tests.api import Api, reading, running
-from tests.devices import Device, board
+from tests.devices import DeviceClient, board
 from tests.parsing import RECEIVED as NOW
 from tests.support import DEVICE_TOPICS, Mosquitto, wait_for
 
@@ -134,7 +134,7 @@ def test_a_device_is_online_or_offline_as_it_says_and_null_until_it_does(
     api: Api, port: int
 ) -> None:
     assert online(api) is None
-    device = Device(port)
+    device = DeviceClient(port)
     device.publish("status/board", "online", retain=True)
     wait_for(lambda: online(api) is True, what="online")
     device.publish("status/board", '{"status": "offline"}', retain=True)
@@ -189,7 +189,7 @@ def test_what_happened_while_nothing_ingested_is_known_afterwards(
 ) -> None:
     """The announcements are retained, so that they are older than AutoForge without being lost."""
     early = start(mosquitto.port, "board")
-    device = Device(mosquitto.port, "status/+")
+    device = DeviceClient(mosquitto.port, "status/+")
     device.next()
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
     with running(place, start=True) as api:

@@ -17,7 +17,7 @@ from ingest.outcome import Outcome
 from streams.registry import Streams
 from tests.live import at_broker, serving
 from tests.pipelines import new_pipeline
-from tests.support import Backend, Mosquitto, payload, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 from utils import clock
 
 Handle = Callable[[Message], Outcome]
@@ -157,7 +157,7 @@ def test_no_restart_makes_a_new_reading_of_a_retained_message(
         assert backend.get("/api/sensors/history")[1]["count"] == 1
 
 
-def _has_ignored(backend: Backend, count: int) -> bool:
+def _has_ignored(backend: BackendProcess, count: int) -> bool:
     with contextlib.suppress(OSError):
         return bool(backend.get("/api/health")[1].get("mqtt", {}).get("ignored") == count)
     return False

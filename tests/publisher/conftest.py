@@ -8,7 +8,7 @@ import pytest
 
 from config import Settings
 from publisher import service as module
-from tests.publishing import Entries, Program, Run, Site, Subscriber, entry, write
+from tests.publishing import Entries, Program, PublisherSite, RecordingSubscriber, Run, entry, write
 from tests.support import Mosquitto
 
 
@@ -17,9 +17,11 @@ def run(tmp_path: Path, broker: Mosquitto) -> Run:
     """Runs the program at the broker of the module, with a subscriber to a topic."""
 
     @contextmanager
-    def running(topic: str, entries: Entries, **more: str) -> Iterator[tuple[Subscriber, Program]]:
+    def running(
+        topic: str, entries: Entries, **more: str
+    ) -> Iterator[tuple[RecordingSubscriber, Program]]:
         program = Program(tmp_path, broker.port, entries, **more)
-        with Subscriber(broker.port, topic) as heard, program:
+        with RecordingSubscriber(broker.port, topic) as heard, program:
             yield heard, program
 
     return running
@@ -31,12 +33,12 @@ def site(
     mosquitto: Mosquitto,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Site]:
+) -> Iterator[PublisherSite]:
     """A broker of the test's own, a subscriber, and services that check their file 20 times a second."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.1)
-    with Subscriber(mosquitto.port) as heard:
-        made = Site(settings, mosquitto, heard, tmp_path / "entries.json")
+    with RecordingSubscriber(mosquitto.port) as heard:
+        made = PublisherSite(settings, mosquitto, heard, tmp_path / "entries.json")
         write(made.file, [entry("a")])
         yield made
         for service in made.services:

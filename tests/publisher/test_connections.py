@@ -14,7 +14,7 @@ import trustme
 from config import Settings
 from publisher import connections
 from publisher.connections import MQTTConnectionManager
-from tests.publishing import Log, Patch, Program, Site, Subscriber, entry, hanging
+from tests.publishing import Log, Patch, Program, PublisherSite, RecordingSubscriber, entry, hanging
 from tests.support import Mosquitto, free_port, missing, wait_for
 
 Make = Callable[..., MQTTConnectionManager]
@@ -54,7 +54,7 @@ def test_it_publishes_at_every_qos(manager: Make, broker: Mosquitto, protocol: s
     connected = manager(broker.port, mqtt_protocol=protocol)
     assert connected.connect()
     topic = f"each/{protocol}"
-    with Subscriber(broker.port, topic) as heard:
+    with RecordingSubscriber(broker.port, topic) as heard:
         for qos in range(3):
             assert connected.publish(topic, f'"{qos}"', qos, qos == 2)
         assert connected.publish(topic, b"\xff\x00")
@@ -131,7 +131,7 @@ def test_what_mqtt_does_not_allow_is_an_error_of_the_caller_and_ends_nothing(
 
 def test_many_threads_may_use_it_and_each_keeps_its_order(manager: Make, broker: Mosquitto) -> None:
     shared = manager(broker.port)
-    with Subscriber(broker.port, "threads/#") as heard, ThreadPoolExecutor(8) as pool:
+    with RecordingSubscriber(broker.port, "threads/#") as heard, ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: shared.connect(), range(8)))
 
         def publish(number: int) -> bool:
@@ -162,7 +162,7 @@ def closed(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_a_refused_login_is_one_warning(
-    site: Site, closed: Mosquitto, protocol: str, caplog: Log
+    site: PublisherSite, closed: Mosquitto, protocol: str, caplog: Log
 ) -> None:
     login = {"mqtt_username": "publisher", "mqtt_password": "wrong", "mqtt_protocol": protocol}
     publisher = site.service([entry("a"), entry("b", lwt=True)], port=closed.port, **login)
@@ -175,7 +175,7 @@ def test_a_refused_login_is_one_warning(
     assert "wrong" not in caplog.text
 
 
-def test_a_forbidden_topic_is_one_warning(site: Site, tmp_path: Path, caplog: Log) -> None:
+def test_a_forbidden_topic_is_one_warning(site: PublisherSite, tmp_path: Path, caplog: Log) -> None:
     rules = tmp_path / "rules"
     rules.write_text("topic readwrite t/good\n")
     rules.chmod(0o700)
@@ -195,7 +195,7 @@ def test_a_forbidden_topic_is_one_warning(site: Site, tmp_path: Path, caplog: Lo
 def test_a_login_may_be_an_option_or_in_the_environment(tmp_path: Path, closed: Mosquitto) -> None:
     options = ("--username", "publisher", "--password", "pw")
     environment = {"MQTT_USERNAME": "publisher", "MQTT_PASSWORD": "pw"}
-    with Subscriber(closed.port, login=("publisher", "pw")) as heard:
+    with RecordingSubscriber(closed.port, login=("publisher", "pw")) as heard:
         with Program(tmp_path, closed.port, [entry("a")], *options):
             heard.wait("t/a")
         with Program(tmp_path, closed.port, [entry("b")], **environment):
@@ -218,7 +218,7 @@ def test_tls_needs_the_authority_of_the_broker(tmp_path: Path) -> None:
             assert program.stop_seconds() < 2
             assert len(program.lines("certificate verify failed")) == 1
         program = Program(tmp_path, port, entries, *options)
-        with Subscriber(server.port) as heard, program:
+        with RecordingSubscriber(server.port) as heard, program:
             heard.wait("t/a", 3)
             heard.wait_said("t/b", {"online": 1, "of": "b"})
             assert program.stop_seconds() < 2

@@ -16,7 +16,7 @@ import pytest
 from publisher.__main__ import _parser
 from publisher.entries import FIELDS, read
 from tests.documents import PAGES, fenced, section
-from tests.support import PROJECT, Backend, Mosquitto, missing, wait_for
+from tests.support import PROJECT, BackendProcess, Mosquitto, missing, wait_for
 
 GUIDE = PAGES["docs/static-publisher.md"]
 SECTION = section("docs/quickstart.md", "## Publish without a device")
@@ -44,11 +44,11 @@ def place(tmp_path: Path, mosquitto: Mosquitto) -> dict[str, Any]:
 
 
 @pytest.fixture
-def backend(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Backend]:
+def backend(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[BackendProcess]:
     """A backend that publishes the file of the guide."""
     (tmp_path / "payloads.json").write_text(EXAMPLES[0])
     named = {"MQTT_PORT": str(mosquitto.port), "PUBLISHER_CONFIG": "payloads.json"}
-    started = Backend(tmp_path, None, **named)
+    started = BackendProcess(tmp_path, None, **named)
     yield started.start()
     started.stop()
 
@@ -77,7 +77,7 @@ def test_the_error_that_it_shows_has_these_words() -> None:
     assert faults == [shown]
 
 
-def test_its_curl_commands_work_in_their_order(backend: Backend) -> None:
+def test_its_curl_commands_work_in_their_order(backend: BackendProcess) -> None:
     if shutil.which("curl") is None:
         missing("curl")
     answers = []

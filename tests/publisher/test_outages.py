@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.publishing import NEVER, Log, Site, Way, entry, hanging
+from tests.publishing import NEVER, Log, PublisherSite, Way, entry, hanging
 from tests.support import wait_for
 from utils.json_types import JsonObject
 
@@ -15,7 +15,9 @@ AWAY = 0.4
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["restarted", "killed"])
-def test_it_comes_back_and_does_not_send_what_fell_due_meanwhile(site: Site, number: int) -> None:
+def test_it_comes_back_and_does_not_send_what_fell_due_meanwhile(
+    site: PublisherSite, number: int
+) -> None:
     entries = [entry("plain"), entry("twice", qos=2), entry("once", qos=0)]
     entries += [entry("will", lwt=True, retain=True)]
     publisher = site.service(entries)
@@ -45,7 +47,9 @@ def test_it_comes_back_and_does_not_send_what_fell_due_meanwhile(site: Site, num
     assert will["published"] == will["acknowledged"] + will["failed"]
 
 
-def test_400_entries_wait_for_a_broker_and_miss_what_falls_due(site: Site, caplog: Log) -> None:
+def test_400_entries_wait_for_a_broker_and_miss_what_falls_due(
+    site: PublisherSite, caplog: Log
+) -> None:
     caplog.set_level("INFO")
     site.broker.stop()
     entries = [entry(str(number), lwt=number % 2 == 0) for number in range(400)]
@@ -69,7 +73,7 @@ def test_400_entries_wait_for_a_broker_and_miss_what_falls_due(site: Site, caplo
         assert len([text for text in caplog.messages if told in text]) == 1
 
 
-def test_each_of_many_entries_comes_back_once(site: Site) -> None:
+def test_each_of_many_entries_comes_back_once(site: PublisherSite) -> None:
     # At QoS 0, because a broker that is back delivers again what was not acknowledged to it.
     entries = [entry(str(number), lwt=True, interval=NEVER, qos=0) for number in range(50)]
     publisher = site.service(entries)
@@ -84,7 +88,7 @@ def test_each_of_many_entries_comes_back_once(site: Site) -> None:
     assert online == sorted(one["topic"] for one in entries)
 
 
-def test_what_changed_meanwhile_is_published_afterwards(site: Site) -> None:
+def test_what_changed_meanwhile_is_published_afterwards(site: PublisherSite) -> None:
     publisher = site.service([entry("changes", lwt=True), entry("goes", lwt=True), entry("plain")])
     site.heard.wait("t/plain", 3)
     site.broker.stop()
@@ -109,7 +113,9 @@ def test_what_changed_meanwhile_is_published_afterwards(site: Site) -> None:
     assert publisher.counts("changes")["missed"] >= (new.time - changed) / 0.1 - 2
 
 
-def test_a_broker_that_acknowledges_nothing_gets_at_most_a_thousand_messages(site: Site) -> None:
+def test_a_broker_that_acknowledges_nothing_gets_at_most_a_thousand_messages(
+    site: PublisherSite,
+) -> None:
     publisher = site.service([entry("a", interval=0.001)])
     site.heard.wait("t/a", 100)
     before = publisher.counts("a")["missed"]
@@ -124,7 +130,9 @@ def test_a_broker_that_acknowledges_nothing_gets_at_most_a_thousand_messages(sit
     assert counts["failed"] == 0
 
 
-def test_a_broker_that_acknowledges_nothing_gets_16_mb_and_64_kb_for_each_will(site: Site) -> None:
+def test_a_broker_that_acknowledges_nothing_gets_16_mb_and_64_kb_for_each_will(
+    site: PublisherSite,
+) -> None:
     def entries(name: str, size: int, lwt: bool) -> list[JsonObject]:
         names, data = [f"{name} {number}" for number in range(5)], {"text": size * "x"}
         return [entry(one, data=data, interval=0.05, lwt=lwt) for one in names]
@@ -144,7 +152,7 @@ def test_a_broker_that_acknowledges_nothing_gets_16_mb_and_64_kb_for_each_will(s
     publisher.wait_status(lambda status: status["statistics"]["total_acknowledged"] > published)
 
 
-def test_a_connection_that_breaks_again_and_again_sends_nothing_twice(site: Site) -> None:
+def test_a_connection_that_breaks_again_and_again_sends_nothing_twice(site: PublisherSite) -> None:
     entries = [entry(str(qos), qos=qos, interval=0.01) for qos in (1, 2)]
     with Way(site.broker.port) as way:
         publisher = site.service(entries, port=way.port)
@@ -160,7 +168,7 @@ def test_a_connection_that_breaks_again_and_again_sends_nothing_twice(site: Site
         assert counts["missed"] > 100
 
 
-def test_counts_are_kept_where_an_address_does_not_answer(site: Site) -> None:
+def test_counts_are_kept_where_an_address_does_not_answer(site: PublisherSite) -> None:
     publisher = site.service([entry("a")])
     site.heard.wait("t/a", 3)
     publisher.stop()

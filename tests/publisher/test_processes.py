@@ -11,8 +11,8 @@ import pytest
 
 from tests.deployed.test_gunicorn import gunicorn
 from tests.deployed.test_live_processes import live_process, workers
-from tests.publishing import Subscriber, entry
-from tests.support import Backend, Mosquitto, wait_for
+from tests.publishing import RecordingSubscriber, entry
+from tests.support import BackendProcess, Mosquitto, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -42,8 +42,8 @@ class Cluster:
 
 
 @pytest.fixture
-def heard(broker: Mosquitto) -> Iterator[Subscriber]:
-    with Subscriber(broker.port, "t/#") as subscriber:
+def heard(broker: Mosquitto) -> Iterator[RecordingSubscriber]:
+    with RecordingSubscriber(broker.port, "t/#") as subscriber:
         yield subscriber
 
 
@@ -59,24 +59,28 @@ def site(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterato
         assert "Traceback" not in backend.console.read_text()
 
 
-def status(backend: Backend) -> Any:
+def status(backend: BackendProcess) -> Any:
     code, answer = backend.get("/api/publisher/status")
     assert code == 200
     return answer
 
 
-def connected(backend: Backend) -> bool:
+def connected(backend: BackendProcess) -> bool:
     return bool(status(backend)["connected"])
 
 
-def test_one_process_publishes_and_each_has_the_status(heard: Subscriber, site: Cluster) -> None:
+def test_one_process_publishes_and_each_has_the_status(
+    heard: RecordingSubscriber, site: Cluster
+) -> None:
     arrived = heard.wait("t/a", 11)
     assert arrived[10].time - arrived[0].time > 8 * 0.2
     for backend in (site.rest, site.rest, site.rest, site.live):
         wait_for(partial(connected, backend), what="the status of the one that publishes")
 
 
-def test_another_worker_takes_over_from_a_killed_one(heard: Subscriber, site: Cluster) -> None:
+def test_another_worker_takes_over_from_a_killed_one(
+    heard: RecordingSubscriber, site: Cluster
+) -> None:
     heard.wait_said("t/a", {"online": 1, "of": "a"})
     killed = site.holder()
     killed.kill()
@@ -85,7 +89,9 @@ def test_another_worker_takes_over_from_a_killed_one(heard: Subscriber, site: Cl
     assert site.holder().pid != killed.pid
 
 
-def test_a_change_through_any_process_is_published(heard: Subscriber, site: Cluster) -> None:
+def test_a_change_through_any_process_is_published(
+    heard: RecordingSubscriber, site: Cluster
+) -> None:
     for number, backend in enumerate((site.rest, site.rest, site.live)):
         code, added = backend.post("/api/publisher/configs", entry(f"new{number}"))
         assert (code, added["version"]) == (201, 1)
@@ -94,7 +100,9 @@ def test_a_change_through_any_process_is_published(heard: Subscriber, site: Clus
     assert [each["id"] for each in listed] == ["a", "new0", "new1", "new2"]
 
 
-def test_the_end_publishes_the_will_and_keeps_statistics(heard: Subscriber, site: Cluster) -> None:
+def test_the_end_publishes_the_will_and_keeps_statistics(
+    heard: RecordingSubscriber, site: Cluster
+) -> None:
     heard.wait("t/a", 3)
     assert site.rest.stop() == 0
     heard.wait_said("t/a", {"online": 0, "of": "a"})

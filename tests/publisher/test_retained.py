@@ -8,7 +8,7 @@ import pytest
 from broker.in_flight import Outgoing
 from broker.tracked_connection import Delivery
 from publisher.retained import Retained
-from tests.publishing import NEVER, Site, Subscriber, entry
+from tests.publishing import NEVER, PublisherSite, RecordingSubscriber, entry
 from tests.support import Mosquitto, publishing, wait_for
 from utils.json_types import JsonObject
 
@@ -17,7 +17,7 @@ PLAIN = entry("plain", retain=True, interval=NEVER)
 
 def kept_by(broker: Mosquitto, topic: str) -> list[JsonObject]:
     """The retained messages that the broker sends to a new subscriber."""
-    with Subscriber(broker.port, topic) as later, publishing(broker.port) as publish:
+    with RecordingSubscriber(broker.port, topic) as later, publishing(broker.port) as publish:
         publish(topic, '{"of": "the test"}', qos=2)
         later.wait_said(topic, {"of": "the test"})
         # A message that an entry publishes meanwhile without the flag is not a retained one.
@@ -37,7 +37,9 @@ CHANGES: dict[str, Callable[[str], list[JsonObject]]] = {
 
 
 @pytest.mark.parametrize("while_it_runs", [True, False], ids=["while it runs", "while it does not"])
-def test_the_message_of_a_removed_entry_is_cleared_once(site: Site, while_it_runs: bool) -> None:
+def test_the_message_of_a_removed_entry_is_cleared_once(
+    site: PublisherSite, while_it_runs: bool
+) -> None:
     kinds = {
         f"t/{name}/{lwt}": (name, lwt) for name, lwt in itertools.product(CHANGES, (False, True))
     }
@@ -73,7 +75,7 @@ def test_the_message_of_a_removed_entry_is_cleared_once(site: Site, while_it_run
     [{"data": {"of": "b"}}, {"id": "b"}, {"qos": 2, "interval": NEVER + 1}, {"lwt": True}],
     ids=" ".join,
 )
-def test_other_changes_and_the_end_clear_nothing(site: Site, change: JsonObject) -> None:
+def test_other_changes_and_the_end_clear_nothing(site: PublisherSite, change: JsonObject) -> None:
     publisher = site.service([one("t/one"), PLAIN])
     site.heard.wait("t/one")
     publisher.reload([one("t/one") | change, PLAIN])
@@ -83,7 +85,7 @@ def test_other_changes_and_the_end_clear_nothing(site: Site, change: JsonObject)
     assert all(arrival.payload for arrival in site.heard.of("t/one"))
 
 
-def test_it_is_cleared_when_the_broker_is_back(site: Site) -> None:
+def test_it_is_cleared_when_the_broker_is_back(site: PublisherSite) -> None:
     publisher = site.service([one("t/away", lwt=True), PLAIN])
     publisher.wait_status(lambda status: status["retained"] == ["t/away", "t/plain"])
     site.broker.stop()

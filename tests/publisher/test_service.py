@@ -15,7 +15,17 @@ from publisher import service as module
 from publisher.loader import DEFAULT_PATH, ConfigurationError
 from publisher.service import AlreadyPublished, PublisherService
 from tests.malformed import malformed
-from tests.publishing import NEVER, Log, Patch, Program, Site, Subscriber, entry, off_grid, write
+from tests.publishing import (
+    NEVER,
+    Log,
+    Patch,
+    Program,
+    PublisherSite,
+    RecordingSubscriber,
+    entry,
+    off_grid,
+    write,
+)
 from tests.support import free_port, wait_for
 from utils.json_types import JsonObject
 
@@ -31,7 +41,7 @@ def test_its_broker_and_its_file_are_those_of_the_environment(monkeypatch: Patch
     assert PublisherService(path="third.json").get_status()["config"] == "third.json"
 
 
-def test_its_status_has_everything(site: Site, caplog: Log) -> None:
+def test_its_status_has_everything(site: PublisherSite, caplog: Log) -> None:
     one = site.service([entry("a", "t/b"), entry("b", lwt=True), entry("c", interval=0)])
     wait_for(lambda: {said["of"] for said in site.heard.documents("t/b")} == {"a", "b"})
     site.heard.wait("t/b", 4)
@@ -55,7 +65,9 @@ def test_its_status_has_everything(site: Site, caplog: Log) -> None:
     assert 0 < total["uptime_seconds"] < 20
 
 
-def test_an_unusable_file_or_folder_stops_the_start_but_no_other_service(site: Site) -> None:
+def test_an_unusable_file_or_folder_stops_the_start_but_no_other_service(
+    site: PublisherSite,
+) -> None:
     lock = Path(f"{site.file}.lock")
     lock.mkdir()
     one, other = site.service(), site.service()
@@ -73,7 +85,7 @@ def test_an_unusable_file_or_folder_stops_the_start_but_no_other_service(site: S
 
 @pytest.mark.parametrize("content", [b'[{"id": "a",\n "topic"]', None], ids=["broken", "missing"])
 def test_a_file_that_cannot_be_read_changes_nothing_until_it_is_corrected(
-    site: Site, caplog: Log, content: bytes | None
+    site: PublisherSite, caplog: Log, content: bytes | None
 ) -> None:
     one = site.service([entry("a")])
     site.heard.wait("t/a", 2)
@@ -90,7 +102,7 @@ def test_a_file_that_cannot_be_read_changes_nothing_until_it_is_corrected(
 
 
 def test_each_of_many_malformed_files_is_logged_and_ends_nothing(
-    site: Site, monkeypatch: Patch, caplog: Log
+    site: PublisherSite, monkeypatch: Patch, caplog: Log
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 60)
     one = site.service([entry("a")])
@@ -107,7 +119,7 @@ def test_each_of_many_malformed_files_is_logged_and_ends_nothing(
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_qos_and_retain_arrive_as_configured(site: Site, protocol: str) -> None:
+def test_qos_and_retain_arrive_as_configured(site: PublisherSite, protocol: str) -> None:
     kinds = {
         f"t/{qos}{'/retained' * retain}{'/will' * lwt}": (qos, retain, lwt)
         for qos, retain, lwt in itertools.product((0, 1, 2), (False, True), (False, True))
@@ -122,13 +134,15 @@ def test_qos_and_retain_arrive_as_configured(site: Site, protocol: str) -> None:
         one.topic: (one.qos, one.retain, "online" in one.document) for one in site.heard.arrivals
     }
     assert came == kinds
-    with Subscriber(site.broker.port) as later:
+    with RecordingSubscriber(site.broker.port) as later:
         later.wait("#", 6)
         retained = {topic for topic in kinds if "retained" in topic}
         assert {came.topic for came in later.arrivals} == retained
 
 
-def test_an_entry_that_did_not_change_keeps_its_times_and_its_connection(site: Site) -> None:
+def test_an_entry_that_did_not_change_keeps_its_times_and_its_connection(
+    site: PublisherSite,
+) -> None:
     stays = [entry("a", interval=0.2), entry("b", interval=0.2, lwt=True)]
     one = site.service(stays)
     site.heard.wait("t/b", 3)
@@ -143,7 +157,7 @@ def test_an_entry_that_did_not_change_keeps_its_times_and_its_connection(site: S
     assert {said["online"] for said in site.heard.documents("t/b")} == {1}
 
 
-def test_an_entry_that_moves_or_loses_its_will_says_offline(site: Site) -> None:
+def test_an_entry_that_moves_or_loses_its_will_says_offline(site: PublisherSite) -> None:
     plain, will = entry("a", "t/old"), entry("a", "t/old", lwt=True)
     moved = will | {"topic": "t/new"}
     bare: JsonObject = {"of": "a"}
@@ -159,7 +173,7 @@ def test_an_entry_that_moves_or_loses_its_will_says_offline(site: Site) -> None:
     assert site.heard.wait("t/new")[0].document == online
 
 
-def test_of_many_changes_in_quick_succession_the_last_one_stays(site: Site) -> None:
+def test_of_many_changes_in_quick_succession_the_last_one_stays(site: PublisherSite) -> None:
     def entries(number: int) -> list[JsonObject]:
         will = entry("will", f"t/will{number % 2}", lwt=True, data={"n": number})
         return [will, entry("plain", data={"n": number})]
@@ -180,7 +194,9 @@ def test_of_many_changes_in_quick_succession_the_last_one_stays(site: Site) -> N
         assert [said["online"] for said in site.heard.documents(topic)[-1:]] in ([], [0])
 
 
-def test_only_one_service_publishes_a_file_or_a_switched_link(site: Site, tmp_path: Path) -> None:
+def test_only_one_service_publishes_a_file_or_a_switched_link(
+    site: PublisherSite, tmp_path: Path
+) -> None:
     for name in ("first", "second"):
         write(tmp_path / name, [entry(name)])
     site.file.unlink()
@@ -201,7 +217,7 @@ def test_only_one_service_publishes_a_file_or_a_switched_link(site: Site, tmp_pa
     site.heard.wait_more("t/second", 2)
 
 
-def test_it_can_be_started_and_stopped_twice_and_its_counts_continue(site: Site) -> None:
+def test_it_can_be_started_and_stopped_twice_and_its_counts_continue(site: PublisherSite) -> None:
     write(site.file, [entry("a"), entry("b", lwt=True), entry("c", qos=0)])
     one = site.service()
     one.stop()
@@ -224,7 +240,9 @@ def test_it_can_be_started_and_stopped_twice_and_its_counts_continue(site: Site)
         assert one.published() == len(site.heard.of_schedule())
 
 
-def test_a_standby_checks_reloads_and_publishes_when_the_first_service_stops(site: Site) -> None:
+def test_a_standby_checks_reloads_and_publishes_when_the_first_service_stops(
+    site: PublisherSite,
+) -> None:
     first, second = site.service([entry("a")]), site.service()
     second.start(standby=True)
     site.heard.wait("t/a", 2)
@@ -242,7 +260,7 @@ def test_a_standby_checks_reloads_and_publishes_when_the_first_service_stops(sit
     assert second.published() == len(site.heard.arrivals) > before
 
 
-def test_a_standby_that_was_stopped_does_not_take_over(site: Site) -> None:
+def test_a_standby_that_was_stopped_does_not_take_over(site: PublisherSite) -> None:
     first, second = site.service([entry("a")]), site.service()
     second.start(standby=True)
     second.stop()
@@ -252,7 +270,9 @@ def test_a_standby_that_was_stopped_does_not_take_over(site: Site) -> None:
 
 
 @pytest.mark.process
-def test_a_standby_takes_over_from_a_process_that_is_killed(site: Site, tmp_path: Path) -> None:
+def test_a_standby_takes_over_from_a_process_that_is_killed(
+    site: PublisherSite, tmp_path: Path
+) -> None:
     write(site.file, [entry("a"), entry("b", lwt=True)])
     with Program(tmp_path, site.broker.port, site.file.read_bytes()) as program:
         standby = site.service()
@@ -269,7 +289,9 @@ def test_a_standby_takes_over_from_a_process_that_is_killed(site: Site, tmp_path
         assert program.ended == 2, "the standby publishes it"
 
 
-def test_a_standby_waits_for_a_missing_certificate(site: Site, tmp_path: Path, caplog: Log) -> None:
+def test_a_standby_waits_for_a_missing_certificate(
+    site: PublisherSite, tmp_path: Path, caplog: Log
+) -> None:
     certificate = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(certificate))
     tls = {"mqtt_broker": "mqtts://127.0.0.1", "mqtt_ca_cert": str(certificate)}
@@ -283,7 +305,7 @@ def test_a_standby_waits_for_a_missing_certificate(site: Site, tmp_path: Path, c
 
 
 def test_it_logs_its_statistics_regularly_even_if_they_cannot_be_saved(
-    site: Site, monkeypatch: Patch, caplog: Log
+    site: PublisherSite, monkeypatch: Patch, caplog: Log
 ) -> None:
     monkeypatch.setattr(module, "LOG_SECONDS", 0.3)
     caplog.set_level(logging.INFO)

@@ -16,7 +16,7 @@ from publisher.entries import PublishConfig
 from publisher.loader import ConfigurationLoader
 from publisher.publication import Publication
 from publisher.status import PublicationStatus
-from tests.publishing import Patch, Service, Site, entry, numbers, write
+from tests.publishing import Patch, PublisherSite, Service, entry, numbers, write
 from tests.support import wait_for
 
 Begun = list[Publication]
@@ -63,7 +63,7 @@ def begun(monkeypatch: Patch) -> Begun:
 
 
 @pytest.fixture
-def standby(site: Site, begun: Begun, loads: Gate) -> Service:
+def standby(site: PublisherSite, begun: Begun, loads: Gate) -> Service:
     """A standby whose turn has come, and which waits for the file."""
     first, second = site.service([entry("a")]), site.service()
     second.start(standby=True)
@@ -79,7 +79,7 @@ def watchers() -> int:
     return sum(thread.name == "publisher-watch" for thread in threading.enumerate())
 
 
-def test_any_thread_may_call_its_methods(site: Site) -> None:
+def test_any_thread_may_call_its_methods(site: PublisherSite) -> None:
     one = site.service([entry("a"), entry("b", lwt=True)])
     site.heard.wait("t/b", 2)
     end = time.monotonic() + 1
@@ -111,7 +111,9 @@ def test_any_thread_may_call_its_methods(site: Site) -> None:
     assert one.published() == len(site.heard.of_schedule())
 
 
-def test_of_two_reloads_at_once_the_newer_one_stays(site: Site, monkeypatch: Patch) -> None:
+def test_of_two_reloads_at_once_the_newer_one_stays(
+    site: PublisherSite, monkeypatch: Patch
+) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 60)
     one = site.service([entry("a")])
     site.heard.wait("t/a")
@@ -139,7 +141,9 @@ def test_of_two_reloads_at_once_the_newer_one_stays(site: Site, monkeypatch: Pat
     assert [row["id"] for row in one.get_status()["configs"]] == ["newer"]
 
 
-def test_two_starts_begin_one_publication(site: Site, monkeypatch: Patch, begun: Begun) -> None:
+def test_two_starts_begin_one_publication(
+    site: PublisherSite, monkeypatch: Patch, begun: Begun
+) -> None:
     both = threading.Barrier(2)
     start = Publication.start
 
@@ -169,7 +173,7 @@ def test_a_standby_that_is_stopped_while_it_reads_the_file_never_publishes(
 
 
 def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publication(
-    standby: Service, loads: Gate, begun: Begun, site: Site
+    standby: Service, loads: Gate, begun: Begun, site: PublisherSite
 ) -> None:
     standby.stop()
     with ThreadPoolExecutor(1) as pool:
@@ -181,7 +185,9 @@ def test_started_again_while_the_old_thread_still_reads_the_file_it_has_one_publ
     site.heard.wait_more("t/a", 3)
 
 
-def test_a_start_that_is_stopped_begins_nothing(site: Site, loads: Gate, begun: Begun) -> None:
+def test_a_start_that_is_stopped_begins_nothing(
+    site: PublisherSite, loads: Gate, begun: Begun
+) -> None:
     one = site.service()
     loads.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -193,7 +199,9 @@ def test_a_start_that_is_stopped_begins_nothing(site: Site, loads: Gate, begun: 
     assert (begun, watchers(), one.alive) == ([], 0, False)
 
 
-def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(site: Site, loads: Gate) -> None:
+def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(
+    site: PublisherSite, loads: Gate
+) -> None:
     one = site.service([entry("a")])
     site.heard.wait("t/a", 2)
     loads.clear()
@@ -208,7 +216,9 @@ def test_a_load_that_hangs_delays_neither_the_status_nor_the_stop(site: Site, lo
     assert one.published() == len(site.heard.of("t/a")) == len(site.heard.arrivals)
 
 
-def test_the_status_that_is_saved_at_the_end_is_final(site: Site, monkeypatch: Patch) -> None:
+def test_the_status_that_is_saved_at_the_end_is_final(
+    site: PublisherSite, monkeypatch: Patch
+) -> None:
     progress, saves, stopped = Publication.progress, threading.Event(), threading.Event()
 
     def slow(publication: Publication) -> PublicationStatus:
@@ -229,7 +239,9 @@ def test_the_status_that_is_saved_at_the_end_is_final(site: Site, monkeypatch: P
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_another_publication_follows_one_that_an_error_ended(site: Site, begun: Begun) -> None:
+def test_another_publication_follows_one_that_an_error_ended(
+    site: PublisherSite, begun: Begun
+) -> None:
     one = site.service([entry("a")])
     site.heard.wait("t/a", 3)
     before = one.published()

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.connections import established
-from tests.publishing import NEVER, Listener, Program, Run, Site, Subscriber, Way, entry, hanging
+from tests.publishing import (
+    NEVER,
+    LocalServer,
+    Program,
+    PublisherSite,
+    RecordingSubscriber,
+    Run,
+    Way,
+    entry,
+    hanging,
+)
 from tests.scripted_broker import CONNACK, CONNECT, PUBLISH, Peer
 from tests.support import Mosquitto, free_port, publishing, wait_for
 from utils.json_types import JsonObject
@@ -33,18 +43,18 @@ def many() -> list[JsonObject]:
     return [entry(str(number), lwt=True, interval=0.5) for number in range(MANY)]
 
 
-def offline(heard: Subscriber) -> list[str]:
+def offline(heard: RecordingSubscriber) -> list[str]:
     """The topics of all messages that say offline."""
     return sorted(came.topic for came in heard.arrivals if came.offline)
 
 
-def on_or_off(heard: Subscriber) -> set[int]:
+def on_or_off(heard: RecordingSubscriber) -> set[int]:
     """What the last message of each topic says."""
     last = {came.topic: came for came in list(heard.arrivals)}
     return {came.document["online"] for came in last.values()}
 
 
-def wait_for_all(heard: Subscriber, count: int) -> None:
+def wait_for_all(heard: RecordingSubscriber, count: int) -> None:
     """Wait until so many entries are online."""
     wait_for(lambda: len({came.topic for came in list(heard.arrivals)}) == count)
 
@@ -65,7 +75,7 @@ def test_a_kill_brings_each_will_as_configured(run: Run, broker: Mosquitto, prot
             assert will.document == {"online": 0, **one["data"]}
             assert (will.qos, will.retain) == (one["qos"], one["retain"])
         assert len(heard.of(f"{prefix}/plain")) == 1
-        with Subscriber(broker.port, f"{prefix}/#") as later:
+        with RecordingSubscriber(broker.port, f"{prefix}/#") as later:
             later.wait("#", 99)
             retained = [one["topic"] for one in entries if one.get("retain")]
             assert offline(later) == sorted(retained)
@@ -93,7 +103,7 @@ def test_a_signal_ends_it_within_two_seconds_and_each_will_arrives_once(
             assert said.document == {"online": 0, **one["data"]}
 
 
-def test_it_stops_within_two_seconds_while_it_connects(site: Site) -> None:
+def test_it_stops_within_two_seconds_while_it_connects(site: PublisherSite) -> None:
     def more_than(connections: int) -> bool:
         return established(site.broker.port) > connections
 
@@ -106,7 +116,9 @@ def test_it_stops_within_two_seconds_while_it_connects(site: Site) -> None:
 
 
 @pytest.mark.parametrize("broker", ["answers", "is gone", "hangs"])
-def test_it_publishes_200_wills_in_two_seconds_when_the_broker(site: Site, broker: str) -> None:
+def test_it_publishes_200_wills_in_two_seconds_when_the_broker(
+    site: PublisherSite, broker: str
+) -> None:
     entries = many()
     publisher = site.service(entries)
     wait_for_all(site.heard, MANY)
@@ -162,7 +174,9 @@ def way(mosquitto: Mosquitto) -> Iterator[Way]:
         yield made
 
 
-def test_a_broken_connection_brings_its_will_and_is_opened_again(site: Site, way: Way) -> None:
+def test_a_broken_connection_brings_its_will_and_is_opened_again(
+    site: PublisherSite, way: Way
+) -> None:
     publisher = site.service([entry(of, lwt=True, interval=0.2) for of in "abc"], port=way.port)
     wait_for_all(site.heard, 3)
     way.cut(b"t/b")
@@ -179,7 +193,9 @@ def test_a_broken_connection_brings_its_will_and_is_opened_again(site: Site, way
     assert publisher.counts("a")["missed"] == 0
 
 
-def test_after_quick_changes_of_data_the_only_will_is_the_last_one(way: Way, site: Site) -> None:
+def test_after_quick_changes_of_data_the_only_will_is_the_last_one(
+    way: Way, site: PublisherSite
+) -> None:
     heard = site.heard
     first, second, third = [entry("a", lwt=True, interval=NEVER, data={"of": of}) for of in "abc"]
     publisher = site.service([first, entry("plain")], port=way.port)
@@ -199,7 +215,7 @@ def test_after_quick_changes_of_data_the_only_will_is_the_last_one(way: Way, sit
     "change", [{}, {"data": {"of": "b"}}, {"id": "b"}], ids=["none", "data", "id"]
 )
 def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_message(
-    site: Site, way: Way, change: JsonObject, protocol: str
+    site: PublisherSite, way: Way, change: JsonObject, protocol: str
 ) -> None:
     """The broker notices the broken cable long after the entry has connected again."""
     one = entry("a", "t/cable", lwt=True, interval=NEVER)
@@ -214,7 +230,7 @@ def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_m
     wait_for(lambda: site.heard.documents("t/cable")[-1]["online"], what="it to be online")
 
 
-class Connecting(Listener):
+class Connecting(LocalServer):
     """A broker that answers only as the test says."""
 
     def __init__(self) -> None:
@@ -240,7 +256,7 @@ class Connecting(Listener):
 
 
 def test_a_lost_connection_is_followed_by_one_with_its_client_id_even_if_the_entry_changes(
-    site: Site,
+    site: PublisherSite,
 ) -> None:
     """Only such a client ends the session that the broker thinks alive."""
     one = entry("a", "t/cable", lwt=True, interval=NEVER)
@@ -261,7 +277,7 @@ def test_a_lost_connection_is_followed_by_one_with_its_client_id_even_if_the_ent
 def test_more_wills_than_open_files_are_an_error(tmp_path: Path, broker: Mosquitto) -> None:
     program = Program(tmp_path, broker.port, [*many(), entry("plain", "files/plain")])
     program.command[:0] = ["/bin/sh", "-c", 'ulimit -n 150; exec "$@"', "sh"]
-    with Subscriber(broker.port, "files/plain") as heard, program:
+    with RecordingSubscriber(broker.port, "files/plain") as heard, program:
         assert program.lines("needs 251 open files, and this machine allows 150; the rest waits")
         program.wait_line("Too many open files")
         heard.wait_more("files/plain", 5)

@@ -9,14 +9,14 @@ import pytest
 from config import Settings
 from tests.api import Api, running
 from tests.configurations import BOILER, PUMP
-from tests.devices import Device
+from tests.devices import DeviceClient
 from tests.support import free_port
 
 
 @pytest.fixture
-def device(fast_broker: int) -> Iterator[Device]:
+def device(fast_broker: int) -> Iterator[DeviceClient]:
     """A device that listens for commands."""
-    made = Device(fast_broker)
+    made = DeviceClient(fast_broker)
     yield made
     made.close()
 

@@ -19,7 +19,7 @@ from config import Settings
 from models import Command
 from streams.registry import Streams
 from tests.api import Api, running
-from tests.devices import Device
+from tests.devices import DeviceClient
 from tests.pipelines import new_pipeline
 from tests.support import free_port
 from utils import clock
@@ -220,7 +220,9 @@ def test_a_command_that_does_not_exist_is_404_or_400(api: Api) -> None:
 
 
 @pytest.mark.process
-def test_the_same_key_gives_the_same_command_and_publishes_once(api: Api, device: Device) -> None:
+def test_the_same_key_gives_the_same_command_and_publishes_once(
+    api: Api, device: DeviceClient
+) -> None:
     first, again = keyed(api, "k-1"), keyed(api, "k-1")
     assert (first.status_code, again.status_code) == (202, 202)
     assert (first.get_json()["status"], again.get_json()["status"]) == ("acknowledged", "sent")
@@ -248,7 +250,7 @@ def test_the_same_key_gives_the_same_command_and_publishes_once(api: Api, device
     ],
 )
 def test_a_key_cannot_be_used_for_another_command(
-    api: Api, device: Device, changes: dict[str, Any]
+    api: Api, device: DeviceClient, changes: dict[str, Any]
 ) -> None:
     first = keyed(api, "k").get_json()
     refused = keyed(api, "k", **changes)
@@ -278,7 +280,7 @@ def test_a_key_is_free_again_where_nothing_was_sent(settings: Callable[..., Sett
         refused = keyed(api, "k")
         assert refused.status_code == 503
         with Broker(port=port, listen="127.0.0.1"):
-            device = Device(port)
+            device = DeviceClient(port)
             accepted = keyed(api, "k")
             assert accepted.status_code == 202
             assert device.next_command()["command_id"] == accepted.get_json()["command_id"]
@@ -289,7 +291,7 @@ def test_a_key_is_free_again_where_nothing_was_sent(settings: Callable[..., Sett
 @pytest.mark.process
 @pytest.mark.parametrize(("seconds", "again"), [(20, False), (31, True)])
 def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free_soon(
-    api: Api, device: Device, seconds: float, again: bool
+    api: Api, device: DeviceClient, seconds: float, again: bool
 ) -> None:
     killed = keyed(api, "k", expires_in=3600).get_json()["command_id"]
     assert device.next_command()["command_id"] == killed
@@ -324,7 +326,7 @@ def test_the_key_of_a_command_whose_process_was_killed_before_it_sent_it_is_free
 
 @pytest.mark.process
 def test_one_key_at_many_processes_at_once_publishes_once(
-    settings: Callable[..., Settings], fast_broker: int, database_url: str, device: Device
+    settings: Callable[..., Settings], fast_broker: int, database_url: str, device: DeviceClient
 ) -> None:
     """Each app has its own connections, as gunicorn's workers have."""
     place = settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker, database_url=database_url)

@@ -14,7 +14,7 @@ from iotcore import Broker
 
 from config import Settings
 from tests.api import Api, running
-from tests.devices import Device
+from tests.devices import DeviceClient
 from tests.support import free_port, wait_for
 
 COMMAND = {"device_id": "ESP32_001", "command": "restart", "parameters": {"delay_seconds": 5}}
@@ -63,7 +63,7 @@ def test_a_command_is_accepted_with_the_documented_answer(api: Api) -> None:
 
 @pytest.mark.process
 def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_declared_keys(
-    api: Api, device: Device, fast_broker: int
+    api: Api, device: DeviceClient, fast_broker: int
 ) -> None:
     answer = api.post("/api/control", COMMAND, expect=202)
     message = device.next()
@@ -82,14 +82,16 @@ def test_a_command_is_published_at_qos_1_and_not_retained_with_exactly_the_decla
         published["issued_at"]
     )
     assert lifetime == timedelta(seconds=60)
-    latecomer = Device(fast_broker)
+    latecomer = DeviceClient(fast_broker)
     api.post("/api/control", COMMAND | {"command": "second"}, expect=202)
     assert json.loads(latecomer.next().payload)["command"] == "second"
     latecomer.close()
 
 
 @pytest.mark.process
-def test_parameters_may_be_left_out_and_may_be_anything_json_has(api: Api, device: Device) -> None:
+def test_parameters_may_be_left_out_and_may_be_anything_json_has(
+    api: Api, device: DeviceClient
+) -> None:
     api.post("/api/control", {"device_id": "ESP32_001", "command": "restart"}, expect=202)
     assert json.loads(device.next().payload)["parameters"] == {}
     parameters = {
@@ -103,7 +105,7 @@ def test_parameters_may_be_left_out_and_may_be_anything_json_has(api: Api, devic
 
 
 @pytest.mark.process
-def test_a_command_expires_after_as_many_seconds_as_asked(api: Api, device: Device) -> None:
+def test_a_command_expires_after_as_many_seconds_as_asked(api: Api, device: DeviceClient) -> None:
     for seconds in (1, 60.0, 604_800):
         api.post("/api/control", COMMAND | {"expires_in": seconds}, expect=202)
         sent = device.next_command()
@@ -114,7 +116,7 @@ def test_a_command_expires_after_as_many_seconds_as_asked(api: Api, device: Devi
 
 
 @pytest.mark.process
-def test_parameters_of_16_kb_are_sent_and_no_byte_more(api: Api, device: Device) -> None:
+def test_parameters_of_16_kb_are_sent_and_no_byte_more(api: Api, device: DeviceClient) -> None:
     frame = len('{"a":""}')
     for text in ("x" * (16_384 - frame), "ü" * ((16_384 - frame) // 2)):
         api.post("/api/control", COMMAND | {"parameters": {"a": text}}, expect=202)
@@ -126,7 +128,7 @@ def test_parameters_of_16_kb_are_sent_and_no_byte_more(api: Api, device: Device)
 
 
 @pytest.mark.process
-def test_every_command_has_an_id_of_its_own(api: Api, device: Device) -> None:
+def test_every_command_has_an_id_of_its_own(api: Api, device: DeviceClient) -> None:
     answers = [api.post("/api/control", COMMAND, expect=202)["command_id"] for _ in range(5)]
     assert [json.loads(device.next().payload)["command_id"] for _ in range(5)] == answers
     assert len(set(answers)) == 5
@@ -138,7 +140,7 @@ def test_the_control_topic_is_the_configured_one(
 ) -> None:
     values = settings(mqtt_broker="127.0.0.1", mqtt_port=fast_broker, control_topic="plant/+/do")
     with running(values) as api:
-        device = Device(fast_broker, "plant/+/do")
+        device = DeviceClient(fast_broker, "plant/+/do")
         api.post("/api/control", COMMAND | {"device_id": "機器 1"}, expect=202)
         assert device.next().topic == "plant/機器 1/do"
         device.close()
@@ -273,7 +275,7 @@ def test_a_value_that_would_be_altered_is_400_with_its_place(
     ],
 )
 def test_a_number_that_can_be_kept_reaches_the_device(
-    api: Api, device: Device, spelling: str
+    api: Api, device: DeviceClient, spelling: str
 ) -> None:
     body = f'{{"device_id": "ESP32_001", "command": "x", "parameters": {{"a": {spelling}}}}}'
     api.post("/api/control", body, expect=202)
@@ -281,7 +283,7 @@ def test_a_number_that_can_be_kept_reaches_the_device(
 
 
 @pytest.mark.process
-def test_a_body_may_begin_with_a_byte_order_mark(api: Api, device: Device) -> None:
+def test_a_body_may_begin_with_a_byte_order_mark(api: Api, device: DeviceClient) -> None:
     body = b"\xef\xbb\xbf" + json.dumps(COMMAND).encode()
     answer = api.post("/api/control", body, expect=202)
     assert device.next_command()["command_id"] == answer["command_id"]
@@ -290,7 +292,7 @@ def test_a_body_may_begin_with_a_byte_order_mark(api: Api, device: Device) -> No
 @pytest.mark.process
 @pytest.mark.parametrize("device_id", [7, 0, 20251129])
 def test_a_device_id_that_is_a_whole_number_is_its_digits(
-    api: Api, device: Device, device_id: int
+    api: Api, device: DeviceClient, device_id: int
 ) -> None:
     answer = api.post("/api/control", COMMAND | {"device_id": device_id}, expect=202)
     assert answer["device_id"] == str(device_id)
@@ -323,7 +325,7 @@ def test_without_a_broker_a_command_is_503_and_is_not_sent_later(
         assert (failed["status"], failed["sent_at"]) == ("failed", None)
         assert failed["reason"].startswith(f"not sent: mqtt://127.0.0.1:{port} cannot be reached")
         with Broker(port=port, listen="127.0.0.1"):
-            device = Device(port)
+            device = DeviceClient(port)
             api.post("/api/control", COMMAND | {"command": "first"}, expect=202)
             assert json.loads(device.next().payload)["command"] == "first"
             device.close()
@@ -333,7 +335,7 @@ def test_without_a_broker_a_command_is_503_and_is_not_sent_later(
             in api.post("/api/control", COMMAND | {"command": "while away"}, expect=503)["message"]
         )
         with Broker(port=port, listen="127.0.0.1"):
-            device = Device(port)
+            device = DeviceClient(port)
             api.post("/api/control", COMMAND | {"command": "second"}, expect=202)
             assert json.loads(device.next().payload)["command"] == "second"
             device.close()
@@ -389,7 +391,7 @@ def answer_one_connection(server: socket.socket, received: list[bytes], acknowle
 
 
 @pytest.mark.process
-def test_commands_at_once_reach_their_devices(api: Api, device: Device) -> None:
+def test_commands_at_once_reach_their_devices(api: Api, device: DeviceClient) -> None:
     def send(number: int) -> None:
         Api(api.app).post("/api/control", COMMAND | {"device_id": f"d{number}"}, expect=202)
 

@@ -10,8 +10,8 @@ import pytest
 
 from broker.notifier import ChangeSet
 from services.waiting import HeldRequests, Waiting
-from tests.devices import Device
-from tests.support import Backend, free_port, wait_for
+from tests.devices import DeviceClient
+from tests.support import BackendProcess, free_port, wait_for
 
 COMMAND = {"device_id": "ESP32_001", "command": "restart", "expires_in": 30}
 SOON = 2.0
@@ -19,18 +19,18 @@ SOON = 2.0
 
 
 @pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendProcess]:
     """`python app.py` with its own broker."""
-    made = Backend(tmp_path_factory.mktemp("backend"), MQTT_PORT=str(free_port())).start()
+    made = BackendProcess(tmp_path_factory.mktemp("backend"), MQTT_PORT=str(free_port())).start()
     wait_for(made.ready, what="a healthy backend")
     yield made
     assert made.stop() == 0
 
 
 @pytest.fixture
-def device(backend: Backend) -> Iterator[Device]:
+def device(backend: BackendProcess) -> Iterator[DeviceClient]:
     """A device that listens for commands."""
-    made = Device(int(backend.environment["MQTT_PORT"]))
+    made = DeviceClient(int(backend.environment["MQTT_PORT"]))
     yield made
     made.close()
 
@@ -43,7 +43,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def timed(
-    backend: Backend, path: str, body: dict[str, Any] | None = None
+    backend: BackendProcess, path: str, body: dict[str, Any] | None = None
 ) -> tuple[int, Any, float]:
     """Status code, answer, and after how many seconds."""
     begun = time.monotonic()
@@ -51,14 +51,14 @@ def timed(
     return status, answer, time.monotonic() - begun
 
 
-def send(backend: Backend, **changes: Any) -> str:
+def send(backend: BackendProcess, **changes: Any) -> str:
     status, answer = backend.post("/api/control", COMMAND | changes)
     assert status == 202
     return str(answer["url"])
 
 
 def test_a_command_may_be_sent_and_awaited_in_one_request(
-    backend: Backend, device: Device, pool: ThreadPoolExecutor
+    backend: BackendProcess, device: DeviceClient, pool: ThreadPoolExecutor
 ) -> None:
     held = pool.submit(timed, backend, "/api/control?wait=10", COMMAND)
     command_id = device.next_command()["command_id"]
@@ -72,7 +72,7 @@ def test_a_command_may_be_sent_and_awaited_in_one_request(
 
 @pytest.mark.parametrize("final", ["succeeded", "failed", "rejected"])
 def test_whoever_asks_for_a_command_may_wait_for_its_end(
-    backend: Backend, device: Device, pool: ThreadPoolExecutor, final: str
+    backend: BackendProcess, device: DeviceClient, pool: ThreadPoolExecutor, final: str
 ) -> None:
     url = send(backend)
     command_id = device.next_command()["command_id"]
@@ -89,7 +89,7 @@ def test_whoever_asks_for_a_command_may_wait_for_its_end(
 
 
 def test_when_the_seconds_are_over_the_answer_is_202_and_the_state_so_far(
-    backend: Backend, device: Device
+    backend: BackendProcess, device: DeviceClient
 ) -> None:
     status, answer, seconds = timed(backend, "/api/control?wait=0.5", COMMAND)
     assert (status, answer["status"]) == (202, "sent")
@@ -100,7 +100,7 @@ def test_when_the_seconds_are_over_the_answer_is_202_and_the_state_so_far(
     assert timed(backend, f"/api/control/{answer['command_id']}")[0] == 200
 
 
-def test_a_command_that_expires_ends_the_waiting(backend: Backend) -> None:
+def test_a_command_that_expires_ends_the_waiting(backend: BackendProcess) -> None:
     status, answer, seconds = timed(backend, "/api/control?wait=10", COMMAND | {"expires_in": 1})
     assert (status, answer["status"], answer["reason"]) == (
         200,
@@ -110,7 +110,7 @@ def test_a_command_that_expires_ends_the_waiting(backend: Backend) -> None:
     assert 1 <= seconds < 1 + SOON
 
 
-def test_there_is_no_waiting_for_what_does_not_exist(backend: Backend) -> None:
+def test_there_is_no_waiting_for_what_does_not_exist(backend: BackendProcess) -> None:
     status, answer, seconds = timed(backend, "/api/control/none?wait=10")
     assert (status, "no command none" in answer["message"]) == (404, True)
     assert seconds < 1
@@ -118,7 +118,7 @@ def test_there_is_no_waiting_for_what_does_not_exist(backend: Backend) -> None:
 
 @pytest.mark.parametrize("wait", ["-1", "60.1", "long", "", "NaN", "inf"])
 def test_what_cannot_be_waited_is_400_and_named_and_nothing_is_sent(
-    backend: Backend, device: Device, wait: str
+    backend: BackendProcess, device: DeviceClient, wait: str
 ) -> None:
     assert backend.post(f"/api/control?wait={wait}", COMMAND)[1]["message"].startswith("wait: ")
     assert backend.get(f"/api/control/none?wait={wait}")[0] == 400
@@ -127,7 +127,7 @@ def test_what_cannot_be_waited_is_400_and_named_and_nothing_is_sent(
 
 
 def test_requests_that_are_held_hold_up_no_other(
-    backend: Backend, device: Device, pool: ThreadPoolExecutor
+    backend: BackendProcess, device: DeviceClient, pool: ThreadPoolExecutor
 ) -> None:
     url = send(backend)
     command_id = device.next_command()["command_id"]

@@ -15,17 +15,17 @@ import pytest
 from routes.fields import position
 from tests.api import Api, reading
 from tests.connections import established
-from tests.devices import Device
+from tests.devices import DeviceClient
 from tests.live import Sse, at_broker, post, serving, tracebacks
 from tests.storage.test_database import execute
-from tests.support import Backend, Mosquitto, payload, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 from wiring.backend import MAX_HELD
 
 STATES = ("pending", "sent", "in_progress", "succeeded")
 
 
 @contextlib.contextmanager
-def raw(backend: Backend, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
+def raw(backend: BackendProcess, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
     """Return the answer to a GET; its body is not read yet."""
     connection = http.client.HTTPConnection("127.0.0.1", backend.port, timeout=20)
     connection.request("GET", path, headers=headers)
@@ -34,7 +34,7 @@ def raw(backend: Backend, path: str, **headers: str) -> Iterator[http.client.HTT
     connection.close()
 
 
-def newest_id(backend: Backend) -> int:
+def newest_id(backend: BackendProcess) -> int:
     with raw(backend, "/api/sensors/live") as answer:
         lines = [answer.readline() for _ in range(3)]
     return int(lines[2].decode().removeprefix("id: "))
@@ -43,7 +43,7 @@ def newest_id(backend: Backend) -> int:
 # What arrives
 
 
-def test_the_answer_is_an_event_stream_that_nobody_keeps(backend: Backend) -> None:
+def test_the_answer_is_an_event_stream_that_nobody_keeps(backend: BackendProcess) -> None:
     with raw(backend, "/api/sensors/live") as answer:
         headers = {key.lower(): value for key, value in answer.getheaders()}
     assert headers["content-type"].partition(";")[0] == "text/event-stream"
@@ -53,7 +53,9 @@ def test_the_answer_is_an_event_stream_that_nobody_keeps(backend: Backend) -> No
     assert "content-length" not in headers
 
 
-def test_a_published_reading_arrives_as_it_is_stored(backend: Backend, broker: Mosquitto) -> None:
+def test_a_published_reading_arrives_as_it_is_stored(
+    backend: BackendProcess, broker: Mosquitto
+) -> None:
     with Sse(backend.port, "device_id=published") as client, publishing(broker.port) as publish:
         assert client.first_line == "retry: 2000\n"
         publish("sensors/published/data", payload(temperature=21.5))
@@ -64,14 +66,14 @@ def test_a_published_reading_arrives_as_it_is_stored(backend: Backend, broker: M
     assert got.id == str(stored["id"])
 
 
-def test_a_reading_that_was_sent_over_http_arrives(backend: Backend) -> None:
+def test_a_reading_that_was_sent_over_http_arrives(backend: BackendProcess) -> None:
     with Sse(backend.port, "device_id=posted") as client:
         post(backend, "posted", 1)
         client.await_temperature(1)
 
 
 def test_a_duplicate_and_a_rejected_message_do_not_arrive(
-    backend: Backend, broker: Mosquitto
+    backend: BackendProcess, broker: Mosquitto
 ) -> None:
     with Sse(backend.port, "device_id=strict") as client, publishing(broker.port) as publish:
         for text in (payload(temperature=1), payload(temperature=1), payload(gas=None), "{"):
@@ -82,8 +84,10 @@ def test_a_duplicate_and_a_rejected_message_do_not_arrive(
         assert client.temperatures() == [1, 2]
 
 
-def test_a_command_arrives_with_each_of_its_states(backend: Backend, broker: Mosquitto) -> None:
-    device = Device(broker.port, "control/pump/command")
+def test_a_command_arrives_with_each_of_its_states(
+    backend: BackendProcess, broker: Mosquitto
+) -> None:
+    device = DeviceClient(broker.port, "control/pump/command")
     with (
         Sse(backend.port, "device_id=pump") as client,
         Sse(backend.port, "device_id=other") as other,
@@ -107,7 +111,7 @@ def test_a_command_arrives_with_each_of_its_states(backend: Backend, broker: Mos
     assert {got.id for got in client.events} == {None}
 
 
-def test_presence_arrives_when_it_changes(backend: Backend, broker: Mosquitto) -> None:
+def test_presence_arrives_when_it_changes(backend: BackendProcess, broker: Mosquitto) -> None:
     with Sse(backend.port, "device_id=door") as client, publishing(broker.port) as publish:
         for count, word in enumerate(("online", "offline"), start=1):
             publish("status/door", word)
@@ -122,7 +126,7 @@ def test_presence_arrives_when_it_changes(backend: Backend, broker: Mosquitto) -
         ]
 
 
-def test_a_client_of_one_device_gets_its_readings_only(backend: Backend) -> None:
+def test_a_client_of_one_device_gets_its_readings_only(backend: BackendProcess) -> None:
     with Sse(backend.port, "device_id=mine") as client, Sse(backend.port) as everyone:
         post(backend, "theirs", 1)
         post(backend, "mine", 2)
@@ -133,7 +137,7 @@ def test_a_client_of_one_device_gets_its_readings_only(backend: Backend) -> None
 
 
 def test_of_one_device_at_most_ten_readings_a_second_arrive_and_the_last(
-    backend: Backend, broker: Mosquitto
+    backend: BackendProcess, broker: Mosquitto
 ) -> None:
     with Sse(backend.port, "device_id=fast") as client, publishing(broker.port) as publish:
         started = time.monotonic()
@@ -153,7 +157,7 @@ def test_of_one_device_at_most_ten_readings_a_second_arrive_and_the_last(
 # What was missed
 
 
-def test_the_first_line_after_that_is_the_id_to_begin_at(backend: Backend) -> None:
+def test_the_first_line_after_that_is_the_id_to_begin_at(backend: BackendProcess) -> None:
     post(backend, "first", 1)
     number = newest_id(backend)
     assert number == backend.get("/api/sensors/latest?device_id=first")[1]["data"]["id"]
@@ -168,7 +172,7 @@ def test_the_first_line_after_that_is_the_id_to_begin_at(backend: Backend) -> No
 
 
 def test_what_was_stored_while_a_client_was_away_arrives_when_it_comes_back(
-    backend: Backend,
+    backend: BackendProcess,
 ) -> None:
     with Sse(backend.port, "device_id=away") as client:
         post(backend, "away", 1)
@@ -191,7 +195,9 @@ def test_what_was_stored_while_a_client_was_away_arrives_when_it_comes_back(
 @pytest.mark.parametrize(
     "since", ["0", "-1h", "1970-01-01T00:00:00Z", "1769697045", "1769697045000", "1769697045.5"]
 )
-def test_since_an_id_or_a_time_what_was_stored_arrives_first(backend: Backend, since: str) -> None:
+def test_since_an_id_or_a_time_what_was_stored_arrives_first(
+    backend: BackendProcess, since: str
+) -> None:
     device_id = f"since{since.replace(':', '')}"
     post(backend, device_id, 1)
     post(backend, device_id, 2)
@@ -200,7 +206,7 @@ def test_since_an_id_or_a_time_what_was_stored_arrives_first(backend: Backend, s
         assert client.temperatures_once() == [1, 2]
 
 
-def test_what_was_stored_before_the_time_does_not_arrive(backend: Backend) -> None:
+def test_what_was_stored_before_the_time_does_not_arrive(backend: BackendProcess) -> None:
     with Sse(backend.port, "device_id=before") as other:
         post(backend, "before", 1)
         other.await_temperature(1)  # the server sends it to those who are there when it has read it
@@ -210,7 +216,7 @@ def test_what_was_stored_before_the_time_does_not_arrive(backend: Backend) -> No
         assert client.temperatures() == [2]
 
 
-def test_the_last_event_id_outdoes_since(backend: Backend) -> None:
+def test_the_last_event_id_outdoes_since(backend: BackendProcess) -> None:
     post(backend, "outdone", 1)
     with Sse(backend.port, "device_id=outdone&since=2999-01-01", Last_Event_ID="0") as client:
         client.await_temperature(1)
@@ -301,7 +307,7 @@ def test_a_client_is_let_go_when_the_database_fails(sqlite_api: Api) -> None:
     assert sqlite_api.app.extensions["autoforge"].web.hub._everyone() == []
 
 
-def test_clients_that_leave_are_forgotten(backend: Backend) -> None:
+def test_clients_that_leave_are_forgotten(backend: BackendProcess) -> None:
     before = established(backend.port)
     clients = [Sse(backend.port, "device_id=leaving") for _ in range(20)]
     assert established(backend.port) >= before + 20
@@ -313,7 +319,7 @@ def test_clients_that_leave_are_forgotten(backend: Backend) -> None:
 
 
 def test_everyone_gets_everything_also_beside_a_client_that_leaves_all_the_time(
-    backend: Backend,
+    backend: BackendProcess,
 ) -> None:
     with Sse(backend.port, "device_id=steady") as client:
         for number in range(15):

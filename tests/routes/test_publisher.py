@@ -13,8 +13,8 @@ from config import Settings, SettingsError
 from services.configurations import check_file
 from tests.api import Api, running
 from tests.configurations import BOILER, BROKEN, CONFIGS, PUMP, ask
-from tests.publishing import Subscriber
-from tests.support import Backend, Mosquitto, free_port, wait_for
+from tests.publishing import RecordingSubscriber
+from tests.support import BackendProcess, Mosquitto, free_port, wait_for
 from wiring.web import backend_of
 
 RELOADS = [("GET", "/mqtt/reload"), ("POST", "/mqtt/reload"), ("POST", "/api/publisher/reload")]
@@ -183,9 +183,9 @@ def test_locks_that_cannot_be_written_stop_nothing_but_publishing_and_changes(
 @pytest.mark.process
 def test_the_backend_says_so_in_one_line(tmp_path: Path, file: Path) -> None:
     file.write_text(BROKEN)
-    backend = Backend(tmp_path, PUBLISHER_CONFIG=str(file), MQTT_PORT=str(free_port())).start(
-        wait=False
-    )
+    backend = BackendProcess(
+        tmp_path, PUBLISHER_CONFIG=str(file), MQTT_PORT=str(free_port())
+    ).start(wait=False)
     assert backend.process is not None
     assert backend.process.wait(30) == 1
     (line,) = backend.console.read_text().splitlines()
@@ -214,7 +214,7 @@ def test_what_is_changed_over_rest_is_published_and_at_the_end_the_wills(
     settings: Callable[..., Settings], file: Path, mosquitto: Mosquitto
 ) -> None:
     used = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
-    with Subscriber(mosquitto.port, "plant/#") as heard:
+    with RecordingSubscriber(mosquitto.port, "plant/#") as heard:
         with running(used, start=True) as publisher:
             wait_for(lambda: healthy(publisher), what="the ingester")
             heard.wait_said("plant/pump", {"online": 1})

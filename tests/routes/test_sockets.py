@@ -13,15 +13,15 @@ import app as autoforge
 from config import Settings
 from services.sockets import MAX_INTERESTS
 from tests.api import Api, running
-from tests.devices import Device
+from tests.devices import DeviceClient
 from tests.live import Io, at_broker, post, serving, tracebacks
-from tests.support import Backend, Mosquitto, payload, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 
 TRANSPORTS = ["websocket", "polling"]
 
 
 @pytest.fixture
-def client(backend: Backend) -> Iterator[Io]:
+def client(backend: BackendProcess) -> Iterator[Io]:
     with Io(backend.port) as connected:
         yield connected
 
@@ -37,7 +37,7 @@ def make_api(settings: Callable[..., Settings]) -> Iterator[Callable[..., Api]]:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_published_reading_arrives_as_it_is_stored(
-    backend: Backend, broker: Mosquitto, transport: str
+    backend: BackendProcess, broker: Mosquitto, transport: str
 ) -> None:
     with Io(backend.port, transport) as client, publishing(broker.port) as publish:
         assert client.transport == transport
@@ -55,7 +55,7 @@ def test_a_published_reading_arrives_as_it_is_stored(
 
 
 def test_a_client_that_begins_with_polling_goes_on_with_a_websocket(
-    backend: Backend, client: Io
+    backend: BackendProcess, client: Io
 ) -> None:
     client.subscribe(stream="sensors", device_id="upgraded")
     assert client.transport == "websocket"
@@ -63,7 +63,7 @@ def test_a_client_that_begins_with_polling_goes_on_with_a_websocket(
     client.await_temperature(1)
 
 
-def test_a_client_gets_nothing_before_it_subscribes(backend: Backend, client: Io) -> None:
+def test_a_client_gets_nothing_before_it_subscribes(backend: BackendProcess, client: Io) -> None:
     post(backend, "early", 1)
     client.subscribe(stream="sensors", device_id="early")
     time.sleep(0.2)
@@ -77,7 +77,7 @@ def test_a_client_gets_nothing_before_it_subscribes(backend: Backend, client: Io
         assert silent.events == []
 
 
-def test_a_client_of_all_devices_gets_each(backend: Backend, client: Io) -> None:
+def test_a_client_of_all_devices_gets_each(backend: BackendProcess, client: Io) -> None:
     assert client.subscribe(stream="sensors") == {
         "message": "subscribed",
         "stream": "sensors",
@@ -90,7 +90,7 @@ def test_a_client_of_all_devices_gets_each(backend: Backend, client: Io) -> None
 
 
 def test_a_client_may_subscribe_to_several_devices_and_gets_nothing_twice(
-    backend: Backend, client: Io
+    backend: BackendProcess, client: Io
 ) -> None:
     for device_id in ("left", "right", "left"):
         client.subscribe(stream="sensors", device_id=device_id)
@@ -108,8 +108,10 @@ def test_a_client_may_subscribe_to_several_devices_and_gets_nothing_twice(
     ]
 
 
-def test_commands_and_presence_arrive(backend: Backend, broker: Mosquitto, client: Io) -> None:
-    device = Device(broker.port, "control/valve/command")
+def test_commands_and_presence_arrive(
+    backend: BackendProcess, broker: Mosquitto, client: Io
+) -> None:
+    device = DeviceClient(broker.port, "control/valve/command")
     client.subscribe(stream="sensors", device_id="valve")
     _, answer = backend.post("/api/control", {"device_id": "valve", "command": "open"})
     device.next()
@@ -122,7 +124,7 @@ def test_commands_and_presence_arrive(backend: Backend, broker: Mosquitto, clien
     device.close()
 
 
-def test_after_unsubscribe_nothing_arrives(backend: Backend, client: Io) -> None:
+def test_after_unsubscribe_nothing_arrives(backend: BackendProcess, client: Io) -> None:
     for device_id in ("gone", "stays"):
         client.subscribe(stream="sensors", device_id=device_id)
     assert client.unsubscribe(stream="sensors", device_id="gone")["message"] == "unsubscribed"
@@ -135,7 +137,7 @@ def test_after_unsubscribe_nothing_arrives(backend: Backend, client: Io) -> None
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_of_one_device_at_most_ten_readings_a_second_arrive_and_the_last(
-    backend: Backend, broker: Mosquitto, transport: str
+    backend: BackendProcess, broker: Mosquitto, transport: str
 ) -> None:
     with Io(backend.port, transport) as client, publishing(broker.port) as publish:
         client.subscribe(stream="sensors", device_id=f"fast-{transport}")
@@ -158,7 +160,7 @@ def test_of_one_device_at_most_ten_readings_a_second_arrive_and_the_last(
     "since", [0, "0", "-1h", "1970-01-01T00:00:00Z", 1769697045, "1769697045000"]
 )
 def test_since_an_id_or_a_time_everything_stored_arrives_in_order_and_then_the_live(
-    backend: Backend, client: Io, since: int | str
+    backend: BackendProcess, client: Io, since: int | str
 ) -> None:
     device_id = f"since-{since!r}".replace(":", "")
     for number in range(60):
@@ -170,7 +172,7 @@ def test_since_an_id_or_a_time_everything_stored_arrives_in_order_and_then_the_l
 
 
 def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(
-    backend: Backend,
+    backend: BackendProcess,
 ) -> None:
     with Io(backend.port) as client:
         client.subscribe(stream="sensors", device_id="back")
@@ -232,7 +234,7 @@ def test_a_bad_subscription_is_answered_and_said_as_an_event(
 
 
 def test_too_many_subscriptions_are_refused_and_the_others_work_on(
-    backend: Backend, client: Io
+    backend: BackendProcess, client: Io
 ) -> None:
     for number in range(MAX_INTERESTS):
         client.client.emit("subscribe", {"stream": "sensors", "device_id": f"d{number}"})

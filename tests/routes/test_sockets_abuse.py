@@ -14,7 +14,7 @@ from websocket import ABNF, WebSocket, WebSocketException, create_connection
 from serving.websockets import MAX_BODY
 from tests.connections import established
 from tests.live import Io, post, serving
-from tests.support import Backend, free_port, wait_for
+from tests.support import BackendProcess, free_port, wait_for
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
 WEBSOCKET = "/socket.io/?EIO=4&transport=websocket"
@@ -65,17 +65,17 @@ UNKNOWN = ["7", "9", "2", "0"]
 
 
 @pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendProcess]:
     """A backend without its broker, which no test here needs."""
     folder = tmp_path_factory.mktemp("backend")
     with serving(
-        Backend(folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(free_port()))
+        BackendProcess(folder, None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(free_port()))
     ) as started:
         yield started
 
 
 @contextlib.contextmanager
-def nobody_notices(backend: Backend, device_id: str) -> Iterator[None]:
+def nobody_notices(backend: BackendProcess, device_id: str) -> Iterator[None]:
     """Another client gets what comes afterwards, and no traceback is logged."""
     before = len(backend.console.read_text())
     with Io(backend.port, "websocket") as client:
@@ -87,7 +87,7 @@ def nobody_notices(backend: Backend, device_id: str) -> Iterator[None]:
     assert "Traceback" not in logged, logged
 
 
-def websocket(backend: Backend) -> WebSocket:
+def websocket(backend: BackendProcess) -> WebSocket:
     """A connection that has joined the namespace."""
     connection = create_connection(f"ws://127.0.0.1:{backend.port}{WEBSOCKET}", timeout=10)
     connection.recv()
@@ -96,7 +96,7 @@ def websocket(backend: Backend) -> WebSocket:
     return connection
 
 
-def post_raw(backend: Backend, path: str, length: str, body: bytes = b"") -> tuple[int, Any]:
+def post_raw(backend: BackendProcess, path: str, length: str, body: bytes = b"") -> tuple[int, Any]:
     """The answer to a POST with this Content-Length, whatever it is."""
     connection = http.client.HTTPConnection("127.0.0.1", backend.port, timeout=10)
     connection.putrequest("POST", path)
@@ -121,12 +121,12 @@ def subscribed(connection: WebSocket, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1e3", "0x10", "+5", "²"])
-def test_a_length_that_is_no_number_is_refused(backend: Backend, length: str) -> None:
+def test_a_length_that_is_no_number_is_refused(backend: BackendProcess, length: str) -> None:
     status, said = post_raw(backend, POLLING, length)
     assert (status, said["message"].partition(",")[0]) == (400, "Content-Length: expected a number")
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_read(backend: Backend) -> None:
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(backend: BackendProcess) -> None:
     sentence = {"message": "The body is too large: at most 10000 bytes"}
     for length in (4 * MAX_BODY, 10**15):
         assert post_raw(backend, POLLING, str(length)) == (413, sentence)
@@ -138,12 +138,12 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(backend: Backend)
 @pytest.mark.parametrize(
     "query", ["", "?EIO=3&transport=polling", "?EIO=4&transport=carrier-pigeon", "?EIO=4&sid=x"]
 )
-def test_a_request_that_makes_no_sense_is_refused(backend: Backend, query: str) -> None:
+def test_a_request_that_makes_no_sense_is_refused(backend: BackendProcess, query: str) -> None:
     status, message = backend.get(f"/socket.io/{query}")
     assert (status, type(message)) == (400, str)
 
 
-def test_a_session_that_does_not_exist_is_refused(backend: Backend) -> None:
+def test_a_session_that_does_not_exist_is_refused(backend: BackendProcess) -> None:
     assert post_raw(backend, f"{POLLING}&sid=nobody", "2", b"40")[0] == 400
 
 
@@ -159,7 +159,7 @@ BROKEN = {
 @pytest.mark.parametrize("path", ["/api/sensors/readings", "/api/control", POLLING + "&sid={sid}"])
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
 def test_a_body_that_is_broken_is_refused_without_a_traceback(
-    backend: Backend, path: str, body: str
+    backend: BackendProcess, path: str, body: str
 ) -> None:
     with nobody_notices(backend, f"broken{len(path)}{len(body)}"):
         path = path.format(sid=session(backend) if "sid" in path else "")
@@ -181,7 +181,7 @@ def test_a_body_that_is_broken_is_refused_without_a_traceback(
         "/api/control/x%0aFAKE%1b[31m",
     ],
 )
-def test_nobody_can_write_a_line_into_the_log(backend: Backend, path: str) -> None:
+def test_nobody_can_write_a_line_into_the_log(backend: BackendProcess, path: str) -> None:
     with http_answer(backend, "GET", path) as answer:
         assert 400 <= answer.status < 500
     log = (backend.folder / "autoforge.log").read_text()
@@ -200,7 +200,7 @@ def test_nobody_can_write_a_line_into_the_log(backend: Backend, path: str) -> No
 
 
 @pytest.mark.parametrize("text", NONSENSE, ids=[text[:20] or "nothing" for text in NONSENSE])
-def test_nonsense_over_a_websocket_harms_nobody_else(backend: Backend, text: str) -> None:
+def test_nonsense_over_a_websocket_harms_nobody_else(backend: BackendProcess, text: str) -> None:
     with nobody_notices(backend, f"n{NONSENSE.index(text)}"):
         connection = websocket(backend)
         with contextlib.suppress(WebSocketException, OSError):
@@ -211,7 +211,7 @@ def test_nonsense_over_a_websocket_harms_nobody_else(backend: Backend, text: str
         connection.shutdown()  # type: ignore[no-untyped-call]  # the library's own types miss it
 
 
-def test_nonsense_over_polling_harms_nobody_else(backend: Backend) -> None:
+def test_nonsense_over_polling_harms_nobody_else(backend: BackendProcess) -> None:
     with nobody_notices(backend, "polled"):
         for text in NONSENSE:
             if text[:1] in UNKNOWN or text == "1":
@@ -225,14 +225,16 @@ def test_nonsense_over_polling_harms_nobody_else(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
-def test_an_unknown_packet_over_polling_does_not_hold_a_thread(backend: Backend, kind: str) -> None:
+def test_an_unknown_packet_over_polling_does_not_hold_a_thread(
+    backend: BackendProcess, kind: str
+) -> None:
     with http_answer(
         backend, "POST", f"{POLLING}&sid={session(backend)}", kind.encode(), timeout=2
     ) as answer:
         assert answer.status == 400
 
 
-def test_a_session_that_has_ended_takes_nothing_more(backend: Backend) -> None:
+def test_a_session_that_has_ended_takes_nothing_more(backend: BackendProcess) -> None:
     sid = session(backend)
     statuses = []
     for _ in range(2):
@@ -241,7 +243,7 @@ def test_a_session_that_has_ended_takes_nothing_more(backend: Backend) -> None:
     assert statuses == [200, 400]
 
 
-def session(backend: Backend) -> str:
+def session(backend: BackendProcess) -> str:
     with http_answer(backend, "GET", POLLING) as answer:
         sid: str = json.loads(answer.read().decode().removeprefix("0"))["sid"]
     return sid
@@ -249,7 +251,7 @@ def session(backend: Backend) -> str:
 
 @contextlib.contextmanager
 def http_answer(
-    backend: Backend, method: str, path: str, body: bytes = b"", timeout: float = 10
+    backend: BackendProcess, method: str, path: str, body: bytes = b"", timeout: float = 10
 ) -> Iterator[http.client.HTTPResponse]:
     with contextlib.closing(
         http.client.HTTPConnection("127.0.0.1", backend.port, timeout=timeout)
@@ -273,7 +275,7 @@ def http_answer(
         pytest.param(b"\x88\x81\0\0\0\0x", id="a bad close"),
     ],
 )
-def test_bytes_that_are_no_messages_harm_nobody_else(backend: Backend, frame: bytes) -> None:
+def test_bytes_that_are_no_messages_harm_nobody_else(backend: BackendProcess, frame: bytes) -> None:
     with nobody_notices(backend, f"b{len(frame)}"):
         connection = websocket(backend)
         with contextlib.suppress(OSError):
@@ -283,7 +285,7 @@ def test_bytes_that_are_no_messages_harm_nobody_else(backend: Backend, frame: by
         connection.shutdown()  # type: ignore[no-untyped-call]  # the library's own types miss it
 
 
-def test_a_client_that_sends_too_much_is_cut_off(backend: Backend) -> None:
+def test_a_client_that_sends_too_much_is_cut_off(backend: BackendProcess) -> None:
     connection = websocket(backend)
     with pytest.raises((WebSocketException, OSError)):  # noqa: PT012 - whichever of them notices
         for _ in range(200):
@@ -300,7 +302,9 @@ def test_a_client_that_sends_too_much_is_cut_off(backend: Backend) -> None:
         '42["disconnect","bye"]',
     ],
 )
-def test_a_client_that_emits_disconnect_stays_subscribed(backend: Backend, text: str) -> None:
+def test_a_client_that_emits_disconnect_stays_subscribed(
+    backend: BackendProcess, text: str
+) -> None:
     device_id = f"stays{len(text)}"
     wanted = json.dumps({"stream": "sensors", "device_id": device_id})
     with contextlib.closing(websocket(backend)) as connection:
@@ -318,7 +322,7 @@ def test_a_client_that_emits_disconnect_stays_subscribed(backend: Backend, text:
 # Who leaves
 
 
-def test_clients_that_leave_are_forgotten(backend: Backend) -> None:
+def test_clients_that_leave_are_forgotten(backend: BackendProcess) -> None:
     before = established(backend.port)
     clients = [Io(backend.port, "websocket") for _ in range(10)]
     for client in clients:

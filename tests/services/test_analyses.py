@@ -15,7 +15,7 @@ from tests.api import Api
 from tests.live import at_broker, serving
 from tests.support import (
     SOIL_VALUES,
-    Backend,
+    BackendProcess,
     Mosquitto,
     PostgresServer,
     connected_client,
@@ -39,7 +39,7 @@ def soil(second: int, device_id: str = "sensor-publisher-01", **changes: float) 
     }
 
 
-class Subscriber:
+class AnalysisSubscriber:
     """What comes on both topics."""
 
     def __init__(self, port: int) -> None:
@@ -80,14 +80,14 @@ class Subscriber:
 
 
 @pytest.fixture
-def subscriber(broker: Mosquitto) -> Iterator[Subscriber]:
-    made = Subscriber(broker.port)
+def subscriber(broker: Mosquitto) -> Iterator[AnalysisSubscriber]:
+    made = AnalysisSubscriber(broker.port)
     yield made
     made.close()
 
 
 def test_a_reading_by_mqtt_is_analysed(
-    broker: Mosquitto, backend: Backend, subscriber: Subscriber
+    broker: Mosquitto, backend: BackendProcess, subscriber: AnalysisSubscriber
 ) -> None:
     with publishing(broker.port) as publish:
         publish(TOPIC, json.dumps(soil(0, "by-mqtt")))
@@ -99,7 +99,9 @@ def test_a_reading_by_mqtt_is_analysed(
     assert (analysis["publisher_id"], analysis["status"]) == ("by-mqtt", "Good")
 
 
-def test_a_reading_by_http_is_analysed(backend: Backend, subscriber: Subscriber) -> None:
+def test_a_reading_by_http_is_analysed(
+    backend: BackendProcess, subscriber: AnalysisSubscriber
+) -> None:
     assert (
         backend.post(
             "/api/soil-health/analyze", SOIL_VALUES | {"publisher_id": "by-http", "Moisture": 12}
@@ -112,7 +114,7 @@ def test_a_reading_by_http_is_analysed(backend: Backend, subscriber: Subscriber)
 
 
 def test_each_reading_is_analysed_in_the_order_of_storing(
-    broker: Mosquitto, backend: Backend, subscriber: Subscriber
+    broker: Mosquitto, backend: BackendProcess, subscriber: AnalysisSubscriber
 ) -> None:
     with publishing(broker.port, wait=False) as publish:
         for second in range(300):
@@ -124,7 +126,7 @@ def test_each_reading_is_analysed_in_the_order_of_storing(
 
 
 def test_what_is_rejected_or_repeated_is_not_analysed(
-    broker: Mosquitto, backend: Backend, subscriber: Subscriber
+    broker: Mosquitto, backend: BackendProcess, subscriber: AnalysisSubscriber
 ) -> None:
     with publishing(broker.port) as publish:
         for reading in (
@@ -149,7 +151,7 @@ def test_what_was_stored_while_the_broker_was_away_is_analysed_when_it_is_back(
         for second in range(5):
             assert backend.post("/api/soil-health/analyze", soil(second))[0] == 200
         mosquitto.start()
-        subscriber = Subscriber(mosquitto.port)
+        subscriber = AnalysisSubscriber(mosquitto.port)
         wait_for(lambda: len(subscriber.seconds()) == 5, what="all analyses")
         subscriber.await_status("healthy")
         subscriber.close()
@@ -159,7 +161,7 @@ def test_what_was_stored_while_the_broker_was_away_is_analysed_when_it_is_back(
 def test_what_was_stored_before_a_kill_is_analysed_by_the_next_process(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
-    subscriber = Subscriber(mosquitto.port)
+    subscriber = AnalysisSubscriber(mosquitto.port)
     with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
         wait_for(backend.ready, what="a healthy backend")
         backend.post("/api/soil-health/analyze", soil(0))
@@ -194,7 +196,7 @@ def test_news_of_other_streams_do_not_wake_it(sqlite_api: Api) -> None:
 def test_the_status_is_retained_and_follows_the_backend(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
-    subscriber = Subscriber(mosquitto.port)
+    subscriber = AnalysisSubscriber(mosquitto.port)
     with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
         wait_for(backend.ready, what="a healthy backend")
         told = subscriber.await_status("healthy")
@@ -202,7 +204,7 @@ def test_the_status_is_retained_and_follows_the_backend(
             "AutoForge receives and stores readings",
             {"status", "message", "timestamp"},
         )
-        late = Subscriber(mosquitto.port)
+        late = AnalysisSubscriber(mosquitto.port)
         assert late.await_status("healthy") == told
         assert late.retained == [True]
         late.close()
@@ -214,7 +216,7 @@ def test_the_status_is_retained_and_follows_the_backend(
 def test_the_status_says_that_the_database_is_away(
     tmp_path: Path, mosquitto: Mosquitto, own_postgres: PostgresServer
 ) -> None:
-    subscriber = Subscriber(mosquitto.port)
+    subscriber = AnalysisSubscriber(mosquitto.port)
     with serving(at_broker(tmp_path / "backend", mosquitto, DATABASE_URL=own_postgres.url)):
         subscriber.await_status("healthy")
         own_postgres.stop()
@@ -226,7 +228,7 @@ def test_the_status_says_that_the_database_is_away(
 
 @pytest.mark.process
 def test_of_several_processes_one_publishes(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    subscriber = Subscriber(mosquitto.port)
+    subscriber = AnalysisSubscriber(mosquitto.port)
     database = f"sqlite:///{tmp_path}/shared.db"
     with (
         serving(at_broker(tmp_path / "one", mosquitto, DATABASE_URL=database)) as one,

@@ -30,7 +30,7 @@ class Broken(ChangeReader):
         return [Event("presence", "a", {"device_id": "a"})]
 
 
-class Slow(ChangeReader):
+class SlowChanges(ChangeReader):
     """Changes that take their time to be read, once."""
 
     def __init__(self, database: Database, streams: Streams) -> None:
@@ -65,7 +65,7 @@ def test_who_joins_while_news_are_read_gets_them(
     started: Callable[[ChangeReader], Hub], sqlite: Database, streams: Streams
 ) -> None:
     # They may have been committed after it has read what it missed.
-    changes = Slow(sqlite, streams)
+    changes = SlowChanges(sqlite, streams)
     hub = started(changes)
     first, second = Mailbox([Interest("sensors")]), Mailbox([Interest("sensors")])
     hub.join(first)

@@ -32,7 +32,7 @@ from services.verification_traces import remove
 from streams import declaration
 from streams.registry import Streams
 from tests.live import at_broker, serving
-from tests.support import Backend, Mosquitto, free_port, wait_for
+from tests.support import BackendProcess, Mosquitto, free_port, wait_for
 from utils import clock
 
 CHECKS = [
@@ -65,7 +65,7 @@ def printed(code: int, lines: list[str]) -> Verified:
     return code, {match[2]: (match[1], match[3]) for match in found if match}, summary
 
 
-def as_a_program(backend: Backend, *arguments: str) -> subprocess.CompletedProcess[str]:
+def as_a_program(backend: BackendProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as its user does."""
     return subprocess.run(
         [sys.executable, "-m", "flask", "verify", *arguments],
@@ -116,7 +116,7 @@ def declare(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def test_a_running_system_passes_every_check(backend: Backend) -> None:
+def test_a_running_system_passes_every_check(backend: BackendProcess) -> None:
     run = as_a_program(backend)
     assert run.stderr == ""
     code, checks, summary = printed(run.returncode, run.stdout.splitlines())
@@ -138,7 +138,7 @@ def test_a_running_system_passes_every_check(backend: Backend) -> None:
 
 
 def test_it_can_be_run_again_and_its_readings_are_in_no_list_and_no_figure(
-    backend: Backend,
+    backend: BackendProcess,
 ) -> None:
     for _ in range(2):
         assert failed(verify(backend.environment)) == {}
@@ -224,7 +224,9 @@ def test_it_works_beside_an_embedded_broker_and_leaves_the_ingesting_to_the_serv
     tmp_path: Path,
 ) -> None:
     with serving(
-        Backend(tmp_path, MQTT_PORT=str(free_port()), DATABASE_URL=f"sqlite:///{tmp_path}/test.db")
+        BackendProcess(
+            tmp_path, MQTT_PORT=str(free_port()), DATABASE_URL=f"sqlite:///{tmp_path}/test.db"
+        )
     ) as server:
         wait_for(server.ready)
         assert failed(verify(server.environment)) == {}
@@ -250,7 +252,7 @@ def test_without_panels_their_checks_are_left_out(
     assert list(checks)[-4:-1] == ["Stream named", "Stream nested", "Stream states"]
 
 
-def test_a_backend_that_is_away_fails_everything_but_the_broker(backend: Backend) -> None:
+def test_a_backend_that_is_away_fails_everything_but_the_broker(backend: BackendProcess) -> None:
     port = free_port()
     sentences = failed(verify(backend.environment, "--url", f"http://127.0.0.1:{port}"))
     assert len(sentences) == 11
@@ -262,13 +264,13 @@ def test_a_backend_that_is_away_fails_everything_but_the_broker(backend: Backend
 
 
 @pytest.mark.parametrize("url", ["http://no-such-host.invalid", "http://a..b"])
-def test_a_host_that_does_not_exist_is_a_sentence(backend: Backend, url: str) -> None:
+def test_a_host_that_does_not_exist_is_a_sentence(backend: BackendProcess, url: str) -> None:
     assert failed(verify(backend.environment, "--url", url))["Backend health"].startswith(
         f"expected an answer from {url}; came none: "
     )
 
 
-def test_a_broker_that_is_away_fails_what_publishes_from_here(backend: Backend) -> None:
+def test_a_broker_that_is_away_fails_what_publishes_from_here(backend: BackendProcess) -> None:
     environment = backend.environment | {"MQTT_PORT": str(free_port())}
     sentences = failed(verify(environment, "--timeout", "2"))
     streams = {f"Stream {name}" for name in ("machines", "panels", "sensors", "soil")}
@@ -279,7 +281,7 @@ def test_a_broker_that_is_away_fails_what_publishes_from_here(backend: Backend) 
 @pytest.mark.process
 def test_a_backend_without_its_broker_is_not_healthy(tmp_path: Path, broker: Mosquitto) -> None:
     own = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(free_port())}
-    with serving(Backend(tmp_path, None, **own)) as server:
+    with serving(BackendProcess(tmp_path, None, **own)) as server:
         wait_for(lambda: "cannot be reached" in str((server.answers() or {}).get("message")))
         sentences = failed(
             verify(server.environment | {"MQTT_PORT": str(broker.port)}, "--timeout", "1")
@@ -294,7 +296,9 @@ def test_a_backend_without_its_broker_is_not_healthy(tmp_path: Path, broker: Mos
     assert "MQTT broker connection" not in sentences
 
 
-def test_streams_that_differ_are_named(backend: Backend, declare: Callable[..., str]) -> None:
+def test_streams_that_differ_are_named(
+    backend: BackendProcess, declare: Callable[..., str]
+) -> None:
     text = (PROJECT / "streams" / "sensors.toml").read_text()
     folder = declare(
         sensors=text.replace("[metrics.gas]", "[metrics.smoke]"), more=SHAPES["nested"]
@@ -305,7 +309,7 @@ def test_streams_that_differ_are_named(backend: Backend, declare: Callable[..., 
 
 
 def test_a_reading_that_the_backend_rejects_is_told_with_its_reason(
-    backend: Backend, declare: Callable[..., str]
+    backend: BackendProcess, declare: Callable[..., str]
 ) -> None:
     text = (PROJECT / "streams" / "sensors.toml").read_text()
     folder = declare(sensors=text.replace("[metrics.gas]", "[metrics.smoke]"))
@@ -424,7 +428,7 @@ def test_an_address_that_is_none_says_what_is_expected(url: str) -> None:
         server_url(url)
 
 
-def test_a_bad_address_is_a_fault_in_the_usage(backend: Backend) -> None:
+def test_a_bad_address_is_a_fault_in_the_usage(backend: BackendProcess) -> None:
     run = as_a_program(backend, "--url", "ftp://h")
     assert run.returncode == 2
     assert run.stderr.endswith(

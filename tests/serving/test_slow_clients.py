@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import Sse, post, serving, tracebacks
-from tests.support import GUNICORN, PROJECT, Backend, free_port, wait_for
+from tests.support import GUNICORN, PROJECT, BackendProcess, free_port, wait_for
 
 MODES = {
     "python app.py": [sys.executable, str(PROJECT / "app.py")],
@@ -39,13 +39,17 @@ def half_open(port: int, count: int) -> Iterator[list[socket.socket]]:
 
 
 @pytest.fixture(params=MODES)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    with serving(Backend(tmp_path, MODES[request.param], MQTT_PORT=str(free_port()))) as started:
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendProcess]:
+    with serving(
+        BackendProcess(tmp_path, MODES[request.param], MQTT_PORT=str(free_port()))
+    ) as started:
         wait_for(started.ready, what="a healthy backend")
         yield started
 
 
-def test_half_open_requests_hold_up_neither_health_nor_live_clients(backend: Backend) -> None:
+def test_half_open_requests_hold_up_neither_health_nor_live_clients(
+    backend: BackendProcess,
+) -> None:
     with Sse(backend.port) as live, half_open(backend.port, 1_500) as clients:
         for number in range(10):
             began = time.monotonic()
@@ -61,7 +65,7 @@ def test_half_open_requests_hold_up_neither_health_nor_live_clients(backend: Bac
     assert not tracebacks(backend)
 
 
-def test_with_few_open_files_the_oldest_make_room(backend: Backend) -> None:
+def test_with_few_open_files_the_oldest_make_room(backend: BackendProcess) -> None:
     assert backend.stop() == 0
     backend.command = ["sh", "-c", f"ulimit -n 256; exec {' '.join(backend.command)}"]
     with serving(backend), half_open(backend.port, 600):

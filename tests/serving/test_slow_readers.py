@@ -19,7 +19,7 @@ from tests.live import Sse, post, tracebacks
 from tests.live import serving as backend_serving
 from tests.serving.test_slow_clients import SECONDS as HEALTHY_SECONDS
 from tests.serving.test_worker import Running
-from tests.support import GUNICORN, PROJECT, Backend, free_port, wait_for
+from tests.support import GUNICORN, PROJECT, BackendProcess, free_port, wait_for
 
 BODY = b"x" * 8_000_000
 SECONDS = 0.6
@@ -155,13 +155,13 @@ MODES = {
 
 
 @pytest.fixture(params=MODES)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendProcess]:
     streams = tmp_path / "streams"
     streams.mkdir()
     shutil.copy(PROJECT / "streams" / "sensors.toml", streams)
     metrics = "".join(f'[metrics.t{n}]\ntype = "text"\n' for n in range(TEXTS))
     (streams / "wide.toml").write_text(f'topic = "wide/{{device_id}}"\n{metrics}')
-    made = Backend(
+    made = BackendProcess(
         tmp_path, MODES[request.param], MQTT_PORT=str(free_port()), STREAMS_DIR=str(streams)
     )
     with backend_serving(made) as started:
@@ -169,7 +169,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         yield started
 
 
-def memory(backend: Backend) -> int:
+def memory(backend: BackendProcess) -> int:
     """Resident bytes of the processes of a backend."""
     assert backend.process is not None
     pids = [backend.process.pid, *_children(backend.process.pid)]
@@ -203,7 +203,9 @@ def trickling(port: int, path: str) -> Iterator[None]:
             thread.join()
 
 
-def test_hundreds_of_slow_readers_hold_up_neither_health_nor_live_clients(backend: Backend) -> None:
+def test_hundreds_of_slow_readers_hold_up_neither_health_nor_live_clients(
+    backend: BackendProcess,
+) -> None:
     texts = {f"t{n}": "x" * 250 for n in range(TEXTS)}
     for start in range(0, ROWS, 200):
         rows = [{"device_id": "w", **texts, "t0": f"{start + n}"} for n in range(200)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config import PROJECT, Settings, SettingsError, load_settings, warn_of_unknown_settings
-from tests.support import Backend, free_port, wait_for
+from tests.support import BackendProcess, free_port, wait_for
 
 pytestmark = pytest.mark.usefixtures("tmp_path")
 
@@ -221,7 +221,7 @@ def test_what_docker_compose_asks_for_is_known(caplog: pytest.LogCaptureFixture)
 def test_each_program_tells_them_once(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MQTT_BORKER=h\n")
     (tmp_path / "entries.json").write_text("[]")
-    program = Backend(tmp_path, [sys.executable, *arguments], MQTT_PORT=str(free_port()))
+    program = BackendProcess(tmp_path, [sys.executable, *arguments], MQTT_PORT=str(free_port()))
     program.start(wait="ingest" not in arguments and "publisher" not in arguments)
     wait_for(lambda: re.search("Subscribed to|Publishing", program.console.read_text()), 60)
     told = "unknown settings are ignored: MQTT_BORKER (did you mean MQTT_BROKER?)"

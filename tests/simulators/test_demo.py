@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from simulators.console import Console
-from tests.support import Backend, Mosquitto, connected_client, wait_for
+from tests.support import BackendProcess, Mosquitto, connected_client, wait_for
 from tests.terminal import Terminal
 
 SUMMARY = r"^{stream}: published (\d+), acknowledged \1, invalid 0$"
@@ -21,10 +21,10 @@ STREAMS = ("sensors", "machines", "panels", "soil")
 RUNNING = "AutoForge is running"
 
 
-def demo(folder: Path, **environment: str) -> Backend:
+def demo(folder: Path, **environment: str) -> BackendProcess:
     """A demo in a folder; what it leaves in the folder for temporary files is seen."""
     (folder / "tmp").mkdir(parents=True)
-    made = Backend(
+    made = BackendProcess(
         folder, [sys.executable, "-m", "simulators.demo"], TMPDIR=str(folder / "tmp"), **environment
     )
     made.environment.pop("LOG_FILE")
@@ -32,7 +32,7 @@ def demo(folder: Path, **environment: str) -> Backend:
 
 
 @contextmanager
-def running(made: Backend) -> Iterator[str]:
+def running(made: BackendProcess) -> Iterator[str]:
     """What a demo has printed when it runs; its port is the one that it prints."""
     made.start(wait=False)
     process = made.process
@@ -49,7 +49,7 @@ def running(made: Backend) -> Iterator[str]:
             made.stop()
 
 
-def refused(made: Backend) -> str:
+def refused(made: BackendProcess) -> str:
     """What a demo says that cannot run."""
     made.start(wait=False)
     assert made.process is not None
@@ -61,7 +61,7 @@ def refused(made: Backend) -> str:
     return said
 
 
-def left_by(made: Backend) -> list[str]:
+def left_by(made: BackendProcess) -> list[str]:
     """The files in its folders, besides what it has printed, and the processes that it has started."""
     files = [
         str(file) for file in made.folder.rglob("*") if file.is_file() and file != made.console
@@ -69,7 +69,7 @@ def left_by(made: Backend) -> list[str]:
     return files + [str(pid) for pid in processes_of(made)]
 
 
-def processes_of(made: Backend) -> dict[int, str]:
+def processes_of(made: BackendProcess) -> dict[int, str]:
     """The command lines of the processes that have its environment, by process id."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -107,7 +107,7 @@ def test_the_demo_has_devices_of_every_system_and_every_address_that_it_prints_a
     assert not left_by(made)
 
 
-def devices(made: Backend, stream: str) -> int:
+def devices(made: BackendProcess, stream: str) -> int:
     """How many have sent something."""
     count: int = made.get(f"/api/{stream}/devices")[1]["count"]
     return count

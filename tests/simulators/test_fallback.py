@@ -24,7 +24,7 @@ from simulators.fleet import Fleet
 from streams.declaration import load
 from tests.live import at_broker, serving
 from tests.support import DEVICE_TOPICS, Mosquitto, free_port, ignore, wait_for
-from tests.support import Backend as Server
+from tests.support import BackendProcess as Server
 
 STREAMS = load(PROJECT / "streams", {}, DEVICE_TOPICS)
 Start = Callable[..., "Simulator"]

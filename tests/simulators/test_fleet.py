@@ -64,7 +64,7 @@ simulate = { states = ["RUNNING", "IDLE", "STOPPED"], hold = 60 }
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-class Listener:
+class ReadingSubscriber:
     """A subscriber to all readings; `get` waits for the next one."""
 
     def __init__(self, port: int) -> None:
@@ -100,8 +100,8 @@ def port() -> Iterator[int]:
 
 
 @pytest.fixture
-def listener(port: int) -> Iterator[Listener]:
-    listener = Listener(port)
+def listener(port: int) -> Iterator[ReadingSubscriber]:
+    listener = ReadingSubscriber(port)
     yield listener
     listener.close()
 
@@ -374,7 +374,7 @@ def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
     fleet.measure(100)
     assert (fleet.tally.outstanding, fleet.error) == (100, "the connection was lost")
     with Broker(port=port, listen="127.0.0.1"):
-        listener = Listener(port)
+        listener = ReadingSubscriber(port)
         settle(fleet)
         times = [json.loads(message.payload)["timestamp"] for message in listener.take(100)]
         assert len(set(times)) == 100
@@ -388,7 +388,7 @@ def test_what_a_lost_broker_did_not_acknowledge_is_sent_again() -> None:
 @pytest.mark.process
 @pytest.mark.broker
 def test_count_messages_are_published_acknowledged_and_received(
-    start: Start, listener: Listener
+    start: Start, listener: ReadingSubscriber
 ) -> None:
     out, err = start("--rate", "0", "--count", "500", "--devices", "2", "--seed", "5").communicate(
         timeout=10
@@ -407,7 +407,7 @@ def test_count_messages_are_published_acknowledged_and_received(
 
 @pytest.mark.process
 @pytest.mark.broker
-def test_the_rate_spaces_the_messages_evenly(start: Start, listener: Listener) -> None:
+def test_the_rate_spaces_the_messages_evenly(start: Start, listener: ReadingSubscriber) -> None:
     start("--rate", "50", "--count", "10", "--devices", "1").communicate(timeout=10)
     times = [datetime.fromisoformat(json.loads(m.payload)["timestamp"]) for m in listener.take(10)]
     gaps = [(after - before).total_seconds() for before, after in pairwise(times)]
@@ -427,7 +427,9 @@ def test_the_last_line_counts_the_invalid_messages(start: Start, share: str) -> 
 
 @pytest.mark.process
 @pytest.mark.broker
-def test_it_publishes_any_declared_stream(start: Start, listener: Listener, tmp_path: Path) -> None:
+def test_it_publishes_any_declared_stream(
+    start: Start, listener: ReadingSubscriber, tmp_path: Path
+) -> None:
     declared(tmp_path, "panel", PANEL)
     start(
         "--stream", "panel", "--count", "2", "--rate", "0", STREAMS_DIR=str(tmp_path)
@@ -442,7 +444,7 @@ def test_it_publishes_any_declared_stream(start: Start, listener: Listener, tmp_
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_everything_acknowledged(
-    start: Start, listener: Listener, number: int
+    start: Start, listener: ReadingSubscriber, number: int
 ) -> None:
     process = start("--rate", "200")
     listener.get()

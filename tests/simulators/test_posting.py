@@ -30,8 +30,8 @@ class Request(NamedTuple):
 
 
 @pytest.fixture
-def desk() -> Iterator["Desk"]:
-    with Desk() as desk:
+def desk() -> Iterator["RecordingServer"]:
+    with RecordingServer() as desk:
         thread = threading.Thread(target=desk.serve_forever, daemon=True)
         thread.start()
         yield desk
@@ -39,7 +39,7 @@ def desk() -> Iterator["Desk"]:
         thread.join(10)
 
 
-class Desk(http.server.ThreadingHTTPServer):
+class RecordingServer(http.server.ThreadingHTTPServer):
     """A substitute for the backend: it gives the prepared answers, then 201, and keeps what was posted."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Desk(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        assert isinstance(self.server, Desk)
+        assert isinstance(self.server, RecordingServer)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests.append(Request(self.path, body))
         answer = self.server.answers.popleft() if self.server.answers else 201
@@ -69,7 +69,9 @@ def readings(device: SimulatedDevice, count: int, **invalid: bool) -> list[Simul
 
 
 @pytest.mark.broker
-def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(desk: Desk) -> None:
+def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(
+    desk: RecordingServer,
+) -> None:
     one, two = devices(STREAMS["panels"], 2, 1)
     mixed = [
         message for pair in zip(readings(one, 8), readings(two, 8), strict=True) for message in pair
@@ -85,7 +87,7 @@ def test_payloads_are_posted_byte_for_byte_in_arrays_for_each_device_and_metric(
 
 
 @pytest.mark.broker
-def test_a_request_has_at_most_a_thousand_readings(desk: Desk) -> None:
+def test_a_request_has_at_most_a_thousand_readings(desk: RecordingServer) -> None:
     tally = Tally(measured=2500)
     Fallback(BackendClient(desk.url), tally, pytest.fail).take(
         readings(SimulatedDevice(STREAMS["sensors"], "a", 1), 2500)
@@ -99,7 +101,7 @@ def test_a_request_has_at_most_a_thousand_readings(desk: Desk) -> None:
 
 
 @pytest.mark.broker
-def test_a_request_that_fails_is_repeated_with_the_same_bytes(desk: Desk) -> None:
+def test_a_request_that_fails_is_repeated_with_the_same_bytes(desk: RecordingServer) -> None:
     desk.answers.extend([503, 500])
     notes: list[str] = []
     tally = Tally(measured=3)
@@ -112,7 +114,7 @@ def test_a_request_that_fails_is_repeated_with_the_same_bytes(desk: Desk) -> Non
 
 
 @pytest.mark.broker
-def test_a_refusal_is_reported_and_not_repeated(desk: Desk) -> None:
+def test_a_refusal_is_reported_and_not_repeated(desk: RecordingServer) -> None:
     desk.answers.append(404)
     notes: list[str] = []
     tally = Tally(measured=4)
@@ -140,7 +142,7 @@ def test_a_refusal_is_reported_and_not_repeated(desk: Desk) -> None:
     ],
 )
 def test_what_is_taken_in_part_counts_in_part_and_is_not_repeated(
-    desk: Desk, text: str, turned_down: int
+    desk: RecordingServer, text: str, turned_down: int
 ) -> None:
     desk.answers.append((207, text))
     notes: list[str] = []
@@ -158,7 +160,9 @@ def test_what_is_taken_in_part_counts_in_part_and_is_not_repeated(
 
 
 @pytest.mark.broker
-def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(desk: Desk) -> None:
+def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(
+    desk: RecordingServer,
+) -> None:
     device = SimulatedDevice(STREAMS["sensors"], "a", 1)
     good, broken, last = (
         device.next(NOON, invalid=False),
@@ -175,7 +179,7 @@ def test_a_broken_payload_is_posted_alone_and_its_refusal_is_what_was_wanted(des
 
 
 @pytest.mark.broker
-def test_what_answers_but_is_no_backend_counts_as_away(desk: Desk) -> None:
+def test_what_answers_but_is_no_backend_counts_as_away(desk: RecordingServer) -> None:
     with pytest.raises(Away, match="answers 501, which is not an answer of AutoForge"):
         BackendClient(desk.url).check()
 

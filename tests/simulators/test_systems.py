@@ -28,7 +28,7 @@ from tests.support import (
     publishing,
     wait_for,
 )
-from tests.support import Backend as Server
+from tests.support import BackendProcess as Server
 from utils import clock
 
 STREAMS = load(PROJECT / "streams", {}, DEVICE_TOPICS)

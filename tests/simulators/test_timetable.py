@@ -9,7 +9,7 @@ from simulators.timetable import Timetable
 from utils import clock
 
 
-class Clock:
+class SteppedClock:
     """Replaces `time`: `monotonic` is what has passed, `set_by` is how far the wall clock was set meanwhile."""
 
     def __init__(self) -> None:
@@ -24,8 +24,8 @@ class Clock:
 
 
 @pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+def now(monkeypatch: pytest.MonkeyPatch) -> SteppedClock:
+    made = SteppedClock()
     monkeypatch.setattr(time, "monotonic", made.monotonic)
     monkeypatch.setattr(time, "time", made.time)
     return made
@@ -45,7 +45,7 @@ def due(
     ]
 
 
-def counted(timetable: Timetable, now: Clock, seconds: int) -> Counter[int]:
+def counted(timetable: Timetable, now: SteppedClock, seconds: int) -> Counter[int]:
     """How often each board measures in so many seconds."""
     seen: Counter[int] = Counter()
     for _ in range(seconds * 10):
@@ -54,7 +54,7 @@ def counted(timetable: Timetable, now: Clock, seconds: int) -> Counter[int]:
     return seen
 
 
-def test_the_boards_are_evenly_spaced(now: Clock) -> None:
+def test_the_boards_are_evenly_spaced(now: SteppedClock) -> None:
     timetable = started(4, rate=4)
     assert due(timetable) == [0]
     assert timetable.wait() == 0.25
@@ -63,7 +63,7 @@ def test_the_boards_are_evenly_spaced(now: Clock) -> None:
     assert timetable.wait() == 0.25
 
 
-def test_without_a_limit_the_boards_take_turns(now: Clock) -> None:
+def test_without_a_limit_the_boards_take_turns(now: SteppedClock) -> None:
     timetable = started(3, rate=0)
     assert due(timetable, most=4) == [0, 1, 2, 0]
     assert due(timetable, most=4) == [1, 2, 0, 1]
@@ -71,7 +71,7 @@ def test_without_a_limit_the_boards_take_turns(now: Clock) -> None:
 
 
 def test_without_a_limit_a_board_that_is_away_loses_its_turn_and_one_without_room_is_waited_for(
-    now: Clock,
+    now: SteppedClock,
 ) -> None:
     timetable = started(3, rate=0)
     assert due(timetable, most=4, away=1) == [0, 2, 0, 2]
@@ -79,7 +79,7 @@ def test_without_a_limit_a_board_that_is_away_loses_its_turn_and_one_without_roo
     assert timetable.wait() > 0
 
 
-def test_a_changed_interval_is_that_boards_alone(now: Clock) -> None:
+def test_a_changed_interval_is_that_boards_alone(now: SteppedClock) -> None:
     timetable = started(3, rate=3)
     timetable.change(1, 0.2)
     assert counted(timetable, now, 10) == pytest.approx({0: 10, 1: 50, 2: 10}, abs=1)
@@ -90,7 +90,7 @@ def test_a_changed_interval_is_that_boards_alone(now: Clock) -> None:
 
 
 def test_an_interval_also_takes_a_board_out_of_the_turns_and_a_reset_puts_it_back(
-    now: Clock,
+    now: SteppedClock,
 ) -> None:
     timetable = started(2, rate=0)
     timetable.change(0, 1)
@@ -102,7 +102,7 @@ def test_an_interval_also_takes_a_board_out_of_the_turns_and_a_reset_puts_it_bac
     assert sorted(due(timetable, most=4)) == [0, 0, 1, 1]
 
 
-def test_a_board_that_was_away_leaves_out_what_it_missed_but_the_latest(now: Clock) -> None:
+def test_a_board_that_was_away_leaves_out_what_it_missed_but_the_latest(now: SteppedClock) -> None:
     timetable = started(1, rate=1)
     assert due(timetable) == [0]
     now.passed += 10.5
@@ -113,13 +113,13 @@ def test_a_board_that_was_away_leaves_out_what_it_missed_but_the_latest(now: Clo
     assert timetable.wait() == pytest.approx(0.5)
 
 
-def test_a_board_that_is_late_by_less_than_a_second_catches_up(now: Clock) -> None:
+def test_a_board_that_is_late_by_less_than_a_second_catches_up(now: SteppedClock) -> None:
     timetable = started(1, rate=10)
     now.passed += 0.95
     assert due(timetable) == [0] * 10
 
 
-def test_the_readings_follow_the_clock_when_it_is_set(now: Clock) -> None:
+def test_the_readings_follow_the_clock_when_it_is_set(now: SteppedClock) -> None:
     timetable = started(1, rate=1)
     first = [moment for _, moment in timetable.due(1, lambda _: True, lambda _: True)]
     now.passed, now.set_by = now.passed + 1, -3600

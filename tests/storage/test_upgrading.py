@@ -24,7 +24,7 @@ from streams.registry import Streams
 from tests import earlier_version
 from tests.live import at_broker, serving
 from tests.pipelines import new_pipeline
-from tests.support import Backend, Mosquitto, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, publishing, wait_for
 from utils import clock
 
 READINGS, WAITING = 100_000, 1_000
@@ -191,7 +191,7 @@ def _counted(file: Path) -> dict[str, int]:
         return dict(zip(("received", "stored", "duplicate", "rejected"), row, strict=True))
 
 
-def _received(backend: Backend) -> int:
+def _received(backend: BackendProcess) -> int:
     return int(backend.get("/api/health")[1].get("mqtt", {}).get("received", 0))
 
 

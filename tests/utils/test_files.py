@@ -11,7 +11,7 @@ import pytest
 from config import Settings, warn_of_exposed_files
 from tests.live import serving
 from tests.publishing import entry, statistics_of
-from tests.support import GUNICORN, PROJECT, Backend, Mosquitto, publishing, wait_for
+from tests.support import GUNICORN, PROJECT, BackendProcess, Mosquitto, publishing, wait_for
 from utils import files
 
 PROGRAMS = {
@@ -48,7 +48,9 @@ def test_no_file_that_a_program_writes_can_be_read_by_others(
         "LOG_FILE": str(made / "autoforge.log"),
     }
     written = {"DATABASE_URL": f"sqlite:///{made}/test.db", "AUDIT_CSV": str(made / "audit.csv")}
-    backend = Backend(tmp_path, PROGRAMS[program], PUBLISHER_CONFIG=str(config), **place, **written)
+    backend = BackendProcess(
+        tmp_path, PROGRAMS[program], PUBLISHER_CONFIG=str(config), **place, **written
+    )
     wanted = statistics_of(config).name if "publisher" in program else "audit*.csv"
     with serving(backend, wait=False), publishing(mosquitto.port) as publish:
 

@@ -13,7 +13,7 @@ from ingest.payload import Parser
 from streams.declaration import load
 from tests.api import Api, running
 from tests.parsing import reading, rejection
-from tests.support import DEVICE_TOPICS, Backend, Mosquitto, publishing, wait_for
+from tests.support import DEVICE_TOPICS, BackendProcess, Mosquitto, publishing, wait_for
 from utils import clock
 
 TOPIC = "flexotwin/machine/status"
@@ -160,7 +160,7 @@ def test_health_is_the_same_as_that_of_the_api(sqlite_api: Api) -> None:
     assert sqlite_api.get("/health") == sqlite_api.get("/api/health")
 
 
-def test_what_a_machine_publishes_is_served(broker: Mosquitto, backend: Backend) -> None:
+def test_what_a_machine_publishes_is_served(broker: Mosquitto, backend: BackendProcess) -> None:
     with publishing(broker.port) as publish:
         publish(
             TOPIC,

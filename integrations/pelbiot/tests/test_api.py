@@ -9,7 +9,7 @@ import pytest
 
 from config import Settings
 from tests.api import Api, running
-from tests.support import Backend, Mosquitto, free_port, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, free_port, publishing, wait_for
 
 FILTERS = ["panel/+/volt", "panel/+/ampere", "panel/+/power", "panel/+/energy_cost"]
 NONE = {"voltage": None, "ampere": None, "power": None, "energy_cost": None, "timestamp": None}
@@ -230,7 +230,9 @@ def test_panels_whose_topic_names_no_device_have_last_values_too(
         ] == [1]
 
 
-def test_what_is_published_arrives_and_is_counted(broker: Mosquitto, backend: Backend) -> None:
+def test_what_is_published_arrives_and_is_counted(
+    broker: Mosquitto, backend: BackendProcess
+) -> None:
     def newest() -> dict[str, Any]:
         values: dict[str, Any] = backend.get("/api/mqtt/last-values")[1]
         return {

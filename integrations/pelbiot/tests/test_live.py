@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import Io, Sse, at_broker, post, serving
-from tests.support import Backend, Mosquitto, PostgresServer, publishing, wait_for
+from tests.support import BackendProcess, Mosquitto, PostgresServer, publishing, wait_for
 
 UPDATES = {
     "mqtt-voltage-update": ("panel/trafo1/volt", 230.45),
@@ -19,7 +19,7 @@ EVENTS = [*UPDATES, "mqtt-connected", "mqtt-error", "reading"]
 
 
 @pytest.fixture
-def dashboard(backend: Backend) -> Iterator[Io]:
+def dashboard(backend: BackendProcess) -> Iterator[Io]:
     with Io(backend.port, listens=EVENTS) as client:
         yield client
 
@@ -78,7 +78,7 @@ def test_what_is_rejected_is_not_sent(broker: Mosquitto, dashboard: Io) -> None:
 
 
 def test_who_subscribes_to_another_stream_gets_both(
-    broker: Mosquitto, backend: Backend, dashboard: Io
+    broker: Mosquitto, backend: BackendProcess, dashboard: Io
 ) -> None:
     dashboard.subscribe(stream="sensors", device_id="both")
     post(backend, "both", 21.5)
@@ -88,7 +88,7 @@ def test_who_subscribes_to_another_stream_gets_both(
     assert dashboard.await_count("mqtt-voltage-update", 1)[0]["topic"] == "panel/both/volt"
 
 
-def test_server_sent_events_have_readings_only(broker: Mosquitto, backend: Backend) -> None:
+def test_server_sent_events_have_readings_only(broker: Mosquitto, backend: BackendProcess) -> None:
     with (
         Sse(backend.port, "device_id=sse", stream="panels") as client,
         publishing(broker.port) as publish,
