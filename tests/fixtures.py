@@ -19,6 +19,7 @@ from streams import declaration
 from streams.registry import Streams
 from tests.api import Api, running
 from tests.databases import DatabaseServer, is_running, make_template
+from tests.declarations import Declare
 from tests.live import at_broker, serving, tracebacks
 from tests.parsing import make_parser
 from tests.sites import Site
@@ -181,6 +182,18 @@ def shipped_streams() -> Streams:
 def streams() -> Streams:
     """The shipped declarations."""
     return _load_shipped()
+
+
+@pytest.fixture
+def declare(tmp_path: Path) -> Declare:
+    """Loads streams from texts, named by their files."""
+
+    def from_texts(topics: dict[str, str] | None = None, **texts: str) -> Streams:
+        for name, text in texts.items():
+            (tmp_path / f"{name}.toml").write_text(text)
+        return declaration.load(tmp_path, topics or {}, DEVICE_TOPICS)
+
+    return from_texts
 
 
 def _load_shipped() -> Streams:

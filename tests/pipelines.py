@@ -1,7 +1,8 @@
-"""Pipelines for the tests, wired as those of a backend."""
+"""Pipelines for the tests, wired as those of a backend, and messages for them."""
 
 from collections.abc import Callable
 
+from broker.message import Message
 from broker.notifier import ChangeSet
 from database import Database
 from ingest.outcome import Outcome
@@ -10,7 +11,15 @@ from ingest.redelivery import RecentDeliveries
 from ingest.rejected import RejectedLimits
 from streams.registry import Streams
 from tests.support import ignore
+from utils import clock
 from wiring import pipelines
+
+
+def message(
+    text_: str | bytes, topic: str = "sensors/ESP32_001/data", packet_id: int = 1, dup: bool = False
+) -> Message:
+    raw = text_ if isinstance(text_, bytes) else text_.encode()
+    return Message(topic, raw, clock.now(), packet_id, dup)
 
 
 def new_pipeline(

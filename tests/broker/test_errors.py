@@ -17,7 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from broker.errors import refused, unreachable
 from broker.publisher import Publisher, PublishError
 from config import Settings
-from tests.broker.test_subscriber import RecordingReceiver, running
+from tests.receivers import RecordingReceiver, running
 from tests.support import Mosquitto, connected_client, free_port, wait_for
 from utils.broker_address import BrokerAddress
 

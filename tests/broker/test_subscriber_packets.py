@@ -7,7 +7,7 @@ import pytest
 from broker import batch
 from broker.message import Filters
 from config import Settings
-from tests.broker.test_subscriber import RecordingReceiver, running
+from tests.receivers import RecordingReceiver, running
 from tests.scripted_broker import (
     CONNACK,
     CONNECT,

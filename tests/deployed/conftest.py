@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deployed.test_live_processes import ingest_process, live_process, place
 from tests.live import serving, tracebacks
+from tests.processes import ingest_process, live_process, place
 from tests.support import BackendProcess, Mosquitto, wait_for
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from tests.deployed.test_faults import EACH_DATABASE, Plant, plant
+from tests.faults import EACH_DATABASE, Plant, plant
 from tests.live import at_broker, serving
 from tests.support import PROJECT, BackendProcess, Mosquitto, publishing, wait_for
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.deployed.test_gunicorn import gunicorn, holder
 from tests.devices import DeviceClient
+from tests.processes import gunicorn, holder
 from tests.support import BackendProcess, Mosquitto, payload, wait_for
 
 pytestmark = pytest.mark.process

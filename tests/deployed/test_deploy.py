@@ -21,10 +21,10 @@ from routes.live import KEEP_ALIVE_SECONDS
 from routes.sockets import PING_INTERVAL
 from tests.live import serving
 from tests.nginx import CLIENT, LiveProcess, Nginx, answer_of
+from tests.processes import LIVE
 from tests.support import PROJECT, BackendProcess, free_port, payload, wait_for
 
 DEPLOY = PROJECT / "deploy"
-LIVE = "gunicorn -c gunicorn.conf.py -w 1 --threads 1200 --worker-connections 2000 --name live -b 127.0.0.1:5001 app:live"
 PUBLISHER = "python -m publisher --config /var/lib/autoforge/publisher.json"
 SEEN = """
 from flask import jsonify, request

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,50 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import (
-    PROJECT,
-    BackendProcess,
-    Mosquitto,
-    free_port,
-    payload,
-    publishing,
-    wait_for,
-)
+from tests.processes import count, gunicorn, holder
+from tests.support import Mosquitto, free_port, payload, publishing, wait_for
 
 COMMANDS = {
     "four workers": "-w 4 -b 127.0.0.1:{port} app:app",
     "its configuration": "-c gunicorn.conf.py app:app",
 }
-
-
-def gunicorn(
-    folder: Path, broker: Mosquitto | None, arguments: str, **environment: str
-) -> BackendProcess:
-    """The backend under gunicorn, in the project's folder as docs/deploy.md says."""
-    place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)} if broker else {}
-    database = f"sqlite:///{folder}/test.db"
-    backend = BackendProcess(folder, [], **{"DATABASE_URL": database, **place, **environment})
-    backend.command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        *arguments.format(port=backend.port).split(),
-    ]
-    backend.cwd = PROJECT
-    return backend
-
-
-def holder(backend: BackendProcess) -> int | None:
-    """The process id of the ingesting worker."""
-    health = backend.answers()
-    if health is None or not health["mqtt"]["subscribed"]:
-        return None
-    return int(health["mqtt"]["holder"].rpartition(":")[2])
-
-
-def count(backend: BackendProcess) -> int:
-    number: int = backend.get("/api/sensors/stats")[1]["stats"]["count"]
-    return number
 
 
 @pytest.mark.process

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.deployed.test_faults import EACH_DATABASE
+from tests.faults import EACH_DATABASE
 from tests.live import at_broker, serving
 from tests.support import BackendProcess, Mosquitto, publishing, wait_for
 

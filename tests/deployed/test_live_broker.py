@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployed.test_gunicorn import gunicorn
-from tests.deployed.test_live_processes import live_process, place
 from tests.live import Inbox, Io, Sse, post, serving, tracebacks
+from tests.processes import gunicorn, live_process, place
 from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process

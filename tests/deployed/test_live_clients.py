@@ -15,9 +15,8 @@ import psutil
 import pytest
 from websocket import WebSocket, create_connection
 
-from tests.deployed.test_gunicorn import count
-from tests.deployed.test_live_processes import workers
 from tests.live import Inbox, Io, Sse
+from tests.processes import count, workers
 from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.deployed.test_live_processes import kill
 from tests.devices import DeviceClient
 from tests.live import Got, Inbox
+from tests.processes import kill
 from tests.support import BackendProcess, Mosquitto, missing, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process

@@ -4,64 +4,30 @@ import contextlib
 import http.client
 import itertools
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.deployed.test_deploy import LIVE
-from tests.deployed.test_gunicorn import gunicorn
 from tests.devices import DeviceClient
 from tests.live import Inbox, Io, Sse, post, serving, tracebacks
 from tests.nginx import Nginx
-from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
+from tests.processes import (
+    at_each_worker,
+    gunicorn,
+    ingest_process,
+    kill,
+    live_process,
+    place,
+    workers,
+)
+from tests.support import Mosquitto, payload, publishing, wait_for
 
 pytestmark = pytest.mark.process
 
 AWAY = (503, {"message": "AutoForge does not answer. Try again"})
-
-
-def place(folder: Path, broker: Mosquitto) -> dict[str, str]:
-    """Where the processes of one installation find their database and their broker."""
-    return {
-        "DATABASE_URL": f"sqlite:///{folder}/test.db",
-        "MQTT_BROKER": "127.0.0.1",
-        "MQTT_PORT": str(broker.port),
-    }
-
-
-def live_process(folder: Path, broker: Mosquitto, **environment: str) -> BackendProcess:
-    """The live process as it ships, not started."""
-    folder.mkdir(exist_ok=True)
-    return gunicorn(
-        folder, broker, LIVE.removeprefix("gunicorn ").replace(":5001", ":{port}"), **environment
-    )
-
-
-def ingest_process(folder: Path, **environment: str) -> BackendProcess:
-    """`python -m ingest`, not started."""
-    folder.mkdir(exist_ok=True)
-    return BackendProcess(folder, [sys.executable, "-m", "ingest"], **environment)
-
-
-def workers(backend: BackendProcess) -> list[psutil.Process]:
-    """The workers of a gunicorn."""
-    assert backend.process is not None
-    return psutil.Process(backend.process.pid).children()
-
-
-def kill(backend: BackendProcess) -> None:
-    """End a gunicorn and its workers at once, as when the machine lets it down."""
-    assert backend.process is not None
-    everyone = [psutil.Process(backend.process.pid), *workers(backend)]
-    for process in everyone:
-        process.kill()
-    backend.process.wait(10)
-    psutil.wait_procs(everyone, 10)
 
 
 class LiveSite:
@@ -110,23 +76,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
     made = LiveSite(tmp_path_factory.mktemp("site"))
     with made.running():
         yield made
-
-
-@contextlib.contextmanager
-def at_each_worker(backend: BackendProcess, query: str) -> Iterator[list[Sse]]:
-    """One client for each worker: while it connects, the other workers are stopped."""
-    with contextlib.ExitStack() as stack:
-        clients = []
-        for chosen in workers(backend):
-            others = [worker for worker in workers(backend) if worker != chosen]
-            try:
-                for worker in others:
-                    worker.suspend()
-                clients.append(stack.enter_context(Sse(backend.port, query)))
-            finally:
-                for worker in others:
-                    worker.resume()
-        yield clients
 
 
 @contextlib.contextmanager

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployed.test_gunicorn import gunicorn
-from tests.deployed.test_live_processes import at_each_worker, workers
 from tests.live import post, serving, tracebacks
+from tests.processes import at_each_worker, gunicorn, workers
 from tests.support import Mosquitto, wait_for
 
 COMMAND = "--preload -c gunicorn.conf.py -w 3 -b 127.0.0.1:{port} app:app"

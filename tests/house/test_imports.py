@@ -162,6 +162,23 @@ def test_a_class_name_exists_once_in_product_and_tests() -> None:
     assert repeated == {}
 
 
+def test_no_test_module_is_imported() -> None:
+    """What several of them use is in a module of its own."""
+    for file in TEST_FILES:
+        for node in ast.walk(tree(file)):
+            parts = [part for name in _names_imported(node) for part in name.split(".")]
+            found = [part for part in parts if part.startswith("test_")]
+            assert not found, f"{file} imports {found}"
+
+
+def _names_imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
 def test_migrations_import_the_models_only() -> None:
     for file in FILES:
         if file.parts[0] == "migrations":

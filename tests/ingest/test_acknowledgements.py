@@ -3,12 +3,10 @@
 import itertools
 import random
 import threading
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 import queries.commands
@@ -25,13 +23,13 @@ from ingest.acknowledgements import (
 from ingest.message import Rejection
 from ingest.outcome import Applied
 from queries.commands import EXPIRED, FINAL, INTERRUPTED, OPEN
+from tests.commands import AFTER, BEFORE, put, statuses, stored
 from tests.parsing import RECEIVED as NOW
 from tests.support import DEVICE_TOPICS
 from utils import clock
 from utils.clock import Uptime
 
 ACKNOWLEDGEMENTS = Acknowledgements(DEVICE_TOPICS.ack)
-BEFORE, AFTER = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
 TICK = timedelta(microseconds=1)
 YEAR = timedelta(days=365)
 HERE = Uptime("this run", 1000.0)
@@ -182,46 +180,9 @@ def test_a_device_cannot_answer_for_a_command_it_was_not_sent(known: CommandStat
 # acknowledge
 
 
-def put(
-    database: Database,
-    *command_ids: str,
-    status: str = "sent",
-    device_id: str = "a",
-    **changes: Any,
-) -> None:
-    """Commands that expire at AFTER."""
-    whole = {
-        "command": "restart",
-        "parameters": "{}",
-        "issued_at": BEFORE,
-        "expires_at": AFTER,
-        "updated_at": BEFORE,
-    }
-    whole |= {"device_id": device_id, "status": status} | changes
-    with database.write() as connection, database.transaction(connection):
-        for command_id in command_ids:
-            queries.commands.create(connection, whole | {"command_id": command_id})
-
-
 def apply(database: Database, *said: Acknowledgement) -> Applied:
     with database.write() as connection, database.transaction(connection):
         return ACKNOWLEDGEMENTS.apply(connection, said, NOW)
-
-
-def stored(database: Database, command_id: str) -> RowMapping:
-    with database.read() as reader:
-        row = queries.commands.command(reader, command_id)
-    assert row is not None
-    return row
-
-
-def statuses(database: Database, command_ids: Sequence[str]) -> list[str]:
-    with database.read() as reader:
-        rows = {
-            row["command_id"]: row["status"]
-            for row in queries.commands.commands_by_id(reader, command_ids)
-        }
-    return [rows[command_id] for command_id in command_ids]
 
 
 def counts(applied: Applied) -> tuple[int, int, list[str], list[str]]:

@@ -21,10 +21,10 @@ from ingest.outcome import Outcome
 from streams import declaration
 from streams.registry import Streams
 from tests.api import Api, reading, running
-from tests.deployed.test_gunicorn import gunicorn
 from tests.live import at_broker, serving
 from tests.pipelines import new_pipeline
-from tests.storage.test_database import forbid_666
+from tests.processes import gunicorn
+from tests.rows import forbid_666
 from tests.support import Mosquitto, ignore, payload, publishing, wait_for
 from utils import clock
 from utils.logger import MEGABYTE, Rotation

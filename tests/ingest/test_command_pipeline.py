@@ -16,9 +16,9 @@ from database import Database, Unavailable
 from ingest.pipeline import Pipeline
 from services.commands import Expiry
 from streams.registry import Streams
-from tests.ingest.test_acknowledgements import put, statuses, stored
+from tests.commands import put, statuses, stored
 from tests.pipelines import new_pipeline
-from tests.storage.test_database import execute
+from tests.rows import execute
 from utils import clock
 
 Ingesting = tuple[Database, Connection, Pipeline, list[ChangeSet]]

@@ -14,7 +14,7 @@ from ingest.ending import Target, end_session
 from models import IngestStatus
 from streams import declaration
 from streams.registry import Streams
-from tests.ingest.test_sessions_at_broker import aside, ingesting, wait_received
+from tests.ingesting import aside, ingesting, wait_received
 from tests.pipelines import new_pipeline
 from tests.support import DEVICE_TOPICS, Mosquitto, prepared_database, publishing, wait_for
 

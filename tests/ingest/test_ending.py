@@ -24,7 +24,7 @@ from ingest.redelivery import Unrecorded
 from models import Installation
 from routes import command_line
 from streams.registry import Streams
-from tests.ingest.test_handover import OLD, WAITING, leave_waiting, session_is_there, stored
+from tests.handover import OLD, WAITING, leave_waiting, session_is_there, stored
 from tests.live import at_broker, serving
 from tests.pipelines import new_pipeline
 from tests.support import BackendProcess, Mosquitto, publishing, wait_for

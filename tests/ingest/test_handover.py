@@ -4,31 +4,32 @@ import contextlib
 import itertools
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from sqlalchemy import text, update
+from sqlalchemy import update
 
-import queries.installation
 from broker.sessions import MARKERS
 from config import Settings
 from database import Database
 from ingest import duties, handover, turn
-from ingest.ingester import Ingester
 from ingest.sessions import SessionMemory
 from ingest.turn import Turn
 from models import Installation
 from streams.registry import Streams
-from tests.pipelines import new_pipeline
+from tests.handover import (
+    OLD,
+    Numbers,
+    all_stored_once,
+    ingesting,
+    installation,
+    is_through,
+    leave_waiting,
+    session_is_there,
+)
 from tests.support import Mosquitto, publishing, wait_for
 
-OLD = "autoforge-0123456789ab"
-WAITING = 1_000
 Make = Callable[..., Settings]
-Numbers = Iterator[int]
 
 
 @pytest.fixture
@@ -43,27 +44,6 @@ def sqlite(sqlite: Database) -> Database:
 def place(settings: Make, mosquitto: Mosquitto, request: pytest.FixtureRequest) -> Settings:
     version = getattr(request, "param", "3.1.1")
     return settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_protocol=version)
-
-
-def installation(database: Database) -> Installation:
-    with database.read() as reader:
-        return queries.installation.installation(reader)
-
-
-def leave_waiting(port: int, numbers: Numbers) -> None:
-    """Messages without a time of their own that wait in the session of the old client id."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, OLD, clean_session=False)
-    granted = threading.Event()
-    client.on_subscribe = lambda *_: granted.set()
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    client.subscribe("panel/+/volt", 1)
-    assert granted.wait(10)
-    client.disconnect()
-    client.loop_stop()
-    with publishing(port, wait=False) as publish:
-        for number in itertools.islice(numbers, WAITING):
-            publish("panel/one/volt", str(number))
 
 
 @contextlib.contextmanager
@@ -81,47 +61,6 @@ def on_and_on(port: int, numbers: Numbers) -> Iterator[None]:
     yield
     stop.set()
     thread.join(30)
-
-
-@contextlib.contextmanager
-def ingesting(place: Settings, database: Database, streams: Streams) -> Iterator[Ingester]:
-    ingester = Ingester(place, database, streams, new_pipeline(database, streams))
-    ingester.start()
-    yield ingester
-    ingester.stop()
-
-
-def stored(database: Database) -> list[float]:
-    table = database.tables["panels"].name
-    with database.read() as reader:
-        return list(reader.execute(text(f"SELECT voltage FROM {table} ORDER BY id")).scalars())
-
-
-def is_through(database: Database) -> bool:
-    """Whether the new session is the only one, and has begun."""
-    now = installation(database)
-    return (
-        now.retired_client_id is None
-        and now.handover == "-"
-        and now.session_client_id == now.client_id
-    )
-
-
-def all_stored_once(database: Database, numbers: Numbers) -> None:
-    count = next(numbers)
-    wait_for(lambda: len(stored(database)) >= count, what="the messages")
-    assert Counter(stored(database)) == Counter(map(float, range(count)))
-
-
-def session_is_there(port: int, client_id: str) -> bool:
-    """Whether the broker keeps a session for a client id."""
-    said: list[bool] = []
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=False)
-    client.on_connect = lambda *arguments: said.append(arguments[2].session_present)
-    client.connect("127.0.0.1", port)
-    wait_for(lambda: client.loop(0.1) == 0 and said)
-    client.disconnect()
-    return said[0]
 
 
 @pytest.mark.parametrize("place", ["3.1.1", "5"], indirect=True)

@@ -4,7 +4,7 @@ from broker.message import Message
 from broker.sessions import MARKERS
 from ingest import handover
 from ingest.handover import Beginning, Draining
-from tests.broker.test_subscriber import RecordingReceiver
+from tests.receivers import RecordingReceiver
 from tests.support import ignore
 from utils import clock
 

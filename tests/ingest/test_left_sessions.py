@@ -22,7 +22,7 @@ from ingest.redelivery import Unrecorded
 from ingest.sessions import SessionMemory
 from models import Installation
 from streams.registry import Streams
-from tests.ingest.test_handover import (
+from tests.handover import (
     OLD,
     all_stored_once,
     ingesting,

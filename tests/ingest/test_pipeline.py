@@ -13,7 +13,6 @@ import queries.ingest_status
 import queries.newest
 import queries.readings
 import queries.rejected
-from broker.message import Message
 from database import BadData, Database, Unavailable
 from ingest import redelivery
 from ingest.message import Reading
@@ -22,20 +21,13 @@ from ingest.pipeline import Pipeline
 from ingest.reading_writer import ReadingWriter
 from streams import declaration
 from streams.registry import Streams
-from tests.pipelines import new_pipeline
-from tests.storage.test_database import execute, forbid_666
+from tests.pipelines import message, new_pipeline
+from tests.rows import execute, forbid_666
 from tests.support import DEVICE_TOPICS, ignore, payload
 from utils import clock
 
 GAUGE = 'topic = "gauge/{device_id}"\n[metrics.level]'
 Connected = tuple[Database, Connection, Pipeline]
-
-
-def message(
-    text_: str | bytes, topic: str = "sensors/ESP32_001/data", packet_id: int = 1, dup: bool = False
-) -> Message:
-    raw = text_ if isinstance(text_, bytes) else text_.encode()
-    return Message(topic, raw, clock.now(), packet_id, dup)
 
 
 @pytest.fixture

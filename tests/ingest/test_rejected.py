@@ -1,15 +1,12 @@
 """Rejected messages: kept as they came, each device's within its own share of what may be kept."""
 
 import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Connection, text
 
 import queries.rejected
-from broker.message import Message
 from database import Database
 from ingest import rejected as rejected_module
 from ingest.message import Rejection
@@ -18,21 +15,10 @@ from ingest.pipeline import Pipeline, Source
 from ingest.rejected import ROW_BYTES, RejectedLimits
 from streams.registry import Streams
 from tests.pipelines import new_pipeline
+from tests.rejections import BROKEN, kept, message, of, rows, totals
 from tests.support import payload
-from utils import clock
 
 Connected = tuple[Database, Connection, Pipeline]
-BROKEN = b"{"
-
-
-def message(said: str | bytes, topic: str = "sensors/ESP32_001/data") -> Message:
-    raw = said if isinstance(said, bytes) else said.encode()
-    return Message(topic, raw, clock.now(), packet_id=1)
-
-
-def of(device: str, count: int, said: str | bytes = BROKEN) -> list[Message]:
-    """Messages of one board that cannot be read."""
-    return [message(said, f"sensors/{device}/data") for _ in range(count)]
 
 
 @pytest.fixture
@@ -48,21 +34,6 @@ def small(database: Database, streams: Streams) -> Iterator[Connected]:
     with database.write() as connection:
         limits = RejectedLimits(messages=100, bytes=100 * ROW_BYTES + 20_000)
         yield database, connection, new_pipeline(database, streams, limits=limits)
-
-
-def kept(database: Database) -> Counter[tuple[str | None, str]]:
-    """How many messages are in the table, by device and reason."""
-    return Counter((row["device_id"], row["reason"]) for row in rows(database))
-
-
-def rows(database: Database) -> Sequence[Any]:
-    with database.read() as reader:
-        return queries.rejected.page(reader, {}, 100_000, 0)
-
-
-def totals(database: Database) -> queries.rejected.RejectedTotals:
-    with database.read() as reader:
-        return queries.rejected.totals(reader)
 
 
 def test_a_rejected_message_is_kept_as_it_came_with_the_reason(connected: Connected) -> None:

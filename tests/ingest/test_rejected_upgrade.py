@@ -17,8 +17,8 @@ from config import PROJECT
 from database import Database
 from ingest.rejected import RejectedLimits
 from streams.registry import Streams
-from tests.ingest.test_rejected import kept, of, totals
 from tests.pipelines import new_pipeline
+from tests.rejections import kept, of, totals
 
 MOMENT = datetime(2026, 1, 29, 14, 30, 45)
 INSERT = text(

@@ -1,17 +1,16 @@
 """The ingester's session at the broker: what is noted of it, and told when it is forgotten, used by others or left."""
 
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from sqlalchemy import RowMapping, text, update
+from sqlalchemy import text, update
 from sqlalchemy.engine import make_url
 
 import queries.ingest_status
@@ -19,12 +18,11 @@ import queries.installation
 import queries.rejected
 from config import Settings
 from database import Database
-from ingest.ingester import Ingester
 from models import Installation
 from services import status
 from streams import declaration
 from streams.registry import Streams
-from tests.pipelines import new_pipeline
+from tests.ingesting import aside, ingesting, is_subscribed, received, wait_received
 from tests.support import DEVICE_TOPICS, Mosquitto, payload, publishing, wait_for
 from utils import clock
 
@@ -33,23 +31,6 @@ Make = Callable[..., Settings]
 
 def at(settings: Make, broker: Mosquitto, **values: object) -> Settings:
     return settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port, **values)
-
-
-@contextlib.contextmanager
-def ingesting(place: Settings, database: Database, streams: Streams) -> Iterator[None]:
-    """An ingester that is subscribed."""
-    ingester = Ingester(place, database, streams, new_pipeline(database, streams))
-    since = clock.now()
-    ingester.start()
-    wait_for(lambda: is_subscribed(database, since), what="the subscription")
-    yield
-    ingester.stop()
-
-
-def is_subscribed(database: Database, since: datetime) -> bool:
-    with database.read() as reader:
-        now = queries.ingest_status.ingest_status(reader)["mqtt"]
-    return bool(now.subscribed and now.heartbeat_at and now.heartbeat_at >= since)
 
 
 def installation(database: Database) -> Installation:
@@ -218,21 +199,6 @@ def test_packet_ids_of_another_session_are_no_redeliveries(
             wait_received(sqlite, before + 1)
         with sqlite.read() as reader:
             assert reader.execute(text("SELECT count(*) FROM delivered_batches")).scalar() == 1
-
-
-def aside(database: Database) -> Sequence[RowMapping]:
-    """What was set aside as of an unknown topic."""
-    with database.read() as reader:
-        return queries.rejected.page(reader, {"reason": "unknown_topic"}, 10, 0)
-
-
-def received(database: Database) -> int:
-    with database.read() as reader:
-        return queries.ingest_status.ingest_status(reader)["mqtt"].received
-
-
-def wait_received(database: Database, count: int) -> None:
-    wait_for(lambda: received(database) >= count, what="the messages")
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])

@@ -9,8 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.deployed.test_gunicorn import gunicorn
-from tests.deployed.test_live_processes import live_process, workers
+from tests.processes import gunicorn, live_process, workers
 from tests.publishing import RecordingSubscriber, entry
 from tests.support import BackendProcess, Mosquitto, wait_for
 

@@ -6,7 +6,7 @@ import pytest
 
 import queries.newest
 from database import Database
-from integrations.pelbiot.tests.test_api import NONE, at, store
+from integrations.pelbiot.tests.panels import NONE, at, store
 from tests.api import Api
 
 ROWS = 5_000

@@ -17,7 +17,7 @@ from tests.api import Api, reading
 from tests.connections import established
 from tests.devices import DeviceClient
 from tests.live import Sse, at_broker, post, serving, tracebacks
-from tests.storage.test_database import execute
+from tests.rows import execute
 from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 from wiring.backend import MAX_HELD
 

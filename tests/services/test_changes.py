@@ -9,8 +9,8 @@ from broker.notifier import ChangeSet
 from database import Unavailable
 from services import changes as changes_module
 from services.changes import OVERLAP
+from tests.rows import execute
 from tests.sites import ALL, Site, left_out, said
-from tests.storage.test_database import execute
 from utils import clock
 
 EVERYTHING = ChangeSet(everything=True)

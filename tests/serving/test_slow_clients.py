@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import Sse, post, serving, tracebacks
+from tests.served import HEALTHY_SECONDS
 from tests.support import GUNICORN, PROJECT, BackendProcess, free_port, wait_for
 
 MODES = {
@@ -18,8 +19,6 @@ MODES = {
     "gunicorn": [*GUNICORN, "app:app"],
 }
 HALF = b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-Half: "
-SECONDS = 3.0
-"""In which a good client must have its answer; on a machine with nothing else to do it takes 0.1 s."""
 
 
 @contextlib.contextmanager
@@ -54,7 +53,7 @@ def test_half_open_requests_hold_up_neither_health_nor_live_clients(
         for number in range(10):
             began = time.monotonic()
             assert backend.answers() is not None
-            assert time.monotonic() - began < SECONDS
+            assert time.monotonic() - began < HEALTHY_SECONDS
             post(backend, "good", number)
         live.await_temperature(9, "good")
         # The first of them is told that it is too slow; the live client stays.
@@ -72,5 +71,5 @@ def test_with_few_open_files_the_oldest_make_room(backend: BackendProcess) -> No
         for _ in range(10):
             began = time.monotonic()
             assert backend.answers() is not None
-            assert time.monotonic() - began < SECONDS
+            assert time.monotonic() - began < HEALTHY_SECONDS
     assert not tracebacks(backend)

@@ -17,8 +17,7 @@ import serving.arrivals
 from serving.answer_socket import endless
 from tests.live import Sse, post, tracebacks
 from tests.live import serving as backend_serving
-from tests.serving.test_slow_clients import SECONDS as HEALTHY_SECONDS
-from tests.serving.test_worker import Running
+from tests.served import HEALTHY_SECONDS, Running
 from tests.support import GUNICORN, PROJECT, BackendProcess, free_port, wait_for
 
 BODY = b"x" * 8_000_000

@@ -3,7 +3,6 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -19,43 +18,11 @@ import queries.reader
 import queries.readings
 from config import PROJECT
 from database import Database, Unavailable
-from storage.dialect import Row
 from storage.dialects import dialect_of
 from streams import declaration
 from streams.registry import Streams
+from tests.rows import MOMENT, forbid_666, row, write
 from tests.support import DEVICE_TOPICS, prepared_database
-
-MOMENT = datetime(2026, 1, 29, 14, 30, 45, 123456)
-
-
-def row(device: str = "ESP32_001", fingerprint: int = 1, temperature: float | None = 24.5) -> Row:
-    return (device, MOMENT, None, temperature, 12.3, 450.0, 250.5, fingerprint)
-
-
-def write(database: Database, *rows: Row) -> int:
-    with database.write() as connection, database.transaction(connection):
-        return database.write_batch(connection, database.tables["sensors"], rows, MOMENT).stored
-
-
-def execute(database: Database, statement: str) -> None:
-    with database.write() as connection, database.transaction(connection):
-        connection.execute(text(statement))
-
-
-def forbid_666(database: Database) -> None:
-    """Have the database refuse a temperature by a CHECK, which OR IGNORE and the like would pass over in silence."""
-    check = "CHECK (temperature <> 666)"
-    if database.engine.dialect.name != "sqlite":
-        execute(database, f"ALTER TABLE sensor_readings ADD CONSTRAINT no_666 {check}")
-        return
-    with database.write() as connection, database.transaction(connection):
-        made = "SELECT type, sql FROM sqlite_master WHERE tbl_name = 'sensor_readings' AND sql IS NOT NULL"
-        statements = connection.execute(text(made)).all()
-        connection.execute(text("DROP TABLE sensor_readings"))
-        for kind, sql in sorted(statements, key=lambda row: row.type != "table"):
-            connection.exec_driver_sql(
-                f"{sql.rstrip().removesuffix(')')}, {check})" if kind == "table" else sql
-            )
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from jobs.lease import Lease
 from storage.dialect import Row
 from streams.registry import Streams
 from tests.pipelines import new_pipeline
-from tests.storage.test_database import MOMENT, row
+from tests.rows import MOMENT, row
 from tests.support import Mosquitto, payload, publishing, wait_for
 
 Deed = Callable[[Path], None]

@@ -11,9 +11,8 @@ from database import BadData, Database
 from ingest.outcome import Outcome
 from streams.registry import Streams
 from tests.databases import DatabaseServer
-from tests.ingest.test_pipeline import message
-from tests.pipelines import new_pipeline
-from tests.storage.test_database import row, write
+from tests.pipelines import message, new_pipeline
+from tests.rows import row, write
 from tests.support import payload, prepared_database
 
 CHINESE, GERMAN = "机器", "Gerät"

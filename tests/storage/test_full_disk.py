@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from database import Database, Unavailable
 from streams.registry import Streams
-from tests.deployed.test_faults import Plant, plant
+from tests.faults import Plant, plant
 from tests.support import Mosquitto, PostgresServer, missing, wait_for
 
 MESSAGES = 6_000

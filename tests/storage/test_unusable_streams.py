@@ -23,14 +23,13 @@ from streams.checks import StreamError
 from streams.registry import Streams
 from streams.reserved import RESERVED_COLUMNS
 from tests.api import Api, reading, running
+from tests.declarations import METRIC, TOPIC, Declare
 from tests.pipelines import new_pipeline
-from tests.storage.test_database import MOMENT
-from tests.streams.test_declaration import METRIC, TOPIC, Declare, declare
+from tests.rows import MOMENT
 from tests.support import DEVICE_TOPICS, Mosquitto, publishing, wait_for
 from utils import clock
 from wiring.pipelines import DeviceKinds
 
-__all__ = ["declare"]
 SENSORS = (PROJECT / "streams" / "sensors.toml").read_text()
 TEXTS = "".join(f'[metrics.t{number}]\ntype = "text"\n' for number in range(80))
 BAD = "[metrics.t]\nrate = 1\n"

@@ -1,7 +1,6 @@
 """Stream declarations: what a file may declare, the errors of others, and the stream of a topic."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +22,14 @@ from streams.own_topics import DeviceTopics
 from streams.registry import Streams
 from streams.reserved import RESERVED_COLUMNS, RESERVED_NAMES
 from streams.stream import Stream
+from tests.declarations import METRIC, TOPIC, Declare
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 from wiring.pipelines import DeviceKinds
 
-TOPIC = 'topic = "a/{device_id}"\n'
 WHOLE = "topic: expected {device_id}, {metric}, another {name}, {name...}, + or # as a whole level, not "
 METRIC_TOPIC = 'topic = "a/{device_id}/{metric}"\n'
-METRIC = "[metrics.t]\n"
 LIST = "which ml-data already uses"
-Declare = Callable[..., Streams]
-
-
-@pytest.fixture
-def declare(tmp_path: Path) -> Declare:
-    """Loads streams from texts, named by their files."""
-
-    def from_texts(topics: dict[str, str] | None = None, **texts: str) -> Streams:
-        for name, text in texts.items():
-            (tmp_path / f"{name}.toml").write_text(text)
-        return load(tmp_path, topics or {}, DEVICE_TOPICS)
-
-    return from_texts
 
 
 def fault(folder: Path, name: str = "x") -> str:

@@ -8,21 +8,12 @@ from typing import Any
 import pytest
 
 from config import Settings
+from integrations.pelbiot.tests.panels import NONE, at, store
 from tests.api import Api, running
 from tests.support import BackendProcess, Mosquitto, free_port, publishing, wait_for
 
 FILTERS = ["panel/+/volt", "panel/+/ampere", "panel/+/power", "panel/+/energy_cost"]
-NONE = {"voltage": None, "ampere": None, "power": None, "energy_cost": None, "timestamp": None}
 VALUES = {"voltage": 230.45, "ampere": 15.32, "power": 3542.65, "energy_cost": 4428312.5}
-
-
-def at(second: int) -> str:
-    return f"2024-01-15T10:30:{second:02}.000000Z"
-
-
-def store(api: Api, metric: str, value: float, second: int, panel: str = "trafo1") -> None:
-    body = {"value": value, "timestamp": at(second)}
-    assert api.post("/api/panels/readings", body, device_id=panel, metric=metric)["stored"] == 1
 
 
 @pytest.fixture
