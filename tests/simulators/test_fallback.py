@@ -256,7 +256,7 @@ def run(fleet: Fleet, until: Callable[[], object]) -> None:
 
 @pytest.mark.broker
 @pytest.mark.process
-def test_a_restart_of_the_embedded_broker_loses_and_doubles_nothing_either(tmp_path: Path) -> None:
+def test_a_restart_of_a_broker_that_keeps_nothing_loses_and_doubles_nothing(tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "backend").mkdir()
     server = Server(tmp_path / "backend", None, MQTT_BROKER="127.0.0.1", MQTT_PORT=str(port))
