@@ -18,6 +18,7 @@ from ingest.payload import Parser
 from streams import declaration
 from streams.registry import Streams
 from tests.api import Api, running
+from tests.brokers import EmbeddedServer, RealBroker
 from tests.databases import DatabaseServer, is_running, make_template
 from tests.declarations import Declare
 from tests.live import at_broker, serving, tracebacks
@@ -240,6 +241,23 @@ def fast_broker() -> Iterator[int]:
         port=free_port(), listen="127.0.0.1", max_payload_size=16_000_000, max_inflight_count=1000
     ) as broker:
         yield broker.port
+
+
+@pytest.fixture
+def embedded_broker(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """The embedded broker of the product, its store beside the database of the test's settings.
+
+    Each test has its own: sessions and retained messages of one would reach the next.
+    """
+    with EmbeddedServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def real_broker(request: pytest.FixtureRequest) -> RealBroker:
+    """A Mosquitto; with `each_broker` the embedded broker too, in turn."""
+    made: RealBroker = request.getfixturevalue(getattr(request, "param", "mosquitto"))
+    return made
 
 
 @pytest.fixture

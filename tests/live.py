@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 
 import socketio
 
-from tests.support import BackendProcess, Mosquitto, payload, wait_for
+from tests.brokers import RealBroker
+from tests.support import BackendProcess, payload, wait_for
 from utils.json_types import JsonObject
 
 
@@ -203,14 +204,11 @@ def end(backend: BackendProcess) -> None:
             process.kill()
 
 
-def at_broker(folder: Path, mosquitto: Mosquitto, **environment: str) -> BackendProcess:
-    """`python app.py` at a Mosquitto."""
+def at_broker(folder: Path, broker: RealBroker, **environment: str) -> BackendProcess:
+    """`python app.py` at a broker that runs."""
     folder.mkdir(exist_ok=True)
-    return BackendProcess(
-        folder,
-        None,
-        **{"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port), **environment},
-    )
+    place = {name.upper(): str(value) for name, value in broker.settings.items()}
+    return BackendProcess(folder, None, **{**place, **environment})
 
 
 def post(backend: BackendProcess, device_id: str, temperature: float, **more: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 FIXTURES = {
     "database": {"bare_database_url", "lent_database", "own_postgres", "postgres_url", "refusing"},
-    "broker": {"broker", "fast_broker", "mosquitto"},
+    "broker": {"broker", "embedded_broker", "fast_broker", "mosquitto", "real_broker"},
     "process": {"backend"},
 }
 EVENTS = {

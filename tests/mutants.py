@@ -37,7 +37,7 @@ MUTANTS = [
         "        if self._receiver.receive(self._batch.messages):\n",
         "        self._client.acknowledge(self._batch._packet_ids)\n"
         "        if self._receiver.receive(self._batch.messages):\n",
-        "tests/broker/test_subscriber.py::test_what_is_not_stored_is_not_acknowledged_and_comes_again_to_the_next_one",
+        "tests/broker/test_subscriber.py::test_what_is_not_stored_is_not_acknowledged_and_comes_again_to_the_next_one[mosquitto]",
     ),
     Mutant(
         "messages are acknowledged in reverse",

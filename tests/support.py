@@ -167,6 +167,8 @@ class Mosquitto:
         """The listener for devices; tests that need no other connect AutoForge there too."""
         self.own_port = free_port()
         """The listener for AutoForge."""
+        self.settings: dict[str, Any] = {"mqtt_broker": "127.0.0.1", "mqtt_port": self.port}
+        """The settings of an AutoForge that uses it."""
         folder.mkdir(parents=True, exist_ok=True)
         shipped = (PROJECT / "deploy" / "mosquitto.conf").read_text()
         text = shipped.replace("listener 1883 127.0.0.1", f"listener {self.port} 127.0.0.1")

@@ -1,5 +1,6 @@
 """The subscriber: receives, hands over, and acknowledges only what the receiver has stored; on real brokers."""
 
+import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -7,17 +8,22 @@ from pathlib import Path
 import pytest
 import trustme
 
+import mqtt_client
+from broker.store import ACK_SECONDS
 from config import Settings
+from mqtt_client import FIRST_RETRY
+from tests.brokers import RealBroker, each_broker
 from tests.receivers import RecordingReceiver, running, subscribed
 from tests.support import Mosquitto, publishing, wait_for
 
 Make = Callable[..., Settings]
 
 
-def test_it_hands_over_what_is_published(settings: Make, mosquitto: Mosquitto) -> None:
+@each_broker
+def test_it_hands_over_what_is_published(settings: Make, real_broker: RealBroker) -> None:
     store = RecordingReceiver()
-    with subscribed(settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store):
-        with publishing(mosquitto.port) as publish:
+    with subscribed(settings(**real_broker.settings), store):
+        with publishing(real_broker.port) as publish:
             publish("t/1", "one")
             publish("t/2", b"\x00\xff")
         wait_for(lambda: len(store.messages) == 2)
@@ -28,12 +34,14 @@ def test_it_hands_over_what_is_published(settings: Make, mosquitto: Mosquitto) -
     assert store.messages[0].received_at < store.messages[1].received_at
 
 
-@pytest.mark.process
-def test_it_works_with_the_embedded_broker(settings: Make, fast_broker: int) -> None:
+@each_broker
+def test_it_hands_over_many_messages_in_their_order(
+    settings: Make, real_broker: RealBroker
+) -> None:
     store = RecordingReceiver()
     with (
-        subscribed(settings(mqtt_port=fast_broker), store),
-        publishing(fast_broker) as publish,
+        subscribed(settings(**real_broker.settings), store),
+        publishing(real_broker.port) as publish,
     ):
         for number in range(300):
             publish("t/1", str(number))
@@ -52,14 +60,15 @@ def test_it_receives_with_mqtt_5(settings: Make, mosquitto: Mosquitto) -> None:
         wait_for(lambda: store.payloads == [b"while away"])
 
 
+@each_broker
 def test_what_is_not_stored_is_not_acknowledged_and_comes_again_to_the_next_one(
-    settings: Make, mosquitto: Mosquitto
+    settings: Make, real_broker: RealBroker
 ) -> None:
     full, successor = RecordingReceiver(), RecordingReceiver()
     full.open.clear()
-    place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
+    place = settings(**real_broker.settings)
     with subscribed(place, full):
-        with publishing(mosquitto.port) as publish:
+        with publishing(real_broker.port) as publish:
             publish("t/1", "kept by the broker")
         wait_for(lambda: full.refusals)
     with subscribed(place, successor):
@@ -68,10 +77,11 @@ def test_what_is_not_stored_is_not_acknowledged_and_comes_again_to_the_next_one(
     assert successor.messages[0].packet_id > 0
 
 
-def test_what_is_stored_does_not_come_again(settings: Make, mosquitto: Mosquitto) -> None:
+@each_broker
+def test_what_is_stored_does_not_come_again(settings: Make, real_broker: RealBroker) -> None:
     first, second = RecordingReceiver(), RecordingReceiver()
-    place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
-    with publishing(mosquitto.port) as publish:
+    place = settings(**real_broker.settings)
+    with publishing(real_broker.port) as publish:
         with subscribed(place, first):
             publish("t/1", "one")
             wait_for(lambda: first.payloads == [b"one"])
@@ -81,18 +91,20 @@ def test_what_is_stored_does_not_come_again(settings: Make, mosquitto: Mosquitto
     assert second.payloads == [b"two"]
 
 
+@each_broker
 def test_it_holds_the_batch_and_the_connection_while_the_receiver_is_not_ready(
-    settings: Make, mosquitto: Mosquitto
+    settings: Make, real_broker: RealBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mqtt_client, "LAST_RETRY", FIRST_RETRY)
     store = RecordingReceiver()
     store.open.clear()
-    with subscribed(
-        settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port, mqtt_keepalive=5), store
-    ) as subscriber:
-        with publishing(mosquitto.port) as publish:
+    with subscribed(settings(**real_broker.settings, mqtt_keepalive=5), store) as subscriber:
+        with publishing(real_broker.port) as publish:
             for number in range(50):
                 publish("t/1", str(number))
-        wait_for(lambda: store.refusals >= 4, seconds=30)
+        # Longer than the embedded broker waits before it sends a message again.
+        refusals = math.ceil((ACK_SECONDS + 1) / FIRST_RETRY)
+        wait_for(lambda: store.refusals >= refusals, seconds=30)
         assert subscriber.state.connected
         store.open.set()
         wait_for(lambda: len(store.messages) == 50)
@@ -100,17 +112,16 @@ def test_it_holds_the_batch_and_the_connection_while_the_receiver_is_not_ready(
     assert not any(message.redelivered for message in store.messages)
 
 
-def test_it_comes_back_after_the_broker_was_killed(settings: Make, mosquitto: Mosquitto) -> None:
+@each_broker
+def test_it_comes_back_after_the_broker_was_killed(settings: Make, real_broker: RealBroker) -> None:
     store = RecordingReceiver()
-    with subscribed(
-        settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port), store
-    ) as subscriber:
-        mosquitto.stop(signal.SIGKILL)
+    with subscribed(settings(**real_broker.settings), store) as subscriber:
+        real_broker.stop(signal.SIGKILL)
         wait_for(lambda: not subscriber.state.connected)
         assert subscriber.state.problem is not None
-        mosquitto.start()
+        real_broker.start()
         wait_for(lambda: subscriber.state.subscribed, seconds=30)
-        with publishing(mosquitto.port) as publish:
+        with publishing(real_broker.port) as publish:
             publish("t/1", "after")
         wait_for(lambda: store.payloads == [b"after"])
 

@@ -17,9 +17,10 @@ from database import Database
 from ingest.outcome import Applied
 from ingest.presence import PresenceNotice, PresenceNotices
 from tests.api import Api, reading, running
+from tests.brokers import RealBroker, each_broker
 from tests.devices import DeviceClient, board
 from tests.parsing import RECEIVED as NOW
-from tests.support import DEVICE_TOPICS, Mosquitto, wait_for
+from tests.support import DEVICE_TOPICS, wait_for
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 COARSE = 7.0
@@ -93,13 +94,6 @@ def test_1200_devices_may_go_at_once(database: Database) -> None:
 # What is shown
 
 
-@pytest.fixture(params=["mosquitto", "fast_broker"])
-def port(request: pytest.FixtureRequest) -> int:
-    """The port of each kind of broker in turn."""
-    broker = request.getfixturevalue(request.param)
-    return broker.port if isinstance(broker, Mosquitto) else int(broker)
-
-
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts a device as a process of its own, which is ended with the test."""
@@ -114,9 +108,9 @@ def start() -> Iterator[Start]:
 
 
 @pytest.fixture
-def api(settings: Callable[..., Settings], port: int) -> Iterator[Api]:
+def api(settings: Callable[..., Settings], real_broker: RealBroker) -> Iterator[Api]:
     """The API while it ingests, with a reading of a device."""
-    with running(settings(mqtt_broker="127.0.0.1", mqtt_port=port), start=True) as api:
+    with running(settings(**real_broker.settings), start=True) as api:
         api.submit(reading("board"))
         yield api
 
@@ -127,14 +121,14 @@ def online(api: Api) -> bool | None:
     return answer
 
 
-@pytest.mark.broker
+@each_broker
 @pytest.mark.database
 @pytest.mark.process
 def test_a_device_is_online_or_offline_as_it_says_and_null_until_it_does(
-    api: Api, port: int
+    api: Api, real_broker: RealBroker
 ) -> None:
     assert online(api) is None
-    device = DeviceClient(port)
+    device = DeviceClient(real_broker.port)
     device.publish("status/board", "online", retain=True)
     wait_for(lambda: online(api) is True, what="online")
     device.publish("status/board", '{"status": "offline"}', retain=True)
@@ -147,27 +141,30 @@ def test_a_device_is_online_or_offline_as_it_says_and_null_until_it_does(
     device.close()
 
 
-@pytest.mark.broker
+@each_broker
 @pytest.mark.database
 @pytest.mark.process
 def test_a_device_that_is_killed_is_offline_at_once_and_online_when_it_is_back(
-    api: Api, port: int, start: Start
+    api: Api, real_broker: RealBroker, start: Start
 ) -> None:
-    first = start(port, "board", offline='{"status": "offline"}')
+    first = start(real_broker.port, "board", offline='{"status": "offline"}')
     wait_for(lambda: online(api) is True, what="the first announcement")
     first.kill()
     wait_for(lambda: online(api) is False, seconds=3, what="its last will")
-    start(port, "board")
+    start(real_broker.port, "board")
     wait_for(lambda: online(api) is True, what="the second announcement")
 
 
-@pytest.mark.broker
+@each_broker
 @pytest.mark.database
 @pytest.mark.process
 def test_a_device_that_falls_silent_is_offline_within_its_keep_alive(
-    api: Api, port: int, start: Start
+    api: Api, real_broker: RealBroker, start: Start
 ) -> None:
-    silent, alive = start(port, "board", keepalive=1), start(port, "other", keepalive=1)
+    silent, alive = (
+        start(real_broker.port, "board", keepalive=1),
+        start(real_broker.port, "other", keepalive=1),
+    )
     api.submit(reading("other"))
 
     def listed() -> list[bool | None]:
@@ -183,15 +180,16 @@ def test_a_device_that_falls_silent_is_offline_within_its_keep_alive(
     assert alive.poll() is None
 
 
+@each_broker
 @pytest.mark.process
 def test_what_happened_while_nothing_ingested_is_known_afterwards(
-    settings: Callable[..., Settings], mosquitto: Mosquitto, start: Start
+    settings: Callable[..., Settings], real_broker: RealBroker, start: Start
 ) -> None:
     """The announcements are retained, so that they are older than AutoForge without being lost."""
-    early = start(mosquitto.port, "board")
-    device = DeviceClient(mosquitto.port, "status/+")
+    early = start(real_broker.port, "board")
+    device = DeviceClient(real_broker.port, "status/+")
     device.next()
-    place = settings(mqtt_broker="127.0.0.1", mqtt_port=mosquitto.port)
+    place = settings(**real_broker.settings)
     with running(place, start=True) as api:
         api.submit(reading("board"))
         wait_for(lambda: online(api) is True, what="the retained announcement")

@@ -1,9 +1,7 @@
 """Retained messages, which a broker sends to each new subscriber, and the empty ones that clear them."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +10,14 @@ from sqlalchemy import Connection
 import queries.ingest_status
 import queries.readings
 from broker.message import Message
+from config import Settings
 from database import Database
 from ingest.outcome import Outcome
 from streams.registry import Streams
-from tests.live import at_broker, serving
+from tests.api import Api, running
+from tests.brokers import RealBroker, each_broker
 from tests.pipelines import new_pipeline
-from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
+from tests.support import payload, publishing, wait_for
 from utils import clock
 
 Handle = Callable[[Message], Outcome]
@@ -135,29 +135,28 @@ def test_clearing_a_presence_makes_it_unknown(handle: Handle, database: Database
     assert becomes == [True, None, None, False, None]
 
 
+@each_broker
 @pytest.mark.process
 def test_no_restart_makes_a_new_reading_of_a_retained_message(
-    tmp_path: Path, mosquitto: Mosquitto
+    settings: Callable[..., Settings], real_broker: RealBroker
 ) -> None:
-    with publishing(mosquitto.port) as publish:
+    with publishing(real_broker.port) as publish:
         publish(UNDATED, "777", retain=True)
         publish(DATED, payload(), retain=True)
         publish("panel/old/power", "no number", retain=True)
         publish("status/old", "online", retain=True)
-    with serving(at_broker(tmp_path / "backend", mosquitto)) as backend:
-        for times in (1, 2, 3):
-            wait_for(partial(_has_ignored, backend, 2 * times), what="the repeated messages")
-            backend.stop()
-            backend.start()
-        wait_for(backend.ready, what="a healthy backend")
-        assert backend.get("/api/health")[1]["mqtt"]["rejected"] == 0
-        assert backend.get("/api/panels/history")[1]["count"] == 0
-        (device,) = backend.get("/api/sensors/devices")[1]["devices"]
+    place = settings(**real_broker.settings)
+    for times in (1, 2, 3):
+        with running(place, start=True) as api:
+            wait_for(partial(_has_ignored, api, 2 * times), what="the repeated messages")
+    with running(place, start=True) as api:
+        wait_for(lambda: api.get("/api/health")["status"] == "healthy", what="the subscription")
+        assert api.get("/api/health")["mqtt"]["rejected"] == 0
+        assert api.get("/api/panels/history")["count"] == 0
+        (device,) = api.get("/api/sensors/devices")["devices"]
         assert (device["last_heard"], device["silent_for"], device["online"]) == (None, None, True)
-        assert backend.get("/api/sensors/history")[1]["count"] == 1
+        assert api.get("/api/sensors/history")["count"] == 1
 
 
-def _has_ignored(backend: BackendProcess, count: int) -> bool:
-    with contextlib.suppress(OSError):
-        return bool(backend.get("/api/health")[1].get("mqtt", {}).get("ignored") == count)
-    return False
+def _has_ignored(api: Api, count: int) -> bool:
+    return bool(api.get("/api/health")["mqtt"].get("ignored") == count)

@@ -22,6 +22,7 @@ from models import Installation
 from services import status
 from streams import declaration
 from streams.registry import Streams
+from tests.brokers import RealBroker, each_broker
 from tests.ingesting import aside, ingesting, is_subscribed, received, wait_received
 from tests.support import DEVICE_TOPICS, Mosquitto, payload, publishing, wait_for
 from utils import clock
@@ -29,8 +30,8 @@ from utils import clock
 Make = Callable[..., Settings]
 
 
-def at(settings: Make, broker: Mosquitto, **values: object) -> Settings:
-    return settings(mqtt_broker="127.0.0.1", mqtt_port=broker.port, **values)
+def at(settings: Make, broker: RealBroker, **values: object) -> Settings:
+    return settings(**broker.settings, **values)
 
 
 def installation(database: Database) -> Installation:
@@ -69,19 +70,20 @@ def concerns(place: Settings, database: Database) -> str:
     return told["message"] or ""
 
 
+@each_broker
 def test_a_session_that_the_broker_forgot_while_nobody_ingested_is_told(
     settings: Make,
-    mosquitto: Mosquitto,
+    real_broker: RealBroker,
     sqlite: Database,
     streams: Streams,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    place = at(settings, mosquitto)
+    place = at(settings, real_broker)
     with ingesting(place, sqlite, streams):
         assert concerns(place, sqlite) == ""
     with ingesting(place, sqlite, streams):
         assert concerns(place, sqlite) == "", "the session is there still"
-    connect_with(installation(sqlite).client_id, mosquitto.port)
+    connect_with(installation(sqlite).client_id, real_broker.port)
     with ingesting(place, sqlite, streams):
         wait_for(lambda: "lost AutoForge's session" in concerns(place, sqlite), what="the concern")
     assert "forgot our session" in caplog.text
@@ -161,14 +163,15 @@ def test_another_client_with_our_client_id_degrades_the_health(
         assert installation(sqlite).client_id not in concerns(place, sqlite)
 
 
+@each_broker
 def test_a_broker_that_restarts_is_no_other_client(
-    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams
+    settings: Make, real_broker: RealBroker, sqlite: Database, streams: Streams
 ) -> None:
-    place = at(settings, mosquitto)
+    place = at(settings, real_broker)
     with ingesting(place, sqlite, streams):
         since = clock.now()
-        mosquitto.stop()
-        mosquitto.start()
+        real_broker.stop()
+        real_broker.start()
         wait_for(
             lambda: is_subscribed(sqlite, since + timedelta(seconds=1)), what="the next connection"
         )
@@ -189,12 +192,13 @@ def test_a_changed_client_id_is_a_warning_that_names_the_old_session(
     assert "`flask end-session one`" in caplog.text
 
 
+@each_broker
 def test_packet_ids_of_another_session_are_no_redeliveries(
-    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams
+    settings: Make, real_broker: RealBroker, sqlite: Database, streams: Streams
 ) -> None:
     for before, client_id in enumerate(("one", "two")):
-        with ingesting(at(settings, mosquitto, mqtt_client_id=client_id), sqlite, streams):
-            with publishing(mosquitto.port) as publish:
+        with ingesting(at(settings, real_broker, mqtt_client_id=client_id), sqlite, streams):
+            with publishing(real_broker.port) as publish:
                 publish("panel/p/volt", "230")
             wait_received(sqlite, before + 1)
         with sqlite.read() as reader:

@@ -1,6 +1,5 @@
 """Simulated boards at a real broker: they say that they are there, and obey commands."""
 
-import itertools
 import json
 import shlex
 import signal
@@ -18,6 +17,7 @@ import pytest
 import trustme
 from paho.mqtt import client as paho
 
+from tests.brokers import RealBroker, each_broker, each_broker_and_version
 from tests.support import Mosquitto, connected_client, free_port, wait_for
 from utils import clock
 
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.process
 
 Start = Callable[..., "subprocess.Popen[str]"]
 FINAL = {"succeeded", "failed", "rejected"}
+HEARD = [(topic, 1) for topic in ("sensors/+/data", "status/+", "control/+/ack", "did/+/ack")]
+"""What a backend subscribes to."""
 
 
 class Desk:
@@ -34,10 +36,10 @@ class Desk:
         self.heard: list[tuple[str, bytes, bool]] = []
         self.client = connected_client(port)
         self.client.on_message = self._on_message
-        self.client.on_connect = lambda client, *_: client.subscribe("#", 1)
+        self.client.on_connect = lambda client, *_: client.subscribe(HEARD)
         subscribed = threading.Event()
         self.client.on_subscribe = lambda *_: subscribed.set()
-        self.client.subscribe("#", 1)
+        self.client.subscribe(HEARD)
         assert subscribed.wait(10)
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
@@ -94,18 +96,18 @@ class Desk:
 
 
 @pytest.fixture
-def desk(mosquitto: Mosquitto) -> Iterator[Desk]:
-    desk = Desk(mosquitto.port)
+def desk(real_broker: RealBroker) -> Iterator[Desk]:
+    desk = Desk(real_broker.port)
     yield desk
     desk.close()
 
 
 @pytest.fixture
-def start(mosquitto: Mosquitto, spawn: Start) -> Start:
+def start(real_broker: RealBroker, spawn: Start) -> Start:
     def _start(*arguments: str, limit: str = "true", **environment: str) -> "subprocess.Popen[str]":
         simulators = shlex.join([sys.executable, "-W", "error", "-m", "simulators", *arguments])
         command = ["/bin/sh", "-c", f"{limit} && exec {simulators}"]
-        place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(mosquitto.port)}
+        place = {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(real_broker.port)}
         return spawn(command, {**place, **environment})
 
     return _start
@@ -122,34 +124,36 @@ def ended(process: "subprocess.Popen[str]") -> str:
 # Presence
 
 
+@each_broker
 def test_every_board_announces_itself_and_whoever_comes_later_is_told(
-    start: Start, desk: Desk, mosquitto: Mosquitto
+    start: Start, desk: Desk, real_broker: RealBroker
 ) -> None:
     start("--devices", "2")
     desk.expect("ESP32_001", b"online")
     desk.expect("ESP32_002", b"online")
-    late = Desk(mosquitto.port)
+    late = Desk(real_broker.port)
     late.expect("ESP32_001", b"online")
     assert [retained for topic, _, retained in late.heard if topic == "status/ESP32_001"] == [True]
     late.close()
 
 
+@each_broker
 def test_a_board_that_is_killed_is_announced_offline(
-    start: Start, desk: Desk, mosquitto: Mosquitto
+    start: Start, desk: Desk, real_broker: RealBroker
 ) -> None:
     process = start("--devices", "2")
     desk.expect("ESP32_002", b"online")
     process.kill()
     desk.expect("ESP32_001", b"online", b"offline")
     desk.expect("ESP32_002", b"online", b"offline")
-    late = Desk(mosquitto.port)
+    late = Desk(real_broker.port)
     late.expect("ESP32_002", b"offline")
     late.close()
 
 
-@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_a_board_that_ends_says_goodbye_itself(start: Start, desk: Desk, protocol: str) -> None:
-    process = start("--devices", "2", MQTT_PROTOCOL=protocol)
+@each_broker_and_version
+def test_a_board_that_ends_says_goodbye_itself(start: Start, desk: Desk, version: str) -> None:
+    process = start("--devices", "2", MQTT_PROTOCOL=version)
     desk.expect("ESP32_002", b"online")
     assert ended(process) == ""
     desk.expect("ESP32_001", b"online", b"offline")
@@ -162,14 +166,15 @@ def test_a_run_with_a_count_ends_offline_too(start: Start, desk: Desk) -> None:
     assert [desk.readings(f"ESP32_00{number}") for number in (1, 2, 3)] == [7, 7, 6]
 
 
+@each_broker
 def test_after_a_broker_restart_the_boards_are_online_again_and_obey(
-    start: Start, desk: Desk, mosquitto: Mosquitto
+    start: Start, desk: Desk, real_broker: RealBroker
 ) -> None:
     process = start("--devices", "3")
     desk.expect("ESP32_003", b"online")
-    mosquitto.stop(signal.SIGKILL)
+    real_broker.stop(signal.SIGKILL)
     desk.heard.clear()
-    mosquitto.start()
+    real_broker.start()
     wait_for(
         lambda: all(desk.presence(f"ESP32_00{number}")[-1:] == [b"online"] for number in (1, 2, 3))
     )
@@ -215,6 +220,7 @@ def test_set_interval_changes_how_often_that_board_measures(start: Start, desk: 
     assert desk.readings("ESP32_002") - before <= 5
 
 
+@each_broker
 def test_a_restart_goes_offline_and_comes_back_with_the_usual_interval(
     start: Start, desk: Desk
 ) -> None:
@@ -281,6 +287,7 @@ def test_what_is_no_command_is_ignored_with_one_line(start: Start, desk: Desk) -
     assert ended(process) == "ESP32_001: ignored a command that cannot be read: not JSON\n"
 
 
+@each_broker
 def test_a_command_that_is_delivered_again_gets_the_same_answer_and_is_not_executed_again(
     start: Start, desk: Desk
 ) -> None:
@@ -329,22 +336,6 @@ def test_boards_of_another_stream_have_presence_and_commands_too(
     desk.client.publish("do/panel_003", json.dumps(body), qos=1)
     assert desk.answer("1")["status"] == "succeeded"
     assert [topic for topic, _, _ in desk.heard if topic.endswith("/ack")] == ["did/panel_003/ack"]
-
-
-def test_a_board_of_the_embedded_broker_does_the_same(start: Start, fast_broker: int) -> None:
-    desk = Desk(fast_broker)
-
-    def states() -> list[bytes]:
-        # That broker sends the will even after a goodbye, so "offline" may come twice.
-        return [state for state, _ in itertools.groupby(desk.presence("ESP32_001"))]
-
-    process = start("--devices", "1", MQTT_PORT=str(fast_broker))
-    desk.expect("ESP32_001", b"online")
-    assert desk.do("ESP32_001", "restart")["status"] == "succeeded"
-    wait_for(lambda: states() == [b"online", b"offline", b"online"])
-    process.kill()
-    wait_for(lambda: states() == [b"online", b"offline", b"online", b"offline"])
-    desk.close()
 
 
 @pytest.fixture(params=["mqtts", "ws", "wss"])
