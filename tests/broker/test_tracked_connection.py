@@ -13,7 +13,7 @@ from broker.connection_thread import ConnectionThread
 from broker.in_flight import Outgoing
 from broker.tracked_connection import Delivery, TrackedConnection
 from config import Settings
-from tests.publishing import LocalServer
+from tests.proxies import LocalServer
 from tests.support import Mosquitto, wait_for
 
 Start = Callable[..., ConnectionThread]

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.publishing import NEVER, Log, PublisherSite, Way, entry, hanging
+from tests.proxies import Way
+from tests.publishing import NEVER, Log, PublisherSite, entry, hanging
 from tests.support import wait_for
 from utils.json_types import JsonObject
 

@@ -1,8 +1,6 @@
 """Last wills of the static publisher: what subscribers receive when it is killed, stopped or disconnected."""
 
-import queue
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,18 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.connections import established
-from tests.publishing import (
-    NEVER,
-    LocalServer,
-    Program,
-    PublisherSite,
-    RecordingSubscriber,
-    Run,
-    Way,
-    entry,
-    hanging,
-)
-from tests.scripted_broker import CONNACK, CONNECT, PUBLISH, Peer
+from tests.proxies import Way
+from tests.publishing import NEVER, Program, PublisherSite, RecordingSubscriber, Run, entry, hanging
+from tests.scripted_broker import CONNACK, CONNECT, PUBLISH, Peer, ScriptedBroker, scripted_broker
 from tests.support import Mosquitto, free_port, publishing, wait_for
 from utils.json_types import JsonObject
 
@@ -230,29 +219,13 @@ def test_the_will_of_a_connection_that_the_broker_thinks_alive_is_not_the_last_m
     wait_for(lambda: site.heard.documents("t/cable")[-1]["online"], what="it to be online")
 
 
-class Connecting(LocalServer):
-    """A broker that answers only as the test says."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._arrived: queue.Queue[tuple[str, Peer]] = queue.Queue()
-        self._held: list[socket.socket] = []
-
-    def serve(self, opened: socket.socket) -> None:
-        self._held.append(opened)
-        peer = Peer(opened)
+def next_with_will(broker: ScriptedBroker) -> tuple[str, Peer]:
+    """The client id of the next connection with a will, and the connection."""
+    while True:
+        peer = broker.accept()
         connect = peer.expect(CONNECT).body
-        has_will = connect[7] & 4
-        if has_will:
-            self._arrived.put((connect[12 : 12 + connect[11]].decode(), peer))
-
-    def end(self) -> None:
-        for opened in self._held:
-            opened.close()
-
-    def next(self) -> tuple[str, Peer]:
-        """The client id of the next connection with a will, and the connection."""
-        return self._arrived.get(timeout=20)
+        if connect[7] & 4:
+            return connect[12 : 12 + connect[11]].decode(), peer
 
 
 def test_a_lost_connection_is_followed_by_one_with_its_client_id_even_if_the_entry_changes(
@@ -260,17 +233,17 @@ def test_a_lost_connection_is_followed_by_one_with_its_client_id_even_if_the_ent
 ) -> None:
     """Only such a client ends the session that the broker thinks alive."""
     one = entry("a", "t/cable", lwt=True, interval=NEVER)
-    with Connecting() as broker:
+    with scripted_broker() as broker:
         publisher = site.service([one], port=broker.port, mqtt_protocol="3.1.1")
-        client_id, peer = broker.next()
+        client_id, peer = next_with_will(broker)
         peer.send(CONNACK, b"\0\0")
         peer.expect(PUBLISH)
         peer.close()
-        assert broker.next()[0] == client_id
+        assert next_with_will(broker)[0] == client_id
         # It is not answered.
         for of in "bc":
             publisher.reload([one | {"data": {"of": of}}])
-            assert broker.next()[0] == client_id
+            assert next_with_will(broker)[0] == client_id
 
 
 @pytest.mark.process
