@@ -93,12 +93,18 @@ class TopicPattern:
         A filter for metrics of several levels would match nearly everything of the device.
         `device` stands for a level `{device_id}`.
         """
-        levels = [device if level == DEVICE else level for level in self.levels]
         if any("/" in level for level in self.metric_levels):
             metrics = [level.split("/") for level in self.metric_levels]
         else:
             metrics = [["+"]]
-        return list(dict.fromkeys(_filter(_wildcards(levels, metric)) for metric in metrics))
+        filters = (self._filter_of(device, metric) for metric in metrics)
+        return list(dict.fromkeys(filters))
+
+    def _filter_of(self, device: str, metric: Sequence[str]) -> str:
+        wild: list[str] = []
+        for level in self.levels:
+            wild += [device] if level == DEVICE else _wildcards([level], metric)
+        return _filter(wild)
 
     def variants(self) -> list[list[str]]:
         """Return the levels with wildcards for placeholders, once for each value of `{metric}`.

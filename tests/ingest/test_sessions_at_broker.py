@@ -70,20 +70,19 @@ def concerns(place: Settings, database: Database) -> str:
     return told["message"] or ""
 
 
-@each_broker
 def test_a_session_that_the_broker_forgot_while_nobody_ingested_is_told(
     settings: Make,
-    real_broker: RealBroker,
+    mosquitto: Mosquitto,
     sqlite: Database,
     streams: Streams,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    place = at(settings, real_broker)
+    place = at(settings, mosquitto)
     with ingesting(place, sqlite, streams):
         assert concerns(place, sqlite) == ""
     with ingesting(place, sqlite, streams):
         assert concerns(place, sqlite) == "", "the session is there still"
-    connect_with(installation(sqlite).client_id, real_broker.port)
+    connect_with(installation(sqlite).client_id, mosquitto.port)
     with ingesting(place, sqlite, streams):
         wait_for(lambda: "lost AutoForge's session" in concerns(place, sqlite), what="the concern")
     assert "forgot our session" in caplog.text
@@ -192,13 +191,12 @@ def test_a_changed_client_id_is_a_warning_that_names_the_old_session(
     assert "`flask end-session one`" in caplog.text
 
 
-@each_broker
 def test_packet_ids_of_another_session_are_no_redeliveries(
-    settings: Make, real_broker: RealBroker, sqlite: Database, streams: Streams
+    settings: Make, mosquitto: Mosquitto, sqlite: Database, streams: Streams
 ) -> None:
     for before, client_id in enumerate(("one", "two")):
-        with ingesting(at(settings, real_broker, mqtt_client_id=client_id), sqlite, streams):
-            with publishing(real_broker.port) as publish:
+        with ingesting(at(settings, mosquitto, mqtt_client_id=client_id), sqlite, streams):
+            with publishing(mosquitto.port) as publish:
                 publish("panel/p/volt", "230")
             wait_received(sqlite, before + 1)
         with sqlite.read() as reader:

@@ -263,3 +263,16 @@ def test_levels_with_wildcards_anywhere_overlap_and_cover_as_their_topics_do() -
     for one, other in itertools.product(patterns, repeat=2):
         assert levels_overlap(one, other) == bool(matched[one] & matched[other]), (one, other)
         assert not levels_cover(one, other) or matched[other] <= matched[one], (one, other)
+
+
+@pytest.mark.parametrize(
+    ("topic", "filters"),
+    [
+        ("sensors/{device_id}/data", ["sensors/{device_id}/data"]),
+        ("panel/{device_id}/{metric}", ["panel/{device_id}/+"]),
+        ("home/{gateway}/{device_id}/#", ["home/+/{device_id}/#"]),
+        ("zigbee2mqtt/{device_id...}", ["zigbee2mqtt/+/#"]),
+    ],
+)
+def test_the_filters_of_one_device_keep_its_level(topic: str, filters: list[str]) -> None:
+    assert TopicPattern.of(topic).filters("{device_id}") == filters
