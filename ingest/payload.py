@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 
 from broker.message import Message
 from ingest.decoding import level_decoder, wide_decoder
@@ -18,12 +17,10 @@ from models import EMPTY, EXCLUDED, OWN, RETAINED
 from streams.checks import MAX_STREAM_NAME
 from streams.registry import Streams
 from streams.stream import Stream
+from streams.topics import NO_NAMES
 
 EARLIEST = datetime(2020, 1, 1)
 """Earlier times are not believed; a clock may show them after a change of its battery."""
-
-
-NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class StreamParser:
@@ -45,7 +42,7 @@ class StreamParser:
         message: Message,
         device_id: str | None,
         level: str | None,
-        names: Mapping[str, str] = NONE,
+        names: Mapping[str, str] = NO_NAMES,
     ) -> Reading | Rejection | Ignored:
         """Parse a payload.
 

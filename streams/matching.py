@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from streams.stream import Stream
-from streams.topics import TopicPattern
+from streams.topics import NO_NAMES, TopicPattern
 from utils.caching import remembering
 
 
@@ -19,7 +19,7 @@ class TopicMatch(NamedTuple):
     """The value of `{metric}`; None if it is not in the topic."""
     is_excluded: bool = False
     """Whether a level of the topic is one that the stream excludes."""
-    names: Mapping[str, str] = {}
+    names: Mapping[str, str] = NO_NAMES
     """The values of the topic's other placeholders."""
 
 

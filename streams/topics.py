@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from utils.topic_filters import levels_cover, levels_overlap
@@ -28,13 +29,16 @@ class LevelKind(IntEnum):
     """`{name...}`, one or more levels; or `#`, the rest."""
 
 
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
 class TopicParts(NamedTuple):
     """What a topic says."""
 
     device_id: str | None = None
     level: str | None = None
     """The value of `{metric}`, with `/` if it has several levels."""
-    names: Mapping[str, str] = {}
+    names: Mapping[str, str] = NO_NAMES
     """The values of the other placeholders."""
 
 
@@ -154,7 +158,9 @@ class TopicPattern:
         values = {name: groups[name + suffix] or "" for name in self.names}
         for name in self._many:
             values[name] = _joined(values[name])
-        return TopicParts(values.pop(_DEVICE_NAME, None), values.pop(_METRIC_NAME, None), values)
+        device_id, metric = values.pop(_DEVICE_NAME, None), values.pop(_METRIC_NAME, None)
+        # One object for all topics without others: thousands of them are remembered.
+        return TopicParts(device_id, metric, values or NO_NAMES)
 
     def conflicts(self, other: "TopicPattern", *, metrics_first: bool = True) -> bool:
         """Return whether a topic could belong to either pattern, or one pattern hides the other.

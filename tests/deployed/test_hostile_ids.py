@@ -15,7 +15,7 @@ from tests.support import BackendProcess, Mosquitto, publishing, wait_for
 
 ROUND_BYTES = 4_000_000
 MAX_GROWTH = 20_000_000
-SHORT = pytest.param(12, 8, 0, id="short")
+SHORT = pytest.param(20, 8, 0, id="short")
 LONG = pytest.param(40, 8, 300, id="long", marks=pytest.mark.chaos)
 SHORT_TOPICS = 25_000
 """More than any cache keeps; a round sends 32 of them."""
