@@ -1,6 +1,7 @@
 """A `Stream` and its parts: a declaration after it was read and checked."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 
@@ -164,7 +165,7 @@ class Stream:
         """Whether the topic contains the device id."""
         return self.topic.has_device or (bool(self.device_parts) and not self.device_paths)
 
-    @property
+    @cached_property
     def device_paths(self) -> tuple[str, ...]:
         """The paths of the device id, or of those of its parts that are in the payload."""
         parts = self.device_parts or ((self.device,) if self.device else ())

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from streams.metric import BytesAt, Metric, Value
@@ -14,6 +15,8 @@ from utils.calendar import zone_or_offset
 from utils.clock import EPOCH
 from utils.json_types import JsonObject
 
+# A device writes the same few paths in each of its messages.
+_path = lru_cache(maxsize=10_000)(Path.of)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -29,18 +32,18 @@ def payload(
         parts = stream.parts_of(device_id) if stream.device_parts else {stream.device: device_id}
         for text in stream.device_paths:
             if text in parts:
-                _place(written, Path.of(text).keys, parts[text])
+                _place(written, _path(text).keys, parts[text])
     fields = stream.timestamp.fields
     for field, part in zip(fields, _time(stream.timestamp, time), strict=True):
-        _place(written, Path.of(field).keys, part)
+        _place(written, _path(field).keys, part)
     for name, value in stream.shape.only.items():
-        _place(written, Path.of(name).keys, value)
-    root = Path.of(stream.values).keys if stream.values else ()
+        _place(written, _path(name).keys, value)
+    root = _path(stream.values).keys if stream.values else ()
     if root:
         _place(written, root, {})
     for metric in stream.metrics:
         if metric.name in values:
-            path = Path.of(metric.paths[0])
+            path = _path(metric.paths[0])
             _write(written, () if path.from_top else root, path, metric, values[metric.name])
     return written
 
@@ -50,7 +53,7 @@ def single(
 ) -> JsonObject:
     """Return a payload for the topic of one metric."""
     written = payload(stream, {}, time, device_id)
-    path = Path.of(metric.paths[0]) if metric.path else Path("value", ("value",))
+    path = _path(metric.paths[0]) if metric.path else Path("value", ("value",))
     _write(written, (), path, metric, value)
     return written
 
@@ -166,7 +169,9 @@ def _write(
     document: JsonObject, root: Sequence[str | int], path: Path, metric: Metric, value: Value
 ) -> None:
     keys = (*root, *path.keys)
-    found = Path("", tuple(keys)).find(document, document)
+    found: Any = MISSING
+    if metric.bytes is not None or metric.item is not None:  # it may share its place with others
+        found = Path("", keys).find(document, document)
     _place(document, keys, raw(metric, value, found))
 
 
