@@ -13,9 +13,8 @@ from utils.process import MAX_PROCESS_NAME
 
 VERIFY_DEVICE = "autoforge-verify"
 """The device whose readings `flask verify` makes; lists and figures of all devices omit it."""
-RETAINED, EMPTY, OWN, EXCLUDED = ("retained", "empty", "own", "except")
-NOT_ONLY, NO_VALUES = "only", "no_values"
-IGNORED = (RETAINED, EMPTY, OWN, EXCLUDED, NOT_ONLY, NO_VALUES)
+IGNORED = ("retained", "empty", "own", "except", "only", "no_values")
+RETAINED, EMPTY, OWN, EXCLUDED, NOT_ONLY, NO_VALUES = IGNORED
 """Why a message is ignored: the broker repeats it, it clears such a one, AutoForge sent it, its
 stream excludes its topic or asks for other fields, or it has no value of a metric."""
 

@@ -54,7 +54,7 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
     names = [f"m{index}" for index in range(len(stream.metrics))]
     pick = attrgetter(*names) if len(names) > 1 else lambda holder: (getattr(holder, names[0]),)
     is_text = any(metric.type == "text" for metric in stream.metrics)
-    plain = not is_text and all(_is_required(stream, metric) for metric in stream.metrics)
+    plain = not is_text and not stream.lackable
 
     def read(payload: bytes) -> Fields:
         # The same as `_is_clean`, inlined because the call would double its cost.
@@ -93,11 +93,6 @@ def _may_be_tiny(payload: bytes) -> bool:
     return b"0" * _MANY in payload or _TINY(payload) is not None
 
 
-def _is_required(stream: Stream, metric: Metric) -> bool:
-    # If each metric has a topic of its own, no message has all metrics.
-    return metric.required and not stream.topic.has_metric
-
-
 def _needs_another_look(values: Values) -> bool:
     present = [value for value in values if value is not None]
     return not present or any(isinstance(value, str) and text_fault(value) for value in present)
@@ -109,10 +104,10 @@ def _wide_struct(stream: Stream) -> type[msgspec.Struct]:
     metrics: list[Any] = []
     for index, metric in enumerate(stream.metrics):
         kind = _json_type(metric.type)
-        if _is_required(stream, metric):
-            metrics.append((f"m{index}", kind))
-        else:
+        if metric in stream.lackable:
             metrics.append((f"m{index}", kind | None | msgspec.UnsetType, UNSET))
+        else:
+            metrics.append((f"m{index}", kind))
     names = {f"m{index}": metric.name for index, metric in enumerate(stream.metrics)}
     if not stream.values:
         return msgspec.defstruct("Wide", [*metrics, *own], rename=renamed | names, kw_only=True)

@@ -34,8 +34,7 @@ class MetricReader:
 
     def __init__(self, stream: Stream, metric: Metric) -> None:
         self.metric = metric
-        # If each metric has a topic of its own, no message has all metrics.
-        self.is_required = metric.required and not stream.topic.has_metric
+        self.is_required = metric not in stream.lackable
         self._paths = [Path.of(text) for text in metric.paths]
         self._name = metric.name if not metric.path else self._paths[0].text
         self._converter = Converter(stream, metric)

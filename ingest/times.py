@@ -22,7 +22,6 @@ _OFFSET = re.compile(r"(?:[zZ]|[+-]\d\d(?::?\d\d)?)$", re.ASCII)
 _NAMED_ZONE = re.compile(r"(?P<time>.*\d) +(?P<zone>[A-Z][A-Za-z_]*(?:/[A-Za-z0-9_+-]+)*)")
 # "Mon, 29 Sep 2025 18:27:50 +0200", RFC 2822, section 3.3.
 _RFC_2822 = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(?::\d\d)? \S+")
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 class StatedTime(NamedTuple):
@@ -91,7 +90,7 @@ class TimeReader:
 
     def _formatted(self, stated: str | float) -> datetime:
         text = spelled(stated) or str(stated).strip()
-        if self._format not in _PER_SECOND:
+        if self._format not in clock.PER_SECOND:
             try:
                 return self._utc(datetime.strptime(text, self._format))  # noqa: DTZ007 - see `_utc`
             except ValueError as error:
@@ -100,7 +99,7 @@ class TimeReader:
         if not NUMBER.fullmatch(text):
             raise ValueError(f"not a number: {shown(stated)}")
         number = float(text) if set(text) & set(".eE") else int(text)
-        return clock.from_epoch(number, _PER_SECOND[self._format])
+        return clock.from_epoch(number, clock.PER_SECOND[self._format])
 
     def _of_number(self, number: float) -> datetime:
         if not clock.is_compact(number):

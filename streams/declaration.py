@@ -49,7 +49,11 @@ _TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\
 
 
 class _Declaration(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"excluded": "except"}
+    PayloadShape,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    rename={"excluded": "except"},
 ):
     topic: str | tuple[str, ...]
     metrics: dict[str, Any]
@@ -58,13 +62,6 @@ class _Declaration(
     excluded: tuple[str, ...] = ()
     device: str | tuple[str, ...] = ""
     device_default: str = ""
-    unpack: Unpack = ""
-    values: str = ""
-    only: dict[str, str | int | float | bool] = {}
-    empty: Empty = "reject"
-    null: tuple[str, ...] = ()
-    decimal: Decimal = "."
-    retained: Retained = "timed"
     timestamp: Timestamp = Timestamp()
     simulate: Devices = Devices()
     health: HealthRules = HealthRules()

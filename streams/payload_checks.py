@@ -9,11 +9,10 @@ from streams.metric import MAX_INTEGER, Metric, MetricType, Value
 from streams.paths import Path
 from streams.stream import Stream, Timestamp
 from utils.calendar import zone_or_offset
+from utils.clock import PER_SECOND
 
 MAX_BYTES_AT = 65_536
 BASES = (2, 8, 16)
-UNITS = ("s", "ms", "us", "ns")
-"""The units of times that are numbers."""
 
 
 def check_payload(stream: Stream) -> None:
@@ -39,7 +38,7 @@ def _check_time(declared: Timestamp) -> None:
         except ValueError:
             expected = "a time zone such as Europe/Berlin, or an offset such as +07:00"
             expect(None, "timestamp.zone", expected)
-    if not declared.format or declared.format in UNITS:
+    if not declared.format or declared.format in PER_SECOND:
         return
     sample = datetime(2026, 11, 28, 13, 45, 59, tzinfo=UTC)
     try:
@@ -48,7 +47,9 @@ def _check_time(declared: Timestamp) -> None:
     except ValueError:
         parsed = None
     is_whole = parsed is not None and parsed.date() == sample.date()
-    expected = f"{', '.join(UNITS)}, or a format of strptime with a date, such as %d.%m.%Y %H:%M:%S"
+    expected = (
+        f"{', '.join(PER_SECOND)}, or a format of strptime with a date, such as %d.%m.%Y %H:%M:%S"
+    )
     expect(is_whole, "timestamp.format", expected)
 
 

@@ -73,8 +73,7 @@ class TopicPattern:
     @cached_property
     def names(self) -> list[str]:
         """The names of the placeholders, in order."""
-        found = map(PLACEHOLDER.fullmatch, self.levels)
-        return [one["name"] for one in found if one is not None]
+        return [one["name"] for one in self._placeholders]
 
     @property
     def is_wide(self) -> bool:
@@ -187,8 +186,12 @@ class TopicPattern:
 
     @cached_property
     def _many(self) -> list[str]:
+        return [one["name"] for one in self._placeholders if one["many"]]
+
+    @cached_property
+    def _placeholders(self) -> list[re.Match[str]]:
         found = map(PLACEHOLDER.fullmatch, self.levels)
-        return [one["name"] for one in found if one is not None and one["many"]]
+        return [one for one in found if one is not None]
 
 
 _MANY = "[^/]+(?:/[^/]+)*"

@@ -12,12 +12,11 @@ from streams.metric import BytesAt, Metric, Value
 from streams.paths import MISSING, Path
 from streams.stream import Stream, Timestamp
 from utils.calendar import zone_or_offset
-from utils.clock import EPOCH
+from utils.clock import EPOCH, PER_SECOND
 from utils.json_types import JsonObject
 
 # A device writes the same few paths in each of its messages.
 _path = lru_cache(maxsize=10_000)(Path.of)
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def payload(
@@ -61,15 +60,15 @@ def single(
 def representable_time(stream: Stream, time: datetime) -> datetime:
     """Return the last time until then that a payload can have."""
     declared = stream.timestamp.format
-    if declared == "s" or (declared and declared not in _PER_SECOND and "%f" not in declared):
+    if declared == "s" or (declared and declared not in PER_SECOND and "%f" not in declared):
         return time.replace(microsecond=0)
     return time.replace(microsecond=time.microsecond // 1000 * 1000) if declared == "ms" else time
 
 
 def _time(declared: Timestamp, time: datetime) -> list[Any]:
     """Return a time as payloads have it, in its parts."""
-    if declared.format in _PER_SECOND:
-        return [(time - EPOCH) // timedelta(microseconds=1) * _PER_SECOND[declared.format] // 10**6]
+    if declared.format in PER_SECOND:
+        return [(time - EPOCH) // timedelta(microseconds=1) * PER_SECOND[declared.format] // 10**6]
     zone = zone_or_offset(declared.zone) if declared.zone else UTC
     local = time.replace(tzinfo=UTC).astimezone(zone)
     if declared.format:

@@ -20,6 +20,8 @@ STEP = timedelta(seconds=2)
 MAX_AHEAD = timedelta(minutes=5)
 """How far a device's clock may be ahead of the server's; a later time is not accepted."""
 EPOCH = datetime(1970, 1, 1)
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""The units of epoch numbers."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
