@@ -148,6 +148,10 @@ class IngestStatus(Base):
     """How many of the received came at QoS 0, which promises nothing."""
     values_left_out: Mapped[int] = mapped_column(default=0)
     """How many values of optional metrics could not be read; their readings have none there."""
+    readings_stored: Mapped[int] = mapped_column(default=0)
+    """How many readings were new; a message can have several."""
+    readings_duplicate: Mapped[int] = mapped_column(default=0)
+    readings_rejected: Mapped[int] = mapped_column(default=0)
     first_deliveries: Mapped[int] = mapped_column(default=0)
     """How many of the received came without the DUP flag."""
     last_batch_at: Mapped[datetime | None]

@@ -29,6 +29,9 @@ class Converter:
         self._steps = tuple(_steps(metric, stream.shape.decimal))
         self._is_scaled = metric.scale != 1 or metric.offset != 0
         self._scale, self._offset = Decimal(repr(metric.scale)), Decimal(repr(metric.offset))
+        changes = metric.map or metric.bytes or self._is_scaled or self._nulls
+        self.keeps_numbers = metric.type == "number" and not changes
+        """Whether a number is stored as it is."""
 
     def value(self, field: str, found: Any, *, is_required: bool = False) -> Value | None:
         """Return the value to store, None if there is none.

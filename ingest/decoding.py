@@ -13,20 +13,16 @@ from typing import Annotated, Any, assert_never
 
 import msgspec
 
-from ingest.fields import UNSET, FieldReader, Fields, MetricReader, NotConcerned
-from ingest.json_payloads import MAX_PAYLOAD, checked, decode_reading
-from ingest.unpacking import unpacked
-from ingest.values import Bare, PayloadError
-from models import NO_VALUES
-from streams.metric import MAX_INTEGER, Metric, MetricType, Value, Values
+from ingest.fields import UNSET, Fields
+from ingest.json_payloads import MAX_PAYLOAD
+from ingest.untyped import Found, LevelReader, UntypedReader
+from streams.metric import MAX_INTEGER, Metric, MetricType, Values
 from streams.stream import Stream
 from utils.exact_numbers import EXACT
 from utils.identity import text_fault
 
 NO_FIELD = "\uffff"
 """The name of a field that no payload has: a typed decoder reads ASCII only."""
-# A text as JSON, or the beginning of an object with a field, which may be broken.
-_JSON = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"\Z|\{\s*(?:"|\}\Z)')
 # A number too small for a float has at least this many zeros, or an exponent of three digits.
 _MANY = 224
 _TINY = re.compile(rb"[eE]-\d{3}").search
@@ -38,16 +34,12 @@ _Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER - 1, le=MAX_INTEGER)]
 _Time = datetime | int | float | msgspec.UnsetType
 
 
-def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
+def wide_decoder(stream: Stream) -> Callable[[bytes], Found]:
     """Return a decoder of objects with the metrics as fields.
 
     The decoder raises PayloadError, NotConcerned.
     """
-    reader, unpack = FieldReader(stream), stream.shape.unpack
-
-    def read_untyped(payload: bytes) -> Fields:
-        return reader.read(decode_reading(unpacked(payload, unpack)))
-
+    read_untyped = UntypedReader(stream).read
     if not stream.is_plain:
         return read_untyped
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_wide_struct(stream))
@@ -56,7 +48,7 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Fields]:
     is_text = any(metric.type == "text" for metric in stream.metrics)
     plain = not is_text and not stream.lackable
 
-    def read(payload: bytes) -> Fields:
+    def read(payload: bytes) -> Found:
         # The same as `_is_clean`, inlined because the call would double its cost.
         if len(payload) > MAX_PAYLOAD or b"\\u" in payload or not payload.isascii():
             return read_untyped(payload)
@@ -136,7 +128,7 @@ def _own_fields(stream: Stream) -> list[Any]:
     return [("device", str | int | msgspec.UnsetType, UNSET), ("timestamp", time, UNSET)]
 
 
-def level_decoder(stream: Stream, metrics: Sequence[Metric]) -> Callable[[bytes], Fields]:
+def level_decoder(stream: Stream, metrics: Sequence[Metric]) -> Callable[[bytes], Found]:
     """Return a decoder of payloads with one value, bare or as `{"value": …}`.
 
     It is the value of all these metrics. The decoder raises PayloadError, NotConcerned.
@@ -149,7 +141,7 @@ def level_decoder(stream: Stream, metrics: Sequence[Metric]) -> Callable[[bytes]
     position = stream.metrics.index(metric)
     before, after = (None,) * position, (None,) * (len(stream.metrics) - position - 1)
 
-    def read(payload: bytes) -> Fields:
+    def read(payload: bytes) -> Found:
         if not _is_clean(payload):
             return reader.read(payload)
         try:
@@ -168,58 +160,6 @@ def level_decoder(stream: Stream, metrics: Sequence[Metric]) -> Callable[[bytes]
         return Fields(decoded.device, time, (*before, value, *after))
 
     return read
-
-
-class LevelReader:
-    """Reads payloads on the topic of one metric, or of several that share a topic."""
-
-    def __init__(self, stream: Stream, metrics: Sequence[Metric]) -> None:
-        self._fields = FieldReader(stream)
-        self._unpack = stream.shape.unpack
-        self._readers = [
-            (MetricReader(stream, metric), metric.type == "text") for metric in metrics
-        ]
-        self._indexes = [stream.metrics.index(metric) for metric in metrics]
-        self._empty: list[Value | None] = [None] * len(stream.metrics)
-
-    def read(self, payload: bytes) -> Fields:
-        """Read the values. Raises PayloadError, NotConcerned."""
-        content = checked(unpacked(payload, self._unpack))
-        values, unread = list(self._empty), []
-        fields: Any = None
-        for index, (reader, is_text) in zip(self._indexes, self._readers, strict=True):
-            decoded = _json_of(content, is_text=is_text)
-            if isinstance(decoded, dict):
-                fields = decoded
-                self._fields.check_only(fields)
-            try:
-                values[index] = self._value(reader, decoded)
-            except PayloadError as error:
-                unread.append(error)
-        if all(value is None for value in values):
-            raise unread[0] if unread else NotConcerned(NO_VALUES)
-        device, time = self._fields.device_of(fields), self._fields.time_of(fields)
-        return Fields(device, time, tuple(values), tuple(map(str, unread)))
-
-    @staticmethod
-    def _value(reader: MetricReader, decoded: Any) -> Value | None:
-        if not isinstance(decoded, dict):
-            return reader.convert(decoded, "value")
-        if reader.metric.path:
-            return reader.read(decoded, decoded)
-        if "value" not in decoded:
-            raise PayloadError("missing_field", "value: missing")
-        return reader.convert(decoded["value"], "value")
-
-
-def _json_of(content: bytes, *, is_text: bool) -> Any:
-    """Return the decoded JSON, or a text if the bytes are the value. Raises PayloadError."""
-    stripped = content.strip()
-    if is_text:
-        is_json = _JSON.match(stripped) is not None
-    else:
-        is_json = stripped.startswith((b"{", b"[", b'"'))
-    return decode_reading(stripped) if is_json else Bare(content.decode())
 
 
 def _single_struct(stream: Stream) -> type[msgspec.Struct]:

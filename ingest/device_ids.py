@@ -16,7 +16,7 @@ class DeviceFinder:
     def __init__(self, stream: Stream) -> None:
         self._key = ", ".join(stream.device_parts) or stream.device
         self._default = stream.device_default
-        self._parts = stream.device_parts if stream.device_paths else ()
+        self._parts = () if stream.is_joined_from_topic else stream.device_parts
         self._paths = stream.device_paths
 
     def of(self, from_topic: str | None, stated: Any, names: Mapping[str, str]) -> str:

@@ -1,16 +1,17 @@
 """Read the fields of a decoded payload by their paths, and convert the values; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ingest.conversion import Converter
-from ingest.values import PayloadError, shown
+from ingest.values import PayloadError, Spelled, shown
 from models import NO_VALUES, NOT_ONLY
 from streams.metric import Metric, Value, Values
 from streams.paths import MISSING, Path
 from streams.stream import Stream
+from utils.exact_numbers import EXACT
 
 UNSET = msgspec.UNSET
 
@@ -38,9 +39,15 @@ class MetricReader:
         self._paths = [Path.of(text) for text in metric.paths]
         self._name = metric.name if not metric.path else self._paths[0].text
         self._converter = Converter(stream, metric)
+        self._direct = _key_of(self._paths) if self._converter.keeps_numbers else None
 
     def read(self, holder: Any, top: Any) -> Value | None:
         """Return the value to store, or None. Raises PayloadError."""
+        if self._direct is not None and type(holder) is dict:
+            # The usual case: a number that needs no second look.
+            number = holder.get(self._direct)
+            if type(number) in (Spelled, int) and number and -EXACT < number < EXACT:
+                return float(number)
         found = MISSING
         for path in self._paths:
             found = path.find(holder, top)
@@ -63,63 +70,74 @@ class FieldReader:
     def __init__(self, stream: Stream) -> None:
         self._metrics = [MetricReader(stream, metric) for metric in stream.metrics]
         self._device = [Path.of(path) for path in stream.device_paths]
-        self._has_parts = bool(stream.device_parts)
+        self._has_parts = bool(stream.device_parts) and not stream.is_joined_from_topic
+        self._device_key = None if self._has_parts else _key_of(self._device)
         self._times = [Path.of(field) for field in stream.timestamp.fields]
+        self._time_key = _key_of(self._times)
         self._time_required = stream.timestamp.required
         self._values = Path.of(stream.values) if stream.values else None
         self._only = [(Path.of(path), value) for path, value in stream.shape.only.items()]
         self._ignores_empty = stream.shape.empty == "ignore"
+        self._begins_with_index = begins_with_index(stream)
 
-    def read(self, payload: Any) -> Fields:
-        """Read all fields.
+    def read(self, payload: Any, top: Any) -> Fields:
+        """Read all fields of a payload, or of a member of one; `top` is the whole of it.
 
         Raises PayloadError for the first required field that is wrong, NotConcerned.
         """
-        if not isinstance(payload, dict):
-            raise PayloadError("not_an_object", f"expected a JSON object, not {shown(payload)}")
-        self.check_only(payload)
-        holder, unread = self._holder(payload), []
+        if not isinstance(payload, dict) and not (
+            self._begins_with_index and type(payload) is list
+        ):
+            text = f"expected a JSON object, not {shown(payload)}"
+            raise PayloadError("not_an_object", text, names_field=False)
+        if self._only:
+            self.check_only(payload, top)
+        holder = payload if self._values is None else self._holder(payload, top, self._values)
+        unread: list[PayloadError] = []
         values: list[Value | None] = []
         for reader in self._metrics:
             try:
-                values.append(reader.read(holder, payload))
+                values.append(reader.read(holder, top))
             except PayloadError as error:
                 if reader.is_required:
                     raise
                 values.append(None)
                 unread.append(error)
-        if all(value is None for value in values):
+        if values.count(None) == len(values):
             raise unread[0] if unread else self._empty("the payload has none of the metrics")
-        device, time = self.device_of(payload), self.time_of(payload)
-        return Fields(device, time, tuple(values), tuple(map(str, unread)))
+        device, time = self.device_of(payload, top), self.time_of(payload, top)
+        return Fields(device, time, tuple(values), tuple(map(str, unread)) if unread else ())
 
-    def check_only(self, payload: Mapping[str, Any]) -> None:
+    def check_only(self, payload: Any, top: Any) -> None:
         """Check the values that fields must have. Raises NotConcerned."""
         for path, value in self._only:
-            found = path.find(payload, payload)
+            found = path.find(payload, top)
             if found != value or isinstance(found, bool) is not isinstance(value, bool):
                 raise NotConcerned(NOT_ONLY)
 
-    def device_of(self, payload: Any) -> Any:
+    def device_of(self, payload: Any, top: Any) -> Any:
         """Return the device id that a payload states, or UNSET; a list of parts if it has such."""
-        found = [path.find(payload, payload) for path in self._device]
-        if self._has_parts and found:
+        if self._device_key is not None and type(payload) is dict:
+            return payload.get(self._device_key, UNSET)
+        found = [path.find(payload, top) for path in self._device]
+        if self._has_parts:
             return found
         return UNSET if not found or found[0] is MISSING else found[0]
 
-    def time_of(self, payload: Any) -> Any:
+    def time_of(self, payload: Any, top: Any) -> Any:
         """Return the time that a payload states, or UNSET."""
-        found = [path.find(payload, payload) for path in self._times]
+        if self._time_key is not None and type(payload) is dict:
+            stated = payload.get(self._time_key, UNSET)
+            return UNSET if stated is None and not self._time_required else stated
+        found = [path.find(payload, top) for path in self._times]
         if MISSING in found or (None in found and not self._time_required):
             return UNSET
         return found[0] if len(found) == 1 else " ".join(map(str, found))
 
-    def _holder(self, payload: Mapping[str, Any]) -> Any:
+    def _holder(self, payload: Any, top: Any, values: Path) -> Any:
         """Return the object that contains the metrics. Raises PayloadError, NotConcerned."""
-        if self._values is None:
-            return payload
-        found = self._values.find(payload, payload)
-        name = self._values.text
+        found = values.find(payload, top)
+        name = values.text
         if found is MISSING:
             if self._ignores_empty:
                 raise NotConcerned(NO_VALUES)
@@ -133,4 +151,20 @@ class FieldReader:
         if self._ignores_empty:
             return NotConcerned(NO_VALUES)
         names = ", ".join(reader.metric.name for reader in self._metrics)
-        return PayloadError("missing_field", f"{problem}: {names}")
+        return PayloadError("missing_field", f"{problem}: {names}", names_field=False)
+
+
+def _key_of(paths: Sequence[Path]) -> str | None:
+    """Return the name of a field at which the only path leads, None if it leads further."""
+    first = paths[0] if len(paths) == 1 else None
+    if first is None or first.from_top or len(first.keys) > 1:
+        return None
+    return first.keys[0] if isinstance(first.keys[0], str) else None
+
+
+def begins_with_index(stream: Stream) -> bool:
+    """Return whether a path of the stream begins with an index, as in an array at the top."""
+    texts = [path for metric in stream.metrics for path in metric.paths]
+    texts += [*stream.device_paths, *stream.timestamp.fields, *stream.shape.only]
+    texts += [stream.values] if stream.values else []
+    return any(isinstance(Path.of(text).keys[0], int) for text in texts)

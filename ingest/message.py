@@ -1,5 +1,6 @@
 """The results of parsing a message: a reading, another device message, ignored, or rejected."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -25,6 +26,12 @@ class Reading(msgspec.Struct, gc=False):
     """The errors in values of optional metrics, which are stored as None."""
     stated: datetime | None = None
     """The time that the device stated, if the reading may already be stored under another key."""
+    index: int | None = None
+    """Its place among the readings of the message; None if it is the only one."""
+
+    def delivery(self) -> int:
+        """Return a number for the delivery that brought it, and its place in it."""
+        return self.message.serial() + (self.index or 0)
 
 
 class DeviceMessage(msgspec.Struct, gc=False):
@@ -50,6 +57,17 @@ class Rejection(msgspec.Struct, gc=False):
     message: Message
     device_id: str | None = None
     """The sender, if topic or payload name it."""
+    readings: int = 0
+    """How many rejected readings it stands for."""
 
 
-Parsed = Reading | DeviceMessage | Rejection | Ignored
+class Several(msgspec.Struct, gc=False):
+    """A message with several readings, at least one of which can be stored."""
+
+    readings: Sequence[Reading]
+    message: Message
+    rejections: Sequence[Rejection] = ()
+    """Its readings that are rejected; `text` of each begins with its place."""
+
+
+Parsed = Reading | Several | DeviceMessage | Rejection | Ignored

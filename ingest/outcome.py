@@ -1,13 +1,37 @@
 """The outcomes of the messages of one kind, and of a whole batch."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from broker.message import Message
 from broker.notifier import ChangeSet
-from ingest.message import Ignored, Parsed, Reading, Rejection
+from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from models import RETAINED
+
+
+class Fate(NamedTuple):
+    """What became of a reading that is one of several in its message."""
+
+    reading: Reading
+    is_stored: bool = False
+    """Whether it is new; otherwise it is a duplicate."""
+    rejection: Rejection | None = None
+    """Why it was not stored."""
+
+
+@dataclass
+class ReadingCounts:
+    """How many readings were stored, and how many were known already."""
+
+    stored: int = 0
+    duplicate: int = 0
+
+    @property
+    def accepted(self) -> int:
+        """The sum of both."""
+        return self.stored + self.duplicate
 
 
 @dataclass
@@ -23,6 +47,8 @@ class Applied:
     """The changes in the database."""
     unkeyed: Sequence[Message] = ()
     """The messages whose redelivery no unique key of a table would detect."""
+    fates: list[Fate] = field(default_factory=list)
+    """What became of readings that are one of several; the counts do not include them."""
 
 
 @dataclass
@@ -40,6 +66,7 @@ class Outcome:
     """Redeliveries of committed messages, and copies by another filter; all are duplicates."""
     changes: ChangeSet = field(default_factory=ChangeSet)
     """The changes in the database."""
+    readings: ReadingCounts = field(default_factory=ReadingCounts)
 
     def add(self, applied: Applied) -> None:
         """Add the outcome of the messages of one kind."""
@@ -57,6 +84,9 @@ class Outcome:
             "rejected": len(self.rejections),
             "ignored": len(self.ignored),
             "values_left_out": self._values_left_out(),
+            "readings_stored": self.readings.stored,
+            "readings_duplicate": self.readings.duplicate,
+            "readings_rejected": sum(rejection.readings for rejection in self.rejections),
         }
 
     def ignored_counts(self) -> list[tuple[str, int]]:
@@ -90,4 +120,12 @@ class Outcome:
 
     def _values_left_out(self) -> int:
         """Return how many values of optional metrics could not be read."""
-        return sum(len(item.unread) for item in self.parsed if isinstance(item, Reading))
+        return sum(len(reading.unread) for reading in self.parsed_readings())
+
+    def parsed_readings(self) -> Iterator[Reading]:
+        """Yield each reading of the messages."""
+        for item in self.parsed:
+            if isinstance(item, Reading):
+                yield item
+            elif isinstance(item, Several):
+                yield from item.readings

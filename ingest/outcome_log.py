@@ -2,7 +2,6 @@
 
 import logging
 
-from ingest.message import Reading
 from ingest.outcome import Outcome
 from utils.logger import Throttle
 
@@ -24,8 +23,8 @@ class OutcomeLog:
             topic, reason = rejection.message.topic, rejection.reason
             line = f"Rejected a message on {topic!r}: {reason}: {rejection.text}"
             self._rejections.warn(logger, reason, line)
-        for item in outcome.parsed:
-            if isinstance(item, Reading) and item.unread:
-                unread = "; ".join(item.unread)
-                line = f"{item.stream.name}: {item.device_id}: stored without a value: {unread}"
-                self._unread.warn(logger, item.stream.name, line)
+        for reading in outcome.parsed_readings():
+            if reading.unread:
+                stream, unread = reading.stream.name, "; ".join(reading.unread)
+                line = f"{stream}: {reading.device_id}: stored without a value: {unread}"
+                self._unread.warn(logger, stream, line)

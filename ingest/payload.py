@@ -7,11 +7,13 @@ from broker.message import Message
 from ingest.decoding import level_decoder, wide_decoder
 from ingest.device_ids import DeviceFinder
 from ingest.device_messages import DeviceMessages
-from ingest.fields import NotConcerned
+from ingest.fields import Fields, NotConcerned
 from ingest.kinds import Readable
-from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection
+from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection, Several
 from ingest.sender import SenderFinder
+from ingest.several import together
 from ingest.times import TimeReader
+from ingest.untyped import ReadMember
 from ingest.values import PayloadError
 from models import EMPTY, EXCLUDED, OWN, RETAINED
 from streams.checks import MAX_STREAM_NAME
@@ -43,7 +45,7 @@ class StreamParser:
         device_id: str | None,
         level: str | None,
         names: Mapping[str, str] = NO_NAMES,
-    ) -> Reading | Rejection | Ignored:
+    ) -> Reading | Several | Rejection | Ignored:
         """Parse a payload.
 
         `device_id` and `level` are from the topic, None if not in it; `names` are its other
@@ -51,22 +53,49 @@ class StreamParser:
         """
         stream = self._stream
         decode = self._wide if level is None else self._single[level]
-        received_at = message.received_at
         try:
-            fields = decode(message.payload)
-            device = self._devices.of(device_id, fields.device, names)
-            timestamp, claimed, stated = self._times.read(fields.timestamp, received_at)
+            found = decode(message.payload)
+            if isinstance(found, Fields):
+                return self._reading(found, message, device_id, names)
+            members = [self._member(one, message, device_id, names) for one in found]
+            return together(message, members)
         except PayloadError as error:
             sender = self._sender.of(device_id, message.payload)
-            return Rejection(stream.name, error.reason, str(error), message, sender)
+            return Rejection(stream.name, error.reason, str(error), message, sender, 1)
         except NotConcerned as ignored:
             return Ignored(str(ignored), message)
+
+    def _member(
+        self, found: ReadMember, message: Message, device_id: str | None, names: Mapping[str, str]
+    ) -> Reading | Rejection | Ignored:
+        member, fields = found
+        try:
+            if isinstance(fields, Exception):
+                raise fields
+            if member.key is not None:
+                names = {**names, "key": member.key}
+            return self._reading(fields, message, device_id, names)
+        except PayloadError as error:
+            sender = self._sender.of_member(device_id, member)
+            text = error.within(member.place)
+            return Rejection(self._stream.name, error.reason, text, message, sender, 1)
+        except NotConcerned as ignored:
+            return Ignored(str(ignored), message)
+
+    def _reading(
+        self, fields: Fields, message: Message, device_id: str | None, names: Mapping[str, str]
+    ) -> Reading:
+        """Return the reading with these fields. Raises PayloadError."""
+        received_at = message.received_at
+        device = self._devices.of(device_id, fields.device, names)
+        timestamp, claimed, stated = self._times.read(fields.timestamp, received_at)
         own = timestamp is not None
         measured_at = received_at if timestamp is None else timestamp
         if own and (message.redelivered or message.retained):
             stated = measured_at
+        values, unread = fields.values, fields.unread
         return Reading(
-            stream, device, measured_at, claimed, fields.values, message, own, fields.unread, stated
+            self._stream, device, measured_at, claimed, values, message, own, unread, stated
         )
 
 
@@ -125,7 +154,7 @@ class Parser:
 
     def parse_for(
         self, stream: Stream, message: Message, device_id: str | None, level: str | None
-    ) -> Reading | Rejection | Ignored:
+    ) -> Reading | Several | Rejection | Ignored:
         """Parse a payload of this stream, whatever its topic; for HTTP."""
         return self._parsers[stream.name].parse(message, device_id, level)
 
@@ -134,13 +163,20 @@ def _of_retained(parsed: Parsed) -> Parsed:
     """Ignore a retained message without a time, and an empty one, which clears a retained one."""
     if isinstance(parsed, Rejection) and not parsed.message.payload:
         return Ignored(EMPTY, parsed.message)
-    if not isinstance(parsed, Reading) or not parsed.message.retained:
+    if not isinstance(parsed, Reading | Several) or not parsed.message.retained:
         return parsed
-    match parsed.stream.shape.retained:
+    given = parsed.readings if isinstance(parsed, Several) else [parsed]
+    kept = [reading for reading in given if _counts_retained(reading)]
+    if not kept:
+        return Ignored(RETAINED, parsed.message)
+    return Several(kept, parsed.message) if isinstance(parsed, Several) else parsed
+
+
+def _counts_retained(reading: Reading) -> bool:
+    match reading.stream.shape.retained:
         case "timed":
-            is_reading = parsed.own_time  # otherwise the time of the measurement is unknown
+            return reading.own_time  # otherwise the time of the measurement is unknown
         case "store":
-            is_reading = True
+            return True
         case "ignore":
-            is_reading = False
-    return parsed if is_reading else Ignored(RETAINED, parsed.message)
+            return False

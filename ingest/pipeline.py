@@ -14,12 +14,13 @@ from broker.message import Message
 from broker.notifier import ChangeSet
 from database import BadData, Database, Replaced, Unavailable
 from ingest.kinds import Kind
-from ingest.message import Ignored, Parsed, Rejection
+from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from ingest.outcome import Outcome
 from ingest.outcome_log import OutcomeLog
 from ingest.payload import Parser
 from ingest.redelivery import RecentDeliveries
 from ingest.rejected import RejectedMessages
+from ingest.several import settle
 from streams.stream import Stream
 from utils import clock
 
@@ -169,6 +170,9 @@ class Pipeline:
         items: defaultdict[type, list[Any]] = defaultdict(list)
         for item in outcome.parsed:
             items[type(item)].append(item)
+        several: list[Several] = items[Several]
+        if several:
+            items[Reading] = list(outcome.parsed_readings())
         outcome.rejections, outcome.ignored = items[Rejection], items[Ignored]
         unkeyed = [item.message for item in outcome.ignored]
         for kind in self._kinds:
@@ -176,9 +180,11 @@ class Pipeline:
                 applied = kind.apply(connection, of_kind, now)
                 outcome.add(applied)
                 unkeyed += applied.unkeyed
+                if kind.parsed is Reading:
+                    settle(outcome, several, applied)
         unkeyed += [rejection.message for rejection in outcome.rejections]
         outcome.ignore_retained()
-        return unkeyed
+        return list({id(message): message for message in unkeyed}.values())
 
     def _count(self, connection: Connection, outcome: Outcome, first: int, now: datetime) -> None:
         best_effort = outcome.best_effort() if self._source == "mqtt" else 0

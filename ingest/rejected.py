@@ -21,12 +21,15 @@ from config import Settings
 from database import Database
 from ingest.json_payloads import MAX_PAYLOAD
 from ingest.message import Rejection
+from ingest.unpacking import MAX_UNPACKED
 from models import MAX_MESSAGE, MAX_TOPIC
 from queries.rejected import UNSHARED
 from utils.identity import MAX_TEXT
 
 KEPT = 4_096
 """Bytes kept of a payload that is too large for a reading."""
+TOO_LARGE = ("too_large", "too_many_readings")
+"""The reasons for which a message is rejected because of its size."""
 MAX_MESSAGES = 100_000
 MAX_SHARES = 1_000
 ROW_BYTES = 200
@@ -175,13 +178,18 @@ def _figures(share: Share) -> dict[str, int]:
 
 
 def _row(rejection: Rejection, now: datetime) -> dict[str, Any]:
-    payload = rejection.message.payload
+    size = len(rejection.message.payload)
+    # One with several readings may be larger than one of a single reading.
+    is_kept = size <= MAX_PAYLOAD or (
+        rejection.readings and rejection.reason not in TOO_LARGE and size <= MAX_UNPACKED
+    )
+    payload = rejection.message.payload if is_kept else rejection.message.payload[:KEPT]
     return {
         "stream": rejection.stream,
         "device_id": rejection.device_id,
         "topic": rejection.message.topic.replace("\0", "\\0")[:MAX_TOPIC],
-        "payload": payload if len(payload) <= MAX_PAYLOAD else payload[:KEPT],
-        "payload_size": len(payload),
+        "payload": payload,
+        "payload_size": size,
         "reason": rejection.reason,
         "message": rejection.text[:MAX_MESSAGE],
         "created_at": now,
@@ -191,8 +199,9 @@ def _row(rejection: Rejection, now: datetime) -> dict[str, Any]:
 def _weight(row: Mapping[str, Any] | RowMapping) -> int:
     """Return the size of a message in bytes, which is the same before and after it is written."""
     size: int = row["payload_size"]
-    kept = size if size <= MAX_PAYLOAD else KEPT
-    return kept + len(row["topic"].encode()) + len(row["message"].encode()) + ROW_BYTES
+    if size > MAX_PAYLOAD:
+        size = row["kept"] if "kept" in row else len(row["payload"])
+    return size + len(row["topic"].encode()) + len(row["message"].encode()) + ROW_BYTES
 
 
 def _largest(shares: Iterable[Share], measure: str) -> tuple[Share, int]:

@@ -7,6 +7,7 @@ import msgspec
 from ingest.decoding import NO_FIELD
 from ingest.fields import UNSET, FieldReader
 from ingest.json_payloads import MAX_PAYLOAD
+from ingest.members import Member
 from streams.paths import Path
 from streams.stream import Stream
 from utils import lenient_json
@@ -32,6 +33,19 @@ class SenderFinder:
     def of(self, from_topic: str | None, payload: bytes) -> str | None:
         """Return the device id in the topic or else in the payload; None if it is not valid."""
         name = from_topic if from_topic is not None else self._stated(payload)
+        return self._valid(name)
+
+    def of_member(self, from_topic: str | None, member: Member) -> str | None:
+        """Return the same for one of several readings in a message."""
+        if from_topic is not None:
+            return self._valid(from_topic)
+        stated = self._fields.device_of(member.content, member.top)
+        if isinstance(stated, list):
+            return None
+        return self._valid(self._default if stated in (UNSET, None) else str(stated))
+
+    @staticmethod
+    def _valid(name: str | None) -> str | None:
         # Checked here so that the cache of the other check holds no long names.
         if name is None or len(name) > MAX_DEVICE_ID:
             return None
@@ -45,5 +59,5 @@ class SenderFinder:
             decoded: Any = lenient_json.decoded(payload.removeprefix(BOM), decode)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        stated = decoded.device if self._is_flat else self._fields.device_of(decoded)
+        stated = decoded.device if self._is_flat else self._fields.device_of(decoded, decoded)
         return self._default if stated is UNSET or stated is None else str(stated)

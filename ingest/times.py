@@ -18,6 +18,8 @@ AHEAD = timedelta(days=400)
 """How far the server's clock may be behind; times further ahead, such as 2106, mean no time."""
 # An exponent, or only zeros as decimals; numbers with other decimals are read digit by digit.
 _FLOAT = re.compile(r"[+-]?\d{1,20}(\.\d{0,20}[eE][+-]?\d{1,3}|[eE][+-]?\d{1,3}|\.0*)", re.ASCII)
+# Seconds of the years 2001 to 2030, which cannot be a date such as 20300101.
+_FIRST_SECOND, _LAST_SECOND = 1_000_000_000, 1_900_000_000
 _OFFSET = re.compile(r"(?:[zZ]|[+-]\d\d(?::?\d\d)?)$", re.ASCII)
 _NAMED_ZONE = re.compile(r"(?P<time>.*\d) +(?P<zone>[A-Z][A-Za-z_]*(?:/[A-Za-z0-9_+-]+)*)")
 # "Mon, 29 Sep 2025 18:27:50 +0200", RFC 2822, section 3.3.
@@ -71,6 +73,8 @@ class TimeReader:
 
     def _parsed(self, stated: Any) -> datetime:
         """Parse a stated time. Raises NoTimeOfDay, OffTheCalendar or another ValueError."""
+        if type(stated) is int and not self._format and _FIRST_SECOND <= stated < _LAST_SECOND:
+            return clock.EPOCH + timedelta(seconds=stated)
         if isinstance(stated, datetime):
             return self._utc(stated)
         if isinstance(stated, bool) or not isinstance(stated, str | int | float):

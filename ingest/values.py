@@ -23,9 +23,14 @@ _NO_NUMBER = {"", "null", "none", "nan", "+nan", "-nan", "unavailable", "unknown
 class PayloadError(Exception):
     """An error in a payload: a reason code, and a text that names the field and shows the value."""
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: str, text: str, *, names_field: bool = True) -> None:
         super().__init__(text)
         self.reason = reason
+        self._names_field = names_field
+
+    def within(self, place: str) -> str:
+        """Return the text for a payload with several readings, of which this is the one."""
+        return f"{place}.{self}" if place and self._names_field else f"{place}: {self}"
 
 
 class Spelled(float):

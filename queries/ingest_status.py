@@ -18,6 +18,9 @@ COUNTED = (
     "ignored",
     "best_effort",
     "values_left_out",
+    "readings_stored",
+    "readings_duplicate",
+    "readings_rejected",
     "first_deliveries",
 )
 _STATUS = IngestStatus.metadata.tables["ingest_status"]

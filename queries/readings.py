@@ -33,6 +33,10 @@ _DEVICES = Device.metadata.tables["devices"]
 _PRESENCE = Presence.metadata.tables["presence"]
 
 
+RowKey = tuple[str, datetime, int]
+"""Device id, timestamp and fingerprint, which identify a reading."""
+
+
 class TimeFilter(NamedTuple):
     """A filter on readings: device, start ≤ timestamp < end, and a metric that has a value."""
 
@@ -215,6 +219,14 @@ def _last_ids_of(table: Table) -> Select[Any]:
 def last_ids_of(reader: Connection, table: Table, at: datetime) -> dict[str, int]:
     """Return the highest id of each device among the readings with this `created_at`."""
     return {row[0]: row[1] for row in reader.execute(_last_ids_of(table), {"at": at})}
+
+
+def keys_of(reader: Connection, table: Table, at: datetime) -> set[RowKey]:
+    """Return the keys of the readings with this `created_at`."""
+    query = select(table.c.device_id, table.c.timestamp, table.c.fingerprint)
+    return {
+        (row[0], row[1], row[2]) for row in reader.execute(query.where(table.c.created_at == at))
+    }
 
 
 def values_of(

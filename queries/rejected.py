@@ -103,8 +103,8 @@ def lock_shares(connection: Connection) -> Sequence[Row[int, int, int, int]]:
 def oldest(connection: Connection, share: int, limit: int) -> Sequence[RowMapping]:
     """Return the oldest messages of a share, with the columns that determine their size."""
     columns = [_MESSAGES.c[name] for name in ("id", "topic", "message", "payload_size")]
-    query = select(*columns).where(_MESSAGES.c.share == share).order_by(_MESSAGES.c.id).limit(limit)
-    return connection.execute(query).mappings().all()
+    query = select(*columns, _KEPT).where(_MESSAGES.c.share == share)
+    return connection.execute(query.order_by(_MESSAGES.c.id).limit(limit)).mappings().all()
 
 
 def add_messages(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

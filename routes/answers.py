@@ -82,6 +82,9 @@ class SubmissionAnswer(Described):
     duplicate: int
     rejected: int
     ignored: int | None = Field(None, description="Readings that the stream ignores, if any.")
+    readings: int | None = Field(
+        None, description="Where a payload has several readings: how many are stored now."
+    )
     errors: list[RejectedItem]
 
 

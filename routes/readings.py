@@ -61,19 +61,17 @@ def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions)
 
     def of_all(query: SubmissionQuery) -> tuple[JsonObject, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
-        return _outcome(submissions.submit(stream, request.get_data(), query.device_id, None))
+        return posted(submissions.submit(stream, request.get_data(), query.device_id, None))
 
     def of_metric(query: MetricSubmissionQuery) -> tuple[JsonObject, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
-        return _outcome(
-            submissions.submit(stream, request.get_data(), query.device_id, query.metric)
-        )
+        return posted(submissions.submit(stream, request.get_data(), query.device_id, query.metric))
 
     take = of_metric if stream.topic.has_metric else of_all
     api.post("/readings", responses=answers, request_body=_body(stream), endpoint="readings")(take)
 
 
-def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
+def posted(receipt: Receipt) -> tuple[JsonObject, int]:
     """Return the outcome of a submission and the status.
 
     201 if nothing was rejected, 400 if everything was, otherwise 207.
@@ -84,10 +82,12 @@ def _outcome(receipt: Receipt) -> tuple[JsonObject, int]:
     counts = {"stored": receipt.stored, "duplicate": receipt.duplicate, "rejected": len(errors)}
     if receipt.ignored:
         counts["ignored"] = receipt.ignored
+    if receipt.of_several is not None:
+        counts["readings"] = receipt.of_several.accepted
     answer: JsonObject = {**counts, "errors": errors}
     if not errors:
         return answer, 201
-    if receipt.stored or receipt.duplicate or receipt.ignored:
+    if receipt.stored or receipt.duplicate or receipt.ignored or counts.get("readings"):
         return answer, 207
     which = f"All {len(errors)} readings were rejected; the first"
     if len(errors) == 1:

@@ -37,6 +37,14 @@ class StreamsAnswer(Described):
     streams: list[StreamDeclaration]
 
 
+class ReadingTotals(Described):
+    """Readings of one source; a message can have several."""
+
+    stored: int
+    duplicate: int
+    rejected: int
+
+
 class Counts(Described):
     """Messages of one source; received = stored + duplicate + rejected + ignored."""
 
@@ -53,6 +61,7 @@ class Counts(Described):
         "`only`: a message without the fields that its stream asks for; "
         "`no_values`: a message without a value of a metric."
     )
+    readings: ReadingTotals
     values_left_out: int = Field(
         description="Values of optional metrics that could not be read, duplicates included; the "
         "readings are stored without them, and the log names them."

@@ -180,11 +180,14 @@ def _mqtt(reader: Connection, status: IngestStatus, settings: Settings) -> JsonO
 
 
 def _counts(reader: Connection, status: IngestStatus) -> JsonObject:
-    counts = {
+    counts: JsonObject = {
         name: getattr(status, name)
         for name in ("received", "stored", "duplicate", "rejected", "ignored", "values_left_out")
     }
     reasons = queries.ingest_status.ignored_counts(reader, status.source)
+    counts["readings"] = {
+        name: getattr(status, f"readings_{name}") for name in ("stored", "duplicate", "rejected")
+    }
     return {**counts, "ignored_by_reason": reasons, "last_batch_at": _time(status.last_batch_at)}
 
 

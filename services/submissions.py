@@ -10,8 +10,8 @@ import msgspec
 
 from broker.message import Message
 from database import Database, Unavailable
-from ingest.message import Reading, Rejection
-from ingest.outcome import Outcome
+from ingest.message import Reading, Rejection, Several
+from ingest.outcome import Outcome, ReadingCounts
 from ingest.pipeline import Pipeline
 from streams.stream import Stream
 from utils import json_arrays, lenient_json
@@ -38,6 +38,8 @@ class Receipt(NamedTuple):
     readings: list[Reading | None]
     """The readings in the order of the submission; None for a rejected or ignored one."""
     ignored: int = 0
+    of_several: ReadingCounts | None = None
+    """The counts of the readings, if a payload had more than one."""
 
 
 class Submissions:
@@ -115,6 +117,7 @@ def _receipt(outcome: Outcome, messages: Sequence[Message]) -> Receipt:
         sorted(rejections.items()),
         readings,
         len(outcome.ignored),
+        outcome.readings if any(isinstance(one, Several) for one in outcome.parsed) else None,
     )
 
 

@@ -11,6 +11,8 @@ import msgspec
 
 TOP = "$."
 """Begins a path from the top of the payload."""
+WHOLE = "*"
+"""Stands for the payload itself where its members are readings."""
 MAX_KEYS = 32
 """Names and indexes in a path."""
 _NAME = r'(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<name>[^."\[\]]+)'

@@ -1,13 +1,16 @@
 """Checks of the keys that say what payloads look like."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+
+import msgspec
 
 from streams.checks import expect
 from streams.metric import MAX_INTEGER, Metric, MetricType, Value
-from streams.paths import Path
-from streams.stream import Stream, Timestamp
+from streams.paths import WHOLE, Path
+from streams.payload_shape import PayloadShape
+from streams.stream import KEY, Stream, Timestamp
 from utils.calendar import zone_or_offset
 from utils.clock import PER_SECOND
 
@@ -17,18 +20,42 @@ BASES = (2, 8, 16)
 
 def check_payload(stream: Stream) -> None:
     """Check the keys of a stream that belong to its payload. Raises StreamError."""
-    paths = {
+    paths: dict[str, Sequence[str]] = {
         "device": stream.device_paths,
         "timestamp.field": list(stream.timestamp.fields),
         "values": [stream.values] if stream.values else [],
         "only": list(stream.shape.only),
+        **_paths_of_members(stream.shape),
     }
     for key, texts in paths.items():
         check_paths(key, texts)
     expect(all(stream.shape.null), "null", "texts that are not empty")
+    _check_members(stream)
     _check_time(stream.timestamp)
     for metric in stream.metrics:
         _check_metric(f"metrics.{metric.name}", metric)
+
+
+def _paths_of_members(shape: PayloadShape) -> dict[str, Sequence[str]]:
+    exploded = [path for path in shape.exploded if path != WHOLE]
+    paths: dict[str, Sequence[str]] = {"explode": exploded}
+    if shape.pairs is not None:
+        for key, path in msgspec.to_builtins(shape.pairs).items():
+            paths[f"pairs.{key}"] = [path] if path or key in ("name", "value") else []
+    return paths
+
+
+def _check_members(stream: Stream) -> None:
+    shape, exploded = stream.shape, stream.shape.exploded
+    if len(exploded) > 1:
+        names = [Path.of(path).keys[-1] for path in exploded if path != WHOLE]
+        are_arrays = len(set(names)) == len(exploded) and all(isinstance(n, str) for n in names)
+        expect(are_arrays, "explode", "paths of arrays that end with different names")
+    if exploded:
+        is_free = "key" not in stream.topic.names
+        expect(is_free, "topic", f"a name other than {KEY}, which is that of `explode`")
+    if shape.pairs is not None:
+        expect(not shape.values, "values", "nothing, because the pairs are the values")
 
 
 def _check_time(declared: Timestamp) -> None:

@@ -10,6 +10,19 @@ Unpack = Literal["", "deflate"]
 Retained = Literal["timed", "store", "ignore"]
 
 
+class Pairs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"array": "in"}):
+    """An array of names and values, each pair of which is a field."""
+
+    name: str
+    """The path of the name in a pair."""
+    value: str
+    """The path of its value."""
+    array: str = ""
+    """The path of the array; empty for the payload itself."""
+    time: str = ""
+    """The path of its time; the pairs of one time are one reading."""
+
+
 class PayloadShape(msgspec.Struct, frozen=True):
     """The keys of a declaration that say how the payloads of its stream are read."""
 
@@ -17,6 +30,11 @@ class PayloadShape(msgspec.Struct, frozen=True):
     """How payloads are compressed, if their first bytes do not say it."""
     values: str = ""
     """The path of the object with the metrics; empty for the payload itself."""
+    explode: str | tuple[str, ...] = ()
+    """The path of the array or object whose members are readings, `*` for the payload itself;
+    several paths are arrays that belong together, element by element."""
+    pairs: Pairs | None = None
+    """Where the fields are an array of names and values."""
     only: dict[str, str | int | float | bool] = {}
     """The values that fields must have, by path; other messages are ignored."""
     empty: Empty = "reject"
@@ -27,3 +45,9 @@ class PayloadShape(msgspec.Struct, frozen=True):
     """The decimal separator of numbers in texts."""
     retained: Retained = "timed"
     """Which retained messages are readings: with a time of their own, all, or none."""
+
+    @property
+    def exploded(self) -> tuple[str, ...]:
+        """The paths whose members are readings."""
+        paths = (self.explode,) if isinstance(self.explode, str) else self.explode
+        return tuple(filter(None, paths))

@@ -10,6 +10,9 @@ from streams.paths import Path
 from streams.payload_shape import PayloadShape
 from streams.topics import PLACEHOLDER, TopicParts, TopicPattern
 
+KEY = "{key}"
+"""The part of a device id that is the key of a reading in the object that explodes."""
+
 
 class Timestamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The field with the device's own time, how it is written, and whether it is required."""
@@ -151,7 +154,7 @@ class Stream:
         is_flat = all(Path.of(text).keys == (text,) for text in texts if text)
         has_usual_time = len(time.fields) == 1 and not time.format
         is_usual = self.shape == PayloadShape(values=self.values, empty=self.shape.empty)
-        has_parts = bool(self.device_parts) and bool(self.device_paths)
+        has_parts = bool(self.device_parts) and not self.is_joined_from_topic
         has_plain_metrics = all(metric.is_plain for metric in self.metrics)
         return is_flat and has_usual_time and is_usual and has_plain_metrics and not has_parts
 
@@ -163,7 +166,12 @@ class Stream:
     @property
     def is_named_by_topic(self) -> bool:
         """Whether the topic contains the device id."""
-        return self.topic.has_device or (bool(self.device_parts) and not self.device_paths)
+        return self.topic.has_device or self.is_joined_from_topic
+
+    @property
+    def is_joined_from_topic(self) -> bool:
+        """Whether the device id consists of levels of the topic alone."""
+        return bool(self.device_parts) and not self.device_paths and KEY not in self.device_parts
 
     @cached_property
     def device_paths(self) -> tuple[str, ...]:
@@ -173,7 +181,7 @@ class Stream:
 
     def device_of(self, parts: TopicParts) -> str | None:
         """Return the device id that a topic contains."""
-        if not self.device_parts or self.device_paths:
+        if not self.is_joined_from_topic:
             return parts.device_id
         return "-".join(parts.names[part.strip("{.}")] for part in self.device_parts)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from streams.checks import check_sendable, check_visible, expect
-from streams.stream import Stream
+from streams.stream import KEY, Stream
 from streams.topics import DEVICE, METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of
 
 
@@ -43,12 +43,13 @@ def check_topics(topics: Sequence[TopicPattern]) -> None:
 
 def check_topic_keys(stream: Stream) -> None:
     """Check the keys of a stream that belong to its topic. Raises StreamError."""
-    has_device = stream.is_named_by_topic or stream.device_paths or stream.device_default
+    is_inside = stream.device_paths or KEY in stream.device_parts
+    has_device = stream.is_named_by_topic or is_inside or stream.device_default
     expect(has_device, "device", "the payload's field with the device id, or {device_id} in topic")
     for part in stream.device_parts:
         known = ", ".join(f"{{{one}}}" for one in stream.topic.names) or "none"
-        is_path = part in stream.device_paths
-        is_known = is_path or part.strip("{.}") in stream.topic.names
+        is_inside = part in stream.device_paths or (part == KEY and stream.shape.exploded)
+        is_known = is_inside or part.strip("{.}") in stream.topic.names
         expect(is_known, "device", f"a placeholder of the topic: {known}")
     for name in stream.simulate.levels:
         is_free = name in stream.topic.names and name not in ("device_id", "metric")
@@ -61,7 +62,10 @@ def check_topic_keys(stream: Stream) -> None:
             expect(plain, key, "levels without + and #, none of them empty")
             check_visible(key, level)
             check_sendable("topic", stream.topic.fill("", level))
-        expect(not stream.values, "values", "nothing, because each metric has its own topic")
+        shape = stream.shape
+        for name in ("values", "explode", "pairs"):
+            expected = "nothing, because each metric has its own topic"
+            expect(not getattr(shape, name), name, expected)
 
 
 def _check_excluded(stream: Stream) -> None:

@@ -24,16 +24,18 @@ def execute(database: Database, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def forbid_666(database: Database) -> None:
-    """Have the database refuse a temperature by a CHECK, which OR IGNORE and the like would pass over in silence."""
-    check = "CHECK (temperature <> 666)"
+def forbid_666(
+    database: Database, table: str = "sensor_readings", column: str = "temperature"
+) -> None:
+    """Have the database refuse a value by a CHECK, which OR IGNORE and the like would pass over in silence."""
+    check = f"CHECK ({column} <> 666)"
     if database.engine.dialect.name != "sqlite":
-        execute(database, f"ALTER TABLE sensor_readings ADD CONSTRAINT no_666 {check}")
+        execute(database, f"ALTER TABLE {table} ADD CONSTRAINT no_666 {check}")
         return
     with database.write() as connection, database.transaction(connection):
-        made = "SELECT type, sql FROM sqlite_master WHERE tbl_name = 'sensor_readings' AND sql IS NOT NULL"
-        statements = connection.execute(text(made)).all()
-        connection.execute(text("DROP TABLE sensor_readings"))
+        made = "SELECT type, sql FROM sqlite_master WHERE tbl_name = :table AND sql IS NOT NULL"
+        statements = connection.execute(text(made), {"table": table}).all()
+        connection.execute(text(f"DROP TABLE {table}"))
         for kind, sql in sorted(statements, key=lambda row: row.type != "table"):
             connection.exec_driver_sql(
                 f"{sql.rstrip().removesuffix(')')}, {check})" if kind == "table" else sql

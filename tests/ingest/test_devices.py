@@ -10,7 +10,7 @@ import pytest
 
 from broker.message import Message
 from config import PROJECT
-from ingest.message import Ignored, Parsed, Reading, Rejection
+from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from ingest.payload import Parser
 from streams.declaration import load
 from tests.parsing import RECEIVED
@@ -21,9 +21,8 @@ CASES = [
     json.loads(line)
     for line in (PROJECT / "tests" / "data" / "devices.jsonl").read_text().splitlines()
 ]
-OUTCOMES = {Reading: "stored", Ignored: "ignored", Rejection: "rejected"}
+OUTCOMES = {Reading: "stored", Several: "stored", Ignored: "ignored", Rejection: "rejected"}
 LATER = {
-    *("explode", "pairs", "root array"),
     *("format cbor", "format csv", "format influx", "format msgpack", "format senml"),
     "format sparkplug",
 }
@@ -43,6 +42,11 @@ def parsed(folder: Path, case: dict[str, Any]) -> Parsed:
     return Parser(load(folder, {}, DEVICE_TOPICS)).parse(message)
 
 
+def values(reading: Reading) -> dict[str, Any]:
+    pairs = zip(reading.stream.metrics, reading.values, strict=True)
+    return {metric.name: value for metric, value in pairs if value is not None}
+
+
 def _time(stated: str | None) -> datetime:
     return RECEIVED if stated is None else parse(stated)
 
@@ -53,10 +57,9 @@ def _time(stated: str | None) -> datetime:
 def test_a_message_of_a_device_is(case: dict[str, Any], tmp_path: Path) -> None:
     found = parsed(tmp_path, case)
     assert OUTCOMES[type(found)] == case["outcome"], found
-    if isinstance(found, Reading):
-        (expected,) = case["expect"]
-        present = zip(found.stream.metrics, found.values, strict=True)
-        values = {metric.name: value for metric, value in present if value is not None}
-        assert values == expected["metrics"]
-        assert found.device_id == expected["device"]
-        assert found.timestamp == _time(expected["timestamp"])
+    if isinstance(found, Reading | Several):
+        readings = found.readings if isinstance(found, Several) else [found]
+        expected = [
+            (one["device"], one["metrics"], _time(one["timestamp"])) for one in case["expect"]
+        ]
+        assert [(one.device_id, values(one), one.timestamp) for one in readings] == expected

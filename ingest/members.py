@@ -1,0 +1,210 @@
+"""Members: the parts of a decoded payload that are a reading each; pure."""
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+from ingest.fields import UNSET, NotConcerned, begins_with_index
+from ingest.values import PayloadError, shortened, shown
+from models import NO_VALUES
+from streams.paths import MISSING, WHOLE, Path
+from streams.payload_shape import Pairs
+from streams.stream import Stream
+
+MAX_MEMBERS = 10_000
+"""Readings in a message; as many as in one request over HTTP."""
+
+
+class Member(NamedTuple):
+    """A part of a payload that is a reading, or an error in its place."""
+
+    content: Any
+    """The decoded part; PayloadError or NotConcerned if it is none."""
+    top: Any
+    """The document in which paths from the top are found."""
+    place: str = ""
+    """Where it is, such as `readings[3]`; empty if it is the whole payload."""
+    key: str | None = None
+    """Its key in the object that explodes."""
+    time: Any = UNSET
+    """The time of its pairs."""
+    unread: tuple[PayloadError, ...] = ()
+    """The errors in its pairs."""
+
+
+class MemberFinder:
+    """Finds the members of the payloads of a stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        shape = stream.shape
+        self._paths = [Path.of(text) for text in shape.exploded if text != WHOLE]
+        self._explodes_whole = WHOLE in shape.exploded
+        self._pairs = None if shape.pairs is None else PairReader(shape.pairs, shape.empty)
+        self._ignores_empty = shape.empty == "ignore"
+        self.explodes = bool(shape.exploded) or shape.pairs is not None
+        """Whether a payload that is an object can have several readings."""
+        self._takes_list = (
+            self._explodes_whole
+            or begins_with_index(stream)
+            or (shape.pairs is not None and not shape.pairs.array and not self._paths)
+        )
+
+    def members(self, document: Any) -> Sequence[Member]:
+        """Return the members, at least one. Raises PayloadError, NotConcerned."""
+        documents = [Member(document, document)]
+        if not self._takes_list and is_list_of_objects(document):
+            documents = [Member(one, one, f"[{i}]") for i, one in enumerate(document)]
+        if not self.explodes:
+            return limited(documents)
+        found: list[Member] = []
+        for one in documents:
+            for member in self._exploded(one):
+                found += [member] if self._pairs is None else self._pairs.readings(member)
+            limited(found)
+        return found
+
+    def _exploded(self, whole: Member) -> Iterator[Member]:
+        if not (self._paths or self._explodes_whole):
+            yield whole
+            return
+        try:
+            yield from self._parts(whole)
+        except (PayloadError, NotConcerned) as error:
+            yield whole._replace(content=error)
+
+    def _parts(self, whole: Member) -> Iterator[Member]:
+        if len(self._paths) > 1:
+            yield from self._zipped(whole)
+            return
+        document, name = whole.content, ""
+        if self._paths:
+            name = self._paths[0].text
+            document = self._paths[0].find(whole.content, whole.top)
+        yield from self._members_of(document, whole, _inside(whole.place, name))
+
+    def _members_of(self, found: Any, whole: Member, place: str) -> Iterator[Member]:
+        """Yield the members of an array or object. Raises PayloadError, NotConcerned."""
+        if isinstance(found, dict) and found:
+            for key, content in found.items():
+                yield from _flat(content, whole.top, _inside(place, shortened(key)), key)
+        elif isinstance(found, list) and found:
+            for index, content in enumerate(found):
+                yield from _flat(content, whole.top, f"{place}[{index}]", None)
+        elif found is MISSING or found is None or found in ({}, []):
+            raise self._empty(f"{place or 'the payload'}: no readings")
+        else:
+            expected = f"expected an array or an object, not {shown(found)}"
+            raise PayloadError("not_an_object", f"{place}: {expected}")
+
+    def _zipped(self, whole: Member) -> Iterator[Member]:
+        arrays: list[list[Any]] = []
+        for path in self._paths:
+            found = path.find(whole.content, whole.top)
+            if found is MISSING or found is None:
+                found = []
+            if not isinstance(found, list):
+                expected = f"expected an array, not {shown(found)}"
+                raise PayloadError("not_an_array", f"{path.text}: {expected}")
+            arrays.append(found)
+        names = [path.keys[-1] for path in self._paths]
+        rows = list(zip_longest(*arrays, fillvalue=MISSING))
+        if not rows:
+            raise self._empty(f"{', '.join(path.text for path in self._paths)}: no readings")
+        for index, row in enumerate(rows):
+            pairs = zip(names, row, strict=True)
+            content = {name: value for name, value in pairs if value is not MISSING}
+            yield Member(content, whole.top, f"{whole.place}[{index}]")
+
+    def _empty(self, problem: str) -> Exception:
+        if self._ignores_empty:
+            return NotConcerned(NO_VALUES)
+        return PayloadError("missing_field", problem)
+
+
+class PairReader:
+    """Reads an array of names and values as the fields of readings."""
+
+    def __init__(self, declared: Pairs, empty: str) -> None:
+        self._array = Path.of(declared.array) if declared.array else None
+        self._name, self._value = Path.of(declared.name), Path.of(declared.value)
+        self._time = Path.of(declared.time) if declared.time else None
+        self._ignores_empty = empty == "ignore"
+
+    def readings(self, whole: Member) -> list[Member]:
+        """Return a member for each time, or one that is an error."""
+        content = whole.content
+        if isinstance(content, Exception):
+            return [whole]
+        found = content if self._array is None else self._array.find(content, whole.top)
+        place = self._array.text if self._array is not None else ""
+        if found is MISSING or found is None or found == []:
+            return [whole._replace(content=self._empty(place))]
+        if not isinstance(found, list):
+            expected = f"expected an array of names and values, not {shown(found)}"
+            error = PayloadError("not_an_array", f"{place or 'the payload'}: {expected}")
+            return [whole._replace(content=error)]
+        return self._by_time(whole, found, place)
+
+    def _by_time(self, whole: Member, pairs: list[Any], place: str) -> list[Member]:
+        base = whole.content if isinstance(whole.content, dict) else {}
+        found: dict[str, Member] = {}
+        unread: list[PayloadError] = []
+        for index, pair in enumerate(pairs):
+            name = self._name.find(pair, whole.top)
+            here = f"{place}[{index}]"
+            if isinstance(name, bool) or not isinstance(name, str | int):
+                text = f"{here}.{self._name.text}: expected a name, not {_seen(name)}"
+                unread.append(PayloadError("not_text", text))
+                continue
+            time, value = self._time_of(pair, whole.top), self._value.find(pair, whole.top)
+            member = found.setdefault(
+                repr(time), Member({**base}, whole.top, here, whole.key, time)
+            )
+            member.content[str(name)] = None if value is MISSING else value
+        if not found:
+            return [whole._replace(content=unread[0])]
+        first, *others = found.values()
+        return [first._replace(unread=tuple(unread)), *others]
+
+    def _time_of(self, pair: Any, top: Any) -> Any:
+        if self._time is None:
+            return UNSET
+        time = self._time.find(pair, top)
+        return UNSET if time is MISSING or time is None else time
+
+    def _empty(self, place: str) -> Exception:
+        if self._ignores_empty:
+            return NotConcerned(NO_VALUES)
+        return PayloadError("missing_field", f"{place or 'the payload'}: no names and values")
+
+
+def is_list_of_objects(document: Any) -> bool:
+    """Return whether a document is an array with an object in it."""
+    return isinstance(document, list) and any(isinstance(one, dict) for one in document)
+
+
+def _flat(content: Any, top: Any, place: str, key: str | None) -> Iterator[Member]:
+    """Yield a member, or those of an array of objects in its place."""
+    if is_list_of_objects(content):
+        for index, one in enumerate(content):
+            yield Member(one, top, f"{place}[{index}]", key)
+    elif isinstance(content, dict | list):
+        yield Member(content, top, place, key)
+    else:
+        yield Member({"value": content}, top, place, key)
+
+
+def _inside(place: str, name: str) -> str:
+    return f"{place}.{name}" if place and name else place or name
+
+
+def limited(members: Sequence[Member]) -> Sequence[Member]:
+    """Return members that are not too many. Raises PayloadError."""
+    if len(members) > MAX_MEMBERS:
+        text = f"{len(members)} readings; at most {MAX_MEMBERS} are allowed in a message"
+        raise PayloadError("too_many_readings", text)
+    return members
+
+
+def _seen(found: Any) -> str:
+    return "nothing" if found is MISSING else shown(found)

@@ -1,0 +1,143 @@
+"""Untyped reading: payloads whose fields are found by paths, and those with several readings."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ingest.fields import UNSET, FieldReader, Fields, MetricReader, NotConcerned
+from ingest.json_payloads import MAX_PAYLOAD, checked, decode_reading
+from ingest.members import Member, MemberFinder, is_list_of_objects, limited
+from ingest.unpacking import MAX_UNPACKED, unpacked
+from ingest.values import Bare, PayloadError
+from models import NO_VALUES
+from streams.metric import Metric, Value
+from streams.stream import Stream
+
+# A text as JSON, or the beginning of an object with a field, which may be broken.
+_JSON = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"\Z|\{\s*(?:"|\}\Z)')
+
+
+class ReadMember(NamedTuple):
+    """A member of a payload with several readings, and what was read of it."""
+
+    member: Member
+    fields: Fields | PayloadError | NotConcerned
+
+
+Found = Fields | list[ReadMember]
+"""The fields of a payload, or those of each of its members."""
+
+
+class UntypedReader:
+    """Reads the payloads of a stream without a typed decoder."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._fields = FieldReader(stream)
+        self._members = MemberFinder(stream)
+        self._unpack = stream.shape.unpack
+
+    def read(self, payload: bytes) -> Found:
+        """Read a payload. Raises PayloadError, NotConcerned."""
+        content = unpacked(payload, self._unpack)
+        has_several = self._members.explodes or begins_array(content)
+        document = decode_reading(content, MAX_UNPACKED if has_several else MAX_PAYLOAD)
+        if type(document) is dict and not self._members.explodes:
+            return self._fields.read(document, document)
+        return self._each(self._members.members(document), content)
+
+    def _each(self, members: Sequence[Member], content: bytes) -> Found:
+        if len(members) > 1 or members[0].place:
+            return [ReadMember(one, tried(self._one, one)) for one in members]
+        checked(content)  # one reading may have fewer bytes than several
+        return self._one(members[0])
+
+    def _one(self, member: Member) -> Fields:
+        if isinstance(member.content, Exception):
+            raise member.content
+        fields = self._fields.read(member.content, member.top)
+        if member.time is not UNSET:
+            fields = fields._replace(timestamp=member.time)
+        if member.unread:
+            fields = fields._replace(unread=(*fields.unread, *map(str, member.unread)))
+        return fields
+
+
+class LevelReader:
+    """Reads payloads on the topic of one metric, or of several that share a topic."""
+
+    def __init__(self, stream: Stream, metrics: Sequence[Metric]) -> None:
+        self._fields = FieldReader(stream)
+        self._unpack = stream.shape.unpack
+        self._readers = [
+            (MetricReader(stream, metric), metric.type == "text") for metric in metrics
+        ]
+        self._indexes = [stream.metrics.index(metric) for metric in metrics]
+        self._empty: list[Value | None] = [None] * len(stream.metrics)
+        self._takes_list = any(
+            metric.item is not None or metric.path or metric.type == "text" for metric in metrics
+        )
+
+    def read(self, payload: bytes) -> Found:
+        """Read the values. Raises PayloadError, NotConcerned."""
+        content = unpacked(payload, self._unpack)
+        if begins_array(content) and not self._takes_list:
+            document = decode_reading(content, MAX_UNPACKED)
+            if is_list_of_objects(document):
+                members = limited([Member(one, one, f"[{i}]") for i, one in enumerate(document)])
+                return [ReadMember(one, tried(self._member, one)) for one in members]
+        content = checked(content)
+        return self._one(lambda is_text: _json_of(content, is_text=is_text))
+
+    def _member(self, member: Member) -> Fields:
+        return self._one(lambda _: member.content)
+
+    def _one(self, decoded_for: Callable[[bool], Any]) -> Fields:
+        values, unread = list(self._empty), []
+        fields: Any = None
+        for index, (reader, is_text) in zip(self._indexes, self._readers, strict=True):
+            decoded = decoded_for(is_text)
+            if isinstance(decoded, dict):
+                fields = decoded
+                self._fields.check_only(fields, fields)
+            try:
+                values[index] = self._value(reader, decoded)
+            except PayloadError as error:
+                unread.append(error)
+        if all(value is None for value in values):
+            raise unread[0] if unread else NotConcerned(NO_VALUES)
+        device = self._fields.device_of(fields, fields)
+        time = self._fields.time_of(fields, fields)
+        return Fields(device, time, tuple(values), tuple(map(str, unread)))
+
+    @staticmethod
+    def _value(reader: MetricReader, decoded: Any) -> Value | None:
+        if not isinstance(decoded, dict):
+            return reader.convert(decoded, "value")
+        if reader.metric.path:
+            return reader.read(decoded, decoded)
+        if "value" not in decoded:
+            raise PayloadError("missing_field", "value: missing")
+        return reader.convert(decoded["value"], "value")
+
+
+def tried(read: Callable[[Member], Fields], member: Member) -> Fields | PayloadError | NotConcerned:
+    """Return what is read of a member, or the error."""
+    try:
+        return read(member)
+    except (PayloadError, NotConcerned) as error:
+        return error
+
+
+def _json_of(content: bytes, *, is_text: bool) -> Any:
+    """Return the decoded JSON, or a text if the bytes are the value. Raises PayloadError."""
+    stripped = content.strip()
+    if is_text:
+        is_json = _JSON.match(stripped) is not None
+    else:
+        is_json = stripped.startswith((b"{", b"[", b'"'))
+    return decode_reading(stripped) if is_json else Bare(content.decode())
+
+
+def begins_array(content: bytes) -> bool:
+    """Return whether a payload may be an array."""
+    return content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
