@@ -16,7 +16,7 @@ run: $(VENV)/runtime
 	@$(BIN)/python app.py
 
 test: $(VENV)/dev
-	$(TESTS) -m "not chaos and not process"
+	$(TESTS) -m "not chaos and not process and not long" --hypothesis-profile fast
 
 test-fast: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "pure and not chaos" --hypothesis-profile fast

@@ -18,6 +18,8 @@ from tests.ingesting import aside, ingesting, wait_received
 from tests.pipelines import new_pipeline
 from tests.support import DEVICE_TOPICS, Mosquitto, prepared_database, publishing, wait_for
 
+pytestmark = pytest.mark.long
+
 Make = Callable[..., Settings]
 Declared = Callable[..., Streams]
 ESP = 'topic = "{device_id}/sensors/{metric}"\n[metrics.temp]\n'

@@ -30,6 +30,8 @@ from tests.pipelines import new_pipeline
 from tests.support import BackendProcess, Mosquitto, publishing, wait_for
 from utils import clock
 
+pytestmark = pytest.mark.long
+
 
 def end_session(environment: dict[str, str], client_id: str) -> tuple[int, str]:
     """The exit code, and what is said."""

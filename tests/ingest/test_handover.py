@@ -29,6 +29,8 @@ from tests.handover import (
 )
 from tests.support import Mosquitto, publishing, wait_for
 
+pytestmark = pytest.mark.long
+
 Make = Callable[..., Settings]
 
 

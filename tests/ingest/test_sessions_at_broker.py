@@ -27,6 +27,8 @@ from tests.ingesting import aside, ingesting, is_subscribed, received, wait_rece
 from tests.support import DEVICE_TOPICS, Mosquitto, payload, publishing, wait_for
 from utils import clock
 
+pytestmark = pytest.mark.long
+
 Make = Callable[..., Settings]
 
 

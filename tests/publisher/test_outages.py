@@ -11,6 +11,8 @@ from tests.publishing import NEVER, Log, PublisherSite, entry, hanging
 from tests.support import wait_for
 from utils.json_types import JsonObject
 
+pytestmark = pytest.mark.long
+
 AWAY = 0.4
 """Seconds; shorter than the first pause between attempts."""
 

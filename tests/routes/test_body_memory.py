@@ -15,6 +15,8 @@ from tests.api import Api, reading, running
 from tests.support import free_port
 from utils.json_arrays import is_longer
 
+pytestmark = pytest.mark.long
+
 SIZE = 4_000_000
 TIMES = 5
 """How many times its bytes a body may take; werkzeug's test client has two of them."""

@@ -16,7 +16,7 @@ from tests.support import wait_for
 from utils import clock
 from wiring.web import backend_of
 
-pytestmark = [pytest.mark.broker, pytest.mark.database]
+pytestmark = [pytest.mark.long, pytest.mark.broker, pytest.mark.database]
 
 
 @pytest.fixture

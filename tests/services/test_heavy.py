@@ -14,6 +14,8 @@ from config import Settings
 from services.heavy import HEAVY_ROWS, Busy, Turns
 from tests.api import Api, handlers, running
 
+pytestmark = pytest.mark.long
+
 DAY = "device_id=a&from=2026-01-01&to=2026-01-02"
 HEAVY = {
     "energy": f"/api/panels/energy?{DAY}",

@@ -20,6 +20,8 @@ from tests.live import serving as backend_serving
 from tests.served import HEALTHY_SECONDS, Running
 from tests.support import GUNICORN, PROJECT, BackendProcess, free_port, wait_for
 
+pytestmark = pytest.mark.long
+
 BODY = b"x" * 8_000_000
 SECONDS = 0.6
 """How long a client may take here."""

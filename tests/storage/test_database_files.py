@@ -21,6 +21,8 @@ from tests.pipelines import new_pipeline
 from tests.rows import MOMENT, row
 from tests.support import Mosquitto, payload, publishing, wait_for
 
+pytestmark = pytest.mark.long
+
 Deed = Callable[[Path], None]
 
 

@@ -28,6 +28,8 @@ from tests.api import running
 from tests.pipelines import new_pipeline
 from tests.support import Mosquitto, payload, publishing, wait_for
 
+pytestmark = pytest.mark.long
+
 
 def sqlite_error(name: str) -> sqlite3.Error:
     error = sqlite3.OperationalError("as the driver says")

@@ -11,6 +11,8 @@ import pytest
 from config import PROJECT, Settings
 from tests.api import Api, handlers, reading, running
 
+pytestmark = pytest.mark.long
+
 HUGE = 1.7e308
 SUBMITTED = (HUGE, HUGE, -HUGE, 5e-324, 1e-300)
 

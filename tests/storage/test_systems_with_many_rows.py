@@ -13,6 +13,8 @@ from models import StreamState
 from storage.dialect import Row
 from tests.api import Api, running
 
+pytestmark = pytest.mark.long
+
 ROWS = 100_000
 START = datetime(2025, 3, 1)
 CYCLE = [*["Running"] * 6, *["Idle"] * 3, "Stopped"]
