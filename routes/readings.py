@@ -25,9 +25,9 @@ from services import health_index, newest, serializers
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
 from services.verification_samples import plausible_values
-from streams import writing
 from streams.metric import MetricType
 from streams.stream import Stream
+from streams.writing import PayloadWriter
 from utils import clock
 from utils.json_types import JsonObject
 
@@ -232,7 +232,8 @@ def example_payload(stream: Stream, values: str) -> JsonObject:
     time = "2026-01-29T14:30:45.123Z"
     if not stream.is_plain:
         at = clock.parse(time)
-        return writing.payload(stream, measured, at, device if stream.device_paths else None)
+        named = device if stream.device_paths else None
+        return PayloadWriter(stream).payload(measured, at, named)
     own = {stream.device: device} if stream.device else {}
     own[stream.timestamp.name] = time
     return own | ({values: measured} if values else measured)

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 
 from models import VERIFY_DEVICE
-from streams import writing
 from streams.metric import Metric, Simulation, Value
 from streams.stream import Stream
+from streams.value_writer import ValueWriter
+from streams.writing import PayloadWriter
 from utils import clock
 
 
@@ -25,16 +26,17 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
 
     Where each metric has its own topic it has one metric: this one, or the first.
     """
-    now = writing.representable_time(stream, clock.now())
+    writer = PayloadWriter(stream)
+    now = writer.time.representable(clock.now())
     at = clock.rfc3339(now)
     named = None if stream.is_named_by_topic else VERIFY_DEVICE
     values = plausible_values(stream)
     only = metric or stream.metrics[0]
     if stream.topic.has_metric:
         values = {only.name: values[only.name]}
-        payload = writing.single(stream, only, values[only.name], now, named)
+        payload = writer.single(only, values[only.name], now, named)
     else:
-        payload = writing.payload(stream, values, now, named)
+        payload = writer.payload(values, now, named)
     topic = stream.topic_of(VERIFY_DEVICE, only.level)
     return VerificationSample(
         topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now
@@ -45,7 +47,8 @@ def plausible_values(stream: Stream) -> dict[str, Value]:
     """Return the average values of a simulated device."""
     values: dict[str, Value] = {}
     for metric in stream.metrics:
-        values[metric.name] = writing.representable(metric, _plausible_value(metric, values))
+        plausible_value = _plausible_value(metric, values)
+        values[metric.name] = ValueWriter(metric).representable(plausible_value)
     return values
 
 

@@ -2,16 +2,17 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 from simulators import faults, values
-from streams import writing
 from streams.metric import Metric, Simulation, Value
 from streams.stream import Stream
+from streams.value_writer import ValueWriter
+from streams.writing import PayloadWriter
 from utils.clock import EPOCH
 
 _TICK = timedelta(microseconds=1)
@@ -31,22 +32,32 @@ class SimulatedMessage(NamedTuple):
 class SimulatedDevice:
     """A device of a stream; `share` of its messages are broken. Equal seeds repeat the values."""
 
-    def __init__(self, stream: Stream, device_id: str, seed: int, share: float = 0.0) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        device_id: str,
+        seed: int,
+        share: float = 0.0,
+        writer: PayloadWriter | None = None,
+    ) -> None:
         self.device_id = device_id
         self._stream = stream
+        self._writer = writer or PayloadWriter(stream)
+        is_in_payload = stream.device_paths and not stream.is_named_by_topic
+        self._named = device_id if is_in_payload else None
         self._share = share
         random = Random(f"{seed}/{stream.name}/{device_id}")
         # Faults draw from their own sequence, so that valid values do not depend on the share of
         # faults.
         self._faults = Random(f"{seed}/{stream.name}/{device_id}/faults")
-        self._metrics = _measured(stream)
+        metrics = _measured(stream)
         self._current: dict[str, Value] = {}
-        self._sources = {
-            metric.name: values.source(metric, random, self._current) for metric in self._metrics
+        self._sources = {m.name: values.source(m, random, self._current) for m in metrics}
+        self._next_values = {
+            name: _representable(source, self._writer.metrics[name])
+            for name, source in self._sources.items()
         }
-        self._turns = itertools.cycle(self._metrics)
-        self._topics = {m.name: stream.topic_of(device_id, m.level) for m in self._metrics}
-        self._paths = {metric.name: _path(stream, device_id, metric) for metric in self._metrics}
+        self._turns = itertools.cycle([_Turn.of(stream, device_id, metric) for metric in metrics])
         self._last = EPOCH
 
     def go_on_from(self, reading: Mapping[str, Any]) -> None:
@@ -64,47 +75,60 @@ class SimulatedDevice:
         if invalid is None:
             invalid = self._faults.random() < self._share
         self._last = max(timestamp, self._last + _TICK)
-        if self._stream.topic.has_metric:
-            return self._single(next(self._turns), invalid)
-        body = self._reading()
-        payload = (
-            faults.spoil_object(self._stream, body, self._faults)
-            if invalid
-            else _encode(body).encode()
-        )
-        return self._message(self._metrics[0], payload, invalid)
+        turn = next(self._turns)
+        payload = self._single(turn.metric, invalid) if turn.is_alone else self._reading(invalid)
+        return SimulatedMessage(turn.topic, payload, invalid, turn.path)
 
-    def _single(self, metric: Metric, invalid: bool) -> SimulatedMessage:
-        value = self._current[metric.name] = self._next(metric)
-        body = writing.single(self._stream, metric, value, self._last, self._named())
-        payload = faults.spoil_value(metric, self._faults) if invalid else _encode(body).encode()
-        return self._message(metric, payload, invalid)
+    def _single(self, metric: Metric, invalid: bool) -> bytes:
+        value = self._current[metric.name] = self._next_values[metric.name](self._seconds())
+        if invalid:
+            return faults.spoil_value(metric, self._faults)
+        return _encode(self._writer.single(metric, value, self._last, self._named)).encode()
 
-    def _reading(self) -> dict[str, object]:
-        for metric in self._metrics:
-            self._current[metric.name] = self._next(metric)
-        return writing.payload(self._stream, self._current, self._last, self._named())
+    def _reading(self, invalid: bool) -> bytes:
+        seconds = self._seconds()
+        for name, next_value in self._next_values.items():
+            self._current[name] = next_value(seconds)
+        body = self._writer.payload(self._current, self._last, self._named)
+        if invalid:
+            return faults.spoil_object(self._stream, body, self._faults)
+        return _encode(body).encode()
 
-    def _next(self, metric: Metric) -> Value:
-        seconds = (self._last - EPOCH).total_seconds()
-        return writing.representable(metric, self._sources[metric.name].next(seconds))
+    def _seconds(self) -> float:
+        return (self._last - EPOCH).total_seconds()
 
-    def _named(self) -> str | None:
-        stream = self._stream
-        return self.device_id if stream.device_paths and not stream.is_named_by_topic else None
 
-    def _message(self, metric: Metric, payload: bytes, invalid: bool) -> SimulatedMessage:
-        return SimulatedMessage(
-            self._topics[metric.name], payload, invalid, self._paths[metric.name]
-        )
+class _Turn(NamedTuple):
+    """Where a device publishes a metric; the same for all of them if they share a topic."""
+
+    metric: Metric
+    is_alone: bool
+    """Whether the metric has a topic of its own."""
+    topic: str
+    path: str
+
+    @classmethod
+    def of(cls, stream: Stream, device_id: str, metric: Metric) -> Self:
+        """Return where a device publishes a metric of a stream."""
+        topic = stream.topic_of(device_id, metric.level)
+        return cls(metric, stream.topic.has_metric, topic, _path(stream, device_id, metric))
 
 
 def devices(stream: Stream, count: int, seed: int, share: float = 0.0) -> list[SimulatedDevice]:
     """Return devices, named as declared or `<stream>_001` …; `share` of messages are broken."""
     names = stream.simulate.names or f"{stream.name}_{{:03}}"
+    writer = PayloadWriter(stream)
     return [
-        SimulatedDevice(stream, names.format(number), seed, share) for number in range(1, count + 1)
+        SimulatedDevice(stream, names.format(number), seed, share, writer)
+        for number in range(1, count + 1)
     ]
+
+
+def _representable(source: values.Source, writer: ValueWriter) -> Callable[[float], Value]:
+    """Return the source's `next`, with values that payloads can have."""
+    if writer.is_exact:
+        return source.next
+    return lambda seconds: writer.representable(source.next(seconds))
 
 
 def _measured(stream: Stream) -> tuple[Metric, ...]:

@@ -5,6 +5,7 @@ need quotes only if they have `.`, `[`, `]` or `"`.
 """
 
 import re
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, Self
 
 import msgspec
@@ -73,6 +74,24 @@ class Path(NamedTuple):
             else:
                 return MISSING
         return value
+
+    def place(self, document: Any, value: Any) -> None:
+        """Set a value in a document, and make the objects and arrays on the way."""
+        here: Any = document
+        for key, following in pairwise(self.keys):
+            _make_room(here, key)
+            inner = here[key] if isinstance(key, int) else here.get(key)
+            if not isinstance(inner, dict | list):
+                inner = here[key] = [] if isinstance(following, int) else {}
+            here = inner
+        _make_room(here, self.keys[-1])
+        here[self.keys[-1]] = value
+
+
+def _make_room(holder: Any, key: str | int) -> None:
+    """Lengthen an array until it has this index."""
+    if isinstance(key, int):
+        holder += [None] * (key + 1 - len(holder) if key >= 0 else -key - len(holder))
 
 
 def _key(found: re.Match[str]) -> str | int:

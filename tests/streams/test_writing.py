@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from broker.message import Message
 from ingest.message import Reading
 from ingest.payload import Parser
-from streams import writing
 from streams.declaration import load
 from streams.metric import Metric, Value
 from streams.registry import Streams
+from streams.value_writer import ValueWriter
+from streams.writing import PayloadWriter
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 from utils.clock import parse
@@ -44,6 +45,31 @@ b = { path = ["first", "second"], type = "integer" }
 c = { path = "$.switch.on", type = "boolean" }
 d = { path = '"quoted.name"', type = "text" }
 """,
+    "held": """
+topic = "held/data"
+device = "id"
+values = "body"
+[timestamp]
+zone = "Europe/Berlin"
+[metrics]
+a = {}
+b = { type = "integer" }
+""",
+    "array": """
+topic = "array/{device_id}"
+values = "body[0]"
+[metrics]
+a = "[1]"
+b = "[0].b"
+""",
+    "mixed": """
+topic = "mixed/data"
+device = "body.id"
+values = "body"
+only = { "body.kind" = "data" }
+[metrics]
+a = {}
+""",
     "reshaped": """
 topic = "reshaped/{device_id}"
 [metrics]
@@ -54,6 +80,11 @@ d = { type = "text", map = { "1" = "running", "2" = "stopped" } }
 e = { path = "data", bytes = { at = 1, as = "i16" }, scale = 0.01 }
 f = { path = "data", bytes = { at = 4, as = "u8" } }
 g = { path = "more", bytes = { at = 0, as = "f32le", from = "base64" } }
+h = { scale = 0.1, map = { low = 0, high = 100 } }
+i = { path = "state", bytes = { at = 0, as = "u8" }, map = { "2" = 20, "3" = 30 } }
+j = { base = 16, map = { "10" = 1 }, type = "integer" }
+k = { path = "pair", split = ";", item = 0, bytes = { at = 0, as = "u8" } }
+l = { path = "pair", split = ";", item = 1, bytes = { at = 1, as = "i8" } }
 """,
     "pieces": """
 topic = "pieces/{site}/{device_id}"
@@ -75,13 +106,14 @@ def streams_of(folder: Path) -> Streams:
 def any_value(metric: Metric) -> st.SearchStrategy[Value]:
     """Any value that a payload can have for a metric."""
     if metric.map:
-        return st.sampled_from(list(metric.map.values()))
+        meanings = st.sampled_from(list(metric.map.values()))
+        return meanings.map(lambda value: ValueWriter(metric).representable(value))
     match metric.type:
         case "number":
             numbers = st.floats(-1e6, 1e6).map(lambda number: round(number, 3) + 0.0)
-            return numbers.map(lambda number: writing.representable(metric, number))
+            return numbers.map(lambda number: ValueWriter(metric).representable(number))
         case "integer":
-            return st.integers(-(2**53), 2**53).map(lambda n: writing.representable(metric, n))
+            return st.integers(-(2**53), 2**53).map(lambda n: ValueWriter(metric).representable(n))
         case "boolean":
             return st.booleans()
         case "text":
@@ -99,13 +131,14 @@ def read_back(parser: Parser, topic: str, payload: Mapping[str, Any]) -> Reading
 def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
     streams = streams_of(tmp_path)
     stream, parser = streams[name], Parser(streams)
+    writer = PayloadWriter(stream)
     named = None if stream.is_named_by_topic else "M7"
     values = st.fixed_dictionaries({metric.name: any_value(metric) for metric in stream.metrics})
 
     @settings(deadline=None)
     @given(values)
     def check(given: dict[str, Value]) -> None:
-        payload = writing.payload(stream, given, TIME, named)
+        payload = writer.payload(given, TIME, named)
         found = read_back(parser, stream.topic_of("M7"), payload)
         names = [metric.name for metric in stream.metrics]
         assert dict(zip(names, found.values, strict=True)) == given
@@ -118,7 +151,7 @@ def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
 def test_a_payload_has_the_shape_that_is_declared(tmp_path: Path) -> None:
     values: dict[str, Value] = {"a": 1.5, "b": 2, "c": True, "d": "x"}
     streams = streams_of(tmp_path)
-    assert writing.payload(streams["nested"], values, TIME, "M7") == {
+    assert PayloadWriter(streams["nested"]).payload(values, TIME, "M7") == {
         "device": {"id": "M7"},
         "meta": [{"time": TEXT}],
         "kind": "data",
@@ -132,9 +165,69 @@ def test_a_payload_has_the_shape_that_is_declared(tmp_path: Path) -> None:
         },
         "switch": {"on": True},
     }
-    assert writing.payload(streams["pieces"], values, TIME, None) == {
+    assert PayloadWriter(streams["pieces"]).payload(values, TIME, None) == {
         "timestamp": TEXT,
         "position": "1.5,2",
         "list": [None, None, True],
         "words": "x",
     }
+
+
+def test_a_metric_with_a_topic_of_its_own_is_written_alone(tmp_path: Path) -> None:
+    (tmp_path / "alone.toml").write_text("""
+topic = "alone/{device_id}/{metric}"
+[metrics]
+a = {}
+b = { path = "deep.b", scale = 0.5 }
+""")
+    streams = load(tmp_path, {}, DEVICE_TOPICS)
+    stream, parser = streams["alone"], Parser(streams)
+    writer = PayloadWriter(stream)
+    a, b = stream.metrics
+    payloads = {
+        "a": {"timestamp": TEXT, "value": 1.5},
+        "b": {"timestamp": TEXT, "deep": {"b": 3}},
+    }
+    for metric in (a, b):
+        payload = writer.single(metric, 1.5, TIME, None)
+        assert payload == payloads[metric.name]
+        found = read_back(parser, stream.topic_of("M7", metric.level), payload)
+        assert found.values == tuple(1.5 if each is metric else None for each in (a, b))
+
+
+TIMES = [
+    ("", "2026-01-29T14:30:45.123456Z", "2026-01-29T14:30:45.123456Z"),
+    ('format = "s"', 1769697045, "2026-01-29T14:30:45.000000Z"),
+    ('format = "ms"', 1769697045123, "2026-01-29T14:30:45.123000Z"),
+    ('format = "ns"', 1769697045123456000, "2026-01-29T14:30:45.123456Z"),
+    ('zone = "+07:00"', "2026-01-29T21:30:45.123456+07:00", "2026-01-29T14:30:45.123456Z"),
+    (
+        'zone = "Europe/Berlin"\nformat = "%d.%m.%Y %H:%M:%S"',
+        "29.01.2026 15:30:45",
+        "2026-01-29T14:30:45.000000Z",
+    ),
+    ('format = "%Y-%m-%d %H:%M:%S.%f"', "2026-01-29 14:30:45.123456", TEXT),
+]
+
+
+@pytest.mark.parametrize(("keys", "written", "represented"), TIMES)
+def test_a_time_is_written_in_its_format_and_zone(
+    keys: str, written: str | int, represented: str, tmp_path: Path
+) -> None:
+    text = f'topic = "t/{{device_id}}"\n[timestamp]\n{keys}\n[metrics]\na = {{}}\n'
+    (tmp_path / "timed.toml").write_text(text)
+    streams = load(tmp_path, {}, DEVICE_TOPICS)
+    writer = PayloadWriter(streams["timed"])
+    payload = writer.payload({"a": 1.0}, TIME, None)
+    assert payload == {"timestamp": written, "a": 1.0}
+    found = read_back(Parser(streams), "t/M7", payload)
+    assert found.timestamp == writer.time.representable(TIME) == parse(represented)
+
+
+def test_a_time_is_written_in_two_fields(tmp_path: Path) -> None:
+    text = 'topic = "t/{device_id}"\n[timestamp]\nfield = ["date", "clock"]\n[metrics]\na = {}\n'
+    (tmp_path / "timed.toml").write_text(text)
+    streams = load(tmp_path, {}, DEVICE_TOPICS)
+    payload = PayloadWriter(streams["timed"]).payload({"a": 1.0}, TIME, None)
+    assert payload == {"date": "2026-01-29", "clock": "14:30:45.123456", "a": 1.0}
+    assert read_back(Parser(streams), "t/M7", payload).timestamp == TIME

@@ -1,0 +1,54 @@
+"""Write times as payloads have them: the inverse of reading them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from streams.stream import Timestamp
+from utils.calendar import zone_or_offset
+from utils.clock import EPOCH, MICROSECOND, PER_SECOND, rfc3339
+
+_TWO_FIELDS = "%Y-%m-%d %H:%M:%S.%f"
+
+
+class TimeWriter:
+    """Writes times in the declared fields, format and zone."""
+
+    def __init__(self, declared: Timestamp) -> None:
+        self._fields = len(declared.fields)
+        self._per_second = PER_SECOND.get(declared.format, 0)
+        self._zone = zone_or_offset(declared.zone) if declared.zone else None
+        format_of_text = "" if self._per_second else declared.format
+        self._format = format_of_text or (_TWO_FIELDS if self._fields > 1 else "")
+        self._step = _step(declared.format)
+
+    def representable(self, time: datetime) -> datetime:
+        """Return the last time until then that a payload can have; both are naive UTC."""
+        if self._step == MICROSECOND:
+            return time
+        return time - (time - EPOCH) % self._step
+
+    def parts(self, time: datetime) -> list[Any]:
+        """Return what the fields have for a naive UTC time."""
+        if self._per_second:
+            return [(time - EPOCH) // MICROSECOND * self._per_second // 10**6]
+        if self._fields == 1:
+            return [self.text(time)]
+        return self.text(time).split(" ", self._fields - 1)
+
+    def text(self, time: datetime) -> str:
+        """Return the text for a naive UTC time."""
+        if self._zone is None and not self._format:
+            return rfc3339(time)
+        local = time.replace(tzinfo=UTC).astimezone(self._zone or UTC)
+        if self._format:
+            return local.strftime(self._format)
+        # The offset tells apart the two hours that have one name.
+        return local.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _step(declared: str) -> timedelta:
+    """Return the time between two that a payload can tell apart."""
+    if declared == "ms":
+        return timedelta(milliseconds=1)
+    is_fine = not declared or declared in ("us", "ns") or "%f" in declared
+    return MICROSECOND if is_fine else timedelta(seconds=1)
