@@ -49,7 +49,7 @@ $(VENV)/runtime: requirements.txt | $(VENV)/python
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/dev: requirements-dev.txt requirements.txt | $(VENV)/python
+$(VENV)/dev: requirements-dev.txt requirements-extras.txt requirements.txt | $(VENV)/python
 	@echo "Installing what AutoForge and its tests need into $(VENV) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/runtime

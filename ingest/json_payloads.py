@@ -11,7 +11,7 @@ from utils import lenient_json
 from utils.lenient_json import BOM
 
 MAX_PAYLOAD = 65_536
-"""Bytes; readings are far smaller."""
+"""Bytes of a payload with one reading; most are far smaller."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SPELLED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Spelled)
 
@@ -48,13 +48,23 @@ def _decode(payload: bytes, decode: Callable[[bytes], Any], most: int) -> Any:
 def checked(payload: bytes, most: int = MAX_PAYLOAD) -> bytes:
     """Return the payload without a BOM; check its size and encoding. Raises PayloadError."""
     payload = payload.removeprefix(BOM)
-    if not payload.strip():
-        raise PayloadError("empty_payload", "the payload is empty")
-    if len(payload) > most:
-        raise PayloadError("too_large", f"{len(payload)} bytes; at most {most} are allowed")
+    check_size(payload, most)
     if not payload.isascii():
         try:
             payload.decode()
         except UnicodeDecodeError as error:
             raise PayloadError("invalid_utf8", f"byte {error.start} is not valid UTF-8") from error
     return payload
+
+
+def check_size(payload: bytes, most: int = MAX_PAYLOAD) -> None:
+    """Check that a payload is neither empty nor too large. Raises PayloadError."""
+    if not payload.strip():
+        raise PayloadError("empty_payload", "the payload is empty")
+    if len(payload) > most:
+        raise PayloadError("too_large", f"{len(payload)} bytes; at most {most} are allowed")
+
+
+def begins_array(content: bytes) -> bool:
+    """Return whether a payload may be an array."""
+    return content[:64].lstrip(BOM + b" \t\r\n").startswith(b"[")

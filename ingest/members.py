@@ -53,7 +53,7 @@ class MemberFinder:
         """Return the members, at least one. Raises PayloadError, NotConcerned."""
         documents = [Member(document, document)]
         if not self._takes_list and is_list_of_objects(document):
-            documents = [Member(one, one, f"[{i}]") for i, one in enumerate(document)]
+            documents = elements_of(document)
         if not self.explodes:
             return limited(documents)
         found: list[Member] = []
@@ -179,8 +179,18 @@ class PairReader:
 
 
 def is_list_of_objects(document: Any) -> bool:
-    """Return whether a document is an array with an object in it."""
-    return isinstance(document, list) and any(isinstance(one, dict) for one in document)
+    """Return whether a document is an array with an object in it, or with an error in its place."""
+    is_list = isinstance(document, list)
+    return is_list and any(isinstance(one, dict | PayloadError) for one in document)
+
+
+def elements_of(document: Sequence[Any]) -> list[Member]:
+    """Return the elements of an array at the top, each of which is a payload of its own."""
+    # An error of a format says itself where it is.
+    return [
+        Member(one, one, "" if isinstance(one, PayloadError) else f"[{index}]")
+        for index, one in enumerate(document)
+    ]
 
 
 def _flat(content: Any, top: Any, place: str, key: str | None) -> Iterator[Member]:

@@ -1,7 +1,10 @@
 """Parsing: turn a message into a `Reading`, a `Rejection` or another result; pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+
+import msgspec
 
 from broker.message import Message
 from ingest.decoding import level_decoder, wide_decoder
@@ -110,6 +113,11 @@ class Parser:
     ) -> None:
         self._streams = streams
         self._parsers = {stream.name: StreamParser(stream, earliest) for stream in streams}
+        self._posted = self._parsers | {
+            stream.name: StreamParser(as_posted(stream), earliest)
+            for stream in streams
+            if stream.shape != as_posted(stream).shape
+        }
         self._device_messages = DeviceMessages(kinds)
 
     def parse(self, message: Message) -> Parsed:
@@ -155,8 +163,16 @@ class Parser:
     def parse_for(
         self, stream: Stream, message: Message, device_id: str | None, level: str | None
     ) -> Reading | Several | Rejection | Ignored:
-        """Parse a payload of this stream, whatever its topic; for HTTP."""
-        return self._parsers[stream.name].parse(message, device_id, level)
+        """Parse a JSON payload of this stream, whatever its topic; for HTTP."""
+        return self._posted[stream.name].parse(message, device_id, level)
+
+
+def as_posted(stream: Stream) -> Stream:
+    """Return a stream as its readings are posted over HTTP: JSON, not compressed."""
+    shape = msgspec.structs.replace(
+        stream.shape, format="json", columns=(), separator=",", unpack=""
+    )
+    return replace(stream, shape=shape)
 
 
 def _of_retained(parsed: Parsed) -> Parsed:

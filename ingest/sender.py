@@ -6,8 +6,10 @@ import msgspec
 
 from ingest.decoding import NO_FIELD
 from ingest.fields import UNSET, FieldReader
+from ingest.formats.decoder import document_decoder
 from ingest.json_payloads import MAX_PAYLOAD
 from ingest.members import Member
+from ingest.values import PayloadError
 from streams.paths import Path
 from streams.stream import Stream
 from utils import lenient_json
@@ -28,6 +30,8 @@ class SenderFinder:
             rename={"device": stream.device or NO_FIELD},
             gc=False,
         )
+        self._is_json = stream.shape.format == "json"
+        self._document = document_decoder(stream.shape)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
 
     def of(self, from_topic: str | None, payload: bytes) -> str | None:
@@ -54,6 +58,8 @@ class SenderFinder:
     def _stated(self, payload: bytes) -> str | None:
         if len(payload) > MAX_PAYLOAD:
             return None
+        if not self._is_json:
+            return self._in_document(payload)
         decode = self._decoder.decode if self._is_flat else msgspec.json.decode
         try:
             decoded: Any = lenient_json.decoded(payload.removeprefix(BOM), decode)
@@ -61,3 +67,12 @@ class SenderFinder:
             return None
         stated = decoded.device if self._is_flat else self._fields.device_of(decoded, decoded)
         return self._default if stated is UNSET or stated is None else str(stated)
+
+    def _in_document(self, payload: bytes) -> str | None:
+        try:
+            document = self._document(payload)
+        except PayloadError:
+            return None
+        stated = self._fields.device_of(document, document)
+        # As of a JSON payload, the parts of an id are not joined.
+        return str(stated) if isinstance(stated, str | int) else self._default

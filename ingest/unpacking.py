@@ -12,14 +12,15 @@ _GZIP_BITS, _ZLIB_BITS, _DEFLATE_BITS = 31, 15, -15
 
 
 def unpacked(payload: bytes, declared: Unpack = "") -> bytes:
-    """Return a payload without its compression and without NULs at its end.
+    """Return a text without its compression and without NULs at its end. Raises PayloadError."""
+    return inflated(payload, declared).rstrip(b"\0")
 
-    Its first bytes say how it is compressed, or the stream. Raises PayloadError.
+
+def inflated(payload: bytes, declared: Unpack = "") -> bytes:
+    """Return a payload without its compression. Raises PayloadError.
+
+    Its first bytes say how it is compressed, or the stream.
     """
-    return _inflated_by(payload, declared).rstrip(b"\0")
-
-
-def _inflated_by(payload: bytes, declared: Unpack) -> bytes:
     if declared == "deflate":
         plain = _inflated(payload, _DEFLATE_BITS)
     elif payload.startswith(_GZIP):

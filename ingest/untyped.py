@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ingest.fields import UNSET, FieldReader, Fields, MetricReader, NotConcerned
-from ingest.json_payloads import MAX_PAYLOAD, checked, decode_reading
-from ingest.members import Member, MemberFinder, is_list_of_objects, limited
+from ingest.formats.decoder import document_decoder
+from ingest.json_payloads import begins_array, checked, decode_reading
+from ingest.members import Member, MemberFinder, elements_of, is_list_of_objects, limited
 from ingest.unpacking import MAX_UNPACKED, unpacked
 from ingest.values import Bare, PayloadError
 from models import NO_VALUES
@@ -34,21 +35,16 @@ class UntypedReader:
     def __init__(self, stream: Stream) -> None:
         self._fields = FieldReader(stream)
         self._members = MemberFinder(stream)
-        self._unpack = stream.shape.unpack
+        self._decode = document_decoder(stream.shape)
 
     def read(self, payload: bytes) -> Found:
         """Read a payload. Raises PayloadError, NotConcerned."""
-        content = unpacked(payload, self._unpack)
-        has_several = self._members.explodes or begins_array(content)
-        document = decode_reading(content, MAX_UNPACKED if has_several else MAX_PAYLOAD)
+        document = self._decode(payload)
         if type(document) is dict and not self._members.explodes:
             return self._fields.read(document, document)
-        return self._each(self._members.members(document), content)
-
-    def _each(self, members: Sequence[Member], content: bytes) -> Found:
+        members = self._members.members(document)
         if len(members) > 1 or members[0].place:
             return [ReadMember(one, tried(self._one, one)) for one in members]
-        checked(content)  # one reading may have fewer bytes than several
         return self._one(members[0])
 
     def _one(self, member: Member) -> Fields:
@@ -83,7 +79,7 @@ class LevelReader:
         if begins_array(content) and not self._takes_list:
             document = decode_reading(content, MAX_UNPACKED)
             if is_list_of_objects(document):
-                members = limited([Member(one, one, f"[{i}]") for i, one in enumerate(document)])
+                members = limited(elements_of(document))
                 return [ReadMember(one, tried(self._member, one)) for one in members]
         content = checked(content)
         return self._one(lambda is_text: _json_of(content, is_text=is_text))
@@ -136,8 +132,3 @@ def _json_of(content: bytes, *, is_text: bool) -> Any:
     else:
         is_json = stripped.startswith((b"{", b"[", b'"'))
     return decode_reading(stripped) if is_json else Bare(content.decode())
-
-
-def begins_array(content: bytes) -> bool:
-    """Return whether a payload may be an array."""
-    return content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")

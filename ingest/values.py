@@ -30,7 +30,9 @@ class PayloadError(Exception):
 
     def within(self, place: str) -> str:
         """Return the text for a payload with several readings, of which this is the one."""
-        return f"{place}.{self}" if place and self._names_field else f"{place}: {self}"
+        if not place:
+            return str(self)
+        return f"{place}.{self}" if self._names_field else f"{place}: {self}"
 
 
 class Spelled(float):

@@ -70,6 +70,10 @@ def _declared(settings: Settings, name: str) -> Stream:
             f"--stream {name}: no such stream is declared in {settings.streams_dir}; "
             f"declared are: {names}"
         )
+    if stream.shape.format != "json":
+        raise StreamError(
+            f"--stream {name}: its payloads are {stream.shape.format}; simulated devices write json"
+        )
     return stream
 
 

@@ -26,7 +26,15 @@ from streams.files import DeclarationFile, chosen
 from streams.metric import ByteEncoding, ByteFormat, Metric, MetricType
 from streams.own_topics import DeviceTopics
 from streams.payload_checks import check_payload
-from streams.payload_shape import Decimal, Empty, PayloadShape, Retained, Unpack
+from streams.payload_shape import (
+    SENML_DEVICE,
+    Decimal,
+    Empty,
+    Format,
+    PayloadShape,
+    Retained,
+    Unpack,
+)
 from streams.registry import Streams, UnusableDeclaration
 from streams.stream import Devices, Energy, HealthRules, Oee, Stream, Timestamp
 from streams.topic_checks import check_topic, check_topic_keys, check_topics
@@ -39,6 +47,7 @@ _WORDS = {
     "type": MetricType,
     "as": ByteFormat,
     "from": ByteEncoding,
+    "format": Format,
     "empty": Empty,
     "decimal": Decimal,
     "retained": Retained,
@@ -210,6 +219,8 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
     if other_topic is not None:
         topics = tuple(replace(topic, setting=SENSOR_TOPIC) for topic in topics)
     device = declared.device
+    if not device and declared.format == "senml":
+        device = SENML_DEVICE
     parts = _device_parts(device)
     stream = Stream(
         name=name,

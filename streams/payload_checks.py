@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from streams.checks import expect
+from streams.format_checks import check_format
 from streams.metric import MAX_INTEGER, Metric, MetricType, Value
 from streams.paths import WHOLE, Path
 from streams.payload_shape import PayloadShape
@@ -31,6 +32,7 @@ def check_payload(stream: Stream) -> None:
         check_paths(key, texts)
     expect(all(stream.shape.null), "null", "texts that are not empty")
     _check_members(stream)
+    check_format(stream)
     _check_time(stream.timestamp)
     for metric in stream.metrics:
         _check_metric(f"metrics.{metric.name}", metric)

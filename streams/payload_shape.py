@@ -4,10 +4,16 @@ from typing import Literal
 
 import msgspec
 
+Format = Literal["json", "csv", "influx", "senml", "cbor", "msgpack"]
 Empty = Literal["reject", "ignore"]
 Decimal = Literal[".", ","]
 Unpack = Literal["", "deflate"]
 Retained = Literal["timed", "store", "ignore"]
+
+MAX_COLUMNS = 1_000
+"""Columns of CSV."""
+SENML_DEVICE, SENML_TIME = "bn", "timestamp"
+"""The fields of a decoded SenML document with the device and the time."""
 
 
 class Pairs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"array": "in"}):
@@ -26,6 +32,12 @@ class Pairs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"ar
 class PayloadShape(msgspec.Struct, frozen=True):
     """The keys of a declaration that say how the payloads of its stream are read."""
 
+    format: Format = "json"
+    """How payloads are written."""
+    columns: tuple[str, ...] = ()
+    """The names of the columns of CSV; empty if the first line of each payload has them."""
+    separator: str = ","
+    """What separates the cells of CSV."""
     unpack: Unpack = ""
     """How payloads are compressed, if their first bytes do not say it."""
     values: str = ""

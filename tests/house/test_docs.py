@@ -156,7 +156,7 @@ def test_every_reason_of_a_rejection_has_its_row() -> None:
 
 def _reasons() -> Iterator[str]:
     """What the modules of `ingest/` give as the reason where they reject a message."""
-    for file in (PROJECT / "ingest").glob("*.py"):
+    for file in (PROJECT / "ingest").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and re.match("[A-Z]|_rejection", ast.unparse(node.func)):
                 given = [item.value for item in node.args[:2] if isinstance(item, ast.Constant)]

@@ -23,7 +23,6 @@ CASES = [
 ]
 OUTCOMES = {Reading: "stored", Several: "stored", Ignored: "ignored", Rejection: "rejected"}
 LATER = {
-    *("format cbor", "format csv", "format influx", "format msgpack", "format senml"),
     "format sparkplug",
 }
 """Parts of the grammar that the parser does not have yet."""

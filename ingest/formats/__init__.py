@@ -1,0 +1,1 @@
+"""The formats of payloads: from bytes to the document that JSON would have; pure."""

@@ -1,0 +1,43 @@
+"""Checks of the keys that say in which format payloads are."""
+
+import importlib.util
+
+from streams.checks import check_visible, expect
+from streams.payload_shape import MAX_COLUMNS, SENML_TIME, PayloadShape
+from streams.stream import Devices, Stream
+
+_NO_SEPARATORS = '"\r\n\0'
+
+
+def check_format(stream: Stream) -> None:
+    """Check the format of a stream and its keys. Raises StreamError."""
+    shape, written = stream.shape, stream.shape.format
+    if written != "csv":
+        only = f"nothing, because the format is {written} and not csv"
+        expect(not shape.columns, "columns", only)
+        expect(shape.separator == ",", "separator", only)
+    _check_csv(shape)
+    if written == "cbor":
+        install = ".venv/bin/pip install -r requirements-extras.txt"
+        is_there = importlib.util.find_spec("cbor2") is not None
+        expect(is_there, "format", f"the package cbor2 for cbor; install it: {install}")
+    if written == "senml":
+        fields = stream.timestamp.fields
+        named = f"{SENML_TIME}, where the times of SenML are"
+        expect(fields == (SENML_TIME,), "timestamp.field", named)
+    if written != "json":
+        single = "json, because each metric has its own topic"
+        expect(not stream.topic.has_metric, "format", single)
+        simulated = f"nothing, because the format is {written} and simulated devices write json"
+        expect(stream.simulate == Devices(), "simulate", simulated)
+
+
+def _check_csv(shape: PayloadShape) -> None:
+    columns = shape.columns
+    expect(all(columns), "columns", "names that are not empty, also of columns that nobody reads")
+    for name in columns:
+        check_visible("columns", name)
+        expect(columns.count(name) == 1, "columns", f"each name once, not two of {name}")
+    expect(len(columns) <= MAX_COLUMNS, "columns", f"at most {MAX_COLUMNS} names")
+    is_one = len(shape.separator) == 1 and shape.separator not in _NO_SEPARATORS
+    expect(is_one, "separator", "one character, such as ;, other than a quote and a line's end")

@@ -1,0 +1,141 @@
+"""Streams whose payloads are not JSON, from the bytes of a message to the reading."""
+
+import gzip
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from broker.message import Message
+from ingest.message import Ignored, Parsed, Reading, Rejection
+from ingest.payload import Parser
+from streams.declaration import load
+from tests.parsing import RECEIVED
+from tests.support import DEVICE_TOPICS
+
+MOMENT = datetime(2025, 9, 29, 16, 27, 50)
+METRICS = '[metrics]\na = {}\ns = { type = "text" }\nn = { type = "integer" }\n'
+IN_TOPIC = 'topic = "x/{device_id}"\n'
+CSV = f'{IN_TOPIC}format = "csv"\ncolumns = ["a", "s", "n", "timestamp"]\n'
+METERS = 'topic = "x/#"\nformat = "csv"\nseparator = ";"\ndevice = "meter"\ndecimal = ","\n'
+INFLUX = 'topic = "x/#"\nformat = "influx"\ndevice = ["tags.host", "tags.cpu"]\n'
+SENML = 'topic = "x/#"\nformat = "senml"\n'
+BINARY = {"a": 1.5, "s": "on", "n": 2**53 + 1, "timestamp": MOMENT.timestamp()}
+
+
+def parsed(folder: Path, keys: str, payload: str | bytes) -> Parsed:
+    (folder / "x.toml").write_text(keys + METRICS)
+    content = payload.encode() if isinstance(payload, str) else payload
+    return Parser(load(folder, {}, DEVICE_TOPICS)).parse(Message("x/7", content, RECEIVED))
+
+
+@pytest.mark.parametrize(
+    ("keys", "payload", "device", "values", "is_dated"),
+    [
+        pytest.param(
+            CSV, "1.5,on,9007199254740993,1759163270", "7", (1.5, "on", 2**53 + 1), True, id="csv"
+        ),
+        pytest.param(CSV, "1.50,,", "7", (1.5, None, None), False, id="csv without a time"),
+        pytest.param(
+            CSV, gzip.compress(b"1.5,on,2,", mtime=0), "7", (1.5, "on", 2), False, id="packed csv"
+        ),
+        pytest.param(
+            METERS,
+            'meter;a;s;timestamp\n0815;1.234,5;"a;b";2025-09-29 16:27:50',
+            "0815",
+            (1234.5, "a;b", None),
+            True,
+            id="csv with names, another separator and a decimal comma",
+        ),
+        pytest.param(
+            INFLUX,
+            'm,host=h,cpu=0 a=1.5,s="on, off",n=9007199254740993i 1759163270000000000',
+            "h-0",
+            (1.5, "on, off", 2**53 + 1),
+            True,
+            id="influx",
+        ),
+        pytest.param(
+            f'{INFLUX}values = "fields"\n',
+            "m,host=h a=1",
+            "h",
+            (1.0, None, None),
+            False,
+            id="fields of influx",
+        ),
+        pytest.param(
+            SENML,
+            '[{"bn":"urn:dev:mac:1:","bt":1759163270,"n":"a","v":1.5},{"n":"s","vs":"on"}]',
+            "urn:dev:mac:1",
+            (1.5, "on", None),
+            True,
+            id="senml",
+        ),
+        pytest.param(
+            f'{SENML}device = "{{#}}"\n'.replace("x/#", "x/{room}").replace("{#}", "{room}"),
+            '[{"bn":"urn:dev:mac:1:","n":"a","v":1.5,"t":-5}]',
+            "7",
+            (1.5, None, None),
+            False,
+            id="senml with the device of the topic",
+        ),
+        pytest.param(
+            f'{IN_TOPIC}format = "msgpack"\n',
+            msgspec.msgpack.encode(BINARY),
+            "7",
+            (1.5, "on", 2**53 + 1),
+            True,
+            id="msgpack",
+        ),
+        pytest.param(
+            f'{IN_TOPIC}format = "cbor"\n',
+            b"\xa1aa\xfb?\xf8\0\0\0\0\0\0",
+            "7",
+            (1.5, None, None),
+            False,
+            id="cbor",
+        ),
+    ],
+)
+def test_a_payload_is_a_reading(
+    keys: str,
+    payload: str | bytes,
+    device: str,
+    values: tuple[object, ...],
+    is_dated: bool,
+    tmp_path: Path,
+) -> None:
+    found = parsed(tmp_path, keys, payload)
+    assert isinstance(found, Reading), found
+    assert (found.device_id, found.values) == (device, values)
+    assert found.timestamp == (MOMENT if is_dated else RECEIVED)
+
+
+def test_words_of_csv_are_texts_also_for_only(tmp_path: Path) -> None:
+    keys = f'{IN_TOPIC}format = "csv"\ncolumns = ["a", "kind"]\nonly = {{ kind = "5" }}\n'
+    assert isinstance(parsed(tmp_path, keys, "1,5"), Reading)
+    assert isinstance(parsed(tmp_path, keys, "1,6"), Ignored)
+
+
+@pytest.mark.parametrize(
+    ("keys", "payload", "reason", "device"),
+    [
+        (CSV, "1,2,3,4,5", "invalid_csv", "7"),
+        (METERS, "meter;a\n0815;x", "not_a_number", "0815"),
+        (INFLUX, "m a", "invalid_influx", None),
+        (SENML, '[{"bn":"d:","n":"other","v":1}]', "missing_field", "d"),
+        (SENML, "[1]", "invalid_senml", None),
+        (SENML, '[{"n":"a","v":1}]', "missing_device", None),
+        (SENML.replace("#", "{device_id}"), '[{"bn":"d:","n":"a","v":1}]', "device_mismatch", "7"),
+        (f'{IN_TOPIC}format = "msgpack"\n', '{"a":1}', "invalid_msgpack", "7"),
+        (f'{IN_TOPIC}format = "msgpack"\n', b"\1", "not_an_object", "7"),
+        (f'{IN_TOPIC}format = "cbor"\n', "{", "invalid_cbor", "7"),
+    ],
+)
+def test_a_payload_is_set_aside_in_the_name_of_its_sender(
+    keys: str, payload: str | bytes, reason: str, device: str | None, tmp_path: Path
+) -> None:
+    found = parsed(tmp_path, keys, payload)
+    assert isinstance(found, Rejection), found
+    assert (found.reason, found.device_id) == (reason, device)
