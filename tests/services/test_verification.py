@@ -237,19 +237,21 @@ def test_it_works_beside_an_embedded_broker_and_leaves_the_ingesting_to_the_serv
 
 
 @pytest.mark.process
-def test_without_panels_their_checks_are_left_out(
+def test_the_checks_of_panels_and_of_other_formats_are_left_out(
     tmp_path: Path, broker: Mosquitto, declare: Callable[..., str]
 ) -> None:
-    shapes = declare(**SHAPES)
+    shapes = declare(**SHAPES, table='topic = "rx/{device_id}"\nformat = "csv"\n[metrics.lux]\n')
     with serving(at_broker(tmp_path / "backend", broker, STREAMS_DIR=shapes)) as server:
         wait_for(server.ready)
         code, checks, summary = verify(server.environment)
-    assert (code, summary) == (0, "6 ok, 0 FAILED, 6 left out")
+    assert (code, summary) == (0, "6 ok, 0 FAILED, 7 left out")
     assert [check for check, (mark, _) in checks.items() if mark == "left out"] == [
         *PANELS_ONLY,
+        "Stream table",
         "Clean up",
     ]
-    assert list(checks)[-4:-1] == ["Stream named", "Stream nested", "Stream states"]
+    assert list(checks)[-5:-2] == ["Stream named", "Stream nested", "Stream states"]
+    assert checks["Stream table"][1] == "its payloads are csv, and the check writes json"
 
 
 def test_a_backend_that_is_away_fails_everything_but_the_broker(backend: BackendProcess) -> None:

@@ -22,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.in_flight import MAX_IN_FLIGHT
 from config import PROJECT, load_settings
+from simulators.__main__ import main
 from simulators.backend import BackendClient
 from simulators.device import SimulatedDevice, SimulatedMessage, devices
 from simulators.fleet import Fleet
@@ -463,6 +464,16 @@ def test_an_unknown_stream_is_answered_with_the_declared_ones(start: Start) -> N
     assert re.fullmatch(
         r"--stream nothing: no such stream is declared in .*; declared are: .*\bsensors\b.*\n", err
     )
+
+
+def test_a_stream_in_another_format_is_not_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rx.toml").write_text('topic = "rx/{device_id}"\nformat = "csv"\n[metrics.lux]\n')
+    monkeypatch.setenv("STREAMS_DIR", str(tmp_path))
+    assert main(["--stream", "rx"]) == 2
+    said = "--stream rx: its payloads are csv; simulated devices write json\n"
+    assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.broker

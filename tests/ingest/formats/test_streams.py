@@ -89,6 +89,14 @@ def parsed(folder: Path, keys: str, payload: str | bytes) -> Parsed:
             id="msgpack",
         ),
         pytest.param(
+            f'{IN_TOPIC}format = "msgpack"\n',
+            gzip.compress(msgspec.msgpack.encode({"a": 1.5}), mtime=0),
+            "7",
+            (1.5, None, None),
+            False,
+            id="packed msgpack with zeros at its end",
+        ),
+        pytest.param(
             f'{IN_TOPIC}format = "cbor"\n',
             b"\xa1aa\xfb?\xf8\0\0\0\0\0\0",
             "7",
