@@ -79,7 +79,8 @@ def test_a_bad_line_costs_no_other(bad: str, text: str) -> None:
         (HEADED, '"a\n1', ("invalid_csv", 'line 1: unexpected end of data: "a')),
         (HEADED, "a,b,a\n1,2,3", ("invalid_csv", "line 1: two columns are named a")),
         (HEADED, "x," * 1_000, ("invalid_csv", "line 1: 1001 columns; at most 1000 are allowed")),
-        (HEADED, "," * 10**6, ("too_large", "1000000 bytes; at most 65536 are allowed")),
+        (HEADED, "," * 10**6, ("invalid_csv", "line 1: 1000001 columns; at most 1000 are allowed")),
+        (NAMED, "1," * 10**6, ("too_large", "2000000 bytes; at most 1000000 are allowed")),
         (NAMED, "1\n" * 20_000, ("too_large", "20000 lines or records; at most 10000 are allowed")),
     ],
 )

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from broker.message import Message
-from ingest.message import Ignored, Parsed, Reading, Rejection
+from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from ingest.payload import Parser
 from streams.declaration import load
 from tests.parsing import RECEIVED
@@ -147,3 +147,24 @@ def test_a_payload_is_set_aside_in_the_name_of_its_sender(
     found = parsed(tmp_path, keys, payload)
     assert isinstance(found, Rejection), found
     assert (found.reason, found.device_id) == (reason, device)
+
+
+@pytest.mark.parametrize(
+    "keys", [CSV, INFLUX, IN_TOPIC + 'format = "msgpack"\n', IN_TOPIC + 'unpack = "deflate"\n']
+)
+def test_over_http_a_reading_is_json(keys: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(
+        keys.replace('["tags.host", "tags.cpu"]', '"tags.host"') + METRICS
+    )
+    streams = load(tmp_path, {}, DEVICE_TOPICS)
+    given = Message("x/7", b'{"a":1.5,"n":9007199254740993,"tags":{"host":"7"}}', RECEIVED)
+    found = Parser(streams).parse_for(streams["x"], given, None if "tags" in keys else "7", None)
+    assert isinstance(found, Reading), found
+    assert (found.device_id, found.values) == ("7", (1.5, None, 2**53 + 1))
+
+
+def test_a_wrong_line_does_not_sink_the_others(tmp_path: Path) -> None:
+    found = parsed(tmp_path, CSV, "1,on,2,\n1,on,2,3,4\nx,on,3,\n")
+    assert isinstance(found, Several)
+    assert [one.values for one in found.readings] == [(1.0, "on", 2), (None, "on", 3)]
+    assert [one.text for one in found.rejections] == ["line 2: 5 cells, but there are 4 columns"]
