@@ -268,14 +268,18 @@ class Command(Base):
 
 
 class Presence(Base):
-    """Whether a device is online, as it or its will said last."""
+    """Whether a device is online, as it or its will said last in one stream or in all."""
 
     __tablename__ = "presence"
 
     device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM_NAME), primary_key=True, default="")
+    """The stream whose device it is; empty for the device of all streams."""
     online: Mapped[bool | None]
     """None once the retained message was cleared."""
     changed_at: Mapped[datetime]
+    place: Mapped[int] = mapped_column(default=0)
+    """Higher than the places of what the device said before; the clock may have been set back."""
 
 
 class Process(Base):

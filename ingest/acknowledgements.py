@@ -73,6 +73,7 @@ class Acknowledgements:
     """The kind of message that acknowledges a command."""
 
     parsed = Acknowledgement
+    stream = None
 
     def __init__(self, topic: TopicPattern) -> None:
         self.topic = topic

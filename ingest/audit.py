@@ -13,6 +13,7 @@ from broker.message import Message
 from config import Settings
 from ingest.message import DeviceMessage, Parsed, Reading, Rejection
 from ingest.outcome import Outcome
+from ingest.presence import PresenceNotice
 from ingest.rejected import KEPT
 from streams.registry import Streams
 from utils.clock import rfc3339
@@ -101,7 +102,8 @@ class AuditTrail:
         if isinstance(item, Reading):
             return item.stream.name, item.device_id, rfc3339(item.timestamp)
         if isinstance(item, DeviceMessage):
-            return "", item.device_id, ""
+            stream = item.stream if isinstance(item, PresenceNotice) else ""
+            return stream, item.device_id, ""
         found = self._streams.match(message.topic) if message.valid_topic else None
         stream, device_id = "", ""
         if found is not None:

@@ -1,7 +1,7 @@
 """Parsing of device messages other than readings, each on the topic of its kind; pure."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from broker.message import Message
@@ -10,7 +10,7 @@ from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Rejection
 from ingest.values import PayloadError, shown
 from models import OWN
-from streams.topics import TopicPattern
+from streams.topics import TopicParts, TopicPattern
 from utils.identity import device_id_fault
 
 
@@ -19,25 +19,32 @@ class DeviceMessages:
 
     def __init__(self, kinds: Sequence[Readable]) -> None:
         ordered = sorted(kinds, key=lambda kind: kind.topic.order)
-        self._readers: list[tuple[re.Pattern[str], Callable[..., DeviceMessage | Ignored]]] = [
-            (re.compile(kind.topic.regex(), re.DOTALL), kind.read) for kind in ordered
-        ]
+        self._kinds = [(re.compile(kind.topic.regex(), re.DOTALL), kind) for kind in ordered]
 
     def parse(self, message: Message) -> DeviceMessage | Rejection | Ignored | None:
         """Parse a message; return None if it is on the topic of no kind."""
-        device_id = None
-        try:
-            for topic, read in self._readers:
-                if found := topic.fullmatch(message.topic):
-                    device_id = _device(found["device_id"])
-                    return read(device_id, message)
-        except PayloadError as error:
-            return Rejection(None, error.reason, str(error), message, device_id)
+        for topic, kind in self._kinds:
+            if found := topic.fullmatch(message.topic):
+                return _read(kind, kind.topic.parts(found.groupdict()), message)
         return None
+
+
+def _read(
+    kind: Readable, parts: TopicParts, message: Message
+) -> DeviceMessage | Rejection | Ignored:
+    device_id, stream = None, kind.stream
+    try:
+        device_id = _device(parts.device_id if stream is None else stream.device_of(parts))
+        return kind.read(device_id, message)
+    except PayloadError as error:
+        name = None if stream is None else stream.name
+        return Rejection(name, error.reason, str(error), message, device_id)
 
 
 class OwnCommands:
     """The commands published by AutoForge, which a wide filter delivers back to it."""
+
+    stream = None
 
     def __init__(self, topic: TopicPattern) -> None:
         self.topic = topic
@@ -55,7 +62,8 @@ def read_object(payload: bytes) -> dict[str, Any]:
     return decoded
 
 
-def _device(device_id: str) -> str:
+def _device(device_id: str | None) -> str:
+    device_id = device_id or ""
     if fault := device_id_fault(device_id):
         raise PayloadError("invalid_device_id", fault)
     return device_id

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from broker.message import Message
 from ingest.message import DeviceMessage, Ignored
 from ingest.outcome import Applied
+from streams.stream import Stream
 from streams.topics import TopicPattern
 
 
@@ -32,6 +33,11 @@ class Readable(Protocol):
     """A kind of message other than readings, which devices send on a topic of its own."""
 
     topic: TopicPattern
+
+    @property
+    def stream(self) -> Stream | None:
+        """The stream whose devices they are; None if they are those of any stream."""
+        ...
 
     def read(self, device_id: str, message: Message) -> DeviceMessage | Ignored:
         """Parse a message of a device on that topic. Raises PayloadError."""

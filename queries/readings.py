@@ -21,7 +21,8 @@ from sqlalchemy import (
     select,
 )
 
-from models import VERIFY_DEVICE, Device, Presence
+import queries.presence
+from models import VERIFY_DEVICE, Device
 from streams.stream import Stream
 from utils import clock
 
@@ -30,7 +31,6 @@ LEFT_OUT = ("first_id", "last_id")
 """The columns in which `newest_of_each` names the readings that it leaves out."""
 TIMES_AT_ONCE = 100
 _DEVICES = Device.metadata.tables["devices"]
-_PRESENCE = Presence.metadata.tables["presence"]
 
 
 RowKey = tuple[str, datetime, int]
@@ -184,10 +184,13 @@ def readings_of(
     return reader.execute(query.order_by(table.c.id).limit(limit)).mappings().all()
 
 
-def devices(reader: Connection, stream: str, table: Table) -> Sequence[RowMapping]:
+def devices(
+    reader: Connection, stream: str, table: Table, *, has_presence: bool = False
+) -> Sequence[RowMapping]:
     """Return every device of a stream, in the order of the ids.
 
-    Each row has `device_id`, `first_seen`, `last_seen`, `last_heard`, and `online` or null.
+    Each row has `device_id`, `first_seen`, `last_seen`, `last_heard`, and `online` or null. With
+    `has_presence`, the stream has a topic of presence, and what was said there counts too.
     """
     own = table.c.device_id == _DEVICES.c.device_id
     first = select(func.min(table.c.timestamp)).where(own).scalar_subquery().correlate(_DEVICES)
@@ -197,14 +200,15 @@ def devices(reader: Connection, stream: str, table: Table) -> Sequence[RowMappin
         believed.scalar_subquery().correlate(_DEVICES),
         newest.scalar_subquery().correlate(_DEVICES),
     )
-    with_presence = _DEVICES.outerjoin(_PRESENCE, _PRESENCE.c.device_id == _DEVICES.c.device_id)
+    heard_in = ["", stream] if has_presence else [""]
+    online = queries.presence.online_in(heard_in, _DEVICES.c.device_id).correlate(_DEVICES)
     query = select(
         _DEVICES.c.device_id,
         first.label("first_seen"),
         last.label("last_seen"),
         _DEVICES.c.last_heard,
-        _PRESENCE.c.online,
-    ).select_from(with_presence)
+        online.label("online"),
+    )
     query = query.where(_DEVICES.c.stream == stream, _DEVICES.c.device_id != VERIFY_DEVICE)
     query = query.order_by(_DEVICES.c.device_id)
     return [row for row in reader.execute(query).mappings() if row["first_seen"] is not None]

@@ -169,7 +169,8 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
     def devices() -> JsonObject:
         """Every device: the times of its first and last reading, and whether it is online."""
         with database.read() as reader:
-            rows = queries.readings.devices(reader, stream.name, table)
+            has_presence = stream.presence is not None
+            rows = queries.readings.devices(reader, stream.name, table, has_presence=has_presence)
         now = clock.now()
         listed = [serializers.device(row, now) for row in rows]
         return {"count": len(listed), "devices": listed}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from streams.own_topics import NOTICES
 from streams.registry import Streams
 from streams.topics import DEVICE
-from utils.topic_filters import fewest
+from utils.topic_filters import covers, fewest
 
 _HEAD = """\
 # Access rules of the broker: AutoForge logs in as `{user}`, each device with its device id.
@@ -47,17 +47,20 @@ class Rights(NamedTuple):
 def rights(streams: Streams, catch_all: str | None) -> Rights:
     """Return the rights that AutoForge and the devices need."""
     control, ack, status = streams.device_topics
-    topics = [topic for stream in streams for topic in stream.topics]
+    topics = [topic for stream in streams for topic in stream.received]
     own = [topic for topic in topics if DEVICE in topic.levels]
     shared = [one for topic in topics if DEVICE not in topic.levels for one in topic.filters()]
     published = [topic for stream in streams for topic in stream.health.topics().values()]
+    both = fewest(one for stream in streams for topic in stream.topics for one in topic.filters())
+    heard = [one for topic in (ack, status, *topics) for one in topic.filters()]
+    read = [one for one in heard if not any(covers(other, one) for other in both)]
     return Rights(
-        fewest(one for topic in topics for one in topic.filters()),
-        [*ack.filters(), *status.filters(), *([catch_all] if catch_all else [])],
+        both,
+        [*dict.fromkeys(read), *([catch_all] if catch_all else [])],
         [*control.filters(), *published],
         [one for topic in (*own, status, ack) for one in topic.filters(DEVICE)],
         control.filters(DEVICE),
-        shared,
+        list(dict.fromkeys(shared)),
         published,
     )
 
@@ -67,7 +70,7 @@ def nameless(streams: Streams) -> list[str]:
     return [
         stream.name
         for stream in streams
-        if not all(DEVICE in topic.levels for topic in stream.topics)
+        if not all(DEVICE in topic.levels for topic in stream.received)
     ]
 
 

@@ -12,11 +12,12 @@ import queries.positions
 import queries.presence
 import queries.reader
 import queries.readings
+import services.presence
 from broker.notifier import ChangeSet
 from database import Database
 from queries.readings import RowRange
 from services import serializers
-from services.feed import GAP, Event, Interest, gap
+from services.feed import GAP, Event, Interest, gap, wants
 from streams.metric import Metric
 from streams.registry import Streams
 from streams.stream import Stream
@@ -73,10 +74,10 @@ class ChangeReader:
                 event for stream in streams for event in self._readings(reader, stream, changes)
             ]
             if changes.everything:
-                events += _states_since(reader, _earlier(self._last_look(now)))
+                events += self._states_since(reader, _earlier(self._last_look(now)), None)
             else:
                 commands = queries.commands.commands_by_id(reader, changes.commands)
-                events += _states(commands, queries.presence.presence(reader, changes.devices))
+                events += self._states(commands, queries.presence.presence(reader, changes.devices))
         if changes.everything:
             self._looked_at, self._looked_up = now, up
             self._looked_to = looked_to
@@ -95,11 +96,10 @@ class ChangeReader:
         stream = self._streams[interest.stream]
         with self._turns, self._database.read() as reader:
             changed, row_range = _beginning(reader, self._database.tables[stream.name], since)
-            commands = queries.commands.commands_since(reader, changed, interest.device_id)
-            presence = queries.presence.presence_since(reader, changed, interest.device_id)
+            states = self._states_since(reader, changed, interest.device_id)
         if isinstance(since, int) and since > row_range.end:
             yield gap(stream.name, interest.device_id, row_range.end + 1, since)
-        yield from _states(commands, presence)
+        yield from (event for event in states if wants(frozenset([interest]), event))
         yield from self._pages(stream, interest.device_id, row_range)
 
     def newest_id(self, stream: str) -> int:
@@ -122,6 +122,23 @@ class ChangeReader:
             if len(page) < PAGE:
                 return
             row_range = row_range._replace(start=page[-1]["id"] + 1)
+
+    def _states_since(
+        self, reader: Connection, timestamp: datetime, device_id: str | None
+    ) -> list[Event]:
+        commands = queries.commands.commands_since(reader, timestamp, device_id)
+        presence = queries.presence.presence_since(reader, timestamp, device_id)
+        return self._states(commands, presence)
+
+    def _states(
+        self, commands: Iterable[RowMapping], presence: Iterable[RowMapping]
+    ) -> list[Event]:
+        issued = [
+            Event("command", row["device_id"], serializers.command(row), part=row["command_id"])
+            for row in commands
+        ]
+        declaring = [stream.name for stream in self._streams if stream.presence is not None]
+        return [*issued, *services.presence.events(presence, declaring)]
 
     def _readings(self, reader: Connection, stream: Stream, changes: ChangeSet) -> Iterator[Event]:
         table = self._database.tables[stream.name]
@@ -254,18 +271,3 @@ def _earlier(timestamp: datetime) -> datetime:
 def _announcement(stream: Stream, metric: Metric, row: RowMapping) -> Event:
     message = serializers.message(stream, metric, row)
     return Event(metric.event, row["device_id"], message, stream.name, metric.name, everyone=True)
-
-
-def _states_since(reader: Connection, timestamp: datetime) -> list[Event]:
-    commands = queries.commands.commands_since(reader, timestamp, None)
-    return _states(commands, queries.presence.presence_since(reader, timestamp, None))
-
-
-def _states(commands: Iterable[RowMapping], presence: Iterable[RowMapping]) -> list[Event]:
-    issued = [
-        Event("command", row["device_id"], serializers.command(row), part=row["command_id"])
-        for row in commands
-    ]
-    return issued + [
-        Event("presence", row["device_id"], serializers.presence(row)) for row in presence
-    ]

@@ -42,12 +42,15 @@ class Event:
         part: str = "",
         *,
         everyone: bool = False,
+        excluded: frozenset[str] = frozenset(),
     ) -> None:
         self.name = name
         self.device_id = device_id
         self.stream = stream
         self.payload = payload
         self.everyone = everyone
+        self.excluded = excluded
+        """The streams whose clients get another event in place of this one, if it has no stream."""
         self.key = (name, stream, device_id, part)
         """A newer event with the same key replaces this one."""
         self._below: dict[str, Event] = {}
@@ -55,7 +58,7 @@ class Event:
     @property
     def data(self) -> dict[str, Any]:
         """The payload in the form that a client gets."""
-        if self.name == GAP or self.everyone or not self.stream:
+        if self.name != "reading":
             return self.payload
         return {"stream": self.stream, "data": self.payload}
 
@@ -128,7 +131,10 @@ def wants(interests: frozenset[Interest], event: Event) -> bool:
         return not interests.isdisjoint(
             (Interest(event.stream), Interest(event.stream, event.device_id))
         )
-    return any(interest.device_id in (None, event.device_id) for interest in interests)
+    return any(
+        interest.device_id in (None, event.device_id) and interest.stream not in event.excluded
+        for interest in interests
+    )
 
 
 class Backlog:

@@ -63,9 +63,13 @@ def _silent_for(heard: datetime | None, now: datetime) -> float | None:
     return round(max(0.0, (now - heard).total_seconds()), 3)
 
 
-def presence(row: RowMapping) -> JsonObject:
-    """Return whether a device is online and since when; null once its status was cleared."""
+def presence(row: RowMapping, stream: str | None = None) -> JsonObject:
+    """Return whether a device is online and since when; null once its status was cleared.
+
+    `stream` is that of the device, None if it is the device of all streams.
+    """
     return {
+        "stream": stream,
         "device_id": row["device_id"],
         "online": row["online"],
         "since": clock.rfc3339(row["changed_at"]),

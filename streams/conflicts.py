@@ -18,6 +18,7 @@ class _Use(NamedTuple):
     is_own: bool = False
     """Whether it is a topic of AutoForge, which precedes those of metrics."""
     is_published: bool = False
+    is_presence: bool = False
 
 
 _NOTICES = _Use("AutoForge's notices", NOTICES, is_own=True, is_published=True)
@@ -43,6 +44,8 @@ def check_conflicts(stream: Stream, others: Sequence[Stream], device_topics: Dev
     settings = _uses_of_settings(device_topics.by_setting())
     received = [use for other in others for use in _received(other)]
     own = _received(stream)
+    for presence in (use for use in own if use.is_presence):
+        _check(presence, [use for use in own if not use.is_presence])
     for use in own:
         _check(use, [_NOTICES, *settings, *received, *_published(others)])
     for use in _published([stream]):
@@ -64,7 +67,11 @@ def _uses_of_settings(topics: Mapping[str, TopicPattern]) -> list[_Use]:
 def _received(stream: Stream) -> list[_Use]:
     # A setting may replace the topic of the file.
     key = stream.topic.setting or f"{stream.name}.toml: topic"
-    return [_Use(key, topic) for topic in stream.topics]
+    uses = [_Use(key, topic) for topic in stream.topics]
+    if stream.presence is not None:
+        key = f"{stream.name}.toml: presence.topic"
+        uses.append(_Use(key, stream.presence.pattern, is_presence=True))
+    return uses
 
 
 def _published(streams: Iterable[Stream]) -> list[_Use]:
@@ -86,9 +93,11 @@ def _is_clash(use: _Use, other: _Use) -> bool:
     """Return whether a message could belong to both uses.
 
     A message on a topic on which AutoForge publishes is taken for its own. Only a pattern for any
-    topics, which evidently means other ones, may overlap with these.
+    topics, which evidently means other ones, may overlap with these, and one of presence, which
+    loses no more than one name: `{device_id}/status` is that of many devices.
     """
-    if not (use.is_published or other.is_published):
+    is_presence = use.is_presence or other.is_presence
+    if is_presence or not (use.is_published or other.is_published):
         return use.topic.conflicts(other.topic, metrics_first=not (use.is_own or other.is_own))
     received = [each.topic for each in (use, other) if not each.is_published]
     return use.topic.overlaps(other.topic) and not any(topic.is_wide for topic in received)

@@ -36,8 +36,8 @@ from streams.payload_shape import (
     Unpack,
 )
 from streams.registry import Streams, UnusableDeclaration
-from streams.stream import Devices, Energy, HealthRules, Oee, Stream, Timestamp
-from streams.topic_checks import check_topic, check_topic_keys, check_topics
+from streams.stream import Devices, Energy, HealthRules, Oee, PresenceRules, Stream, Timestamp
+from streams.topic_checks import check_presence, check_topic, check_topic_keys, check_topics
 from streams.topics import METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of
 from utils.text import decoded
 
@@ -73,6 +73,7 @@ class _Declaration(
     device_default: str = ""
     timestamp: Timestamp = Timestamp()
     simulate: Devices = Devices()
+    presence: PresenceRules | None = None
     health: HealthRules = HealthRules()
     oee: Oee | None = None
     energy: Energy | None = None
@@ -120,7 +121,7 @@ def load(
     if not streams:
         raise StreamError("\n".join(faults.values()))
     streams.sort(key=lambda stream: stream.name)
-    taken = [*(topic for stream in streams for topic in stream.topics), *device_topics]
+    taken = [*(topic for stream in streams for topic in stream.received), *device_topics]
     unusable = _unusable(faults, topics, taken, published(streams, device_topics))
     try:
         return Streams(streams, device_topics, unusable, _digest(files, topics), catch_all)
@@ -170,7 +171,8 @@ def _declared_topic(file: DeclarationFile) -> object:
     try:
         return tomllib.loads(text).get("topic")
     except (tomllib.TOMLDecodeError, RecursionError):
-        found = _TOPIC_LINE.search(text)
+        # A table such as [presence] may have a topic of its own.
+        found = _TOPIC_LINE.search(text.partition("\n[")[0])
         return found and found["topic"]
 
 
@@ -235,11 +237,13 @@ def _stream(name: str, declared: _Declaration, other_topic: str | None = None) -
         timestamp=declared.timestamp,
         metrics=metrics,
         simulate=declared.simulate,
+        presence=declared.presence,
         health=declared.health,
         oee=declared.oee,
         energy=declared.energy,
     )
     check_topic_keys(stream)
+    check_presence(stream)
     check_payload(stream)
     check_stream(stream)
     check_figures(stream)

@@ -42,10 +42,11 @@ class Streams:
         self._set_aside = [declaration for declaration in unusable if declaration.topic is not None]
         self._by_name = {stream.name: stream for stream in streams}
         own = published(streams, device_topics)
+        presence = [stream.presence.pattern for stream in streams if stream.presence]
         matcher = TopicMatcher(
             [
                 *((topic, stream) for stream in streams for topic in stream.topics),
-                *((topic, None) for topic in (*own, *device_topics)),
+                *((topic, None) for topic in (*own, *device_topics, *presence)),
             ]
         )
         self.match = matcher.match
@@ -86,7 +87,7 @@ class Streams:
     def _patterns(self) -> list[TopicPattern]:
         set_aside = [it.topic for it in self._set_aside if it.topic is not None]
         return [
-            *(topic for stream in self for topic in stream.topics),
+            *(topic for stream in self for topic in stream.received),
             self.device_topics.ack,
             self.device_topics.status,
             *set_aside,

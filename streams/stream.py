@@ -66,6 +66,29 @@ class HealthRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {key: topic for key, topic in topics.items() if topic}
 
 
+class PresenceRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The topic on which the stream's devices say that they are online, or their wills the end."""
+
+    topic: str
+    online: str | tuple[str, ...] = "online"
+    """The word, or the words, of a device that is online."""
+    offline: str | tuple[str, ...] = "offline"
+
+    @property
+    def pattern(self) -> TopicPattern:
+        """The topic's pattern."""
+        return TopicPattern.of(self.topic)
+
+    @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """The words by their key."""
+        return {"online": _texts(self.online), "offline": _texts(self.offline)}
+
+
+def _texts(declared: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (declared,) if isinstance(declared, str) else declared
+
+
 class Oee(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The metrics from which the overall equipment effectiveness is computed."""
 
@@ -137,6 +160,7 @@ class Stream:
     timestamp: Timestamp
     metrics: tuple[Metric, ...] = field(hash=False)
     simulate: Devices = field(hash=False)
+    presence: PresenceRules | None
     health: HealthRules
     oee: Oee | None
     energy: Energy | None
@@ -164,6 +188,11 @@ class Stream:
         return self.topics[0]
 
     @property
+    def received(self) -> tuple[TopicPattern, ...]:
+        """The topics on which its devices are heard: of their readings and of their presence."""
+        return self.topics if self.presence is None else (*self.topics, self.presence.pattern)
+
+    @property
     def is_named_by_topic(self) -> bool:
         """Whether the topic contains the device id."""
         return self.topic.has_device or self.is_joined_from_topic
@@ -184,6 +213,13 @@ class Stream:
         if not self.is_joined_from_topic:
             return parts.device_id
         return "-".join(parts.names[part.strip("{.}")] for part in self.device_parts)
+
+    @property
+    def names_of_device(self) -> tuple[str, ...]:
+        """The placeholders that a topic needs to contain the device id; see `device_of`."""
+        if not self.device_parts or self.device_paths:
+            return ("device_id",)
+        return tuple(part.strip("{.}") for part in self.device_parts)
 
     def parts_of(self, device_id: str) -> dict[str, str]:
         """Return the values of the parts of a device id, by part."""

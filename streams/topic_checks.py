@@ -2,35 +2,38 @@
 
 from collections.abc import Sequence
 
-from streams.checks import check_sendable, check_visible, expect
+import msgspec
+
+from streams.checks import StreamError, check_sendable, check_visible, expect
+from streams.presence_words import PresenceWord
 from streams.stream import KEY, Stream
 from streams.topics import DEVICE, METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of
 
 
-def check_topic(topic: TopicPattern) -> None:
-    """Check the topic of a stream. Raises StreamError."""
-    check_sendable("topic", str(topic))
+def check_topic(topic: TopicPattern, key: str = "topic") -> None:
+    """Check a topic of a stream, which is declared by this key. Raises StreamError."""
+    check_sendable(key, str(topic))
     first, *others = topic.levels
-    expect(others or first, "topic", "a topic such as sensors/{device_id}/data")
+    expect(others or first, key, "a topic such as sensors/{device_id}/data")
     # A leading / makes the first level empty.
-    expect("" not in others, "topic", "no empty level behind the first one")
+    expect("" not in others, key, "no empty level behind the first one")
     shared = first.startswith("$share") and len(others) > 1
-    expect(not shared, "topic", "a topic without $share and the group")
+    expect(not shared, key, "a topic without $share and the group")
     for level in topic.levels:
         plain = not any(character in level for character in "+#{}")
         wild = level in ("+", "#") or PLACEHOLDER.fullmatch(level)
         expect(
             plain or wild,
-            "topic",
+            key,
             f"{DEVICE}, {METRIC}, another {{name}}, {{name...}}, + or # as a whole level, "
             f"not {level!r}",
         )
     for name in topic.names:
-        expect(topic.names.count(name) == 1, "topic", f"{{{name}}} at most once")
-    expect("{metric...}" not in topic.levels, "topic", f"{METRIC}, whose levels may have /")
+        expect(topic.names.count(name) == 1, key, f"{{{name}}} at most once")
+    expect("{metric...}" not in topic.levels, key, f"{METRIC}, whose levels may have /")
     many = [level for level in topic.levels if kind_of(level) is LevelKind.MANY]
-    expect(len(many) <= 1, "topic", f"one of {', '.join(many)}, not all of them")
-    expect("#" not in topic.levels[:-1], "topic", "# as the last level")
+    expect(len(many) <= 1, key, f"one of {', '.join(many)}, not all of them")
+    expect("#" not in topic.levels[:-1], key, "# as the last level")
 
 
 def check_topics(topics: Sequence[TopicPattern]) -> None:
@@ -74,3 +77,42 @@ def _check_excluded(stream: Stream) -> None:
         expect(is_level, "except", f"levels of topics, not {level!r}")
         own = next((topic for topic in stream.topics if level in topic.levels), None)
         expect(own is None, "except", f"no level of the stream's own topic {own}")
+
+
+def check_presence(stream: Stream) -> None:
+    """Check the table `presence` of a stream. Raises StreamError."""
+    if stream.presence is None:
+        return
+    topic = stream.presence.pattern
+    key = "presence.topic"
+    check_topic(topic, key)
+    expect(not topic.has_metric, key, f"a topic without {METRIC}")
+    for name in stream.names_of_device:
+        _check_placeholder(stream, topic, name)
+    words = {
+        name: [_presence_word(f"presence.{name}", text) for text in texts]
+        for name, texts in stream.presence.words.items()
+    }
+    for name, declared in words.items():
+        expect(declared, f"presence.{name}", "at least one word")
+    shared = [one for one in words["offline"] if any(map(one.means, words["online"]))]
+    expect(not shared, "presence.offline", "other words than those of online")
+
+
+def _check_placeholder(stream: Stream, topic: TopicPattern, name: str) -> None:
+    """Check that the topic of presence names the device as the stream's own topics do."""
+    both = (f"{{{name}}}", f"{{{name}...}}")
+    # With and without dots, a name with a dot makes different device ids.
+    own = [level for level in both if any(level in one.levels for one in stream.topics)] or both
+    is_there = any(level in topic.levels for level in own)
+    expect(is_there, "presence.topic", f"a level {' or '.join(own)}, for the device id")
+
+
+def _presence_word(key: str, text: str) -> PresenceWord:
+    check_visible(key, text)
+    try:
+        word = PresenceWord.declared(text)
+    except msgspec.DecodeError as error:
+        raise StreamError(f"{key}: expected JSON or a word, not {text!r}: {error}") from error
+    expect(word.text, key, "a word; an empty payload clears the presence")
+    return word

@@ -73,8 +73,13 @@ class DeviceClient:
 
 
 def board(
-    port: int, device_id: str, keepalive: int = 60, online: str = "online", offline: str = "offline"
+    port: int,
+    device_id: str,
+    keepalive: int = 60,
+    online: str = "online",
+    offline: str = "offline",
+    topic: str = "",
 ) -> subprocess.Popen[bytes]:
     """A device as a process of its own, which a signal can end or stop; its broker says when it is gone."""
-    arguments = [str(port), str(keepalive), f"status/{device_id}", online, offline]
+    arguments = [str(port), str(keepalive), topic or f"status/{device_id}", online, offline]
     return subprocess.Popen([sys.executable, "-c", BOARD, *arguments])

@@ -24,14 +24,18 @@ from tests.support import DEVICE_TOPICS
 from utils import clock
 
 ALL = Interest("sensors")
+PRESENCE = '[presence]\ntopic = "panel/{device_id}/here"\n'
 
 
 class Site:
-    """A database with the streams `sensors` and `panel`, which has a topic for each metric, and who looks at it."""
+    """A database with the streams `sensors` and `panel`, and who looks at it.
+
+    `panel` has a topic for each metric and one for presence.
+    """
 
     def __init__(self, url: str, folder: Path) -> None:
         (folder / "sensors.toml").write_text((PROJECT / "streams" / "sensors.toml").read_text())
-        (folder / "panel.toml").write_text(SHAPES["panel"])
+        (folder / "panel.toml").write_text(f"{SHAPES['panel']}{PRESENCE}")
         self.streams = declaration.load(folder, {}, DEVICE_TOPICS)
         self.database = Database(make_url(url), self.streams)
         self.database.prepare()
@@ -97,8 +101,10 @@ class Site:
                 connection.execute(insert(Command).values(**row, **times, status=status))
         return ChangeSet(commands=[command_id])
 
-    def presence(self, device_id: str, online: bool, at: datetime | None = None) -> ChangeSet:
-        notice = PresenceNotice(device_id, Message("", b"", at or clock.now()), online)
+    def presence(
+        self, device_id: str, online: bool | None, at: datetime | None = None, stream: str = ""
+    ) -> ChangeSet:
+        notice = PresenceNotice(device_id, Message("", b"", at or clock.now()), online, stream)
         with self.database.write() as connection, self.database.transaction(connection):
             kind = PresenceNotices(DEVICE_TOPICS.status)
             return kind.apply(connection, [notice], at or clock.now()).changes

@@ -8,7 +8,7 @@ from ingest.acknowledgements import Acknowledgements
 from ingest.device_messages import OwnCommands
 from ingest.payload import EARLIEST, Parser
 from ingest.pipeline import Listeners, Pipeline, Source
-from ingest.presence import PresenceNotices
+from ingest.presence import PresenceNotices, StreamPresence
 from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import RecentDeliveries
 from ingest.rejected import RejectedLimits, RejectedMessages
@@ -52,7 +52,7 @@ def new_pipeline(
     return Pipeline(
         database,
         source=source,
-        parser=Parser(streams, kinds, earliest),
+        parser=Parser(streams, [*kinds, *StreamPresence.of(streams)], earliest),
         kinds=[ReadingWriter(database, streams), kinds.acknowledgements, kinds.presence],
         rejected=RejectedMessages(database, limits or RejectedLimits()),
         recent=recent or RecentDeliveries(),

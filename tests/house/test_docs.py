@@ -39,6 +39,7 @@ KEYS: dict[str, list[Any]] = {
     "## Keys of a stream file": [declaration._Declaration],
     "### `[metrics.NAME]`": [metric.Metric, metric.BytesAt, metric.Simulation],
     "### `[timestamp]`": [stream.Timestamp],
+    "### `[presence]`": [stream.PresenceRules],
     "### `[simulate]`": [stream.Devices],
     "### `[energy]`": [stream.Energy, stream.Tariff, stream.Hours],
     "### `[oee]`": [stream.Oee],
