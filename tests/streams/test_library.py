@@ -12,6 +12,7 @@ from broker.message import Message
 from config import PROJECT, Settings
 from ingest.message import Reading, Rejection
 from ingest.payload import Parser
+from ingest.presence import PresenceNotice, StreamPresence
 from streams import declaration
 from streams.checks import StreamError
 from streams.declaration import load
@@ -88,6 +89,28 @@ def test_the_example_of_its_page_gives_the_reading_that_it_shows(name: str, pars
         for name, value in values_of(found).items()
     }
     assert (found.stream.name, found.device_id) == (name, shown[2])
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "stream", "device_id", "online"),
+    [
+        ("tele/plug_cellar/LWT", "Online", "tasmota", "plug_cellar", True),
+        ("tele/plug_cellar/LWT", "Offline", "tasmota", "plug_cellar", False),
+        ("zigbee2mqtt/a/b/availability", '{"state":"online"}', "zigbee2mqtt", "a.b", True),
+        ("zigbee2mqtt/a/b/availability", "offline", "zigbee2mqtt", "a.b", False),
+        ("bedroom-env/status", "online", "esphome", "bedroom-env", True),
+        ("shellies/em-A1/online", "false", "shelly-gen1", "em-A1", False),
+        ("shellyplus1pm-a8/online", "true", "shelly-gen2", "shellyplus1pm-a8", True),
+    ],
+)
+def test_the_presence_of_a_device_is_read(
+    topic: str, payload: str, stream: str, device_id: str, online: bool
+) -> None:
+    streams = load(LIBRARY, {}, DEVICE_TOPICS)
+    parser = Parser(streams, StreamPresence.of(streams))
+    assert parser.parse(message := Message(topic, payload.encode(), RECEIVED)) == PresenceNotice(
+        device_id, message, online, stream
+    )
 
 
 def test_every_stream_of_it_is_in_the_table_of_devices() -> None:
