@@ -9,8 +9,8 @@ from sqlalchemy.types import DateTime
 Timestamp = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 """Naive UTC with microseconds."""
 Identifier = BigInteger().with_variant(Integer, "sqlite")
-LongText = Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
 Bytes = LargeBinary().with_variant(mysql.MEDIUMBLOB, "mysql", "mariadb")
+LongText = Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
 MYSQL_OPTIONS: dict[str, Any] = {
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_bin",

@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from columns import MYSQL_OPTIONS, Bytes, Identifier, LongText, Timestamp
 from streams.checks import MAX_METRIC_NAME, MAX_STREAM_NAME
+from streams.rest import MAX_NAME
 from utils.identity import MAX_DEVICE_ID, MAX_TEXT
 from utils.process import MAX_PROCESS_NAME
 
@@ -204,6 +205,17 @@ class Device(Base):
     """The highest id among its readings."""
     last_heard: Mapped[datetime | None]
     """When its last reading was received, duplicates included and retained ones excluded."""
+
+
+class RestName(Base):
+    """A name of a field that no metric takes, and that a device has sent."""
+
+    __tablename__ = "rest_names"
+    __table_args__ = (MYSQL_OPTIONS,)
+
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM_NAME), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
+    name: Mapped[str] = mapped_column(String(MAX_NAME), primary_key=True)
 
 
 class NewestValue(Base):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ingest.conversion import Converter
+from ingest.rest import RestFields, RestReader
 from ingest.values import PayloadError, Spelled, shown
 from models import NO_VALUES, NOT_ONLY
 from streams.metric import Metric, Value, Values
@@ -24,6 +25,8 @@ class Fields(NamedTuple):
     values: Values
     unread: tuple[str, ...] = ()
     """The errors in values of optional metrics, which are stored as None."""
+    rest: RestFields | None = None
+    """The fields that no metric takes, if they are kept."""
 
 
 class NotConcerned(Exception):
@@ -78,16 +81,15 @@ class FieldReader:
         self._values = Path.of(stream.values) if stream.values else None
         self._only = [(Path.of(path), value) for path, value in stream.shape.only.items()]
         self._ignores_empty = stream.shape.empty == "ignore"
-        self._begins_with_index = begins_with_index(stream)
+        self._rest = RestReader(stream) if stream.keeps_rest else None
+        self._takes_list = begins_with_index(stream) or stream.keeps_rest
 
     def read(self, payload: Any, top: Any) -> Fields:
         """Read all fields of a payload, or of a member of one; `top` is the whole of it.
 
         Raises PayloadError for the first required field that is wrong, NotConcerned.
         """
-        if not isinstance(payload, dict) and not (
-            self._begins_with_index and type(payload) is list
-        ):
+        if not isinstance(payload, dict) and not (self._takes_list and type(payload) is list):
             text = f"expected a JSON object, not {shown(payload)}"
             raise PayloadError("not_an_object", text, names_field=False)
         if self._only:
@@ -103,10 +105,15 @@ class FieldReader:
                     raise
                 values.append(None)
                 unread.append(error)
-        if values.count(None) == len(values):
-            raise unread[0] if unread else self._empty("the payload has none of the metrics")
+        rest: RestFields | None = None
+        if self._rest is not None:
+            rest, errors = self._rest.read(payload)
+            unread += errors
+        if values.count(None) == len(values) and not rest:
+            raise unread[0] if unread else self._empty()
         device, time = self.device_of(payload, top), self.time_of(payload, top)
-        return Fields(device, time, tuple(values), tuple(map(str, unread)) if unread else ())
+        told = tuple(map(str, unread)) if unread else ()
+        return Fields(device, time, tuple(values), told, rest)
 
     def check_only(self, payload: Any, top: Any) -> None:
         """Check the values that fields must have. Raises NotConcerned."""
@@ -147,11 +154,14 @@ class FieldReader:
             raise PayloadError("not_an_object", message)
         return found
 
-    def _empty(self, problem: str) -> Exception:
+    def _empty(self) -> Exception:
         if self._ignores_empty:
             return NotConcerned(NO_VALUES)
         names = ", ".join(reader.metric.name for reader in self._metrics)
-        return PayloadError("missing_field", f"{problem}: {names}", names_field=False)
+        problem = f"the payload has none of the metrics: {names}"
+        if self._rest is not None:
+            problem = "the payload has no values"
+        return PayloadError("missing_field", problem, names_field=False)
 
 
 def _key_of(paths: Sequence[Path]) -> str | None:

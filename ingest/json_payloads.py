@@ -12,6 +12,8 @@ from utils.lenient_json import BOM
 
 MAX_PAYLOAD = 65_536
 """Bytes of a payload with one reading; most are far smaller."""
+BLANK = BOM + b" \t\r\n"
+"""Bytes that may stand before JSON."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SPELLED: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Spelled)
 
@@ -67,4 +69,4 @@ def check_size(payload: bytes, most: int = MAX_PAYLOAD) -> None:
 
 def begins_array(content: bytes) -> bool:
     """Return whether a payload may be an array."""
-    return content[:64].lstrip(BOM + b" \t\r\n").startswith(b"[")
+    return content[:64].lstrip(BLANK).startswith(b"[")

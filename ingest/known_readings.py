@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table
 import queries.newest
 import queries.readings
 from ingest.message import Reading
+from ingest.rest import encoded
 from streams.metric import Values
 from streams.stream import Stream
 
@@ -35,6 +36,8 @@ def known(
     if not doubtful:
         return set()
     names = [metric.name for metric in stream.metrics]
+    if stream.keeps_rest:
+        names.append("rest")
     times = {(r.device_id, r.stated) for r in group if r.stated is not None}
     stored: dict[tuple[str, datetime | None], list[Values]] = defaultdict(list)
     for device_id, timestamp, values in queries.readings.stated(connection, table, names, times):
@@ -45,10 +48,13 @@ def known(
     for index in doubtful:
         reading = group[index]
         key = reading.device_id, reading.stated
-        is_repeated = (*key, reading.values) in earlier
-        if is_repeated or any(_is_same(one, reading, lacked) for one in stored[key]):
+        values = reading.values
+        if stream.keeps_rest:
+            values = (*values, encoded(reading.rest))
+        is_repeated = (*key, values) in earlier
+        if is_repeated or any(_is_same(one, values, reading, lacked) for one in stored[key]):
             known.add(index)
-        earlier.add((*key, reading.values))
+        earlier.add((*key, values))
     return known
 
 
@@ -60,15 +66,17 @@ def _lacked(connection: Connection, stream: Stream) -> Lacked:
         return queries.newest.metrics(connection, stream.name, device_id)
 
     def lacked(device_id: str, index: int) -> bool:
+        if index == len(stream.metrics):  # the rest
+            return False
         name = stream.metrics[index].name
         return name not in lackable or name not in sent(device_id)
 
     return lacked
 
 
-def _is_same(stored: Values, reading: Reading, lacked: Lacked) -> bool:
+def _is_same(stored: Values, values: Values, reading: Reading, lacked: Lacked) -> bool:
     """Return whether a stored reading has at least one value and lacks only undeclared metrics."""
-    for index, (before, now) in enumerate(zip(stored, reading.values, strict=True)):
+    for index, (before, now) in enumerate(zip(stored, values, strict=True)):
         if before == now:
             continue
         if before is not None or not lacked(reading.device_id, index):

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from broker.message import Message
-from streams.metric import Values
+from streams.metric import Value, Values
 from streams.stream import Stream
 
 
@@ -26,6 +26,8 @@ class Reading(msgspec.Struct, gc=False):
     """The errors in values of optional metrics, which are stored as None."""
     stated: datetime | None = None
     """The time that the device stated, if the reading may already be stored under another key."""
+    rest: dict[str, Value] | None = None
+    """The fields that no metric takes, if the stream keeps them."""
     index: int | None = None
     """Its place among the readings of the message; None if it is the only one."""
 

@@ -96,10 +96,10 @@ class StreamParser:
         measured_at = received_at if timestamp is None else timestamp
         if own and (message.redelivered or message.retained):
             stated = measured_at
-        values, unread = fields.values, fields.unread
-        return Reading(
-            self._stream, device, measured_at, claimed, values, message, own, unread, stated
-        )
+        reading = Reading(self._stream, device, measured_at, claimed, fields.values, message, own)
+        if fields.unread or stated is not None or fields.rest is not None:
+            reading.unread, reading.stated, reading.rest = fields.unread, stated, fields.rest
+        return reading
 
 
 class Parser:

@@ -16,6 +16,8 @@ from database import Database
 from ingest import known_readings
 from ingest.message import Reading, Rejection
 from ingest.outcome import Applied, Fate
+from ingest.rest import encoded
+from ingest.rest_names import RestNameLimit
 from queries.readings import RowKey
 from storage.dialect import Row
 from streams.reading_key import ReadingKey
@@ -38,6 +40,7 @@ class ReadingWriter:
         self._heard_before = queries.devices.keeping(database.upsert, late=True)
         keeping = partial(queries.newest.keeping, database.upsert)
         self._newest = lru_cache(maxsize=2)(keeping)
+        self._names = RestNameLimit(database)
         self._keys = {stream.name: ReadingKey.of_stream(stream) for stream in streams}
 
     def apply(self, connection: Connection, readings: Sequence[Reading], now: datetime) -> Applied:
@@ -61,6 +64,8 @@ class ReadingWriter:
     ) -> None:
         stream = group[0].stream
         table = self._database.tables[stream.name]
+        if stream.keeps_rest:
+            self._names.apply(connection, group)
         known = known_readings.known(connection, stream, table, group)
         new: Sequence[int] = range(len(group))
         if known:
@@ -89,6 +94,8 @@ class ReadingWriter:
             self._keep_newest(connection, stream, table, now)
 
     def _rows(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
+        if stream.keeps_rest:
+            return self._rows_with_rest(stream, group)
         key = self._keys[stream.name].of
         return [
             # A reading without its own time is identified by its delivery.
@@ -98,6 +105,20 @@ class ReadingWriter:
                 r.device_timestamp,
                 *r.values,
                 key(r.values) if r.own_time else r.delivery(),
+            )
+            for r in group
+        ]
+
+    def _rows_with_rest(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
+        key = self._keys[stream.name].with_rest
+        return [
+            (
+                r.device_id,
+                r.timestamp,
+                r.device_timestamp,
+                *r.values,
+                encoded(r.rest),
+                key(r.values, r.rest or {}) if r.own_time else r.delivery(),
             )
             for r in group
         ]

@@ -1,4 +1,4 @@
-"""The commands `flask verify`, `flask acl`, `flask end-session` and `flask forget-rejected`."""
+"""The commands `flask verify`, `acl`, `backfill`, `end-session` and `forget-rejected`."""
 
 import sys
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from config import Settings, SettingsError
 from database import Database, Unavailable
 from ingest import ending
 from ingest.ending import Target
-from services import broker_access, rejected, verification
+from services import broker_access, rejected, rest_backfill, verification
 from services.running_backend import server_url
 from services.verification import Checks
 from streams.registry import Streams
@@ -26,6 +26,7 @@ def commands(
     `target` receives the messages queued in an ended session; `checks` are those of integrations.
     """
     of_streams = [verify(settings, streams, checks), acl(settings, streams)]
+    of_streams.append(backfill(streams, target.database))
     return [*of_streams, end_session(settings, streams, target), forget_rejected(target.database)]
 
 
@@ -53,6 +54,30 @@ def verify(settings: Settings, streams: Streams, checks: Sequence[Checks]) -> cl
             sys.exit(1)
 
     return check
+
+
+def backfill(streams: Streams, database: Database) -> click.Command:
+    """Return the command that fills metrics from the fields that were kept before."""
+
+    @click.command(
+        "backfill",
+        help="Fill the metrics of STREAM from the fields kept before they were declared.",
+    )
+    @click.argument("stream")
+    def fill(stream: str) -> None:
+        found = streams.get(stream)
+        if found is None or not found.keeps_rest:
+            names = ", ".join(one.name for one in streams if one.keeps_rest) or "none"
+            expected = f'expected a stream with rest = "keep": {names}'
+            raise click.ClickException(f"{stream}: no such stream; {expected}")
+        try:
+            filled = rest_backfill.fill(database, found)
+        except Unavailable as error:
+            raise click.ClickException(f"The database cannot be used: {error}") from error
+        unread = f"; {filled.unread} values could not be read and are left" if filled.unread else ""
+        click.echo(f"{filled.readings} readings of {stream} filled{unread}")
+
+    return fill
 
 
 def forget_rejected(database: Database) -> click.Command:

@@ -21,7 +21,7 @@ from routes.arguments import (
 )
 from routes.heavy import take_turn
 from routes.stream_answers import stream_answers
-from services import health_index, newest, serializers
+from services import health_index, ml_columns, newest, rest_figures, serializers
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
 from services.verification_samples import plausible_values
@@ -121,7 +121,8 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
     def history(query: ReadingsQuery) -> JsonObject:
         """Readings, newest first."""
         if query.health and not stream.factors:
-            raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=stream.metrics[0].name))
+            metric = stream.metrics[0].name if stream.metrics else "NAME"
+            raise BadRequest(NO_FACTORS.format(stream=stream.name, metric=metric))
         take_turn(query.limit + query.offset)
         with database.read() as reader:
             rows = queries.readings.history(
@@ -142,15 +143,7 @@ def _add_reading_endpoints(api: APIBlueprint, stream: Stream, database: Database
         take_turn(query.limit)
         with database.read() as reader:
             rows = queries.readings.ml_data(reader, stream, table, query.filter(), query.limit)
-        columns = list(zip(*rows, strict=True)) or [()] * (2 + len(stream.metrics))
-        data: JsonObject = {
-            "timestamps": [clock.rfc3339(at) for at in columns[0]],
-            "device_ids": list(columns[1]),
-        }
-        data |= {
-            metric.plural: list(column)
-            for metric, column in zip(stream.metrics, columns[2:], strict=True)
-        }
+        data = ml_columns.columns(stream, rows)
         return {"sample_count": len(rows), "device_id": query.device_id, "data": data}
 
 
@@ -163,6 +156,8 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         take_turn()
         with database.read() as reader:
             figures = queries.statistics.stats(reader, stream, table, query.filter())
+            if stream.keeps_rest:
+                figures |= rest_figures.stats(queries.readings.rests(reader, table, query.filter()))
         return {"stats": figures, "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})

@@ -3,12 +3,18 @@
 import functools
 from typing import Annotated, Any, assert_never
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from routes.answers import Rfc3339
 from routes.schemas import Described
 from streams.metric import Metric
 from streams.stream import Stream
+
+
+class Open(Described):
+    """An answer that also has the fields that no metric takes, by their names."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class HealthSummary(Described):
@@ -102,11 +108,14 @@ def _model(stream: Stream, what: str, fields: dict[str, Any]) -> type[BaseModel]
         f"f{index}": (Annotated[kind, Field(alias=name)], default)
         for index, (name, (kind, default)) in enumerate(fields.items())
     }
-    return _made(stream, what, **numbered)
+    base = Open if stream.keeps_rest else Described
+    return _made(stream, what, base, **numbered)
 
 
-def _made(stream: Stream, what: str, **fields: Any) -> type[BaseModel]:
-    return create_model(f"{stream.name.capitalize()}{what}", __base__=Described, **fields)
+def _made(
+    stream: Stream, what: str, base: type[BaseModel] = Described, **fields: Any
+) -> type[BaseModel]:
+    return create_model(f"{stream.name.capitalize()}{what}", __base__=base, **fields)
 
 
 def _value_type(metric: Metric) -> Any:

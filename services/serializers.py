@@ -5,10 +5,14 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import RowMapping
 
-from streams.metric import Metric
+from streams.metric import Metric, Value
 from streams.stream import Stream
 from utils import clock
 from utils.json_types import JsonObject
+
+REST = "rest"
+"""The column with the fields that no metric takes."""
+_REST = msgspec.json.Decoder(dict[str, Value])
 
 
 def reading(row: RowMapping) -> JsonObject:
@@ -17,7 +21,17 @@ def reading(row: RowMapping) -> JsonObject:
         "timestamp": clock.rfc3339(row["timestamp"]),
         "created_at": clock.rfc3339(row["created_at"]),
     }
-    return {**row, **times}
+    shown = {**row, **times}
+    if REST not in shown:
+        return shown
+    # A metric that was declared later has no value yet in older readings.
+    kept = fields_of(shown.pop(REST))
+    return shown | {name: value for name, value in kept.items() if shown.get(name) is None}
+
+
+def fields_of(rest: str | None) -> dict[str, Value]:
+    """Return the fields that no metric takes, by name."""
+    return _REST.decode(rest) if rest else {}
 
 
 def message(stream: Stream, metric: Metric, row: RowMapping) -> JsonObject:

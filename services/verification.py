@@ -103,7 +103,7 @@ class Verification:
         """
         samples = [
             plausible(stream, metric)
-            for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1]
+            for metric in stream.metrics[:: -1 if stream.topic.has_metric else 1] or [None]
         ]
         samples = samples if stream.topic.has_metric else samples[:1]
         self.made[stream.name] = samples[-1].at

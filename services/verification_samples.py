@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, assert_never
 
 from models import VERIFY_DEVICE
 from streams.metric import Metric, Simulation, Value
+from streams.rest import BARE
 from streams.stream import Stream
 from streams.value_writer import ValueWriter
 from streams.writing import PayloadWriter
@@ -31,13 +32,16 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     at = clock.rfc3339(now)
     named = None if stream.is_named_by_topic else VERIFY_DEVICE
     values = plausible_values(stream)
-    only = metric or stream.metrics[0]
+    level = ""
     if stream.topic.has_metric:
-        values = {only.name: values[only.name]}
+        only = metric or stream.metrics[0]
+        level, values = only.level, {only.name: values[only.name]}
         payload = writer.single(only, values[only.name], now, named)
     else:
         payload = writer.payload(values, now, named)
-    topic = stream.topic_of(VERIFY_DEVICE, only.level)
+    if not stream.metrics:
+        payload |= (values := {BARE: 1.0})
+    topic = stream.topic_of(VERIFY_DEVICE, level)
     return VerificationSample(
         topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now
     )

@@ -9,6 +9,7 @@ import queries.devices
 import queries.newest
 import queries.presence
 import queries.readings
+import queries.rest_names
 from config import Settings
 from database import Database, Unavailable
 from models import VERIFY_DEVICE
@@ -56,3 +57,4 @@ def _forget(connection: Connection, database: Database, name: str) -> None:
     queries.readings.forget(connection, table, VERIFY_DEVICE, newest or 0)
     queries.devices.forget(connection, name, VERIFY_DEVICE)
     queries.newest.forget(connection, name, VERIFY_DEVICE)
+    queries.rest_names.forget(connection, name, VERIFY_DEVICE)

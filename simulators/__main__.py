@@ -74,6 +74,8 @@ def _declared(settings: Settings, name: str) -> Stream:
         raise StreamError(
             f"--stream {name}: its payloads are {stream.shape.format}; simulated devices write json"
         )
+    if not stream.metrics:
+        raise StreamError(f"--stream {name}: it declares no metrics to simulate")
     return stream
 
 

@@ -6,7 +6,7 @@ from typing import Any, assert_never
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, MetaData, String, Table, text
 from sqlalchemy.types import TypeEngine
 
-from columns import MYSQL_OPTIONS, Identifier, Timestamp
+from columns import MYSQL_OPTIONS, Identifier, LongText, Timestamp
 from models import MAX_DEVICE_TIMESTAMP
 from streams.metric import MetricType
 from streams.stream import Stream
@@ -23,7 +23,10 @@ def reading_tables(streams: Iterable[Stream]) -> dict[str, Table]:
 
 
 def reading_table(stream: Stream, metadata: MetaData) -> Table:
-    """The table of one stream: the common columns and one nullable column per metric."""
+    """The table of one stream: the common columns and one nullable column per metric.
+
+    `rest` has the fields that no metric takes, as a JSON object.
+    """
     return Table(
         stream.table,
         metadata,
@@ -33,6 +36,7 @@ def reading_table(stream: Stream, metadata: MetaData) -> Table:
         # The device's own time, if it was not credible and the server's was taken.
         Column("device_timestamp", String(MAX_DEVICE_TIMESTAMP)),
         *[Column(metric.name, column_type(metric.type)) for metric in stream.metrics],
+        *([Column("rest", LongText)] if stream.keeps_rest else []),
         Column("fingerprint", BigInteger, nullable=False),
         Column("created_at", Timestamp, nullable=False),
         *_indexes(stream.table),
@@ -61,7 +65,7 @@ def type_in(column: object) -> MetricType:
     The name of the type may be the database's: MySQL's BOOLEAN is TINYINT.
     """
     name = str(column).upper()
-    if "CHAR" in name:
+    if "CHAR" in name or "TEXT" in name:
         return "text"
     if "BOOL" in name or "TINYINT" in name:
         return "boolean"

@@ -183,7 +183,8 @@ def check_visible(key: str, text: str) -> None:
 
 
 def _check_names(stream: Stream) -> None:
-    expect(stream.metrics, "metrics", "at least one metric, such as [metrics.temperature]")
+    expected = 'at least one metric, such as [metrics.temperature], or rest = "keep"'
+    expect(stream.metrics or stream.keeps_rest, "metrics", expected)
     by_folded: dict[str, str] = {}
     plurals = dict.fromkeys(LISTS_OF_ML_DATA, "AutoForge")
     for metric in stream.metrics:

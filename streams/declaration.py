@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,13 +30,15 @@ from streams.payload_shape import (
     Empty,
     Format,
     PayloadShape,
+    Rest,
     Retained,
     Unpack,
 )
-from streams.registry import Streams, UnusableDeclaration
+from streams.registry import Streams
 from streams.stream import Devices, Energy, HealthRules, Oee, PresenceRules, Stream, Timestamp
 from streams.topic_checks import check_presence, check_topic, check_topic_keys, check_topics
-from streams.topics import METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of
+from streams.topics import METRIC, PLACEHOLDER, TopicPattern
+from streams.unusable import set_aside
 from utils.text import decoded
 
 SENSOR_TOPIC = "SENSOR_TOPIC"
@@ -52,9 +52,8 @@ _WORDS = {
     "decimal": Decimal,
     "retained": Retained,
     "unpack": Unpack,
+    "rest": Rest,
 }
-# Finds the topic in a file that is not valid TOML.
-_TOPIC_LINE = re.compile(r"""^[ \t]*topic[ \t]*=[ \t]*(["'])(?P<topic>[^"'\n]*)\1""", re.MULTILINE)
 
 
 class _Declaration(
@@ -65,7 +64,7 @@ class _Declaration(
     rename={"excluded": "except"},
 ):
     topic: str | tuple[str, ...]
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] = msgspec.field(default_factory=dict)
     title: str = ""
     table: str = ""
     excluded: tuple[str, ...] = ()
@@ -122,7 +121,7 @@ def load(
         raise StreamError("\n".join(faults.values()))
     streams.sort(key=lambda stream: stream.name)
     taken = [*(topic for stream in streams for topic in stream.received), *device_topics]
-    unusable = _unusable(faults, topics, taken, published(streams, device_topics))
+    unusable = set_aside(faults, topics, taken, published(streams, device_topics))
     try:
         return Streams(streams, device_topics, unusable, _digest(files, topics), catch_all)
     except ValueError as error:
@@ -143,50 +142,6 @@ def _digest(files: Sequence[DeclarationFile], topics: Mapping[str, str]) -> str:
         if not file.fault:
             digest.update(os.fsencode(f"{file.path.name}\0") + file.content + b"\0")
     return digest.hexdigest()
-
-
-def _unusable(
-    faults: Mapping[DeclarationFile, str],
-    topics: Mapping[str, str],
-    taken: Sequence[TopicPattern],
-    own: Sequence[TopicPattern],
-) -> Sequence[UnusableDeclaration]:
-    """Return the unusable declarations, with the topics whose messages can be set aside."""
-    unusable: list[UnusableDeclaration] = []
-    for file, reason in faults.items():
-        others = [*taken, *(other.topic for other in unusable if other.topic is not None)]
-        topic = _topic_to_set_aside(topics.get(file.name) or _declared_topic(file))
-        # A stream whose topic covers this one rejects its messages in its own name, and what
-        # AutoForge hears where it publishes is its own.
-        is_of_others = topic is not None and (
-            any(other.hides(topic) for other in others)
-            or any(other.overlaps(topic) for other in own)
-        )
-        unusable.append(UnusableDeclaration(file.name, reason, None if is_of_others else topic))
-    return unusable
-
-
-def _declared_topic(file: DeclarationFile) -> object:
-    text = file.content.decode("utf-8-sig", errors="replace")
-    try:
-        return tomllib.loads(text).get("topic")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        # A table such as [presence] may have a topic of its own.
-        found = _TOPIC_LINE.search(text.partition("\n[")[0])
-        return found and found["topic"]
-
-
-def _topic_to_set_aside(text: object) -> TopicPattern | None:
-    if not isinstance(text, str):
-        return None
-    # Any value of `{metric}` is set aside.
-    pattern = TopicPattern.of(text.replace(METRIC, "+"))
-    try:
-        check_topic(pattern)
-    except StreamError:
-        return None
-    has_plain = any(kind_of(level) is LevelKind.LITERAL for level in pattern.levels)
-    return pattern if has_plain else None
 
 
 def _read(file: DeclarationFile, topic: str | None) -> Stream:

@@ -9,6 +9,7 @@ Empty = Literal["reject", "ignore"]
 Decimal = Literal[".", ","]
 Unpack = Literal["", "deflate"]
 Retained = Literal["timed", "store", "ignore"]
+Rest = Literal["", "keep"]
 
 MAX_COLUMNS = 1_000
 """Columns of CSV."""
@@ -57,6 +58,8 @@ class PayloadShape(msgspec.Struct, frozen=True):
     """The decimal separator of numbers in texts."""
     retained: Retained = "timed"
     """Which retained messages are readings: with a time of their own, all, or none."""
+    rest: Rest = ""
+    """Whether fields that no metric takes are kept."""
 
     @property
     def exploded(self) -> tuple[str, ...]:

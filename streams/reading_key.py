@@ -5,7 +5,7 @@ does not depend on the transport, the spelling of the payload, or metrics declar
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Self
@@ -41,6 +41,12 @@ class ReadingKey:
         has_integers = any(metric.type == "integer" for metric in stream.metrics)
         return cls([metric.name for metric in stream.metrics], has_integers=has_integers)
 
+    def with_rest(self, values: Sequence[Any], rest: Mapping[str, Value]) -> int:
+        """Return the same where there are other fields: a metric with such a name has its key."""
+        pairs = [(name, values[index]) for name, index in self._ordered]
+        pairs += [(name.lower().encode(), value) for name, value in rest.items()]
+        return _of_pairs(sorted(pairs, key=lambda pair: pair[0]))
+
     def of(self, values: Sequence[Any]) -> int:
         """Return a signed 64-bit hash of the values: a number, text or None for each metric."""
         try:
@@ -52,10 +58,13 @@ class ReadingKey:
         return _hashed(self._head + packed)
 
     def _of_some(self, values: Sequence[Any]) -> int:
-        pairs = ((name, values[index]) for name, index in self._ordered)
-        present = [(name, value) for name, value in pairs if value is not None]
-        encoded = b"".join(_encoded(value) for _, value in present)
-        return _hashed(_head(name for name, _ in present) + encoded)
+        return _of_pairs([(name, values[index]) for name, index in self._ordered])
+
+
+def _of_pairs(pairs: Sequence[tuple[bytes, Value | None]]) -> int:
+    present = [(name, value) for name, value in pairs if value is not None]
+    encoded = b"".join(_encoded(value) for _, value in present)
+    return _hashed(_head(name for name, _ in present) + encoded)
 
 
 def _head(names: Any) -> bytes:

@@ -86,6 +86,7 @@ RESERVED_TABLES = {
     "rejected_messages",
     "rejected_shares",
     "rejection_counts",
+    "rest_names",
     "stream_states",
     *(name.replace("-", "_") for name in RESERVED_NAMES),
 }

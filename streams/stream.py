@@ -171,6 +171,11 @@ class Stream:
         return self.shape.values
 
     @property
+    def keeps_rest(self) -> bool:
+        """Whether fields that no metric takes are stored, too."""
+        return self.shape.rest == "keep"
+
+    @property
     def is_plain(self) -> bool:
         """Whether every field is under its name, and its value as it is stored."""
         time = self.timestamp
@@ -212,12 +217,13 @@ class Stream:
         """Return the device id that a topic contains."""
         if not self.is_joined_from_topic:
             return parts.device_id
-        return "-".join(parts.names[part.strip("{.}")] for part in self.device_parts)
+        known = {"device_id": parts.device_id or "", **parts.names}
+        return "-".join(known[part.strip("{.}")] for part in self.device_parts)
 
     @property
     def names_of_device(self) -> tuple[str, ...]:
         """The placeholders that a topic needs to contain the device id; see `device_of`."""
-        if not self.device_parts or self.device_paths:
+        if not self.is_joined_from_topic:
             return ("device_id",)
         return tuple(part.strip("{.}") for part in self.device_parts)
 
@@ -229,7 +235,8 @@ class Stream:
     def topic_of(self, device_id: str, metric_level: str = "") -> str:
         """Return a topic of one device, and of one value of `{metric}` if the topic has it."""
         own = {part.strip("{.}"): value for part, value in self.parts_of(device_id).items()}
-        return self.topic.fill(device_id, metric_level, self.simulate.levels | own)
+        named = own.get("device_id", device_id)
+        return self.topic.fill(named, metric_level, self.simulate.levels | own)
 
     def can_name(self, device_id: str) -> bool:
         """Return whether a message can have this device id, in the topic or the payload."""

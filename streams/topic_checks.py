@@ -66,7 +66,7 @@ def check_topic_keys(stream: Stream) -> None:
             check_visible(key, level)
             check_sendable("topic", stream.topic.fill("", level))
         shape = stream.shape
-        for name in ("values", "explode", "pairs"):
+        for name in ("values", "explode", "pairs", "rest"):
             expected = "nothing, because each metric has its own topic"
             expect(not getattr(shape, name), name, expected)
 

@@ -5,10 +5,14 @@ from typing import Any, assert_never
 
 from ingest.formats import influx, msgpack, senml
 from ingest.formats.table import Table
-from ingest.json_payloads import MAX_PAYLOAD, begins_array, decode_reading
+from ingest.json_payloads import BLANK, MAX_PAYLOAD, begins_array, checked, decode_reading
 from ingest.unpacking import MAX_UNPACKED, inflated, unpacked
+from ingest.values import NUMBER, Bare, PayloadError, Spelled
 from streams.payload_shape import PayloadShape
+from streams.rest import BARE
 
+MAX_DIGITS = 20
+"""Digits of an integer; longer ones are no integers of 64 bits."""
 Decoder = Callable[[bytes], Any]
 
 
@@ -24,16 +28,32 @@ def document_decoder(shape: PayloadShape) -> Decoder:
     return lambda payload: decode(unpack(payload, declared))
 
 
-def _decoded(content: bytes, *, may_be_large: bool) -> Any:
+def _decoded(content: bytes, *, may_be_large: bool, may_be_bare: bool) -> Any:
+    if may_be_bare and not content.lstrip(BLANK).startswith((b"{", b"[")):
+        return {BARE: _value(checked(content))}
     is_large = may_be_large or begins_array(content)
     return decode_reading(content, MAX_UNPACKED if is_large else MAX_PAYLOAD)
+
+
+def _value(content: bytes) -> Any:
+    """Return a payload that is no object: JSON, or else a text or number as it is."""
+    text = content.decode().strip()
+    if NUMBER.fullmatch(text):
+        return (
+            int(text) if text.lstrip("+-").isdigit() and len(text) < MAX_DIGITS else Spelled(text)
+        )
+    try:
+        return decode_reading(content)
+    except PayloadError:
+        return Bare(text)
 
 
 def _decoder(shape: PayloadShape) -> Decoder:
     match shape.format:
         case "json":
             explodes = bool(shape.exploded) or shape.pairs is not None
-            return lambda content: _decoded(content, may_be_large=explodes)
+            keeps_rest = shape.rest == "keep"
+            return lambda content: _decoded(content, may_be_large=explodes, may_be_bare=keeps_rest)
         case "csv":
             return Table(shape.columns, shape.separator).decode
         case "influx":

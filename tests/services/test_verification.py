@@ -120,9 +120,10 @@ def test_a_running_system_passes_every_check(backend: BackendProcess) -> None:
     run = as_a_program(backend)
     assert run.stderr == ""
     code, checks, summary = printed(run.returncode, run.stdout.splitlines())
-    assert (code, summary) == (0, "12 ok, 0 FAILED, 1 left out")
+    assert (code, summary) == (0, "13 ok, 0 FAILED, 1 left out")
     assert list(checks) == [
         *CHECKS,
+        "Stream anything",
         "Stream machines",
         "Stream panels",
         "Stream sensors",
@@ -131,7 +132,7 @@ def test_a_running_system_passes_every_check(backend: BackendProcess) -> None:
     ]
     assert checks["Clean up"][1] == (
         f"DATABASE_URL here is not the database of http://127.0.0.1:{backend.port}: readings of autoforge-verify stay "
-        "in panels, machines, sensors, soil; lists and figures leave them out"
+        "in panels, anything, machines, sensors, soil; lists and figures leave them out"
     )
     for check in ("POST /api/mqtt/publish", "Stream panels", "Stream sensors"):
         assert re.search(r" served after \d+ ms$", checks[check][1])
@@ -142,7 +143,7 @@ def test_it_can_be_run_again_and_its_readings_are_in_no_list_and_no_figure(
 ) -> None:
     for _ in range(2):
         assert failed(verify(backend.environment)) == {}
-    for stream in ("machines", "panels", "sensors", "soil"):
+    for stream in ("anything", "machines", "panels", "sensors", "soil"):
         assert backend.get(f"/api/{stream}/latest?device_id={DEVICE}")[0] == 200
         assert backend.get(f"/api/{stream}/devices")[1]["devices"] == []
         assert backend.get(f"/api/{stream}/history")[1]["data"] == []
@@ -161,7 +162,8 @@ def test_what_it_made_is_removed_from_a_database_that_it_reaches(
         for _ in range(2):
             assert verify(server.environment)[1]["Clean up"][0] == "ok"
         engine = create_engine(make_url(server.environment["DATABASE_URL"]))
-        tables = ("machines_readings", "panels_readings", "sensor_readings", "soil_readings")
+        made = ("anything", "machines", "panels", "sensor", "soil")
+        tables = [f"{name}_readings" for name in made]
         with engine.connect() as connection:
             left = [
                 connection.execute(text(f"SELECT count(*) FROM {table}")).scalar()
@@ -257,7 +259,7 @@ def test_the_checks_of_panels_and_of_other_formats_are_left_out(
 def test_a_backend_that_is_away_fails_everything_but_the_broker(backend: BackendProcess) -> None:
     port = free_port()
     sentences = failed(verify(backend.environment, "--url", f"http://127.0.0.1:{port}"))
-    assert len(sentences) == 11
+    assert len(sentences) == 12
     assert "MQTT broker connection" not in sentences
     assert sentences["Backend health"] == (
         f"expected an answer from http://127.0.0.1:{port}; came none: [Errno 111] Connection refused; "
@@ -275,7 +277,7 @@ def test_a_host_that_does_not_exist_is_a_sentence(backend: BackendProcess, url: 
 def test_a_broker_that_is_away_fails_what_publishes_from_here(backend: BackendProcess) -> None:
     environment = backend.environment | {"MQTT_PORT": str(free_port())}
     sentences = failed(verify(environment, "--timeout", "2"))
-    streams = {f"Stream {name}" for name in ("machines", "panels", "sensors", "soil")}
+    streams = {f"Stream {name}" for name in ("anything", "machines", "panels", "sensors", "soil")}
     assert set(sentences) == {"MQTT broker connection"} | streams
     assert "cannot be reached" in sentences["MQTT broker connection"]
 
@@ -306,7 +308,10 @@ def test_streams_that_differ_are_named(
         sensors=text.replace("[metrics.gas]", "[metrics.smoke]"), more=SHAPES["nested"]
     )
     sentences = failed(verify(backend.environment | {"STREAMS_DIR": folder}, "--timeout", "1"))
-    assert "a difference in machines, more, panels, sensors, soil" in sentences["Declared streams"]
+    assert (
+        "a difference in anything, machines, more, panels, sensors, soil"
+        in sentences["Declared streams"]
+    )
     assert "restart it with this declaration" in sentences["Stream more"]
 
 
@@ -393,7 +398,7 @@ def test_what_is_not_autoforge_is_a_sentence(
     environment = dict(os.environ) | {"MQTT_BROKER": "127.0.0.1", "MQTT_PORT": str(broker.port)}
     sentences = failed(verify(environment, "--url", fake(status, kind, body), "--timeout", "1"))
     assert came in sentences["Backend health"]
-    assert len(sentences) == 11
+    assert len(sentences) == 12
 
 
 @pytest.mark.process
@@ -407,7 +412,7 @@ def test_nothing_that_answers_with_any_json_ends_it(
         {"name": ["x"], "topic": 1, "device": 1, "timestamp_required": 1, "metrics": []}
     ]
     url = fake(200, "application/json", json.dumps(strange).encode())
-    assert len(failed(verify(environment, "--url", url, "--timeout", "1"))) == 9
+    assert len(failed(verify(environment, "--url", url, "--timeout", "1"))) == 10
 
 
 @pytest.mark.parametrize(

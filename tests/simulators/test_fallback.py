@@ -210,7 +210,7 @@ def test_readings_wait_for_a_backend_that_is_away_too(
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("stream", [stream.name for stream in STREAMS])
+@pytest.mark.parametrize("stream", [stream.name for stream in STREAMS if stream.metrics])
 def test_without_a_broker_from_the_start_every_stream_goes_over_http(
     start: Start, server: Server, mosquitto: Mosquitto, stream: str
 ) -> None:

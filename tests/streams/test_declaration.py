@@ -45,10 +45,14 @@ def fault(folder: Path, name: str = "x") -> str:
     ("text", "sentence"),
     [
         pytest.param(METRIC, "Object missing required field `topic`", id="no topic"),
-        pytest.param(TOPIC, "Object missing required field `metrics`", id="no metrics"),
+        pytest.param(
+            TOPIC,
+            'metrics: expected at least one metric, such as [metrics.temperature], or rest = "keep"',
+            id="no metrics",
+        ),
         pytest.param(
             f"{TOPIC}[metrics]",
-            "metrics: expected at least one metric, such as [metrics.temperature]",
+            'metrics: expected at least one metric, such as [metrics.temperature], or rest = "keep"',
             id="no metric",
         ),
         pytest.param(

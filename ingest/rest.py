@@ -1,0 +1,81 @@
+"""Read the fields of a payload that no metric takes; pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ingest.values import PayloadError, number, shown, text
+from streams.metric import MAX_INTEGER, Value
+from streams.rest import MAX_NAME, MAX_NAMES, Keys, RestNames
+from streams.stream import Stream
+from utils.identity import MAX_DEPTH
+
+RestFields = dict[str, Value]
+"""What is kept, by name."""
+
+
+class RestReader:
+    """Reads what the metrics of a stream leave over."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._names = RestNames(stream)
+
+    def read(self, payload: Any) -> tuple[RestFields, list[PayloadError]]:
+        """Return the numbers, texts and booleans of a payload, and the errors in others."""
+        kept: RestFields = {}
+        unread: list[PayloadError] = []
+        for keys, found in _scalars(payload, ()):
+            name = self._names.of(keys)
+            if name is None or found is None:
+                continue
+            try:
+                _check_room(name, kept)
+                kept[_free(name, kept)] = _stored(name, found)
+            except PayloadError as error:
+                unread.append(error)
+        return kept, unread[:MAX_NAMES]
+
+
+def encoded(kept: RestFields | None) -> str | None:
+    """Return the fields as they are stored, None if there are none."""
+    return msgspec.json.encode(kept).decode() if kept else None
+
+
+def _scalars(found: Any, keys: Keys) -> Iterator[tuple[Keys, Any]]:
+    if len(keys) > MAX_DEPTH:
+        return
+    if isinstance(found, dict):
+        for name, inner in found.items():
+            yield from _scalars(inner, (*keys, name))
+    elif isinstance(found, list):
+        for index, inner in enumerate(found):
+            yield from _scalars(inner, (*keys, index))
+    else:
+        yield keys, found
+
+
+def _stored(name: str, found: Any) -> Value:
+    if isinstance(found, bool):
+        return found
+    if isinstance(found, int):
+        if not -MAX_INTEGER - 1 <= found <= MAX_INTEGER:
+            limit = "outside of -2^63 to 2^63 - 1"
+            raise PayloadError("number_out_of_range", f"{name}: {limit}: {found}")
+        return int(found)
+    if isinstance(found, float):
+        return number(name, found, shown(found))
+    return str(text(name, found))
+
+
+def _check_room(name: str, kept: RestFields) -> None:
+    if len(kept) >= MAX_NAMES or len(name) > MAX_NAME:
+        limits = f"at most {MAX_NAMES} names of at most {MAX_NAME} characters are kept"
+        raise PayloadError("too_many_names", f"{name[:MAX_NAME]}: {limits}")
+
+
+def _free(name: str, kept: RestFields) -> str:
+    """Return a name that is not in use; only names that are reserved can meet another."""
+    while name in kept:
+        name = f"{name}_"
+    return name
