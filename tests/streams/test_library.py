@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from broker.message import Message
 from config import PROJECT, Settings
-from ingest.message import Reading, Rejection
+from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from ingest.payload import Parser
 from ingest.presence import PresenceNotice, StreamPresence
 from streams import declaration
@@ -25,15 +27,23 @@ FAMILIES = {
     "ChirpStack v4": "chirpstack",
     "Dragino (ChirpStack)": "chirpstack",
     "ESPHome": "esphome",
+    "OpenMQTTGateway BLE": "openmqttgateway",
     "Shelly Gen1": "shelly-gen1",
     "Shelly Gen2": "shelly-gen2",
     "Tasmota": "tasmota",
+    "Telegraf influx": "telegraf",
     "The Things Stack v3": "the-things-stack",
     "Zigbee2MQTT": "zigbee2mqtt",
 }
 DATA = (PROJECT / "tests" / "data" / "devices.jsonl").read_text().splitlines()
 CASES = [case for case in map(json.loads, DATA) if case["family"] in FAMILIES]
 OTHER_TOPICS = ("STATE", "Zigbee/SENSOR", "switch:0", "mode/state", "bedroom_gas/state")
+# The library tells the measurements of a host apart.
+DEVICES = {
+    "nas1-cpu-total": "nas1-cpu-cpu-total",
+    "nas1-cpu0": "nas1-cpu-cpu0",
+    "plant": "plant-modbus",
+}
 PAGES = {name: (PROJECT / "docs" / "devices" / f"{name}.md").read_text() for name in NAMES}
 
 
@@ -48,6 +58,12 @@ def parser() -> Parser:
 def values_of(found: Reading) -> dict[str, Any]:
     present = zip(found.stream.metrics, found.values, strict=True)
     return {metric.name: value for metric, value in present if value is not None}
+
+
+def readings_of(found: Parsed) -> Sequence[Reading]:
+    if isinstance(found, Several):
+        return found.readings
+    return [found] if isinstance(found, Reading) else []
 
 
 def _is_declared(parser: Parser, case: dict[str, Any]) -> bool:
@@ -66,17 +82,17 @@ def test_a_message_of_a_device_is_read(case: dict[str, Any], parser: Parser) -> 
     )
     found = parser.parse(Message(case["topic"], payload, RECEIVED))
     assert not isinstance(found, Rejection) or case["outcome"] == "rejected", found
-    if isinstance(found, Reading):
-        (expected,) = case["expect"]
-        assert found.device_id == expected["device"]
-        assert set(expected["metrics"].values()) & set(values_of(found).values())
+    readings = readings_of(found)
+    for reading, expected in zip(readings, case["expect"] if readings else [], strict=True):
+        assert reading.device_id == DEVICES.get(expected["device"], expected["device"])
+        assert set(expected["metrics"].values()) & set(values_of(reading).values())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_example_of_its_page_gives_the_reading_that_it_shows(name: str, parser: Parser) -> None:
     page = PAGES[name]
     topic = re.search(r"^On `(.+)`:$", page, re.MULTILINE)
-    payload = re.search(r"^```json\n(.+)\n```$", page, re.MULTILINE)
+    payload = re.search(r"^```(?:json|text)\n(.+)\n```$", page, re.MULTILINE)
     assert topic
     assert payload
     found = parser.parse(Message(topic[1], payload[1].encode(), RECEIVED))
@@ -101,6 +117,10 @@ def test_the_example_of_its_page_gives_the_reading_that_it_shows(name: str, pars
         ("bedroom-env/status", "online", "esphome", "bedroom-env", True),
         ("shellies/em-A1/online", "false", "shelly-gen1", "em-A1", False),
         ("shellyplus1pm-a8/online", "true", "shelly-gen2", "shellyplus1pm-a8", True),
+        ("solar/114181234567/status/reachable", "0", "opendtu", "114181234567", False),
+        ("inverter/HM-600/available", "1", "ahoydtu", "HM-600", True),
+        ("inverter/HM-600/available", "0", "ahoydtu", "HM-600", False),
+        ("home/OMG_attic/LWT", "offline", "openmqttgateway-system", "OMG_attic", False),
     ],
 )
 def test_the_presence_of_a_device_is_read(
@@ -111,6 +131,95 @@ def test_the_presence_of_a_device_is_read(
     assert parser.parse(message := Message(topic, payload.encode(), RECEIVED)) == PresenceNotice(
         device_id, message, online, stream
     )
+
+
+MESSAGES: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
+    (
+        "home/OMG_attic/RTL_433toMQTT/Acurite-Tower/A/5812",
+        '{"model":"Acurite-Tower","id":5812,"battery_ok":1,"temperature_C":21.3,"humidity":44}',
+    ): ("Acurite-Tower.A.5812", {"temperature": 21.3, "humidity": 44.0, "battery_ok": True}),
+    (
+        "home/TheengsGateway/BTtoMQTT/C47C8D6A1B2C",
+        '{"id":"C4:7C:8D:6A:1B:2C","rssi":-77,"model_id":"HHCCJCY01HHCC","moi":31,"fer":214}',
+    ): ("C47C8D6A1B2C", {"moisture": 31.0, "fertility": 214.0}),
+    ("solar/114181234567/2/yieldtotal", "310.482"): ("114181234567", {"yieldtotal_2": 310.482}),
+    ("solar/114181234567/status/producing", "1"): ("114181234567", {"producing": True}),
+    ("solar/ac/power", "1180.7"): ("ac", {"sum_power": 1180.7}),
+    ("inverter/HM-600/ch1/U_DC", "38.900"): ("HM-600", {"voltage_1": 38.9}),
+    ("N/c0619ab4a1b2/battery/256/Dc/0/Voltage", '{"value":52.31}'): (
+        "c0619ab4a1b2-battery-256",
+        {"dc_voltage": 52.31},
+    ),
+    ("N/c0619ab4a1b2/vebus/276/Mode", '{"max":4,"min":1,"value":3}'): (
+        "c0619ab4a1b2-vebus-276",
+        {"mode": 3},
+    ),
+    ("homeassistant/binary_sensor/cellar_door/state", "on"): (
+        "cellar_door",
+        {"binary_sensor": True},
+    ),
+    ("homeassistant/climate/bath/state", "heat"): ("bath", {"climate": "heat"}),
+    (
+        "telegraf/nas1/disk",
+        "disk,device=sda1,host=nas1,path=/ free=182536i,used_percent=63.49 1759163270000000000",
+    ): ("nas1-disk-sda1", {"free": 182536, "used_percent": 63.49}),
+}
+
+
+@pytest.mark.parametrize(("message", "expected"), MESSAGES.items(), ids=lambda one: str(one[0]))
+def test_a_message_gives(
+    message: tuple[str, str], expected: tuple[str, dict[str, Any]], parser: Parser
+) -> None:
+    topic, payload = message
+    found = parser.parse(Message(topic, payload.encode(), RECEIVED))
+    assert isinstance(found, Reading), found
+    assert (found.device_id, values_of(found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        ("home/OMG_attic/BTtoMQTT/58782076BC24", '{"id":"58:78:20:76:BC:24","rssi":-79}'),
+        ("home/OMG_attic/BTtoMQTT/undecoded", '{"id":"58:78:20:76:BC:24","tempc":20.6}'),
+        ("N/c0619ab4a1b2/pvinverter/20/Ac/L2/Power", '{"value": null}'),
+        ("N/c0619ab4a1b2/pvinverter/20/Ac/Power", ""),
+        ("homeassistant/sensor/living_room_temperature/state", "unavailable"),
+        ("homeassistant/climate/bath/state", "unknown"),
+        ("telegraf/nas1/kernel", "kernel,host=nas1 boot_time=1759000000i 1759163270000000000"),
+    ],
+)
+def test_a_message_without_a_value_is_ignored(topic: str, payload: str, parser: Parser) -> None:
+    assert isinstance(parser.parse(Message(topic, payload.encode(), RECEIVED)), Ignored)
+
+
+def test_the_batches_of_telegraf_are_read_by_a_copy_with_explode(tmp_path: Path) -> None:
+    text = (LIBRARY / "telegraf-json.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace("# explode", "explode"))
+    batch = {
+        "metrics": [
+            {
+                "fields": {"usage_idle": idle},
+                "name": "cpu",
+                "tags": {"cpu": cpu, "host": "nas1"},
+                "timestamp": 1759163270,
+            }
+            for cpu, idle in [("cpu0", 80.5), ("cpu1", 91)]
+        ]
+    }
+    message = Message("telegraf-json/nas1/cpu", json.dumps(batch).encode(), RECEIVED)
+    readings = readings_of(Parser(load(tmp_path, {}, DEVICE_TOPICS)).parse(message))
+    assert [(one.device_id, values_of(one), one.timestamp) for one in readings] == [
+        ("nas1-cpu-cpu0", {"usage_idle": 80.5}, datetime(2025, 9, 29, 16, 27, 50)),
+        ("nas1-cpu-cpu1", {"usage_idle": 91.0}, datetime(2025, 9, 29, 16, 27, 50)),
+    ]
+
+
+def test_all_of_it_can_be_used_beside_the_shipped_streams() -> None:
+    shipped = [path.stem for path in (PROJECT / "streams").glob("*.toml")]
+    settings = Settings(_env_file=None, streams=",".join([*shipped, *NAMES]))
+    streams = declaration.declared(settings)
+    assert not streams.unusable
+    assert {stream.name for stream in streams} == {*shipped, *NAMES}
 
 
 def test_every_stream_of_it_is_in_the_table_of_devices() -> None:
