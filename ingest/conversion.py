@@ -6,10 +6,10 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from decimal import Decimal, Overflow
 from typing import Any
 
-from ingest.values import NUMBER, PayloadError, is_no_value, shown, spelled, stored
+from ingest.values import NUMBER, PayloadError, exact_decimal, is_no_value, shown, spelled, stored
 from streams.metric import BytesAt, Metric, Value
 from streams.stream import Stream
 
@@ -45,7 +45,7 @@ class Converter:
         if not is_required and self._is_null(found):
             return None
         if self._is_scaled:
-            found = self._scaled(found)
+            found = self._scaled(field, found)
         return stored(self._metric, field, found)
 
     def _is_null(self, found: Any) -> bool:
@@ -57,11 +57,16 @@ class Converter:
             return found.strip() in self._nulls
         return isinstance(found, int | float) and found in self._null_numbers
 
-    def _scaled(self, found: Any) -> Any:
+    def _scaled(self, field: str, found: Any) -> Any:
         if not NUMBER.fullmatch(spelled(found)):
             return found  # `stored` says what it is
         # With decimal numbers, because 2312 * 0.1 is 231.20000000000002.
-        return str(Decimal(spelled(found)) * self._scale + self._offset)
+        number = exact_decimal(field, spelled(found), shown(found))
+        try:
+            return str(number * self._scale + self._offset)
+        except Overflow as error:
+            text = f"{field}: too large to be stored: {shown(found)}"
+            raise PayloadError("number_out_of_range", text) from error
 
 
 def _steps(metric: Metric, decimal: str) -> Iterator[Step]:

@@ -152,10 +152,12 @@ class Parser:
             )
         return self._unknown(message)
 
-    def _unknown(self, message: Message) -> Rejection:
+    def _unknown(self, message: Message) -> Rejection | Ignored:
         stream = self._streams.undeclared(message.topic)
         if stream is None:
             return Rejection(None, "unknown_topic", "no declared stream has this topic", message)
+        if not stream.excluded.isdisjoint(message.topic.split("/")):
+            return Ignored(EXCLUDED, message)
         known = ", ".join(stream.topic.metric_levels)
         text = f"the stream {stream.name} has no metric with this topic; its metrics are {known}"
         return Rejection(stream.name, "unknown_topic", text, message)

@@ -1,7 +1,7 @@
 """Values: convert the value of a field to the number or text that is stored; pure."""
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, assert_never
 
 import msgspec
@@ -117,8 +117,9 @@ def boolean(field: str, value: object) -> bool:
         return value
     known = _BOOLEANS.get(value.strip().casefold()) if isinstance(value, str) else None
     written = spelled(value)
-    if known is None and NUMBER.fullmatch(written) and Decimal(written) in (0, 1):
-        known = Decimal(written) == 1
+    if known is None and NUMBER.fullmatch(written) and float(written) in (0.0, 1.0):
+        number_ = exact_decimal(field, written, shown(value))
+        known = bool(number_) if number_ in (0, 1) else None
     if known is None:
         expected = "true, false, on, off, yes, no, 1 or 0"
         raise PayloadError("not_a_boolean", f"{field}: expected {expected}, not {shown(value)}")
@@ -130,7 +131,7 @@ def integer(field: str, value: object, spelling: str) -> int:
     written = spelled(value)
     if not NUMBER.fullmatch(written):
         raise PayloadError("not_an_integer", f"{field}: not an integer: {spelling}")
-    exact = Decimal(written)
+    exact = exact_decimal(field, written, spelling)
     # Compared first, because an integer of a large exponent has as many digits.
     if not -MAX_INTEGER - 1 <= exact <= MAX_INTEGER:
         limit = "outside of -2^63 to 2^63 - 1"
@@ -138,6 +139,15 @@ def integer(field: str, value: object, spelling: str) -> int:
     if exact != exact.to_integral_value():
         raise PayloadError("not_an_integer", f"{field}: not an integer: {spelling}")
     return int(exact)
+
+
+def exact_decimal(field: str, written: str, spelling: str) -> Decimal:
+    """Return the exact number of a text that is one. Raises PayloadError with `spelling`."""
+    try:
+        return Decimal(written)
+    except InvalidOperation as error:  # its exponent has too many digits
+        text = f"{field}: too large or too small to be stored: {spelling}"
+        raise PayloadError("number_out_of_range", text) from error
 
 
 def number(field: str, value: object, spelling: str) -> float:

@@ -78,10 +78,10 @@ class Streams:
 
     def undeclared(self, topic: str) -> Stream | None:
         """Return the stream that a topic would belong to if its metric was declared, or None."""
-        for stream in self:
-            for pattern in stream.topics if stream.topic.has_metric else ():
-                if re.fullmatch(pattern.regex(any_metric=True), topic, re.DOTALL):
-                    return stream
+        declared = [(pattern, stream) for stream in self for pattern in stream.topics]
+        for pattern, stream in sorted(declared, key=lambda each: each[0].order):
+            if re.fullmatch(pattern.regex(any_metric=True), topic, re.DOTALL):
+                return stream
         return None
 
     def _patterns(self) -> list[TopicPattern]:

@@ -90,6 +90,7 @@ def test_a_value_is(metric: str, field: str, expected: Any, tmp_path: Path) -> N
         ),
         ("{ map = { open = 1 } }", '"m":"shut"', 'm: not a number: "shut"'),
         ('{ type = "integer", scale = 0.1 }', '"m":5', 'm: not an integer: "0.5"'),
+        ("{ scale = 10 }", '"m":"1e999999"', 'm: too large to be stored: "1e999999"'),
     ],
 )
 def test_a_value_that_cannot_be_read_is_left_out_and_named(

@@ -16,6 +16,8 @@ from tests.support import DEVICE_TOPICS
 KEYS = '[metrics.on]\ntype = "boolean"\n[metrics.count]\ntype = "integer"\n[metrics.t]\n'
 NOT_ASCII = ',"x":"é"'
 """A field that nobody reads, which leads the parser along its slower way."""
+HUGE, TINY = "1e" + "9" * 23, "1e-" + "9" * 23
+TOO_FAR = "too large or too small to be stored"
 WORDS = "true, false, on, off, yes, no, 1 or 0"
 
 
@@ -106,6 +108,11 @@ def test_zeros_and_false_keep_their_types_beside_negative_numbers(typed: Parser,
         ("on", '"open"', "not_a_boolean", f'on: expected {WORDS}, not "open"'),
         ("on", "[true]", "not_a_boolean", f"on: expected {WORDS}, not [true]"),
         ("on", "null", "not_a_boolean", f"on: expected {WORDS}, not null"),
+        ("count", HUGE, "number_out_of_range", f"count: {TOO_FAR}: {HUGE}"),
+        ("count", TINY, "number_out_of_range", f"count: {TOO_FAR}: {TINY}"),
+        ("count", f'"{HUGE}"', "number_out_of_range", f'count: {TOO_FAR}: "{HUGE}"'),
+        ("on", HUGE, "not_a_boolean", f"on: expected {WORDS}, not {HUGE}"),
+        ("on", TINY, "number_out_of_range", f"on: {TOO_FAR}: {TINY}"),
         ("count", "5.5", "not_an_integer", "count: not an integer: 5.5"),
         ("count", "true", "not_an_integer", "count: not an integer: true"),
         ("count", '"a"', "not_an_integer", 'count: not an integer: "a"'),

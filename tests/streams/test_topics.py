@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 from paho.mqtt.client import topic_matches_sub
 
+from broker.message import Message
+from ingest.message import Ignored, Parsed, Rejection
+from ingest.payload import Parser
 from streams.declaration import load
 from streams.own_topics import DeviceTopics
 from streams.registry import Streams
 from streams.topics import TopicPattern
+from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 from utils.topic_filters import levels_cover, levels_overlap
 
@@ -159,6 +163,23 @@ def test_the_topics_of_the_broker_itself_are_of_no_stream_unless_it_names_them(
     assert "$SYS/broker/uptime" in streams.own_topics
     assert "$aws/things/{device_id}" not in streams.filters
     assert "$aws/things/+" in streams.filters
+
+
+def test_an_undeclared_metric_is_that_of_the_most_exact_pattern_unless_excluded(
+    tmp_path: Path,
+) -> None:
+    wide = 'topic = "{device_id}/{metric}/state"'
+    exact = 'topic = "ha/{metric}/{device_id}/state"\nexcept = ["automation"]'
+    longer = 'topic = "{device_id}/a/b/{metric}"'
+    parser = Parser(declared(tmp_path, a=wide, b=exact, c=longer))
+
+    def parsed(topic: str) -> Parsed:
+        return parser.parse(Message(topic, b"1", RECEIVED))
+
+    found = parsed("ha/lock/door/state")
+    assert isinstance(found, Rejection)
+    assert (found.stream, found.reason) == ("b", "unknown_topic")
+    assert isinstance(parsed("ha/automation/door/state"), Ignored)
 
 
 @pytest.mark.parametrize(
