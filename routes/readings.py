@@ -27,6 +27,7 @@ from services.submissions import Receipt, Submissions
 from services.verification_samples import plausible_values
 from streams.metric import MetricType
 from streams.stream import Stream
+from streams.writability import unwritable
 from streams.writing import PayloadWriter
 from utils import clock
 from utils.json_types import JsonObject
@@ -182,8 +183,14 @@ def _body(stream: Stream) -> JsonObject:
             "required": ["value"],
         }
         payload = {"anyOf": [bare, single, payload]}
+    if isinstance(example, list):
+        # An array is several payloads, so a payload that is an array stands in one.
+        payload = {"anyOf": [{"type": "array", "items": {}}, payload]}
     array = {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}
-    return json_body({"anyOf": [payload, array], "examples": [example, [example]]})
+    body: JsonObject = {"anyOf": [payload, array]}
+    if example is not None:
+        body["examples"] = [[example]] if isinstance(example, list) else [example, [example]]
+    return json_body(body)
 
 
 def _value_schema(kind: MetricType) -> JsonObject:
@@ -221,15 +228,18 @@ def payload_schema(stream: Stream, values: str) -> JsonObject:
     return {"type": "object", "properties": metrics | own, "required": [*required, *needed]}
 
 
-def example_payload(stream: Stream, values: str) -> JsonObject:
-    """Return an example payload, with the metrics under `values` unless it is empty."""
+def example_payload(stream: Stream, values: str) -> Any:
+    """Return an example payload, with the metrics under `values` unless it is empty.
+
+    It is None for a stream whose payloads cannot be written.
+    """
     measured = plausible_values(stream)
     device = (stream.simulate.names or f"{stream.name}_{{:03}}").format(1)
     time = "2026-01-29T14:30:45.123Z"
     if not stream.is_plain:
-        at = clock.parse(time)
-        named = device if stream.device_paths else None
-        return PayloadWriter(stream).payload(measured, at, named)
+        if unwritable(stream):
+            return None
+        return PayloadWriter(stream).payload(measured, clock.parse(time), device)
     own = {stream.device: device} if stream.device else {}
     own[stream.timestamp.name] = time
     return own | ({values: measured} if values else measured)

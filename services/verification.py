@@ -21,7 +21,7 @@ from services.running_backend import (
     as_object,
     milliseconds_since,
 )
-from services.verification_samples import VerificationSample, plausible
+from services.verification_samples import VerificationSample, plausible, unverifiable
 from streams.registry import Streams
 from streams.stream import Stream
 from utils.text import printable
@@ -172,8 +172,8 @@ def run(
         yield result("MQTT broker connection", checks.broker)
         yield result("Declared streams", checks.declarations)
         for stream in streams:
-            if why := _left_out(stream):
-                yield Result(f"Stream {stream.name}", "left out", why)
+            if reason := unverifiable(stream):
+                yield Result(f"Stream {stream.name}", "left out", reason)
             else:
                 yield result(f"Stream {stream.name}", partial(checks.round_trip, stream))
         if checks.made:

@@ -9,6 +9,7 @@ from streams.metric import Metric, Simulation, Value
 from streams.rest import BARE
 from streams.stream import Stream
 from streams.value_writer import ValueWriter
+from streams.writability import unwritable
 from streams.writing import PayloadWriter
 from utils import clock
 
@@ -17,9 +18,20 @@ class VerificationSample(NamedTuple):
     """A reading to publish, and the values that the backend should then serve."""
 
     topic: str
-    payload: dict[str, Any]
+    payload: Any
     expected: dict[str, Any]
     at: datetime
+
+
+def unverifiable(stream: Stream) -> str:
+    """Return why no reading of a stream can be published and found again, or an empty text."""
+    if not stream.can_name(VERIFY_DEVICE):
+        return f"no message of it can name the device {VERIFY_DEVICE}"
+    if reason := unwritable(stream):
+        return f"its payloads cannot be written: {reason}"
+    if not PayloadWriter(stream).has_time:
+        return "its payloads have no place for a time"
+    return ""
 
 
 def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSample:
@@ -30,7 +42,7 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     writer = PayloadWriter(stream)
     now = writer.time.representable(clock.now())
     at = clock.rfc3339(now)
-    named = None if stream.is_named_by_topic else VERIFY_DEVICE
+    named = VERIFY_DEVICE if stream.is_named_by_payload else None
     values = plausible_values(stream)
     level = ""
     if stream.topic.has_metric:

@@ -16,6 +16,7 @@ from simulators.run import Run
 from streams.checks import StreamError
 from streams.declaration import declared
 from streams.stream import Stream
+from streams.writability import unwritable
 from utils.signals import ending, ignore
 
 _FAILED = 1
@@ -70,12 +71,10 @@ def _declared(settings: Settings, name: str) -> Stream:
             f"--stream {name}: no such stream is declared in {settings.streams_dir}; "
             f"declared are: {names}"
         )
-    if stream.shape.format != "json":
-        raise StreamError(
-            f"--stream {name}: its payloads are {stream.shape.format}; simulated devices write json"
-        )
     if not stream.metrics:
         raise StreamError(f"--stream {name}: it declares no metrics to simulate")
+    if reason := unwritable(stream):
+        raise StreamError(f"--stream {name}: its payloads cannot be written: {reason}")
     return stream
 
 

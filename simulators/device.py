@@ -43,8 +43,7 @@ class SimulatedDevice:
         self.device_id = device_id
         self._stream = stream
         self._writer = writer or PayloadWriter(stream)
-        is_in_payload = stream.device_paths and not stream.is_named_by_topic
-        self._named = device_id if is_in_payload else None
+        self._named = device_id if stream.is_named_by_payload else None
         self._share = share
         random = Random(f"{seed}/{stream.name}/{device_id}")
         # Faults draw from their own sequence, so that valid values do not depend on the share of
@@ -91,7 +90,7 @@ class SimulatedDevice:
             self._current[name] = next_value(seconds)
         body = self._writer.payload(self._current, self._last, self._named)
         if invalid:
-            return faults.spoil_object(self._stream, body, self._faults)
+            return faults.spoil_reading(self._stream, body, self._faults)
         return _encode(body).encode()
 
     def _seconds(self) -> float:

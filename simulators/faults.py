@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable
 from random import Random
-from typing import assert_never
+from typing import Any, assert_never
 
 from streams.metric import Metric
 from streams.stream import Stream
 
-Body = dict[str, object]
+Body = dict[str, Any]
 Fault = Callable[[Stream, Body, Random], bytes]
 NOT_UTF8 = b"\xc3\x28"
 _BROKEN_NUMBERS = (
@@ -26,8 +26,11 @@ _BROKEN_BOOLEANS = (b"", NOT_UTF8, b"abc", b"2", b'{"value":', b"on/off")
 _BROKEN_TEXTS = (b"", NOT_UTF8)
 
 
-def spoil_object(stream: Stream, body: Body, random: Random) -> bytes:
-    """Return a reading's JSON object, broken in one of the ways that its stream allows."""
+def spoil_reading(stream: Stream, body: Any, random: Random) -> bytes:
+    """Return a reading's JSON, broken in one of the ways that its stream allows."""
+    if not stream.is_plain:
+        # Whatever else is wrong may be in a field that the stream does not read there.
+        return random.choice((_empty, _truncated, _not_utf8))(stream, body, random)
     faults: list[Fault] = [_empty, _truncated, _not_utf8, _not_an_object]
     if _numbers(stream):
         faults += [_not_a_number, _nan]

@@ -81,8 +81,9 @@ class Path(NamedTuple):
         for key, following in pairwise(self.keys):
             _make_room(here, key)
             inner = here[key] if isinstance(key, int) else here.get(key)
-            if not isinstance(inner, dict | list):
-                inner = here[key] = [] if isinstance(following, int) else {}
+            wanted = list if isinstance(following, int) else dict
+            if not isinstance(inner, wanted):
+                inner = here[key] = wanted()
             here = inner
         _make_room(here, self.keys[-1])
         here[self.keys[-1]] = value

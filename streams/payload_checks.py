@@ -10,8 +10,10 @@ from streams.checks import expect
 from streams.format_checks import check_format
 from streams.metric import MAX_INTEGER, Metric, MetricType, Value
 from streams.paths import WHOLE, Path
-from streams.payload_shape import PayloadShape
-from streams.stream import KEY, Stream, Timestamp
+from streams.payload_shape import Pairs, PayloadShape
+from streams.reach import Reach, kind_of
+from streams.stream import KEY, Devices, Stream, Timestamp
+from streams.writability import unwritable
 from utils.calendar import zone_or_offset
 from utils.clock import PER_SECOND
 
@@ -36,6 +38,11 @@ def check_payload(stream: Stream) -> None:
     _check_time(stream.timestamp)
     for metric in stream.metrics:
         _check_metric(f"metrics.{metric.name}", metric)
+    _check_reach(stream)
+    if stream.simulate != Devices():
+        reason = unwritable(stream)
+        expected = f"nothing, because payloads cannot be written: {reason}"
+        expect(not reason, "simulate", expected)
 
 
 def _paths_of_members(shape: PayloadShape) -> dict[str, Sequence[str]]:
@@ -58,6 +65,62 @@ def _check_members(stream: Stream) -> None:
         expect(is_free, "topic", f"a name other than {KEY}, which is that of `explode`")
     if shape.pairs is not None:
         expect(not shape.values, "values", "nothing, because the pairs are the values")
+        _check_pairs(shape, shape.pairs)
+
+
+def _check_pairs(shape: PayloadShape, pairs: Pairs) -> None:
+    name = Path.of(pairs.name)
+    if shape.exploded and not pairs.array:
+        # An array of objects in the place of a reading is several readings.
+        is_readable = len(shape.exploded) == 1 and (name.from_top or kind_of(name) is not dict)
+        expect(is_readable, "pairs.in", "the path of the array of pairs in each reading")
+    for key, text in (("value", pairs.value), ("time", pairs.time)):
+        path = Path.of(text) if text else name
+        is_alike = name.from_top or path.from_top or {kind_of(name), kind_of(path)} != {dict, list}
+        kind = "a name" if kind_of(name) is dict else "an index"
+        expect(is_alike, f"pairs.{key}", f"a path that begins with {kind}, as that of pairs.name")
+
+
+def _check_reach(stream: Stream) -> None:
+    """Check that fields can be found in some payload. Raises StreamError."""
+    shape, reach = stream.shape, Reach(stream.shape)
+    if stream.values:
+        _expect_found("values", reach.fault_beside(Path.of(stream.values)))
+    if shape.pairs is not None and shape.pairs.array and shape.exploded:
+        _expect_found("pairs.in", reach.fault_beside(Path.of(shape.pairs.array)))
+    for text in shape.only:
+        _expect_found("only", reach.fault(Path.of(text)))
+    time = stream.timestamp
+    if time.field != Timestamp().field or (time.required and not _has_time(shape.pairs)):
+        for text in time.fields:
+            _expect_found("timestamp.field", reach.fault(Path.of(text)))
+    for metric in stream.metrics:
+        paths = [Path.of(text) for text in metric.paths]
+        held = bool(stream.values)
+        faults = [reach.fault(path) for path in paths if path.from_top or not held]
+        if len(faults) == len(paths) and all(faults):
+            _expect_found(f"metrics.{metric.name}.path", faults[0])
+    _check_device(stream, reach)
+
+
+def _has_time(pairs: Pairs | None) -> bool:
+    return pairs is not None and bool(pairs.time)
+
+
+def _check_device(stream: Stream, reach: Reach) -> None:
+    others = [part for part in stream.device_parts if part not in (*stream.device_paths, KEY)]
+    if stream.is_named_by_topic or stream.device_default or others:
+        return
+    faults = [reach.fault(Path.of(text)) for text in stream.device_paths]
+    if KEY in stream.device_parts:
+        is_keyless = len(stream.shape.exploded) > 1
+        faults.append(f"a path, because several arrays have no {KEY}" if is_keyless else "")
+    if faults and all(faults):
+        _expect_found("device", faults[0])
+
+
+def _expect_found(key: str, fault: str) -> None:
+    expect(not fault, key, fault)
 
 
 def _check_time(declared: Timestamp) -> None:

@@ -207,6 +207,12 @@ class Stream:
         """Whether the device id consists of levels of the topic alone."""
         return bool(self.device_parts) and not self.device_paths and KEY not in self.device_parts
 
+    @property
+    def is_named_by_payload(self) -> bool:
+        """Whether a payload has to say which device it is of."""
+        has_part = bool(self.device_paths) or KEY in self.device_parts
+        return has_part and not self.is_named_by_topic
+
     @cached_property
     def device_paths(self) -> tuple[str, ...]:
         """The paths of the device id, or of those of its parts that are in the payload."""

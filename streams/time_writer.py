@@ -29,11 +29,17 @@ class TimeWriter:
 
     def parts(self, time: datetime) -> list[Any]:
         """Return what the fields have for a naive UTC time."""
-        if self._per_second:
-            return [(time - EPOCH) // MICROSECOND * self._per_second // 10**6]
+        whole = self.whole(time)
         if self._fields == 1:
-            return [self.text(time)]
-        return self.text(time).split(" ", self._fields - 1)
+            return [whole]
+        date, _, clock = str(whole).partition(" ")
+        return [date, clock]
+
+    def whole(self, time: datetime) -> Any:
+        """Return what one field has for a naive UTC time: a number or a text."""
+        if self._per_second:
+            return (time - EPOCH) // MICROSECOND * self._per_second // 10**6
+        return self.text(time)
 
     def text(self, time: datetime) -> str:
         """Return the text for a naive UTC time."""

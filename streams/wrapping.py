@@ -6,10 +6,7 @@ What belongs to the top of such a payload (`$.`) is added to the wrapped one by 
 from collections.abc import Mapping
 from typing import Any
 
-from streams.paths import Path
-
-WHOLE = "*"
-"""The path of the payload itself."""
+from streams.paths import WHOLE, Path
 
 
 class MemberWrapper:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.paths import Path
-from streams.wrapping import WHOLE, MemberWrapper, PairWrapper
+from streams.paths import WHOLE, Path
+from streams.wrapping import MemberWrapper, PairWrapper
 from utils.json_types import JsonObject
 
 NAMES = st.text(min_size=1, max_size=10)

@@ -1,24 +1,18 @@
 """What simulated devices write is read back the same, in every shape of payload."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.message import Message
-from ingest.message import Reading
 from ingest.payload import Parser
 from streams.declaration import load
-from streams.metric import Metric, Value
+from streams.metric import Value
 from streams.registry import Streams
-from streams.value_writer import ValueWriter
 from streams.writing import PayloadWriter
-from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
+from tests.written import any_value, read_back
 from utils.clock import parse
 
 TEXT = "2026-01-29T14:30:45.123456Z"
@@ -101,30 +95,6 @@ def streams_of(folder: Path) -> Streams:
     for name, text in SHAPES.items():
         (folder / f"{name}.toml").write_text(text)
     return load(folder, {}, DEVICE_TOPICS)
-
-
-def any_value(metric: Metric) -> st.SearchStrategy[Value]:
-    """Any value that a payload can have for a metric."""
-    if metric.map:
-        meanings = st.sampled_from(list(metric.map.values()))
-        return meanings.map(lambda value: ValueWriter(metric).representable(value))
-    match metric.type:
-        case "number":
-            numbers = st.floats(-1e6, 1e6).map(lambda number: round(number, 3) + 0.0)
-            return numbers.map(lambda number: ValueWriter(metric).representable(number))
-        case "integer":
-            return st.integers(-(2**53), 2**53).map(lambda n: ValueWriter(metric).representable(n))
-        case "boolean":
-            return st.booleans()
-        case "text":
-            return st.sampled_from(["running", "3", "true", "ä", "two words"])
-
-
-def read_back(parser: Parser, topic: str, payload: Mapping[str, Any]) -> Reading:
-    text = json.dumps(payload, ensure_ascii=False)
-    found = parser.parse(Message(topic, text.encode(), RECEIVED))
-    assert isinstance(found, Reading), (text, found)
-    return found
 
 
 @pytest.mark.parametrize("name", SHAPES)
