@@ -5,7 +5,7 @@ from typing import Any
 
 from streams.stream import Timestamp
 from utils.calendar import zone_or_offset
-from utils.clock import EPOCH, MICROSECOND, PER_SECOND, rfc3339
+from utils.clock import EPOCH, MICROSECOND, PER_SECOND, naive_utc, rfc3339
 
 _TWO_FIELDS = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -22,10 +22,17 @@ class TimeWriter:
         self._step = _step(declared.format)
 
     def representable(self, time: datetime) -> datetime:
-        """Return the last time until then that a payload can have; both are naive UTC."""
-        if self._step == MICROSECOND:
-            return time
-        return time - (time - EPOCH) % self._step
+        """Return the time that is read where this one is written; both are naive UTC."""
+        if self._per_second or not self._format:
+            return time - (time - EPOCH) % self._step
+        try:
+            read = datetime.strptime(self.text(time), self._format)  # noqa: DTZ007 - see below
+        except ValueError:
+            return time  # a name of a zone that `strptime` does not know: it is not read at all
+        if read.tzinfo is None:
+            # Of an hour that comes twice, the earlier one is read.
+            read = read.replace(tzinfo=self._zone or UTC, fold=0)
+        return naive_utc(read)
 
     def parts(self, time: datetime) -> list[Any]:
         """Return what the fields have for a naive UTC time."""
@@ -52,9 +59,7 @@ class TimeWriter:
         return local.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _step(declared: str) -> timedelta:
-    """Return the time between two that a payload can tell apart."""
-    if declared == "ms":
-        return timedelta(milliseconds=1)
-    is_fine = not declared or declared in ("us", "ns") or "%f" in declared
-    return MICROSECOND if is_fine else timedelta(seconds=1)
+def _step(unit: str) -> timedelta:
+    """Return the time between two numbers of a unit, or between two texts."""
+    steps = {"s": timedelta(seconds=1), "ms": timedelta(milliseconds=1)}
+    return steps.get(unit, MICROSECOND)

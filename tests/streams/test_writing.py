@@ -1,5 +1,6 @@
 """What simulated devices write is read back the same, in every shape of payload."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,51 @@ def test_a_time_is_written_in_its_format_and_zone(
     assert payload == {"timestamp": written, "a": 1.0}
     found = read_back(Parser(streams), "t/M7", payload)
     assert found.timestamp == writer.time.representable(TIME) == parse(represented)
+
+
+BERLIN = 'zone = "Europe/Berlin"\n'
+TEXTS = [
+    f'{BERLIN}format = "%d.%m.%Y %H:%M:%S"',
+    f'{BERLIN}format = "%d.%m.%Y %H:%M"',
+    f'{BERLIN}format = "%d.%m.%Y %H:%M:%S.%f %z"',
+    f'{BERLIN}field = ["date", "clock"]',
+    'zone = "Australia/Lord_Howe"\nformat = "%Y%m%d%H%M%S%f"',
+    'field = ["date", "clock"]\nformat = "s"',
+    BERLIN,
+]
+
+
+@pytest.mark.parametrize("keys", TEXTS)
+def test_the_time_that_is_read_is_the_nearest_that_can_be_written(
+    keys: str, tmp_path: Path
+) -> None:
+    text = f'topic = "t/{{device_id}}"\n[timestamp]\n{keys}\n[metrics]\na = {{}}\n'
+    (tmp_path / "timed.toml").write_text(text)
+    streams = load(tmp_path, {}, DEVICE_TOPICS)
+    writer, parser = PayloadWriter(streams["timed"]), Parser(streams)
+    any_time = st.datetimes(parse("2021-01-01T00:00:00Z"), TIME)
+    # Around the end of summer time, which is on different days in these zones.
+    ending = st.datetimes(parse("2025-10-26T00:00:00Z"), parse("2025-10-26T02:00:00Z"))
+    southern = st.datetimes(parse("2025-04-05T14:00:00Z"), parse("2025-04-05T16:00:00Z"))
+
+    @settings(deadline=None)
+    @given(any_time | ending | southern)
+    def check(time: datetime) -> None:
+        nearest = writer.time.representable(time)
+        for written in (time, nearest):
+            found = read_back(parser, "t/M7", writer.payload({"a": 1.0}, written, None))
+            assert (found.timestamp, found.own_time) == (nearest, True)
+
+    check()
+
+
+def test_of_the_hour_that_comes_twice_the_earlier_one_can_be_written(tmp_path: Path) -> None:
+    text = f'topic = "t/{{device_id}}"\n[timestamp]\n{TEXTS[0]}\n[metrics]\na = {{}}\n'
+    (tmp_path / "timed.toml").write_text(text)
+    writer = PayloadWriter(load(tmp_path, {}, DEVICE_TOPICS)["timed"])
+    earlier, later = parse("2025-10-26T00:30:00Z"), parse("2025-10-26T01:30:00Z")
+    assert writer.time.text(earlier) == writer.time.text(later) == "26.10.2025 02:30:00"
+    assert writer.time.representable(earlier) == writer.time.representable(later) == earlier
 
 
 def test_a_time_is_written_in_two_fields(tmp_path: Path) -> None:
