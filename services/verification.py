@@ -182,13 +182,6 @@ def run(
         checks.close()
 
 
-def _left_out(stream: Stream) -> str:
-    """Return why a stream is not checked; an empty text if it is."""
-    if stream.shape.format != "json":
-        return f"its payloads are {stream.shape.format}, and the check writes json"
-    return "" if stream.can_name(DEVICE) else f"no message of it can name the device {DEVICE}"
-
-
 def _cleaning(checks: Verification, url: str) -> Result:
     if removed := checks.clean():
         return Result("Clean up", "ok", removed)

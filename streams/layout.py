@@ -43,7 +43,8 @@ class Layout:
         self._shape = stream.shape
         self._reach = Reach(stream.shape)
         self._root = Path.of(stream.values) if stream.values else None
-        self._all_in_pairs = _all_in_pairs(stream.shape)
+        self.is_array_of_pairs = _all_in_pairs(stream.shape)
+        """Whether a reading has no other fields than its pairs."""
         self.metrics = {metric.name: self._of_metric(metric) for metric in stream.metrics}
         self.only = [(self._of(Path.of(text)), value) for text, value in self._shape.only.items()]
         self.needed = [*self.metrics.values(), *(place for place, _ in self.only)]
@@ -97,7 +98,7 @@ class Layout:
         if path.from_top and (self._shape.exploded or pairs is not None):
             return FieldPlace(Path("", path.keys), Region.TOP)
         whole_name = Path("", path.keys if len(path.keys) == 1 else (path.text,))
-        if self._all_in_pairs or (pairs is not None and is_metric):
+        if self.is_array_of_pairs or (pairs is not None and is_metric):
             return FieldPlace(whole_name, Region.PAIRS)
         is_whole = path.text in self._reach.arrays
         return FieldPlace(whole_name if is_whole else Path("", path.keys), Region.MEMBER)

@@ -253,7 +253,10 @@ def test_the_checks_of_panels_and_of_other_formats_are_left_out(
         "Clean up",
     ]
     assert list(checks)[-5:-2] == ["Stream named", "Stream nested", "Stream states"]
-    assert checks["Stream table"][1] == "its payloads are csv, and the check writes json"
+    assert (
+        checks["Stream table"][1]
+        == "its payloads cannot be written: they are csv, and only json is written"
+    )
 
 
 def test_a_backend_that_is_away_fails_everything_but_the_broker(backend: BackendProcess) -> None:

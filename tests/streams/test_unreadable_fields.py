@@ -116,6 +116,7 @@ def test_what_can_be_read_is_none(text: str, payload: Any, device: str, tmp_path
 
 BESIDE = "a path from $. leads to what would be a reading of its own"
 OBJECTS = "an array of objects is several readings"
+OVERLAP = "a field is in the place of another"
 UNWRITABLE = [
     (f'{KEYED}[metrics]\na = "$.fw"\nb = {{}}\n', BESIDE),
     (f'{KEYED}[timestamp]\nfield = "$.time"\n{A}', BESIDE),
@@ -140,6 +141,20 @@ UNWRITABLE = [
     (f'{TOPIC}explode = "[0].r"\n{A}', OBJECTS),
     ('topic = "x"\ndevice = "id"\n[metrics]\na = "[1]"\n', "a reading has no place for id"),
     (f'{TOPIC}pairs = {{ in = "r", name = "$.id", value = "v" }}\n{A}', "a pair has a path from $."),
+    (
+        f'{MEMBERS}pairs = {{ in = "$.vals", name = "id", value = "v" }}\n{A}',
+        "the pairs are in the place of a reading",
+    ),
+    (
+        f'{ZIP}only = {{ k = 1 }}\npairs = {{ in = "$.vals", name = "id", value = "v" }}\n{A}',
+        "a field is in none of several arrays",
+    ),
+    ('topic = "x/{gw}"\ndevice = "{key}"\nexplode = "[0]"\n' + A, OBJECTS),
+    (f'{VALS}[metrics]\na = "$.fw"\n', "no metric is in the pairs"),
+    (f'{TOPIC}values = "v"\n[metrics]\na = "$.fw"\n', "no metric is in `values`"),
+    (f'{TOPIC}[metrics]\na = "b"\nc = "b.c"\n', OVERLAP),
+    (f'{TOPIC}[metrics]\na = "b.a"\nc = "b[0]"\n', OVERLAP),
+    (f'{TOPIC}explode = "b.r"\n[metrics]\na = {{}}\nc = "$.b"\n', OVERLAP),
     ('topic = "x/{device_id}/{metric}"\n[metrics]\na = "[1]"\n', "a value on the topic of its metric has no index"),
 ]  # fmt: skip
 
