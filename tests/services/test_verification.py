@@ -172,7 +172,7 @@ def test_what_it_made_is_removed_from_a_database_that_it_reaches(
             devices = connection.execute(text("SELECT count(*) FROM devices")).scalar()
         engine.dispose()
     newest = engine.dialect.name == "sqlite"  # an id must not be given twice
-    assert (left, devices) == ([int(newest)] * 4, 0)
+    assert (left, devices) == ([int(newest)] * 5, 0)
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{}/test.db", "sqlite:///file:{}/test.db?uri=true"])
