@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue
 
 from routes.fields import Status
 from routes.schemas import Described
+from services.clock_judgement import LooksLike
 
 Rfc3339 = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -121,6 +122,28 @@ class DevicesAnswer(Described):
 
     count: int
     devices: list[DeviceAnswer]
+
+
+class ClockAnswer(Described, title="Clock"):
+    """The clock of a device, judged by the times that its newest readings state."""
+
+    device_id: str
+    offset_seconds: float | None = Field(
+        description="How far the clock is ahead of the server's, negative if it is behind; "
+        "null if it is not set."
+    )
+    looks_like: LooksLike
+    advice: str | None = Field(description="What to do; null if the clock is right.")
+
+
+class ClocksAnswer(Described):
+    """The devices whose readings tell how their clocks are, in the order of the ids."""
+
+    count: int
+    limit: int
+    offset: int
+    device_id: str | None
+    data: list[ClockAnswer]
 
 
 class RejectedMessageAnswer(Described, title="RejectedMessage"):

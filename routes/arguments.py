@@ -84,6 +84,21 @@ class ReadingsQuery(HistoryQuery):
     )
 
 
+class ClocksQuery(DeviceQuery):
+    """Select a page of devices."""
+
+    limit: Whole = Field(
+        1000, ge=1, le=1000, description="At most this many devices.", examples=[1000]
+    )
+    offset: Whole = Field(
+        0,
+        ge=0,
+        le=2**53,
+        description="Skip this many devices, in the order of their ids.",
+        examples=[0],
+    )
+
+
 class MlQuery(TimeRangeQuery):
     """Select samples of readings."""
 

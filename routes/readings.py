@@ -7,11 +7,20 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from werkzeug.exceptions import BadRequest
 
+import queries.clocks
 import queries.readings
 import queries.statistics
 from database import Database
-from routes.answers import DevicesAnswer, Error, NotFound, RefusedSubmission, SubmissionAnswer
+from routes.answers import (
+    ClocksAnswer,
+    DevicesAnswer,
+    Error,
+    NotFound,
+    RefusedSubmission,
+    SubmissionAnswer,
+)
 from routes.arguments import (
+    ClocksQuery,
     DeviceQuery,
     MetricSubmissionQuery,
     MlQuery,
@@ -21,7 +30,14 @@ from routes.arguments import (
 )
 from routes.heavy import take_turn
 from routes.stream_answers import stream_answers
-from services import health_index, ml_columns, newest, rest_figures, serializers
+from services import (
+    device_clocks,
+    health_index,
+    ml_columns,
+    newest,
+    rest_figures,
+    serializers,
+)
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
 from services.verification_samples import plausible_values
@@ -170,6 +186,16 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         now = clock.now()
         listed = [serializers.device(row, now) for row in rows]
         return {"count": len(listed), "devices": listed}
+
+    @api.get("/clocks", responses={200: ClocksAnswer})
+    def clocks(query: ClocksQuery) -> JsonObject:
+        """How far the clock of each device is off, and what would mend it."""
+        take_turn(device_clocks.ROWS * (query.limit if query.device_id is None else 1))
+        page = query.model_dump()
+        with database.read() as reader:
+            devices = queries.clocks.devices(reader, stream.name, **page)
+            data = device_clocks.judged(reader, stream, table, devices)
+        return {"count": len(data), **page, "data": data}
 
 
 def _body(stream: Stream) -> JsonObject:

@@ -1,5 +1,6 @@
 """Hours and shifts in local time as naive UTC, including daylight saving."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -12,6 +13,8 @@ from utils.clock import naive_utc
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+LOCAL_TIME = "/etc/localtime"
+"""A link to the file of the machine's time zone."""
 _OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<minutes>[0-5]\d)", re.ASCII)
 _SHIFT = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d|24:00)", re.ASCII)
 
@@ -85,6 +88,15 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"there is no time zone {name[:60]!r}; expected {expected}") from error
 
 
+def of_server() -> ZoneInfo | None:
+    """Return the time zone of this machine; None if it has no name."""
+    shown = os.environ.get("TZ", "").removeprefix(":") or os.path.realpath(LOCAL_TIME)
+    try:
+        return zone(shown.rpartition("zoneinfo/")[2])
+    except ValueError:
+        return None
+
+
 def shift(text: str) -> Shift:
     """Parse hours of the day such as `22:00-06:00`; they may end at 24:00. Raises ValueError."""
     found = _SHIFT.fullmatch(text)
@@ -109,7 +121,7 @@ def zone_or_offset(text: str) -> tzinfo:
     return timezone(-offset if found["sign"] == "-" else offset)
 
 
-def local(timestamp: datetime, zone: ZoneInfo) -> datetime:
+def local(timestamp: datetime, zone: tzinfo) -> datetime:
     """Convert a naive UTC time to an aware time in a zone."""
     return timestamp.replace(tzinfo=UTC).astimezone(zone)
 

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.database
 JSON = "application/json"
 READINGS = "/api/sensors/readings"
 DATABASE_PATHS = [
-    f"/api/sensors/{name}" for name in ("latest", "history", "stats", "ml-data", "devices")
+    f"/api/sensors/{name}"
+    for name in ("latest", "history", "stats", "ml-data", "devices", "clocks")
 ]
 
 

@@ -54,6 +54,7 @@ PARAMETERS = {
     "history": WINDOW | {"limit", "offset"},
     "stats": WINDOW,
     "ml-data": WINDOW | {"limit"},
+    "clocks": {"device_id", "limit", "offset"},
     "devices": set(),
     "readings": {"device_id"},
 }
@@ -65,6 +66,7 @@ STATUSES = {
     ("get", "/api/sensors/history"): {200, 400, 503},
     ("get", "/api/sensors/stats"): {200, 400, 503},
     ("get", "/api/sensors/ml-data"): {200, 400, 503},
+    ("get", "/api/sensors/clocks"): {200, 400, 503},
     ("get", "/api/sensors/devices"): {200, 503},
     ("get", "/api/rejected"): {200, 400, 503},
     ("get", "/api/rejected/{id}"): {200, 400, 404, 503},
@@ -183,7 +185,7 @@ def test_every_parameter_of_a_stream_is_in_it_with_bounds_and_defaults(
         if "limit" in parameters:
             limit = parameters["limit"]["schema"]
             assert limit["minimum"] == 1
-            assert limit["maximum"] >= 10_000
+            assert limit["maximum"] >= (1000 if endpoint == "clocks" else 10_000)
             assert limit["default"] == (100 if endpoint == "history" else 1000)
 
 

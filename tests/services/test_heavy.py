@@ -23,6 +23,7 @@ HEAVY = {
     "stats": "/api/sensors/stats",
     "many samples": f"/api/sensors/ml-data?limit={HEAVY_ROWS + 1}",
     "a page far back": f"/api/sensors/history?offset={HEAVY_ROWS}",
+    "clocks of many devices": "/api/sensors/clocks",
     "messages of a topic": "/api/mqtt/history?topic=panel/a/volt",
     "a page of soil far back": f"/api/soil-health/history?offset={HEAVY_ROWS}",
 }
@@ -30,6 +31,7 @@ LIGHT = {
     "health": "/api/health",
     "a page": f"/api/sensors/history?limit={HEAVY_ROWS}",
     "some samples": f"/api/sensors/ml-data?limit={HEAVY_ROWS}",
+    "the clock of a device": "/api/sensors/clocks?device_id=a",
     "a page of soil": "/api/soil-health/history",
 }
 

@@ -1,6 +1,7 @@
 """Local time: hours and shifts of a time zone, on ordinary days and when the clocks are changed."""
 
 from datetime import date, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,26 @@ def test_a_zone_that_is_none_is_refused_with_an_example(name: str) -> None:
         ValueError, match=r"there is no time zone .*; expected a name such as Asia/Jakarta or UTC"
     ):
         calendar.zone(name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "link", "expected"),
+    [
+        ("", "/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+        ("Asia/Kolkata", "/usr/share/zoneinfo/Europe/Berlin", "Asia/Kolkata"),
+        (":/usr/share/zoneinfo/Asia/Kolkata", "", "Asia/Kolkata"),
+        ("CET-1CEST,M3.5.0,M10.5.0", "/usr/share/zoneinfo/Europe/Berlin", None),
+        ("", "/somewhere/a-copy", None),
+    ],
+)
+def test_the_zone_of_the_server_is_in_its_settings(
+    monkeypatch: pytest.MonkeyPatch, variable: str, link: str, expected: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "localtime").symlink_to(link or tmp_path / "none")
+    monkeypatch.setattr(calendar, "LOCAL_TIME", str(tmp_path / "localtime"))
+    monkeypatch.setenv("TZ", variable)
+    found = calendar.of_server()
+    assert (found and found.key) == expected
 
 
 def test_local_is_what_the_clocks_show_with_the_offset() -> None:
