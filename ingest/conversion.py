@@ -11,10 +11,14 @@ from typing import Any
 
 from ingest.values import NUMBER, PayloadError, exact_decimal, is_no_value, shown, spelled, stored
 from streams.metric import BytesAt, Metric, Value
+from streams.paths import MISSING
 from streams.stream import Stream
 
 Step = Callable[[str, Any], Any]
-"""Takes the name of a field and what was found; returns None for no value."""
+"""Takes the name of a field and what was found; returns None for no value.
+
+MISSING stands for a piece or an element that is not there.
+"""
 # Thousands may be separated by dots or spaces, in groups of three.
 _WITH_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+)(?:,\d*)?|[+-]?,\d+", re.ASCII)
 
@@ -27,6 +31,7 @@ class Converter:
         self._nulls = frozenset(stream.shape.null)
         self._null_numbers = frozenset(map(float, filter(NUMBER.fullmatch, stream.shape.null)))
         self._steps = tuple(_steps(metric, stream.shape.decimal))
+        self._picks = bool(metric.split) or metric.item is not None
         self._is_scaled = metric.scale != 1 or metric.offset != 0
         self._scale, self._offset = Decimal(repr(metric.scale)), Decimal(repr(metric.offset))
         changes = metric.map or metric.bytes or self._is_scaled or self._nulls
@@ -39,14 +44,20 @@ class Converter:
         Raises PayloadError, also if there is none where one is required.
         """
         for step in self._steps:
-            if found is None or self._is_null(found):
+            if found is None or found is MISSING or self._is_null(found):
                 break
             found = step(field, found)
+        if found is MISSING:
+            found = None
         if not is_required and self._is_null(found):
             return None
         if self._is_scaled:
             found = self._scaled(field, found)
         return stored(self._metric, field, found)
+
+    def has_piece(self, found: Any) -> bool:
+        """Return whether the piece or element that the metric asks for is there."""
+        return not self._picks or self._steps[0]("", found) is not MISSING
 
     def _is_null(self, found: Any) -> bool:
         if is_no_value(self._metric, found):
@@ -92,7 +103,7 @@ def _picker(metric: Metric) -> Step:
             found = [piece.strip() for piece in found.split(separator)]
         if not isinstance(found, list):
             return found
-        return found[item] if -len(found) <= item < len(found) else None
+        return found[item] if -len(found) <= item < len(found) else MISSING
 
     return pick
 

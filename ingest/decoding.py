@@ -62,6 +62,8 @@ def wide_decoder(stream: Stream) -> Callable[[bytes], Found]:
                 return read_untyped(payload)
             values = tuple([_without_sign(value) for value in values])
         if not plain:
+            if None in values:
+                return read_untyped(payload)  # which tells what is missing
             values = tuple([None if value is UNSET else value for value in values])
             if _needs_another_look(values):
                 return read_untyped(payload)

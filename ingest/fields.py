@@ -7,7 +7,7 @@ import msgspec
 
 from ingest.conversion import Converter
 from ingest.rest import RestFields, RestReader
-from ingest.values import PayloadError, Spelled, shown
+from ingest.values import PayloadError, Spelled, ValueFault, first_error, shown
 from models import NO_VALUES, NOT_ONLY
 from streams.metric import Metric, Value, Values
 from streams.paths import MISSING, Path
@@ -23,10 +23,16 @@ class Fields(NamedTuple):
     device: Any
     timestamp: Any
     values: Values
-    unread: tuple[str, ...] = ()
-    """The errors in values of optional metrics, which are stored as None."""
+    faults: tuple[ValueFault, ...] = ()
+    """The values of optional metrics that are missing or could not be read."""
     rest: RestFields | None = None
     """The fields that no metric takes, if they are kept."""
+    left_out: int = 0
+    """How many of these are not kept."""
+
+    def within(self, place: str) -> "Fields":
+        """Return the fields of a payload with several readings, of which these are the one."""
+        return self._replace(faults=tuple([fault.within(place) for fault in self.faults]))
 
 
 class NotConcerned(Exception):
@@ -44,8 +50,8 @@ class MetricReader:
         self._converter = Converter(stream, metric)
         self._direct = _key_of(self._paths) if self._converter.keeps_numbers else None
 
-    def read(self, holder: Any, top: Any) -> Value | None:
-        """Return the value to store, or None. Raises PayloadError."""
+    def read(self, holder: Any, top: Any, faults: list[ValueFault]) -> Value | None:
+        """Return the value to store, or None, as `convert` does. Raises PayloadError."""
         if self._direct is not None and type(holder) is dict:
             # The usual case: a number that needs no second look.
             number = holder.get(self._direct)
@@ -53,18 +59,33 @@ class MetricReader:
                 return float(number)
         found = MISSING
         for path in self._paths:
-            found = path.find(holder, top)
-            if found is not MISSING and found is not None:
-                break
+            here = path.find(holder, top)
+            if here is not MISSING:
+                found = here
+                if found is not None:
+                    break
         if found is MISSING:
             if self.is_required:
                 raise PayloadError("missing_field", f"{self._name}: missing")
             return None
-        return self.convert(found, self._name)
+        return self.convert(found, self._name, faults)
 
-    def convert(self, found: Any, name: str) -> Value | None:
-        """Return the value to store for what was found, or None. Raises PayloadError."""
-        return self._converter.value(name, found, is_required=self.is_required)
+    def convert(self, found: Any, name: str, faults: list[ValueFault]) -> Value | None:
+        """Return the value to store for what was found, or None.
+
+        Where an optional metric has none, add a fault. Where a required one does, raise
+        PayloadError.
+        """
+        if self.is_required:
+            return self._converter.value(name, found, is_required=True)
+        try:
+            value = self._converter.value(name, found)
+        except PayloadError as error:
+            faults.append(ValueFault.of(self.metric.name, shown(found), error))
+            return None
+        if value is None and self._converter.has_piece(found):
+            faults.append(ValueFault(self.metric.name, shown(found)))
+        return value
 
 
 class FieldReader:
@@ -95,25 +116,15 @@ class FieldReader:
         if self._only:
             self.check_only(payload, top)
         holder = payload if self._values is None else self._holder(payload, top, self._values)
-        unread: list[PayloadError] = []
-        values: list[Value | None] = []
-        for reader in self._metrics:
-            try:
-                values.append(reader.read(holder, top))
-            except PayloadError as error:
-                if reader.is_required:
-                    raise
-                values.append(None)
-                unread.append(error)
-        rest: RestFields | None = None
+        faults: list[ValueFault] = []
+        values = [reader.read(holder, top, faults) for reader in self._metrics]
+        rest, left_out = None, 0
         if self._rest is not None:
-            rest, errors = self._rest.read(payload)
-            unread += errors
+            rest, left_out = self._rest.read(payload, faults)
         if values.count(None) == len(values) and not rest:
-            raise unread[0] if unread else self._empty()
+            raise first_error(faults) or self._empty()
         device, time = self.device_of(payload, top), self.time_of(payload, top)
-        told = tuple(map(str, unread)) if unread else ()
-        return Fields(device, time, tuple(values), told, rest)
+        return Fields(device, time, tuple(values), tuple(faults), rest, left_out)
 
     def check_only(self, payload: Any, top: Any) -> None:
         """Check the values that fields must have. Raises NotConcerned."""

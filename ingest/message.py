@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from broker.message import Message
+from ingest.values import ValueFault, errors_of
 from streams.metric import Value, Values
 from streams.stream import Stream
 
@@ -22,14 +23,21 @@ class Reading(msgspec.Struct, gc=False):
     message: Message
     own_time: bool
     """Whether `timestamp` is the device's time, so that a redelivery has the same key."""
-    unread: tuple[str, ...] = ()
-    """The errors in values of optional metrics, which are stored as None."""
+    faults: tuple[ValueFault, ...] = ()
+    """The values of optional metrics that are missing or could not be read."""
     stated: datetime | None = None
     """The time that the device stated, if the reading may already be stored under another key."""
     rest: dict[str, Value] | None = None
     """The fields that no metric takes, if the stream keeps them."""
+    left_out: int = 0
+    """How many of these are not kept, because the device has too many names."""
     index: int | None = None
     """Its place among the readings of the message; None if it is the only one."""
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The errors in values of optional metrics, which are stored as None."""
+        return errors_of(self.faults)
 
     def delivery(self) -> int:
         """Return a number for the delivery that brought it, and its place in it."""

@@ -120,7 +120,7 @@ class Outcome:
 
     def _values_left_out(self) -> int:
         """Return how many values of optional metrics could not be read."""
-        return sum(len(reading.unread) for reading in self.parsed_readings())
+        return sum(len(one.unread) for one in self.parsed_readings() if one.faults)
 
     def parsed_readings(self) -> Iterator[Reading]:
         """Yield each reading of the messages."""

@@ -24,7 +24,7 @@ class OutcomeLog:
             line = f"Rejected a message on {topic!r}: {reason}: {rejection.text}"
             self._rejections.warn(logger, reason, line)
         for reading in outcome.parsed_readings():
-            if reading.unread:
+            if reading.faults and reading.unread:
                 stream, unread = reading.stream.name, "; ".join(reading.unread)
                 line = f"{stream}: {reading.device_id}: stored without a value: {unread}"
                 self._unread.warn(logger, stream, line)

@@ -97,8 +97,9 @@ class StreamParser:
         if own and (message.redelivered or message.retained):
             stated = measured_at
         reading = Reading(self._stream, device, measured_at, claimed, fields.values, message, own)
-        if fields.unread or stated is not None or fields.rest is not None:
-            reading.unread, reading.stated, reading.rest = fields.unread, stated, fields.rest
+        if fields.faults or stated is not None or fields.rest is not None:
+            reading.faults, reading.stated = fields.faults, stated
+            reading.rest, reading.left_out = fields.rest, fields.left_out
         return reading
 
 

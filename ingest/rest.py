@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.values import PayloadError, number, shown, text
+from ingest.values import PayloadError, ValueFault, number, shown, text
 from streams.metric import MAX_INTEGER, Value
 from streams.rest import MAX_NAME, MAX_NAMES, Keys, RestNames
 from streams.stream import Stream
@@ -21,20 +21,26 @@ class RestReader:
     def __init__(self, stream: Stream) -> None:
         self._names = RestNames(stream)
 
-    def read(self, payload: Any) -> tuple[RestFields, list[PayloadError]]:
-        """Return the numbers, texts and booleans of a payload, and the errors in others."""
+    def read(self, payload: Any, faults: list[ValueFault]) -> tuple[RestFields, int]:
+        """Return the numbers, texts and booleans of a payload, and how many are left out.
+
+        Faults in values are added to `faults`.
+        """
         kept: RestFields = {}
-        unread: list[PayloadError] = []
+        left_out = 0
         for keys, found in _scalars(payload, ()):
             name = self._names.of(keys)
             if name is None or found is None:
                 continue
+            if len(kept) >= MAX_NAMES or len(name) > MAX_NAME:
+                left_out += 1
+                continue
             try:
-                _check_room(name, kept)
                 kept[_free(name, kept)] = _stored(name, found)
             except PayloadError as error:
-                unread.append(error)
-        return kept, unread[:MAX_NAMES]
+                # Without a name, because a device may have any number of these.
+                faults.append(ValueFault.of("", shown(found), error))
+        return kept, left_out
 
 
 def encoded(kept: RestFields | None) -> str | None:
@@ -66,12 +72,6 @@ def _stored(name: str, found: Any) -> Value:
     if isinstance(found, float):
         return number(name, found, shown(found))
     return str(text(name, found))
-
-
-def _check_room(name: str, kept: RestFields) -> None:
-    if len(kept) >= MAX_NAMES or len(name) > MAX_NAME:
-        limits = f"at most {MAX_NAMES} names of at most {MAX_NAME} characters are kept"
-        raise PayloadError("too_many_names", f"{name[:MAX_NAME]}: {limits}")
 
 
 def _free(name: str, kept: RestFields) -> str:

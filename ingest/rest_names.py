@@ -51,8 +51,7 @@ class RestNameLimit:
                 new.add(name)
             else:
                 del kept[name]
-                limit = f"{name}: the device has {MAX_NAMES} other names, more are not kept"
-                reading.unread = (*reading.unread, limit)
+                reading.left_out += 1
         reading.rest = kept
 
     def _known_of(self, stream: str, device_id: str) -> set[str]:

@@ -9,7 +9,7 @@ from ingest.formats.decoder import document_decoder
 from ingest.json_payloads import begins_array, checked, decode_reading
 from ingest.members import Member, MemberFinder, elements_of, is_list_of_objects, limited
 from ingest.unpacking import MAX_UNPACKED, unpacked
-from ingest.values import Bare, PayloadError
+from ingest.values import Bare, PayloadError, ValueFault, first_error
 from models import NO_VALUES
 from streams.metric import Metric, Value
 from streams.stream import Stream
@@ -54,7 +54,8 @@ class UntypedReader:
         if member.time is not UNSET:
             fields = fields._replace(timestamp=member.time)
         if member.unread:
-            fields = fields._replace(unread=(*fields.unread, *map(str, member.unread)))
+            nameless = [ValueFault.of("", "", error) for error in member.unread]
+            fields = fields._replace(faults=(*fields.faults, *nameless))
         return fields
 
 
@@ -69,6 +70,7 @@ class LevelReader:
         ]
         self._indexes = [stream.metrics.index(metric) for metric in metrics]
         self._empty: list[Value | None] = [None] * len(stream.metrics)
+        self._needs_value = any(not metric.path for metric in metrics)
         self._takes_list = any(
             metric.item is not None or metric.path or metric.type == "text" for metric in metrics
         )
@@ -88,40 +90,44 @@ class LevelReader:
         return self._one(lambda _: member.content)
 
     def _one(self, decoded_for: Callable[[bool], Any]) -> Fields:
-        values, unread = list(self._empty), []
+        values, faults = list(self._empty), list[ValueFault]()
         fields: Any = None
         for index, (reader, is_text) in zip(self._indexes, self._readers, strict=True):
             decoded = decoded_for(is_text)
             if isinstance(decoded, dict):
                 fields = decoded
                 self._fields.check_only(fields, fields)
-            try:
-                values[index] = self._value(reader, decoded)
-            except PayloadError as error:
-                unread.append(error)
+            values[index] = self._value(reader, decoded, faults)
         if all(value is None for value in values):
-            raise unread[0] if unread else NotConcerned(NO_VALUES)
+            raise first_error(faults) or self._nothing(fields)
         device = self._fields.device_of(fields, fields)
         time = self._fields.time_of(fields, fields)
-        return Fields(device, time, tuple(values), tuple(map(str, unread)))
+        return Fields(device, time, tuple(values), tuple(faults))
 
     @staticmethod
-    def _value(reader: MetricReader, decoded: Any) -> Value | None:
+    def _value(reader: MetricReader, decoded: Any, faults: list[ValueFault]) -> Value | None:
         if not isinstance(decoded, dict):
-            return reader.convert(decoded, "value")
+            return reader.convert(decoded, "value", faults)
         if reader.metric.path:
-            return reader.read(decoded, decoded)
+            return reader.read(decoded, decoded, faults)
         if "value" not in decoded:
-            raise PayloadError("missing_field", "value: missing")
-        return reader.convert(decoded["value"], "value")
+            return None
+        return reader.convert(decoded["value"], "value", faults)
+
+    def _nothing(self, fields: Any) -> Exception:
+        """Return the error of a payload without a value, or that it is ignored."""
+        if isinstance(fields, dict) and self._needs_value and "value" not in fields:
+            return PayloadError("missing_field", "value: missing")
+        return NotConcerned(NO_VALUES)
 
 
 def tried(read: Callable[[Member], Fields], member: Member) -> Fields | PayloadError | NotConcerned:
     """Return what is read of a member, or the error."""
     try:
-        return read(member)
+        fields = read(member)
     except (PayloadError, NotConcerned) as error:
         return error
+    return fields.within(member.place) if fields.faults else fields
 
 
 def _json_of(content: bytes, *, is_text: bool) -> Any:

@@ -1,8 +1,9 @@
 """Values: convert the value of a field to the number or text that is stored; pure."""
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import msgspec
 
@@ -33,6 +34,46 @@ class PayloadError(Exception):
         if not place:
             return str(self)
         return f"{place}.{self}" if self._names_field else f"{place}: {self}"
+
+
+class ValueFault(NamedTuple):
+    """A value of an optional metric that is stored as None although the payload has the field."""
+
+    metric: str
+    """The metric's name; empty if a pair does not name it."""
+    example: str
+    """What the payload has, shortened."""
+    reason: str = ""
+    """The reason code of the error; empty if the field stands for no value."""
+    text: str = ""
+    """The error; empty if the field stands for no value."""
+
+    @classmethod
+    def of(cls, metric: str, example: str, error: PayloadError) -> "ValueFault":
+        """Return the fault of a value that could not be read."""
+        # Without the error itself, whose traceback would keep the frames of the parser.
+        return cls(metric, example, error.reason, str(error))
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no value, rather than one that could not be read."""
+        return not self.reason
+
+    def within(self, place: str) -> "ValueFault":
+        """Return the fault in a payload with several readings, of which this is the one."""
+        if not place or not self.metric or self.is_missing:
+            return self
+        return self._replace(text=f"{place}.{self.text}")
+
+
+def first_error(faults: Iterable[ValueFault]) -> PayloadError | None:
+    """Return the error of the first value that could not be read, or None."""
+    return next((PayloadError(one.reason, one.text) for one in faults if one.reason), None)
+
+
+def errors_of(faults: Iterable[ValueFault]) -> tuple[str, ...]:
+    """Return the errors of the values that could not be read."""
+    return tuple([one.text for one in faults if one.text])
 
 
 class Spelled(float):
