@@ -28,6 +28,8 @@ MAX_REASON_CODE = 40
 """A reason code, such as `invalid_json`."""
 MAX_MESSAGE = 500
 """An error message."""
+MAX_EXAMPLE = 100
+"""A wrong value as errors show it, in any encoding."""
 MAX_PROBLEM = 300
 """An error message about the broker, or its address."""
 MAX_TOKEN = 40
@@ -72,7 +74,7 @@ class Installation(Base):
 
 
 class RejectedMessage(Base):
-    """A message that could not be stored as a reading, as it came, with the reason.
+    """A message that could not be stored, or not wholly read, as it came, with the reason.
 
     Delete rows only through `ingest/rejected.py` or `queries.rejected.forget`, which keep the
     totals of `RejectedShare` equal to the rows.
@@ -232,6 +234,21 @@ class NewestValue(Base):
     metric: Mapped[str] = mapped_column(String(MAX_METRIC_NAME), primary_key=True)
     timestamp: Mapped[datetime]
     reading_id: Mapped[int]
+
+
+class MetricQuality(Base):
+    """How often a device's stored readings had no value of an optional metric that they named."""
+
+    __tablename__ = "metric_quality"
+
+    stream: Mapped[str] = mapped_column(String(MAX_STREAM_NAME), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(MAX_METRIC_NAME), primary_key=True)
+    missing: Mapped[int]
+    """How many said that there is no value, such as null and NaN."""
+    unreadable: Mapped[int]
+    last_example: Mapped[str] = mapped_column(String(MAX_EXAMPLE))
+    last_at: Mapped[datetime]
 
 
 class DeliveredBatch(Base):

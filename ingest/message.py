@@ -59,7 +59,7 @@ class Ignored(msgspec.Struct, gc=False):
 
 
 class Rejection(msgspec.Struct, gc=False):
-    """A rejected message with a reason code and a text for users."""
+    """A message that is kept raw, with a reason code and a text for users."""
 
     stream: str | None
     reason: str
@@ -68,7 +68,7 @@ class Rejection(msgspec.Struct, gc=False):
     device_id: str | None = None
     """The sender, if topic or payload name it."""
     readings: int = 0
-    """How many rejected readings it stands for."""
+    """How many rejected or partly read readings it stands for."""
 
 
 class Several(msgspec.Struct, gc=False):

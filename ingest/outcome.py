@@ -49,6 +49,8 @@ class Applied:
     """The messages whose redelivery no unique key of a table would detect."""
     fates: list[Fate] = field(default_factory=list)
     """What became of readings that are one of several; the counts do not include them."""
+    partly_read: list[Rejection] = field(default_factory=list)
+    """The messages that are kept although a reading was stored: a value could not be read."""
 
 
 @dataclass
@@ -67,6 +69,8 @@ class Outcome:
     changes: ChangeSet = field(default_factory=ChangeSet)
     """The changes in the database."""
     readings: ReadingCounts = field(default_factory=ReadingCounts)
+    partly_read: list[Rejection] = field(default_factory=list)
+    """Stored messages of which a value could not be read; they are not rejected."""
 
     def add(self, applied: Applied) -> None:
         """Add the outcome of the messages of one kind."""
@@ -74,6 +78,7 @@ class Outcome:
         self.duplicate += applied.duplicate
         self.rejections += applied.rejections
         self.changes.add(applied.changes)
+        self.partly_read += applied.partly_read
 
     def counts(self) -> dict[str, int]:
         """Return the counts of the batch, by the names of their columns."""
@@ -117,6 +122,14 @@ class Outcome:
         if retained:
             self.rejections = [one for one in self.rejections if not one.message.retained]
             self.ignored += [Ignored(RETAINED, one.message) for one in retained]
+
+    def kept_raw(self) -> Sequence[Rejection]:
+        """Return the messages to keep as they came, each once."""
+        if not self.partly_read:
+            return self.rejections
+        rejected = {id(one.message) for one in self.rejections}
+        partly = [one for one in self.partly_read if id(one.message) not in rejected]
+        return [*self.rejections, *partly]
 
     def _values_left_out(self) -> int:
         """Return how many values of optional metrics could not be read."""

@@ -155,8 +155,8 @@ class Pipeline:
         now = clock.now()
         with self._recent.committing(messages) as batch, self._database.transaction(connection):
             unkeyed = self._apply(connection, outcome, now)
-            if outcome.rejections:
-                self._rejected.write(connection, outcome.rejections, now)
+            if kept := outcome.kept_raw():
+                self._rejected.write(connection, kept, now)
             self._count(connection, outcome, batch.first, now)
             self._recent.record(connection, batch, unkeyed)
         self._uncertain = False

@@ -16,6 +16,7 @@ from database import Database
 from ingest import known_readings
 from ingest.message import Reading, Rejection
 from ingest.outcome import Applied, Fate
+from ingest.quality import QualityWriter, partly_read
 from ingest.rest import encoded
 from ingest.rest_names import RestNameLimit
 from queries.readings import RowKey
@@ -41,6 +42,7 @@ class ReadingWriter:
         keeping = partial(queries.newest.keeping, database.upsert)
         self._newest = lru_cache(maxsize=2)(keeping)
         self._names = RestNameLimit(database)
+        self._quality = QualityWriter(database)
         self._keys = {stream.name: ReadingKey.of_stream(stream) for stream in streams}
 
     def apply(self, connection: Connection, readings: Sequence[Reading], now: datetime) -> Applied:
@@ -77,11 +79,11 @@ class ReadingWriter:
             _reject(applied, group[index], _refusal(reason, group[index]))
         applied.stored += result.stored
         applied.duplicate += len(group) - result.stored - len(refused)
-        if _has_members(group):
-            left = queries.readings.keys_of(connection, table, now)
+        if _is_told_singly(group):
             of_rows = dict(zip(new, rows, strict=True))
             others = [index for index in range(len(group)) if index not in refused]
-            _tell_fates(applied, left, [(group[i], of_rows.get(i)) for i in others])
+            told = [(group[index], of_rows.get(index)) for index in others]
+            self._tell_singly(connection, table, now, applied, told)
         last_ids: Mapping[str, int] = {}
         if result.stored:
             applied.changes.readings[stream.name] = [now]
@@ -92,6 +94,21 @@ class ReadingWriter:
         self._keep_devices(connection, stream.name, accepted, last_ids)
         if result.stored and stream.lackable:
             self._keep_newest(connection, stream, table, now)
+
+    def _tell_singly(
+        self,
+        connection: Connection,
+        table: Table,
+        now: datetime,
+        applied: Applied,
+        accepted: Iterable[tuple[Reading, Row | None]],
+    ) -> None:
+        """Find out which readings are new: for messages with several, and to count faults."""
+        left = queries.readings.keys_of(connection, table, now)
+        faulty = _tell_fates(applied, left, accepted)
+        if faulty:
+            self._quality.write(connection, faulty, now)
+            applied.partly_read += partly_read(faulty)
 
     def _rows(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
         if stream.keeps_rest:
@@ -177,25 +194,30 @@ def _reject(applied: Applied, reading: Reading, rejection: Rejection) -> None:
 
 def _tell_fates(
     applied: Applied, left: set[RowKey], accepted: Iterable[tuple[Reading, Row | None]]
-) -> None:
+) -> list[Reading]:
     """Move the readings that are one of several from the counts to the fates.
 
     `left` are the keys of the new rows; a reading without a row is known under another key.
+    Return the new readings that have faults.
     """
+    faulty: list[Reading] = []
     for reading, row in accepted:
         key = None if row is None else (row[0], row[1], row[-1])
         is_stored = key in left
         if key is not None:
             left.discard(key)  # what has the same key after it is a duplicate
+        if is_stored and reading.faults:
+            faulty.append(reading)
         if reading.index is not None:
             applied.fates.append(Fate(reading, is_stored))
             applied.stored -= is_stored
             applied.duplicate -= not is_stored
+    return faulty
 
 
-def _has_members(group: Sequence[Reading]) -> bool:
+def _is_told_singly(group: Sequence[Reading]) -> bool:
     # A list takes half the time of a generator.
-    return any([reading.index is not None for reading in group])  # noqa: C419 - see above
+    return any([one.index is not None or one.faults for one in group])  # noqa: C419 - see above
 
 
 def _messages(readings: Iterable[Reading]) -> list[Message]:

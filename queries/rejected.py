@@ -4,14 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    Column,
     Connection,
     Insert,
     LargeBinary,
     Row,
     RowMapping,
-    String,
-    Table,
     bindparam,
     delete,
     func,
@@ -21,8 +18,8 @@ from sqlalchemy import (
 )
 
 from models import RejectedMessage, RejectedShare, RejectionCount
+from queries.encodings import held
 from queries.upserts import Upsert, counting
-from storage.dialect import TEXT_CODEC
 
 PREVIEW = 1_024
 """Bytes of each payload in a list."""
@@ -109,7 +106,7 @@ def oldest(connection: Connection, share: int, limit: int) -> Sequence[RowMappin
 
 def add_messages(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert messages; each row has all columns except the id."""
-    connection.execute(insert(_MESSAGES), [_held(connection, _MESSAGES, row) for row in rows])
+    connection.execute(insert(_MESSAGES), [held(connection, _MESSAGES, row) for row in rows])
 
 
 def evict(connection: Connection, share: int, last: int) -> None:
@@ -119,7 +116,7 @@ def evict(connection: Connection, share: int, last: int) -> None:
 
 def add_shares(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert shares; each row has all columns."""
-    connection.execute(insert(_SHARES), [_held(connection, _SHARES, row) for row in rows])
+    connection.execute(insert(_SHARES), [held(connection, _SHARES, row) for row in rows])
 
 
 def change_shares(connection: Connection, rows: Sequence[Mapping[str, int]]) -> None:
@@ -142,21 +139,3 @@ def forget(connection: Connection) -> int:
     evicted = sum(share.messages + share.evicted for share in known)
     change_shares(connection, [{"number": UNSHARED, "messages": 0, "bytes": 0, "evicted": evicted}])
     return forgotten
-
-
-def _held(connection: Connection, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Write what a text of this database cannot hold as `\\u` and its number.
-
-    Refused itself, the record of a refused message would stop ingestion.
-    """
-    codec = connection.info.get(TEXT_CODEC)
-    if codec is None:
-        return dict(row)
-    return {name: _fitting(value, table.c.get(name), codec) for name, value in row.items()}
-
-
-def _fitting(value: Any, column: Column[Any] | None, codec: str) -> Any:
-    if column is None or not isinstance(value, str) or not isinstance(column.type, String):
-        return value
-    # In SQL_ASCII a character is a byte.
-    return value.encode(codec, "backslashreplace")[: column.type.length].decode(codec, "ignore")

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 import queries.devices
 import queries.newest
 import queries.presence
+import queries.quality
 import queries.readings
 import queries.rest_names
 from config import Settings
@@ -58,3 +59,4 @@ def _forget(connection: Connection, database: Database, name: str) -> None:
     queries.devices.forget(connection, name, VERIFY_DEVICE)
     queries.newest.forget(connection, name, VERIFY_DEVICE)
     queries.rest_names.forget(connection, name, VERIFY_DEVICE)
+    queries.quality.forget(connection, name, VERIFY_DEVICE)

@@ -80,6 +80,7 @@ RESERVED_TABLES = {
     "ingest_status",
     "installation",
     "jobs",
+    "metric_quality",
     "newest_values",
     "presence",
     "processes",

@@ -98,7 +98,7 @@ MUTANTS = [
     Mutant(
         "rejected messages are counted and not kept",
         "ingest/pipeline.py",
-        "self._rejected.write(connection, outcome.rejections, now)",
+        "self._rejected.write(connection, kept, now)",
         "pass",
         "tests/ingest/test_rejected.py::test_a_rejected_message_is_kept_as_it_came_with_the_reason[sqlite]",
     ),

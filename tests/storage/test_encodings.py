@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 
 import queries.newest
+import queries.quality
 import queries.rejected
 from database import BadData, Database
 from ingest.outcome import Outcome
@@ -16,12 +17,17 @@ from tests.rows import row, write
 from tests.support import payload, prepared_database
 
 CHINESE, GERMAN = "机器", "Gerät"
+MACHINE = '"machine_status":"Running","performance_rate":80,"quality_rate":99'
 MESSAGES = [
     *((f"sensors/{device}/data", payload().encode()) for device in ("a", CHINESE, GERMAN, "b")),
     (f"status/{CHINESE}", b"online"),
     ("status/a", b"online"),
     (f"control/{CHINESE * 60}/ack", b"no JSON"),
     (f"sensors/{CHINESE}/data", b"no JSON"),
+    (
+        "flexotwin/machine/status",
+        f'{{"machine_id":"a",{MACHINE},"interval_defects":"{CHINESE * 20}"}}'.encode(),
+    ),
 ]
 
 
@@ -58,9 +64,12 @@ def test_a_text_that_the_encoding_lacks_stops_nothing_else(
         outcome = handled(database, streams)
         with database.read() as reader:
             assert latest(database, "a") == "a"
-            kept = queries.rejected.page(reader, {}, 10, 0)
-    assert outcome.stored == (6 if encoding.holds_chinese else 4)
-    assert len(kept) == len(outcome.rejections) == len(MESSAGES) - outcome.stored
+            reasons = [row["reason"] for row in queries.rejected.page(reader, {}, 10, 0)]
+            (faults,) = queries.quality.quality(reader, streams["machines"], None)
+    assert outcome.stored == (7 if encoding.holds_chinese else 5)
+    assert reasons.pop(0) == "partly_read"
+    assert len(reasons) == len(outcome.rejections) == len(MESSAGES) - outcome.stored
+    assert (faults["metric"], faults["unreadable"]) == ("interval_defects", 1)
 
 
 @pytest.mark.parametrize("device", ["\ud800", "nul\0"])
