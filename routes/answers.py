@@ -146,6 +146,26 @@ class ClocksAnswer(Described):
     data: list[ClockAnswer]
 
 
+class MetricQualityAnswer(Described, title="MetricQuality"):
+    """The faults of a device's optional metric in readings that are stored."""
+
+    device_id: str
+    metric: str
+    missing: int = Field(description="Readings with no value for it, such as null or NaN.")
+    unreadable: int = Field(
+        description="Readings with a value that could not be read; `/api/rejected` keeps their "
+        "messages as `partly_read`."
+    )
+    last_example: str = Field(description="The last such value as it came, shortened.")
+    last_at: Rfc3339 = Field(description="When its reading was stored.")
+
+
+class QualityAnswer(Described):
+    """The faults of optional metrics, by device and metric."""
+
+    data: list[MetricQualityAnswer]
+
+
 class RejectedMessageAnswer(Described, title="RejectedMessage"):
     """A rejected message with the beginning of its payload."""
 

@@ -8,6 +8,7 @@ from flask_openapi.models.tag import Tag
 from werkzeug.exceptions import BadRequest
 
 import queries.clocks
+import queries.quality
 import queries.readings
 import queries.statistics
 from database import Database
@@ -16,6 +17,7 @@ from routes.answers import (
     DevicesAnswer,
     Error,
     NotFound,
+    QualityAnswer,
     RefusedSubmission,
     SubmissionAnswer,
 )
@@ -68,6 +70,7 @@ def blueprint(
     _add_latest(api, stream, database, known)
     _add_reading_endpoints(api, stream, database)
     _add_summary_endpoints(api, stream, database)
+    _add_quality(api, stream, database)
     _add_submission(api, stream, submissions)
     return api
 
@@ -196,6 +199,16 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
             devices = queries.clocks.devices(reader, stream.name, **page)
             data = device_clocks.judged(reader, stream, table, devices)
         return {"count": len(data), **page, "data": data}
+
+
+def _add_quality(api: APIBlueprint, stream: Stream, database: Database) -> None:
+    @api.get("/quality", responses={200: QualityAnswer})
+    def quality(query: DeviceQuery) -> JsonObject:
+        """How often devices sent no value of an optional metric, or one that is unreadable."""
+        take_turn()
+        with database.read() as reader:
+            rows = queries.quality.quality(reader, stream, query.device_id)
+        return {"data": [dict(row) | {"last_at": clock.rfc3339(row["last_at"])} for row in rows]}
 
 
 def _body(stream: Stream) -> JsonObject:

@@ -56,6 +56,7 @@ PARAMETERS = {
     "ml-data": WINDOW | {"limit"},
     "clocks": {"device_id", "limit", "offset"},
     "devices": set(),
+    "quality": {"device_id"},
     "readings": {"device_id"},
 }
 STATUSES = {
@@ -68,6 +69,7 @@ STATUSES = {
     ("get", "/api/sensors/ml-data"): {200, 400, 503},
     ("get", "/api/sensors/clocks"): {200, 400, 503},
     ("get", "/api/sensors/devices"): {200, 503},
+    ("get", "/api/sensors/quality"): {200, 400, 503},
     ("get", "/api/rejected"): {200, 400, 503},
     ("get", "/api/rejected/{id}"): {200, 400, 404, 503},
     ("get", "/api/rejected/{id}/payload"): {200, 400, 404, 503},
