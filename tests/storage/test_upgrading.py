@@ -28,6 +28,9 @@ from tests.support import BackendProcess, Mosquitto, publishing, wait_for
 from utils import clock
 
 READINGS, WAITING = 100_000, 1_000
+LATER_TABLES = ("jobs", "metric_quality")
+LATER_COUNTS = ("values_left_out", "readings_stored", "readings_duplicate", "readings_rejected")
+"""What part 5 did not have."""
 
 
 @pytest.fixture
@@ -142,8 +145,10 @@ def _of_part_5(url: str, streams: Streams) -> str:
             assert pipeline.handle(connection, batch).stored == 5_000
         with database.transaction(connection):
             client_id = queries.installation.client_id(connection)
-            connection.execute(text("DROP TABLE jobs"))
-            connection.execute(text("ALTER TABLE ingest_status DROP COLUMN values_left_out"))
+            for table in LATER_TABLES:
+                connection.execute(text(f"DROP TABLE {table}"))
+            for column in LATER_COUNTS:
+                connection.execute(text(f"ALTER TABLE ingest_status DROP COLUMN {column}"))
             connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
     database.close()
     return client_id
