@@ -132,8 +132,9 @@ class Outcome:
         return [*self.rejections, *partly]
 
     def _values_left_out(self) -> int:
-        """Return how many values of optional metrics could not be read."""
-        return sum(len(one.unread) for one in self.parsed_readings() if one.faults)
+        """Return how many values of optional metrics could not be read, and fields not be kept."""
+        odd = (one for one in self.parsed_readings() if one.faults or one.left_out)
+        return sum(len(one.unread) + one.left_out for one in odd)
 
     def parsed_readings(self) -> Iterator[Reading]:
         """Yield each reading of the messages."""

@@ -63,8 +63,8 @@ class Counts(Described):
     )
     readings: ReadingTotals
     values_left_out: int = Field(
-        description="Values of optional metrics that could not be read, duplicates included; the "
-        "readings are stored without them, and the log names them."
+        description="Values of optional metrics that could not be read, and fields beyond the "
+        "names that a device may have, duplicates included; the readings are stored without them."
     )
     last_batch_at: Rfc3339 | None
 

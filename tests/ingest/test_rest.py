@@ -102,7 +102,7 @@ def test_of_a_message_so_many_names_are_kept(tmp_path: Path) -> None:
     found = parsed(tmp_path, ANYTHING, f"{{{fields}}}")
     assert isinstance(found, Reading)
     assert found.rest is not None
-    assert (len(found.rest), len(found.unread)) == (MAX_NAMES, 2)
+    assert (len(found.rest), found.left_out, found.faults) == (MAX_NAMES, 2, ())
 
 
 def test_a_field_has_the_key_that_a_metric_of_its_name_would_have() -> None:
