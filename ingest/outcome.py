@@ -105,6 +105,8 @@ class Outcome:
 
     def with_next(self, other: "Outcome") -> "Outcome":
         """Return the counts and rejections of this and another part of a batch."""
+        if not self.received:
+            return other
         return Outcome(
             self.received + other.received,
             self.stored + other.stored,

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 Source = Literal["mqtt", "http"]
 """The transport that messages are received by."""
 INTERNAL = "internal_error"
+MAX_READINGS = 20_000
+"""Readings of messages with several that are stored in one transaction, roughly: a compressed
+message of a few bytes can have 10,000."""
 
 
 class Listeners(NamedTuple):
@@ -84,7 +87,12 @@ class Pipeline:
         if not messages:
             return Outcome()
         fresh, repeated = self._recent.filter(messages)
-        return self._store_apart(connection, [self._parse(message) for message in fresh], repeated)
+        outcome = Outcome()
+        for parsed in self._portions(fresh):
+            if parsed or repeated:
+                outcome = outcome.with_next(self._store_apart(connection, parsed, repeated))
+                repeated = ()
+        return outcome
 
     def handle_for(
         self,
@@ -117,6 +125,20 @@ class Pipeline:
         with self._database.transaction(connection):
             queries.deliveries.forget(connection)
         self._recent.forget()
+
+    def _portions(self, messages: Sequence[Message]) -> Iterator[list[Parsed]]:
+        """Parse messages as they are stored, so that few readings are in memory at once."""
+        portion: list[Parsed] = []
+        readings = 0
+        for message in messages:
+            parsed = self._parse(message)
+            portion.append(parsed)
+            if type(parsed) is Several:
+                readings += len(parsed.readings) + len(parsed.rejections)
+                if readings >= MAX_READINGS:
+                    yield portion
+                    portion, readings = [], 0
+        yield portion
 
     def _parse(self, message: Message) -> Parsed:
         try:

@@ -13,6 +13,7 @@ import queries.ingest_status
 import queries.rejected
 from broker.message import Message
 from database import Database
+from ingest import pipeline as pipeline_module
 from ingest.pipeline import Pipeline
 from routes.readings import posted
 from services.submissions import Submissions
@@ -159,3 +160,17 @@ def test_over_http_a_payload_is_a_message(
     told, found = posted(receipt)
     assert found == status
     assert (told["stored"], told["rejected"], told.get("readings")) == answer
+
+
+def test_many_readings_are_stored_in_several_transactions(
+    meters: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "MAX_READINGS", 4)
+    database, connection, pipeline = meters
+    batch = [undated(1, 2, 3), several(4, "x"), undated(5), undated(6, 7, 8, 9, 10), undated(11)]
+    outcome = pipeline.handle(connection, batch)
+    assert (outcome.received, outcome.stored, len(outcome.rejections)) == (5, 4, 1)
+    assert stored(meters) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    with database.read() as reader:
+        times = reader.execute(text("SELECT DISTINCT created_at FROM meters_readings")).all()
+    assert len(times) == 3
