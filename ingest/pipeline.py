@@ -2,9 +2,9 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -12,7 +12,9 @@ import queries.deliveries
 import queries.ingest_status
 from broker.message import Message
 from broker.notifier import ChangeSet
-from database import BadData, Database, Replaced, Unavailable
+from database import BadData, Database, Unavailable
+from ingest.batches import BatchParser, internal, is_internal
+from ingest.counting import OutcomeCounter, Source
 from ingest.kinds import Kind
 from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from ingest.outcome import Outcome
@@ -25,12 +27,6 @@ from streams.stream import Stream
 from utils import clock
 
 logger = logging.getLogger(__name__)
-Source = Literal["mqtt", "http"]
-"""The transport that messages are received by."""
-INTERNAL = "internal_error"
-MAX_READINGS = 20_000
-"""Readings of messages with several that are stored in one transaction, roughly: a compressed
-message of a few bytes can have 10,000."""
 
 
 class Listeners(NamedTuple):
@@ -59,11 +55,12 @@ class Pipeline:
         self._database = database
         self._source = source
         self._parser = parser
+        self._batches = BatchParser(parser)
         self._kinds = kinds
         self._rejected = rejected
         self._recent = recent
         self._listeners = listeners
-        self._ignored = queries.ingest_status.counting_ignored(database.upsert)
+        self._counter = OutcomeCounter(database, source)
         # Whether a commit without a change notification is possible.
         self._uncertain = False
         self._resumed = False
@@ -88,7 +85,7 @@ class Pipeline:
             return Outcome()
         fresh, repeated = self._recent.filter(messages)
         outcome = Outcome()
-        for parsed in self._portions(fresh):
+        for parsed in self._batches.portions(fresh):
             if parsed or repeated:
                 outcome = outcome.with_next(self._store_apart(connection, parsed, repeated))
                 repeated = ()
@@ -115,7 +112,7 @@ class Pipeline:
         """Count messages as repeated; call `callback` in the transaction. Raises Unavailable."""
         outcome = Outcome(len(messages), 0, len(messages), repeated=messages)
         with self._recent.committing(messages) as batch, self._database.transaction(connection):
-            self._count(connection, outcome, batch.first, clock.now())
+            self._counter.add(connection, outcome, batch.first, clock.now(), self._known_first())
             self._recent.record(connection, batch, messages)
             callback(connection)
         self._listeners.record(outcome)
@@ -126,26 +123,9 @@ class Pipeline:
             queries.deliveries.forget(connection)
         self._recent.forget()
 
-    def _portions(self, messages: Sequence[Message]) -> Iterator[list[Parsed]]:
-        """Parse messages as they are stored, so that few readings are in memory at once."""
-        portion: list[Parsed] = []
-        readings = 0
-        for message in messages:
-            parsed = self._parse(message)
-            portion.append(parsed)
-            if type(parsed) is Several:
-                readings += len(parsed.readings) + len(parsed.rejections)
-                if readings >= MAX_READINGS:
-                    yield portion
-                    portion, readings = [], 0
-        yield portion
-
-    def _parse(self, message: Message) -> Parsed:
-        try:
-            return self._parser.parse(message)
-        except Exception:
-            logger.exception("A message on %s could not be parsed and is set aside", message.topic)
-            return _internal("read", message)
+    def _known_first(self) -> int | None:
+        """Return how many first deliveries there were, if no other process may have more."""
+        return self._recent.first_deliveries if self._resumed else None
 
     def _store_apart(
         self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()
@@ -159,11 +139,11 @@ class Pipeline:
         except Exception as error:
             committed = not self._uncertain
             is_outage = isinstance(error, Unavailable) and not isinstance(error, BadData)
-            if committed or is_outage or not parsed or _is_internal(parsed[0]):
+            if committed or is_outage or not parsed or is_internal(parsed[0]):
                 raise
             logger.exception("%d messages cannot be stored together", len(parsed))
         if len(parsed) == 1:
-            return self._store_apart(connection, [_internal("store", parsed[0].message)], repeated)
+            return self._store_apart(connection, [internal("store", parsed[0].message)], repeated)
         middle = len(parsed) // 2
         first = self._store_apart(connection, parsed[:middle], repeated)
         return first.with_next(self._store_apart(connection, parsed[middle:]))
@@ -179,7 +159,7 @@ class Pipeline:
             unkeyed = self._apply(connection, outcome, now)
             if kept := outcome.kept_raw():
                 self._rejected.write(connection, kept, now)
-            self._count(connection, outcome, batch.first, now)
+            self._counter.add(connection, outcome, batch.first, now, self._known_first())
             self._recent.record(connection, batch, unkeyed)
         self._uncertain = False
         self._listeners.notify(outcome.changes)
@@ -207,26 +187,3 @@ class Pipeline:
         unkeyed += [rejection.message for rejection in outcome.rejections]
         outcome.ignore_retained()
         return list({id(message): message for message in unkeyed}.values())
-
-    def _count(self, connection: Connection, outcome: Outcome, first: int, now: datetime) -> None:
-        best_effort = outcome.best_effort() if self._source == "mqtt" else 0
-        counts = outcome.counts() | {"best_effort": best_effort, "first_deliveries": first}
-        before = self._recent.first_deliveries if self._resumed else None
-        added = queries.ingest_status.add(connection, self._source, counts, now, before)
-        if outcome.received and not added:
-            raise Replaced("it changed since this process last wrote to it")
-        ignored = [
-            {"source": self._source, "reason": reason, "count": count}
-            for reason, count in outcome.ignored_counts()
-        ]
-        if ignored:
-            connection.execute(self._ignored, ignored)
-
-
-def _is_internal(item: Parsed) -> bool:
-    return isinstance(item, Rejection) and item.reason == INTERNAL
-
-
-def _internal(verb: str, message: Message) -> Rejection:
-    text = f"AutoForge failed to {verb} the message; see its log"
-    return Rejection(None, INTERNAL, text, message)

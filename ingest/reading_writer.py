@@ -17,11 +17,10 @@ from ingest import known_readings
 from ingest.message import Reading, Rejection
 from ingest.outcome import Applied, Fate
 from ingest.quality import QualityWriter, partly_read
-from ingest.rest import encoded
+from ingest.reading_rows import ReadingRows
 from ingest.rest_names import RestNameLimit
 from queries.readings import RowKey
 from storage.dialect import Row
-from streams.reading_key import ReadingKey
 from streams.registry import Streams
 from streams.stream import Stream
 from utils import clock
@@ -43,7 +42,7 @@ class ReadingWriter:
         self._newest = lru_cache(maxsize=2)(keeping)
         self._names = RestNameLimit(database)
         self._quality = QualityWriter(database)
-        self._keys = {stream.name: ReadingKey.of_stream(stream) for stream in streams}
+        self._rows = ReadingRows(streams)
 
     def apply(self, connection: Connection, readings: Sequence[Reading], now: datetime) -> Applied:
         """Write readings of any stream within a transaction. Raises DBAPIError."""
@@ -72,7 +71,7 @@ class ReadingWriter:
         new: Sequence[int] = range(len(group))
         if known:
             new = [index for index in new if index not in known]
-        rows = self._rows(stream, [group[index] for index in new] if known else group)
+        rows = self._rows.of(stream, [group[index] for index in new] if known else group)
         result = self._database.write_batch(connection, table, rows, now)
         refused = {new[index]: reason for index, reason in result.refused}
         for index, reason in refused.items():
@@ -109,36 +108,6 @@ class ReadingWriter:
         if faulty:
             self._quality.write(connection, faulty, now)
             applied.partly_read += partly_read(faulty)
-
-    def _rows(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
-        if stream.keeps_rest:
-            return self._rows_with_rest(stream, group)
-        key = self._keys[stream.name].of
-        return [
-            # A reading without its own time is identified by its delivery.
-            (
-                r.device_id,
-                r.timestamp,
-                r.device_timestamp,
-                *r.values,
-                key(r.values) if r.own_time else r.delivery(),
-            )
-            for r in group
-        ]
-
-    def _rows_with_rest(self, stream: Stream, group: Sequence[Reading]) -> list[Row]:
-        key = self._keys[stream.name].with_rest
-        return [
-            (
-                r.device_id,
-                r.timestamp,
-                r.device_timestamp,
-                *r.values,
-                encoded(r.rest),
-                key(r.values, r.rest or {}) if r.own_time else r.delivery(),
-            )
-            for r in group
-        ]
 
     def _keep_devices(
         self,

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, Table, bindparam, select
 
-from models import VERIFY_DEVICE, Device
+from device_models import Device
+from models import VERIFY_DEVICE
 from streams.stream import Stream
 
 _DEVICES = Device.metadata.tables["devices"]

@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Insert, case, delete, func, select
 
-from models import VERIFY_DEVICE, Device, StreamState
+from device_models import Device
+from models import VERIFY_DEVICE, StreamState
 from queries.upserts import Upsert
 from storage.dialect import Columns
 from utils import clock

@@ -29,7 +29,8 @@ from sqlalchemy import (
 )
 
 import queries.devices
-from models import VERIFY_DEVICE, NewestValue
+from device_models import NewestValue
+from models import VERIFY_DEVICE
 from queries.readings import TimeFilter, listed, shown, within
 from queries.upserts import Upsert
 from storage.dialect import Columns, literal

@@ -16,7 +16,7 @@ from sqlalchemy import (
     update,
 )
 
-from models import Presence
+from device_models import Presence
 from queries.reader import in_chunks
 
 _PRESENCE = Presence.metadata.tables["presence"]

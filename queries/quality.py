@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, RowMapping, delete, select
 
-from models import MetricQuality
+from device_models import MetricQuality
 from queries.encodings import held
 from queries.readings import TimeFilter, listed
 from queries.upserts import Upsert

@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 
 import queries.presence
-from models import VERIFY_DEVICE, Device
+from device_models import Device
+from models import VERIFY_DEVICE
 from streams.stream import Stream
 from utils import clock
 

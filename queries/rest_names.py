@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, Insert, delete, select
 
-from models import RestName
+from device_models import RestName
 from queries.upserts import Upsert
 
 _NAMES = RestName.metadata.tables["rest_names"]

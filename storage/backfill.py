@@ -23,7 +23,8 @@ from sqlalchemy import (
     update,
 )
 
-from models import Device, NewestValue, StreamState
+from device_models import Device, NewestValue
+from models import StreamState
 from streams.reading_key import ReadingKey
 from streams.registry import Streams
 from streams.stream import Stream

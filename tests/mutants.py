@@ -76,7 +76,7 @@ MUTANTS = [
     ),
     Mutant(
         "readings of one device and time are one reading, whatever their values",
-        "ingest/reading_writer.py",
+        "ingest/reading_rows.py",
         "key(r.values) if r.own_time",
         "0 if r.own_time",
         "tests/ingest/test_pipeline.py::test_every_message_is_stored_or_a_duplicate_or_rejected[sqlite]",

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from broker.message import Message
 from broker.notifier import ChangeSet
 from database import Database
+from ingest.counting import Source
 from ingest.outcome import Outcome
-from ingest.pipeline import Listeners, Pipeline, Source
+from ingest.pipeline import Listeners, Pipeline
 from ingest.redelivery import RecentDeliveries
 from ingest.rejected import RejectedLimits
 from streams.registry import Streams

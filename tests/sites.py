@@ -12,8 +12,9 @@ from broker.message import Message
 from broker.notifier import ChangeSet
 from config import PROJECT
 from database import Database
+from device_models import Presence
 from ingest.presence import PresenceNotice, PresenceNotices
-from models import Command, Presence
+from models import Command
 from services.changes import ChangeReader
 from services.feed import GAP, Event, Interest
 from storage.dialect import Row

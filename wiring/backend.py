@@ -10,8 +10,9 @@ from broker.notifier import ChangeSet, Notifier
 from config import Settings
 from database import Database, Unavailable
 from ingest.audit import AuditTrail
+from ingest.counting import Source
 from ingest.ingester import Ingester
-from ingest.pipeline import Listeners, Pipeline, Source
+from ingest.pipeline import Listeners, Pipeline
 from ingest.process_heartbeat import ProcessHeartbeat
 from ingest.redelivery import RecentDeliveries
 from ingest.rejected import RejectedLimits

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from database import Database
 from ingest.acknowledgements import Acknowledgements
+from ingest.counting import Source
 from ingest.device_messages import OwnCommands
 from ingest.payload import EARLIEST, Parser
-from ingest.pipeline import Listeners, Pipeline, Source
+from ingest.pipeline import Listeners, Pipeline
 from ingest.presence import PresenceNotices, StreamPresence
 from ingest.reading_writer import ReadingWriter
 from ingest.redelivery import RecentDeliveries

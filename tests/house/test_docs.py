@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from config import VERSION, Settings
 from ingest import audit
-from ingest.pipeline import INTERNAL
+from ingest.batches import INTERNAL
 from models import IGNORED
 from routes import errors, system_answers
 from routes.fields import Status

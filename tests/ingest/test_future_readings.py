@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from models import NewestValue
+from device_models import NewestValue
 from tests.api import Api, reading
 from tests.support import Clock
 from utils import clock

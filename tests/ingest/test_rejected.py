@@ -9,9 +9,10 @@ from sqlalchemy import Connection, text
 import queries.rejected
 from database import Database
 from ingest import rejected as rejected_module
+from ingest.counting import Source
 from ingest.message import Rejection
 from ingest.payload import Parser
-from ingest.pipeline import Pipeline, Source
+from ingest.pipeline import Pipeline
 from ingest.rejected import ROW_BYTES, RejectedLimits
 from streams.registry import Streams
 from tests.pipelines import new_pipeline

@@ -13,7 +13,7 @@ import queries.ingest_status
 import queries.rejected
 from broker.message import Message
 from database import Database
-from ingest import pipeline as pipeline_module
+from ingest import batches
 from ingest.pipeline import Pipeline
 from routes.readings import posted
 from services.submissions import Submissions
@@ -165,7 +165,7 @@ def test_over_http_a_payload_is_a_message(
 def test_many_readings_are_stored_in_several_transactions(
     meters: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline_module, "MAX_READINGS", 4)
+    monkeypatch.setattr(batches, "MAX_READINGS", 4)
     database, connection, pipeline = meters
     batch = [undated(1, 2, 3), several(4, "x"), undated(5), undated(6, 7, 8, 9, 10), undated(11)]
     outcome = pipeline.handle(connection, batch)
