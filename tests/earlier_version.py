@@ -44,7 +44,7 @@ def make(url: str, readings: int) -> None:
     """Make the database with so many readings of `sensors`, and a tenth as many of `panels`."""
     engine = create_engine(url)
     with engine.begin() as connection:
-        _migrate(connection)
+        command.upgrade(migrations(connection), "0003")
         tables = {name: _reading_table(name) for name in TABLES}
         for table in tables.values():
             table.create(connection)
@@ -57,13 +57,6 @@ def make(url: str, readings: int) -> None:
             {"client_id": CLIENT_ID},
         )
     engine.dispose()
-
-
-def _migrate(connection: Connection) -> None:
-    configuration = Config()
-    configuration.set_main_option("script_location", str(PROJECT / "migrations"))
-    configuration.attributes["connection"] = connection
-    command.upgrade(configuration, "0003")
 
 
 def _reading_table(stream: str) -> Table:
@@ -111,3 +104,16 @@ def _panel_rows(count: int) -> Iterator[dict[str, object]]:
 def _old_key(topic: str, payload: str) -> int:
     digest = hashlib.blake2b(f"{topic}\0{payload}".encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def migrations(connection: Connection) -> Config:
+    """The migrations, on a connection."""
+    configuration = Config()
+    configuration.set_main_option("script_location", str(PROJECT / "migrations"))
+    configuration.attributes["connection"] = connection
+    return configuration
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Bring the fixed tables back to a revision."""
+    command.downgrade(migrations(connection), revision)

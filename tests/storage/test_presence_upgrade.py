@@ -4,15 +4,14 @@ from typing import Any
 
 import pytest
 from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 import queries.presence
-from config import PROJECT
 from database import Database
 from ingest.presence import PresenceState
 from streams.registry import Streams
+from tests import earlier_version
 from utils import clock
 
 BEFORE = "0012"
@@ -26,18 +25,11 @@ INSERT = (
 )
 
 
-def migrations(connection: Connection) -> Config:
-    configuration = Config()
-    configuration.set_main_option("script_location", str(PROJECT / "migrations"))
-    configuration.attributes["connection"] = connection
-    return configuration
-
-
 @pytest.mark.database
 def test_no_row_is_lost(bare_database_url: str, streams: Streams) -> None:
     database = Database(make_url(bare_database_url), streams)
     with database.engine.begin() as connection:
-        command.upgrade(migrations(connection), BEFORE)
+        command.upgrade(earlier_version.migrations(connection), BEFORE)
         connection.execute(text(INSERT), ROWS)
     database.prepare()
     with database.write() as connection, database.transaction(connection):
@@ -49,7 +41,7 @@ def test_no_row_is_lost(bare_database_url: str, streams: Streams) -> None:
         said = {("a", "plugs"): PresenceState(online=False, place=1)}
         queries.presence.add(connection, said, clock.now())
     with database.engine.begin() as connection:
-        command.downgrade(migrations(connection), BEFORE)
+        earlier_version.downgrade(connection, BEFORE)
         left = connection.execute(text("SELECT device_id FROM presence")).scalars()
         assert sorted(left) == ["A", "a", "🌡"]
     database.close()

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,8 @@ from tests.support import BackendProcess, Mosquitto, publishing, wait_for
 from utils import clock
 
 READINGS, WAITING = 100_000, 1_000
-LATER_TABLES = ("jobs", "metric_quality")
-LATER_COUNTS = ("values_left_out", "readings_stored", "readings_duplicate", "readings_rejected")
-"""What part 5 did not have."""
+SCHEMA_OF_PART_5, SCHEMA_OF_PART_6 = "0009", "0011"
+"""The last migrations of parts that stored readings as this version does."""
 
 
 @pytest.fixture
@@ -134,8 +134,8 @@ def _of_part_4(url: str, _: Streams) -> str:
     return earlier_version.CLIENT_ID
 
 
-def _of_part_5(url: str, streams: Streams) -> str:
-    """Make the database as part 5 left it, which stored readings as this version does; its client id."""
+def _of_schema(revision: str, url: str, streams: Streams) -> str:
+    """Make the database as a part left it that stored readings as this version does; its client id."""
     database = Database(make_url(url), streams)
     pipeline = new_pipeline(database, streams)
     with database.write() as connection:
@@ -145,17 +145,22 @@ def _of_part_5(url: str, streams: Streams) -> str:
             assert pipeline.handle(connection, batch).stored == 5_000
         with database.transaction(connection):
             client_id = queries.installation.client_id(connection)
-            for table in LATER_TABLES:
-                connection.execute(text(f"DROP TABLE {table}"))
-            for column in LATER_COUNTS:
-                connection.execute(text(f"ALTER TABLE ingest_status DROP COLUMN {column}"))
-            connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+            connection.execute(text("DROP TABLE anything_readings"))
+    with database.engine.begin() as engine_connection:
+        earlier_version.downgrade(engine_connection, revision)
     database.close()
     return client_id
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("make", [_of_part_4, _of_part_5], ids=["of part 4", "of part 5"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(_of_part_4, id="of part 4"),
+        pytest.param(partial(_of_schema, SCHEMA_OF_PART_5), id="of part 5"),
+        pytest.param(partial(_of_schema, SCHEMA_OF_PART_6), id="of part 6"),
+    ],
+)
 def test_a_start_on_100000_readings_with_1000_messages_waiting_loses_and_doubles_none(
     tmp_path: Path, mosquitto: Mosquitto, streams: Streams, make: Callable[[str, Streams], str]
 ) -> None:
