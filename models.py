@@ -31,6 +31,8 @@ MAX_EXAMPLE = 100
 """A wrong value as errors show it, in any encoding."""
 MAX_PROBLEM = 300
 """An error message about the broker, or its address."""
+MAX_NODE = 400
+"""An edge node of Sparkplug, with its namespace and group."""
 MAX_TOKEN = 40
 MAX_SOURCE = 10
 
@@ -204,6 +206,19 @@ class DeliveredBatch(Base):
     """How many there had been, ever, with this batch."""
     deliveries: Mapped[str] = mapped_column(LongText)
     """JSON: a list of [packet id, hash of topic and payload]."""
+
+
+class BirthCertificate(Base):
+    """The last birth certificate of an edge node of Sparkplug, or of one of its devices."""
+
+    __tablename__ = "birth_certificates"
+
+    node: Mapped[str] = mapped_column(String(MAX_NODE), primary_key=True)
+    """With its namespace and group, such as `spBv1.0/plant/edge1`."""
+    device: Mapped[str] = mapped_column(String(MAX_DEVICE_ID), primary_key=True)
+    """Empty for the edge node itself."""
+    metrics: Mapped[bytes] = mapped_column(Bytes)
+    """JSON: the data types of the metrics by name, and their names by alias."""
 
 
 class Command(Base):

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from broker.message import Message
+from ingest.certificates import Certificates
 from ingest.decoding import level_decoder, wide_decoder
 from ingest.device_ids import DeviceFinder
 from ingest.device_messages import DeviceMessages
@@ -15,6 +16,7 @@ from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection, Several
 from ingest.sender import SenderFinder
 from ingest.several import together
+from ingest.sparkplug_reader import SparkplugReader
 from ingest.times import TimeReader
 from ingest.untyped import ReadMember
 from ingest.values import PayloadError
@@ -31,10 +33,12 @@ EARLIEST = datetime(2020, 1, 1)
 class StreamParser:
     """Parses the payloads of one stream."""
 
-    def __init__(self, stream: Stream, earliest: datetime) -> None:
+    def __init__(self, stream: Stream, earliest: datetime, certificates: Certificates) -> None:
         self._stream = stream
         self._times = TimeReader(stream, earliest)
         self._wide = wide_decoder(stream)
+        is_sparkplug = stream.shape.format == "sparkplug"
+        self._sparkplug = SparkplugReader(stream, certificates) if is_sparkplug else None
         self._sender = SenderFinder(stream)
         self._devices = DeviceFinder(stream)
         self._single = {
@@ -57,7 +61,10 @@ class StreamParser:
         stream = self._stream
         decode = self._wide if level is None else self._single[level]
         try:
-            found = decode(message.payload)
+            if self._sparkplug is None:
+                found = decode(message.payload)
+            else:
+                found = self._sparkplug.read(message)
             if isinstance(found, Fields):
                 return self._reading(found, message, device_id, names)
             members = [self._member(one, message, device_id, names) for one in found]
@@ -106,16 +113,23 @@ class StreamParser:
 class Parser:
     """Parses the messages of all streams, and the other device messages with `kinds`.
 
-    A device's time before `earliest` is not believed.
+    A device's time before `earliest` is not believed. `certificates` say what messages of
+    Sparkplug mean.
     """
 
     def __init__(
-        self, streams: Streams, kinds: Sequence[Readable] = (), earliest: datetime = EARLIEST
+        self,
+        streams: Streams,
+        kinds: Sequence[Readable] = (),
+        earliest: datetime = EARLIEST,
+        certificates: Certificates | None = None,
     ) -> None:
         self._streams = streams
-        self._parsers = {stream.name: StreamParser(stream, earliest) for stream in streams}
+        self.certificates = Certificates() if certificates is None else certificates
+        made = (earliest, self.certificates)
+        self._parsers = {stream.name: StreamParser(stream, *made) for stream in streams}
         self._posted = self._parsers | {
-            stream.name: StreamParser(as_posted(stream), earliest)
+            stream.name: StreamParser(as_posted(stream), *made)
             for stream in streams
             if stream.shape != as_posted(stream).shape
         }

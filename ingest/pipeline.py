@@ -56,6 +56,7 @@ class Pipeline:
         self._source = source
         self._parser = parser
         self._batches = BatchParser(parser)
+        self._certificates = parser.certificates
         self._kinds = kinds
         self._rejected = rejected
         self._recent = recent
@@ -71,6 +72,7 @@ class Pipeline:
         with self._database.transaction(connection):
             first = queries.ingest_status.first_deliveries(connection, self._source)
             self._recent.resume(connection, first)
+            self._certificates.read(connection)
         self._resumed = True
         # The earlier ingester may have died between a commit and its notification.
         self._listeners.notify(ChangeSet(everything=True))
@@ -83,6 +85,10 @@ class Pipeline:
         messages = self._parser.concerning(messages)
         if not messages:
             return Outcome()
+        if not self._certificates.is_read:
+            with self._database.transaction(connection):
+                self._certificates.read(connection)
+        self._certificates.begin(messages)
         fresh, repeated = self._recent.filter(messages)
         outcome = Outcome()
         for parsed in self._batches.portions(fresh):
@@ -152,15 +158,19 @@ class Pipeline:
         self, connection: Connection, parsed: Sequence[Parsed], repeated: Sequence[Message] = ()
     ) -> Outcome:
         messages = [*[item.message for item in parsed], *repeated]
+        # What the database may have refused is not written again.
+        sound = [item.message for item in parsed if not is_internal(item)]
         outcome = Outcome(len(messages), 0, len(repeated), parsed=parsed, repeated=repeated)
         outcome.changes.everything, self._uncertain = self._uncertain, True
         now = clock.now()
         with self._recent.committing(messages) as batch, self._database.transaction(connection):
             unkeyed = self._apply(connection, outcome, now)
+            unkeyed += self._certificates.write(connection, sound)
             if kept := outcome.kept_raw():
                 self._rejected.write(connection, kept, now)
             self._counter.add(connection, outcome, batch.first, now, self._known_first())
             self._recent.record(connection, batch, unkeyed)
+        self._certificates.committed(sound)
         self._uncertain = False
         self._listeners.notify(outcome.changes)
         self._listeners.record(outcome)

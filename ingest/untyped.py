@@ -39,7 +39,10 @@ class UntypedReader:
 
     def read(self, payload: bytes) -> Found:
         """Read a payload. Raises PayloadError, NotConcerned."""
-        document = self._decode(payload)
+        return self.read_document(self._decode(payload))
+
+    def read_document(self, document: Any) -> Found:
+        """Read a decoded payload. Raises PayloadError, NotConcerned."""
         if type(document) is dict and not self._members.explodes:
             return self._fields.read(document, document)
         members = self._members.members(document)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-Format = Literal["json", "csv", "influx", "senml", "cbor", "msgpack"]
+Format = Literal["json", "csv", "influx", "senml", "cbor", "msgpack", "sparkplug"]
 Empty = Literal["reject", "ignore"]
 Decimal = Literal[".", ","]
 Unpack = Literal["", "deflate"]

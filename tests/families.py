@@ -12,9 +12,6 @@ CASES: list[Case] = [
     json.loads(line)
     for line in (PROJECT / "tests" / "data" / "devices.jsonl").read_text().splitlines()
 ]
-LATER = {"format sparkplug"}
-"""Parts of the grammar that the parser does not have yet."""
-READ = [case for case in CASES if not LATER.intersection(case["needs"])]
 
 
 def payload_of(case: Case) -> bytes:

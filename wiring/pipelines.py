@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 from database import Database
 from ingest.acknowledgements import Acknowledgements
+from ingest.certificates import Certificates
 from ingest.counting import Source
 from ingest.device_messages import OwnCommands
 from ingest.payload import EARLIEST, Parser
 from ingest.pipeline import Listeners, Pipeline
 from ingest.presence import PresenceNotices, StreamPresence
 from ingest.reading_writer import ReadingWriter
-from ingest.redelivery import RecentDeliveries
+from ingest.redelivery import RecentDeliveries, Unrecorded
 from ingest.rejected import RejectedLimits, RejectedMessages
 from streams.own_topics import DeviceTopics
 from streams.registry import Streams
@@ -50,10 +51,14 @@ def new_pipeline(
     `recent` recognises redeliveries.
     """
     kinds = DeviceKinds.of(streams.device_topics)
+    certificates = Certificates(
+        is_needed=any(stream.shape.format == "sparkplug" for stream in streams),
+        is_kept=not isinstance(recent, Unrecorded),
+    )
     return Pipeline(
         database,
         source=source,
-        parser=Parser(streams, [*kinds, *StreamPresence.of(streams)], earliest),
+        parser=Parser(streams, [*kinds, *StreamPresence.of(streams)], earliest, certificates),
         kinds=[ReadingWriter(database, streams), kinds.acknowledgements, kinds.presence],
         rejected=RejectedMessages(database, limits or RejectedLimits()),
         recent=recent or RecentDeliveries(),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from ingest.formats import influx, msgpack, senml
+from ingest.formats import influx, msgpack, senml, sparkplug
 from ingest.formats.table import Table
 from ingest.json_payloads import BLANK, MAX_PAYLOAD, begins_array, checked, decode_reading
 from ingest.unpacking import MAX_UNPACKED, inflated, unpacked
@@ -14,6 +14,12 @@ from streams.rest import BARE
 MAX_DIGITS = 20
 """Digits of an integer; longer ones are no integers of 64 bits."""
 Decoder = Callable[[bytes], Any]
+_DECODERS: dict[str, Decoder] = {
+    "influx": influx.decode,
+    "senml": senml.decode,
+    "msgpack": msgpack.decode,
+    "sparkplug": sparkplug.decode,
+}
 
 
 def document_decoder(shape: PayloadShape) -> Decoder:
@@ -23,7 +29,7 @@ def document_decoder(shape: PayloadShape) -> Decoder:
     readings, it is a list, whose members are objects or PayloadError. The function unpacks the
     payload: only texts may have NULs behind them. It raises PayloadError.
     """
-    decode, is_text = _decoder(shape), shape.format not in ("cbor", "msgpack")
+    decode, is_text = _decoder(shape), shape.format not in ("cbor", "msgpack", "sparkplug")
     unpack, declared = unpacked if is_text else inflated, shape.unpack
     return lambda payload: decode(unpack(payload, declared))
 
@@ -56,12 +62,8 @@ def _decoder(shape: PayloadShape) -> Decoder:
             return lambda content: _decoded(content, may_be_large=explodes, may_be_bare=keeps_rest)
         case "csv":
             return Table(shape.columns, shape.separator).decode
-        case "influx":
-            return influx.decode
-        case "senml":
-            return senml.decode
-        case "msgpack":
-            return msgpack.decode
+        case "influx" | "senml" | "msgpack" | "sparkplug":
+            return _DECODERS[shape.format]
         case "cbor":
             from ingest.formats import cbor  # noqa: PLC0415 - it needs a package that few want
 

@@ -9,7 +9,7 @@ import pytest
 
 from streams.checks import StreamError
 from streams.declaration import load
-from tests.families import READ, Case, payload_of
+from tests.families import CASES, Case, payload_of
 from tests.live import at_broker, serving
 from tests.support import DEVICE_TOPICS, BackendProcess, Mosquitto, publishing, wait_for
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.process, pytest.mark.long]
 
 def of_each_family() -> list[Case]:
     """The first message of each family that is stored, and not because it is retained."""
-    stored = [case for case in READ if case["outcome"] == "stored" and not case.get("retain")]
+    stored = [case for case in CASES if case["outcome"] == "stored" and not case.get("retain")]
     return list({case["family"]: case for case in reversed(stored)}.values())
 
 

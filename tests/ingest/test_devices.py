@@ -10,7 +10,7 @@ from broker.message import Message
 from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from ingest.payload import Parser
 from streams.declaration import load
-from tests.families import READ, payload_of
+from tests.families import CASES, Case, payload_of
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 from utils.clock import parse
@@ -20,9 +20,15 @@ OUTCOMES = {Reading: "stored", Several: "stored", Ignored: "ignored", Rejection:
 
 def parsed(folder: Path, case: dict[str, Any]) -> Parsed:
     (folder / "x.toml").write_text(case["stream"])
-    retained = case.get("retain", False)
-    message = Message(case["topic"], payload_of(case), RECEIVED, retained=retained)
-    return Parser(load(folder, {}, DEVICE_TOPICS)).parse(message)
+    parser = Parser(load(folder, {}, DEVICE_TOPICS))
+    for earlier in case.get("before", []):
+        parser.parse(_message(earlier))
+    return parser.parse(_message(case))
+
+
+def _message(given: Case) -> Message:
+    retained = given.get("retain", False)
+    return Message(given["topic"], payload_of(given), RECEIVED, retained=retained)
 
 
 def values(reading: Reading) -> dict[str, Any]:
@@ -34,7 +40,7 @@ def _time(stated: str | None) -> datetime:
     return RECEIVED if stated is None else parse(stated)
 
 
-@pytest.mark.parametrize("case", READ, ids=lambda case: str(case["family"]))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["family"]))
 def test_a_message_of_a_device_is(case: dict[str, Any], tmp_path: Path) -> None:
     found = parsed(tmp_path, case)
     assert OUTCOMES[type(found)] == case["outcome"], found

@@ -30,7 +30,7 @@ def fault(folder: Path, text: str) -> str:
     [
         (
             'format = "xml"\n',
-            "format: Expected json or csv or influx or senml or cbor or msgpack, got 'xml'",
+            "format: Expected json or csv or influx or senml or cbor or msgpack or sparkplug, got 'xml'",
         ),
         ('columns = ["a"]\n', f"columns: {NO_CSV}"),
         ('separator = ";"\n', f"separator: {NO_CSV}"),

@@ -30,6 +30,7 @@ FAMILIES = {
     "OpenMQTTGateway BLE": "openmqttgateway",
     "Shelly Gen1": "shelly-gen1",
     "Shelly Gen2": "shelly-gen2",
+    "Sparkplug B": "sparkplug",
     "Tasmota": "tasmota",
     "Telegraf influx": "telegraf",
     "The Things Stack v3": "the-things-stack",
@@ -70,6 +71,13 @@ def _is_declared(parser: Parser, case: dict[str, Any]) -> bool:
     return parser._streams.match(case["topic"]) is not None
 
 
+def message_of(given: dict[str, Any]) -> Message:
+    payload = (
+        given["payload"].encode() if "payload" in given else base64.b64decode(given["payload_b64"])
+    )
+    return Message(given["topic"], payload, RECEIVED)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["family"]))
 def test_a_message_of_a_device_is_read(case: dict[str, Any], parser: Parser) -> None:
     """The library names some metrics differently, and has some that the case does not."""
@@ -77,10 +85,9 @@ def test_a_message_of_a_device_is_read(case: dict[str, Any], parser: Parser) -> 
         # The library has the topics that most people need; names of components are their own.
         assert case["topic"].endswith(OTHER_TOPICS)
         return
-    payload = (
-        case["payload"].encode() if "payload" in case else base64.b64decode(case["payload_b64"])
-    )
-    found = parser.parse(Message(case["topic"], payload, RECEIVED))
+    for earlier in case.get("before", []):
+        parser.parse(message_of(earlier))
+    found = parser.parse(message_of(case))
     assert not isinstance(found, Rejection) or case["outcome"] == "rejected", found
     readings = readings_of(found)
     for reading, expected in zip(readings, case["expect"] if readings else [], strict=True):
@@ -92,10 +99,11 @@ def test_a_message_of_a_device_is_read(case: dict[str, Any], parser: Parser) -> 
 def test_the_example_of_its_page_gives_the_reading_that_it_shows(name: str, parser: Parser) -> None:
     page = PAGES[name]
     topic = re.search(r"^On `(.+)`:$", page, re.MULTILINE)
-    payload = re.search(r"^```(?:json|text)\n(.+)\n```$", page, re.MULTILINE)
+    payload = re.search(r"^```(json|text|base64)\n(.+)\n```$", page, re.MULTILINE)
     assert topic
     assert payload
-    found = parser.parse(Message(topic[1], payload[1].encode(), RECEIVED))
+    raw = base64.b64decode(payload[2]) if payload[1] == "base64" else payload[2].encode()
+    found = parser.parse(Message(topic[1], raw, RECEIVED))
     assert isinstance(found, Reading), found
     shown = re.search(r"^gives (.+) of `(.+)`\.$", page, re.MULTILINE)
     assert shown

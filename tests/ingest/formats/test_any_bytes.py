@@ -17,6 +17,7 @@ EXAMPLES = [
     b'[{"bn":"urn:dev:ow:1:","bt":1759163270,"bv":0.1,"n":"t","v":2.50},{"n":"h","t":-5,"vs":"x","s":1}]',
     b"\x84\xa1a\xcb@7\x80\0\0\0\0\0\1\xd6\xffh\xda\xb3\x86\xa1b\xc4\1x\xa1c\x92\xc0\xd4\5a",
     b"\xa4aa\xc4\x82\x21\x19j\xb3\1\xc2I\1\0\0\0\0\0\0\0\0abBxyac\x9f\xf7\xf9~\0\xff",
+    b"\x08\xf0\x86\xb5\xb2\x993\x12\x13\n\1a\x18\xf1\x86\xb5\xb2\x993 \1P\xff\1\x12\x08\n\1b\x10\7z\1x\x18\1",
 ]
 JSON = (dict, list, str, int, float, bool, type(None))
 
