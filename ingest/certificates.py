@@ -79,7 +79,7 @@ class Certificates:
         """Whether it knows what the database has, or no stream needs it."""
         self._is_kept = is_kept
         self._known: dict[str, OfNode] = {}
-        self._size = 0
+        self._size = self._size_ahead = 0
         # Of the batch: what it brought, the nodes as they are then, and by what it was read.
         self._births: list[_Birth] = []
         self._ahead: dict[str, OfNode] = {}
@@ -95,6 +95,7 @@ class Certificates:
             certificate = _ENCODED.decode(row.metrics)
             self._known.setdefault(row.node, {})[row.device] = certificate
             self._size += _size(certificate)
+        self._size_ahead = self._size
         self.is_read = True
 
     def begin(self, messages: Sequence[Message]) -> None:
@@ -105,7 +106,7 @@ class Certificates:
         if self._used:
             used = [self._used[id(one)] for one in messages if id(one) in self._used]
             self._used = {id(message): (message, certificate) for message, certificate in used}
-        self._births, self._ahead = [], {}
+        self._births, self._ahead, self._size_ahead = [], {}, self._size
 
     def of(self, sender: SparkplugSender | None, message: Message) -> Certificate:
         """Return the certificate by which a message is to be read, if there is one."""
@@ -124,11 +125,14 @@ class Certificates:
         """
         if message.retained and sender.device in self._of_node(sender.node):
             return
-        size = self._size + sum(_size(birth.certificate) for birth in self._births)
-        is_too_much = size + _size(certificate) > MAX_METRICS
-        birth = _Birth(message, sender, NO_CERTIFICATE if is_too_much else certificate)
+        before = self._of_node(sender.node)
+        birth = _Birth(message, sender, certificate)
+        is_too_much = self._size_ahead + _growth(before, birth) > MAX_METRICS
+        if is_too_much:
+            birth = birth._replace(certificate=NO_CERTIFICATE)
         self._births.append(birth)
-        self._ahead[sender.node] = _after(self._of_node(sender.node), birth)
+        self._ahead[sender.node] = _after(before, birth)
+        self._size_ahead += _growth(before, birth)
         if is_too_much:
             text = f"the birth certificates have more than {MAX_METRICS} metrics together"
             raise PayloadError("too_many_births", text, names_field=False)
@@ -140,6 +144,8 @@ class Certificates:
         """
         if self._is_kept and (births := self._births_of(messages)):
             _replace(connection, births, self._known)
+        if not self._used:
+            return []
         of_batch = [self._used[id(one)] for one in messages if id(one) in self._used]
         return [message for message, certificate in of_batch if certificate.types]
 
@@ -150,9 +156,9 @@ class Certificates:
             node = birth.sender.node
             before = self._known.get(node, {})
             self._known[node] = _after(before, birth)
-            self._size += sum(map(_size, self._known[node].values()))
-            self._size -= sum(map(_size, before.values()))
-        self._births = [birth for birth in self._births if birth not in births]
+            self._size += _growth(before, birth)
+        done = set(map(id, births))
+        self._births = [birth for birth in self._births if id(birth) not in done]
 
     def _births_of(self, messages: Iterable[Message]) -> list[_Birth]:
         if not self._births:
@@ -181,6 +187,14 @@ def _after(before: OfNode, birth: _Birth) -> OfNode:
     return others | ({device: birth.certificate} if birth.certificate.types else {})
 
 
+def _growth(before: OfNode, birth: _Birth) -> int:
+    """Return how much larger the certificates of a node are after a birth."""
+    device = birth.sender.device
+    ended = list(before) if _ends_devices(birth) else [device]
+    removed = sum(_size(before[name]) for name in ended if name in before)
+    return _size(birth.certificate) - removed
+
+
 def _replace(connection: Connection, births: Sequence[_Birth], known: Mapping[str, OfNode]) -> None:
     """Write births in the order of their arrival."""
     after: dict[str, OfNode] = {}
@@ -196,4 +210,4 @@ def _replace(connection: Connection, births: Sequence[_Birth], known: Mapping[st
 
 
 def _size(certificate: Certificate) -> int:
-    return OVERHEAD + len(certificate.types)
+    return OVERHEAD + len(certificate.types) if certificate.types else 0

@@ -5,7 +5,14 @@ import importlib.util
 from streams.checks import check_visible, expect
 from streams.payload_shape import MAX_COLUMNS, SENML_TIME, PayloadShape
 from streams.stream import Devices, Stream
+from streams.topics import TopicPattern
 
+_NO_READINGS = {
+    "NCMD": "spBv1.0/+/NCMD/+",
+    "DCMD": "spBv1.0/+/DCMD/+/+",
+    "STATE": "spBv1.0/STATE/+",
+}
+"""Topics of Sparkplug for messages to edge nodes, by the level that tells them."""
 _NO_SEPARATORS = '"\r\n\0'
 
 
@@ -25,11 +32,22 @@ def check_format(stream: Stream) -> None:
         fields = stream.timestamp.fields
         named = f"{SENML_TIME}, where the times of SenML are"
         expect(fields == (SENML_TIME,), "timestamp.field", named)
+    if written == "sparkplug":
+        _check_sparkplug(stream)
     if written != "json":
         single = "json, because each metric has its own topic"
         expect(not stream.topic.has_metric, "format", single)
         simulated = f"nothing, because the format is {written} and simulated devices write json"
         expect(stream.simulate == Devices(), "simulate", simulated)
+
+
+def _check_sparkplug(stream: Stream) -> None:
+    """Check that what is sent to edge nodes is not read as what they measure."""
+    for level, topic in _NO_READINGS.items():
+        theirs = TopicPattern.of(topic)
+        reads = any(own.overlaps(theirs) for own in stream.topics)
+        expected = f"{level}, because messages on {topic} are no readings"
+        expect(not reads or level in stream.excluded, "except", expected)
 
 
 def _check_csv(shape: PayloadShape) -> None:

@@ -74,6 +74,7 @@ RESERVED_EVENTS = {
 RESERVED_TABLES = {
     "alembic_version",
     "analyses",
+    "birth_certificates",
     "commands",
     "delivered_batches",
     "ignored_counts",

@@ -81,3 +81,30 @@ def test_the_device_of_senml_is_its_base_name_unless_declared(tmp_path: Path) ->
     (tmp_path / "y.toml").write_text(f'device = "id"\n{senml.replace("a/#", "b/#")}')
     streams = load(tmp_path, {}, DEVICE_TOPICS)
     assert [streams[name].device for name in ("x", "y")] == ["bn", "id"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "excluded", "missing"),
+    [
+        ("spBv1.0/+/DDATA/+/{device_id}", [], None),
+        ("plant/{device_id}", [], None),
+        ("spBv1.0/+/+/{device_id}", [], "NCMD, because messages on spBv1.0/+/NCMD/+"),
+        ("spBv1.0/+/+/{device_id}", ["NCMD"], None),
+        (
+            "spBv1.0/+/{kind}/+/{device_id}",
+            ["NCMD"],
+            "DCMD, because messages on spBv1.0/+/DCMD/+/+",
+        ),
+        ("spBv1.0/{device_id...}", ["NCMD", "DCMD"], "STATE, because messages on spBv1.0/STATE/+"),
+        ("spBv1.0/{device_id...}", ["NCMD", "DCMD", "STATE"], None),
+    ],
+)
+def test_what_is_sent_to_an_edge_node_is_no_reading(
+    topic: str, excluded: list[str], missing: str | None, tmp_path: Path
+) -> None:
+    text = f'topic = "{topic}"\nexcept = {excluded}\nformat = "sparkplug"\n{METRIC}'
+    if missing is None:
+        (tmp_path / "x.toml").write_text(text)
+        assert load(tmp_path, {}, DEVICE_TOPICS)
+    else:
+        assert fault(tmp_path, text) == f"except: expected {missing} are no readings"
