@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from broker.message import Message
 from config import PROJECT
+from utils import clock
 
 SENT = 1_759_163_270_000
 """2025-09-29 16:27:50, in milliseconds."""
 NBIRTH, NDATA = "spBv1.0/plant/NBIRTH/edge1", "spBv1.0/plant/NDATA/edge1"
 DBIRTH, DDATA = "spBv1.0/plant/DBIRTH/edge1/press7", "spBv1.0/plant/DDATA/edge1/press7"
-STREAM = """topic = ["spBv1.0/{group}/DDATA/{node}/{device_id}", "spBv1.0/{group}/DBIRTH/{node}/{device_id}"]
+PRESS = """topic = ["spBv1.0/+/DDATA/+/{device_id}", "spBv1.0/+/DBIRTH/+/{device_id}", "spBv1.0/+/NDATA/{device_id}",
+  "spBv1.0/+/NBIRTH/{device_id}"]
 format = "sparkplug"
 empty = "ignore"
 [metrics]
@@ -110,3 +113,17 @@ def recorded() -> list[Recorded]:
         Recorded(one["by"], one["topic"], base64.b64decode(one["payload_b64"]), one["values"])
         for one in found
     ]
+
+
+def born(topic: str = DBIRTH, *, retained: bool = False, **aliases: int) -> Message:
+    """A birth certificate of the metrics `a`, `b`, with these aliases and without values."""
+    metrics = [{"name": name, "alias": alias, "datatype": 10} for name, alias in aliases.items()]
+    return Message(topic, encoded(*metrics), clock.now(), retained=retained)
+
+
+def data(
+    alias: int, value: float, topic: str = DDATA, *, packet_id: int = 0, dup: bool = False
+) -> Message:
+    """The value of the metric with an alias; each has a time of its own."""
+    metric = {"alias": alias, "double_value": value, "timestamp": SENT + int(value)}
+    return Message(topic, encoded(metric), clock.now(), packet_id, dup)
