@@ -26,6 +26,8 @@ def upgrade() -> None:
         sa.Column("node", sa.String(400), primary_key=True),
         sa.Column("device", sa.String(128), primary_key=True),
         sa.Column("metrics", Bytes, nullable=False),
+        # MySQL and MariaDB create it at once, and the start may then have been interrupted.
+        if_not_exists=True,
         **MYSQL_OPTIONS,
     )
 

@@ -77,6 +77,17 @@ def test_the_next_ingester_knows_the_certificates(
     assert stored(site) == [(5.0, None), (6.0, None), (None, 7.0)]
 
 
+def test_an_ingester_that_takes_over_again_knows_what_the_other_one_stored(
+    site: Site, start: Callable[..., Pipeline]
+) -> None:
+    first = start()
+    first.handle(site[1], [born(a=1)])
+    start().handle(site[1], [born(b=1)])
+    first.resume(site[1])
+    first.handle(site[1], [data(1, 5)])
+    assert stored(site) == [(None, 5.0)]
+
+
 def test_a_pipeline_that_did_not_resume_knows_them_too(
     site: Site, start: Callable[..., Pipeline]
 ) -> None:

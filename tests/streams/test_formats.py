@@ -105,6 +105,6 @@ def test_what_is_sent_to_an_edge_node_is_no_reading(
     text = f'topic = "{topic}"\nexcept = {excluded}\nformat = "sparkplug"\n{METRIC}'
     if missing is None:
         (tmp_path / "x.toml").write_text(text)
-        assert load(tmp_path, {}, DEVICE_TOPICS)
+        assert not load(tmp_path, {}, DEVICE_TOPICS).unusable
     else:
         assert fault(tmp_path, text) == f"except: expected {missing} are no readings"
