@@ -36,7 +36,8 @@ SELECTS_ELSEWHERE = {
 WRITES_ELSEWHERE = {"migrations", "storage"}
 """Where tables are made, and how each kind of database writes."""
 BROAD_HANDLERS = {
-    "ingest/pipeline.py": 2,  # around a message, when it is read and when it is stored
+    "ingest/batches.py": 1,
+    "ingest/pipeline.py": 1,  # around a message, when it is read and when it is stored
     "ingest/ingester.py": 1,  # around a turn of the loop
     "jobs/worker.py": 1,  # around a job
     "serving/worker.py": 1,  # around a request
