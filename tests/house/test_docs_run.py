@@ -101,7 +101,8 @@ def publish(command: str, backend: BackendProcess, port: int) -> None:
     topic, text = published(command)
     with publishing(port) as send:
         send(topic, text)
-    path = f"/api/sensors/latest?device_id={topic.split('/')[1]}"
+    stream, device_id = topic.split("/")[:2]
+    path = f"/api/{stream}/latest?device_id={device_id}"
     wait_for(lambda: backend.get(path)[0] == 200, what="the reading")
     assert backend.get(path)[1]["data"]["device_timestamp"] is None
 

@@ -280,7 +280,7 @@ def test_a_number_is_an_id_where_there_are_so_many_and_otherwise_a_time(
 
 def test_a_stream_that_is_not_declared_is_not_found(sqlite_api: Api) -> None:
     assert (
-        "Declared streams: machines, panels, sensors, soil"
+        "Declared streams: anything, machines, panels, sensors, soil"
         in sqlite_api.get("/api/nothing/live", 404)["message"]
     )
 

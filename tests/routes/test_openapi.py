@@ -271,10 +271,11 @@ def test_what_a_device_id_may_be_is_in_it(document: Any, path: str) -> None:
 
 @pytest.mark.broker
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("quarter", range(4))
 def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(
-    schema: OpenApiSchema, document: Any, mode: GenerationMode
+    schema: OpenApiSchema, document: Any, quarter: int, mode: GenerationMode
 ) -> None:
-    for (method, path), described in operations(document).items():
+    for (method, path), described in list(operations(document).items())[quarter::4]:
         if path.endswith("/live"):  # its answer never ends; tests/routes/test_live.py reads it
             continue
         if mode == GenerationMode.NEGATIVE and not described.keys() & {"parameters", "requestBody"}:

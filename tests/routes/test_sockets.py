@@ -201,7 +201,7 @@ def test_a_client_that_reconnects_asks_since_its_last_id_and_misses_nothing(
         ([{"stream": 7}], "stream: "),
         (
             [{"stream": "sol"}],
-            "stream: there is no stream 'sol'. Declared streams: machines, panels, sensors, soil",
+            "stream: there is no stream 'sol'. Declared streams: anything, machines, panels, sensors, soil",
         ),
         ([{"stream": "x" * 1000}], "stream: there is no stream '"),
         (
