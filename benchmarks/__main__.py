@@ -17,6 +17,7 @@ from benchmarks import (
     live_ingest,
     live_latency,
     memory,
+    parsing,
     postgres,
     rest,
     simulator,
@@ -27,6 +28,7 @@ from benchmarks.report import BenchReport, machine
 
 RESULTS = Path("bench-results.json")
 MEASUREMENTS: Mapping[str, Measurement] = {
+    "parsing": parsing.measure,
     "ingest": ingest_rate.measure,
     "embedded": ingest_rate.end_to_end,
     "latency": latency.measure,

@@ -10,7 +10,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,12 +17,13 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
 
+from benchmarks.report import reference_loop
 from config import PROJECT
 
 ROUNDS = 15
 REQUIRED = 0.97
 _RESULTS = "bench-results.json"
-_LOWER_IS_BETTER = ("ms", "MB", "s")
+_LOWER_IS_BETTER = ("µs", "ms", "MB", "s")
 _SAMPLES = 2_000
 Measured = Mapping[str, tuple[float, str]]
 """Value and unit of each line."""
@@ -116,15 +116,6 @@ def table(base: str, compared: Sequence[Comparison], loops: Sequence[float]) -> 
         yield f"{line.name[:41]:<42}{values}{ratio}{'yes' if line.reached else 'NO'}"
     spread = f"{min(loops):.1f} to {max(loops):.1f}"
     yield f"Required: {REQUIRED}. The reference loop took {median(loops):.1f} ms ({spread})."
-
-
-def reference_loop() -> float:
-    """Return the milliseconds of a fixed loop, a measure of the machine's speed."""
-    started = time.perf_counter()
-    total = 0
-    for number in range(1_000_000):
-        total += number & 7
-    return 1000 * (time.perf_counter() - started)
 
 
 def _measure(tree: Path, names: Sequence[str]) -> Measured:

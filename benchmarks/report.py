@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +61,15 @@ class BenchReport:
         notes = [f"{line.name}: {line.note}" for line in self.lines if line.note]
         left_out = [f"Left out: {item}" for item in self.left_out]
         return "\n".join([*aligned, "", *notes, *left_out])
+
+
+def reference_loop() -> float:
+    """Return the milliseconds of a fixed loop, a measure of the machine's speed."""
+    started = time.perf_counter()
+    total = 0
+    for number in range(1_000_000):
+        total += number & 7
+    return 1000 * (time.perf_counter() - started)
 
 
 def machine(**more: str | None) -> JsonObject:

@@ -1,7 +1,7 @@
 """Read the fields of a decoded payload by their paths, and convert the values; pure."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from utils.exact_numbers import EXACT
 UNSET = msgspec.UNSET
 
 
-class Fields(NamedTuple):
+class Fields(msgspec.Struct, gc=False):
     """The fields of a payload before the checks; device and timestamp are UNSET if missing."""
 
     device: Any
@@ -32,7 +32,8 @@ class Fields(NamedTuple):
 
     def within(self, place: str) -> "Fields":
         """Return the fields of a payload with several readings, of which these are the one."""
-        return self._replace(faults=tuple([fault.within(place) for fault in self.faults]))
+        faults = tuple([fault.within(place) for fault in self.faults])
+        return msgspec.structs.replace(self, faults=faults)
 
 
 class NotConcerned(Exception):

@@ -1,8 +1,11 @@
 """Members: the parts of a decoded payload that are a reading each; pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from ingest.fields import UNSET, NotConcerned, begins_with_index
 from ingest.values import PayloadError, shortened, shown
@@ -15,7 +18,7 @@ MAX_MEMBERS = 10_000
 """Readings in a message; as many as in one request over HTTP."""
 
 
-class Member(NamedTuple):
+class Member(msgspec.Struct, gc=False):
     """A part of a payload that is a reading, or an error in its place."""
 
     content: Any
@@ -55,48 +58,50 @@ class MemberFinder:
         if not self._takes_list and is_list_of_objects(document):
             documents = elements_of(document)
         if not self.explodes:
-            return limited(documents)
+            return documents
         found: list[Member] = []
         for one in documents:
-            for member in self._exploded(one):
-                found += [member] if self._pairs is None else self._pairs.readings(member)
-            limited(found)
+            exploded = self._exploded(one)
+            if self._pairs is None:
+                found += exploded
+            else:
+                found += [part for member in exploded for part in self._pairs.readings(member)]
+            check_count(len(found))
         return found
 
-    def _exploded(self, whole: Member) -> Iterator[Member]:
+    def _exploded(self, whole: Member) -> Sequence[Member]:
         if not (self._paths or self._explodes_whole):
-            yield whole
-            return
+            return [whole]
         try:
-            yield from self._parts(whole)
+            return self._parts(whole)
         except (PayloadError, NotConcerned) as error:
-            yield whole._replace(content=error)
+            return [replace(whole, content=error)]
 
-    def _parts(self, whole: Member) -> Iterator[Member]:
+    def _parts(self, whole: Member) -> Sequence[Member]:
         if len(self._paths) > 1:
-            yield from self._zipped(whole)
-            return
+            return self._zipped(whole)
         document, name = whole.content, ""
         if self._paths:
             name = self._paths[0].text
             document = self._paths[0].find(whole.content, whole.top)
-        yield from self._members_of(document, whole, _inside(whole.place, name))
+        return self._members_of(document, whole, _inside(whole.place, name))
 
-    def _members_of(self, found: Any, whole: Member, place: str) -> Iterator[Member]:
-        """Yield the members of an array or object. Raises PayloadError, NotConcerned."""
+    def _members_of(self, found: Any, whole: Member, place: str) -> Sequence[Member]:
+        """Return the members of an array or object. Raises PayloadError, NotConcerned."""
+        top = whole.top
         if isinstance(found, dict) and found:
-            for key, content in found.items():
-                yield from _flat(content, whole.top, _inside(place, shortened(key)), key)
-        elif isinstance(found, list) and found:
-            for index, content in enumerate(found):
-                yield from _flat(content, whole.top, f"{place}[{index}]", None)
-        elif found is MISSING or found is None or found in ({}, []):
+            check_count(len(found))
+            named = ((_inside(place, shortened(key)), key, one) for key, one in found.items())
+            return _flat(Member(one, top, here, key) for here, key, one in named)
+        if isinstance(found, list) and found:
+            check_count(len(found))
+            return _flat(Member(one, top, f"{place}[{i}]") for i, one in enumerate(found))
+        if found is MISSING or found is None or found in ({}, []):
             raise self._empty(f"{place or 'the payload'}: no readings")
-        else:
-            expected = f"expected an array or an object, not {shown(found)}"
-            raise PayloadError("not_an_object", f"{place}: {expected}")
+        expected = f"expected an array or an object, not {shown(found)}"
+        raise PayloadError("not_an_object", f"{place}: {expected}")
 
-    def _zipped(self, whole: Member) -> Iterator[Member]:
+    def _zipped(self, whole: Member) -> Sequence[Member]:
         arrays: list[list[Any]] = []
         for path in self._paths:
             found = path.find(whole.content, whole.top)
@@ -105,15 +110,18 @@ class MemberFinder:
             if not isinstance(found, list):
                 expected = f"expected an array, not {shown(found)}"
                 raise PayloadError("not_an_array", f"{path.text}: {expected}")
+            check_count(len(found))
             arrays.append(found)
         names = [path.keys[-1] for path in self._paths]
         rows = list(zip_longest(*arrays, fillvalue=MISSING))
         if not rows:
             raise self._empty(f"{', '.join(path.text for path in self._paths)}: no readings")
-        for index, row in enumerate(rows):
-            pairs = zip(names, row, strict=True)
-            content = {name: value for name, value in pairs if value is not MISSING}
-            yield Member(content, whole.top, f"{whole.place}[{index}]")
+        contents = (
+            {name: value for name, value in zip(names, row, strict=True) if value is not MISSING}
+            for row in rows
+        )
+        top, place = whole.top, whole.place
+        return [Member(one, top, f"{place}[{index}]") for index, one in enumerate(contents)]
 
     def _empty(self, problem: str) -> Exception:
         if self._ignores_empty:
@@ -138,11 +146,11 @@ class PairReader:
         found = content if self._array is None else self._array.find(content, whole.top)
         place = self._array.text if self._array is not None else ""
         if found is MISSING or found is None or found == []:
-            return [whole._replace(content=self._empty(place))]
+            return [replace(whole, content=self._empty(place))]
         if not isinstance(found, list):
             expected = f"expected an array of names and values, not {shown(found)}"
             error = PayloadError("not_an_array", f"{place or 'the payload'}: {expected}")
-            return [whole._replace(content=error)]
+            return [replace(whole, content=error)]
         return self._by_time(whole, found, place)
 
     def _by_time(self, whole: Member, pairs: list[Any], place: str) -> list[Member]:
@@ -162,9 +170,9 @@ class PairReader:
             )
             member.content[str(name)] = None if value is MISSING else value
         if not found:
-            return [whole._replace(content=unread[0])]
+            return [replace(whole, content=unread[0])]
         first, *others = found.values()
-        return [first._replace(unread=tuple(unread)), *others]
+        return [replace(first, unread=tuple(unread)), *others]
 
     def _time_of(self, pair: Any, top: Any) -> Any:
         if self._time is None:
@@ -185,7 +193,11 @@ def is_list_of_objects(document: Any) -> bool:
 
 
 def elements_of(document: Sequence[Any]) -> list[Member]:
-    """Return the elements of an array at the top, each of which is a payload of its own."""
+    """Return the elements of an array at the top, each of which is a payload of its own.
+
+    Raises PayloadError if they are too many.
+    """
+    check_count(len(document))
     # An error of a format says itself where it is.
     return [
         Member(one, one, "" if isinstance(one, PayloadError) else f"[{index}]")
@@ -193,27 +205,33 @@ def elements_of(document: Sequence[Any]) -> list[Member]:
     ]
 
 
-def _flat(content: Any, top: Any, place: str, key: str | None) -> Iterator[Member]:
-    """Yield a member, or those of an array of objects in its place."""
-    if is_list_of_objects(content):
-        for index, one in enumerate(content):
-            yield Member(one, top, f"{place}[{index}]", key)
-    elif isinstance(content, dict | list):
-        yield Member(content, top, place, key)
-    else:
-        yield Member({"value": content}, top, place, key)
+def _flat(members: Iterable[Member]) -> list[Member]:
+    """Return members, but of an array of objects its elements; a value is an object with it."""
+    flat: list[Member] = []
+    for member in members:
+        content = member.content
+        if type(content) is dict:
+            flat.append(member)
+        elif is_list_of_objects(content):
+            check_count(len(flat) + len(content))
+            top, place, key = member.top, member.place, member.key
+            flat += [Member(one, top, f"{place}[{i}]", key) for i, one in enumerate(content)]
+        else:
+            if not isinstance(content, list):
+                member.content = {"value": content}
+            flat.append(member)
+    return flat
 
 
 def _inside(place: str, name: str) -> str:
     return f"{place}.{name}" if place and name else place or name
 
 
-def limited(members: Sequence[Member]) -> Sequence[Member]:
-    """Return members that are not too many. Raises PayloadError."""
-    if len(members) > MAX_MEMBERS:
-        text = f"{len(members)} readings; at most {MAX_MEMBERS} are allowed in a message"
+def check_count(readings: int) -> None:
+    """Check that a message has not too many readings. Raises PayloadError."""
+    if readings > MAX_MEMBERS:
+        text = f"{readings} readings; at most {MAX_MEMBERS} are allowed in a message"
         raise PayloadError("too_many_readings", text)
-    return members
 
 
 def _seen(found: Any) -> str:

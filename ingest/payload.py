@@ -78,7 +78,7 @@ class StreamParser:
     def _member(
         self, found: ReadMember, message: Message, device_id: str | None, names: Mapping[str, str]
     ) -> Reading | Rejection | Ignored:
-        member, fields = found
+        member, fields = found.member, found.fields
         try:
             if isinstance(fields, Exception):
                 raise fields

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from ingest.fields import UNSET, FieldReader, Fields, MetricReader, NotConcerned
 from ingest.formats.decoder import document_decoder
 from ingest.json_payloads import begins_array, checked, decode_reading
-from ingest.members import Member, MemberFinder, elements_of, is_list_of_objects, limited
+from ingest.members import Member, MemberFinder, elements_of, is_list_of_objects
 from ingest.unpacking import MAX_UNPACKED, unpacked
 from ingest.values import Bare, PayloadError, ValueFault, first_error
 from models import NO_VALUES
@@ -18,7 +20,7 @@ from streams.stream import Stream
 _JSON = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"\Z|\{\s*(?:"|\}\Z)')
 
 
-class ReadMember(NamedTuple):
+class ReadMember(msgspec.Struct, gc=False):
     """A member of a payload with several readings, and what was read of it."""
 
     member: Member
@@ -55,10 +57,10 @@ class UntypedReader:
             raise member.content
         fields = self._fields.read(member.content, member.top)
         if member.time is not UNSET:
-            fields = fields._replace(timestamp=member.time)
+            fields.timestamp = member.time
         if member.unread:
             nameless = [ValueFault.of("", "", error) for error in member.unread]
-            fields = fields._replace(faults=(*fields.faults, *nameless))
+            fields.faults = (*fields.faults, *nameless)
         return fields
 
 
@@ -84,7 +86,7 @@ class LevelReader:
         if begins_array(content) and not self._takes_list:
             document = decode_reading(content, MAX_UNPACKED)
             if is_list_of_objects(document):
-                members = limited(elements_of(document))
+                members = elements_of(document)
                 return [ReadMember(one, tried(self._member, one)) for one in members]
         content = checked(content)
         return self._one(lambda is_text: _json_of(content, is_text=is_text))
