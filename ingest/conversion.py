@@ -34,7 +34,8 @@ class Converter:
         self._picks = bool(metric.split) or metric.item is not None
         self._is_scaled = metric.scale != 1 or metric.offset != 0
         self._scale, self._offset = Decimal(repr(metric.scale)), Decimal(repr(metric.offset))
-        changes = metric.map or metric.bytes or self._is_scaled or self._nulls
+        is_first = metric.item in (None, 0, -1)
+        changes = metric.map or metric.bytes or self._is_scaled or self._nulls or not is_first
         self.keeps_numbers = metric.type == "number" and not changes
         """Whether a number is stored as it is."""
 
@@ -44,12 +45,12 @@ class Converter:
         Raises PayloadError, also if there is none where one is required.
         """
         for step in self._steps:
-            if found is None or found is MISSING or self._is_null(found):
+            if found is MISSING or self.is_null(found):
                 break
             found = step(field, found)
         if found is MISSING:
             found = None
-        if not is_required and self._is_null(found):
+        if not is_required and self.is_null(found):
             return None
         if self._is_scaled:
             found = self._scaled(field, found)
@@ -59,7 +60,10 @@ class Converter:
         """Return whether the piece or element that the metric asks for is there."""
         return not self._picks or self._steps[0]("", found) is not MISSING
 
-    def _is_null(self, found: Any) -> bool:
+    def is_null(self, found: Any) -> bool:
+        """Return whether what was found means no value."""
+        if isinstance(found, str) and found.strip() in self._metric.map:
+            return False
         if is_no_value(self._metric, found):
             return True
         if not self._nulls:
@@ -102,7 +106,7 @@ def _picker(metric: Metric) -> Step:
         if isinstance(found, str) and separator:
             found = [piece.strip() for piece in found.split(separator)]
         if not isinstance(found, list):
-            return found
+            found = [found]
         return found[item] if -len(found) <= item < len(found) else MISSING
 
     return pick

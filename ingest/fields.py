@@ -63,7 +63,7 @@ class MetricReader:
             here = path.find(holder, top)
             if here is not MISSING:
                 found = here
-                if found is not None:
+                if not self._converter.is_null(found):
                     break
         if found is MISSING:
             if self.is_required:

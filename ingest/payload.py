@@ -24,7 +24,7 @@ from models import EMPTY, EXCLUDED, OWN, RETAINED
 from streams.checks import MAX_STREAM_NAME
 from streams.registry import Streams
 from streams.stream import Stream
-from streams.topics import NO_NAMES
+from streams.topics import DEVICE, NO_NAMES
 
 EARLIEST = datetime(2020, 1, 1)
 """Earlier times are not believed; a clock may show them after a change of its battery."""
@@ -131,7 +131,7 @@ class Parser:
         self._posted = self._parsers | {
             stream.name: StreamParser(as_posted(stream), *made)
             for stream in streams
-            if stream.shape != as_posted(stream).shape
+            if stream != as_posted(stream)
         }
         self._device_messages = DeviceMessages(kinds)
 
@@ -185,10 +185,15 @@ class Parser:
 
 
 def as_posted(stream: Stream) -> Stream:
-    """Return a stream as its readings are posted over HTTP: JSON, not compressed."""
+    """Return a stream as its readings are posted over HTTP: JSON, not compressed.
+
+    There is no topic, so the payload may name the device if the topic alone does.
+    """
     shape = msgspec.structs.replace(
         stream.shape, format="json", columns=(), separator=",", unpack=""
     )
+    if stream.device_parts == (DEVICE,):
+        return replace(stream, shape=shape, device="device_id", device_parts=())
     return replace(stream, shape=shape)
 
 

@@ -11,6 +11,8 @@ from streams.rest import MAX_NAME, MAX_NAMES, Keys, RestNames
 from streams.stream import Stream
 from utils.identity import MAX_DEPTH
 
+TOO_DEEP = object()
+"""Stands for what is nested too deeply to be kept."""
 RestFields = dict[str, Value]
 """What is kept, by name."""
 
@@ -32,7 +34,7 @@ class RestReader:
             name = self._names.of(keys)
             if name is None or found is None:
                 continue
-            if len(kept) >= MAX_NAMES or len(name) > MAX_NAME:
+            if found is TOO_DEEP or len(kept) >= MAX_NAMES or len(name) > MAX_NAME:
                 left_out += 1
                 continue
             try:
@@ -50,8 +52,8 @@ def encoded(kept: RestFields | None) -> str | None:
 
 def _scalars(found: Any, keys: Keys) -> Iterator[tuple[Keys, Any]]:
     if len(keys) > MAX_DEPTH:
-        return
-    if isinstance(found, dict):
+        yield keys, TOO_DEEP
+    elif isinstance(found, dict):
         for name, inner in found.items():
             yield from _scalars(inner, (*keys, name))
     elif isinstance(found, list):

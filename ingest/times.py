@@ -23,7 +23,11 @@ _FIRST_SECOND, _LAST_SECOND = 1_000_000_000, 1_900_000_000
 _OFFSET = re.compile(r"(?:[zZ]|[+-]\d\d(?::?\d\d)?)$", re.ASCII)
 _NAMED_ZONE = re.compile(r"(?P<time>.*\d) +(?P<zone>[A-Z][A-Za-z_]*(?:/[A-Za-z0-9_+-]+)*)")
 # "Mon, 29 Sep 2025 18:27:50 +0200", RFC 2822, section 3.3.
-_RFC_2822 = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(?::\d\d)? \S+")
+# The names of zones are those that it has; others mean different zones in different places.
+_RFC_2822 = re.compile(
+    r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(?::\d\d)?"
+    r" (?:[+-]\d{4}|UTC?|GMT|Z|[ECMP][SD]T)"
+)
 
 
 class StatedTime(NamedTuple):
@@ -121,26 +125,31 @@ class TimeReader:
         if _RFC_2822.fullmatch(text):
             return self._utc(parsedate_to_datetime(text))
         if (named := _NAMED_ZONE.fullmatch(text)) is not None:
-            return _in_zone(named["time"], named["zone"])
+            return self._in_zone(named["time"], named["zone"])
         measured_at = clock.parse(text)
         if clock.is_hour(text):
             raise clock.NoTimeOfDay(text) from None
-        is_number = clock.EPOCH_NUMBER.fullmatch(text) is not None and not _is_compact(text)
-        has_zone = is_number or _OFFSET.search(text) is not None
-        return measured_at if has_zone else self._utc(measured_at)
+        return measured_at if _has_zone(text) else self._utc(measured_at)
+
+    def _in_zone(self, text: str, name: str) -> datetime:
+        """Parse a time with the name of its zone behind it. Raises ValueError."""
+        try:
+            zone = calendar.zone(name)
+        except ValueError as error:
+            raise ValueError(f"not a time zone: {name}") from error
+        if _has_zone(text) or clock.is_date(text) or clock.is_hour(text):
+            return self._of_text(text)
+        return clock.naive_utc(clock.parse(text).replace(tzinfo=zone, fold=0))
+
+
+def _has_zone(text: str) -> bool:
+    """Return whether a time is a number of seconds, or has an offset."""
+    is_number = clock.EPOCH_NUMBER.fullmatch(text) is not None and not _is_compact(text)
+    return is_number or _OFFSET.search(text) is not None
 
 
 def _is_compact(text: str) -> bool:
     return clock.is_compact(float(text))
-
-
-def _in_zone(text: str, name: str) -> datetime:
-    """Parse a time with the name of its zone behind it. Raises ValueError."""
-    try:
-        zone = calendar.zone(name)
-    except ValueError as error:
-        raise ValueError(f"not a time zone: {name}") from error
-    return clock.naive_utc(clock.parse(text).replace(tzinfo=zone, fold=0))
 
 
 def _is_number(stated: Any) -> bool:

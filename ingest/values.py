@@ -104,8 +104,8 @@ def shown(value: object) -> str:
 
 def shortened(text: str) -> str:
     """Shorten a text for a message to 60 characters."""
-    text = printable(text)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    shown_text = printable(text[:61])
+    return shown_text if len(shown_text) <= 60 else f"{shown_text[:60]}…"
 
 
 def is_no_value(metric: Metric, value: object) -> bool:

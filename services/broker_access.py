@@ -48,8 +48,8 @@ def rights(streams: Streams, catch_all: str | None) -> Rights:
     """Return the rights that AutoForge and the devices need."""
     control, ack, status = streams.device_topics
     topics = [topic for stream in streams for topic in stream.received]
-    own = [topic for topic in topics if DEVICE in topic.levels]
-    shared = [one for topic in topics if DEVICE not in topic.levels for one in topic.filters()]
+    own = [topic for topic in topics if topic.has_device]
+    shared = [one for topic in topics if not topic.has_device for one in topic.filters()]
     published = [topic for stream in streams for topic in stream.health.topics().values()]
     both = fewest(one for stream in streams for topic in stream.topics for one in topic.filters())
     heard = [one for topic in (ack, status, *topics) for one in topic.filters()]
@@ -68,9 +68,7 @@ def rights(streams: Streams, catch_all: str | None) -> Rights:
 def nameless(streams: Streams) -> list[str]:
     """Return the streams whose topic lets any login publish for any device."""
     return [
-        stream.name
-        for stream in streams
-        if not all(DEVICE in topic.levels for topic in stream.received)
+        stream.name for stream in streams if not all(topic.has_device for topic in stream.received)
     ]
 
 

@@ -138,11 +138,16 @@ def _check_time(declared: Timestamp) -> None:
         parsed = datetime.strptime(written, declared.format)  # noqa: DTZ007 - only its date
     except ValueError:
         parsed = None
-    is_whole = parsed is not None and parsed.date() == sample.date()
+    is_whole = parsed is not None and parsed.replace(second=0) == sample.replace(
+        second=0, tzinfo=parsed.tzinfo
+    )
     expected = (
-        f"{', '.join(PER_SECOND)}, or a format of strptime with a date, such as %d.%m.%Y %H:%M:%S"
+        f"{', '.join(PER_SECOND)}, or a format of strptime with a date and a time of day, "
+        "such as %d.%m.%Y %H:%M:%S"
     )
     expect(is_whole, "timestamp.format", expected)
+    named = "no %Z, as names of zones mean different ones in different places; %z is an offset"
+    expect("%Z" not in declared.format, "timestamp.format", named)
 
 
 def check_paths(key: str, texts: Iterable[str]) -> None:

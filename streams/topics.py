@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from utils.topic_filters import levels_cover, levels_overlap
 
-DEVICE = "{device_id}"
+DEVICE, DEVICE_LEVELS = "{device_id}", "{device_id...}"
 METRIC = "{metric}"
 PLACEHOLDER = re.compile(r"\{(?P<name>[a-z][a-z0-9_]*)(?P<many>\.\.\.)?\}")
 _DEVICE_NAME, _METRIC_NAME = "device_id", "metric"
@@ -106,7 +106,12 @@ class TopicPattern:
     def _filter_of(self, device: str, metric: Sequence[str]) -> str:
         wild: list[str] = []
         for level in self.levels:
-            wild += [device] if level == DEVICE else _wildcards([level], metric)
+            if level == DEVICE:
+                wild.append(device)
+            elif level == DEVICE_LEVELS:
+                wild += [device, "#"]
+            else:
+                wild += _wildcards([level], metric)
         return _filter(wild)
 
     def variants(self) -> list[list[str]]:

@@ -8,6 +8,7 @@ import cbor2
 
 from ingest.formats.trees import NoJson, plain
 from ingest.json_payloads import check_size
+from ingest.unpacking import MAX_UNPACKED
 from ingest.values import PayloadError, Spelled
 from utils.identity import MAX_DEPTH
 
@@ -32,7 +33,7 @@ def decode(payload: bytes) -> Any:
 
     A tag is left off, unless it makes its content an integer or a decimal fraction.
     """
-    check_size(payload)
+    check_size(payload, MAX_UNPACKED)
     source = BytesIO(payload)
     # Tags count as levels for cbor2; `plain` checks the limit of lists and maps.
     decoder = cbor2.CBORDecoder(

@@ -5,7 +5,14 @@ from typing import Any, assert_never
 
 from ingest.formats import influx, msgpack, senml, sparkplug
 from ingest.formats.table import Table
-from ingest.json_payloads import BLANK, MAX_PAYLOAD, begins_array, checked, decode_reading
+from ingest.json_payloads import (
+    BLANK,
+    MAX_PAYLOAD,
+    begins_array,
+    check_size,
+    checked,
+    decode_reading,
+)
 from ingest.unpacking import MAX_UNPACKED, inflated, unpacked
 from ingest.values import NUMBER, Bare, PayloadError, Spelled
 from streams.payload_shape import PayloadShape
@@ -31,7 +38,17 @@ def document_decoder(shape: PayloadShape) -> Decoder:
     """
     decode, is_text = _decoder(shape), shape.format not in ("cbor", "msgpack", "sparkplug")
     unpack, declared = unpacked if is_text else inflated, shape.unpack
-    return lambda payload: decode(unpack(payload, declared))
+    if shape.format == "json":
+        return lambda payload: decode(unpack(payload, declared))
+
+    def limited(payload: bytes) -> Any:
+        content = unpack(payload, declared)
+        document = decode(content)
+        if not isinstance(document, list):  # one reading may have fewer bytes than several
+            check_size(content)
+        return document
+
+    return limited
 
 
 def _decoded(content: bytes, *, may_be_large: bool, may_be_bare: bool) -> Any:

@@ -6,12 +6,13 @@ import msgspec
 
 from ingest.formats.trees import NoJson, plain
 from ingest.json_payloads import check_size
+from ingest.unpacking import MAX_UNPACKED
 from ingest.values import PayloadError
 
 
 def decode(payload: bytes) -> Any:
     """Return the document, with the types of decoded JSON. Raises PayloadError."""
-    check_size(payload)
+    check_size(payload, MAX_UNPACKED)
     try:
         return plain(msgspec.msgpack.decode(payload), _special)
     except UnicodeDecodeError as error:

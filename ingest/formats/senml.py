@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ingest.formats.members import Object, check_count, document_of
 from ingest.json_payloads import decode_reading
+from ingest.unpacking import MAX_UNPACKED
 from ingest.values import PayloadError, Spelled, shown, spelled
 from streams.payload_shape import SENML_DEVICE, SENML_TIME
 
@@ -33,7 +34,7 @@ def decode(payload: bytes) -> Any:
     relative to now is left out, so that the server's stands in. A record without a name has its
     unit as the name. A sum is under the name with `_sum`. Units are not compared.
     """
-    pack = decode_reading(payload)
+    pack = decode_reading(payload, MAX_UNPACKED)
     if not isinstance(pack, list):
         expected = "expected an array of records"
         raise PayloadError("invalid_senml", f"{expected}, not {shown(pack)}")

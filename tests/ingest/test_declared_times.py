@@ -52,6 +52,9 @@ def parsed(folder: Path, keys: str, fields: str) -> Parsed:
         ("", '"29 Sep 2025 16:27:50 GMT"', "2025-09-29T16:27:50"),
         ("", '"2025-09-29 18:27:50 Europe/Berlin"', "2025-09-29T16:27:50"),
         ("", '"2025-09-29 16:27:50 UTC"', "2025-09-29T16:27:50"),
+        ("", '"2025-09-29 18:27:50+02:00 Europe/Berlin"', "2025-09-29T16:27:50"),
+        ("", '"1759163270 Europe/Berlin"', "2025-09-29T16:27:50"),
+        ("", '"29 Sep 2025 12:27:50 EDT"', "2025-09-29T16:27:50"),
     ],
 )
 def test_a_time_is(keys: str, stated: str, expected: str, more: str, tmp_path: Path) -> None:
@@ -79,8 +82,9 @@ def test_a_time_may_have_two_parts(fields: str, expected: str | None, tmp_path: 
 @pytest.mark.parametrize(
     ("keys", "stated"),
     [
-        ('format = "%d.%m.%Y"', '"2025-09-29"'),
+        ('format = "%d.%m.%Y %H:%M"', '"2025-09-29"'),
         ('format = "s"', '"soon"'),
+        ("", '"Tue, 29 Sep 2025 18:27:50 CEST"'),
         ("", '"2025-09-29 16:27:50 Nowhere/Town"'),
         ("", '"Mon, 99 Sep 2025 18:27:50 +0200"'),
         (BERLIN, '"2025-09-29"'),
@@ -105,6 +109,11 @@ def test_a_time_that_cannot_be_read_is_kept_as_it_was_stated(
         ('zone = "+25:00"', "timestamp.zone: expected a time zone such as Europe/Berlin"),
         ('format = "%H:%M"', "timestamp.format: expected s, ms, us, ns, or a format of strptime"),
         ('format = "%d.%m. %H:%M"', "timestamp.format: expected s, ms, us, ns, or a format"),
+        (
+            'format = "%d.%m.%Y"',
+            "timestamp.format: expected s, ms, us, ns, or a format of strptime",
+        ),
+        ('format = "%d.%m.%Y %H:%M %Z"', "timestamp.format: expected no %Z"),
         ('format = "%Q"', "timestamp.format: expected s, ms, us, ns, or a format of strptime"),
         ('field = ["a"]', "timestamp.field: "),
         ('field = "a..b"', "timestamp.field: expected names and indexes"),
@@ -116,3 +125,9 @@ def test_a_wrong_zone_or_format_is_an_error(keys: str, error: str, tmp_path: Pat
     (tmp_path / "x.toml").write_text(text)
     told = load(tmp_path, {}, DEVICE_TOPICS).unusable["x"]
     assert told.removeprefix(f"{tmp_path}/x.toml: ").startswith(error)
+
+
+def test_a_date_with_a_zone_is_no_time(tmp_path: Path) -> None:
+    found = parsed(tmp_path, "", '"timestamp":"2025-09-29 Europe/Berlin"')
+    assert isinstance(found, Reading), found
+    assert (found.own_time, found.device_timestamp) == (False, "2025-09-29 Europe/Berlin")

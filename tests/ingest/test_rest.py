@@ -97,6 +97,12 @@ def test_a_bad_value_does_not_sink_its_neighbours(tmp_path: Path) -> None:
     assert [text.partition(":")[0] for text in found.unread] == ["s", "n"]
 
 
+def test_what_is_nested_too_deeply_is_counted(tmp_path: Path) -> None:
+    found = parsed(tmp_path, ANYTHING, f'{{"t":1,"x":{"[" * 40}1{"]" * 40}}}')
+    assert isinstance(found, Reading)
+    assert (found.rest, found.left_out) == ({"t": 1}, 1)
+
+
 def test_of_a_message_so_many_names_are_kept(tmp_path: Path) -> None:
     fields = ",".join(f'"n{index}":1' for index in range(MAX_NAMES + 2))
     found = parsed(tmp_path, ANYTHING, f"{{{fields}}}")

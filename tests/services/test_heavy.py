@@ -24,6 +24,7 @@ HEAVY = {
     "many samples": f"/api/sensors/ml-data?limit={HEAVY_ROWS + 1}",
     "a page far back": f"/api/sensors/history?offset={HEAVY_ROWS}",
     "clocks of many devices": "/api/sensors/clocks",
+    "faults of all devices": "/api/sensors/quality",
     "messages of a topic": "/api/mqtt/history?topic=panel/a/volt",
     "a page of soil far back": f"/api/soil-health/history?offset={HEAVY_ROWS}",
 }

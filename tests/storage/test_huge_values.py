@@ -34,6 +34,9 @@ PATHS = [
     "/api/sensors/stats",
     "/api/sensors/history",
     "/api/sensors/ml-data",
+    "/api/anything/stats",
+    "/api/anything/history",
+    "/api/anything/ml-data",
     "/api/machines/oee?device_id=m&from=2026-01-29&to=2026-01-30",
     "/api/panels/energy?device_id=p&from=2026-01-29&to=2026-01-30",
     "/api/soil/history?health=1",
@@ -41,7 +44,7 @@ PATHS = [
     "/api/sensor/history",
     "/api/mqtt/history?topic=panel/p/volt",
 ]
-WITHOUT_VALUES = ["/api/control", "/api/rejected"]
+WITHOUT_VALUES = ["/api/control", "/api/rejected", "/api/sensors/clocks"]
 """Pages that show no values of metrics."""
 PAYLOADS: dict[str, Callable[[float], dict[str, Any]]] = {
     "sensors": lambda value: reading(temperature=value, gas=value, power=value, vibration=value),
@@ -52,6 +55,7 @@ PAYLOADS: dict[str, Callable[[float], dict[str, Any]]] = {
         "quality_rate": value,
         "cumulative_production": value,
     },
+    "anything": lambda value: {"device_id": "a", "number": value},
     "panels": lambda value: {"device_id": "p", "power": value, "volt": value, "energy": value},
     "soil": lambda value: {
         "publisher_id": "s",

@@ -292,7 +292,7 @@ def test_levels_with_wildcards_anywhere_overlap_and_cover_as_their_topics_do() -
         ("sensors/{device_id}/data", ["sensors/{device_id}/data"]),
         ("panel/{device_id}/{metric}", ["panel/{device_id}/+"]),
         ("home/{gateway}/{device_id}/#", ["home/+/{device_id}/#"]),
-        ("zigbee2mqtt/{device_id...}", ["zigbee2mqtt/+/#"]),
+        ("zigbee2mqtt/{device_id...}", ["zigbee2mqtt/{device_id}/#"]),
     ],
 )
 def test_the_filters_of_one_device_keep_its_level(topic: str, filters: list[str]) -> None:

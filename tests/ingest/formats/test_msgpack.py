@@ -90,7 +90,7 @@ DEEP = "the document is nested more than 32 deep"
         (pack({"a": {1: 1, "1": 2}}), ("invalid_msgpack", "a.1: the key stands twice")),
         (lists(33), ("too_deep", DEEP)),
         (lists(60_000), ("too_deep", "the MessagePack is nested too deeply")),
-        (pack(bytes(10**6)), ("too_large", "1000005 bytes; at most 65536 are allowed")),
+        (pack(bytes(10**6)), ("too_large", "1000005 bytes; at most 1000000 are allowed")),
     ],
 )
 def test_a_payload_is_refused(payload: bytes, refusal: tuple[str, str]) -> None:
