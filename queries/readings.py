@@ -121,10 +121,21 @@ def kept_after(
 ) -> Sequence[RowMapping]:
     """Return the first readings above an id that have a `rest`: that, what identifies them, and
     the columns with these names."""
-    shown_columns = ("id", "device_id", "timestamp", "rest", *names)
+    shown_columns = ("id", "device_id", "timestamp", "fingerprint", "rest", *names)
     query = select(*(table.c[name] for name in shown_columns))
     query = query.where(table.c.id > after, table.c.rest.is_not(None))
     return reader.execute(query.order_by(table.c.id).limit(limit)).mappings().all()
+
+
+def is_known(reader: Connection, table: Table, key: RowKey) -> bool:
+    """Return whether there is a reading with this key."""
+    device_id, timestamp, fingerprint = key
+    query = select(table.c.id).where(
+        table.c.device_id == device_id,
+        table.c.timestamp == timestamp,
+        table.c.fingerprint == fingerprint,
+    )
+    return reader.execute(query).first() is not None
 
 
 def fill(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from ingest.conversion import Converter
 from ingest.rest import encoded
 from ingest.values import PayloadError
 from services.serializers import fields_of
+from streams.reading_key import ReadingKey
 from streams.rest import kept_as
 from streams.stream import Stream
 from utils import clock
@@ -53,6 +54,7 @@ class Backfill:
             MetricSource(metric.name, kept_as(stream, metric), Converter(stream, metric))
             for metric in stream.metrics
         ]
+        self._key_of = ReadingKey.of_stream(stream).with_rest
         self._keeping = partial(queries.newest.keeping, database.upsert)
 
     def run(self) -> Filled:
@@ -80,7 +82,8 @@ class Backfill:
             values, kept, errors = self._moved(row)
             unread += errors
             if values:
-                new = {"id": row["id"], "rest": encoded(kept), **values}
+                key = self._key(row, values, kept)
+                new = {"id": row["id"], "rest": encoded(kept), "fingerprint": key, **values}
                 queries.readings.fill(self._connection, self._table, new)
                 changed.append(new)
                 newest += [self._newest(row, name) for name in values]
@@ -103,6 +106,21 @@ class Backfill:
                 values[source.metric] = value
                 del kept[name]
         return values, kept, errors
+
+    def _key(self, row: RowMapping, values: dict[str, Any], kept: dict[str, Any]) -> int:
+        """Return the key that the reading would have if it came now, so that it is known again.
+
+        An undated reading keeps that of its delivery, and so does one that came again meanwhile.
+        """
+        present: int = row["fingerprint"]
+        before = [row[source.metric] for source in self._sources]
+        if present != self._key_of(before, fields_of(row["rest"])):
+            return present
+        now = [values.get(source.metric, row[source.metric]) for source in self._sources]
+        key = self._key_of(now, kept)
+        place = row["device_id"], row["timestamp"], key
+        is_known = queries.readings.is_known(self._connection, self._table, place)
+        return present if is_known else key
 
     def _newest(self, row: RowMapping, metric: str) -> dict[str, Any]:
         return {

@@ -150,13 +150,24 @@ def test_a_metric_that_is_declared_later_is_filled(stored: Callable[[str], Datab
     assert rest_backfill.fill(database, stream) == (0, 1)
 
 
-def test_a_reading_that_is_delivered_again_after_that_is_a_duplicate(
-    stored: Callable[[str], Database],
+@pytest.mark.parametrize(
+    "reading",
+    [
+        pytest.param({"T": 21.5, "x": 1}, id="the same name and value"),
+        pytest.param({"ENERGY": {"Power": 3}, "x": 1}, id="another name"),
+        pytest.param({"POWER": "ON"}, id="another value"),
+    ],
+)
+@pytest.mark.parametrize("is_late", [False, True], ids=["afterwards", "before it, too"])
+def test_a_reading_that_comes_again_after_that_is_a_duplicate(
+    reading: dict[str, Any], is_late: bool, stored: Callable[[str], Database]
 ) -> None:
-    reading = {"T": 21.5, "x": 1, "timestamp": noon(1)}
-    handle(stored(ANYTHING), reading)
+    dated = reading | {"timestamp": noon(1)}
+    handle(stored(ANYTHING), dated)
     database = stored(ANYTHING + LATER)
-    handle(database, reading)
+    if is_late:
+        handle(database, dated)
+    rows = len(rows_of(database))
     rest_backfill.fill(database, database._streams["anything"])
-    handle(database, reading)
-    assert [row["T"] for row in rows_of(database)] == [21.5]
+    handle(database, dated)
+    assert len(rows_of(database)) == rows
