@@ -19,6 +19,10 @@ Step = Callable[[str, Any], Any]
 
 MISSING stands for a piece or an element that is not there.
 """
+MAX_SOURCE = 10_000
+"""Characters of a text that is cut, mapped or decoded; a message can have 10,000 readings of it."""
+MAX_DIGITS = 80
+"""Characters of digits; a number of 64 bits has fewer in any base."""
 # Thousands may be separated by dots or spaces, in groups of three.
 _WITH_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+)(?:,\d*)?|[+-]?,\d+", re.ASCII)
 
@@ -44,14 +48,20 @@ class Converter:
 
         Raises PayloadError, also if there is none where one is required.
         """
+        if isinstance(found, str) and len(found) > MAX_SOURCE and self._steps:
+            limit = f"{len(found)} characters; at most {MAX_SOURCE} are read"
+            raise PayloadError("too_large", f"{field}: {limit}")
         for step in self._steps:
             if found is MISSING or self.is_null(found):
                 break
             found = step(field, found)
         if found is MISSING:
             found = None
-        if not is_required and self.is_null(found):
-            return None
+        if self.is_null(found):
+            if not is_required:
+                return None
+            if not is_no_value(self._metric, found):  # a word of the file
+                raise PayloadError("missing_field", f"{field}: no value: {shown(found)}")
         if self._is_scaled:
             found = self._scaled(field, found)
         return stored(self._metric, field, found)
@@ -143,6 +153,8 @@ def _digits(base: int) -> Step:
         if not isinstance(found, str):
             return found
         try:
+            if len(found) > MAX_DIGITS:
+                raise ValueError(found)  # noqa: TRY301 - the same error
             return int(found.strip().replace("_", "?"), base)
         except ValueError as error:
             expected = f"digits of base {base}"

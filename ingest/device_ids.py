@@ -51,8 +51,10 @@ class DeviceFinder:
         parts: list[str] = []
         for part in self._parts:
             value = values.get(part, names.get(part.strip("{.}"), MISSING))
-            if value is MISSING or value is None or value == "":
+            if value is MISSING or value is None or (value == "" and part in values):
                 continue
+            if value == "":
+                raise PayloadError("invalid_device_id", f"{part}: empty")
             if isinstance(value, bool) or not isinstance(value, str | int):
                 text = f"{part}: not a text or a whole number: {shown(value)}"
                 raise PayloadError("invalid_device_id", text)

@@ -18,6 +18,12 @@ MAX_MEMBERS = 10_000
 """Readings in a message; as many as in one request over HTTP."""
 
 
+MAX_PAIRS = 100_000
+"""Names and values in all readings of a message; those at its top are read for each."""
+MAX_COPIED = 1_000_000
+"""Fields beside pairs with times, multiplied by the pairs."""
+
+
 class Member(msgspec.Struct, gc=False):
     """A part of a payload that is a reading, or an error in its place."""
 
@@ -62,10 +68,7 @@ class MemberFinder:
         found: list[Member] = []
         for one in documents:
             exploded = self._exploded(one)
-            if self._pairs is None:
-                found += exploded
-            else:
-                found += [part for member in exploded for part in self._pairs.readings(member)]
+            found += exploded if self._pairs is None else _paired(exploded, self._pairs)
             check_count(len(found))
         return found
 
@@ -84,22 +87,24 @@ class MemberFinder:
         if self._paths:
             name = self._paths[0].text
             document = self._paths[0].find(whole.content, whole.top)
-        return self._members_of(document, whole, _inside(whole.place, name))
+        return self._members_of(document, whole, name)
 
-    def _members_of(self, found: Any, whole: Member, place: str) -> Sequence[Member]:
+    def _members_of(self, found: Any, whole: Member, name: str) -> Sequence[Member]:
         """Return the members of an array or object. Raises PayloadError, NotConcerned."""
-        top = whole.top
+        top, place = whole.top, _inside(whole.place, name)
         if isinstance(found, dict) and found:
             check_count(len(found))
-            named = ((_inside(place, shortened(key)), key, one) for key, one in found.items())
+            named = (
+                (_inside(place, shortened(key) or '""'), key, one) for key, one in found.items()
+            )
             return _flat(Member(one, top, here, key) for here, key, one in named)
         if isinstance(found, list) and found:
             check_count(len(found))
             return _flat(Member(one, top, f"{place}[{i}]") for i, one in enumerate(found))
         if found is MISSING or found is None or found in ({}, []):
-            raise self._empty(f"{place or 'the payload'}: no readings")
+            raise self._empty(f"{name or 'the payload'}: no readings")
         expected = f"expected an array or an object, not {shown(found)}"
-        raise PayloadError("not_an_object", f"{place}: {expected}")
+        raise PayloadError("not_an_object", f"{name or 'the payload'}: {expected}")
 
     def _zipped(self, whole: Member) -> Sequence[Member]:
         arrays: list[list[Any]] = []
@@ -138,12 +143,20 @@ class PairReader:
         self._time = Path.of(declared.time) if declared.time else None
         self._ignores_empty = empty == "ignore"
 
+    def count(self, whole: Member) -> int:
+        """Return how many pairs a member has."""
+        found = self._found(whole)
+        return len(found) if isinstance(found, list) else 0
+
+    def _found(self, whole: Member) -> Any:
+        return whole.content if self._array is None else self._array.find(whole.content, whole.top)
+
     def readings(self, whole: Member) -> list[Member]:
         """Return a member for each time, or one that is an error."""
         content = whole.content
         if isinstance(content, Exception):
             return [whole]
-        found = content if self._array is None else self._array.find(content, whole.top)
+        found = self._found(whole)
         place = self._array.text if self._array is not None else ""
         if found is MISSING or found is None or found == []:
             return [replace(whole, content=self._empty(place))]
@@ -155,6 +168,8 @@ class PairReader:
 
     def _by_time(self, whole: Member, pairs: list[Any], place: str) -> list[Member]:
         base = whole.content if isinstance(whole.content, dict) else {}
+        self._check_work(len(pairs), len(base))
+        place = _inside(whole.place, place)
         found: dict[str, Member] = {}
         unread: list[PayloadError] = []
         for index, pair in enumerate(pairs):
@@ -174,6 +189,12 @@ class PairReader:
         first, *others = found.values()
         return [replace(first, unread=tuple(unread)), *others]
 
+    def _check_work(self, pairs: int, fields: int) -> None:
+        """Check what taking pairs apart costs: each time has a copy of the other fields."""
+        if pairs > MAX_MEMBERS or (self._time is not None and pairs * fields > MAX_COPIED):
+            text = f"{pairs} names and values beside {fields} fields; at most {MAX_MEMBERS}"
+            raise PayloadError("too_many_readings", f"{text}, or {MAX_COPIED} of their product")
+
     def _time_of(self, pair: Any, top: Any) -> Any:
         if self._time is None:
             return UNSET
@@ -184,6 +205,19 @@ class PairReader:
         if self._ignores_empty:
             return NotConcerned(NO_VALUES)
         return PayloadError("missing_field", f"{place or 'the payload'}: no names and values")
+
+
+def _paired(members: Sequence[Member], pairs: PairReader) -> list[Member]:
+    found: list[Member] = []
+    read = 0
+    for member in members:
+        read += pairs.count(member)
+        if read > MAX_PAIRS:
+            text = f"more than {MAX_PAIRS} names and values in its readings"
+            raise PayloadError("too_many_readings", text)
+        found += pairs.readings(member)
+        check_count(len(found))
+    return found
 
 
 def is_list_of_objects(document: Any) -> bool:

@@ -11,6 +11,8 @@ from streams.rest import MAX_NAME, MAX_NAMES, Keys, RestNames
 from streams.stream import Stream
 from utils.identity import MAX_DEPTH
 
+MAX_LEFT_OUT = 10_000
+"""Fields that are left out and counted; what follows is not looked at."""
 TOO_DEEP = object()
 """Stands for what is nested too deeply to be kept."""
 RestFields = dict[str, Value]
@@ -34,6 +36,8 @@ class RestReader:
             name = self._names.of(keys)
             if name is None or found is None:
                 continue
+            if left_out > MAX_LEFT_OUT:
+                break
             if found is TOO_DEEP or len(kept) >= MAX_NAMES or len(name) > MAX_NAME:
                 left_out += 1
                 continue

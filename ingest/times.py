@@ -18,6 +18,8 @@ AHEAD = timedelta(days=400)
 """How far the server's clock may be behind; times further ahead, such as 2106, mean no time."""
 # An exponent, or only zeros as decimals; numbers with other decimals are read digit by digit.
 _FLOAT = re.compile(r"[+-]?\d{1,20}(\.\d{0,20}[eE][+-]?\d{1,3}|[eE][+-]?\d{1,3}|\.0*)", re.ASCII)
+MAX_TIME = 100
+"""Characters of a time; a message can have 10,000 readings of one."""
 # Seconds of the years 2001 to 2030, which cannot be a date such as 20300101.
 _FIRST_SECOND, _LAST_SECOND = 1_000_000_000, 1_900_000_000
 _OFFSET = re.compile(r"(?:[zZ]|[+-]\d\d(?::?\d\d)?)$", re.ASCII)
@@ -83,6 +85,8 @@ class TimeReader:
             return self._utc(stated)
         if isinstance(stated, bool) or not isinstance(stated, str | int | float):
             raise ValueError(f"not a time: {shown(stated)}")  # noqa: TRY004 - bad input
+        if isinstance(stated, str) and len(stated) > MAX_TIME:
+            raise ValueError(f"not a time: {shown(stated)}")
         if self._format:
             return self._formatted(stated)
         if isinstance(stated, str):

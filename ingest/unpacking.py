@@ -48,6 +48,15 @@ def _inflated(payload: bytes, bits: int) -> bytes | None:
         plain = inflater.decompress(payload, MAX_UNPACKED + 1)
     except zlib.error:
         return None
+    while inflater.eof and inflater.unused_data.startswith(_GZIP) and bits == _GZIP_BITS:
+        # Several members, RFC 1952, section 2.2.
+        inflater, rest = zlib.decompressobj(bits), inflater.unused_data
+        try:
+            plain += inflater.decompress(rest, MAX_UNPACKED + 1 - len(plain))
+        except zlib.error:
+            return None
+        if len(plain) > MAX_UNPACKED:
+            break
     if len(plain) > MAX_UNPACKED:
         more = f"more than {MAX_UNPACKED} bytes when it is unpacked"
         raise PayloadError("too_large", f"the payload has {more}")

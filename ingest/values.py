@@ -226,5 +226,5 @@ def spelled(value: object) -> str:
     return str(value).strip()
 
 
-def _as_spelled(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(value.text.encode())
+def _as_spelled(value: Any) -> Any:
+    return msgspec.Raw(value.text.encode()) if isinstance(value, Spelled) else str(value)

@@ -93,6 +93,7 @@ class Backfill:
     def _moved(self, row: RowMapping) -> tuple[dict[str, Any], dict[str, Any], int]:
         """Return the new values of a reading's metrics, what is still kept, and the errors."""
         kept, values, errors = fields_of(row["rest"]), dict[str, Any](), 0
+        read: set[str] = set()  # two metrics may be in one field
         for source in self._sources:
             name = next((name for name in source.names if name in kept), None)
             if name is None or row[source.metric] is not None:
@@ -104,8 +105,9 @@ class Backfill:
                 continue
             if value is not None:
                 values[source.metric] = value
-                del kept[name]
-        return values, kept, errors
+                read.add(name)
+        left = {name: value for name, value in kept.items() if name not in read}
+        return values, left, errors
 
     def _key(self, row: RowMapping, values: dict[str, Any], kept: dict[str, Any]) -> int:
         """Return the key that the reading would have if it came now, so that it is known again.

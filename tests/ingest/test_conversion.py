@@ -96,6 +96,12 @@ def test_a_value_is(metric: str, field: str, expected: Any, tmp_path: Path) -> N
         ),
         ("{ map = { open = 1 } }", '"m":"shut"', 'm: not a number: "shut"'),
         ('{ type = "integer", scale = 0.1 }', '"m":5', 'm: not an integer: "0.5"'),
+        ("{ base = 16 }", f'"m":"{"F" * 81}"', f'm: expected digits of base 16, not "{"F" * 59}…'),
+        (
+            '{ split = ",", item = 0 }',
+            f'"m":"{"1" * 10_001}"',
+            "m: 10001 characters; at most 10000 are read",
+        ),
         ("{ scale = 10 }", '"m":"1e999999"', 'm: too large to be stored: "1e999999"'),
     ],
 )
@@ -224,3 +230,11 @@ def test_a_device_id_may_have_parts(fields: str, device_id: str | None, tmp_path
     else:
         assert isinstance(found, Reading)
         assert found.device_id == device_id
+
+
+@pytest.mark.parametrize("value", ["9999", "-"])
+def test_a_required_value_is_none_of_the_words_for_no_value(value: str, tmp_path: Path) -> None:
+    payload = f'{{"m":"{value}","other":1}}'
+    found = parsed(tmp_path, "{ required = true }", payload, 'null = ["9999", "-"]')
+    assert isinstance(found, Rejection)
+    assert found.text == f'm: no value: "{value}"'

@@ -131,3 +131,9 @@ def test_a_date_with_a_zone_is_no_time(tmp_path: Path) -> None:
     found = parsed(tmp_path, "", '"timestamp":"2025-09-29 Europe/Berlin"')
     assert isinstance(found, Reading), found
     assert (found.own_time, found.device_timestamp) == (False, "2025-09-29 Europe/Berlin")
+
+
+def test_a_long_text_is_no_time(tmp_path: Path) -> None:
+    found = parsed(tmp_path, "", f'"timestamp":"{"1 " * 60}"')
+    assert isinstance(found, Reading), found
+    assert (found.own_time, found.device_timestamp) == (False, "1 " * 32)

@@ -160,6 +160,26 @@ FAULTS = [
     pytest.param(PAIRS, '{"vals":5}', "vals: expected an array of names and values, not 5", id="pairs: no array"),
     pytest.param(PAIRS, "{}", "vals: no names and values", id="no pairs"),
     pytest.param(
+        f'{TOPIC}explode = "r"\npairs = {{ in = "v", name = "n", value = "x" }}\n{A}',
+        '{"r":[{"v":[{"n":"a","x":1}]},{"v":[{"n":"a","x":"?"}]},{"v":7}]}',
+        'r[1].v[0].a: not a number: "?"; 1 more reading was rejected', id="pairs in a member",
+    ),
+    pytest.param(
+        f'{TOPIC}explode = "m"\n{A}', '[{"m":[{"a":1}]},{"m":7}]',
+        "[1].m: expected an array or an object, not 7", id="in an element at the top",
+    ),
+    pytest.param(
+        f'{TOPIC}explode = "r"\npairs = {{ in = "$.p", name = "n", value = "v" }}\n{A}',
+        f'{{"r":[{",".join(["{}"] * 1_000)}],"p":[{",".join(["{}"] * 1_000)}]}}',
+        "more than 100000 names and values in its readings", id="the same pairs again and again",
+    ),
+    pytest.param(
+        PAIRS, f'{{{",".join(f"{chr(34)}k{i}{chr(34)}:1" for i in range(2_000))},"vals":[{",".join(["{}"] * 1_000)}]}}',
+        "1000 names and values beside 2001 fields; at most 10000, or 1000000 of their product",
+        id="many fields beside pairs with times",
+    ),
+    pytest.param(KEYED, '{"":{"a":1}}', '"".{key}: empty', id="an empty key"),
+    pytest.param(
         ARRAY, f'{{"readings":[{",".join(["{}"] * (MAX_MEMBERS + 1))}]}}',
         "10001 readings; at most 10000 are allowed in a message", id="too many",
     ),

@@ -115,3 +115,10 @@ def test_a_field_has_the_key_that_a_metric_of_its_name_would_have() -> None:
     declared = ReadingKey(["flow", "level"])
     assert ReadingKey(["flow"]).with_rest((1.5,), {"level": 2}) == declared.of((1.5, 2.0))
     assert ReadingKey([]).with_rest((), {"level": 2, "flow": 1.5}) == declared.of((1.5, 2.0))
+
+
+def test_a_bare_text_where_pairs_are_expected_is_rejected(tmp_path: Path) -> None:
+    pairs = 'pairs = { name = "n", value = "v" }\n[metrics]\na = {}\n'
+    found = parsed(tmp_path, f'topic = "x/{{device_id}}"\nrest = "keep"\n{pairs}', "hello")
+    assert isinstance(found, Rejection)
+    assert found.reason == "not_an_array"

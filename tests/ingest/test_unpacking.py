@@ -11,6 +11,8 @@ import pytest
 from broker.message import Message
 from ingest.message import Parsed, Reading, Rejection
 from ingest.payload import Parser
+from ingest.unpacking import unpacked
+from ingest.values import PayloadError
 from streams.declaration import load
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
@@ -106,3 +108,11 @@ def test_a_bomb_costs_neither_time_nor_memory(pack: type, tmp_path: Path) -> Non
     assert found.reason == "too_large"
     assert most < 20_000_000
     assert spent < 1
+
+
+def test_a_payload_of_several_gzip_members_is_read_whole() -> None:
+    packed = b"".join(gzip.compress(part, mtime=0) for part in (b'{"a":', b"1", b"}"))
+    assert unpacked(packed) == b'{"a":1}'
+    bomb = b"".join(gzip.compress(b" " * 400_000, mtime=0) for _ in range(3))
+    with pytest.raises(PayloadError):
+        unpacked(bomb)

@@ -130,6 +130,16 @@ def test_a_device_keeps_so_many_names(stored: Callable[[str], Database]) -> None
     assert kept[MAX_NAMES - 1] == kept[MAX_NAMES] == {"last": 2}
 
 
+def test_two_metrics_are_filled_from_one_field(stored: Callable[[str], Database]) -> None:
+    handle(stored(ANYTHING), {"P": "1;2"})
+    halves = "".join(
+        f'{name} = {{ path = "P", split = ";", item = {item} }}\n' for item, name in enumerate("ab")
+    )
+    database = stored(f"{ANYTHING}[metrics]\n{halves}")
+    rest_backfill.fill(database, database._streams["anything"])
+    assert rows_of(database) == [{"a": 1.0, "b": 2.0, "rest": None}]
+
+
 def test_a_metric_that_is_declared_later_is_filled(stored: Callable[[str], Database]) -> None:
     handle(
         stored(ANYTHING),
