@@ -1,5 +1,6 @@
 """Members: the parts of a decoded payload that are a reading each; pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -170,7 +171,8 @@ class PairReader:
         base = whole.content if isinstance(whole.content, dict) else {}
         self._check_work(len(pairs), len(base))
         place = _inside(whole.place, place)
-        found: dict[str, Member] = {}
+        found: dict[tuple[str, int], Member] = {}
+        times: Counter[tuple[str, str]] = Counter()
         unread: list[PayloadError] = []
         for index, pair in enumerate(pairs):
             name = self._name.find(pair, whole.top)
@@ -180,10 +182,12 @@ class PairReader:
                 unread.append(PayloadError("not_text", text))
                 continue
             time, value = self._time_of(pair, whole.top), self._value.find(pair, whole.top)
-            member = found.setdefault(
-                repr(time), Member({**base}, whole.top, here, whole.key, time)
-            )
-            member.content[str(name)] = None if value is MISSING else value
+            # The second value that a name has at one time begins another reading.
+            key = repr(time), times[repr(time), str(name)]
+            times[repr(time), str(name)] += 1
+            if key not in found:
+                found[key] = Member({**base}, whole.top, here, whole.key, time)
+            found[key].content[str(name)] = None if value is MISSING else value
         if not found:
             return [replace(whole, content=unread[0])]
         first, *others = found.values()
@@ -191,7 +195,7 @@ class PairReader:
 
     def _check_work(self, pairs: int, fields: int) -> None:
         """Check what taking pairs apart costs: each time has a copy of the other fields."""
-        if pairs > MAX_MEMBERS or (self._time is not None and pairs * fields > MAX_COPIED):
+        if pairs > MAX_MEMBERS or pairs * fields > MAX_COPIED:
             text = f"{pairs} names and values beside {fields} fields; at most {MAX_MEMBERS}"
             raise PayloadError("too_many_readings", f"{text}, or {MAX_COPIED} of their product")
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
@@ -127,7 +127,9 @@ class TimeReader:
         if _FLOAT.fullmatch(text):
             return self._of_number(float(text))
         if _RFC_2822.fullmatch(text):
-            return self._utc(parsedate_to_datetime(text))
+            measured_at = parsedate_to_datetime(text)
+            # -0000 is UTC without a word on the zone, RFC 2822, section 3.3.
+            return self._utc(measured_at.replace(tzinfo=measured_at.tzinfo or UTC))
         if (named := _NAMED_ZONE.fullmatch(text)) is not None:
             return self._in_zone(named["time"], named["zone"])
         measured_at = clock.parse(text)

@@ -55,6 +55,7 @@ def parsed(folder: Path, keys: str, fields: str) -> Parsed:
         ("", '"2025-09-29 18:27:50+02:00 Europe/Berlin"', "2025-09-29T16:27:50"),
         ("", '"1759163270 Europe/Berlin"', "2025-09-29T16:27:50"),
         ("", '"29 Sep 2025 12:27:50 EDT"', "2025-09-29T16:27:50"),
+        (BERLIN, '"Mon, 29 Sep 2025 16:27:50 -0000"', "2025-09-29T16:27:50"),
     ],
 )
 def test_a_time_is(keys: str, stated: str, expected: str, more: str, tmp_path: Path) -> None:

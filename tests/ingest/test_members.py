@@ -120,6 +120,12 @@ CASES = [
     pytest.param(
         PAIRS, '{"vals":[{"id":"a","val":1}],"b":5}', [("d1", (1.0, 5.0))], id="pairs beside fields"
     ),
+    pytest.param(
+        BARE_PAIRS,
+        '[["a",1],["b",2],["a",3]]',
+        [("d1", (1.0, 2.0)), ("d1", (3.0, None))],
+        id="a name that comes again",
+    ),
     pytest.param(BARE_PAIRS, '[["a",1],["b",2]]', [("d1", (1.0, 2.0))], id="pairs that are arrays"),
     pytest.param(
         f'topic = "x/{{device_id}}/{{metric}}"\n{A}',
