@@ -10,6 +10,7 @@ from werkzeug.exceptions import BadRequest
 import queries.clocks
 import queries.quality
 import queries.readings
+import queries.rest_fields
 import queries.statistics
 from database import Database
 from routes.answers import (
@@ -177,7 +178,9 @@ def _add_summary_endpoints(api: APIBlueprint, stream: Stream, database: Database
         with database.read() as reader:
             figures = queries.statistics.stats(reader, stream, table, query.filter())
             if stream.keeps_rest:
-                figures |= rest_figures.stats(queries.readings.rests(reader, table, query.filter()))
+                figures |= rest_figures.stats(
+                    queries.rest_fields.rests(reader, table, query.filter())
+                )
         return {"stats": figures, "device_id": query.device_id}
 
     @api.get("/devices", responses={200: DevicesAnswer})

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping
 
 import queries.newest
-import queries.readings
+import queries.rest_fields
 import queries.rest_names
 from database import Database
 from ingest.conversion import Converter
@@ -63,7 +63,7 @@ class Backfill:
         filled, last = Filled(), 0
         while True:
             with self._database.transaction(self._connection):
-                rows = queries.readings.kept_after(
+                rows = queries.rest_fields.kept_after(
                     self._connection, self._table, names, last, AT_ONCE
                 )
                 if not rows:
@@ -84,7 +84,7 @@ class Backfill:
             if values:
                 key = self._key(row, values, kept)
                 new = {"id": row["id"], "rest": encoded(kept), "fingerprint": key, **values}
-                queries.readings.fill(self._connection, self._table, new)
+                queries.rest_fields.fill(self._connection, self._table, new)
                 changed.append(new)
                 newest += [self._newest(row, name) for name in values]
         self._keep_newest(newest)
@@ -121,7 +121,7 @@ class Backfill:
         now = [values.get(source.metric, row[source.metric]) for source in self._sources]
         key = self._key_of(now, kept)
         place = row["device_id"], row["timestamp"], key
-        is_known = queries.readings.is_known(self._connection, self._table, place)
+        is_known = queries.rest_fields.is_known(self._connection, self._table, place)
         return present if is_known else key
 
     def _newest(self, row: RowMapping, metric: str) -> dict[str, Any]:
