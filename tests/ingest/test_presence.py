@@ -112,6 +112,7 @@ def api(settings: Callable[..., Settings], real_broker: RealBroker) -> Iterator[
     """The API while it ingests, with a reading of a device."""
     with running(settings(**real_broker.settings), start=True) as api:
         api.submit(reading("board"))
+        wait_for(lambda: api.get("/api/health")["mqtt"]["subscribed"], what="the subscription")
         yield api
 
 
