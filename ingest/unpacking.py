@@ -7,6 +7,8 @@ from streams.payload_shape import Unpack
 
 MAX_UNPACKED = 1_000_000
 """Bytes of an unpacked payload."""
+MAX_MEMBERS = 1_000
+"""Members of a gzip payload; each costs a copy of what is behind it."""
 _GZIP = b"\x1f\x8b"
 _GZIP_BITS, _ZLIB_BITS, _DEFLATE_BITS = 31, 15, -15
 
@@ -43,21 +45,18 @@ def _looks_like_zlib(payload: bytes) -> bool:
 
 def _inflated(payload: bytes, bits: int) -> bytes | None:
     """Return the plain bytes; None if they are damaged. Raises PayloadError."""
-    inflater = zlib.decompressobj(bits)
-    try:
-        plain = inflater.decompress(payload, MAX_UNPACKED + 1)
-    except zlib.error:
-        return None
-    while inflater.eof and inflater.unused_data.startswith(_GZIP) and bits == _GZIP_BITS:
-        # Several members, RFC 1952, section 2.2.
-        inflater, rest = zlib.decompressobj(bits), inflater.unused_data
+    plain, rest = b"", payload
+    for _ in range(MAX_MEMBERS):
+        inflater = zlib.decompressobj(bits)
         try:
             plain += inflater.decompress(rest, MAX_UNPACKED + 1 - len(plain))
         except zlib.error:
             return None
         if len(plain) > MAX_UNPACKED:
-            break
-    if len(plain) > MAX_UNPACKED:
-        more = f"more than {MAX_UNPACKED} bytes when it is unpacked"
-        raise PayloadError("too_large", f"the payload has {more}")
-    return plain if inflater.eof else None
+            more = f"more than {MAX_UNPACKED} bytes when it is unpacked"
+            raise PayloadError("too_large", f"the payload has {more}")
+        rest = inflater.unused_data
+        # gzip may have several members, RFC 1952, section 2.2.
+        if bits != _GZIP_BITS or not (inflater.eof and rest.startswith(_GZIP)):
+            return plain if inflater.eof else None
+    raise PayloadError("too_large", f"the payload has more than {MAX_MEMBERS} gzip members")

@@ -116,3 +116,9 @@ def test_a_payload_of_several_gzip_members_is_read_whole() -> None:
     bomb = b"".join(gzip.compress(b" " * 400_000, mtime=0) for _ in range(3))
     with pytest.raises(PayloadError):
         unpacked(bomb)
+
+
+def test_gzip_members_without_end_are_refused() -> None:
+    with pytest.raises(PayloadError) as refused:
+        unpacked(gzip.compress(b"", mtime=0) * 1_001)
+    assert str(refused.value) == "the payload has more than 1000 gzip members"
