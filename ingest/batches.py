@@ -9,7 +9,7 @@ from ingest.payload import Parser
 
 logger = logging.getLogger(__name__)
 INTERNAL = "internal_error"
-MAX_READINGS = 20_000
+READINGS_AT_ONCE = 20_000
 """Readings of messages with several that are stored in one transaction, roughly: a compressed
 message of a few bytes can have 10,000."""
 
@@ -29,7 +29,7 @@ class BatchParser:
             portion.append(parsed)
             if type(parsed) is Several:
                 readings += len(parsed.readings) + len(parsed.rejections)
-                if readings >= MAX_READINGS:
+                if readings >= READINGS_AT_ONCE:
                     yield portion
                     portion, readings = [], 0
         yield portion

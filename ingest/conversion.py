@@ -6,6 +6,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal, Overflow
 from typing import Any
 
@@ -152,14 +153,11 @@ def _digits(base: int) -> Step:
     def read(field: str, found: Any) -> Any:
         if not isinstance(found, str):
             return found
-        try:
-            if len(found) > MAX_DIGITS:
-                raise ValueError(found)  # noqa: TRY301 - the same error
-            return int(found.strip().replace("_", "?"), base)
-        except ValueError as error:
-            expected = f"digits of base {base}"
-            text = f"{field}: expected {expected}, not {shown(found)}"
-            raise PayloadError("not_a_number", text) from error
+        if len(found) <= MAX_DIGITS:
+            with suppress(ValueError):
+                return int(found.strip().replace("_", "?"), base)
+        expected = f"digits of base {base}"
+        raise PayloadError("not_a_number", f"{field}: expected {expected}, not {shown(found)}")
 
     return read
 

@@ -11,6 +11,7 @@ from ingest.values import PayloadError, Spelled, ValueFault, first_error, shown
 from models import NO_VALUES, NOT_ONLY
 from streams.metric import Metric, Value, Values
 from streams.paths import MISSING, Path
+from streams.payload_shape import PayloadShape
 from streams.stream import Stream
 from utils.exact_numbers import EXACT
 
@@ -40,6 +41,13 @@ class NotConcerned(Exception):
     """The stream ignores the message; the text is the reason's code."""
 
 
+def nothing_read(shape: PayloadShape, text: str, *, names_field: bool = True) -> Exception:
+    """Return that a message without values is ignored, or the error that it is, as declared."""
+    if shape.empty == "ignore":
+        return NotConcerned(NO_VALUES)
+    return PayloadError("missing_field", text, names_field=names_field)
+
+
 class MetricReader:
     """Finds the value of a metric in a payload, and converts it."""
 
@@ -63,7 +71,7 @@ class MetricReader:
             here = path.find(holder, top)
             if here is not MISSING:
                 found = here
-                if not self._converter.is_null(found):
+                if path is self._paths[-1] or not self._converter.is_null(found):
                     break
         if found is MISSING:
             if self.is_required:
@@ -102,7 +110,7 @@ class FieldReader:
         self._time_required = stream.timestamp.required
         self._values = Path.of(stream.values) if stream.values else None
         self._only = [(Path.of(path), value) for path, value in stream.shape.only.items()]
-        self._ignores_empty = stream.shape.empty == "ignore"
+        self._shape = stream.shape
         self._rest = RestReader(stream) if stream.keeps_rest else None
         self._takes_list = begins_with_index(stream) or stream.keeps_rest
 
@@ -158,22 +166,18 @@ class FieldReader:
         found = values.find(payload, top)
         name = values.text
         if found is MISSING:
-            if self._ignores_empty:
-                raise NotConcerned(NO_VALUES)
-            raise PayloadError("missing_field", f"{name}: missing")
+            raise nothing_read(self._shape, f"{name}: missing")
         if not isinstance(found, dict | list):
             message = f"{name}: expected a JSON object, not {shown(found)}"
             raise PayloadError("not_an_object", message)
         return found
 
     def _empty(self) -> Exception:
-        if self._ignores_empty:
-            return NotConcerned(NO_VALUES)
         names = ", ".join(reader.metric.name for reader in self._metrics)
         problem = f"the payload has none of the metrics: {names}"
         if self._rest is not None:
             problem = "the payload has no values"
-        return PayloadError("missing_field", problem, names_field=False)
+        return nothing_read(self._shape, problem, names_field=False)
 
 
 def _key_of(paths: Sequence[Path]) -> str | None:

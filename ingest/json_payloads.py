@@ -12,6 +12,8 @@ from utils.lenient_json import BOM
 
 MAX_PAYLOAD = 65_536
 """Bytes of a payload with one reading; most are far smaller."""
+MAX_READINGS = 10_000
+"""Readings of a message, or of a request over HTTP."""
 BLANK = BOM + b" \t\r\n"
 """Bytes that may stand before JSON."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")

@@ -8,16 +8,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ingest.fields import UNSET, NotConcerned, begins_with_index
+from ingest.fields import UNSET, NotConcerned, begins_with_index, nothing_read
+from ingest.json_payloads import MAX_READINGS
 from ingest.values import PayloadError, shortened, shown
-from models import NO_VALUES
 from streams.paths import MISSING, WHOLE, Path
-from streams.payload_shape import Pairs
+from streams.payload_shape import Pairs, PayloadShape
 from streams.stream import Stream
-
-MAX_MEMBERS = 10_000
-"""Readings in a message; as many as in one request over HTTP."""
-
 
 MAX_PAIRS = 100_000
 """Names and values in all readings of a message; those at its top are read for each."""
@@ -49,8 +45,8 @@ class MemberFinder:
         shape = stream.shape
         self._paths = [Path.of(text) for text in shape.exploded if text != WHOLE]
         self._explodes_whole = WHOLE in shape.exploded
-        self._pairs = None if shape.pairs is None else PairReader(shape.pairs, shape.empty)
-        self._ignores_empty = shape.empty == "ignore"
+        self._shape = shape
+        self._pairs = None if shape.pairs is None else PairReader(shape.pairs, shape)
         self.explodes = bool(shape.exploded) or shape.pairs is not None
         """Whether a payload that is an object can have several readings."""
         self._takes_list = (
@@ -103,7 +99,7 @@ class MemberFinder:
             check_count(len(found))
             return _flat(Member(one, top, f"{place}[{i}]") for i, one in enumerate(found))
         if found is MISSING or found is None or found in ({}, []):
-            raise self._empty(f"{name or 'the payload'}: no readings")
+            raise nothing_read(self._shape, f"{name or 'the payload'}: no readings")
         expected = f"expected an array or an object, not {shown(found)}"
         raise PayloadError("not_an_object", f"{name or 'the payload'}: {expected}")
 
@@ -121,7 +117,8 @@ class MemberFinder:
         names = [path.keys[-1] for path in self._paths]
         rows = list(zip_longest(*arrays, fillvalue=MISSING))
         if not rows:
-            raise self._empty(f"{', '.join(path.text for path in self._paths)}: no readings")
+            listed = ", ".join(path.text for path in self._paths)
+            raise nothing_read(self._shape, f"{listed}: no readings")
         contents = (
             {name: value for name, value in zip(names, row, strict=True) if value is not MISSING}
             for row in rows
@@ -129,20 +126,15 @@ class MemberFinder:
         top, place = whole.top, whole.place
         return [Member(one, top, f"{place}[{index}]") for index, one in enumerate(contents)]
 
-    def _empty(self, problem: str) -> Exception:
-        if self._ignores_empty:
-            return NotConcerned(NO_VALUES)
-        return PayloadError("missing_field", problem)
-
 
 class PairReader:
     """Reads an array of names and values as the fields of readings."""
 
-    def __init__(self, declared: Pairs, empty: str) -> None:
+    def __init__(self, declared: Pairs, shape: PayloadShape) -> None:
+        self._shape = shape
         self._array = Path.of(declared.array) if declared.array else None
         self._name, self._value = Path.of(declared.name), Path.of(declared.value)
         self._time = Path.of(declared.time) if declared.time else None
-        self._ignores_empty = empty == "ignore"
 
     def count(self, whole: Member) -> int:
         """Return how many pairs a member has."""
@@ -160,7 +152,8 @@ class PairReader:
         found = self._found(whole)
         place = self._array.text if self._array is not None else ""
         if found is MISSING or found is None or found == []:
-            return [replace(whole, content=self._empty(place))]
+            text = f"{place or 'the payload'}: no names and values"
+            return [replace(whole, content=nothing_read(self._shape, text))]
         if not isinstance(found, list):
             expected = f"expected an array of names and values, not {shown(found)}"
             error = PayloadError("not_an_array", f"{place or 'the payload'}: {expected}")
@@ -195,8 +188,8 @@ class PairReader:
 
     def _check_work(self, pairs: int, fields: int) -> None:
         """Check what taking pairs apart costs: each time has a copy of the other fields."""
-        if pairs > MAX_MEMBERS or pairs * fields > MAX_COPIED:
-            text = f"{pairs} names and values beside {fields} fields; at most {MAX_MEMBERS}"
+        if pairs > MAX_READINGS or pairs * fields > MAX_COPIED:
+            text = f"{pairs} names and values beside {fields} fields; at most {MAX_READINGS}"
             raise PayloadError("too_many_readings", f"{text}, or {MAX_COPIED} of their product")
 
     def _time_of(self, pair: Any, top: Any) -> Any:
@@ -204,11 +197,6 @@ class PairReader:
             return UNSET
         time = self._time.find(pair, top)
         return UNSET if time is MISSING or time is None else time
-
-    def _empty(self, place: str) -> Exception:
-        if self._ignores_empty:
-            return NotConcerned(NO_VALUES)
-        return PayloadError("missing_field", f"{place or 'the payload'}: no names and values")
 
 
 def _paired(members: Sequence[Member], pairs: PairReader) -> list[Member]:
@@ -267,8 +255,8 @@ def _inside(place: str, name: str) -> str:
 
 def check_count(readings: int) -> None:
     """Check that a message has not too many readings. Raises PayloadError."""
-    if readings > MAX_MEMBERS:
-        text = f"{readings} readings; at most {MAX_MEMBERS} are allowed in a message"
+    if readings > MAX_READINGS:
+        text = f"{readings} readings; at most {MAX_READINGS} are allowed in a message"
         raise PayloadError("too_many_readings", text)
 
 

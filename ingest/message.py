@@ -1,6 +1,6 @@
 """The results of parsing a message: a reading, another device message, ignored, or rejected."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -81,3 +81,9 @@ class Several(msgspec.Struct, gc=False):
 
 
 Parsed = Reading | Several | DeviceMessage | Rejection | Ignored
+
+
+def shared_device(items: Iterable[Reading | Rejection]) -> str | None:
+    """Return the device of readings or rejections; None if it is unknown or not one."""
+    devices = {one.device_id for one in items}
+    return devices.pop() if len(devices) == 1 else None

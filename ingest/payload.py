@@ -128,10 +128,9 @@ class Parser:
         self.certificates = Certificates() if certificates is None else certificates
         made = (earliest, self.certificates)
         self._parsers = {stream.name: StreamParser(stream, *made) for stream in streams}
+        pairs = ((stream, as_posted(stream)) for stream in streams)
         self._posted = self._parsers | {
-            stream.name: StreamParser(as_posted(stream), *made)
-            for stream in streams
-            if stream != as_posted(stream)
+            stream.name: StreamParser(posted, *made) for stream, posted in pairs if posted != stream
         }
         self._device_messages = DeviceMessages(kinds)
 

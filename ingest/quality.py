@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 import queries.quality
 from database import Database
-from ingest.message import Reading, Rejection
+from ingest.message import Reading, Rejection, shared_device
 
 NAMED = 5
 """Errors that are named for a message; it can have thousands."""
@@ -59,7 +59,5 @@ def _record(readings: Sequence[Reading]) -> Rejection:
     text = "; ".join(errors[:NAMED])
     if len(errors) > NAMED:
         text = f"{text}; {len(errors) - NAMED} more"
-    devices = {reading.device_id for reading in readings}
-    device_id = devices.pop() if len(devices) == 1 else None
-    count = len(readings)
+    device_id, count = shared_device(readings), len(readings)
     return Rejection(first.stream.name, "partly_read", text, first.message, device_id, count)

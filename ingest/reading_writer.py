@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Table
 import queries.devices
 import queries.newest
 import queries.readings
-from broker.message import Message
 from database import Database
 from ingest import known_readings
 from ingest.message import Reading, Rejection
@@ -46,7 +45,7 @@ class ReadingWriter:
 
     def apply(self, connection: Connection, readings: Sequence[Reading], now: datetime) -> Applied:
         """Write readings of any stream within a transaction. Raises DBAPIError."""
-        applied = Applied(unkeyed=_messages(one for one in readings if not one.own_time))
+        applied = Applied(unkeyed=[one.message for one in readings if not one.own_time])
         by_stream: dict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
             by_stream[reading.stream.name].append(reading)
@@ -150,8 +149,7 @@ class ReadingWriter:
             for (device_id, name), last in sorted(newest.items())
         ]
         if rows:
-            future = queries.newest.quarter_after(now + clock.MAX_AHEAD)
-            connection.execute(self._newest(future), rows)
+            connection.execute(self._newest(queries.newest.future_at(now)), rows)
 
 
 def _reject(applied: Applied, reading: Reading, rejection: Rejection) -> None:
@@ -187,11 +185,6 @@ def _tell_fates(
 def _is_told_singly(group: Sequence[Reading]) -> bool:
     # A list takes half the time of a generator.
     return any([one.index is not None or one.faults for one in group])  # noqa: C419 - see above
-
-
-def _messages(readings: Iterable[Reading]) -> list[Message]:
-    """Return the messages of readings, each once."""
-    return list({id(reading.message): reading.message for reading in readings}.values())
 
 
 def _rejection(reason: str, text: str, reading: Reading) -> Rejection:

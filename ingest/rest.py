@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from ingest.values import PayloadError, ValueFault, number, shown, text
-from streams.metric import MAX_INTEGER, Value
+from ingest.values import PayloadError, ValueFault, integer, number, shown, text
+from streams.metric import Value
 from streams.rest import MAX_NAME, MAX_NAMES, Keys, RestNames
 from streams.stream import Stream
 from utils.identity import MAX_DEPTH
@@ -71,10 +71,7 @@ def _stored(name: str, found: Any) -> Value:
     if isinstance(found, bool):
         return found
     if isinstance(found, int):
-        if not -MAX_INTEGER - 1 <= found <= MAX_INTEGER:
-            limit = "outside of -2^63 to 2^63 - 1"
-            raise PayloadError("number_out_of_range", f"{name}: {limit}: {found}")
-        return int(found)
+        return integer(name, found, shown(found))
     if isinstance(found, float):
         return number(name, found, shown(found))
     return str(text(name, found))

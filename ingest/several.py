@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from broker.message import Message
-from ingest.message import Ignored, Reading, Rejection, Several
+from ingest.message import Ignored, Reading, Rejection, Several, shared_device
 from ingest.outcome import Applied, Fate, Outcome
 
 
@@ -33,10 +33,8 @@ def set_aside(message: Message, rejections: Sequence[Rejection]) -> Rejection:
     if more:
         others = "1 more reading was" if more == 1 else f"{more} more readings were"
         text = f"{text}; {others} rejected"
-    devices = {one.device_id for one in rejections}
-    device_id = devices.pop() if len(devices) == 1 else None
     count = sum(one.readings for one in rejections)
-    return Rejection(first.stream, first.reason, text, message, device_id, count)
+    return Rejection(first.stream, first.reason, text, message, shared_device(rejections), count)
 
 
 def settle(outcome: Outcome, several: Sequence[Several], applied: Applied) -> None:

@@ -150,9 +150,12 @@ def keeping(upsert: Upsert, future: datetime) -> Insert:
     return upsert(NewestValue, ("stream", "device_id", "metric"), merge)
 
 
-def quarter_after(at: datetime) -> datetime:
-    """Return the start of the next quarter of an hour, so that statements with it are cacheable."""
-    return clock.EPOCH + ((at - clock.EPOCH) // QUARTER + 1) * QUARTER
+def future_at(now: datetime) -> datetime:
+    """Return from when on a timestamp lies in the future, for `keeping`.
+
+    It is the start of a quarter of an hour, so that statements with it are cacheable.
+    """
+    return clock.EPOCH + ((now + clock.MAX_AHEAD - clock.EPOCH) // QUARTER + 1) * QUARTER
 
 
 def forget(connection: Connection, stream: str, device_id: str) -> None:

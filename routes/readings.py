@@ -13,6 +13,7 @@ import queries.readings
 import queries.rest_fields
 import queries.statistics
 from database import Database
+from ingest.json_payloads import MAX_READINGS
 from routes.answers import (
     ClocksAnswer,
     DevicesAnswer,
@@ -228,7 +229,7 @@ def _body(stream: Stream) -> JsonObject:
     if isinstance(example, list):
         # An array is several payloads, so a payload that is an array stands in one.
         payload = {"anyOf": [{"type": "array", "items": {}}, payload]}
-    array = {"type": "array", "items": payload, "minItems": 1, "maxItems": 10_000}
+    array = {"type": "array", "items": payload, "minItems": 1, "maxItems": MAX_READINGS}
     body: JsonObject = {"anyOf": [payload, array]}
     if example is not None:
         body["examples"] = [[example]] if isinstance(example, list) else [example, [example]]

@@ -137,6 +137,5 @@ class Backfill:
         by_time = sorted(rows, key=lambda row: (row["timestamp"], row["reading_id"]))
         last = {(row["device_id"], row["metric"]): row for row in by_time}
         if last:
-            future = queries.newest.quarter_after(clock.now() + clock.MAX_AHEAD)
-            connection, statement = self._connection, self._keeping(future)
-            connection.execute(statement, [last[key] for key in sorted(last)])
+            statement = self._keeping(queries.newest.future_at(clock.now()))
+            self._connection.execute(statement, [last[key] for key in sorted(last)])

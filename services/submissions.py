@@ -10,6 +10,7 @@ import msgspec
 
 from broker.message import Message
 from database import Database, Unavailable
+from ingest.json_payloads import MAX_READINGS
 from ingest.message import Reading, Rejection, Several
 from ingest.outcome import Outcome, ReadingCounts
 from ingest.pipeline import Pipeline
@@ -19,7 +20,6 @@ from utils.clock import StrictClock
 from utils.lenient_json import BOM
 
 T = TypeVar("T")
-MAX_READINGS = 10_000
 ATTEMPTS = 6
 PAUSE_SECONDS = 0.05
 _RAW = msgspec.json.Decoder(msgspec.Raw)

@@ -4,13 +4,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from ingest.json_payloads import checked
+from ingest.json_payloads import MAX_READINGS, checked
 from ingest.unpacking import MAX_UNPACKED
 from ingest.values import PayloadError
 
 Object = dict[str, Any]
-MAX_READINGS = 10_000
-"""Readings of a payload, as of a request over HTTP."""
 
 
 def document_of(members: Sequence[Object | PayloadError]) -> Any:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ingest.formats.members import MAX_READINGS, Object, document_of
+from ingest.formats.members import Object, document_of
 from ingest.formats.protobuf import FIXED32, FIXED64, LENGTH, VARINT, Budget, WireError, fields
 from ingest.formats.trees import NoJson, plain
-from ingest.json_payloads import check_size
+from ingest.json_payloads import MAX_READINGS, check_size
 from ingest.unpacking import MAX_UNPACKED, inflated
 from ingest.values import PayloadError, shortened
 from utils import clock

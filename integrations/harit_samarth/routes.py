@@ -9,6 +9,7 @@ from pydantic import Field
 
 import queries.readings
 from database import Database
+from ingest.json_payloads import MAX_READINGS
 from integrations.harit_samarth.analysis import SoilHealth
 from routes.answers import Error, RejectedItem, Rfc3339
 from routes.arguments import HistoryQuery
@@ -155,7 +156,7 @@ def blueprint(stream: Stream, database: Database, submissions: Submissions) -> A
 
 def _add_analyses(api: APIBlueprint, stream: Stream, soil: SoilHealth) -> None:
     reading = {"anyOf": [payload_schema(stream, ""), payload_schema(stream, stream.values)]}
-    array = {"type": "array", "items": reading, "minItems": 1, "maxItems": 10_000}
+    array = {"type": "array", "items": reading, "minItems": 1, "maxItems": MAX_READINGS}
     wrapped = {"type": "object", "properties": {"readings": array}, "required": ["readings"]}
     example = example_payload(stream, "")
     one = reading | {"examples": [example, example_payload(stream, stream.values)]}

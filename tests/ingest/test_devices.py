@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from broker.message import Message
 from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from ingest.payload import Parser
 from streams.declaration import load
-from tests.families import CASES, Case, payload_of
+from tests.families import CASES, message_of, values_of
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 from utils.clock import parse
@@ -22,18 +21,8 @@ def parsed(folder: Path, case: dict[str, Any]) -> Parsed:
     (folder / "x.toml").write_text(case["stream"])
     parser = Parser(load(folder, {}, DEVICE_TOPICS))
     for earlier in case.get("before", []):
-        parser.parse(_message(earlier))
-    return parser.parse(_message(case))
-
-
-def _message(given: Case) -> Message:
-    retained = given.get("retain", False)
-    return Message(given["topic"], payload_of(given), RECEIVED, retained=retained)
-
-
-def values(reading: Reading) -> dict[str, Any]:
-    pairs = zip(reading.stream.metrics, reading.values, strict=True)
-    return {metric.name: value for metric, value in pairs if value is not None}
+        parser.parse(message_of(earlier))
+    return parser.parse(message_of(case))
 
 
 def _time(stated: str | None) -> datetime:
@@ -49,4 +38,4 @@ def test_a_message_of_a_device_is(case: dict[str, Any], tmp_path: Path) -> None:
         expected = [
             (one["device"], one["metrics"], _time(one["timestamp"])) for one in case["expect"]
         ]
-        assert [(one.device_id, values(one), one.timestamp) for one in readings] == expected
+        assert [(one.device_id, values_of(one), one.timestamp) for one in readings] == expected

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from broker.message import Message
-from ingest.members import MAX_MEMBERS
+from ingest.json_payloads import MAX_READINGS
 from ingest.message import Ignored, Parsed, Reading, Rejection, Several
 from ingest.payload import Parser
 from ingest.several import set_aside
@@ -186,7 +186,7 @@ FAULTS = [
     ),
     pytest.param(KEYED, '{"":{"a":1}}', '"".{key}: empty', id="an empty key"),
     pytest.param(
-        ARRAY, f'{{"readings":[{",".join(["{}"] * (MAX_MEMBERS + 1))}]}}',
+        ARRAY, f'{{"readings":[{",".join(["{}"] * (MAX_READINGS + 1))}]}}',
         "10001 readings; at most 10000 are allowed in a message", id="too many",
     ),
     pytest.param(

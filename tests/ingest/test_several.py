@@ -165,7 +165,7 @@ def test_over_http_a_payload_is_a_message(
 def test_many_readings_are_stored_in_several_transactions(
     meters: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "MAX_READINGS", 4)
+    monkeypatch.setattr(batches, "READINGS_AT_ONCE", 4)
     database, connection, pipeline = meters
     batch = [undated(1, 2, 3), several(4, "x"), undated(5), undated(6, 7, 8, 9, 10), undated(11)]
     outcome = pipeline.handle(connection, batch)

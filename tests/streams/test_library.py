@@ -19,6 +19,7 @@ from streams import declaration
 from streams.checks import StreamError
 from streams.declaration import load
 from streams.files import LIBRARY
+from tests.families import CASES, message_of, values_of
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 
@@ -36,8 +37,7 @@ FAMILIES = {
     "The Things Stack v3": "the-things-stack",
     "Zigbee2MQTT": "zigbee2mqtt",
 }
-DATA = (PROJECT / "tests" / "data" / "devices.jsonl").read_text().splitlines()
-CASES = [case for case in map(json.loads, DATA) if case["family"] in FAMILIES]
+LIBRARY_CASES = [case for case in CASES if case["family"] in FAMILIES]
 OTHER_TOPICS = ("STATE", "Zigbee/SENSOR", "switch:0", "mode/state", "bedroom_gas/state")
 # The library tells the measurements of a host apart.
 DEVICES = {
@@ -56,11 +56,6 @@ def parser() -> Parser:
     return Parser(streams)
 
 
-def values_of(found: Reading) -> dict[str, Any]:
-    present = zip(found.stream.metrics, found.values, strict=True)
-    return {metric.name: value for metric, value in present if value is not None}
-
-
 def readings_of(found: Parsed) -> Sequence[Reading]:
     if isinstance(found, Several):
         return found.readings
@@ -71,14 +66,7 @@ def _is_declared(parser: Parser, case: dict[str, Any]) -> bool:
     return parser._streams.match(case["topic"]) is not None
 
 
-def message_of(given: dict[str, Any]) -> Message:
-    payload = (
-        given["payload"].encode() if "payload" in given else base64.b64decode(given["payload_b64"])
-    )
-    return Message(given["topic"], payload, RECEIVED)
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["family"]))
+@pytest.mark.parametrize("case", LIBRARY_CASES, ids=lambda case: str(case["family"]))
 def test_a_message_of_a_device_is_read(case: dict[str, Any], parser: Parser) -> None:
     """The library names some metrics differently, and has some that the case does not."""
     if not _is_declared(parser, case):
