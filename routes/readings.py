@@ -14,6 +14,7 @@ import queries.rest_fields
 import queries.statistics
 from database import Database
 from ingest.json_payloads import MAX_READINGS
+from ingest.read_back import unwritable
 from routes.answers import (
     ClocksAnswer,
     DevicesAnswer,
@@ -44,10 +45,9 @@ from services import (
 )
 from services.known_devices import KnownDevices
 from services.submissions import Receipt, Submissions
-from services.verification_samples import plausible_values
 from streams.metric import MetricType
+from streams.sample_values import average_values
 from streams.stream import Stream
-from streams.writability import unwritable
 from streams.writing import PayloadWriter
 from utils import clock
 from utils.json_types import JsonObject
@@ -276,7 +276,7 @@ def example_payload(stream: Stream, values: str) -> Any:
 
     It is None for a stream whose payloads cannot be written.
     """
-    measured = plausible_values(stream)
+    measured = average_values(stream)
     device = (stream.simulate.names or f"{stream.name}_{{:03}}").format(1)
     time = "2026-01-29T14:30:45.123Z"
     if not stream.is_plain:

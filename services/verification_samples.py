@@ -1,15 +1,14 @@
 """Make the readings that `flask verify` publishes."""
 
-import math
 from datetime import datetime
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple
 
+from ingest.read_back import unwritable
 from models import VERIFY_DEVICE
-from streams.metric import Metric, Simulation, Value
+from streams.metric import Metric
 from streams.rest import BARE
+from streams.sample_values import average_values
 from streams.stream import Stream
-from streams.value_writer import ValueWriter
-from streams.writability import unwritable
 from streams.writing import PayloadWriter
 from utils import clock
 
@@ -43,7 +42,7 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     now = writer.time.representable(clock.now())
     at = clock.rfc3339(now)
     named = VERIFY_DEVICE if stream.is_named_by_payload else None
-    values = plausible_values(stream)
+    values = average_values(stream)
     level = ""
     if stream.topic.has_metric:
         only = metric or stream.metrics[0]
@@ -57,34 +56,3 @@ def plausible(stream: Stream, metric: Metric | None = None) -> VerificationSampl
     return VerificationSample(
         topic, payload, {"device_id": VERIFY_DEVICE, "timestamp": at, **values}, now
     )
-
-
-def plausible_values(stream: Stream) -> dict[str, Value]:
-    """Return the average values of a simulated device."""
-    values: dict[str, Value] = {}
-    for metric in stream.metrics:
-        plausible_value = _plausible_value(metric, values)
-        values[metric.name] = ValueWriter(metric).representable(plausible_value)
-    return values
-
-
-def _plausible_value(metric: Metric, before: dict[str, Any]) -> Value:
-    match metric.type:
-        case "number":
-            return _plausible_number(metric.simulate, before)
-        case "text":
-            return metric.simulate.states[0]
-        case "boolean":
-            return True
-        case "integer":
-            return round(_plausible_number(metric.simulate, before))
-        case _:
-            assert_never(metric.type)
-
-
-def _plausible_number(simulation: Simulation, before: dict[str, Any]) -> float:
-    value = simulation.mean
-    if simulation.product:
-        value = simulation.factor * math.prod(before[name] for name in simulation.product)
-    low = -math.inf if simulation.minimum is None else simulation.minimum
-    return min(max(value, low), math.inf if simulation.maximum is None else simulation.maximum)

@@ -16,7 +16,7 @@ from simulators.run import Run
 from streams.checks import StreamError
 from streams.declaration import declared
 from streams.stream import Stream
-from streams.writability import unwritable
+from utils import clock
 from utils.signals import ending, ignore
 
 _FAILED = 1
@@ -73,8 +73,11 @@ def _declared(settings: Settings, name: str) -> Stream:
         )
     if not stream.metrics:
         raise StreamError(f"--stream {name}: it declares no metrics to simulate")
-    if reason := unwritable(stream):
-        raise StreamError(f"--stream {name}: its payloads cannot be written: {reason}")
+    try:
+        devices(stream, count=1, seed=0)[0].next(clock.now(), invalid=False)
+    except ValueError as error:
+        reason = f"its payloads cannot be written: {error}"
+        raise StreamError(f"--stream {name}: {reason}") from error
     return stream
 
 

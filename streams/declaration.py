@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -42,6 +42,8 @@ from streams.unusable import set_aside
 from utils.text import decoded
 
 SENSOR_TOPIC = "SENSOR_TOPIC"
+Unwritable = Callable[[Stream], str]
+"""Tells why the payloads of a stream cannot be written; an empty text if they can be."""
 # The words that a key may have, by its name.
 _WORDS = {
     "type": MetricType,
@@ -78,17 +80,19 @@ class _Declaration(
     energy: Energy | None = None
 
 
-def declared(settings: Settings) -> Streams:
+def declared(settings: Settings, unwritable: Unwritable | None = None) -> Streams:
     """Return the streams of STREAMS_DIR and STREAMS, `sensors` on SENSOR_TOPIC if set.
 
-    Raises StreamError.
+    See `load` for `unwritable`. Raises StreamError.
     """
     is_set = "sensor_topic" in settings.model_fields_set
     topics = {"sensors": settings.sensor_topic} if is_set else {}
     catch_all = settings.catch_all_topic or ""
     device_topics = DeviceTopics.of(settings)
     names = settings.streams.split(",") if settings.streams else ()
-    return load(settings.streams_dir, topics, device_topics, catch_all, names)
+    return load(
+        settings.streams_dir, topics, device_topics, catch_all, names, unwritable=unwritable
+    )
 
 
 def load(
@@ -97,10 +101,13 @@ def load(
     device_topics: DeviceTopics,
     catch_all: str = "",
     names: Sequence[str] = (),
+    *,
+    unwritable: Unwritable | None = None,
 ) -> Streams:
     """Read every `*.toml` of a folder that is not hidden; `topics` replaces topics by stream.
 
-    With `names`, read these streams alone, from the folder or else from the library.
+    With `names`, read these streams alone, from the folder or else from the library. With
+    `unwritable`, a stream whose payloads cannot be written must not be simulated.
 
     A file that cannot be used is listed in `unusable` with file, key and what was expected.
     Raises StreamError if no file can be used, or if settings conflict.
@@ -112,7 +119,7 @@ def load(
     # The oldest of the files that declare a topic keeps it; a topic from a setting comes last.
     for file in sorted(files, key=lambda it: (it.name in topics, it.modified)):
         try:
-            stream = _read(file, topics.get(file.name))
+            stream = _read(file, topics.get(file.name), unwritable)
             check_conflicts(stream, streams, device_topics)
             streams.append(stream)
         except StreamError as error:
@@ -144,18 +151,26 @@ def _digest(files: Sequence[DeclarationFile], topics: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _read(file: DeclarationFile, topic: str | None) -> Stream:
+def _read(file: DeclarationFile, topic: str | None, unwritable: Unwritable | None) -> Stream:
     if file.fault:
         raise StreamError(f"{file}: cannot be read: {file.fault}")
     try:
         declared = msgspec.toml.decode(decoded(file.content), type=_Declaration)
-        return _stream(file.name, declared, topic)
+        stream = _stream(file.name, declared, topic)
+        if unwritable is not None and stream.simulate != Devices():
+            _check_simulated(unwritable(stream))
     except RecursionError as error:
         raise StreamError(f"{file}: its values are nested too deeply") from error
     except (msgspec.DecodeError, ValueError) as error:  # a TOMLDecodeError is a ValueError
         raise StreamError(f"{file}: {_where(str(error))}") from error
     except StreamError as error:
         raise StreamError(f"{file}: {error}") from error
+    return stream
+
+
+def _check_simulated(reason: str) -> None:
+    expected = f"nothing, because payloads cannot be written: {reason}"
+    expect(not reason, "simulate", expected)
 
 
 def _where(message: str, heading: str = "") -> str:

@@ -76,23 +76,33 @@ class Path(NamedTuple):
         return value
 
     def place(self, document: Any, value: Any) -> None:
-        """Set a value in a document, and make the objects and arrays on the way."""
+        """Set a value in a document, and make the objects and arrays on the way.
+
+        Raises ValueError if another value is in the way.
+        """
         here: Any = document
         for key, following in pairwise(self.keys):
-            _make_room(here, key)
-            inner = here[key] if isinstance(key, int) else here.get(key)
             wanted = list if isinstance(following, int) else dict
-            if not isinstance(inner, wanted):
+            if (inner := self._inside(here, key)) is None:
                 inner = here[key] = wanted()
             here = inner
-        _make_room(here, self.keys[-1])
+        before = self._inside(here, self.keys[-1])
+        if isinstance(before, list | dict) and type(before) is not type(value):
+            raise self._not_free()
         here[self.keys[-1]] = value
 
-
-def _make_room(holder: Any, key: str | int) -> None:
-    """Lengthen an array until it has this index."""
-    if isinstance(key, int):
+    def _inside(self, holder: Any, key: str | int) -> Any:
+        """Return what is at a key, None if nothing is, and lengthen an array until it has it."""
+        if isinstance(holder, dict) and isinstance(key, str):
+            return holder.get(key)
+        if not (isinstance(holder, list) and isinstance(key, int)):
+            raise self._not_free()
         holder += [None] * (key + 1 - len(holder) if key >= 0 else -key - len(holder))
+        return holder[key]
+
+    def _not_free(self) -> ValueError:
+        named = ".".join(map(str, self.keys))
+        return ValueError(f"{named} is in the place of another field")
 
 
 def _key(found: re.Match[str]) -> str | int:

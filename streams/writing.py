@@ -11,19 +11,18 @@ from streams.stream import KEY, Stream
 from streams.time_writer import TimeWriter
 from streams.value_writer import ValueWriter
 from streams.wrapping import MemberWrapper, PairWrapper
-from streams.writability import unwritable
 from utils.json_types import JsonObject
 
 
 class PayloadWriter:
     """Writes the payloads of a stream. It is made once, because it compiles the declaration.
 
-    Raises ValueError for a stream that is `unwritable`.
+    Raises ValueError for payloads that are not JSON, and for fields that exclude each other.
     """
 
     def __init__(self, stream: Stream) -> None:
-        if reason := unwritable(stream):
-            raise ValueError(f"the payloads of {stream.name} cannot be written: {reason}")
+        if stream.shape.format != "json":
+            raise ValueError(f"payloads are {stream.shape.format}, and only json is written")
         self.time = TimeWriter(stream.timestamp)
         self.metrics = {metric.name: ValueWriter(metric) for metric in stream.metrics}
         self._stream = stream

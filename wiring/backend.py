@@ -14,6 +14,7 @@ from ingest.counting import Source
 from ingest.ingester import Ingester
 from ingest.pipeline import Listeners, Pipeline
 from ingest.process_heartbeat import ProcessHeartbeat
+from ingest.read_back import unwritable
 from ingest.redelivery import RecentDeliveries
 from ingest.rejected import RejectedLimits
 from jobs.job import Job
@@ -67,7 +68,7 @@ class Backend:
     def __init__(self, settings: Settings, role: RoleName = "ingest") -> None:
         self.settings = settings
         self.role = ROLES[role]
-        self.streams = declaration.declared(settings)
+        self.streams = declaration.declared(settings, unwritable)
         self.database = Database(settings.url, self.streams)
         self.notifier = Notifier(settings, partial(notices_topic, self.database))
         self.trail = AuditTrail(settings, self.streams)
@@ -126,7 +127,7 @@ class Backend:
 
 def check(settings: Settings) -> None:
     """Raise StreamError or SettingsError if no backend can be built with these settings."""
-    Database(settings.url, declaration.declared(settings)).close()
+    Database(settings.url, declaration.declared(settings, unwritable)).close()
 
 
 def notices_topic(database: Database) -> str | None:

@@ -255,7 +255,7 @@ def test_the_checks_of_panels_and_of_other_formats_are_left_out(
     assert list(checks)[-5:-2] == ["Stream named", "Stream nested", "Stream states"]
     assert (
         checks["Stream table"][1]
-        == "its payloads cannot be written: they are csv, and only json is written"
+        == "its payloads cannot be written: payloads are csv, and only json is written"
     )
 
 

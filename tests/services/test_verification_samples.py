@@ -14,7 +14,6 @@ from tests.support import DEVICE_TOPICS
 from tests.written import read_back
 from utils import clock
 
-BESIDE = "a path from $. leads to what would be a reading of its own"
 A = "[metrics]\na = {}\n"
 KEYED = f'topic = "x/{{gateway}}"\nexplode = "*"\ndevice = "{{key}}"\n{A}'
 PAIRS = f'topic = "x"\ndevice = "who"\npairs = {{ name = "id", value = "v" }}\n{A}'
@@ -47,7 +46,7 @@ def test_its_reading_is_that_of_its_device(text: str, tmp_path: Path) -> None:
         ),
         (
             f'{KEYED}fw = "$.fw"\n',
-            f"its payloads cannot be written: {BESIDE}",
+            "its payloads cannot be written: what is written is read as 2 readings",
         ),
         (
             f'topic = "x/{{device_id}}"\nexplode = ["a", "b"]\n{A}',

@@ -472,7 +472,9 @@ def test_a_stream_in_another_format_is_not_simulated(
     (tmp_path / "rx.toml").write_text('topic = "rx/{device_id}"\nformat = "csv"\n[metrics.lux]\n')
     monkeypatch.setenv("STREAMS_DIR", str(tmp_path))
     assert main(["--stream", "rx"]) == 2
-    said = "--stream rx: its payloads cannot be written: they are csv, and only json is written\n"
+    said = (
+        "--stream rx: its payloads cannot be written: payloads are csv, and only json is written\n"
+    )
     assert capsys.readouterr() == ("", said)
 
 

@@ -59,11 +59,10 @@ def test_what_is_broken_on_purpose_is_no_reading(name: str, tmp_path: Path) -> N
 def test_a_stream_whose_payloads_cannot_be_written_is_not_simulated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = 'topic = "x/{gateway}"\nexplode = "*"\ndevice = "{key}"\n[metrics]\na = "$.fw"\n'
+    text = 'topic = "x/{device_id}"\n[metrics]\na = "b"\nc = "b.c"\n'
     declared(tmp_path, {"x": text})
     monkeypatch.setenv("STREAMS_DIR", str(tmp_path))
     assert main(["--stream", "x"]) == 2
     assert capsys.readouterr().err == (
-        "--stream x: its payloads cannot be written: "
-        "a path from $. leads to what would be a reading of its own\n"
+        "--stream x: its payloads cannot be written: b.c is in the place of another field\n"
     )

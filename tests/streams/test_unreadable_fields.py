@@ -10,7 +10,6 @@ from ingest.payload import Parser
 from streams.checks import StreamError
 from streams.declaration import load
 from streams.registry import Streams
-from streams.writability import unwritable
 from streams.writing import PayloadWriter
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
@@ -112,65 +111,6 @@ READABLE = [
 def test_what_can_be_read_is_none(text: str, payload: Any, device: str, tmp_path: Path) -> None:
     found = read_back(Parser(declared(tmp_path, text)), "x/d1", payload)
     assert (found.device_id, found.values) == (device, (1.0,))
-
-
-BESIDE = "a path from $. leads to what would be a reading of its own"
-OBJECTS = "an array of objects is several readings"
-OVERLAP = "a field is in the place of another"
-UNWRITABLE = [
-    (f'{KEYED}[metrics]\na = "$.fw"\nb = {{}}\n', BESIDE),
-    (f'{KEYED}[timestamp]\nfield = "$.time"\n{A}', BESIDE),
-    (f'{KEYED}empty = "ignore"\n[timestamp]\nfield = "$.head.time"\n{A}', BESIDE),
-    (f'{KEYED}empty = "ignore"\n[timestamp]\nfield = "$.time"\n[metrics]\na = "value"\n', BESIDE),
-    (
-        f'{KEYED}empty = "ignore"\n[timestamp]\nfield = "$.time"\n[metrics]\na = {{ required = true }}\n',
-        BESIDE,
-    ),
-    (f'{TOPIC}explode = "r"\n[timestamp]\nfield = "$.r.time"\n{A}', BESIDE),
-    (
-        f'{MEMBERS}[metrics]\na = "$.[0].a"\n',
-        "the payload has no place for a path from $.",
-    ),
-    (f'{ZIP}[metrics]\na = {{}}\nb = "$.h.a.b"\n', "a path from $. leads into an array of `explode`"),
-    (
-        'topic = "x/{gw}"\ndevice = ["{gw}", "{key}"]\nexplode = ["t", "a"]\n' + A,
-        "several arrays have no {key}",
-    ),
-    (f'{TOPIC}[metrics]\na = "[1]"\nb = {{}}\n', "a reading has fields with names and others with an index"),
-    (f'{TOPIC}explode = "r"\n[metrics]\na = "[0].a"\n', OBJECTS),
-    (f'{TOPIC}explode = "[0].r"\n{A}', OBJECTS),
-    ('topic = "x"\ndevice = "id"\n[metrics]\na = "[1]"\n', "a reading has no place for id"),
-    (f'{TOPIC}pairs = {{ in = "r", name = "$.id", value = "v" }}\n{A}', "a pair has a path from $."),
-    (
-        f'{MEMBERS}pairs = {{ in = "$.vals", name = "id", value = "v" }}\n{A}',
-        "the pairs are in the place of a reading",
-    ),
-    (
-        f'{ZIP}only = {{ k = 1 }}\npairs = {{ in = "$.vals", name = "id", value = "v" }}\n{A}',
-        "a field is in none of several arrays",
-    ),
-    ('topic = "x/{gw}"\ndevice = "{key}"\nexplode = "[0]"\n' + A, OBJECTS),
-    (f'{VALS}[metrics]\na = "$.fw"\n', "no metric is in the pairs"),
-    (f'{TOPIC}values = "v"\n[metrics]\na = "$.fw"\n', "no metric is in `values`"),
-    (f'{TOPIC}[metrics]\na = "b"\nc = "b.c"\n', OVERLAP),
-    (f'{TOPIC}[metrics]\na = "b.a"\nc = "b[0]"\n', OVERLAP),
-    (f'{TOPIC}explode = "b.r"\n[metrics]\na = {{}}\nc = "$.b"\n', OVERLAP),
-    ('topic = "x/{device_id}/{metric}"\n[metrics]\na = "[1]"\n', "a value on the topic of its metric has no index"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "reason"), UNWRITABLE)
-def test_a_stream_that_cannot_be_written_is_used_unless_it_is_to_be_simulated(
-    text: str, reason: str, tmp_path: Path
-) -> None:
-    stream = declared(tmp_path, text)["x"]
-    assert unwritable(stream) == reason
-    with pytest.raises(ValueError, match="the payloads of x cannot be written: "):
-        PayloadWriter(stream)
-    with pytest.raises(StreamError) as caught:
-        declared(tmp_path, f"{text}[simulate]\ninterval = 2\n")
-    expected = f"simulate: expected nothing, because payloads cannot be written: {reason}"
-    assert str(caught.value) == f"{tmp_path}/x.toml: {expected}"
 
 
 def test_a_time_that_no_array_has_is_left_out(tmp_path: Path) -> None:
