@@ -80,7 +80,10 @@ class Converter:
         if not self._nulls:
             return False
         if isinstance(found, str):
-            return found.strip() in self._nulls
+            text = found.strip()
+            if text in self._nulls or self._metric.type == "text" or not NUMBER.fullmatch(text):
+                return text in self._nulls
+            found = float(text)
         return isinstance(found, int | float) and found in self._null_numbers
 
     def _scaled(self, field: str, found: Any) -> Any:

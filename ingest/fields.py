@@ -7,7 +7,7 @@ import msgspec
 
 from ingest.conversion import Converter
 from ingest.rest import RestFields, RestReader
-from ingest.values import PayloadError, Spelled, ValueFault, first_error, shown
+from ingest.values import NUMBER, PayloadError, Spelled, ValueFault, first_error, shown
 from models import NO_VALUES, NOT_ONLY
 from streams.metric import Metric, Value, Values
 from streams.paths import MISSING, Path
@@ -111,6 +111,7 @@ class FieldReader:
         self._values = Path.of(stream.values) if stream.values else None
         self._only = [(Path.of(path), value) for path, value in stream.shape.only.items()]
         self._shape = stream.shape
+        self._has_texts = stream.shape.format == "csv"
         self._rest = RestReader(stream) if stream.keeps_rest else None
         self._takes_list = begins_with_index(stream) or stream.keeps_rest
 
@@ -138,9 +139,17 @@ class FieldReader:
     def check_only(self, payload: Any, top: Any) -> None:
         """Check the values that fields must have. Raises NotConcerned."""
         for path, value in self._only:
-            found = path.find(payload, top)
-            if found != value or isinstance(found, bool) is not isinstance(value, bool):
+            if not self._is(path.find(payload, top), value):
                 raise NotConcerned(NOT_ONLY)
+
+    def _is(self, found: Any, value: Value) -> bool:
+        """Return whether a field has a value; the cells of CSV are texts, whatever they mean."""
+        if self._has_texts and isinstance(found, str) and not isinstance(value, str):
+            text = found.strip()
+            if isinstance(value, bool):
+                return text.casefold() == str(value).casefold()
+            return NUMBER.fullmatch(text) is not None and float(text) == value
+        return bool(found == value) and isinstance(found, bool) is isinstance(value, bool)
 
     def device_of(self, payload: Any, top: Any) -> Any:
         """Return the device id that a payload states, or UNSET; a list of parts if it has such."""

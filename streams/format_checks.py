@@ -1,10 +1,12 @@
 """Checks of the keys that say in which format payloads are."""
 
 import importlib.util
+from collections.abc import Sequence
 
 from streams.checks import check_visible, expect
+from streams.paths import Path
 from streams.payload_shape import MAX_COLUMNS, SENML_TIME, PayloadShape
-from streams.stream import Devices, Stream
+from streams.stream import Devices, Stream, Timestamp
 from streams.topics import TopicPattern
 
 _NO_READINGS = {
@@ -24,6 +26,8 @@ def check_format(stream: Stream) -> None:
         expect(not shape.columns, "columns", only)
         expect(shape.separator == ",", "separator", only)
     _check_csv(shape)
+    if shape.columns:
+        _check_names_of_columns(stream)
     if written == "cbor":
         install = ".venv/bin/pip install -r requirements-extras.txt"
         is_there = importlib.util.find_spec("cbor2") is not None
@@ -57,5 +61,29 @@ def _check_csv(shape: PayloadShape) -> None:
         check_visible("columns", name)
         expect(columns.count(name) == 1, "columns", f"each name once, not two of {name}")
     expect(len(columns) <= MAX_COLUMNS, "columns", f"at most {MAX_COLUMNS} names")
+    if shape.format == "csv":
+        expect(not shape.values, "values", "nothing, because the cells of a line are the values")
     is_one = len(shape.separator) == 1 and shape.separator not in _NO_SEPARATORS
     expect(is_one, "separator", "one character, such as ;, other than a quote and a line's end")
+
+
+def _check_names_of_columns(stream: Stream) -> None:
+    """Check that fields are among the columns; the others could never be read."""
+    columns, time = stream.shape.columns, stream.timestamp
+    fields: list[tuple[str, Sequence[str]]] = [
+        *((f"metrics.{metric.name}.path", metric.paths) for metric in stream.metrics),
+        *((f"only.{path}", [path]) for path in stream.shape.only),
+    ]
+    if time.required or time.field != Timestamp().field:
+        fields += [("timestamp.field", [path]) for path in time.fields]
+    if stream.is_named_by_payload and stream.device_paths and not stream.device_default:
+        fields.append(("device", stream.device_paths))
+    for key, paths in fields:
+        is_column = any(_name(path) in columns for path in paths)
+        expect(is_column, key, f"one of the columns: {', '.join(columns)}")
+
+
+def _name(path: str) -> str:
+    """Return the name of the field that a path leads to in a payload without inner fields."""
+    parsed = Path.of(path)
+    return str(parsed.keys[0]) if len(parsed.keys) == 1 else parsed.text

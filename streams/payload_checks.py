@@ -161,6 +161,7 @@ def _check_metric(key: str, metric: Metric) -> None:
     expect(metric.item is not None or not metric.split, f"{key}.item", "which piece of the text")
     expect(metric.base in (0, *BASES), f"{key}.base", f"one of {', '.join(map(str, BASES))}")
     if metric.bytes is not None:
+        expect(not metric.base, f"{key}.base", "nothing, because `bytes` says what the digits are")
         within = 0 <= metric.bytes.at < MAX_BYTES_AT
         expect(within, f"{key}.bytes.at", f"a number from 0 to {MAX_BYTES_AT - 1}")
     numbers = (metric.scale, metric.offset)

@@ -131,7 +131,9 @@ def test_a_decimal_comma_is(text: str, expected: float | None, tmp_path: Path) -
     assert found.values[0] == expected
 
 
-@pytest.mark.parametrize("value", ['"-"', "9999.9999", '"9999.9999"', "9999.99990", '" - "'])
+@pytest.mark.parametrize(
+    "value", ['"-"', "9999.9999", '"9999.9999"', "9999.99990", '" - "', '"9999.99990"']
+)
 def test_words_and_numbers_may_mean_no_value(value: str, tmp_path: Path) -> None:
     keys = 'null = ["-", "9999.9999"]'
     found = parsed(tmp_path, "{}", f'{{"other":1,"m":{value}}}', keys)
@@ -181,6 +183,10 @@ def test_a_message_without_metrics_is(
         ("{ path = [] }", ""),
         ('{ split = "," }', "metrics.m.item: expected which piece of the text"),
         ("{ base = 3 }", "metrics.m.base: expected one of 2, 8, 16"),
+        (
+            '{ base = 16, bytes = { at = 0, as = "u8" } }',
+            "metrics.m.base: expected nothing, because `bytes` says what the digits are",
+        ),
         ("{ scale = 0 }", "metrics.m.scale: expected finite numbers, and a scale other than 0"),
         ("{ scale = nan }", "metrics.m.scale: expected finite numbers, and a scale other than 0"),
         (

@@ -40,6 +40,19 @@ def fault(folder: Path, text: str) -> str:
             f'{CSV}columns = ["a\\u200b"]\n',
             "columns: expected a text without the invisible character U+200B",
         ),
+        (f'{CSV}columns = ["b"]\n', "metrics.t.path: expected one of the columns: b"),
+        (
+            f'{CSV}columns = ["t"]\nonly = {{ kind = 1 }}\n',
+            "only.kind: expected one of the columns: t",
+        ),
+        (
+            f'{CSV}columns = ["t"]\n[timestamp]\nfield = ["t", "clock"]\n',
+            "timestamp.field: expected one of the columns: t",
+        ),
+        (
+            f'{CSV}values = "v"\n',
+            "values: expected nothing, because the cells of a line are the values",
+        ),
         (
             f"{CSV}columns = {[f'c{n}' for n in range(MAX_COLUMNS + 1)]}\n",
             "columns: expected at most 1000 names",

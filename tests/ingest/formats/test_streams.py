@@ -120,10 +120,17 @@ def test_a_payload_is_a_reading(
     assert found.timestamp == (MOMENT if is_dated else RECEIVED)
 
 
-def test_words_of_csv_are_texts_also_for_only(tmp_path: Path) -> None:
-    keys = f'{IN_TOPIC}format = "csv"\ncolumns = ["a", "kind"]\nonly = {{ kind = "5" }}\n'
-    assert isinstance(parsed(tmp_path, keys, "1,5"), Reading)
-    assert isinstance(parsed(tmp_path, keys, "1,6"), Ignored)
+@pytest.mark.parametrize(
+    ("wanted", "right", "wrong"),
+    [('"5"', "5", "5.0"), ("5", " 5.0", "6"), ("5", "5", "five"), ("true", "True", "1")],
+)
+def test_words_of_csv_mean_what_only_asks_for(
+    wanted: str, right: str, wrong: str, tmp_path: Path
+) -> None:
+    columns = '["kind", "a", "s", "n"]'
+    keys = f'{IN_TOPIC}format = "csv"\ncolumns = {columns}\nonly = {{ kind = {wanted} }}\n'
+    assert isinstance(parsed(tmp_path, keys, f"{right},1"), Reading)
+    assert isinstance(parsed(tmp_path, keys, f"{wrong},1"), Ignored)
 
 
 @pytest.mark.parametrize(
