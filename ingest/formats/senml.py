@@ -30,6 +30,7 @@ class _Key(NamedTuple):
 def decode(payload: bytes) -> Any:
     """Return the readings, as objects of values by name. Raises PayloadError.
 
+    A wrong record is an error beside them, unless others depend on it.
     The device is in `bn`, without the separator at its end, and the time in `timestamp`. A time
     relative to now is left out, so that the server's stands in. A record without a name has its
     unit as the name. A sum is under the name with `_sum`. Units are not compared.
@@ -41,17 +42,31 @@ def decode(payload: bytes) -> Any:
     check_count(len(pack))
     base: Object = {}
     readings: dict[_Key, list[Object]] = {}
+    errors: list[PayloadError] = []
     for index, record in enumerate(pack):
         try:
             _check(record)
-            base |= {name: value for name, value in record.items() if name[0:1] == "b"}
+            base |= _base_of(record)
             if record.keys().isdisjoint((*_VALUES, "s")):
                 continue
             key, values = _resolved(base, record)
             _add(readings.setdefault(key, []), key, values)
         except ValueError as error:
-            raise PayloadError("invalid_senml", f"record {index}: {error}") from error
-    return document_of([reading for group in readings.values() for reading in group])
+            wrong = PayloadError("invalid_senml", f"record {index}: {error}")
+            if isinstance(record, dict) and (_base_of(record) or _extensions(record)):
+                raise wrong from error  # what the other records mean depends on it
+            errors.append(wrong)
+    return document_of([*(one for group in readings.values() for one in group), *errors])
+
+
+def _base_of(record: Object) -> Object:
+    """Return the fields that hold for the records behind it, too."""
+    return {name: value for name, value in record.items() if name[0:1] == "b"}
+
+
+def _extensions(record: Object) -> list[str]:
+    """Return the fields that must be understood for the whole pack (section 4.4)."""
+    return [name for name in record if name.endswith("_")]
 
 
 def _check(record: Any) -> None:
@@ -64,8 +79,8 @@ def _check(record: Any) -> None:
             raise ValueError(f"{name}: expected a text, not {shown(value)}")
         if name in _NUMBERS and not (is_number and abs(value) < float("inf")):
             raise ValueError(f"{name}: expected a number, not {shown(value)}")
-        if name.endswith("_"):
-            raise ValueError(f"{name}: must be understood, and is not")
+    for name in _extensions(record):
+        raise ValueError(f"{name}: must be understood, and is not")
     version = record.get("bver", VERSION)
     if not isinstance(version, int) or version > VERSION:
         raise ValueError(f"bver: expected at most {VERSION}, not {shown(version)}")

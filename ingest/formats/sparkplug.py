@@ -83,6 +83,8 @@ class SparkplugPayload(NamedTuple):
 
     time: int
     metrics: Sequence[SparkplugMetric]
+    errors: Sequence[PayloadError] = ()
+    """Those of the metrics that cannot be read."""
 
 
 class Certificate(NamedTuple):
@@ -117,9 +119,10 @@ def read(payload: bytes) -> SparkplugPayload:
         found, metrics = _fields_of(payload, budget)
         if found.get(_UUID) == _COMPRESSED.encode() and _BODY in found:
             found, metrics = _fields_of(inflated(found[_BODY]), budget)
-        return SparkplugPayload(
-            found.get(_SENT, 0), [_metric(index, one, budget) for index, one in enumerate(metrics)]
-        )
+        read_metrics = [_tried(index, one, budget) for index, one in enumerate(metrics)]
+        good = [one for one in read_metrics if isinstance(one, SparkplugMetric)]
+        errors = [one for one in read_metrics if isinstance(one, PayloadError)]
+        return SparkplugPayload(found.get(_SENT, 0), good, errors)
     except WireError as error:
         raise PayloadError("invalid_sparkplug", str(error)) from error
 
@@ -139,17 +142,27 @@ def _fields_of(payload: bytes, budget: Budget) -> tuple[dict[int, Any], list[byt
     return found, metrics
 
 
-def _metric(index: int, message: bytes, budget: Budget) -> SparkplugMetric:
+def _tried(index: int, message: bytes, budget: Budget) -> SparkplugMetric | PayloadError:
+    """Return a metric, or why it cannot be read. Raises WireError if the budget is used up."""
+    try:
+        return _metric(message, budget)
+    except WireError as error:
+        if budget.left < 0:
+            raise
+        return PayloadError("invalid_sparkplug", f"metric {index}: {error}")
+    except PayloadError as error:
+        return PayloadError(error.reason, f"metric {index}: {error}")
+
+
+def _metric(message: bytes, budget: Budget) -> SparkplugMetric:
+    """Return a metric. Raises WireError, PayloadError."""
     found: dict[int, Any] = {}
     field = 0
-    try:
-        for number, wire, value in fields(message, budget):
-            if _WIRES.get(number) == wire:
-                found[number] = value
-                # Of several values, the last one counts.
-                field = number if number in _VALUES else field
-    except WireError as error:
-        raise WireError(f"metric {index}: {error}") from error
+    for number, wire, value in fields(message, budget):
+        if _WIRES.get(number) == wire:
+            found[number] = value
+            # Of several values, the last one counts.
+            field = number if number in _VALUES else field
     field = 0 if found.get(_IS_NULL) else field
     value, width = found.get(field), _WIDTHS.get(field, 0)
     if width:
@@ -180,7 +193,7 @@ def document(payload: SparkplugPayload, certificate: Certificate) -> Any:
     """
     readings: dict[int, list[Object]] = {}
     unknown: list[str] = []
-    errors: list[PayloadError] = []
+    errors = [*payload.errors]
     for metric in payload.metrics:
         name = metric.name or certificate.names.get(-1 if metric.alias is None else metric.alias)
         datatype = metric.datatype or certificate.types.get(name or "", 0)
@@ -193,7 +206,7 @@ def document(payload: SparkplugPayload, certificate: Certificate) -> Any:
             value = _signed(metric.value, datatype, metric.width) if metric.width else metric.value
             time = metric.time or payload.time
             _add(readings.setdefault(time, []), time, name, value)
-    if not payload.metrics:
+    if not payload.metrics and not errors:
         _add(readings.setdefault(payload.time, []), payload.time)
     if unknown:
         errors.append(_without_birth(unknown))

@@ -124,6 +124,22 @@ def test_a_time_relative_to_now_is_left_out(times: str, timestamp: float | None)
     assert document(SENML, f'[{{"n":"a","v":1,{times}}}]').get("timestamp") == timestamp
 
 
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ("2", "record 1: expected an object, not 2"),
+        ('{"n":5,"v":1}', "record 1: n: expected a text, not 5"),
+        ('{"n":"b","v":1,"t":"x"}', 'record 1: t: expected a number, not "x"'),
+        ('{"n":"b","v":1,"vs":"x"}', "record 1: one value, not v and vs"),
+    ],
+)
+def test_a_wrong_record_does_not_sink_the_others(record: str, text: str) -> None:
+    found = document(SENML, f'[{{"bn":"d:","n":"a","v":1}},{record},{{"n":"c","v":3}}]')
+    *readings, error = found
+    assert readings == [{"bn": "d", "a": 1, "c": 3}]
+    assert error == f"bad: {text}"
+
+
 def test_records_of_different_relative_times_are_different_readings() -> None:
     found = document(
         SENML, '[{"n":"a","v":1,"t":-2},{"n":"b","v":2,"t":-2},{"n":"a","v":3,"t":-1}]'
@@ -152,7 +168,11 @@ def test_base_fields_hold_until_others_come_and_a_record_may_have_them_alone() -
         ('{"n":"a","v":1}', ("invalid_senml", 'expected an array of records, not {"n":"a","v":1}')),
         ("[]", ("empty_payload", "the payload has no reading")),
         ('[{"bn":"a"}]', ("empty_payload", "the payload has no reading")),
-        ('[{"n":"a","v":1},2]', ("invalid_senml", "record 1: expected an object, not 2")),
+        (
+            '[{"n":"a","v":1},{"bn":5,"v":1}]',
+            ("invalid_senml", "record 1: bn: expected a text, not 5"),
+        ),
+        ("[2]", ("invalid_senml", "record 0: expected an object, not 2")),
         ('[{"n":5,"v":1}]', ("invalid_senml", "record 0: n: expected a text, not 5")),
         ('[{"n":"a","v":1,"t":"5"}]', ("invalid_senml", 'record 0: t: expected a number, not "5"')),
         (

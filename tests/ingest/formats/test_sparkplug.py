@@ -238,10 +238,10 @@ def in_payload(metric: bytes) -> bytes:
         (b"{}", ("invalid_sparkplug", "byte 0: the wire type 3")),
         (b"\x08\xff", ("invalid_sparkplug", "byte 1: an integer that does not end")),
         (in_payload(b"\x0a\x05a"), ("invalid_sparkplug", "metric 0: byte 0: a field of 5 bytes, of which 1 are there")),
-        (in_payload(b"\x0a\x01\xff"), ("invalid_utf8", "a text has bytes that are not valid UTF-8: invalid start byte")),
-        (in_payload(b"\x0a\x01\0"), ("invalid_text", "a NUL character (\\u0000) cannot be stored")),
-        (encoded({"name": "a", "string_value": "\0"}), ("invalid_text", "a NUL character (\\u0000) cannot be stored")),
-        (encoded({"name": "a" * 501}), ("invalid_sparkplug", "a name has 501 characters; at most 500 are allowed")),
+        (in_payload(b"\x0a\x01\xff"), ("invalid_utf8", "metric 0: a text has bytes that are not valid UTF-8: invalid start byte")),
+        (in_payload(b"\x0a\x01\0"), ("invalid_text", "metric 0: a NUL character (\\u0000) cannot be stored")),
+        (encoded({"name": "a", "string_value": "\0"}), ("invalid_text", "metric 0: a NUL character (\\u0000) cannot be stored")),
+        (encoded({"name": "a" * 501}), ("invalid_sparkplug", "metric 0: a name has 501 characters; at most 500 are allowed")),
         (b"\x12\0" * 10_001, ("too_large", "more metrics than 10000, which are allowed")),
         (b"\x18\0" * 60_001, ("invalid_sparkplug", "more than 60000 fields")),
         (b"\x12" * 1_000_001, ("too_large", "1000001 bytes; at most 1000000 are allowed")),
@@ -250,6 +250,14 @@ def in_payload(metric: bytes) -> bytes:
 )  # fmt: skip
 def test_a_payload_is_refused(payload: bytes, refusal: tuple[str, str]) -> None:
     assert refused(SPARKPLUG, payload) == refusal
+
+
+def test_a_wrong_metric_does_not_sink_the_others() -> None:
+    payload = encoded({"name": "a", "int_value": 1, "datatype": 3}) + in_payload(b"\x0a\x05b")
+    reading, error = read(payload + in_payload(b"\x0a\x01c\x70\x01"))
+    assert reading == {"timestamp": SENT, "a": 1, "c": True}
+    text = "metric 1: byte 0: a field of 5 bytes, of which 1 are there"
+    assert (error.reason, str(error)) == ("invalid_sparkplug", text)
 
 
 def test_fields_of_another_version_are_passed_over() -> None:
