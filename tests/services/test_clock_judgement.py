@@ -170,6 +170,12 @@ def test_a_clock_is_not_set(offsets: Offsets) -> None:
         [-HOUR, HOUR] * 25,
         [-300.0, 300.0, -0.2] * 10,
         [50 * HOUR, 400.0, 9000.0, -70.0, 2000.0],
+        [0.0, HOUR] * 25,
+        [0.0, -HOUR] * 25,
+        [HOUR, 2 * HOUR] * 25,
+        [0.0, 0.0, 0.0, HOUR] * 12,
+        [0.0, 500.0] * 25,
+        [0.0, HOUR, 0.0, HOUR, 0.0, HOUR],
     ],
 )
 def test_a_clock_jumps(offsets: Offsets) -> None:
@@ -191,3 +197,56 @@ def test_a_clock_jumps(offsets: Offsets) -> None:
 def test_late_messages_alone_tell_nothing(offsets: Offsets, every: float) -> None:
     """They are a backlog, or the import of old readings."""
     assert found(offsets, every) is None
+
+
+@pytest.mark.parametrize(
+    ("offsets", "every"),
+    [
+        ([-HOUR] * 10, HOUR),
+        ([-HOUR - 3] * 10, HOUR),
+        ([-900.0] * 10, 900),
+        ([-HOUR, -5 * HOUR, -HOUR, -HOUR], HOUR),
+        ([-86_400.0] * 3, 86_400),
+    ],
+)
+def test_a_meter_that_states_when_an_interval_began_is_right(
+    offsets: list[float], every: float
+) -> None:
+    full_hour = NOON.replace(minute=0, second=0, microsecond=0)
+    readings = [
+        # Stored as late as the offset tells, and stated on the full hour or quarter of an hour.
+        Sighting(full_hour + timedelta(seconds=number * every - offset % -every), offset)
+        for number, offset in enumerate(offsets)
+    ]
+    assert judge(readings) == ("right", max(offsets))
+
+
+@pytest.mark.parametrize(
+    ("offset", "every"), [(-HOUR, HOUR), (-HOUR, 900), (-5 * HOUR, HOUR), (-HOUR, 60)]
+)
+def test_a_clock_behind_is_by_a_zone_if_its_times_begin_no_interval(
+    offset: float, every: float
+) -> None:
+    assert found([offset] * 10, every) == "zone"
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("at", [0, -5 * HOUR])
+def test_readings_that_are_sent_together_are_of_one_clock(at: float, newest_first: bool) -> None:
+    batch = sorted((at, at - 900, at - 1800, at - 2700), reverse=newest_first)
+    readings = [
+        Sighting(NOON + timedelta(hours=hour), offset) for hour in range(12) for offset in batch
+    ]
+    assert judge(readings) == ("zone" if at else "right", at)
+
+
+def test_two_devices_that_send_at_the_same_second_jump() -> None:
+    offsets = [-0.3, HOUR - 0.4]
+    readings = [
+        Sighting(NOON + timedelta(seconds=60 * minute), offset)
+        for minute in range(25)
+        for offset in offsets
+    ]
+    judgement = judge(readings)
+    assert judgement is not None
+    assert judgement.looks_like == "jumping"
