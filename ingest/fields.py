@@ -161,14 +161,21 @@ class FieldReader:
         return UNSET if not found or found[0] is MISSING else found[0]
 
     def time_of(self, payload: Any, top: Any) -> Any:
-        """Return the time that a payload states, or UNSET."""
+        """Return the time that a payload states, or UNSET.
+
+        Of two parts, the only one that is stated is returned: it is no time, but it is shown.
+        """
         if self._time_key is not None and type(payload) is dict:
             stated = payload.get(self._time_key, UNSET)
             return UNSET if stated is None and not self._time_required else stated
         found = [path.find(payload, top) for path in self._times]
-        if MISSING in found or (None in found and not self._time_required):
+        if self._time_required and MISSING in found:
             return UNSET
-        return found[0] if len(found) == 1 else " ".join(map(str, found))
+        if not self._time_required:
+            found = [part for part in found if part is not MISSING and part is not None]
+        if not found:
+            return UNSET
+        return found[0] if len(self._times) == 1 else " ".join(map(str, found))
 
     def _holder(self, payload: Any, top: Any, values: Path) -> Any:
         """Return the object that contains the metrics. Raises PayloadError, NotConcerned."""

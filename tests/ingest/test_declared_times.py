@@ -69,15 +69,38 @@ def test_a_time_is(keys: str, stated: str, expected: str, more: str, tmp_path: P
     [
         ('"date":"2025-09-29","clock":"16:27:50"', "2025-09-29T16:27:50"),
         ('"date":"20250929","clock":"162750"', "2025-09-29T16:27:50"),
-        ('"date":"2025-09-29"', None),
-        ('"date":"2025-09-29","clock":null', None),
     ],
 )
-def test_a_time_may_have_two_parts(fields: str, expected: str | None, tmp_path: Path) -> None:
+def test_a_time_may_have_two_parts(fields: str, expected: str, tmp_path: Path) -> None:
     found = parsed(tmp_path, 'field = ["date", "clock"]', fields)
     assert isinstance(found, Reading), found
-    assert found.own_time == (expected is not None)
-    assert not expected or found.timestamp == datetime.fromisoformat(expected)
+    assert (found.own_time, found.timestamp) == (True, datetime.fromisoformat(expected))
+
+
+@pytest.mark.parametrize(
+    ("fields", "claimed"),
+    [
+        ('"date":"2025-09-29"', "2025-09-29"),
+        ('"date":"2025-09-29","clock":null', "2025-09-29"),
+        ('"clock":"16:27:50"', "16:27:50"),
+        ('"date":null,"clock":162750', "162750"),
+        ('"date":null', None),
+        ('"other":1', None),
+    ],
+)
+def test_one_part_of_a_time_is_kept_as_it_was_stated(
+    fields: str, claimed: str | None, tmp_path: Path
+) -> None:
+    found = parsed(tmp_path, 'field = ["date", "clock"]', fields)
+    assert isinstance(found, Reading), found
+    assert (found.own_time, found.device_timestamp) == (False, claimed)
+
+
+def test_a_time_that_is_required_needs_both_parts(tmp_path: Path) -> None:
+    keys = 'field = ["date", "clock"]\nrequired = true'
+    found = parsed(tmp_path, keys, '"date":"2025-09-29"')
+    assert isinstance(found, Rejection)
+    assert found.reason == "missing_field"
 
 
 @pytest.mark.parametrize(
