@@ -76,7 +76,8 @@ def _of_zone(stream: Stream, offset: float, now: datetime, here: ZoneInfo | None
     if own.zone and not zone:
         return f"Remove {_line('zone', own.zone, stream)}. {EVERY_DEVICE}"
     name = "the name of the zone, such as Europe/Berlin"
-    if here is not None and _offset_in(here, now) == zone:
+    # Files may not have abbreviations, such as CET.
+    if here is not None and "/" in here.key and _offset_in(here, now) == zone:
         name = f'zone = "{here.key}", where this server is'
     action = f"Write {_line('zone', _spelled(zone), stream)}"
     if own.zone:

@@ -18,6 +18,7 @@ from utils.clock import PER_SECOND
 
 MAX_BYTES_AT = 65_536
 BASES = (2, 8, 16)
+UTC_NAMES = ("UTC", "GMT")
 
 
 def check_payload(stream: Stream) -> None:
@@ -125,6 +126,12 @@ def _check_time(declared: Timestamp) -> None:
         except ValueError:
             expected = "a time zone such as Europe/Berlin, or an offset such as +07:00"
             expect(None, "timestamp.zone", expected)
+        is_clear = "/" in declared.zone or declared.zone[0] in "+-" or declared.zone in UTC_NAMES
+        expected = (
+            "a name with a place, such as Europe/Berlin, or an offset such as -05:00: "
+            "abbreviations such as EST have no summer time, or mean several zones"
+        )
+        expect(is_clear, "timestamp.zone", expected)
     if not declared.format or declared.format in PER_SECOND:
         return
     sample = datetime(2026, 11, 28, 13, 45, 59, tzinfo=UTC)

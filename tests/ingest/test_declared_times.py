@@ -12,6 +12,7 @@ from streams.declaration import load
 from tests.parsing import RECEIVED
 from tests.support import DEVICE_TOPICS
 
+ABBREVIATED = "timestamp.zone: expected a name with a place, such as Europe/Berlin, or an offset"
 BERLIN = 'zone = "Europe/Berlin"'
 
 
@@ -39,6 +40,9 @@ def parsed(folder: Path, keys: str, fields: str) -> Parsed:
         (BERLIN, '"2025-10-26T02:30:00"', "2025-10-26T00:30:00"),
         (BERLIN, '"2025-03-30T02:30:00"', "2025-03-30T01:30:00"),
         ('zone = "+07:00"', '"2025-09-29T23:27:50"', "2025-09-29T16:27:50"),
+        ('zone = "UTC"', '"2025-09-29T16:27:50"', "2025-09-29T16:27:50"),
+        ('zone = "GMT"', '"2025-09-29T16:27:50"', "2025-09-29T16:27:50"),
+        ('zone = "Etc/GMT-2"', '"2025-09-29T18:27:50"', "2025-09-29T16:27:50"),
         ('zone = "-0330"', '"2025-09-29T12:57:50"', "2025-09-29T16:27:50"),
         ('format = "%d.%m.%Y %H:%M:%S"', '"05.06.2025 16:27:50"', "2025-06-05T16:27:50"),
         (f'format = "%d.%m.%Y %H:%M"\n{BERLIN}', '"05.06.2025 18:27"', "2025-06-05T16:27:00"),
@@ -130,6 +134,7 @@ def test_a_time_that_cannot_be_read_is_kept_as_it_was_stated(
     ("keys", "error"),
     [
         ('zone = "Berlin"', "timestamp.zone: expected a time zone such as Europe/Berlin"),
+        *((f'zone = "{name}"', ABBREVIATED) for name in ("EST", "CET", "MST7MDT", "GMT+0", "GB")),
         ('zone = "+25:00"', "timestamp.zone: expected a time zone such as Europe/Berlin"),
         ('format = "%H:%M"', "timestamp.format: expected s, ms, us, ns, or a format of strptime"),
         ('format = "%d.%m. %H:%M"', "timestamp.format: expected s, ms, us, ns, or a format"),

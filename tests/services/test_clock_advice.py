@@ -78,6 +78,11 @@ def test_the_zone_of_the_server_is_named_if_it_has_the_offset_now(
     assert (named in told) is is_named
 
 
+def test_an_abbreviation_of_the_servers_zone_is_not_named(declare: Declare) -> None:
+    told = said(declare, Judgement("zone", 3600), here=ZoneInfo("CET"))
+    assert told == f'Write zone = "+01:00" under [timestamp] in x.toml, {ANY_NAME}{LINE_IS_FOR}'
+
+
 @pytest.mark.parametrize("written", ["s", "%Y-%m-%dT%H:%M:%S%z"])
 def test_no_zone_mends_times_that_have_no_zone_to_declare(declare: Declare, written: str) -> None:
     told = said(declare, Judgement("zone", 7200), f'format = "{written}"')
