@@ -132,6 +132,9 @@ def _check_time(declared: Timestamp) -> None:
             "abbreviations such as EST have no summer time, or mean several zones"
         )
         expect(is_clear, "timestamp.zone", expected)
+    if declared.format in PER_SECOND:
+        expected = f"nothing, because a number in {declared.format} counts from 1970 in UTC"
+        expect(not declared.zone, "timestamp.zone", expected)
     if not declared.format or declared.format in PER_SECOND:
         return
     sample = datetime(2026, 11, 28, 13, 45, 59, tzinfo=UTC)

@@ -135,6 +135,10 @@ def test_a_time_that_cannot_be_read_is_kept_as_it_was_stated(
     [
         ('zone = "Berlin"', "timestamp.zone: expected a time zone such as Europe/Berlin"),
         *((f'zone = "{name}"', ABBREVIATED) for name in ("EST", "CET", "MST7MDT", "GMT+0", "GB")),
+        (
+            'format = "ms"\nzone = "Europe/Berlin"',
+            "timestamp.zone: expected nothing, because a number in ms counts from 1970 in UTC",
+        ),
         ('zone = "+25:00"', "timestamp.zone: expected a time zone such as Europe/Berlin"),
         ('format = "%H:%M"', "timestamp.format: expected s, ms, us, ns, or a format of strptime"),
         ('format = "%d.%m. %H:%M"', "timestamp.format: expected s, ms, us, ns, or a format"),
