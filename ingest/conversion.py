@@ -21,7 +21,7 @@ Step = Callable[[str, Any], Any]
 MISSING stands for a piece or an element that is not there.
 """
 MAX_SOURCE = 10_000
-"""Characters of a text that is cut, mapped or decoded; a message can have 10,000 readings of it."""
+"""Characters of a text that is cut, mapped or decoded, or that is a number."""
 MAX_DIGITS = 80
 """Characters of digits; a number of 64 bits has fewer in any base."""
 # Thousands may be separated by dots or spaces, in groups of three.
@@ -36,6 +36,7 @@ class Converter:
         self._nulls = frozenset(stream.shape.null)
         self._null_numbers = frozenset(map(float, filter(NUMBER.fullmatch, stream.shape.null)))
         self._steps = tuple(_steps(metric, stream.shape.decimal))
+        self._is_read = bool(self._steps) or metric.type != "text"
         self._picks = bool(metric.split) or metric.item is not None
         self._is_scaled = metric.scale != 1 or metric.offset != 0
         self._scale, self._offset = Decimal(repr(metric.scale)), Decimal(repr(metric.offset))
@@ -49,7 +50,7 @@ class Converter:
 
         Raises PayloadError, also if there is none where one is required.
         """
-        if isinstance(found, str) and len(found) > MAX_SOURCE and self._steps:
+        if isinstance(found, str) and len(found) > MAX_SOURCE and self._is_read:
             limit = f"{len(found)} characters; at most {MAX_SOURCE} are read"
             raise PayloadError("too_large", f"{field}: {limit}")
         for step in self._steps:

@@ -7,7 +7,7 @@ from ingest.fields import UNSET
 from ingest.values import PayloadError, shown
 from streams.paths import MISSING
 from streams.stream import Stream
-from utils.identity import device_id_fault
+from utils.identity import MAX_DEVICE_ID, device_id_fault
 
 
 class DeviceFinder:
@@ -57,6 +57,9 @@ class DeviceFinder:
                 raise PayloadError("invalid_device_id", f"{part}: empty")
             if isinstance(value, bool) or not isinstance(value, str | int):
                 text = f"{part}: not a text or a whole number: {shown(value)}"
+                raise PayloadError("invalid_device_id", text)
+            if isinstance(value, str) and len(value) > MAX_DEVICE_ID:
+                text = f"{part}: {len(value)} characters; at most {MAX_DEVICE_ID} are allowed"
                 raise PayloadError("invalid_device_id", text)
             parts.append(str(value))
         return "-".join(parts) if parts else UNSET

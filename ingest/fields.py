@@ -7,7 +7,15 @@ import msgspec
 
 from ingest.conversion import Converter
 from ingest.rest import RestFields, RestReader
-from ingest.values import NUMBER, PayloadError, Spelled, ValueFault, first_error, shown
+from ingest.values import (
+    NUMBER,
+    PayloadError,
+    Spelled,
+    ValueFault,
+    detached,
+    first_error,
+    shown,
+)
 from models import NO_VALUES, NOT_ONLY
 from streams.metric import Metric, Value, Values
 from streams.paths import MISSING, Path
@@ -16,6 +24,10 @@ from streams.stream import Stream
 from utils.exact_numbers import EXACT
 
 UNSET = msgspec.UNSET
+MAX_PART = 101
+"""Characters of a part of a time; with one more than a time may have it is none."""
+LONG = 64
+"""Characters of a text; what becomes of a longer one is remembered until the next."""
 
 
 class Fields(msgspec.Struct, gc=False):
@@ -57,6 +69,7 @@ class MetricReader:
         self._paths = [Path.of(text) for text in metric.paths]
         self._name = metric.name if not metric.path else self._paths[0].text
         self._converter = Converter(stream, metric)
+        self._last: tuple[str, Value | ValueFault | PayloadError | None] = "", None
         self._direct = _key_of(self._paths) if self._converter.keeps_numbers else None
 
     def read(self, holder: Any, top: Any, faults: list[ValueFault]) -> Value | None:
@@ -85,15 +98,31 @@ class MetricReader:
         Where an optional metric has none, add a fault. Where a required one does, raise
         PayloadError.
         """
-        if self.is_required:
-            return self._converter.value(name, found, is_required=True)
-        try:
-            value = self._converter.value(name, found)
-        except PayloadError as error:
-            faults.append(ValueFault.of(self.metric.name, shown(found), error))
+        # A message can have 10,000 readings of one long text.
+        if type(found) is not str or len(found) <= LONG:
+            outcome = self._outcome(found, name)
+        else:
+            text, outcome = self._last
+            if text is not found:
+                outcome = self._outcome(found, name)
+                self._last = found, outcome
+        if isinstance(outcome, PayloadError):
+            raise detached(outcome)
+        if isinstance(outcome, ValueFault):
+            faults.append(outcome)
             return None
+        return outcome
+
+    def _outcome(self, found: Any, name: str) -> Value | ValueFault | PayloadError | None:
+        """Return the value to store, or what is wrong: an error if it is required."""
+        try:
+            value = self._converter.value(name, found, is_required=self.is_required)
+        except PayloadError as error:
+            if self.is_required:
+                return error
+            return ValueFault.of(self.metric.name, shown(found), error)
         if value is None and self._converter.has_piece(found):
-            faults.append(ValueFault(self.metric.name, shown(found)))
+            return ValueFault(self.metric.name, shown(found))
         return value
 
 
@@ -175,7 +204,11 @@ class FieldReader:
             found = [part for part in found if part is not MISSING and part is not None]
         if not found:
             return UNSET
-        return found[0] if len(self._times) == 1 else " ".join(map(str, found))
+        if len(self._times) == 1:
+            return found[0]
+        if any(isinstance(one, list | dict) for one in found):
+            return found  # which is no time
+        return " ".join([one[:MAX_PART] if isinstance(one, str) else str(one) for one in found])
 
     def _holder(self, payload: Any, top: Any, values: Path) -> Any:
         """Return the object that contains the metrics. Raises PayloadError, NotConcerned."""

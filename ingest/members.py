@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from ingest.fields import UNSET, NotConcerned, begins_with_index, nothing_read
 from ingest.json_payloads import MAX_READINGS
-from ingest.values import PayloadError, shortened, shown
+from ingest.showing import few_shown
+from ingest.values import PayloadError, detached, shortened, shown
 from streams.paths import MISSING, WHOLE, Path
 from streams.payload_shape import Pairs, PayloadShape
 from streams.stream import Stream
@@ -57,6 +58,10 @@ class MemberFinder:
 
     def members(self, document: Any) -> Sequence[Member]:
         """Return the members, at least one. Raises PayloadError, NotConcerned."""
+        with few_shown():
+            return self._found(document)
+
+    def _found(self, document: Any) -> Sequence[Member]:
         documents = [Member(document, document)]
         if not self._takes_list and is_list_of_objects(document):
             documents = elements_of(document)
@@ -75,7 +80,7 @@ class MemberFinder:
         try:
             return self._parts(whole)
         except (PayloadError, NotConcerned) as error:
-            return [replace(whole, content=error)]
+            return [replace(whole, content=detached(error))]
 
     def _parts(self, whole: Member) -> Sequence[Member]:
         if len(self._paths) > 1:

@@ -16,6 +16,7 @@ from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection, Several
 from ingest.sender import SenderFinder
 from ingest.several import together
+from ingest.showing import few_shown
 from ingest.sparkplug_reader import SparkplugReader
 from ingest.times import TimeReader
 from ingest.untyped import ReadMember
@@ -67,7 +68,8 @@ class StreamParser:
                 found = self._sparkplug.read(message)
             if isinstance(found, Fields):
                 return self._reading(found, message, device_id, names)
-            members = [self._member(one, message, device_id, names) for one in found]
+            with few_shown():
+                members = [self._member(one, message, device_id, names) for one in found]
             return together(message, members)
         except PayloadError as error:
             sender = self._sender.of(device_id, message.payload)

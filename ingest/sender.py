@@ -44,9 +44,7 @@ class SenderFinder:
         if from_topic is not None:
             return self._valid(from_topic)
         stated = self._fields.device_of(member.content, member.top)
-        if isinstance(stated, list):
-            return None
-        return self._valid(self._default if stated in (UNSET, None) else str(stated))
+        return self._valid(self._named(stated))
 
     @staticmethod
     def _valid(name: str | None) -> str | None:
@@ -66,7 +64,13 @@ class SenderFinder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         stated = decoded.device if self._is_flat else self._fields.device_of(decoded, decoded)
-        return self._default if stated is UNSET or stated is None else str(stated)
+        return self._named(stated)
+
+    def _named(self, stated: Any) -> str | None:
+        """Return the id that a payload states, or the stream's; None for what is no id."""
+        if stated is UNSET or stated is None:
+            return self._default
+        return str(stated) if isinstance(stated, str | int) else None
 
     def _in_document(self, payload: bytes) -> str | None:
         try:

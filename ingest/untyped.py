@@ -10,8 +10,9 @@ from ingest.fields import UNSET, FieldReader, Fields, MetricReader, NotConcerned
 from ingest.formats.decoder import document_decoder
 from ingest.json_payloads import begins_array, checked, decode_reading
 from ingest.members import Member, MemberFinder, elements_of, is_list_of_objects
+from ingest.showing import few_shown
 from ingest.unpacking import MAX_UNPACKED, unpacked
-from ingest.values import Bare, PayloadError, ValueFault, first_error
+from ingest.values import Bare, PayloadError, ValueFault, detached, first_error
 from models import NO_VALUES
 from streams.metric import Metric, Value
 from streams.stream import Stream
@@ -49,7 +50,8 @@ class UntypedReader:
             return self._fields.read(document, document)
         members = self._members.members(document)
         if len(members) > 1 or members[0].place:
-            return [ReadMember(one, tried(self._one, one)) for one in members]
+            with few_shown():
+                return [ReadMember(one, tried(self._one, one)) for one in members]
         return self._one(members[0])
 
     def _one(self, member: Member) -> Fields:
@@ -87,7 +89,8 @@ class LevelReader:
             document = decode_reading(content, MAX_UNPACKED)
             if is_list_of_objects(document):
                 members = elements_of(document)
-                return [ReadMember(one, tried(self._member, one)) for one in members]
+                with few_shown():
+                    return [ReadMember(one, tried(self._member, one)) for one in members]
         content = checked(content)
         return self._one(lambda is_text: _json_of(content, is_text=is_text))
 
@@ -131,7 +134,7 @@ def tried(read: Callable[[Member], Fields], member: Member) -> Fields | PayloadE
     try:
         fields = read(member)
     except (PayloadError, NotConcerned) as error:
-        return error
+        return detached(error)
     return fields.within(member.place) if fields.faults else fields
 
 

@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple, assert_never
+from typing import NamedTuple, TypeVar, assert_never
 
-import msgspec
-
+from ingest.showing import Bare, Spelled, shortened, shown
 from streams.metric import MAX_INTEGER, Metric, Value
 from utils.exact_numbers import EXACT, is_exact, is_other_than_zero
 from utils.identity import text_fault
-from utils.text import printable
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+__all__ = ["Bare", "Spelled", "shortened", "shown"]
+Failure = TypeVar("Failure", bound=Exception)
 _BOOLEANS = {
     **dict.fromkeys(("true", "on", "yes"), True),
     **dict.fromkeys(("false", "off", "no"), False),
@@ -34,6 +34,12 @@ class PayloadError(Exception):
         if not place:
             return str(self)
         return f"{place}.{self}" if self._names_field else f"{place}: {self}"
+
+
+def detached(error: Failure) -> Failure:
+    """Return an error to keep, without the traceback, whose frames hold all of the message."""
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    return error
 
 
 class ValueFault(NamedTuple):
@@ -74,38 +80,6 @@ def first_error(faults: Iterable[ValueFault]) -> PayloadError | None:
 def errors_of(faults: Iterable[ValueFault]) -> tuple[str, ...]:
     """Return the errors of the values that could not be read."""
     return tuple([one.text for one in faults if one.text])
-
-
-class Spelled(float):
-    """A number with a fraction or an exponent, together with its original text."""
-
-    __slots__ = ("text",)
-
-    text: str
-
-    def __new__(cls, text: str) -> "Spelled":
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-
-class Bare(str):
-    """A payload that is no JSON."""
-
-    __slots__ = ()
-
-
-def shown(value: object) -> str:
-    """Format a value as JSON for a message, shortened to 60 characters."""
-    if isinstance(value, Bare):
-        return shortened(value.strip())
-    return shortened(msgspec.json.encode(value, enc_hook=_as_spelled).decode())
-
-
-def shortened(text: str) -> str:
-    """Shorten a text for a message to 60 characters."""
-    shown_text = printable(text[:61])
-    return shown_text if len(shown_text) <= 60 else f"{shown_text[:60]}…"
 
 
 def is_no_value(metric: Metric, value: object) -> bool:
@@ -224,7 +198,3 @@ def spelled(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         return ""
     return str(value).strip()
-
-
-def _as_spelled(value: Any) -> Any:
-    return msgspec.Raw(value.text.encode()) if isinstance(value, Spelled) else str(value)

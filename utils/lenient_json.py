@@ -1,8 +1,9 @@
 """JSON as devices write it, with NaN and with numbers such as `+21.5`, `.5`, `5.` and `007`."""
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,14 +13,16 @@ T = TypeVar("T")
 BOM = b"\xef\xbb\xbf"
 MAX_REPAIRED = 2_000_000
 """Bytes; longer texts must be valid JSON, because the search takes a second for some megabytes."""
+MAX_WORDS = 30_000
+"""Words that are no JSON; a text with more stays as it is, because each takes a microsecond."""
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 # Possessive against hostile input: no backtracking. Longer integers are treated as texts.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _VALUE = rb"(?:-?(?:0|[1-9]\d{0,999}+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)(?![\w.+#()-])"
-# A piece that is JSON, a word that is not, or bytes that are invalid in JSON.
-_PIECE = re.compile(
-    rb"(?:[\s,:\[\]{}]++|%b|%b)++|(?P<word>[\w.+#()-]++)|[^\s,:\[\]{}\"\w.+#()-]++"
-    % (_STRING, _VALUE),
+# JSON, or bytes that are invalid in it, up to the next word that is not JSON, or to the end.
+_NEXT = re.compile(
+    rb"(?:[\s,:\[\]{}]++|%b|%b|[^\s,:\[\]{}\"\w.+#()-]++)*+"
+    rb"(?:(?P<word>[\w.+#()-]++)|\Z)" % (_STRING, _VALUE),
     re.DOTALL,
 )
 # Not a number, as the libraries of C, JavaScript and Python write it.
@@ -31,14 +34,31 @@ _HALF_A_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*+\\u[dD][89abAB]..(?!\\u[dD][c-fC-F
 _LITERALS = (b"true", b"false", b"null")
 
 
+class _Word(NamedTuple):
+    start: int
+    text: bytes
+
+    @property
+    def end(self) -> int:
+        """The place behind it."""
+        return self.start + len(self.text)
+
+
+class _Scan(NamedTuple):
+    """The words in a text that are not JSON."""
+
+    numbers: Sequence[_Word]
+    """The words that have a standard form."""
+    stop: _Word | None = None
+    """The first word that has none, or that is one too many; what follows is not looked at."""
+
+
 def standard(text: bytes) -> bytes:
     """Return the text as JSON: NaN becomes null, non-standard numbers are quoted.
 
     What is invalid otherwise stays invalid.
     """
-    if len(text) > MAX_REPAIRED:
-        return text
-    return _PIECE.sub(lambda found: _standard(found["word"]) or found[0], text)
+    return _replaced(text, lambda word: _standard(word) or word)
 
 
 def decoded(text: bytes, decode: Callable[[bytes], T]) -> T:
@@ -46,10 +66,9 @@ def decoded(text: bytes, decode: Callable[[bytes], T]) -> T:
     try:
         return decode(text)
     except msgspec.DecodeError:
-        other = standard(text)
-        if other == text:
+        if not _scanned(text).numbers:
             raise
-        return decode(other)
+        return decode(standard(text))
 
 
 def items(text: bytes) -> list[bytes]:
@@ -67,41 +86,62 @@ def items(text: bytes) -> list[bytes]:
 
 def why(text: bytes) -> str:
     """Explain why a text is not JSON."""
+    scan = _scanned(text)
     try:
         msgspec.json.decode(_masked(text))
     except RecursionError:
         return "it is nested too deeply"
     except msgspec.DecodeError as error:
-        return _error(text, str(error))
-    words = [found for found in _PIECE.finditer(text) if _standard(found["word"])]
-    return _no_value(words[0]) if words else "something in it is not a value"
+        return _error(text, str(error), scan.stop)
+    return _no_value(scan.numbers[0]) if scan.numbers else "something in it is not a value"
 
 
-def _error(text: bytes, message: str) -> str:
+def _error(text: bytes, message: str, stop: _Word | None) -> str:
     truncated = "truncated" in message
+    if stop and _standard(stop.text):
+        return f"more than {MAX_WORDS} numbers in it are not JSON, such as NaN, +5 or 007"
     # msgspec also reports a lone surrogate and an unknown short word as truncated.
     if "surrogate" in message or (truncated and _HALF_A_PAIR.search(text)):
         return "a text has half of a surrogate pair"
     if not truncated:
         return message.removeprefix("JSON is malformed: ")
-    for found in _PIECE.finditer(text):
-        word = found["word"]
-        if word and not _standard(word) and not _is_cut_off(word, text[found.end() :]):
-            return _no_value(found)
+    if stop and not _is_cut_off(stop, text):
+        return _no_value(stop)
     return "it ends too early"
 
 
-def _no_value(word: re.Match[bytes]) -> str:
-    return f"{printable(word[0].decode())[:40]} is not a value (byte {word.start()})"
+def _no_value(word: _Word) -> str:
+    return f"{printable(word.text[:40].decode())[:40]} is not a value (byte {word.start})"
 
 
 def _masked(text: bytes) -> bytes:
     """Return the text with non-standard words replaced by digits, so that offsets stay the same."""
+    return _replaced(text, lambda word: _digits(len(word)))
+
+
+def _replaced(text: bytes, replace: Callable[[bytes], bytes]) -> bytes:
+    parts: list[bytes] = []
+    end = 0
+    for word in _scanned(text).numbers:
+        parts += [text[end : word.start], replace(word.text)]
+        end = word.end
+    return b"".join([*parts, text[end:]]) if parts else text
+
+
+@lru_cache(maxsize=1)  # a text is decoded, and then asked why it is wrong
+def _scanned(text: bytes) -> _Scan:
+    """Return the words that are not JSON; none if the text is too long to be searched."""
+    numbers: list[_Word] = []
     if len(text) > MAX_REPAIRED:
-        return text
-    return _PIECE.sub(
-        lambda found: _digits(len(found[0])) if _standard(found["word"]) else found[0], text
-    )
+        return _Scan(numbers)
+    for found in _NEXT.finditer(text):
+        if found["word"] is None:
+            break
+        word = _Word(found.start("word"), found["word"])
+        if _standard(word.text) is None or len(numbers) == MAX_WORDS:
+            return _Scan(numbers, word)
+        numbers.append(word)
+    return _Scan(numbers)
 
 
 def _digits(count: int) -> bytes:
@@ -109,14 +149,13 @@ def _digits(count: int) -> bytes:
     return b"1." + b"1" * (count - 2) if count > 2 else b"1" * count
 
 
-def _standard(word: bytes | None) -> bytes | None:
+def _standard(word: bytes) -> bytes | None:
     """Return the replacement of a non-standard number; None for any other word."""
-    if word is None:
-        return None
     if _NAN.fullmatch(word):
         return b"null"
     return b'"%b"' % word if _NUMBER.fullmatch(word) else None
 
 
-def _is_cut_off(word: bytes, rest: bytes) -> bool:
-    return not rest.strip() and any(literal.startswith(word) for literal in _LITERALS)
+def _is_cut_off(word: _Word, text: bytes) -> bool:
+    is_begun = any(literal.startswith(word.text) for literal in _LITERALS)
+    return is_begun and not text[word.end :].strip()

@@ -35,6 +35,9 @@ _FLAG = re.compile(f"{_BLACK_FLAG}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{
 
 def printable(text: str) -> str:
     """Return the text with everything unprintable, including line breaks, escaped."""
+    # Fast path for almost every text.
+    if text.isprintable() and (text.isascii() or _UNSEEN.search(text) is None):
+        return text
     return "".join(c if _is_printable(c) else f"\\u{ord(c):04x}" for c in text)
 
 

@@ -13,6 +13,7 @@ from ingest.json_payloads import (
     checked,
     decode_reading,
 )
+from ingest.showing import few_shown
 from ingest.unpacking import MAX_UNPACKED, inflated, unpacked
 from ingest.values import NUMBER, Bare, PayloadError, Spelled
 from streams.payload_shape import PayloadShape
@@ -43,7 +44,8 @@ def document_decoder(shape: PayloadShape) -> Decoder:
 
     def limited(payload: bytes) -> Any:
         content = unpack(payload, declared)
-        document = decode(content)
+        with few_shown():
+            document = decode(content)
         if not isinstance(document, list):  # one reading may have fewer bytes than several
             check_size(content)
         return document

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ingest.formats.members import Object, document_of, lines_of
-from ingest.values import NUMBER, PayloadError, Spelled, shortened
+from ingest.values import NUMBER, PayloadError, Spelled, detached, shortened
 
 _NAME_TEXT = r"(?:[^,= \\]|\\[,= ]?)++"
 _STRING_TEXT = r'"(?:[^"\\]|\\["\\]?)*+"'
@@ -105,7 +105,7 @@ def _member(number: int, text: str) -> Object | PayloadError:
     try:
         return _reading(_Line(number, text))
     except PayloadError as error:
-        return error
+        return detached(error)
 
 
 def _reading(line: _Line) -> Object:
