@@ -181,11 +181,12 @@ class PairReader:
                 continue
             time, value = self._time_of(pair, whole.top), self._value.find(pair, whole.top)
             # The second value that a name has at one time begins another reading.
-            key = repr(time), times[repr(time), str(name)]
-            times[repr(time), str(name)] += 1
+            moment, name = _moment(time), str(name)
+            key = moment, times[moment, name]
+            times[moment, name] += 1
             if key not in found:
                 found[key] = Member({**base}, whole.top, here, whole.key, time)
-            found[key].content[str(name)] = None if value is MISSING else value
+            found[key].content[name] = None if value is MISSING else value
         if not found:
             return [replace(whole, content=unread[0])]
         first, *others = found.values()
@@ -263,6 +264,11 @@ def check_count(readings: int) -> None:
     if readings > MAX_READINGS:
         text = f"{readings} readings; at most {MAX_READINGS} are allowed in a message"
         raise PayloadError("too_many_readings", text)
+
+
+def _moment(time: Any) -> str:
+    """Return the same text for equal times; all that is no time is one of them."""
+    return type(time).__name__ if isinstance(time, list | dict) else repr(time)
 
 
 def _seen(found: Any) -> str:

@@ -13,6 +13,7 @@ from ingest.device_ids import DeviceFinder
 from ingest.device_messages import DeviceMessages
 from ingest.fields import Fields, NotConcerned
 from ingest.kinds import Readable
+from ingest.members import Member
 from ingest.message import DeviceMessage, Ignored, Parsed, Reading, Rejection, Several
 from ingest.sender import SenderFinder
 from ingest.several import together
@@ -82,17 +83,22 @@ class StreamParser:
     ) -> Reading | Rejection | Ignored:
         member, fields = found.member, found.fields
         try:
-            if isinstance(fields, Exception):
-                raise fields
+            if isinstance(fields, PayloadError):
+                return self._rejected(fields, member, message, device_id)
+            if isinstance(fields, NotConcerned):
+                return Ignored(str(fields), message)
             if member.key is not None:
                 names = {**names, "key": member.key}
             return self._reading(fields, message, device_id, names)
         except PayloadError as error:
-            sender = self._sender.of_member(device_id, member)
-            text = error.within(member.place)
-            return Rejection(self._stream.name, error.reason, text, message, sender, 1)
-        except NotConcerned as ignored:
-            return Ignored(str(ignored), message)
+            return self._rejected(error, member, message, device_id)
+
+    def _rejected(
+        self, error: PayloadError, member: Member, message: Message, device_id: str | None
+    ) -> Rejection:
+        sender = self._sender.of_member(device_id, member)
+        text = error.within(member.place)
+        return Rejection(self._stream.name, error.reason, text, message, sender, 1)
 
     def _reading(
         self, fields: Fields, message: Message, device_id: str | None, names: Mapping[str, str]

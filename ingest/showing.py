@@ -12,7 +12,7 @@ from utils.text import printable
 
 MAX_SHOWN = 60
 """Characters of a value that are shown."""
-MAX_SLOW = 100
+MAX_SLOW = 20
 """Values that take long to show, in all errors of a message; of others only the type is shown."""
 _ELLIPSIS = "…"
 

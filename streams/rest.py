@@ -31,13 +31,15 @@ class RestNames:
         names = [name for metric in stream.metrics for name in (metric.name, metric.plural)]
         self._reserved = _RESERVED | {name.lower() for name in names}
 
-    def of(self, keys: Keys) -> str | None:
-        """Return the name of a field; None if a metric, the device id or the time takes it.
+    def is_taken(self, keys: Keys) -> bool:
+        """Return whether a metric, the device id or the time takes a field."""
+        return keys in self._taken
+
+    def of(self, keys: Keys) -> str:
+        """Return the name of a field that is not taken.
 
         It is the path that a metric would need, or `_` behind one that is reserved.
         """
-        if keys in self._taken:
-            return None
         return _free(_path(keys, self._root), self._reserved)
 
 

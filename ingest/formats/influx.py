@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ingest.formats.members import Object, document_of, lines_of
+from ingest.json_payloads import check_size
 from ingest.values import NUMBER, PayloadError, Spelled, detached, shortened
 
 _NAME_TEXT = r"(?:[^,= \\]|\\[,= ]?)++"
@@ -95,7 +96,10 @@ def decode(payload: bytes) -> Any:
     A reading has its fields, and `measurement`, `tags` and `timestamp`, if the line has one. All
     fields are in `fields`, too, where those are that have the name of one of these four.
     """
-    written = [(number, line.strip(" \t\r\n")) for number, line in enumerate(lines_of(payload), 1)]
+    lines = lines_of(payload)
+    if len(lines) == 1:
+        check_size(payload)  # before it is read
+    written = [(number, line.strip(" \t\r\n")) for number, line in enumerate(lines, 1)]
     return document_of(
         [_member(number, line) for number, line in written if line and not line.startswith("#")]
     )

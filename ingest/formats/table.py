@@ -11,6 +11,8 @@ from streams.payload_shape import MAX_COLUMNS
 
 MAX_LINES = 64
 """Lines of one record: a quote that is not closed must not cost the rest of a long payload."""
+MAX_AGAIN = 5_000
+"""Lines that are read in vain behind quotes that are not closed; then a record is one line."""
 
 
 class _Record(NamedTuple):
@@ -47,15 +49,17 @@ class Table:
 
 def _records(lines: Sequence[str], separator: str) -> Iterator[_Record]:
     """Yield the records that are not blank, each with its own fault."""
-    place = 0
+    place, again = 0, 0
     while place < len(lines):
         number = place + 1
-        end = place + (MAX_LINES if '"' in lines[place] else 1)
+        is_long = '"' in lines[place] and again < MAX_AGAIN
+        end = place + (MAX_LINES if is_long else 1)
         reader = csv.reader(lines[place:end], delimiter=separator, strict=True)
         try:
             cells = next(reader)
         except csv.Error as error:
             yield _Record(number, [], f"{error}: {shortened(lines[place].strip())}")
+            again += reader.line_num - 1
             place += 1  # the lines behind it may be whole
             continue
         place += reader.line_num
