@@ -24,6 +24,7 @@ from streams.stream import Stream
 from utils.exact_numbers import EXACT
 
 UNSET = msgspec.UNSET
+_STORED = (float, int, str)
 MAX_PART = 101
 """Characters of a part of a time; with one more than a time may have it is none."""
 LONG = 64
@@ -106,6 +107,8 @@ class MetricReader:
             if text is not found:
                 outcome = self._outcome(found, name)
                 self._last = found, outcome
+        if outcome is None or isinstance(outcome, _STORED):
+            return outcome
         if isinstance(outcome, PayloadError):
             raise detached(outcome)
         if isinstance(outcome, ValueFault):

@@ -65,6 +65,8 @@ def few_shown() -> Iterator[None]:
 
 def shown(value: object) -> str:
     """Format a value as JSON for a message, shortened to 60 characters."""
+    if type(value) is str:  # the usual case
+        return shortened(_ENCODE(value[: MAX_SHOWN + 1]).decode())
     if isinstance(value, Bare):
         return shortened(value.strip())
     if isinstance(value, list | dict):
@@ -85,9 +87,7 @@ def shortened(text: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    if type(value) is str:
-        value = value[: MAX_SHOWN + 1]
-    return msgspec.json.encode(value, enc_hook=_as_spelled).decode()
+    return _ENCODE(value[: MAX_SHOWN + 1] if type(value) is str else value).decode()
 
 
 def _beginning(value: object) -> str:
@@ -124,3 +124,6 @@ def _as_spelled(value: Any) -> Any:
         if isinstance(value, Spelled)
         else str(value)
     )
+
+
+_ENCODE = msgspec.json.Encoder(enc_hook=_as_spelled).encode

@@ -139,10 +139,9 @@ class TimeReader:
 
     def _in_zone(self, text: str, name: str) -> datetime:
         """Parse a time with the name of its zone behind it. Raises ValueError."""
-        try:
-            zone = calendar.zone(name)
-        except ValueError as error:
-            raise ValueError(f"not a time zone: {name}") from error
+        if name not in calendar.zone_names():
+            raise ValueError(f"not a time zone: {name}")
+        zone = calendar.zone(name)
         if _has_zone(text) or clock.is_date(text) or clock.is_hour(text):
             return self._of_text(text)
         return clock.naive_utc(clock.parse(text).replace(tzinfo=zone, fold=0))

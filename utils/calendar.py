@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from utils.clock import naive_utc
 
@@ -78,7 +78,7 @@ class Timeline:
             yield number, Span(max(span.start, piece.start), min(span.end, piece.end))
 
 
-@lru_cache(maxsize=100)
+@lru_cache(maxsize=1_000)  # more than there are, because devices may name any of them
 def zone(name: str) -> ZoneInfo:
     """Return the time zone with an IANA name. Raises ValueError."""
     try:
@@ -86,6 +86,12 @@ def zone(name: str) -> ZoneInfo:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         expected = "a name such as Asia/Jakarta or UTC"
         raise ValueError(f"there is no time zone {name[:60]!r}; expected {expected}") from error
+
+
+@lru_cache(maxsize=1)
+def zone_names() -> frozenset[str]:
+    """Return the names of all time zones; looking for one that is not there reads folders."""
+    return frozenset(available_timezones())
 
 
 def of_server() -> ZoneInfo | None:

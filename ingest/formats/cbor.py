@@ -6,7 +6,7 @@ from typing import Any
 
 import cbor2
 
-from ingest.formats.trees import NoJson, plain
+from ingest.formats.trees import NoJson, plain_document
 from ingest.json_payloads import check_size
 from ingest.unpacking import MAX_UNPACKED
 from ingest.values import PayloadError, Spelled
@@ -44,7 +44,7 @@ def decode(payload: bytes) -> Any:
         allow_duplicate_keys=False,
     )
     try:
-        document = plain(decoder.decode(), _special)
+        document = plain_document(decoder.decode(), _special)
     except cbor2.CBORDecodeError as error:
         raise _why(error) from error
     except NoJson as error:

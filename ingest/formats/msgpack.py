@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.formats.trees import NoJson, plain
+from ingest.formats.trees import NoJson, plain_document
 from ingest.json_payloads import check_size
 from ingest.unpacking import MAX_UNPACKED
 from ingest.values import PayloadError
@@ -14,7 +14,7 @@ def decode(payload: bytes) -> Any:
     """Return the document, with the types of decoded JSON. Raises PayloadError."""
     check_size(payload, MAX_UNPACKED)
     try:
-        return plain(msgspec.msgpack.decode(payload), _special)
+        return plain_document(msgspec.msgpack.decode(payload), _special)
     except UnicodeDecodeError as error:
         message = f"a text has bytes that are not valid UTF-8: {error.reason}"
         raise PayloadError("invalid_utf8", message) from error

@@ -10,6 +10,8 @@ from ingest.unpacking import MAX_UNPACKED
 from ingest.values import PayloadError, Spelled, shown, spelled
 from streams.payload_shape import SENML_DEVICE, SENML_TIME
 
+MAX_DIGITS = 1_000
+"""Characters of a number to which another is added."""
 VERSION = 10
 """The version of RFC 8428."""
 RELATIVE = 2**28
@@ -123,8 +125,11 @@ def _sum(base: Object, base_field: str, record: Object, field: str) -> Any:
 
 
 def _exact(number: float) -> Decimal:
+    written = spelled(number)
+    if len(written) > MAX_DIGITS:
+        raise ValueError(f"a number has {len(written)} characters; at most {MAX_DIGITS} are read")
     try:
-        return Decimal(spelled(number))
+        return Decimal(written)
     except ArithmeticError as error:
         raise ValueError(f"an exponent is too small: {shown(number)}") from error
 

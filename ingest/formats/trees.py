@@ -10,6 +10,9 @@ from utils.clock import naive_utc, rfc3339
 from utils.identity import MAX_DEPTH
 from utils.text import printable
 
+MAX_HOLDERS = 60_000
+"""Objects and arrays in a document; a message of 10,000 readings can have six in each."""
+_HOLDERS = (dict, list)
 Special = Callable[[Any], Any]
 """Returns the meaning of a value that only one format has. Raises NoJson."""
 
@@ -26,6 +29,23 @@ class NoJson(Exception):
         step = f"[{key}]" if isinstance(key, int) else printable(key[:60])
         dot = "." if self._place and not self._place.startswith("[") else ""
         return NoJson(self._text, f"{step}{dot}{self._place}")
+
+
+def plain_document(document: Any, special: Special) -> Any:
+    """Return a whole document with the types of JSON. Raises NoJson, PayloadError."""
+    waiting, count = [document], 0
+    while waiting:
+        holder = waiting.pop()
+        if not isinstance(holder, _HOLDERS):
+            break  # the document is a value
+        items = holder.values() if isinstance(holder, dict) else holder
+        inner = [one for one in items if isinstance(one, _HOLDERS)]
+        count += len(inner)
+        if count > MAX_HOLDERS:
+            text = f"the document has more than {MAX_HOLDERS} objects and arrays"
+            raise PayloadError("too_large", text)
+        waiting += inner
+    return plain(document, special)
 
 
 def plain(value: Any, special: Special, depth: int = MAX_DEPTH) -> Any:
