@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from utils.text import printable
+from utils.text import is_plain, printable
 
 MAX_SHOWN = 60
 """Characters of a value that are shown."""
@@ -79,7 +79,7 @@ def shown(value: object) -> str:
 def shortened(text: str) -> str:
     """Shorten a text for a message to 60 characters."""
     text = text[: MAX_SHOWN + 1]
-    if not (text.isascii() and text.isprintable()):
+    if not is_plain(text):
         if not _budget.allows():
             return _ELLIPSIS
         text = printable(text)

@@ -33,10 +33,14 @@ _BLACK_FLAG = "\U0001f3f4"
 _FLAG = re.compile(f"{_BLACK_FLAG}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f")
 
 
+def is_plain(text: str) -> bool:
+    """Return whether nothing in a text is unprintable; fast for almost every text."""
+    return text.isprintable() and (text.isascii() or _UNSEEN.search(text) is None)
+
+
 def printable(text: str) -> str:
     """Return the text with everything unprintable, including line breaks, escaped."""
-    # Fast path for almost every text.
-    if text.isprintable() and (text.isascii() or _UNSEEN.search(text) is None):
+    if is_plain(text):
         return text
     return "".join(c if _is_printable(c) else f"\\u{ord(c):04x}" for c in text)
 
@@ -53,8 +57,7 @@ def invisible(text: str) -> str | None:
     A joiner between two visible characters counts as visible, because it changes how they look,
     and so does a variation selector behind one.
     """
-    # Fast path for almost every text.
-    if text.isprintable() and (text.isascii() or _UNSEEN.search(text) is None):
+    if is_plain(text):
         return None
     text = _FLAG.sub(_BLACK_FLAG, text)
     for index, character in enumerate(text):

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.report import reference_loop
 from ingest.message import Rejection, Several
-from tests.hostile import ARRAY, CASES, A, Hostile, message_of, parser_of
+from tests.hostile import ARRAY, CASES, WHOLE, A, Hostile, message_of, parser_of
 
 AT_REFERENCE, SLACK = 50, 2
 """Milliseconds on a machine on which the reference loop takes `LOOP`; times what tests allow."""
@@ -59,6 +59,16 @@ def test_each_of_thousands_of_wrong_members_counts(tmp_path: Path) -> None:
     assert isinstance(found, Rejection)
     assert found.readings == 9_999
     assert found.text == 'r[0].a: not a number: "x"; 9998 more readings were rejected'
+
+
+def test_each_of_many_wrong_members_is_set_aside_with_its_place(tmp_path: Path) -> None:
+    text = "{" + ",".join(f'"Zähler {number}":{{"a":"è"}}' for number in range(100)) + ',"b":1}'
+    case = Hostile("", WHOLE.replace(A, f"{A}bare = 'value'\n"), lambda: text)
+    found = parser_of(case, tmp_path).parse(message_of(case))
+    assert isinstance(found, Several)
+    assert [one.text for one in found.rejections] == [
+        f'Zähler {number}.a: not a number: "è"' for number in range(100)
+    ]
 
 
 def test_a_good_member_among_thousands_of_wrong_ones_is_stored(tmp_path: Path) -> None:
