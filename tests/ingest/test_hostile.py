@@ -9,6 +9,7 @@ import pytest
 from benchmarks.report import reference_loop
 from ingest.message import Rejection, Several
 from tests.hostile import ARRAY, CASES, WHOLE, A, Hostile, message_of, parser_of
+from utils import lenient_json
 
 AT_REFERENCE, SLACK = 50, 2
 """Milliseconds on a machine on which the reference loop takes `LOOP`; times what tests allow."""
@@ -28,6 +29,7 @@ def test_a_hostile_payload_is_rejected_soon(case: Hostile, most: float, tmp_path
     parser, message = parser_of(case, tmp_path), message_of(case)
     taken: list[float] = []
     while len(taken) < 5 and (not taken or min(taken) > most):
+        lenient_json.why(b"x")  # so that it remembers no earlier attempt
         began = time.thread_time()
         found = parser.parse(message)
         taken.append(1000 * (time.thread_time() - began))
