@@ -47,7 +47,7 @@ class RestReader:
                 left_out += 1
                 continue
             try:
-                kept[_free(name, kept)] = _stored(name, found)
+                kept[name] = _stored(name, found)
             except PayloadError as error:
                 # Without a name, because a device may have any number of these.
                 faults.append(ValueFault.of("", shown(found), error))
@@ -96,10 +96,3 @@ def _stored(name: str, found: Any) -> Value:
             return float(found)
         return number(name, found, shown(found))
     return str(text(name, found))
-
-
-def _free(name: str, kept: RestFields) -> str:
-    """Return a name that is not in use; only names that are reserved can meet another."""
-    while name in kept:
-        name = f"{name}_"
-    return name

@@ -15,6 +15,10 @@ MAX_COLUMNS = 1_000
 """Columns of CSV."""
 SENML_DEVICE, SENML_TIME = "bn", "timestamp"
 """The fields of a decoded SenML document with the device and the time."""
+INFLUX_FIELDS = "fields"
+"""Where all fields of a line of InfluxDB's protocol are; most are also at the top."""
+INFLUX_OWN = ("measurement", "tags", INFLUX_FIELDS, "timestamp")
+"""What its readings have at the top besides fields."""
 
 
 class Pairs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"array": "in"}):

@@ -9,6 +9,7 @@ from typing import Any
 from ingest.formats.members import Object, document_of, lines_of
 from ingest.json_payloads import check_size
 from ingest.values import NUMBER, PayloadError, Spelled, detached, shortened
+from streams.payload_shape import INFLUX_OWN
 
 _NAME_TEXT = r"(?:[^,= \\]|\\[,= ]?)++"
 _STRING_TEXT = r'"(?:[^"\\]|\\["\\]?)*+"'
@@ -30,7 +31,6 @@ _BOOLEANS = {
     **dict.fromkeys(("f", "F", "false", "False", "FALSE"), False),
 }
 _VALUE = 'a value such as 21.5, 12i, true or "text"'
-_OWN = ("measurement", "tags", "fields", "timestamp")
 
 
 class _Line:
@@ -117,7 +117,7 @@ def _reading(line: _Line) -> Object:
     tags = line.pairs("tag") if line.skip(",") else {}
     line.take(_SPACES, "a space before the fields")
     fields = line.pairs("field")
-    reading = {name: value for name, value in fields.items() if name not in _OWN}
+    reading = {name: value for name, value in fields.items() if name not in INFLUX_OWN}
     reading |= {"measurement": measurement, "tags": tags, "fields": fields}
     if not line.is_read:
         line.take(_SPACES, "a space before the time")

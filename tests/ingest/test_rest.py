@@ -39,6 +39,9 @@ def kept(folder: Path, declared: str, payload: str) -> Any:
         pytest.param('{"pm2.5":1,"a b":2,"":3}', {'"pm2.5"': 1, "a b": 2, '""': 3}, id="quoted"),
         pytest.param('{"id":1,"Created_At":2,"rest":3}', {"id_": 1, "Created_At_": 2, "rest_": 3}, id="reserved"),
         pytest.param('{"id":1,"id_":2}', {"id_": 1, "id__": 2}, id="reserved and taken"),
+        pytest.param('{"id_":2,"id":1}', {"id__": 2, "id_": 1}, id="in another order"),
+        pytest.param('{"_":1,"__":2}', {"_": 1, "__": 2}, id="nothing but underscores"),
+        pytest.param('{"a\\u200bb":1}', {'"a\\u200bb"': 1}, id="an invisible character"),
         pytest.param('{"device_id":"q","t":1}', {"device_id_": "q", "t": 1}, id="a device id"),
         pytest.param('{"timestamp":1759163270,"t":1}', {"t": 1}, id="the time is none of it"),
         pytest.param('{"t":null,"u":NaN,"v":1}', {"v": 1}, id="no value"),
@@ -66,6 +69,45 @@ def test_what_a_metric_takes_is_not_kept_again(tmp_path: Path) -> None:
     assert isinstance(found, Reading)
     assert found.values == (1.0, 3.0)
     assert found.rest == {"in.x": 2, "level_": 4, "$.z": 5}
+
+
+X = 'topic = "x/{device_id}"\nrest = "keep"\n'
+
+
+@pytest.mark.parametrize(
+    ("declared", "payload", "expected"),
+    [
+        pytest.param(
+            '[metrics]\np = { path = "P", item = 0 }\n', '{"P":[1,2]}', {"P[1]": 2}, id="an item"
+        ),
+        pytest.param('[metrics]\na = "b.c"\n', '{"b.c":1,"d":2}', {"d": 2}, id="a whole name"),
+        pytest.param(
+            'explode = "r"\n[metrics]\na = "$.fw"\n',
+            '{"r":[{"fw":2}],"fw":1}',
+            {"fw": 2},
+            id="a field of a member with the name of one at the top",
+        ),
+        pytest.param(
+            'pairs = { in = "v", name = "n", value = "x" }\n[metrics]\na = {}\n',
+            '{"v":[{"n":"a","x":1},{"n":"b","x":2}],"c":3}',
+            {"b": 2, "c": 3},
+            id="pairs",
+        ),
+        pytest.param(
+            'format = "influx"\n[metrics]\na = {}\nb = "fields.b"\n',
+            "m,t=u a=1,b=2,c=3,tags=4",
+            {"measurement": "m", "tags.t": "u", "c": 3.0, "fields.tags": 4.0},
+            id="a line of InfluxDB's protocol",
+        ),
+        pytest.param(
+            "[metrics]\na_ = {}\n", '{"a_":1,"a":2,"a__":3}', {"a__": 2, "a____": 3}, id="marks"
+        ),
+    ],
+)
+def test_every_field_is_kept_once(
+    declared: str, payload: str, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    assert kept(tmp_path, X + declared, payload) == expected
 
 
 def test_a_reading_may_have_nothing_but_the_rest(tmp_path: Path) -> None:
