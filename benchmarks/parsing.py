@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import hostile
 from benchmarks.bench import Bench
+from benchmarks.hostile import Hostile
 from benchmarks.report import ReportLine, reference_loop
 from broker.message import Message
 from config import Settings
@@ -21,6 +23,9 @@ ROUNDS = 15
 MEMBERS = 1_000
 MAX_UPLINK, MAX_MEMBER = 25.0, 6.0
 """Microseconds that parsing may take."""
+MAX_HOSTILE = 50.0
+"""Milliseconds until a hostile payload is rejected."""
+HOSTILE_ROUNDS = 3
 NOW = datetime(2026, 1, 29, 14, 30, 46)
 UPLINK = {
     "deduplicationId": "0b6a1f7e-1111-4222-8333-9b1c2d3e4f50",
@@ -76,6 +81,36 @@ def measure(bench: Bench) -> Iterator[ReportLine]:
     loop = f"the reference loop took {reference_loop():.1f} ms"
     for case in CASES:
         yield case.measured(parser, loop)
+    yield _slowest_hostile(bench.folder("hostile"), loop)
+
+
+def _slowest_hostile(folder: Path, loop: str) -> ReportLine:
+    """Return the milliseconds until the slowest of the hostile payloads is rejected."""
+    taken = {case.name: _milliseconds(case, folder) for case in hostile.CASES}
+    name = max(taken, key=lambda name: taken[name])
+    slowest = taken[name]
+    return ReportLine(
+        f"reject the slowest of {len(taken)} hostile payloads",
+        slowest,
+        "ms",
+        None,
+        None,
+        f"≤ {MAX_HOSTILE:g} ms",
+        slowest <= MAX_HOSTILE,
+        f"{name}; {loop}",
+        {"milliseconds": [slowest]},
+    )
+
+
+def _milliseconds(case: Hostile, folder: Path) -> float:
+    parser, message = hostile.parser_of(case, folder), hostile.message_of(case)
+    rounds: list[float] = []
+    for _ in range(HOSTILE_ROUNDS):
+        parser.parse(hostile.OTHER)  # so that nothing is remembered of the last round
+        began = time.thread_time()
+        parser.parse(message)
+        rounds.append(1000 * (time.thread_time() - began))
+    return min(rounds)
 
 
 def _parser(folder: Path) -> Parser:

@@ -6,35 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import reference_loop
+from benchmarks.hostile import ARRAY, CASES, WHOLE, A, Hostile, message_of, parser_of
 from ingest.message import Rejection, Several
-from tests.hostile import ARRAY, CASES, WHOLE, A, Hostile, message_of, parser_of
-from utils import lenient_json
 
-AT_REFERENCE, SLACK = 50, 2
-"""Milliseconds on a machine on which the reference loop takes `LOOP`; times what tests allow."""
-LOOP = 25
+SECONDS = 1.0
+"""What parsing may take on any machine; before its work was bounded, some took a minute. How long
+it takes is a line of `make bench`."""
 MEMORY = 60_000_000
 
 
-@pytest.fixture(scope="module")
-def most() -> float:
-    """The milliseconds that parsing may take on this machine."""
-    loop = min(reference_loop() for _ in range(5))
-    return AT_REFERENCE * SLACK * loop / LOOP
-
-
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
-def test_a_hostile_payload_is_rejected_soon(case: Hostile, most: float, tmp_path: Path) -> None:
+def test_a_hostile_payload_is_rejected_soon(case: Hostile, tmp_path: Path) -> None:
     parser, message = parser_of(case, tmp_path), message_of(case)
-    taken: list[float] = []
-    while len(taken) < 5 and (not taken or min(taken) > most):
-        lenient_json.why(b"x")  # so that it remembers no earlier attempt
-        began = time.thread_time()
-        found = parser.parse(message)
-        taken.append(1000 * (time.thread_time() - began))
-        assert isinstance(found, Rejection), found
-    assert min(taken) <= most
+    began = time.thread_time()
+    found = parser.parse(message)
+    assert isinstance(found, Rejection), found
+    assert time.thread_time() - began < SECONDS
 
 
 def named(name: str) -> Hostile:

@@ -4,15 +4,17 @@ import gzip
 import struct
 import zlib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from broker.message import Message
+from config import Settings
 from ingest.payload import Parser
 from streams.declaration import load
-from tests.parsing import RECEIVED
-from tests.support import DEVICE_TOPICS
+from streams.own_topics import DeviceTopics
 
+NOW = datetime(2026, 1, 29, 14, 30, 46)
 MOST = 999_900
 """Bytes of a payload, unpacked."""
 TOPIC = 'topic = "x/{device_id}"\n'
@@ -163,7 +165,8 @@ CASES = [
     Hostile("wrong required times", times('field = "t"\nrequired = true'), lambda: members('{"a":1,"t":"x"}')),
     Hostile("times in a required zone", times('field = "t"\nrequired = true'), lambda: joined(lambda i: f'{{"a":1,"t":"2026-01-29 14:30:45 Europe/X{i}"}}', 9_999, '{"r":[', "]}")),
     # formats
-    Hostile("senml, wrong record at its end", SENML, lambda: joined(lambda i: '{"n":"a","v":1}' if i < 9_998 else "[1]", 9_999, "[", "]")),
+    Hostile("senml, wrong base at its end", SENML, lambda: joined(lambda i: '{"n":"a","v":1}' if i < 9_998 else '{"bn":5}', 9_999, "[", "]")),
+    Hostile("senml, wrong records", SENML, lambda: joined(lambda i: '{"n":5,"v":1}', 9_999, "[", "]")),
     Hostile("senml, long base name", SENML, lambda: joined(lambda i: f'{{"n":"{"/" * 70}:a{i}","vs":"x"}}', 9_999, "[", "]")),
     Hostile("senml, base values of many digits", SENML, lambda: f'[{{"bv":1.{"7" * 500_000}}},' + ",".join(['{"n":"a","v":1}'] * 9_000) + "]"),
     Hostile("msgpack, a wrong length", PACK, lambda: b"\xdd\xff\xff\xff\xff" + b"\xc0" * 900_000),
@@ -201,9 +204,14 @@ CASES = [
 ]  # fmt: skip
 
 
+OTHER = Message("x/d1", b"{", NOW)
+"""Another broken message."""
+
+
 def parser_of(case: Hostile, folder: Path) -> Parser:
+    """A parser of the case's stream, which is declared in the folder."""
     (folder / "x.toml").write_text(case.stream)
-    return Parser(load(folder, {}, DEVICE_TOPICS))
+    return Parser(load(folder, {}, DeviceTopics.of(Settings(_env_file=None))))
 
 
 def message_of(case: Hostile) -> Message:
@@ -211,4 +219,4 @@ def message_of(case: Hostile) -> Message:
     topic = "x/y" if 'topic = "x/y"' in case.stream else "x/d1"
     if 'topic = "x/{device_id}"' in case.stream:
         topic = "x/d1"
-    return Message(topic, payload.encode() if isinstance(payload, str) else payload, RECEIVED)
+    return Message(topic, payload.encode() if isinstance(payload, str) else payload, NOW)
