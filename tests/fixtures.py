@@ -292,19 +292,28 @@ def backend(
         assert tracebacks(started) == ""
 
 
+@pytest.fixture(scope="module")
+def used_streams() -> str:
+    """The streams of `api` and `sqlite_api`, as in STREAMS; with fewer they are made faster."""
+    return ""
+
+
 @pytest.fixture
-def api(settings: Callable[..., Settings], database_url: str) -> Iterator[Api]:
+def api(settings: Callable[..., Settings], database_url: str, used_streams: str) -> Iterator[Api]:
     """The API over an empty database of each kind in turn."""
-    with running(settings(database_url=database_url)) as made:
+    with running(settings(database_url=database_url, streams=used_streams)) as made:
         yield made
 
 
 @pytest.fixture
 def sqlite_api(
-    settings: Callable[..., Settings], tmp_path: Path, lent_database: Lend
+    settings: Callable[..., Settings], tmp_path: Path, lent_database: Lend, used_streams: str
 ) -> Iterator[Api]:
     """The API over an empty SQLite database, for what no database has a part in."""
-    with lent_database("sqlite", tmp_path) as url, running(settings(database_url=url)) as made:
+    with (
+        lent_database("sqlite", tmp_path) as url,
+        running(settings(database_url=url, streams=used_streams)) as made,
+    ):
         yield made
 
 

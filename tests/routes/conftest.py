@@ -10,7 +10,14 @@ from config import Settings
 from tests.api import Api, running
 from tests.configurations import BOILER, PUMP
 from tests.devices import DeviceClient
+from tests.fixtures import Lend
 from tests.support import free_port
+
+
+@pytest.fixture(scope="module")
+def used_streams() -> str:
+    """The only stream that most of these tests know."""
+    return "sensors"
 
 
 @pytest.fixture
@@ -30,8 +37,21 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def publisher(settings: Callable[..., Settings], file: Path) -> Iterator[Api]:
+def publisher(
+    settings: Callable[..., Settings],
+    file: Path,
+    tmp_path: Path,
+    lent_database: Lend,
+    used_streams: str,
+) -> Iterator[Api]:
     """The API that has this file; nothing is started, and there is no broker."""
-    used = settings(publisher_config=file, mqtt_broker="127.0.0.1", mqtt_port=free_port())
-    with running(used) as made:
-        yield made
+    with lent_database("sqlite", tmp_path) as url:
+        used = settings(
+            publisher_config=file,
+            mqtt_broker="127.0.0.1",
+            mqtt_port=free_port(),
+            database_url=url,
+            streams=used_streams,
+        )
+        with running(used) as made:
+            yield made

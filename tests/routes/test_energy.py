@@ -31,6 +31,12 @@ WHOLE_DAY = {
 }
 
 
+@pytest.fixture(scope="module")
+def used_streams() -> str:
+    """Those with figures, and one without."""
+    return "sensors,panels,machines"
+
+
 def measured(
     start: str, count: int, step: float, power: float = 1000, **changes: Any
 ) -> list[dict[str, Any]]:

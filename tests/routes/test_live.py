@@ -24,6 +24,12 @@ from wiring.backend import MAX_HELD
 STATES = ("pending", "sent", "in_progress", "succeeded")
 
 
+@pytest.fixture(scope="module")
+def used_streams() -> str:
+    """All that are shipped."""
+    return ""
+
+
 @contextlib.contextmanager
 def raw(backend: BackendProcess, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
     """Return the answer to a GET; its body is not read yet."""

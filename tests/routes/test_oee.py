@@ -10,6 +10,12 @@ PATH = "/api/machines/oee"
 MORNING: dict[str, Any] = {"from_": "2025-01-29T06:00", "to": "2025-01-29T07:00"}
 
 
+@pytest.fixture(scope="module")
+def used_streams() -> str:
+    """The one with the figure, and one without."""
+    return "sensors,machines"
+
+
 def said(
     time: str, state: str, performance: float = 80, quality: float = 90, **changes: Any
 ) -> dict[str, Any]:

@@ -270,6 +270,7 @@ def test_what_a_device_id_may_be_is_in_it(document: Any, path: str) -> None:
 
 
 @pytest.mark.broker
+@pytest.mark.long
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("quarter", range(4))
 def test_whatever_is_asked_the_answer_is_as_documented_and_no_server_error(

@@ -23,6 +23,12 @@ ANYTHING = 'topic = "anything/{device_id...}"\ndevice = "{device_id}"\nrest = "k
 LATER = '[metrics]\npower = "ENERGY.Power"\non = { path = "POWER", type = "boolean" }\nT = {}\n'
 
 
+@pytest.fixture(scope="module")
+def used_streams() -> str:
+    """All that are shipped."""
+    return ""
+
+
 @pytest.fixture
 def anything(api: Api) -> Api:
     """Three readings of one device."""

@@ -16,6 +16,12 @@ from tests.support import free_port, payload, publishing, wait_for
 COUNTS = {"received", "stored", "duplicate", "rejected", "last_batch_at"}
 
 
+@pytest.fixture(scope="module")
+def used_streams() -> str:
+    """All that are shipped."""
+    return ""
+
+
 def in_state(api: Api, status: str) -> Callable[[], Any]:
     """Whether the health has the status; it is 200 in any case."""
 

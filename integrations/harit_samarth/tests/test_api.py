@@ -252,6 +252,7 @@ def test_the_readings_may_stand_in_an_object(sqlite_api: Api) -> None:
     assert (answer["count"], answer["stored"]) == (2, 2)
 
 
+@pytest.mark.long
 def test_a_batch_may_have_10000_readings_and_no_more(api: Api) -> None:
     body = json.dumps([bare(i / 1000) for i in range(10_000)])
     answer = api.post(BATCH, body, expect=200)
@@ -315,6 +316,7 @@ def test_history_of_nothing_is_empty(api: Api) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_pages_of_10000_out_of_100000_readings_are_analysed(sqlite_api: Api) -> None:
     start = datetime(2026, 1, 1)
     for part in range(10):
