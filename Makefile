@@ -19,7 +19,7 @@ test: $(VENV)/dev
 	$(TESTS) -m "not chaos and not process and not long" --hypothesis-profile fast
 
 test-fast: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "pure and not chaos" --hypothesis-profile fast
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "pure and not chaos and not long" --hypothesis-profile fast
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .

@@ -85,6 +85,12 @@ def tree(file: Path) -> ast.Module:
     return ast.parse((PROJECT / file).read_text(encoding="utf-8"))
 
 
+@functools.cache
+def nodes(file: Path) -> list[ast.AST]:
+    """All nodes of a module; walking over a tree again takes longer than a test."""
+    return list(ast.walk(tree(file)))
+
+
 NAMES = {module(file) for file in FILES}
 PLACES = {place(name) for name in NAMES}
 
@@ -92,7 +98,7 @@ PLACES = {place(name) for name in NAMES}
 def imported(file: Path) -> set[str]:
     """The project's modules that a file imports, also inside functions."""
     names: set[str] = set()
-    for node in ast.walk(tree(file)):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -166,7 +172,7 @@ def test_a_class_name_exists_once_in_product_and_tests() -> None:
 def test_no_test_module_is_imported() -> None:
     """What several of them use is in a module of its own."""
     for file in TEST_FILES:
-        for node in ast.walk(tree(file)):
+        for node in nodes(file):
             parts = [part for name in _names_imported(node) for part in name.split(".")]
             found = [part for part in parts if part.startswith("test_")]
             assert not found, f"{file} imports {found}"
@@ -221,7 +227,7 @@ def _names_from_sqlalchemy(file: Path) -> set[str]:
     """What a file calls the names that it imports from SQLAlchemy."""
     return {
         alias.name
-        for node in ast.walk(tree(file))
+        for node in nodes(file)
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "sqlalchemy"
         for alias in node.names
     }
@@ -248,7 +254,7 @@ def test_every_statement_stands_in_queries(room: str) -> None:
     # What moves the rows of an earlier version is a migration that knows the streams.
     for file in set(BY_ROOM[room]) - {Path("storage/backfill.py")}:
         assert not refused & _names_from_sqlalchemy(file), file
-        assert not any(_selects(node) for node in ast.walk(tree(file))), file
+        assert not any(_selects(node) for node in nodes(file)), file
         allowed = SELECTS_ELSEWHERE.get(file.as_posix(), re.compile(r"(?!)"))
         for line, text in _texts(file):
             written = re.search(r"\bSELECT\b", text) and not allowed.search(text)
@@ -282,7 +288,7 @@ def test_only_the_ingest_catches_every_exception(room: str) -> None:
     for file in BY_ROOM[room]:
         broad = [
             node
-            for node in ast.walk(tree(file))
+            for node in nodes(file)
             if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
         ]
         allowed = BROAD_HANDLERS.get(file.as_posix(), 0)
@@ -300,7 +306,7 @@ def _is_broad(caught: ast.expr | None) -> bool:
 @each_room
 def test_nothing_suppresses_every_exception(room: str) -> None:
     for file in BY_ROOM[room]:
-        for node in ast.walk(tree(file)):
+        for node in nodes(file):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 broad = any(_is_named(a, "Exception", "BaseException") for a in node.args)
                 assert not (node.func.attr == "suppress" and broad), f"{file}:{node.lineno}"

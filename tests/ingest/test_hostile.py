@@ -9,6 +9,7 @@ import pytest
 from benchmarks.hostile import ARRAY, CASES, WHOLE, A, Hostile, message_of, parser_of
 from ingest.message import Rejection, Several
 
+pytestmark = pytest.mark.long
 SECONDS = 1.0
 """What parsing may take on any machine; before its work was bounded, some took a minute. How long
 it takes is a line of `make bench`."""

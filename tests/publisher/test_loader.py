@@ -207,6 +207,7 @@ def test_it_reads_the_file_again_only_after_a_change(
     assert not loader.changed()
 
 
+@pytest.mark.long
 def test_ten_thousand_entries_are_accepted_and_take_little_memory(file: Path) -> None:
     entry = json.loads(DOCUMENTED)[0]
     each = [{"id": f"sensor_{n}", "topic": f"plant/line/{n}"} for n in range(10_000)]

@@ -175,6 +175,7 @@ def test_power_too_large_to_be_multiplied_breaks_nothing() -> None:
     assert of_power([at(1, 1e308), at(1.2, 1e308)]).total.energy == float("inf")
 
 
+@pytest.mark.long
 def test_100_000_samples_give_the_closed_form() -> None:
     samples = [(MIDNIGHT + timedelta(seconds=i), float(i)) for i in range(100_001)]
     found = of_power(

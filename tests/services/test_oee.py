@@ -173,6 +173,7 @@ def test_a_night_shift_is_as_long_as_the_clocks_show(first: str, last: str, hour
     assert factors(figures) == (100, 80, 90, 72)
 
 
+@pytest.mark.long
 def test_100_000_readings_give_the_closed_form() -> None:
     # A reading a second, of every four seconds one stopped; the performance rises by 0.001 a second.
     start = NOON
