@@ -50,10 +50,10 @@ PAGES = {name: (PROJECT / "docs" / "devices" / f"{name}.md").read_text() for nam
 
 @pytest.fixture(scope="module")
 def parser() -> Parser:
-    """A parser of the whole library."""
+    """A parser of the whole library, and of the presence of its devices."""
     streams = load(LIBRARY, {}, DEVICE_TOPICS)
     assert not streams.unusable
-    return Parser(streams)
+    return Parser(streams, StreamPresence.of(streams))
 
 
 def readings_of(found: Parsed) -> Sequence[Reading]:
@@ -120,10 +120,8 @@ def test_the_example_of_its_page_gives_the_reading_that_it_shows(name: str, pars
     ],
 )
 def test_the_presence_of_a_device_is_read(
-    topic: str, payload: str, stream: str, device_id: str, online: bool
+    topic: str, payload: str, stream: str, device_id: str, online: bool, parser: Parser
 ) -> None:
-    streams = load(LIBRARY, {}, DEVICE_TOPICS)
-    parser = Parser(streams, StreamPresence.of(streams))
     assert parser.parse(message := Message(topic, payload.encode(), RECEIVED)) == PresenceNotice(
         device_id, message, online, stream
     )
