@@ -5,7 +5,7 @@ import gc
 from hypothesis import settings
 
 pytest_plugins = ["tests.fixtures", "tests.marks"]
-settings.register_profile("fast", max_examples=20)
+settings.register_profile("fast", max_examples=10)
 # Loading makes next to no garbage.
 gc.disable()
 

@@ -52,6 +52,7 @@ DELAYS = {
     "a backlog at once": outage(1, 1000),
     "retransmissions": retransmissions,
 }
+pytestmark = pytest.mark.long
 INTERVALS = (10, 60, 300, 900, 3600)
 SEEDS = range(3)
 
