@@ -7,6 +7,7 @@ from ingest.fields import UNSET
 from ingest.values import PayloadError, shown
 from streams.paths import MISSING
 from streams.stream import Stream
+from streams.topics import name_of
 from utils.identity import MAX_DEVICE_ID, device_id_fault
 
 
@@ -50,7 +51,7 @@ class DeviceFinder:
         values = dict(zip(self._paths, found, strict=True))
         parts: list[str] = []
         for part in self._parts:
-            value = values.get(part, names.get(part.strip("{.}"), MISSING))
+            value = values.get(part, names.get(name_of(part), MISSING))
             if value is MISSING or value is None or (value == "" and part in values):
                 continue
             if value == "":

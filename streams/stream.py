@@ -8,7 +8,7 @@ import msgspec
 from streams.metric import Metric
 from streams.paths import Path
 from streams.payload_shape import PayloadShape
-from streams.topics import PLACEHOLDER, TopicParts, TopicPattern
+from streams.topics import PLACEHOLDER, TopicParts, TopicPattern, name_of
 
 KEY = "{key}"
 """The part of a device id that is the key of a reading in the object that explodes."""
@@ -224,14 +224,14 @@ class Stream:
         if not self.is_joined_from_topic:
             return parts.device_id
         known = {"device_id": parts.device_id or "", **parts.names}
-        return "-".join(known[part.strip("{.}")] for part in self.device_parts)
+        return "-".join(known[name_of(part)] for part in self.device_parts)
 
     @property
     def names_of_device(self) -> tuple[str, ...]:
         """The placeholders that a topic needs to contain the device id; see `device_of`."""
         if not self.is_joined_from_topic:
             return ("device_id",)
-        return tuple(part.strip("{.}") for part in self.device_parts)
+        return tuple(name_of(part) for part in self.device_parts)
 
     def parts_of(self, device_id: str) -> dict[str, str]:
         """Return the values of the parts of a device id, by part."""
@@ -240,7 +240,7 @@ class Stream:
 
     def topic_of(self, device_id: str, metric_level: str = "") -> str:
         """Return a topic of one device, and of one value of `{metric}` if the topic has it."""
-        own = {part.strip("{.}"): value for part, value in self.parts_of(device_id).items()}
+        own = {name_of(part): value for part, value in self.parts_of(device_id).items()}
         named = own.get("device_id", device_id)
         return self.topic.fill(named, metric_level, self.simulate.levels | own)
 

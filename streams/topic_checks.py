@@ -7,7 +7,7 @@ import msgspec
 from streams.checks import StreamError, check_sendable, check_visible, expect
 from streams.presence_words import PresenceWord
 from streams.stream import KEY, Stream
-from streams.topics import DEVICE, METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of
+from streams.topics import DEVICE, METRIC, PLACEHOLDER, LevelKind, TopicPattern, kind_of, name_of
 
 
 def check_topic(topic: TopicPattern, key: str = "topic") -> None:
@@ -52,7 +52,7 @@ def check_topic_keys(stream: Stream) -> None:
     for part in stream.device_parts:
         known = ", ".join(f"{{{one}}}" for one in stream.topic.names) or "none"
         is_inside = part in stream.device_paths or (part == KEY and stream.shape.exploded)
-        is_known = is_inside or part.strip("{.}") in stream.topic.names
+        is_known = is_inside or name_of(part) in stream.topic.names
         expect(is_known, "device", f"a placeholder of the topic: {known}")
     for name in stream.simulate.levels:
         is_free = name in stream.topic.names and name not in ("device_id", "metric")

@@ -202,6 +202,12 @@ class TopicPattern:
 _MANY = "[^/]+(?:/[^/]+)*"
 
 
+def name_of(placeholder: str) -> str:
+    """Return the name in a placeholder, such as room of `{room...}`; any other text as it is."""
+    found = PLACEHOLDER.fullmatch(placeholder)
+    return placeholder if found is None else found["name"]
+
+
 def kind_of(level: str) -> LevelKind:
     """Return what a level of a pattern stands for."""
     found = PLACEHOLDER.fullmatch(level)
