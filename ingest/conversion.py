@@ -109,7 +109,9 @@ def _steps(metric: Metric, decimal: str) -> Iterator[Step]:
     if metric.map:
         yield _mapping(metric.map)
     if metric.is_quantity and (metric.unit or metric.suffix):
-        yield _without_unit([unit for unit in (metric.unit, metric.suffix) if unit])
+        # The longer first: one may be the end of the other.
+        units = sorted(filter(None, (metric.unit, metric.suffix)), key=len, reverse=True)
+        yield _without_unit(units)
     if metric.is_quantity and decimal == ",":
         yield _with_point
 

@@ -71,6 +71,8 @@ class MetricReader:
         self._name = metric.name if not metric.path else self._paths[0].text
         self._converter = Converter(stream, metric)
         self._last: tuple[str, Value | ValueFault | PayloadError | None] = "", None
+        self.has_index = isinstance(self._paths[0].keys[0], int)
+        """Whether it is in an array."""
         self._direct = _key_of(self._paths) if self._converter.keeps_numbers else None
 
     def read(self, holder: Any, top: Any, faults: list[ValueFault]) -> Value | None:

@@ -72,8 +72,9 @@ class LevelReader:
     def __init__(self, stream: Stream, metrics: Sequence[Metric]) -> None:
         self._fields = FieldReader(stream)
         self._unpack = stream.shape.unpack
+        readers = [MetricReader(stream, metric) for metric in metrics]
         self._readers = [
-            (MetricReader(stream, metric), metric.type == "text") for metric in metrics
+            (reader, reader.metric.type == "text" and not reader.has_index) for reader in readers
         ]
         self._indexes = [stream.metrics.index(metric) for metric in metrics]
         self._empty: list[Value | None] = [None] * len(stream.metrics)
@@ -114,6 +115,8 @@ class LevelReader:
 
     @staticmethod
     def _value(reader: MetricReader, decoded: Any, faults: list[ValueFault]) -> Value | None:
+        if reader.has_index and isinstance(decoded, list):
+            return reader.read(decoded, decoded, faults)
         if not isinstance(decoded, dict):
             return reader.convert(decoded, "value", faults)
         if reader.metric.path:

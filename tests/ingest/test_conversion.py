@@ -51,6 +51,7 @@ def parsed(folder: Path, metric: str, payload: str, keys: str = "") -> Parsed:
         ('{ type = "integer", scale = 10 }', '"m":9007199254740993', 90071992547409930),
         ('{ unit = "°C" }', '"m":"23.5 °C"', 23.5),
         ('{ unit = "V", suffix = "Volts" }', '"m":"230.0Volts"', 230.0),
+        ('{ unit = "kWh", suffix = "*kWh" }', '"m":"001234.567*kWh"', 1234.567),
         ('{ split = ",", item = 1 }', '"m":"54.6,25.2"', 25.2),
         ('{ split = ",", item = -1 }', '"m":"54.6, 25.2 "', 25.2),
         ('{ split = ",", item = 5 }', '"m":"54.6,25.2"', None),
@@ -244,3 +245,14 @@ def test_a_required_value_is_none_of_the_words_for_no_value(value: str, tmp_path
     found = parsed(tmp_path, "{ required = true }", payload, 'null = ["9999", "-"]')
     assert isinstance(found, Rejection)
     assert found.text == f'm: no value: "{value}"'
+
+
+def test_metrics_may_share_an_array_on_their_topic(tmp_path: Path) -> None:
+    metrics = (
+        'a = { level = "nrg", path = "[0]" }\nb = { level = "nrg", path = "[1]", type = "text" }\n'
+    )
+    (tmp_path / "x.toml").write_text(f'topic = "x/{{device_id}}/{{metric}}"\n[metrics]\n{metrics}')
+    parser = Parser(load(tmp_path, {}, DEVICE_TOPICS))
+    found = parser.parse(Message("x/d/nrg", b'[230.5,"on",0]', RECEIVED))
+    assert isinstance(found, Reading), found
+    assert found.values == (230.5, "on")
