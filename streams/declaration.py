@@ -177,8 +177,11 @@ def _where(message: str, heading: str = "") -> str:
     """Return a message of msgspec with the key in front, and with the words that it may have."""
     text, _, path = message.partition(" - at `$")
     key = heading + path.rstrip("`") if heading else path.strip("`.")
-    words = get_args(_WORDS.get(key.rpartition(".")[2]))
-    text = text.replace("Invalid enum value", f"Expected {' or '.join(words)}, got")
+    name = key.rpartition(".")[2] if key.startswith("metrics.") else key
+    if words := get_args(_WORDS.get(name)):
+        expected = f"Expected {' or '.join(filter(None, words))}"
+        text = text.replace("Invalid enum value", f"{expected}, got")
+        text = text.replace("Expected `str`", expected)
     return f"{key}: {text}" if key else text
 
 
