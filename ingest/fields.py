@@ -219,8 +219,8 @@ class FieldReader:
         """Return the object that contains the metrics. Raises PayloadError, NotConcerned."""
         found = values.find(payload, top)
         name = values.text
-        if found is MISSING:
-            raise nothing_read(self._shape, f"{name}: missing")
+        if found is MISSING or found is None:
+            raise nothing_read(self._shape, f"{name}: {'missing' if found is MISSING else 'null'}")
         if not isinstance(found, dict | list):
             message = f"{name}: expected a JSON object, not {shown(found)}"
             raise PayloadError("not_an_object", message)

@@ -256,3 +256,14 @@ def test_metrics_may_share_an_array_on_their_topic(tmp_path: Path) -> None:
     found = parser.parse(Message("x/d/nrg", b'[230.5,"on",0]', RECEIVED))
     assert isinstance(found, Reading), found
     assert found.values == (230.5, "on")
+
+
+@pytest.mark.parametrize(("empty", "outcome"), [("ignore", Ignored), ("reject", Rejection)])
+@pytest.mark.parametrize("payload", ['{"v":null}', "{}"])
+def test_an_object_of_metrics_that_is_null_is_as_one_that_is_missing(
+    empty: str, outcome: type, payload: str, tmp_path: Path
+) -> None:
+    keys = f'topic = "x/{{device_id}}"\nvalues = "v"\nempty = "{empty}"\n[metrics]\nm = {{}}\n'
+    (tmp_path / "x.toml").write_text(keys)
+    parser = Parser(load(tmp_path, {}, DEVICE_TOPICS))
+    assert isinstance(parser.parse(Message("x/d1", payload.encode(), RECEIVED)), outcome)
