@@ -40,16 +40,10 @@ class NamedFiles(NamedTuple):
             yield folder / path.name
             yield Path(os.path.realpath(path))
 
-    def has(self, path: Path) -> bool:
-        """Return whether a path is that of one of the files."""
-        return any(
-            path.parent == own.parent
-            and re.fullmatch(
-                f"{re.escape(own.stem)}{self.inserted}{re.escape(own.suffix)}{self.appended}",
-                path.name,
-            )
-            for own in self.spellings()
-        )
+    def is_name_of(self, name: str, own: Path) -> bool:
+        """Return whether a name is that of a path, or of a file beside it."""
+        pattern = f"{re.escape(own.stem)}{self.inserted}{re.escape(own.suffix)}{self.appended}"
+        return re.fullmatch(pattern, name) is not None
 
 
 def log(setting: str, path: Path | None) -> NamedFiles:
@@ -88,9 +82,11 @@ def check(files: Iterable[NamedFiles]) -> None:
 def _shared(one: NamedFiles, other: NamedFiles) -> Path | None:
     """Return a path that is, or would have to be a folder of, a file of both."""
     for first, second in ((one, other), (other, one)):
+        known = [(own.parent, own) for own in first.spellings()]
         for spelling in second.spellings():
             for path in (spelling, *spelling.parents):
-                if first.has(path):
+                near = [own for folder, own in known if folder == path.parent]
+                if any(first.is_name_of(path.name, own) for own in near):
                     return path
     # Hard links, and other cases of letters on file systems that have no cases.
     same = (a for a in one.paths for b in other.paths if _same(a, b))
