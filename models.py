@@ -221,6 +221,18 @@ class BirthCertificate(Base):
     """JSON: the data types of the metrics by name, and their names by alias."""
 
 
+class KeyedRequest(Base):
+    """A request with readings and an `Idempotency-Key`, by which its repetitions are known."""
+
+    __tablename__ = "keyed_requests"
+
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """A hash of the stream and the key."""
+    content: Mapped[str] = mapped_column(String(32))
+    """A hash of what was sent."""
+    received_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Command(Base):
     """A command to a device, and its state."""
 

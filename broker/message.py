@@ -26,14 +26,15 @@ class Message(msgspec.Struct, gc=False):
     """The subscription identifiers of the matching filters, where they are needed."""
     copy: bool = False
     """Whether the broker delivers it once more because it matches another filter too."""
-    _serial: int = 0
+    known_serial: int = 0
+    """The id of this delivery if an earlier one had the same; see `serial`."""
     _fingerprint: int | None = None
 
     def serial(self) -> int:
         """Return an id of this delivery, the same when it is handed over again."""
-        if not self._serial:
-            self._serial = random.getrandbits(62)
-        return self._serial
+        if not self.known_serial:
+            self.known_serial = random.getrandbits(62)
+        return self.known_serial
 
     def fingerprint(self) -> int:
         """Return a signed 64-bit hash of topic and payload, the same for a redelivery."""

@@ -229,6 +229,16 @@ class KeyHeader(Described):
     )
 
 
+class RequestKeyHeader(Described):
+    """The header by which readings without a time are known again."""
+
+    key: Key | None = Field(
+        None,
+        alias="Idempotency-Key",
+        description="A request with the same key within 24 hours stores no reading again.",
+    )
+
+
 class CommandPath(Described):
     """Select a command."""
 

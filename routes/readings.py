@@ -30,6 +30,7 @@ from routes.arguments import (
     MetricSubmissionQuery,
     MlQuery,
     ReadingsQuery,
+    RequestKeyHeader,
     SubmissionQuery,
     TimeRangeQuery,
 )
@@ -79,15 +80,17 @@ def blueprint(
 
 def _add_submission(api: APIBlueprint, stream: Stream, submissions: Submissions) -> None:
     answers: dict[Any, Any] = {201: SubmissionAnswer, 207: SubmissionAnswer, 400: RefusedSubmission}
-    answers |= {413: Error, 415: Error}
+    answers |= {413: Error, 415: Error, 422: Error}
 
-    def of_all(query: SubmissionQuery) -> tuple[JsonObject, int]:
+    def of_all(query: SubmissionQuery, header: RequestKeyHeader) -> tuple[JsonObject, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
-        return posted(submissions.submit(stream, request.get_data(), query.device_id, None))
+        body = request.get_data()
+        return posted(submissions.submit(stream, body, query.device_id, None, header.key))
 
-    def of_metric(query: MetricSubmissionQuery) -> tuple[JsonObject, int]:
+    def of_metric(query: MetricSubmissionQuery, header: RequestKeyHeader) -> tuple[JsonObject, int]:
         """Store one payload as a device would publish it, or an array of up to 10,000."""
-        return posted(submissions.submit(stream, request.get_data(), query.device_id, query.metric))
+        body = request.get_data()
+        return posted(submissions.submit(stream, body, query.device_id, query.metric, header.key))
 
     take = of_metric if stream.topic.has_metric else of_all
     api.post("/readings", responses=answers, request_body=_body(stream), endpoint="readings")(take)

@@ -14,6 +14,7 @@ from ingest.json_payloads import MAX_READINGS
 from ingest.message import Reading, Rejection, Several
 from ingest.outcome import Outcome, ReadingCounts
 from ingest.pipeline import Pipeline
+from services.keyed_requests import KeyedRequests
 from streams.stream import Stream
 from utils import json_arrays, lenient_json
 from utils.clock import StrictClock
@@ -49,15 +50,21 @@ class Submissions:
         self._database = database
         self._pipeline = pipeline
         self._clock = StrictClock()
+        self._keyed = KeyedRequests(database)
 
     def submit(
-        self, stream: Stream, body: bytes, device_id: str | None, metric: str | None
+        self,
+        stream: Stream,
+        body: bytes,
+        device_id: str | None,
+        metric: str | None,
+        key: str | None = None,
     ) -> Receipt:
         """Store one payload or an array of them, as `store` does.
 
-        Raises BadSubmission, Unavailable.
+        Raises BadSubmission, KeyReused, Unavailable.
         """
-        return self.store(stream, payloads(body), device_id, metric)
+        return self.store(stream, payloads(body), device_id, metric, key)
 
     def store(
         self,
@@ -65,15 +72,21 @@ class Submissions:
         given: Sequence[bytes],
         device_id: str | None = None,
         metric: str | None = None,
+        key: str | None = None,
     ) -> Receipt:
-        """Store payloads. Raises BadSubmission, Unavailable.
+        """Store payloads. Raises BadSubmission, KeyReused, Unavailable.
 
-        `device_id` and `metric` replace the levels of the topic that HTTP does not have.
+        `device_id` and `metric` replace the levels of the topic that HTTP does not have. With an
+        idempotency `key`, payloads that were stored before are duplicates.
         """
         level = self._level(stream, metric)
         topic = stream.topic_of(device_id or "", level or "")
-        messages = [Message(topic, payload, self._clock.now()) for payload in given]
         with self._database.write() as connection:
+            if key is None:
+                messages = [Message(topic, payload, self._clock.now()) for payload in given]
+            else:
+                request, now = f"{stream.name}/{key}", self._clock.now()
+                messages = self._keyed.messages(connection, request, topic, given, now)
             outcome = self._stored(
                 lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level)
             )

@@ -81,6 +81,7 @@ RESERVED_TABLES = {
     "ingest_status",
     "installation",
     "jobs",
+    "keyed_requests",
     "metric_quality",
     "newest_values",
     "presence",

@@ -12,7 +12,7 @@ import pytest
 
 from config import Settings
 from tests.api import Api, noon, reading, running
-from tests.support import payload, publishing, wait_for
+from tests.support import Clock, payload, publishing, wait_for
 
 READINGS = "/api/sensors/readings"
 OTHER_STREAMS = {
@@ -20,6 +20,12 @@ OTHER_STREAMS = {
     "panel": 'topic = "panel/{device_id}/{metric}"\n[metrics.voltage]\nlevel = "V"\n[metrics.current]\n'
     '[metrics.state]\ntype = "text"\nsimulate = { states = ["on", "off"] }\n',
 }
+
+
+@pytest.fixture(scope="module")
+def used_streams() -> str:
+    """One with its readings in one payload, and one with a topic for each metric."""
+    return "sensors,panels"
 
 
 @pytest.fixture
@@ -377,3 +383,38 @@ def test_a_body_that_is_not_json_is_400(sqlite_api: Api, body: str | bytes) -> N
 
 def test_an_empty_array_is_400(sqlite_api: Api) -> None:
     assert "at least one reading" in sqlite_api.post(READINGS, [], expect=400)["message"]
+
+
+KEYED = {"Idempotency-Key": "batch-7"}
+
+
+def keyed(api: Api, body: Any, headers: dict[str, str], expect: int = 201) -> dict[str, int]:
+    """The counts of a submission with these headers."""
+    path = "/api/panels/readings?device_id=p1&metric=power"
+    response = api.client.post(
+        path, data=json.dumps(body), content_type="application/json", headers=headers
+    )
+    assert response.status_code == expect, response.text
+    answer = json.loads(response.text)
+    return {name: answer[name] for name in ("stored", "duplicate") if name in answer}
+
+
+def test_readings_without_a_time_are_known_again_by_the_key_of_their_request(api: Api) -> None:
+    body = [{"value": 1}, {"value": 1}]
+    assert keyed(api, body, KEYED) == {"stored": 2, "duplicate": 0}
+    assert keyed(api, body, KEYED) == {"stored": 0, "duplicate": 2}
+    assert keyed(api, body, {"Idempotency-Key": "batch-8"}) == {"stored": 2, "duplicate": 0}
+    assert keyed(api, body, {}) == {"stored": 2, "duplicate": 0}
+    assert api.get("/api/panels/history?device_id=p1")["count"] == 6
+
+
+def test_a_key_of_other_readings_is_422_and_stores_nothing(api: Api) -> None:
+    keyed(api, {"value": 1}, KEYED)
+    keyed(api, {"value": 2}, KEYED, expect=422)
+    assert api.get("/api/panels/history?device_id=p1")["count"] == 1
+
+
+def test_a_key_is_forgotten_after_a_day(sqlite_api: Api, hands: Clock) -> None:
+    keyed(sqlite_api, {"value": 1}, KEYED)
+    hands.ahead = timedelta(hours=25)
+    assert keyed(sqlite_api, {"value": 1}, KEYED) == {"stored": 1, "duplicate": 0}
