@@ -13,7 +13,8 @@ from broker.notifier import ChangeSet
 from ingest.device_messages import read_object
 from ingest.message import DeviceMessage, Rejection
 from ingest.outcome import Applied
-from ingest.values import PayloadError, shown
+from ingest.showing import shown
+from ingest.values import PayloadError
 from models import MAX_COMMAND_ID, MAX_MESSAGE
 from queries.commands import FINAL, OPEN
 from streams.topics import TopicPattern

@@ -10,7 +10,8 @@ from contextlib import suppress
 from decimal import Decimal, Overflow
 from typing import Any
 
-from ingest.values import NUMBER, PayloadError, exact_decimal, is_no_value, shown, spelled, stored
+from ingest.showing import shown
+from ingest.values import NUMBER, PayloadError, exact_decimal, is_no_value, spelled, stored
 from streams.metric import BytesAt, Metric, Value
 from streams.paths import MISSING
 from streams.stream import Stream

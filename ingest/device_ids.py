@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.fields import UNSET
-from ingest.values import PayloadError, shown
+from ingest.showing import shown
+from ingest.values import PayloadError
 from streams.paths import MISSING
 from streams.stream import Stream
 from streams.topics import name_of

@@ -8,7 +8,8 @@ from broker.message import Message
 from ingest.json_payloads import decode_untyped
 from ingest.kinds import Readable
 from ingest.message import DeviceMessage, Ignored, Rejection
-from ingest.values import PayloadError, shown
+from ingest.showing import shown
+from ingest.values import PayloadError
 from models import OWN
 from streams.topics import TopicParts, TopicPattern
 from utils.identity import device_id_fault

@@ -7,15 +7,8 @@ import msgspec
 
 from ingest.conversion import Converter
 from ingest.rest import RestFields, RestReader
-from ingest.values import (
-    NUMBER,
-    PayloadError,
-    Spelled,
-    ValueFault,
-    detached,
-    first_error,
-    shown,
-)
+from ingest.showing import Spelled, shown
+from ingest.values import NUMBER, PayloadError, ValueFault, detached, first_error
 from models import NO_VALUES, NOT_ONLY
 from streams.metric import Metric, Value, Values
 from streams.paths import MISSING, Path

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ingest.values import PayloadError, Spelled
+from ingest.showing import Spelled
+from ingest.values import PayloadError
 from utils import lenient_json
 from utils.lenient_json import BOM
 

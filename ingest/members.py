@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from ingest.fields import UNSET, NotConcerned, begins_with_index, nothing_read
 from ingest.json_payloads import MAX_READINGS
-from ingest.showing import few_shown
-from ingest.values import PayloadError, detached, shortened, shown
+from ingest.showing import few_shown, shortened, shown
+from ingest.values import PayloadError, detached
 from streams.paths import MISSING, WHOLE, Path
 from streams.payload_shape import Pairs, PayloadShape
 from streams.stream import Stream

@@ -13,7 +13,8 @@ from broker.notifier import ChangeSet
 from ingest.device_messages import read_object
 from ingest.message import DeviceMessage, Ignored
 from ingest.outcome import Applied
-from ingest.values import PayloadError, shortened, shown
+from ingest.showing import shortened, shown
+from ingest.values import PayloadError
 from models import EXCLUDED
 from streams.presence_words import PresenceWord
 from streams.stream import PresenceRules, Stream

@@ -10,7 +10,7 @@ from broker.message import Message
 from ingest.certificates import Certificates
 from ingest.message import Ignored, Reading, Rejection, Several
 from ingest.payload import StreamParser
-from ingest.values import shown
+from ingest.showing import shown
 from streams.metric import Value
 from streams.rest import BARE
 from streams.sample_values import average_values, distinct_values

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from ingest.values import PayloadError, ValueFault, integer, number, shown, text
+from ingest.showing import shown
+from ingest.values import PayloadError, ValueFault, integer, number, text
 from streams.metric import Value
 from streams.rest import MAX_NAME, MAX_NAMES, Keys, RestNames
 from streams.stream import Stream

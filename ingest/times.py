@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ingest.fields import UNSET
-from ingest.values import NUMBER, PayloadError, shown, spelled
+from ingest.showing import shown
+from ingest.values import NUMBER, PayloadError, spelled
 from streams.stream import Stream
 from utils import calendar, clock
 from utils.text import printable

@@ -10,9 +10,9 @@ from ingest.fields import UNSET, FieldReader, Fields, MetricReader, NotConcerned
 from ingest.formats.decoder import document_decoder
 from ingest.json_payloads import begins_array, checked, decode_reading
 from ingest.members import Member, MemberFinder, elements_of, is_list_of_objects
-from ingest.showing import few_shown
+from ingest.showing import Bare, few_shown
 from ingest.unpacking import MAX_UNPACKED, unpacked
-from ingest.values import Bare, PayloadError, ValueFault, detached, first_error
+from ingest.values import PayloadError, ValueFault, detached, first_error
 from models import NO_VALUES
 from streams.metric import Metric, Value
 from streams.stream import Stream

@@ -5,13 +5,12 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple, TypeVar, assert_never
 
-from ingest.showing import Bare, Spelled, shortened, shown
+from ingest.showing import Bare, Spelled, shown
 from streams.metric import MAX_INTEGER, Metric, Value
 from utils.exact_numbers import EXACT, is_exact, is_other_than_zero
 from utils.identity import text_fault
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-__all__ = ["Bare", "Spelled", "shortened", "shown"]
 Failure = TypeVar("Failure", bound=Exception)
 _BOOLEANS = {
     **dict.fromkeys(("true", "on", "yes"), True),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table
 
 import queries.readings
-from ingest.values import shown
+from ingest.showing import shown
 from queries.readings import TimeFilter
 from streams.stream import Oee
 from utils.calendar import Span, Timeline

@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
-from ingest.values import shown
+from ingest.showing import shown
 from utils.text import printable
 
 POLL_SECONDS = 0.01

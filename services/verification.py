@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from broker.publisher import Publisher, PublishError
 from broker.sessions import SessionError, undelivered
 from config import Settings, SettingsError
-from ingest.values import shown
+from ingest.showing import shown
 from models import VERIFY_DEVICE
 from mqtt_client import NOTHING
 from services import verification_traces

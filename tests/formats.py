@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from ingest.formats.decoder import document_decoder
-from ingest.values import PayloadError, Spelled
+from ingest.showing import Spelled
+from ingest.values import PayloadError
 from streams.payload_shape import PayloadShape
 
 BAD = "bad: "

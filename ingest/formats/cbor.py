@@ -8,8 +8,9 @@ import cbor2
 
 from ingest.formats.trees import NoJson, plain_document
 from ingest.json_payloads import check_size
+from ingest.showing import Spelled
 from ingest.unpacking import MAX_UNPACKED
-from ingest.values import PayloadError, Spelled
+from ingest.values import PayloadError
 from utils.identity import MAX_DEPTH
 
 MAX_BYTES = 128

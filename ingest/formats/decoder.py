@@ -13,9 +13,9 @@ from ingest.json_payloads import (
     checked,
     decode_reading,
 )
-from ingest.showing import few_shown
+from ingest.showing import Bare, Spelled, few_shown
 from ingest.unpacking import MAX_UNPACKED, inflated, unpacked
-from ingest.values import NUMBER, Bare, PayloadError, Spelled
+from ingest.values import NUMBER, PayloadError
 from streams.payload_shape import PayloadShape
 from streams.rest import BARE
 

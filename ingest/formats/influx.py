@@ -8,7 +8,8 @@ from typing import Any
 
 from ingest.formats.members import Object, document_of, lines_of
 from ingest.json_payloads import check_size
-from ingest.values import NUMBER, PayloadError, Spelled, detached, shortened
+from ingest.showing import Spelled, shortened
+from ingest.values import NUMBER, PayloadError, detached
 from streams.payload_shape import INFLUX_OWN
 
 _NAME_TEXT = r"(?:[^,= \\]|\\[,= ]?)++"

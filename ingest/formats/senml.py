@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from ingest.formats.members import Object, check_count, document_of
 from ingest.json_payloads import decode_reading
+from ingest.showing import Spelled, shown
 from ingest.unpacking import MAX_UNPACKED
-from ingest.values import PayloadError, Spelled, shown, spelled
+from ingest.values import PayloadError, spelled
 from streams.payload_shape import SENML_DEVICE, SENML_TIME
 
 MAX_DIGITS = 1_000

@@ -13,8 +13,9 @@ from ingest.formats.members import Object, document_of
 from ingest.formats.protobuf import FIXED32, FIXED64, LENGTH, VARINT, Budget, WireError, fields
 from ingest.formats.trees import NoJson, plain
 from ingest.json_payloads import MAX_READINGS, check_size
+from ingest.showing import shortened
 from ingest.unpacking import MAX_UNPACKED, inflated
-from ingest.values import PayloadError, shortened
+from ingest.values import PayloadError
 from utils import clock
 
 

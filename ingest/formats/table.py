@@ -6,7 +6,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from ingest.formats.members import Object, document_of, lines_of
-from ingest.values import PayloadError, shortened
+from ingest.showing import shortened
+from ingest.values import PayloadError
 from streams.payload_shape import MAX_COLUMNS
 
 MAX_LINES = 64

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from ingest.values import PayloadError, Spelled
+from ingest.showing import Spelled
+from ingest.values import PayloadError
 from utils.clock import naive_utc, rfc3339
 from utils.identity import MAX_DEPTH
 from utils.text import printable

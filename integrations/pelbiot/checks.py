@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from urllib.parse import quote
 
-from ingest.values import shown
+from ingest.showing import shown
 from integrations.pelbiot import routes
 from services.running_backend import (
     Failure,
