@@ -57,6 +57,11 @@ def members(member: str, count: int = 9_999) -> bytes:
     return f'{{"r":[{",".join([member] * count)}]}}'.encode()
 
 
+def shared(value: str, member: str = "{}", name: str = "t") -> str:
+    """An object with 9,999 of these members, and a field beside them that each may read."""
+    return f'{{"r":[{",".join([member] * 9_999)}],"{name}":{value}}}'
+
+
 def joined(pieces: Callable[[int], str], count: int, begin: str, end: str, by: str = ",") -> bytes:
     return (begin + by.join(map(pieces, range(count))) + end).encode()[:MOST]
 
@@ -92,20 +97,20 @@ CASES = [
     Hostile("wrong numbers", ARRAY + A, lambda: members('{"a":"x"}')),
     Hostile("wrong elements at the top", SINGLE, lambda: joined(lambda i: '{"a":"x"}', 9_999, "[", "]")),
     Hostile("wrong texts", ARRAY + TEXT, lambda: members('{"a":1.5}')),
-    Hostile("texts too long", f'{ARRAY}[metrics]\na = {{ type = "text", path = "$.t" }}\n', lambda: '{"r":[' + ",".join(["{}"] * 9_999) + f'],"t":"{"é" * 400_000}"}}'),
-    Hostile("a million digits for each member", with_metric('path = "$.t"'), lambda: '{"r":[' + ",".join(["{}"] * 9_999) + f'],"t":"{"1" * 900_000}"}}'),
-    Hostile("10,000 digits for each member", with_metric('path = "$.t"'), lambda: '{"r":[' + ",".join(["{}"] * 9_999) + f'],"t":"{"1" * 9_999}"}}'),
-    Hostile("white space for each member", with_metric('path = "$.t"'), lambda: '{"r":[' + ",".join(["{}"] * 9_999) + f'],"t":"{" " * 900_000}"}}'),
-    Hostile("white space for each boolean", with_metric('path = "$.t", type = "boolean"'), lambda: '{"r":[' + ",".join(["{}"] * 9_999) + f'],"t":"{" " * 900_000}x"}}'),
-    Hostile("an array for each member", with_metric('path = "$.t"'), lambda: '{"r":[' + ",".join(["{}"] * 9_999) + f'],"t":[{"1," * 400_000}1]}}'),
-    Hostile("an integer of many digits for each member", with_metric('path = "$.t", type = "integer"'), lambda: '{"r":[' + ",".join(["{}"] * 9_999) + f'],"t":"{"1" * 900_000}"}}'),
+    Hostile("texts too long", f'{ARRAY}[metrics]\na = {{ type = "text", path = "$.t" }}\n', lambda: shared(f'"{"é" * 400_000}"')),
+    Hostile("a million digits for each member", with_metric('path = "$.t"'), lambda: shared(f'"{"1" * 900_000}"')),
+    Hostile("10,000 digits for each member", with_metric('path = "$.t"'), lambda: shared(f'"{"1" * 9_999}"')),
+    Hostile("white space for each member", with_metric('path = "$.t"'), lambda: shared(f'"{" " * 900_000}"')),
+    Hostile("white space for each boolean", with_metric('path = "$.t", type = "boolean"'), lambda: shared(f'"{" " * 900_000}x"')),
+    Hostile("an array for each member", with_metric('path = "$.t"'), lambda: shared(f'[{"1," * 400_000}1]')),
+    Hostile("an integer of many digits for each member", with_metric('path = "$.t", type = "integer"'), lambda: shared(f'"{"1" * 900_000}"')),
     Hostile("an integer with an exponent", ARRAY + '[metrics]\na = { type = "integer" }\n', lambda: members('{"a":"1e999999999"}')),
     Hostile("booleans that are none", ARRAY + '[metrics]\na = { type = "boolean" }\n', lambda: members('{"a":2}')),
     Hostile("fractions of 4,000 digits", ARRAY + A, lambda: members('{"a":"9007199254740993.' + "7" * 4_000 + '"}')),
     Hostile("devices that are none", f'{IN_PAYLOAD}explode = "r"\n{A}', lambda: members('{"a":1,"id":[1]}')),
     Hostile("long device ids", f'{IN_PAYLOAD}explode = "r"\n{A}', lambda: members(f'{{"a":1,"id":"{LONG}{LONG}"}}')),
-    Hostile("a device id of 1 MB for each", f'topic = "x/y"\ndevice = "$.id"\nexplode = "r"\n{A}', lambda: '{"r":[' + ",".join(['{"a":1}'] * 9_999) + f'],"id":"{"x" * 890_000}"}}'),
-    Hostile("a device object for each", f'topic = "x/y"\ndevice = "$.id"\nexplode = "r"\n{A}', lambda: '{"r":[' + ",".join(['{"a":1}'] * 9_999) + f'],"id":[{"1," * 400_000}1]}}'),
+    Hostile("a device id of 1 MB for each", f'topic = "x/y"\ndevice = "$.id"\nexplode = "r"\n{A}', lambda: shared(f'"{"x" * 890_000}"', '{"a":1}', "id")),
+    Hostile("a device object for each", f'topic = "x/y"\ndevice = "$.id"\nexplode = "r"\n{A}', lambda: shared(f'[{"1," * 400_000}1]', '{"a":1}', "id")),
     Hostile("values that are numbers", f'{ARRAY}values = "v"\n{A}', lambda: members('{"v":1}')),
     # b) CSV
     Hostile("csv, open quotes", CSV, lambda: filled('1,"x\n', count=9_999)),

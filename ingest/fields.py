@@ -106,10 +106,8 @@ class MetricReader:
             return outcome
         if isinstance(outcome, PayloadError):
             raise detached(outcome)
-        if isinstance(outcome, ValueFault):
-            faults.append(outcome)
-            return None
-        return outcome
+        faults.append(outcome)
+        return None
 
     def _outcome(self, found: Any, name: str) -> Value | ValueFault | PayloadError | None:
         """Return the value to store, or what is wrong: an error if it is required."""

@@ -27,7 +27,7 @@ PENDING_SECONDS = 30.0
 
 
 class KeyReused(Exception):
-    """An idempotency key was already used for another command; the text says what to do."""
+    """An idempotency key was already used for something else; the text says what to do."""
 
 
 class CommandUndelivered(Exception):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
@@ -10,7 +10,7 @@ import queries.keyed_requests
 from broker.message import Message
 from database import Database
 from services.commands import KeyReused
-from utils.clock import MICROSECOND
+from utils import clock
 
 KEPT = timedelta(hours=24)
 """How long a key is known."""
@@ -26,26 +26,25 @@ class KeyedRequests:
     def messages(
         self,
         connection: Connection,
-        request: str,
+        stream: str,
+        key: str,
         topic: str,
         payloads: Sequence[bytes],
-        now: datetime,
     ) -> list[Message]:
-        """Return the messages of a request, which is named `<stream>/<key>`.
-
-        Raises KeyReused, Unavailable.
-        """
-        content, own = _digest([topic.encode(), *payloads]), _digest([request.encode()])
+        """Return the messages of a request. Raises KeyReused, Unavailable."""
+        now = clock.now()
+        content, own = _digest([topic.encode(), *payloads]), _digest([f"{stream}/{key}".encode()])
         with self._database.transaction(connection):
             queries.keyed_requests.forget(connection, now - KEPT)
             first = queries.keyed_requests.first(connection, self._keeping, own, content, now)
         if first["content"] != content:
-            key = request.partition("/")[2]
             text = f"Idempotency-Key: {key} was used for other readings; use a new key"
             raise KeyReused(text)
         began = first["received_at"]
         return [
-            Message(topic, payload, began + index * MICROSECOND, known_serial=_serial(own, index))
+            Message(
+                topic, payload, began + index * clock.MICROSECOND, known_serial=_serial(own, index)
+            )
             for index, payload in enumerate(payloads)
         ]
 

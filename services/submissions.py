@@ -85,15 +85,15 @@ class Submissions:
             if key is None:
                 messages = [Message(topic, payload, self._clock.now()) for payload in given]
             else:
-                request, now = f"{stream.name}/{key}", self._clock.now()
-                messages = self._keyed.messages(connection, request, topic, given, now)
-            outcome = self._stored(
+                own = (connection, stream.name, key, topic, given)
+                messages = self._retried(lambda: self._keyed.messages(*own))
+            outcome = self._retried(
                 lambda: self._pipeline.handle_for(connection, stream, messages, device_id, level)
             )
         return _receipt(outcome, messages)
 
     @staticmethod
-    def _stored(store: Callable[[], Outcome]) -> Outcome:
+    def _retried(store: Callable[[], T]) -> T:
         # A database ends one of two deadlocked writers, which is then to retry; MariaDB often does.
         for attempt in range(1, ATTEMPTS):
             with contextlib.suppress(Unavailable):

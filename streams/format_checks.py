@@ -79,11 +79,5 @@ def _check_names_of_columns(stream: Stream) -> None:
     if stream.is_named_by_payload and stream.device_paths and not stream.device_default:
         fields.append(("device", stream.device_paths))
     for key, paths in fields:
-        is_column = any(_name(path) in columns for path in paths)
+        is_column = any(Path.of(path).whole_name in columns for path in paths)
         expect(is_column, key, f"one of the columns: {', '.join(columns)}")
-
-
-def _name(path: str) -> str:
-    """Return the name of the field that a path leads to in a payload without inner fields."""
-    parsed = Path.of(path)
-    return str(parsed.keys[0]) if len(parsed.keys) == 1 else parsed.text

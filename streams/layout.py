@@ -97,7 +97,7 @@ class Layout:
         pairs = self._shape.pairs
         if path.from_top and (self._shape.exploded or pairs is not None):
             return FieldPlace(Path("", path.keys), Region.TOP)
-        whole_name = Path("", path.keys if len(path.keys) == 1 else (path.text,))
+        whole_name = Path("", (path.whole_name,))
         if self.is_array_of_pairs or (pairs is not None and is_metric):
             return FieldPlace(whole_name, Region.PAIRS)
         is_whole = path.text in self._reach.arrays

@@ -42,6 +42,11 @@ class Path(NamedTuple):
     from_top: bool = False
     """Whether it begins at the top of the payload, wherever the others begin."""
 
+    @property
+    def whole_name(self) -> str | int:
+        """The name of a field that is the path, where no field has fields of its own."""
+        return self.keys[0] if len(self.keys) == 1 else self.text
+
     @classmethod
     def of(cls, text: str) -> Self:
         """Parse a path. Raises ValueError, which says what was expected."""

@@ -54,8 +54,8 @@ class RestNames:
 def kept_as(stream: Stream, metric: Metric) -> Sequence[str]:
     """Return the names under which the values of a metric were kept before it was declared."""
     root = Path.of(stream.values).keys if stream.values else ()
-    names = [_path(keys, root) for keys in _keys_of(metric, root)]
-    return [_free(name, _reserved(_RESERVED)) for name in names]
+    reserved = _reserved(_RESERVED)
+    return [_free(_path(keys, root), reserved) for keys in _keys_of(metric, root)]
 
 
 def _path(keys: Keys, root: Keys) -> str:

@@ -293,9 +293,12 @@ def backend(
 
 
 @pytest.fixture(scope="module")
-def used_streams() -> str:
-    """The streams of `api` and `sqlite_api`, as in STREAMS; with fewer they are made faster."""
-    return ""
+def used_streams(request: pytest.FixtureRequest) -> str:
+    """The streams of `api` and `sqlite_api`, as in STREAMS; with fewer they are made faster.
+
+    A module says which it needs in USED_STREAMS; otherwise they are all that are shipped.
+    """
+    return str(getattr(request.module, "USED_STREAMS", ""))
 
 
 @pytest.fixture

@@ -82,8 +82,8 @@ def _check(record: Any) -> None:
             raise ValueError(f"{name}: expected a text, not {shown(value)}")
         if name in _NUMBERS and not (is_number and abs(value) < float("inf")):
             raise ValueError(f"{name}: expected a number, not {shown(value)}")
-    for name in _extensions(record):
-        raise ValueError(f"{name}: must be understood, and is not")
+    if extensions := _extensions(record):
+        raise ValueError(f"{extensions[0]}: must be understood, and is not")
     version = record.get("bver", VERSION)
     if not isinstance(version, int) or version > VERSION:
         raise ValueError(f"bver: expected at most {VERSION}, not {shown(version)}")

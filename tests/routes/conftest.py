@@ -15,9 +15,9 @@ from tests.support import free_port
 
 
 @pytest.fixture(scope="module")
-def used_streams() -> str:
-    """The only stream that most of these tests know."""
-    return "sensors"
+def used_streams(request: pytest.FixtureRequest) -> str:
+    """As for all tests, but most of these know only one stream."""
+    return str(getattr(request.module, "USED_STREAMS", "sensors"))
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from config import Settings
 from tests.api import Api, running
 from utils import clock
 
+USED_STREAMS = "sensors,panels,machines"
+
 PATH = "/api/panels/energy"
 METERS = """
 topic = "meters/{device_id}"
@@ -29,12 +31,6 @@ WHOLE_DAY = {
     "end": "2025-01-30T00:00:00.000000Z",
     "local": "2025-01-29T00:00:00.000000+00:00",
 }
-
-
-@pytest.fixture(scope="module")
-def used_streams() -> str:
-    """Those with figures, and one without."""
-    return "sensors,panels,machines"
 
 
 def measured(

@@ -13,15 +13,11 @@ from tests.api import Api, noon, reading, running
 from tests.support import DEVICE_TOPICS
 from utils import clock
 
+USED_STREAMS = ""
+
 PANELS = "/api/panels/latest"
 METRICS = ("voltage", "ampere", "power", "energy_cost")
 NEVER = "No reading and no status of this device has ever been seen"
-
-
-@pytest.fixture(scope="module")
-def used_streams() -> str:
-    """All that are shipped."""
-    return ""
 
 
 def told(api: Api, device_id: str, second: int, **values: float) -> None:

@@ -21,13 +21,9 @@ from tests.rows import execute
 from tests.support import BackendProcess, Mosquitto, payload, publishing, wait_for
 from wiring.backend import MAX_HELD
 
+USED_STREAMS = ""
+
 STATES = ("pending", "sent", "in_progress", "succeeded")
-
-
-@pytest.fixture(scope="module")
-def used_streams() -> str:
-    """All that are shipped."""
-    return ""
 
 
 @contextlib.contextmanager

@@ -6,14 +6,10 @@ import pytest
 
 from tests.api import Api
 
+USED_STREAMS = "sensors,machines"
+
 PATH = "/api/machines/oee"
 MORNING: dict[str, Any] = {"from_": "2025-01-29T06:00", "to": "2025-01-29T07:00"}
-
-
-@pytest.fixture(scope="module")
-def used_streams() -> str:
-    """The one with the figure, and one without."""
-    return "sensors,machines"
 
 
 def said(

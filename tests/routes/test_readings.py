@@ -11,6 +11,8 @@ import pytest
 from config import Settings
 from tests.api import Api, noon, reading, running
 
+USED_STREAMS = ""
+
 READING_KEYS = {
     "id",
     "device_id",
@@ -50,12 +52,6 @@ NO_TIMES = [
     "2026-01-29T25:00",
     "\0",
 ]
-
-
-@pytest.fixture(scope="module")
-def used_streams() -> str:
-    """All that are shipped."""
-    return ""
 
 
 def counted(api: Api, endpoint: str, **query: Any) -> int:

@@ -18,15 +18,11 @@ from tests.api import Api, noon
 from tests.pipelines import message, new_pipeline
 from tests.support import DEVICE_TOPICS
 
+USED_STREAMS = ""
+
 POSTED = "/api/anything/readings?device_id=kitchen"
 ANYTHING = 'topic = "anything/{device_id...}"\ndevice = "{device_id}"\nrest = "keep"\n'
 LATER = '[metrics]\npower = "ENERGY.Power"\non = { path = "POWER", type = "boolean" }\nT = {}\n'
-
-
-@pytest.fixture(scope="module")
-def used_streams() -> str:
-    """All that are shipped."""
-    return ""
 
 
 @pytest.fixture

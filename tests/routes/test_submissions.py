@@ -14,18 +14,14 @@ from config import Settings
 from tests.api import Api, noon, reading, running
 from tests.support import Clock, payload, publishing, wait_for
 
+USED_STREAMS = "sensors,panels"
+
 READINGS = "/api/sensors/readings"
 OTHER_STREAMS = {
     "soil": 'topic = "soil"\ndevice = "node"\n[metrics.moisture]\nrequired = true\n',
     "panel": 'topic = "panel/{device_id}/{metric}"\n[metrics.voltage]\nlevel = "V"\n[metrics.current]\n'
     '[metrics.state]\ntype = "text"\nsimulate = { states = ["on", "off"] }\n',
 }
-
-
-@pytest.fixture(scope="module")
-def used_streams() -> str:
-    """One with its readings in one payload, and one with a topic for each metric."""
-    return "sensors,panels"
 
 
 @pytest.fixture
